@@ -1,0 +1,69 @@
+"""Test doubles that plugins may use too: tiny models with random weights, and a clock by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+TINY_TEXT = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "moe_intermediate_size": 24,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "num_experts": 8,
+    "num_experts_per_tok": 4,
+    "max_position_embeddings": 128,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+    "bos_token_id": None,
+}
+
+
+class ManualClock:
+    """A clock that stands still until it is moved; seconds."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        """Read the clock."""
+        return self.now_s
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock on."""
+        self.now_s += seconds
+
+
+def tiny_config(model_type: str = "qwen3_moe", **changes: Any) -> PretrainedConfig:  # noqa: ANN401
+    """Make the configuration of a very small text model: 3 layers, 8 experts, k of 4.
+
+    Only what the family has is set, so that a dense one stays without experts.
+    """
+    from transformers import AutoConfig
+
+    published = AutoConfig.for_model(model_type)
+    tiny = {key: value for key, value in TINY_TEXT.items() if hasattr(published, key)}
+    return AutoConfig.for_model(model_type, **{**tiny, **changes})
+
+
+def tiny_moe(model_type: str = "qwen3_moe", *, seed: int = 0, **changes: Any) -> PreTrainedModel:  # noqa: ANN401
+    """Build a very small MoE text model with random weights that are large enough to matter.
+
+    ``changes`` go to the configuration. The same seed gives the same weights.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(tiny_config(model_type, **changes))
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.25)
+    return model.eval()
