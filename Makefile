@@ -1,0 +1,98 @@
+# `make help` lists what can be done. Everything runs in .venv, which each target sets up if need be.
+
+.DEFAULT_GOAL := env
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CONSTRAINTS := requirements/constraints.txt
+WHEEL_ENV := build/wheel-env
+# More options for pytest, for instance: make unit PYTEST_ARGS="-k spec -x"
+PYTEST_ARGS ?=
+
+# Checks of the installed package run from an empty folder, where the checkout cannot be imported.
+ELSEWHERE := build/empty
+
+.PHONY: help env demo test lint format types imports docs unit package cli coverage wheel-env \
+	dist constraints clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(STAMP) ## Set up .venv with the package and all tools; does nothing when it is up to date
+
+demo: $(STAMP) ## Run the embedded model on easy-VQA at 4 experts per token, by lmms-eval's own command
+	$(BIN)/lmms-eval --model moe_hf --model_args pretrained=demo,experts_k=4 --tasks easy_vqa --output_path runs/demo
+
+test: lint types imports docs ## Run all checks: lint, types, import rules, docs, and every test
+	@echo "==> pytest: unit tests, package and wheel, the real lmms-eval command"
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+lint: $(STAMP) ## Check style and formatting (ruff)
+	@echo "==> ruff: style and formatting"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP) ## Format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: wheel-env ## Check the types of the installed wheel (mypy, strict)
+	@echo "==> mypy: types of the installed wheel"
+	cd $(ELSEWHERE) && ../../$(BIN)/mypy --config-file ../../pyproject.toml \
+		--cache-dir ../../.mypy_cache --python-executable ../../$(WHEEL_ENV)/bin/python \
+		-p moe_eval_plugin
+
+imports: wheel-env ## Check which module may import which (import-linter, on the installed wheel)
+	@echo "==> import-linter: import rules of the installed wheel"
+	cd $(ELSEWHERE) && PYTHONPATH= ../../$(WHEEL_ENV)/bin/python -c \
+		"from importlinter.cli import lint_imports_command as lint; lint()" \
+		--config ../../pyproject.toml --no-logo
+
+docs: $(STAMP) ## Build the documentation into docs/_build/html; a warning is an error (Sphinx)
+	@echo "==> sphinx: documentation, warnings are errors"
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+unit: $(STAMP) ## Run the fast tests: all but the package's and the command's
+	$(BIN)/python -m pytest --ignore tests/cli --ignore tests/packaging $(PYTEST_ARGS)
+
+package: $(STAMP) ## Test the wheel, its metadata and the project's files
+	$(BIN)/python -m pytest tests/packaging $(PYTEST_ARGS)
+
+cli: $(STAMP) ## Test the real commands as programs of their own
+	$(BIN)/python -m pytest tests/cli $(PYTEST_ARGS)
+
+coverage: $(STAMP) ## Run the fast tests and show which lines no test reaches
+	$(BIN)/coverage run -m pytest --ignore tests/cli --ignore tests/packaging $(PYTEST_ARGS)
+	$(BIN)/coverage report
+
+wheel-env: $(STAMP) ## Build the wheel and install it apart from the checkout, in build/wheel-env
+	@echo "==> wheel: built from the files that git knows, installed in $(WHEEL_ENV)"
+	@mkdir -p $(ELSEWHERE)
+	$(BIN)/python tests/packaging/wheel_env.py $(WHEEL_ENV)
+
+dist: $(STAMP) ## Build the source distribution, and from it the wheel, into dist/
+	rm -rf dist
+	$(BIN)/python -m build
+
+constraints: $(STAMP) ## Pin the versions of this environment in requirements/constraints.txt
+	{ sed -n '/^#/p' $(CONSTRAINTS); $(BIN)/python -m pip freeze --all --exclude pip --exclude-editable; } > $(CONSTRAINTS).new
+	mv $(CONSTRAINTS).new $(CONSTRAINTS)
+
+clean: ## Remove what was built, but not .venv and not runs/
+	rm -rf build dist docs/_build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .import_linter_cache moe_eval_plugin.egg-info
+
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; put it on the PATH or set PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is older than Python 3.11; set PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "==> setting up $(VENV): some minutes and 7 GB the first time, most of it PyTorch"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint $(CONSTRAINTS) --editable '.[dev]'
+	@touch $@

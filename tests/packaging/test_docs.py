@@ -1,0 +1,125 @@
+"""The documentation agrees with the program: its commands, its arguments, its links."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import pytest
+
+from moe_eval_plugin.cli import build_parser
+from moe_eval_plugin.override import VerifiedOverride
+from moe_eval_plugin.result import RunRecord, TaskSpeed
+from tests.packaging.wheel_env import known_files, shipped_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
+
+LINK = re.compile(r"\[[^\]]*\]\((?!https?://)([^)#\s]+)")
+CODE = re.compile(r"`(\w+)`")
+VARIABLE = re.compile(r"\bMOE_EVAL_[A-Z_]+[A-Z]\b")
+VERBS = {"inspect", "doctor", "tasks-path"}
+
+
+@pytest.fixture
+def command_help(repository_root: Path) -> ModuleType:
+    path = repository_root / "docs" / "_ext" / "command_help.py"
+    spec = importlib.util.spec_from_file_location("command_help", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_reference_shows_the_help_of_every_command(command_help: ModuleType) -> None:
+    texts = command_help.help_texts(build_parser())
+
+    assert set(texts) == {"moe-eval"} | {f"moe-eval {verb}" for verb in VERBS}
+    assert all(verb in texts["moe-eval"] for verb in VERBS)
+    assert "--trust-remote-code" in texts["moe-eval inspect"]
+
+
+def test_help_in_the_reference_does_not_depend_on_the_terminal(
+    command_help: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = command_help.help_texts(build_parser())
+    monkeypatch.setenv("COLUMNS", "40")
+
+    assert command_help.help_texts(build_parser()) == before
+
+
+def test_command_page_uses_the_directive(repository_root: Path) -> None:
+    page = (repository_root / "docs" / "reference" / "command-line.md").read_text("utf-8")
+
+    assert "```{command-help}" in page
+
+
+@pytest.mark.parametrize("name", [name for name in known_files() if name.endswith(".md")])
+def test_links_between_files_lead_somewhere(name: str, repository_root: Path) -> None:
+    page = repository_root / name
+
+    links = LINK.findall(page.read_text("utf-8"))
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_reference_lists_every_argument_of_the_model(repository_root: Path) -> None:
+    from moe_eval_plugin.model_adapters.hf_engine import EngineOptions
+    from moe_eval_plugin.model_adapters.lmms_eval_hf import RunOptions
+
+    page = (repository_root / "docs" / "reference" / "moe-hf.md").read_text("utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+
+    documented = {name for row in rows for name in CODE.findall(row)}
+
+    assert documented == {
+        field.name for option in (EngineOptions, RunOptions) for field in fields(option)
+    }
+
+
+def test_reference_lists_every_row_of_the_results(repository_root: Path) -> None:
+    experts = VerifiedOverride(4, 8, 4.0, n_layers=2, n_text_tokens=1, n_image_tokens=0)
+    record = RunRecord("a_task", experts, TaskSpeed(1, 1, 1, 1.0), provenance={})
+    page = (repository_root / "docs" / "reference" / "results.md").read_text("utf-8")
+
+    documented = set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))
+
+    assert documented == set(record.rows())
+
+
+def test_reference_lists_every_environment_variable(repository_root: Path) -> None:
+    sources = [name for name in shipped_files() if name.endswith(".py")]
+    used = {
+        name
+        for source in sources
+        for name in VARIABLE.findall((repository_root / source).read_text("utf-8"))
+    }
+    page = (repository_root / "docs" / "reference" / "environment.md").read_text("utf-8")
+
+    documented = set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))
+
+    assert documented == used
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/reference/tasks.md"])
+def test_documents_list_every_task(document: str, repository_root: Path) -> None:
+    definitions = sorted((repository_root / "tasks").glob("[!_]*.yaml"))
+    names = {
+        name
+        for path in definitions
+        for name in re.findall(r"^(?:task|group): (\w+)$", path.read_text("utf-8"), re.MULTILINE)
+    }
+    page = (repository_root / document).read_text("utf-8")
+
+    listed = {
+        name
+        for row in re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", page, re.MULTILINE)
+        for name in CODE.findall(row)
+    }
+
+    assert len(names) == len(definitions)
+    assert names <= listed

@@ -1,0 +1,153 @@
+"""What may be imported, from where, and at what price."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.packaging.wheel_env import WheelEnvironment, known_files, shipped_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAPPED = ("tasks", "model_adapters")
+BARE_FUNCTION = re.compile(r"!function\s+(?!moe_eval_plugin\.)(\S+)")
+LINT = "from importlinter.cli import lint_imports_command as lint; lint()"
+
+
+def imported_names(source: str) -> list[str]:
+    """List the modules that some source imports by their full names, anywhere in it."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.append(node.module or "")
+    return names
+
+
+def bare_imports(source: str) -> list[str]:
+    """List the imports in some source that would make a second copy of a mapped package."""
+    return [name for name in imported_names(source) if name.split(".")[0] in MAPPED]
+
+
+def lint_imports(python: Path, folder: Path, settings: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [python, "-c", LINT, "--config", settings, "--no-logo", "--no-cache"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"LANG": "C.UTF-8"},
+    )
+
+
+def test_import_of_the_package_is_light() -> None:
+    program = (
+        "import json, sys, moe_eval_plugin, moe_eval_plugin.tasks, moe_eval_plugin.cli\n"
+        "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    loaded = set(json.loads(result.stdout))
+
+    assert "moe_eval_plugin" in loaded
+    assert not loaded & {"torch", "torchvision", "transformers", "datasets", "lmms_eval"}
+
+
+@pytest.mark.parametrize(
+    "source", ["import tasks", "import tasks.vqa", "from model_adapters import hf_engine"]
+)
+def test_a_bare_import_is_seen(source: str) -> None:
+    assert bare_imports(source)
+
+
+def test_no_module_imports_a_mapped_folder_by_its_bare_name(repository_root: Path) -> None:
+    modules = [name for name in known_files() if name.endswith(".py")]
+
+    found = {name: bare_imports((repository_root / name).read_text("utf-8")) for name in modules}
+
+    assert len(modules) > 10
+    assert {name: names for name, names in found.items() if names} == {}
+
+
+def test_task_definitions_name_functions_in_full(repository_root: Path) -> None:
+    definitions = sorted((repository_root / "tasks").glob("*.yaml"))
+
+    found = {path.name: BARE_FUNCTION.findall(path.read_text("utf-8")) for path in definitions}
+
+    assert definitions
+    assert {name: functions for name, functions in found.items() if functions} == {}
+
+
+def test_import_rules_hold(
+    wheel_environment: WheelEnvironment, repository_root: Path, empty_folder: Path
+) -> None:
+    result = lint_imports(
+        wheel_environment.python, empty_folder, repository_root / "pyproject.toml"
+    )
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "0 broken" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "rule"),
+    [
+        ("errors.py", "import torch", "Plain data needs neither torch nor transformers"),
+        ("spec.py", "import lmms_eval", "Only the edges know a host"),
+        ("override.py", "from moe_eval_plugin import tasks", "Edges import the core"),
+        ("a_new_module.py", "", "Edges import the core"),
+    ],
+)
+def test_a_broken_import_rule_is_seen(
+    wheel_environment: WheelEnvironment,
+    repository_root: Path,
+    empty_folder: Path,
+    module: str,
+    line: str,
+    rule: str,
+) -> None:
+    copy = empty_folder / "moe_eval_plugin"
+    shutil.copytree(wheel_environment.site_packages / "moe_eval_plugin", copy)
+    with (copy / module).open("a", encoding="utf-8") as source:
+        source.write(f"\n\n{line}\n")
+
+    result = lint_imports(
+        wheel_environment.python, empty_folder, repository_root / "pyproject.toml"
+    )
+
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert rule in result.stdout + result.stderr
+
+
+def test_every_imported_library_is_a_declared_dependency(repository_root: Path) -> None:
+    settings = tomllib.loads((repository_root / "pyproject.toml").read_text("utf-8"))
+    declared = {
+        canonicalize_name(Requirement(text).name) for text in settings["project"]["dependencies"]
+    }
+    distributions = importlib.metadata.packages_distributions()
+    sources = [name for name in shipped_files() if name.endswith(".py")]
+
+    undeclared: dict[str, set[str]] = {}
+    for source in sources:
+        for name in imported_names((repository_root / source).read_text("utf-8")):
+            top = name.split(".")[0]
+            owners = {canonicalize_name(owner) for owner in distributions.get(top, [top])}
+            if top not in {*sys.stdlib_module_names, "moe_eval_plugin"} and not owners & declared:
+                undeclared.setdefault(source, set()).add(top)
+
+    assert undeclared == {}
