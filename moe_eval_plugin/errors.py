@@ -109,16 +109,16 @@ class OverrideNotEffectiveError(OverrideError):
     def wrong_layers(self) -> list[str]:
         """List the paths of the layers in which some token did not use the k asked for."""
         return [
-            layer
-            for layer, k in self.requested.items()
-            if set(self.observed.get(layer, {})) != {k}
+            layer for layer, k in self.requested.items() if set(self.observed.get(layer, {})) != {k}
         ]
 
     def _message(self) -> str:
         wrong = self.wrong_layers()
         lines = [
-            f"The model does not use the number of experts asked for in {len(wrong)} of its "
-            f"{len(self.requested)} MoE layers, so no result is given:"
+            (
+                f"Tokens do not use the number of experts asked for in {len(wrong)} of the model's "
+                f"{len(self.requested)} MoE layers, so no result is given:"
+            )
         ]
         for layer in wrong[:MAX_LAYERS_IN_MESSAGE]:
             seen = self.observed.get(layer, {})

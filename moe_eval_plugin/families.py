@@ -69,7 +69,7 @@ FAMILIES = (
     Family("phimoe", "unknown", "its router takes two arg-max rounds and ignores k"),
     Family("zaya", "unknown", "it is defined for one expert per token only"),
     Family("switch_transformers", "unknown", "its router takes the single best expert, always"),
-    Family("nllb_moe", "unknown", "its router takes the best two experts, always"),
+    Family("nllb-moe", "unknown", "its router takes the best two experts, always"),
 )
 
 
@@ -177,7 +177,7 @@ def _first_count(part: PretrainedConfig, keys: tuple[str, ...]) -> int:
     for key in keys:
         value = getattr(part, key, None)
         if isinstance(value, list | tuple) and value and all(isinstance(v, int) for v in value):
-            return max(value)
+            return int(max(value))
         if isinstance(value, int) and not isinstance(value, bool):
             return value
     return 0

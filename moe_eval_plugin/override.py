@@ -8,13 +8,13 @@ or rejected, with the reason. Setting an attribute proves nothing, because some 
 
 from __future__ import annotations
 
-import re
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import NoRouterFoundError, OverrideNotEffectiveError
 from moe_eval_plugin.families import K_KEYS, describe
+from moe_eval_plugin.probe import find_experts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.spec import ResolvedSchedule
 
 ROUTER_ATTRIBUTES = ("top_k", *K_KEYS)
-MOE_CLASS = re.compile(r"Router|Gate|Gating|Moe|MoE|MOE|Expert")
 
 
 @dataclass(frozen=True)
@@ -128,13 +127,18 @@ def verify(
 
 
 def _router_places(model: nn.Module, present_k: int) -> list[tuple[Any, RouterDecision]]:
-    """List each integer attribute with a router's name, on any module of the model."""
+    """List each integer attribute with a router's name, on any module of the model.
+
+    Those inside an MoE layer are accepted: inside the module that also holds the experts.
+    """
+    moe_layers = tuple(path.rpartition(".")[0] for path in find_experts(model))
     places = []
     for path, module in model.named_modules():
+        is_inside = any(f"{path}.".startswith(f"{layer}.") for layer in moe_layers)
         for attribute in ROUTER_ATTRIBUTES:
             value = vars(module).get(attribute)
             if isinstance(value, int) and not isinstance(value, bool):
-                reason = _why_not(module, value, present_k)
+                reason = _why_not(value, present_k, is_inside=is_inside)
                 places.append((module, _decision(path, module, attribute, value, reason)))
     return places
 
@@ -146,7 +150,7 @@ def _config_places(model: nn.Module, present_k: int) -> list[tuple[Any, RouterDe
         for key in K_KEYS:
             value = vars(config).get(key)
             if isinstance(value, int) and not isinstance(value, bool):
-                reason = None if value == present_k else _other_value(value, present_k)
+                reason = _why_not(value, present_k, is_inside=True)
                 places.append((config, _decision("config", config, key, value, reason)))
     return places
 
@@ -163,15 +167,12 @@ def _configs(model: nn.Module) -> list[Any]:
     return list(found.values())
 
 
-def _why_not(module: nn.Module, value: int, present_k: int) -> str | None:
-    is_moe = MOE_CLASS.search(type(module).__name__) or hasattr(module, "num_experts")
-    if not is_moe:
+def _why_not(value: int, present_k: int, *, is_inside: bool) -> str | None:
+    if not is_inside:
         return "the module is no part of an MoE layer"
-    return None if value == present_k else _other_value(value, present_k)
-
-
-def _other_value(value: int, present_k: int) -> str:
-    return f"it holds {value}, which is not the model's k of {present_k}"
+    if value != present_k:
+        return f"it holds {value}, which is not the model's k of {present_k}"
+    return None
 
 
 def _decision(
@@ -189,8 +190,10 @@ def _decision(
 
 def _nothing_found(model: nn.Module, trace: OverrideTrace) -> str:
     lines = [
-        f"No router of {type(model).__name__} could be set to {trace.num_experts_per_tok} experts "
-        f"per token. {len(trace.decisions)} places were looked at:"
+        (
+            f"No router of {type(model).__name__} could be set to {trace.num_experts_per_tok} "
+            f"experts per token. {len(trace.decisions)} places were looked at:"
+        )
     ]
     lines += [f"  {d.path}.{d.attribute} ({d.owner}): {d.reason}" for d in trace.decisions[:8]]
     lines.append("Leave experts_k out to run the model as published.")

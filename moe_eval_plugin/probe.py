@@ -96,7 +96,11 @@ class _Recorder:
         for token_id in self.image_token_ids:
             kinds[input_ids == token_id] = IMAGE
         mask = kwargs.get("attention_mask")
-        if torch.is_tensor(mask) and mask.shape[:1] == input_ids.shape[:1] and mask.dim() == kinds.dim():
+        if (
+            torch.is_tensor(mask)
+            and mask.shape[:1] == input_ids.shape[:1]
+            and mask.dim() == kinds.dim()
+        ):
             kinds[mask[:, -input_ids.shape[1] :] == 0] = PADDING
         self.kinds = kinds.flatten()
 
@@ -175,9 +179,10 @@ def _chosen_experts(arguments: tuple[Any, ...]) -> Tensor | None:
     import torch
 
     for value in arguments:
-        is_index = torch.is_tensor(value) and not (value.is_floating_point() or value.is_complex())
-        if is_index and value.dim() == TOKENS_BY_EXPERTS and value.dtype != torch.bool:
-            return value
+        if isinstance(value, torch.Tensor) and value.dim() == TOKENS_BY_EXPERTS:
+            is_index = not value.is_floating_point() and value.dtype != torch.bool
+            if is_index:
+                return value
     return None
 
 

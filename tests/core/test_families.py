@@ -8,18 +8,17 @@ import pytest
 from transformers import AutoConfig
 
 from moe_eval_plugin.families import describe
-from moe_eval_plugin.testing import tiny_config
 
 
 @pytest.mark.parametrize(
     ("model_type", "changes", "experts", "k", "shared", "renormalises"),
     [
-        ("qwen3_moe", {"norm_topk_prob": True}, 8, 4, 0, True),
-        ("qwen3_moe", {"norm_topk_prob": False}, 8, 4, 0, False),
-        ("qwen2_moe", {"shared_expert_intermediate_size": 16}, 8, 4, 1, False),
-        ("mixtral", {"num_local_experts": 8}, 8, 4, 0, True),
-        ("deepseek_v2", {"n_routed_experts": 16, "n_shared_experts": 2}, 16, 4, 2, False),
-        ("hunyuan_v1_moe", {"moe_topk": [2, 3, 2]}, 8, 3, 0, None),
+        ("qwen3_moe", {"norm_topk_prob": True}, 128, 8, 0, True),
+        ("qwen3_moe", {"norm_topk_prob": False, "num_experts": 8}, 8, 8, 0, False),
+        ("qwen2_moe", {"shared_expert_intermediate_size": 16}, 60, 4, 1, False),
+        ("mixtral", {"num_local_experts": 16}, 16, 2, 0, True),
+        ("deepseek_v2", {"n_routed_experts": 16, "num_experts_per_tok": 4}, 16, 4, 2, False),
+        ("hunyuan_v1_moe", {"num_experts": 8, "moe_topk": [2, 3, 2]}, 8, 3, 0, None),
     ],
 )
 def test_moe_configurations(
@@ -30,7 +29,7 @@ def test_moe_configurations(
     shared: int,
     renormalises: bool | None,
 ) -> None:
-    found = describe(tiny_config(model_type, **changes))
+    found = describe(AutoConfig.for_model(model_type, **changes))
     assert found.is_moe
     assert (found.num_experts, found.num_experts_per_tok) == (experts, k)
     assert found.num_shared_experts == shared
@@ -40,11 +39,17 @@ def test_moe_configurations(
 def test_the_text_part_of_a_composite_configuration_is_read() -> None:
     text = {"num_experts": 16, "num_experts_per_tok": 3}
     found = describe(AutoConfig.for_model("qwen3_vl_moe", text_config=text))
-    assert (found.model_type, found.num_experts, found.num_experts_per_tok) == ("qwen3_vl_moe", 16, 3)
+    assert (found.model_type, found.num_experts, found.num_experts_per_tok) == (
+        "qwen3_vl_moe",
+        16,
+        3,
+    )
 
 
 def test_k_in_another_part_of_the_configuration_is_found() -> None:
-    found = describe(AutoConfig.for_model("dbrx", ffn_config={"moe_num_experts": 8, "moe_top_k": 3}))
+    found = describe(
+        AutoConfig.for_model("dbrx", ffn_config={"moe_num_experts": 8, "moe_top_k": 3})
+    )
     assert (found.num_experts, found.num_experts_per_tok) == (8, 3)
 
 

@@ -122,9 +122,9 @@ def test_one_layer_that_keeps_its_k_is_caught() -> None:
 def test_a_layer_that_no_token_reached_is_caught() -> None:
     model = build("qwen3_moe")
     resolved = resolve(model, 2)
-    with override.apply(model, resolved), pytest.raises(OverrideNotEffectiveError, match="no token"):
-        with probe.observe(model) as pending:
-            pass
+    with override.apply(model, resolved), probe.observe(model) as pending:
+        pass
+    with pytest.raises(OverrideNotEffectiveError, match="no token"):
         override.verify(resolved, 4, pending.result())
 
 
@@ -133,7 +133,7 @@ def test_a_model_without_any_place_for_k_is_refused_unchanged() -> None:
     resolved = resolve(model, 2)
     for layer in model.model.layers:
         del layer.mlp.gate.top_k
-    for config in override._configs(model):  # noqa: SLF001  (to break what apply looks for)
+    for config in override._configs(model):
         config.__dict__["num_experts_per_tok"] = None
     with pytest.raises(NoRouterFoundError) as caught, override.apply(model, resolved):
         pass

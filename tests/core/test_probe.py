@@ -26,9 +26,12 @@ class FakeMoE(torch.nn.Module):
         self.config = type("Config", (), {"image_token_id": 9})()
 
     def forward(
-        self, input_ids: torch.Tensor, choice: torch.Tensor, attention_mask: torch.Tensor | None = None
+        self,
+        input_ids: torch.Tensor,
+        choice: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        assert attention_mask is None or attention_mask.dim() == 2  # noqa: PLR2004
+        assert attention_mask is None or attention_mask.dim() == 2
         return self.experts(torch.zeros(input_ids.numel(), 2), choice)
 
 
@@ -40,10 +43,12 @@ rows = st.lists(st.lists(st.integers(-1, 7), min_size=3, max_size=3), min_size=1
 def test_distinct_experts_are_counted_as_a_set_does(choices: list[list[int]]) -> None:
     model = FakeMoE()
     with probe.observe(model) as pending:
-        model(input_ids=torch.zeros(1, len(choices), dtype=torch.long), choice=torch.tensor(choices))
+        model(
+            input_ids=torch.zeros(1, len(choices), dtype=torch.long), choice=torch.tensor(choices)
+        )
     expected: dict[int, int] = {}
     for row in choices:
-        k = len({expert for expert in row if 0 <= expert < 6})  # noqa: PLR2004
+        k = len({expert for expert in row if 0 <= expert < 6})
         expected[k] = expected.get(k, 0) + 1
     assert pending.result().by_layer() == {"experts": expected}
 
@@ -92,7 +97,7 @@ def test_hooks_are_gone_afterwards_even_after_an_error() -> None:
     with pytest.raises(RuntimeError), probe.observe(model):
         raise RuntimeError
     modules = [model, *probe.find_experts(model).values()]
-    assert not any(module._forward_pre_hooks for module in modules)  # noqa: SLF001
+    assert not any(module._forward_pre_hooks for module in modules)
 
 
 def test_every_moe_layer_is_found_and_shared_experts_are_not() -> None:

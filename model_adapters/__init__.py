@@ -1,0 +1,1 @@
+"""Adapters: each a thin crossing of one host (an evaluation harness) and one engine."""

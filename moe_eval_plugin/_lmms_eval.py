@@ -1,0 +1,128 @@
+"""Our place in lmms-eval: the models it lists, the tasks it finds, the rows of its tables.
+
+lmms-eval 0.7 has an entry point for models and none for tasks, so its ``TaskManager`` is extended
+once it is imported. Nothing that it ships is changed or shadowed: our folder is read last, and on
+equal names the host's own task stays. Its command line prints a traceback and exits with 0 on any
+``Exception``; ``user_errors`` makes a failed run end as one.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import sys
+import traceback
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.errors import MoEEvalError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import ModuleType
+
+    from lmms_eval.models.registry_v2 import ModelManifest
+
+    from moe_eval_plugin.result import RunRecord
+
+logger = logging.getLogger(__name__)
+
+FALLBACK = 'Add --include_path "$(moe-eval tasks-path)" to the command instead.'
+NO_FILTER = "none"
+
+
+def manifests() -> list[ModelManifest]:
+    """List our models for lmms-eval; the payload of the entry point ``lmms_eval.models``.
+
+    Called when lmms-eval starts. It imports neither torch nor transformers.
+    """
+    import wrapt
+    from lmms_eval.models.registry_v2 import ModelManifest
+
+    wrapt.register_post_import_hook(_extend_task_manager, "lmms_eval.tasks")
+    return [
+        ModelManifest(
+            model_id="moe_hf",
+            chat_class_path="moe_eval_plugin.model_adapters.lmms_eval_hf.MoEHF",
+        )
+    ]
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """End the process when the block fails, with the exit code of the error.
+
+    An error of ours is one message on stderr. Anything else is a fault: its traceback is shown
+    and the exit code is 1. Serves as a decorator too.
+    """
+    try:
+        yield
+    except UserError as error:
+        _exit(f"error: {error}", error.exit_code)
+    except MoEEvalError as error:
+        _exit(f"{type(error).__name__}: {error}", error.exit_code)
+    except Exception:  # noqa: BLE001  (the host would swallow it and exit with 0)
+        _exit(traceback.format_exc(), 1)
+
+
+def add_rows_to_results() -> None:
+    """Let the records of our models stand as rows in the host's results, beside the scores.
+
+    The host's ``evaluate`` is wrapped once, and left alone for every other model.
+    """
+    from lmms_eval import evaluator
+
+    original = evaluator.evaluate
+    if getattr(original, "_has_moe_eval_rows", False):
+        return
+
+    @functools.wraps(original)
+    def evaluate(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (the host's signature)
+        results = original(*args, **kwargs)
+        records = getattr(kwargs.get("lm"), "moe_eval_records", None)
+        if results is not None and records:
+            _add_rows(results, records)
+        return results
+
+    evaluate._has_moe_eval_rows = True  # type: ignore[attr-defined]  # noqa: SLF001
+    evaluator.evaluate = evaluate
+
+
+def _add_rows(results: dict[str, Any], records: Mapping[str, RunRecord]) -> None:
+    from moe_eval_plugin.result import HIGHER_IS_BETTER
+
+    for task, record in records.items():
+        for metric, value in record.rows().items():
+            if value is not None:
+                results["results"][task][f"{metric},{NO_FILTER}"] = value
+        results["higher_is_better"].setdefault(task, {}).update(HIGHER_IS_BETTER)
+    results["moe_eval"] = {task: record.to_dict() for task, record in records.items()}
+
+
+def _extend_task_manager(tasks: ModuleType) -> None:
+    """Wrap ``TaskManager.initialize_tasks`` so that it reads our folder too."""
+    original: Callable[..., dict[str, Any]] | None = getattr(
+        getattr(tasks, "TaskManager", None), "initialize_tasks", None
+    )
+    if original is None or "include_path" not in inspect.signature(original).parameters:
+        logger.warning("This lmms-eval cannot be shown the tasks of moe-eval-plugin. %s", FALLBACK)
+        return
+
+    @functools.wraps(original)
+    def initialize_tasks(self: Any, include_path: Any = None, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
+        from moe_eval_plugin.plugins import task_folders
+
+        given = [include_path] if isinstance(include_path, str) else list(include_path or [])
+        with user_errors():
+            ours = [str(folder) for folder in task_folders()]
+        return original(self, include_path=[*given, *ours], **kwargs)
+
+    tasks.TaskManager.initialize_tasks = initialize_tasks
+
+
+def _exit(message: str, code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.write(f"\n{message}\n")
+    sys.stderr.flush()
+    raise SystemExit(code)

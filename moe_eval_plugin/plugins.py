@@ -1,0 +1,70 @@
+"""Builds the plugin manager: our own parts and third parties' come in by the same door."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from moe_eval_plugin import hookspecs
+from moe_eval_plugin.errors import PluginLoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from importlib.metadata import EntryPoint
+    from pathlib import Path
+
+ENTRY_POINT_GROUP = "moe_eval_plugin"
+
+
+@cache
+def plugin_manager() -> pluggy.PluginManager:
+    """Load every installed plugin once per process.
+
+    Raises ``PluginLoadError``, which names the distribution, for a plugin that cannot be
+    imported, that has the name of another one, or that implements a hook which does not exist.
+    """
+    return build_manager(entry_points(group=ENTRY_POINT_GROUP))
+
+
+def build_manager(entries: Iterable[EntryPoint]) -> pluggy.PluginManager:
+    """Build a manager from some entry points; ``plugin_manager`` does it for the installed ones."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    origins: dict[str, str] = {}
+    for entry in entries:
+        origin = _origin(entry)
+        if entry.name in origins:
+            message = (
+                f"Two plugins are called {entry.name}: {origins[entry.name]} and {origin}. "
+                "Uninstall one of the two."
+            )
+            raise PluginLoadError(message)
+        origins[entry.name] = origin
+        _register(manager, entry, origin)
+    return manager
+
+
+def task_folders() -> list[Path]:
+    """List the task folders of all plugins, each once."""
+    named = plugin_manager().hook.moe_eval_task_folders()
+    return list(dict.fromkeys(folder for folders in named for folder in folders))
+
+
+def _register(manager: pluggy.PluginManager, entry: EntryPoint, origin: str) -> None:
+    try:
+        manager.register(entry.load(), name=entry.name)
+        manager.check_pending()
+    except Exception as error:
+        message = (
+            f"The plugin {origin} could not be loaded: {type(error).__name__}: {error}. "
+            "Update it, or uninstall it with pip."
+        )
+        raise PluginLoadError(message) from error
+
+
+def _origin(entry: EntryPoint) -> str:
+    distribution = f" of {entry.dist.name} {entry.dist.version}" if entry.dist else ""
+    return f"{entry.name} ({entry.value}{distribution})"

@@ -1,0 +1,21 @@
+"""Tasks for lmms-eval: YAML definitions, and the functions that they name.
+
+This package is a plugin like any other: it names its folder through ``moe_eval_task_folders``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from moe_eval_plugin.hookspecs import hookimpl
+
+
+def tasks_path() -> Path:
+    """Return the folder that holds the YAML files, for ``--include_path``."""
+    return Path(__file__).resolve().parent
+
+
+@hookimpl
+def moe_eval_task_folders() -> list[Path]:
+    """Name our folder to the plugin manager."""
+    return [tasks_path()]

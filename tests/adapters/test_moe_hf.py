@@ -1,0 +1,215 @@
+"""``moe_hf`` inside the host: arguments, batches, memory, rounds, records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from easy_vqa import get_test_image_paths, get_test_questions
+from lmms_eval.api.instance import Instance
+from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF, RunOptions, parse_arguments
+from PIL import Image
+
+from moe_eval_plugin.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TASK, SPLIT = "easy_vqa", "test"
+GENERATION = {"max_new_tokens": 4, "until": ["\n\n"]}
+N_QUESTIONS = 12
+
+
+def questions() -> list[dict[str, Any]]:
+    paths = get_test_image_paths()
+    rows = list(zip(*get_test_questions(), strict=True))[:N_QUESTIONS]
+    return [{"question": q, "answer": a, "image": str(paths[i])} for q, a, i in rows]
+
+
+def messages(doc: dict[str, Any], **_: object) -> list[dict[str, Any]]:
+    text = doc["question"] + "\nAnswer the question using a single word or phrase."
+    with Image.open(doc["image"]) as image:
+        picture = image.convert("RGB")
+    return [
+        {
+            "role": "user",
+            "content": [{"type": "image", "url": picture}, {"type": "text", "text": text}],
+        }
+    ]
+
+
+def request(
+    doc_id: int, to_messages: Any = messages, task: str = TASK, **metadata: object
+) -> Instance:
+    return Instance(
+        request_type="generate_until",
+        arguments=(
+            questions()[doc_id]["question"],
+            to_messages,
+            dict(GENERATION),
+            doc_id,
+            task,
+            SPLIT,
+        ),
+        idx=0,
+        metadata={"task": task, "doc_id": doc_id, "repeats": 1, **metadata},
+    )
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[MoEHF]:
+    model = MoEHF(pretrained="demo", experts_k=2, batch_size=4, dtype="float32")
+    model.task_dict = {name: {SPLIT: questions()} for name in (TASK, "other")}
+    yield model
+    model.clean()
+
+
+@pytest.fixture(scope="module")
+def expected(model: MoEHF) -> list[str]:
+    return [model.generate_until([request(i)])[0].text for i in range(N_QUESTIONS)]
+
+
+def test_answers_come_in_the_order_of_the_requests(model: MoEHF, expected: list[str]) -> None:
+    order = [7, 0, 11, 3, 5, 1]
+    answers = model.generate_until([request(i) for i in order])
+    assert [answer.text for answer in answers] == [expected[i] for i in order]
+    assert len(set(expected)) > 2
+    assert all(answer.token_counts.output_tokens == 2 for answer in answers)
+    assert all(answer.token_counts.input_tokens > 16 for answer in answers)
+
+
+def test_each_task_gets_a_record_of_its_own(model: MoEHF) -> None:
+    model.generate_until([request(0), request(1, task="other"), request(2)])
+    records = model.moe_eval_records
+    assert records[TASK].speed.n_samples == 2
+    assert records["other"].speed.n_samples == 1
+    assert records[TASK].experts.observed == 2
+    assert records[TASK].experts.n_image_tokens == 2 * 16
+    assert records[TASK].provenance["versions"]["transformers"]
+
+
+def test_requests_that_only_pad_a_rank_are_not_run_or_counted(model: MoEHF) -> None:
+    answers = model.generate_until([request(0), request(1, __padding_only__=True)])
+    assert answers[1].text == ""
+    assert model.moe_eval_records[TASK].speed.n_samples == 1
+
+
+def test_out_of_memory_halves_the_batch_and_loses_nothing(
+    expected: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = MoEHF(pretrained="demo", experts_k=2, batch_size="auto", dtype="float32")
+    model.task_dict = {TASK: {SPLIT: questions()}}
+    generate = model.engine.generate
+
+    def small_memory(encoded: Any, *args: Any) -> Any:
+        if len(encoded.n_input_tokens) > 3:
+            message = "CUDA out of memory. Tried to allocate 2.00 GiB"
+            raise torch.OutOfMemoryError(message)
+        return generate(encoded, *args)
+
+    monkeypatch.setattr(model, "_verify", lambda _items: None)
+    monkeypatch.setattr(model.engine, "generate", small_memory)
+    answers = model.generate_until([request(i) for i in range(N_QUESTIONS)])
+    assert [answer.text for answer in answers] == expected
+    assert model.batch_size == 3
+    assert "Out of memory with 12 requests in a batch; going on with 6." in caplog.text
+
+
+def test_one_request_that_does_not_fit_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = MoEHF(pretrained="demo")
+    model.task_dict = {TASK: {SPLIT: questions()}}
+
+    def no_memory(*_: Any) -> None:
+        message = "CUDA out of memory."
+        raise torch.OutOfMemoryError(message)
+
+    monkeypatch.setattr(model, "_verify", lambda _items: None)
+    monkeypatch.setattr(model.engine, "generate", no_memory)
+    with pytest.raises(SystemExit) as ended:
+        model.generate_until([request(0)])
+    assert ended.value.code == 1
+
+
+def test_rounds_follow_the_answers_before_them(model: MoEHF, expected: list[str]) -> None:
+    seen = []
+
+    def rounds(
+        doc: dict[str, Any],
+        round_idx: int | None = None,
+        previous_output: list[str] | None = None,
+        previous_round_info: object = None,
+    ) -> Any:
+        if round_idx is None:
+            return messages(doc)
+        seen.append((round_idx, list(previous_output or []), previous_round_info))
+        return messages(questions()[1]), round_idx == 2, previous_output, f"round {round_idx}"
+
+    answers = model.generate_until_multi_round([request(0, to_messages=rounds)])
+    assert answers == [[expected[0], expected[1]]]
+    assert seen == [(1, [expected[0]], None), (2, [expected[0], expected[1]], "round 1")]
+
+
+def test_loglikelihood_ranks_the_answers(model: MoEHF, expected: list[str]) -> None:
+    def visual(doc: dict[str, Any]) -> list[Image.Image]:
+        return [messages(doc)[0]["content"][0]["url"]]
+
+    def scoring(continuation: Any) -> Instance:
+        text = messages(questions()[0])[0]["content"][1]["text"]
+        return Instance(
+            request_type="loglikelihood",
+            arguments=(text, continuation, visual, 0, TASK, SPLIT),
+            idx=0,
+            metadata={"task": TASK, "doc_id": 0, "repeats": 1},
+        )
+
+    other = "yes" if expected[0] != "yes" else "circle"
+    (right, greedy), (wrong, _) = model.loglikelihood(
+        [scoring(lambda _doc: expected[0]), scoring(other)]
+    )
+    assert greedy
+    assert right > wrong
+
+
+def test_sampling_is_reproducible_with_a_seed(model: MoEHF) -> None:
+    hot = request(0)
+    hot.arguments = (
+        *hot.args[:2],
+        {"temperature": 50.0, "do_sample": True, "max_new_tokens": 8},
+        *hot.args[3:],
+    )
+    first, second = (model.generate_until([hot])[0].text for _ in range(2))
+    assert first == second
+
+
+def test_a_task_without_a_limit_gets_the_models(model: MoEHF) -> None:
+    arguments = model._generate_arguments({"until": ["\n"]})
+    assert arguments["max_new_tokens"] == RunOptions.max_new_tokens
+    assert arguments["do_sample"] is False
+    assert model._generate_arguments({"max_new_tokens": 3})["max_new_tokens"] == 3
+
+
+def test_arguments_that_are_not_used_are_named(
+    model: MoEHF, caplog: pytest.LogCaptureFixture
+) -> None:
+    model._generate_arguments({"image_aspect_ratio": "original"})
+    assert "image_aspect_ratio" in caplog.text
+
+
+def test_an_unknown_argument_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(InvalidArgumentError, match="Did you mean experts_k"):
+        parse_arguments({"expert_k": 4})
+
+
+@pytest.mark.parametrize("size", [0, "many", -1, 1.5])
+def test_an_impossible_batch_size_is_refused(size: object) -> None:
+    with pytest.raises(SystemExit) as ended:
+        MoEHF(pretrained="demo", batch_size=size)
+    assert ended.value.code == 2
+
+
+def test_the_default_model_can_be_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOE_EVAL_PRETRAINED", "demo")
+    assert parse_arguments({})[0].pretrained == "demo"
+    monkeypatch.delenv("MOE_EVAL_PRETRAINED")
+    assert parse_arguments({})[0].pretrained == "Qwen/Qwen3-VL-30B-A3B-Instruct"

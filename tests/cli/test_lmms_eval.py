@@ -1,0 +1,223 @@
+"""The real ``lmms-eval`` command, started as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from vqa_files import cut_off, write_official
+
+LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
+TIME_LIMIT_S = 600
+
+
+def run(
+    tmp_path: Path, *arguments: str, program: tuple[str, ...] = (str(LMMS_EVAL),), **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command with results in ``tmp_path``/out, away from the checkout."""
+    return subprocess.run(
+        [*program, *arguments, "--output_path", str(tmp_path / "out")],
+        env={**os.environ, "HF_DATASETS_CACHE": str(tmp_path / "cache"), **variables},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=TIME_LIMIT_S,
+        check=False,
+    )
+
+
+def moe_hf(tmp_path: Path, model_args: str, tasks: str, *more: str, **variables: str) -> Any:
+    command = ("--model", "moe_hf", "--model_args", model_args, "--tasks", tasks, *more)
+    return run(tmp_path, *command, **variables)
+
+
+def result_files(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "out").rglob("*_results.json"))
+
+
+def results_of(tmp_path: Path, done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr[-3000:]
+    (file,) = result_files(tmp_path)
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content
+
+
+def assert_refused(
+    tmp_path: Path, done: subprocess.CompletedProcess[str], message: str, code: int = 2
+) -> None:
+    """One message, no traceback, the right exit code, and no result file."""
+    assert done.returncode == code, (done.returncode, done.stderr[-3000:])
+    assert message in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not result_files(tmp_path)
+
+
+def test_easy_vqa_reports_accuracy_speed_and_the_observed_k(tmp_path: Path) -> None:
+    done = moe_hf(
+        tmp_path,
+        "pretrained=demo,experts_k=2",
+        "easy_vqa",
+        *("--limit", "48", "--batch_size", "16", "--log_samples"),
+    )
+    results = results_of(tmp_path, done)
+    rows = results["results"]["easy_vqa"]
+    assert rows["exact_match,none"] > 0.6
+    assert rows["observed_num_experts_per_tok,none"] == 2
+    assert rows["num_experts_per_tok,none"] == 2
+    assert rows["baseline_num_experts_per_tok,none"] == 8
+    assert rows["samples_per_s,none"] > 0
+    for metric in ("exact_match", "samples_per_s", "observed_num_experts_per_tok"):
+        assert f"|easy_vqa|none  |     0|{metric}" in done.stdout
+    record = results["moe_eval"]["easy_vqa"]
+    assert record["experts"]["n_layers"] == 4
+    assert record["experts"]["n_image_tokens"] == 4 * 16
+    assert record["speed"]["n_samples"] == 48
+    assert record["provenance"]["pretrained"] == "demo"
+    assert results["throughput"]["total_gen_tokens"] == record["speed"]["n_output_tokens"]
+
+
+def test_real_questions_and_images_from_official_files(tmp_path: Path, vqa_data: Path) -> None:
+    done = moe_hf(
+        tmp_path,
+        "experts_k=4,batch_size=auto",
+        "okvqa,vqa_v2_val",
+        MOE_EVAL_PRETRAINED="demo",
+        MOE_EVAL_DATA=str(vqa_data),
+    )
+    results = results_of(tmp_path, done)
+    n_asked = {task: record["speed"]["n_samples"] for task, record in results["moe_eval"].items()}
+    assert n_asked == {"okvqa": 26, "vqa_v2_val": 122}
+    for task, n in n_asked.items():
+        rows = results["results"][task]
+        assert 0 <= rows["vqa_accuracy,none"] <= 1
+        assert rows["observed_num_experts_per_tok,none"] == 4
+        assert results["n-samples"][task]["original"] == n
+    assert results["configs"]["okvqa"]["metadata"]["n_left_out"] == 5046 - 26
+    assert "26 of 5,046 questions are used" in done.stdout + done.stderr
+
+
+def test_the_group_is_found_and_averages_both(tmp_path: Path, vqa_data: Path) -> None:
+    done = moe_hf(
+        tmp_path,
+        "pretrained=demo,experts_k=1,batch_size=8",
+        "moe_vqa",
+        *("--limit", "8"),
+        MOE_EVAL_DATA=str(vqa_data),
+    )
+    assert set(results_of(tmp_path, done)["moe_eval"]) == {"okvqa", "vqa_v2_val"}
+
+
+def test_without_experts_k_the_baseline_is_observed(tmp_path: Path) -> None:
+    done = moe_hf(tmp_path, "pretrained=demo,batch_size=4", "easy_vqa", "--limit", "8")
+    rows = results_of(tmp_path, done)["results"]["easy_vqa"]
+    assert rows["observed_num_experts_per_tok,none"] == 8
+
+
+def test_two_processes_give_the_accuracy_of_one(tmp_path: Path) -> None:
+    arguments = ("pretrained=demo,experts_k=2,batch_size=8,dtype=float32", "easy_vqa")
+    command = ("--model", "moe_hf", "--model_args", arguments[0], "--tasks", arguments[1])
+    launch = (sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2")
+    both = run(tmp_path / "2", *command, "--limit", "41", program=(*launch, "-m", "lmms_eval"))
+    one = run(tmp_path / "1", *command, "--limit", "41")
+    results = [results_of(tmp_path / n, done) for n, done in (("2", both), ("1", one))]
+    scores = [result["results"]["easy_vqa"]["exact_match,none"] for result in results]
+    assert scores[0] == scores[1]
+    record = results[0]["moe_eval"]["easy_vqa"]
+    assert record["speed"]["n_samples"] == 41
+    assert record["provenance"]["n_ranks"] == 2
+
+
+@pytest.mark.parametrize(
+    ("model_args", "message"),
+    [
+        ("pretrained=demo,experts_k=0", "Use 1 to 32."),
+        ("pretrained=demo,experts_k=999", "Use 1 to 32."),
+        ("pretrained=demo,experts_k=four", "experts_k=four is not a number of experts."),
+        ("pretrained=demo,expert_k=4", "Did you mean experts_k?"),
+        ("pretrained=no/such/model,experts_k=4", "pretrained=no/such/model"),
+    ],
+)
+def test_wrong_arguments_are_refused(tmp_path: Path, model_args: str, message: str) -> None:
+    assert_refused(tmp_path, moe_hf(tmp_path, model_args, "easy_vqa", "--limit", "4"), message)
+
+
+def test_experts_of_a_dense_model_are_refused(tmp_path: Path) -> None:
+    from transformers import Qwen3Config
+
+    Qwen3Config().save_pretrained(tmp_path / "dense")
+    done = moe_hf(tmp_path, f"pretrained={tmp_path / 'dense'},experts_k=4", "easy_vqa")
+    assert_refused(tmp_path, done, "a dense model")
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    files = write_official(tmp_path / "data")
+    for image in (tmp_path / "data" / files.image_folder).iterdir():
+        image.unlink()
+    done = moe_hf(
+        tmp_path, "pretrained=demo,experts_k=4", "okvqa", MOE_EVAL_DATA=str(tmp_path / "data")
+    )
+    assert_refused(tmp_path, done, str(tmp_path / "data" / files.image_folder))
+
+
+def test_a_truncated_image_is_refused_by_name(tmp_path: Path) -> None:
+    files = write_official(tmp_path / "data")
+    broken = tmp_path / "data" / files.image_folder / files.image_name.format(9)
+    cut_off(broken)
+    done = moe_hf(
+        tmp_path, "pretrained=demo,experts_k=4", "okvqa", MOE_EVAL_DATA=str(tmp_path / "data")
+    )
+    assert_refused(tmp_path, done, broken.name)
+
+
+BROKEN_OVERRIDE = """
+from contextlib import contextmanager
+from moe_eval_plugin import override
+
+@contextmanager
+def set_the_configuration_only(model, resolved):
+    model.config.text_config.num_experts_per_tok = resolved.num_experts_per_tok
+    yield override.OverrideTrace(resolved.num_experts_per_tok, ())
+
+override.apply = set_the_configuration_only
+from lmms_eval.__main__ import cli_evaluate
+cli_evaluate()
+"""
+
+
+def test_k_that_the_routers_do_not_read_gives_no_result(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        *("--model", "moe_hf", "--model_args", "pretrained=demo,experts_k=4"),
+        *("--tasks", "easy_vqa", "--limit", "8"),
+        program=(sys.executable, "-c", BROKEN_OVERRIDE),
+    )
+    assert_refused(tmp_path, done, "OverrideNotEffectiveError", code=3)
+    assert "observed 8 by" in done.stderr
+
+
+def test_a_fault_of_ours_ends_the_process_as_one(tmp_path: Path) -> None:
+    fault = "from moe_eval_plugin import probe\nprobe.find_experts = None\n"
+    done = run(
+        tmp_path,
+        *("--model", "moe_hf", "--model_args", "pretrained=demo", "--tasks", "easy_vqa"),
+        program=(
+            sys.executable,
+            "-c",
+            fault + BROKEN_OVERRIDE.rpartition("override.apply")[2].partition("\n")[2],
+        ),
+    )
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert not result_files(tmp_path)
+
+
+def test_our_tasks_are_listed_and_built_in_ones_are_untouched(tmp_path: Path) -> None:
+    done = run(tmp_path, "--model", "moe_hf", "--tasks", "list")
+    listed = {line.removeprefix(" - ") for line in done.stdout.splitlines()}
+    ours = {"easy_vqa", "okvqa", "vqa_v2_val", "vqa_v2_test_dev", "vqa_v2_test", "moe_vqa"}
+    assert ours | {"ok_vqa", "vqav2_val", "mmmu_val"} <= listed

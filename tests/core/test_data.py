@@ -1,0 +1,106 @@
+"""Where data comes from, the questions of the easy-vqa package, and the reading of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import easy_vqa
+import pytest
+from PIL import Image, ImageFile
+
+from moe_eval_plugin.data import data_folder, is_strict, load_easy_vqa, open_image
+from moe_eval_plugin.errors import DataError, InvalidArgumentError
+from tests.vqa_files import cut_off
+
+
+@pytest.fixture
+def jpeg(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.jpg"
+    Image.effect_noise((128, 128), 80).convert("RGB").save(path)
+    return path
+
+
+def test_no_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MOE_EVAL_DATA", raising=False)
+    assert data_folder() is None
+
+
+def test_the_named_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MOE_EVAL_DATA", str(tmp_path))
+    assert data_folder() == tmp_path
+
+
+def test_a_folder_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MOE_EVAL_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match=r"MOE_EVAL_DATA=.*nowhere is not a folder.*unset it"):
+        data_folder()
+
+
+@pytest.mark.parametrize(
+    ("text", "strict"), [("1", True), ("Yes", True), ("0", False), ("", False)]
+)
+def test_strict(monkeypatch: pytest.MonkeyPatch, text: str, *, strict: bool) -> None:
+    monkeypatch.setenv("MOE_EVAL_DATA_STRICT", text)
+    assert is_strict() is strict
+
+
+def test_strict_is_off_by_default() -> None:
+    assert is_strict() is False
+
+
+def test_strict_with_another_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOE_EVAL_DATA_STRICT", "perhaps")
+    with pytest.raises(InvalidArgumentError, match=r"MOE_EVAL_DATA_STRICT=perhaps.*1 or 0"):
+        is_strict()
+
+
+def test_easy_vqa_is_complete() -> None:
+    questions = load_easy_vqa()
+    assert len(questions.records) == 9673
+    assert len({record["image"] for record in questions.records}) == 1000
+    assert [record["question_id"] for record in questions.records] == list(range(9673))
+    assert questions.n_left_out == 0
+    assert questions.origin == "package easy-vqa 1.0"
+    first = questions.records[0]
+    assert (first["question"], first["answers"]) == ("what is the red shape?", ["triangle"])
+    assert Path(first["image"]).name == f"{first['image_id']}.png"
+
+
+def test_easy_vqa_with_an_image_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(easy_vqa, "get_test_image_paths", lambda: {0: "0.png"})
+    with pytest.raises(DataError, match=r"easy-vqa is incomplete: KeyError\(1\).*pip install"):
+        load_easy_vqa()
+
+
+def test_an_image_is_read_as_rgb(tmp_path: Path) -> None:
+    path = tmp_path / "grey.png"
+    Image.new("L", (4, 3), 200).save(path)
+    image = open_image(path, 12)
+    assert (image.mode, image.size, image.getpixel((0, 0))) == ("RGB", (4, 3), (200, 200, 200))
+
+
+@pytest.mark.parametrize("tolerant", [True, False])
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_an_image_that_was_cut_off_is_refused(
+    jpeg: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, *, tolerant: bool
+) -> None:
+    path = jpeg.with_suffix(suffix)
+    Image.open(jpeg).save(path)
+    cut_off(path)
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", tolerant)
+    with pytest.raises(DataError, match=rf"photo\{suffix}, the image of question 12.*truncated"):
+        open_image(path, 12)
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is tolerant
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
+def test_a_file_that_is_no_image(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"photo\.jpg.*cannot identify.*Download it again"):
+        open_image(path, 12)
+
+
+def test_an_image_that_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.jpg, the image of question 12, cannot be read"):
+        open_image(tmp_path / "gone.jpg", 12)

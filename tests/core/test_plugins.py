@@ -1,0 +1,56 @@
+"""Plugins are loaded by entry point, and a faulty one is an error that names it."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from moe_eval_plugin.tasks import tasks_path
+
+from moe_eval_plugin.errors import PluginLoadError
+from moe_eval_plugin.hookspecs import hookimpl
+from moe_eval_plugin.plugins import ENTRY_POINT_GROUP, build_manager, task_folders
+
+
+@pytest.fixture
+def third_party(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = ModuleType("third_party_plugin")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+def entry(name: str = "third", value: str = "third_party_plugin") -> EntryPoint:
+    return EntryPoint(name, value, ENTRY_POINT_GROUP)
+
+
+def test_our_own_tasks_come_in_by_the_hook() -> None:
+    assert tasks_path() in task_folders()
+
+
+def test_a_third_party_adds_a_folder(third_party: ModuleType) -> None:
+    third_party.moe_eval_task_folders = hookimpl(lambda: [Path("there")])  # type: ignore[attr-defined]
+    assert build_manager([entry()]).hook.moe_eval_task_folders() == [[Path("there")]]
+
+
+def test_a_plugin_that_cannot_be_imported_is_named() -> None:
+    with pytest.raises(PluginLoadError, match=r"third \(no_such_module\) could not be loaded"):
+        build_manager([entry(value="no_such_module")])
+
+
+def test_a_misspelt_hook_is_an_error(third_party: ModuleType) -> None:
+    @hookimpl
+    def moe_eval_task_folder() -> list[Path]:
+        return []
+
+    third_party.moe_eval_task_folder = moe_eval_task_folder  # type: ignore[attr-defined]
+    with pytest.raises(PluginLoadError, match="moe_eval_task_folder"):
+        build_manager([entry()])
+
+
+def test_two_plugins_of_one_name_are_both_named(third_party: ModuleType) -> None:
+    assert third_party
+    with pytest.raises(PluginLoadError, match=r"third_party_plugin\) and third \(sys\)"):
+        build_manager([entry(), entry(value="sys")])

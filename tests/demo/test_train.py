@@ -1,0 +1,148 @@
+"""The training script in miniature: packing changes nothing, resuming changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from safetensors import safe_open
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from moe_eval_plugin.demo import MODEL_PATH, train
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SMALL = replace(
+    train.Recipe(),
+    steps=4,
+    first_steps=2,
+    questions_per_batch=8,
+    num_hidden_layers=2,
+    num_experts=4,
+    num_experts_per_tok=2,
+    vision_depth=1,
+    held_out_images=1,
+)
+
+
+@pytest.fixture(scope="module")
+def split() -> train.Split:
+    """Ten images with three questions each, random where their content does not matter."""
+    generator = torch.Generator().manual_seed(0)
+    width, n_images, n_questions = 12, 10, 3
+    processor = train.build_processor(SMALL, train.tokenizer_texts(0))
+    prefix = train.chat_prompt(processor, "?", 16).partition("<|vision_end|>")
+    ids = torch.randint(20, 200, (n_images * n_questions, width), generator=generator)
+    labels = torch.full_like(ids, -100)
+    labels[:, 8:10] = ids[:, 9:11]
+    ids[:, 11] = processor.tokenizer.pad_token_id
+    return train.Split(
+        prefix_ids=torch.tensor(processor.tokenizer("".join(prefix[:2]))["input_ids"]),
+        question_ids=ids,
+        labels=labels,
+        first=torch.arange(n_images) * n_questions,
+        count=torch.full((n_images,), n_questions),
+        pixel_values=torch.randn(2, n_images, 64, 384, generator=generator),
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> train.Training:
+    processor = train.build_processor(SMALL, train.tokenizer_texts(0))
+    return train.Training(SMALL, processor, tmp_path)
+
+
+def weights(training: train.Training) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in training.model.state_dict().items()}
+
+
+@torch.no_grad()
+def test_packed_questions_equal_separate_ones(run: train.Training, split: train.Split) -> None:
+    images = torch.tensor([2, 5])
+    rows = split.first[images, None] + torch.arange(3)
+    packed = train.pack(run.model, split, images, rows, torch.tensor([0, 1]))
+    together, _, _ = train.answer_logits(run.model, packed)
+    alone = []
+    for image, mirror, questions in zip(images, (0, 1), rows, strict=True):
+        for row in questions:
+            ids = torch.cat([split.prefix_ids, split.question_ids[row]])[None]
+            logits = run.model(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                mm_token_type_ids=(ids == run.model.config.image_token_id).int(),
+                pixel_values=split.pixel_values[mirror, image],
+                image_grid_thw=torch.tensor([[1, 8, 8]]),
+            ).logits[0, len(split.prefix_ids) :]
+            alone.append(logits[split.labels[row] != -100])
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-4)
+
+
+def test_a_resumed_run_equals_an_undisturbed_one(
+    run: train.Training, split: train.Split, tmp_path: Path
+) -> None:
+    run.run(split, checkpoint_every=2)
+    undisturbed = weights(run)
+    interrupted = train.Training(replace(SMALL), run.processor, tmp_path / "second")
+    interrupted.checkpoint.parent.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        _stop_after(interrupted, split, steps=3)
+    resumed = train.Training(SMALL, run.processor, tmp_path / "second")
+    resumed.resume()
+    assert resumed.step == 2
+    resumed.run(split, checkpoint_every=2)
+    assert all(torch.equal(value, undisturbed[name]) for name, value in weights(resumed).items())
+
+
+def _stop_after(training: train.Training, split: train.Split, steps: int) -> None:
+    one_step = training._one_step
+
+    def stopping(data: train.Split) -> float:
+        if training.step == steps:
+            raise KeyboardInterrupt
+        return one_step(data)
+
+    training._one_step = stopping  # type: ignore[method-assign]
+    training.run(split, checkpoint_every=2)
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(
+    run: train.Training, split: train.Split, tmp_path: Path
+) -> None:
+    run.run(split, checkpoint_every=4)
+    other = train.Training(replace(SMALL, seed=1), run.processor, tmp_path)
+    with pytest.raises(ValueError, match="another recipe"):
+        other.resume()
+
+
+def test_the_export_has_the_hubs_layout_and_loads_unchanged(
+    run: train.Training, tmp_path: Path
+) -> None:
+    before = {name: value.to(torch.bfloat16) for name, value in weights(run).items()}
+    train.export(run, tmp_path / "model")
+    with safe_open(tmp_path / "model" / "model.safetensors", framework="pt") as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    prefix = "model.language_model.layers.0.mlp.experts"
+    assert shapes[f"{prefix}.gate_up_proj"] == (4, 96, 64)
+    assert shapes[f"{prefix}.down_proj"] == (4, 32, 96)
+    loaded = AutoModelForImageTextToText.from_pretrained(tmp_path / "model").state_dict()
+    assert loaded.keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in loaded.items())
+
+
+def test_the_learning_rate_warms_up_and_falls() -> None:
+    recipe = train.Recipe()
+    rates = [train.learning_rate(recipe, step) for step in range(recipe.steps)]
+    assert rates[0] == pytest.approx(recipe.learning_rate / recipe.warmup_steps, rel=0.01)
+    assert max(rates) <= recipe.learning_rate
+    assert rates[recipe.warmup_steps :] == sorted(rates[recipe.warmup_steps :], reverse=True)
+
+
+def test_the_shipped_tokenizer_is_the_one_that_the_script_learns() -> None:
+    recipe = train.Recipe()
+    learned = train.build_processor(recipe, train.tokenizer_texts(recipe.seed)).tokenizer
+    shipped = AutoProcessor.from_pretrained(MODEL_PATH).tokenizer
+    assert shipped.get_vocab() == learned.get_vocab()
+    assert shipped.chat_template == learned.chat_template

@@ -1,0 +1,63 @@
+"""Small data sets in the layout of the official VQA files, to be read and to be broken."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from moe_eval_plugin.official import OFFICIAL_FILES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from moe_eval_plugin.official import OfficialFiles
+
+IMAGE_IDS = (7, 8, 9)
+ANSWERS = ["red", "red", "red", "red", "Red.", "the red", "blue", "blue", "pink", "one"]
+
+
+def question_id(image_id: int) -> int:
+    return image_id * 10 + 1
+
+
+def write_official(
+    folder: Path, name: str = "okvqa", image_ids: Sequence[int] = IMAGE_IDS
+) -> OfficialFiles:
+    """Write the files of a split with one question, ten answers and an image for each id."""
+    files = OFFICIAL_FILES[name]
+    (folder / files.image_folder).mkdir(parents=True, exist_ok=True)
+    questions = [
+        {"question_id": question_id(i), "image_id": i, "question": f"What colour is no. {i}?"}
+        for i in image_ids
+    ]
+    write_json(folder / files.questions, {"questions": questions})
+    if files.annotations is not None:
+        answers = [{"answer": text, "answer_id": n} for n, text in enumerate(ANSWERS, start=1)]
+        annotations = [
+            {"question_id": question_id(i), "image_id": i, "answers": answers} for i in image_ids
+        ]
+        write_json(folder / files.annotations, {"annotations": annotations})
+    for i in image_ids:
+        image = Image.effect_mandelbrot((96, 64), (-2, -1, 1, 1), 20).convert("RGB")
+        image.save(folder / files.image_folder / files.image_name.format(i))
+    return files
+
+
+def write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def edit_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a JSON file by a function that works on its content in place."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    write_json(path, content)
+
+
+def cut_off(path: Path, share: float = 0.5) -> None:
+    """Keep only the first part of a file, as an interrupted download does."""
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
