@@ -17,6 +17,7 @@ from lmms_eval.api.instance import GenerationResult, TokenCounts
 from lmms_eval.api.model import lmms
 from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from lmms_eval.protocol import ChatMessages
+from lmms_eval.utils import simple_parse_args_string
 from moe_eval_plugin.model_adapters.hf_engine import EngineOptions, Generated, HFEngine
 from tqdm import tqdm
 
@@ -118,6 +119,19 @@ class MoEHF(lmms):
         self._experts: dict[str, VerifiedOverride] = {}
         self._ignored: set[str] = set()
         add_rows_to_results()
+
+    @classmethod
+    @user_errors()
+    def create_from_arg_string(
+        cls, arg_string: str, additional_config: dict[str, Any] | None = None
+    ) -> MoEHF:
+        """Build the model from ``--model_args``, which come before the host's own options."""
+        try:
+            model_args = simple_parse_args_string(arg_string)
+        except ValueError as error:
+            message = f"--model_args {arg_string} cannot be read. Write name=value,name=value."
+            raise InvalidArgumentError(message) from error
+        return cls(**{**(additional_config or {}), **model_args})
 
     @property
     def device(self) -> torch.device:

@@ -171,6 +171,14 @@ def test_a_text_model_answers_text(text_checkpoint: Path) -> None:
     assert engine.verify([ask("Hello?")]).observed == 1
 
 
+def test_a_dense_model_runs_as_a_reference(text_checkpoint: Path) -> None:
+    tiny_moe("qwen3", vocab_size=512).save_pretrained(text_checkpoint)
+    engine = HFEngine(EngineOptions(str(text_checkpoint)))
+    verified = engine.verify([ask("Hello?")])
+    assert (verified.requested, verified.baseline, verified.observed) == (None, None, None)
+    assert engine.generate(engine.encode([ask("Hello?")]), GREEDY)[0].n_output_tokens >= 1
+
+
 def test_a_text_model_refuses_images(text_checkpoint: Path) -> None:
     engine = HFEngine(EngineOptions(str(text_checkpoint)))
     with pytest.raises(InvalidArgumentError, match="reads text only"):

@@ -196,6 +196,15 @@ def test_arguments_that_are_not_used_are_named(
     assert "image_aspect_ratio" in caplog.text
 
 
+def test_model_args_come_before_the_options_of_the_host() -> None:
+    host = {"batch_size": 1, "max_batch_size": None, "device": None}
+    model = MoEHF.create_from_arg_string("pretrained=demo,batch_size=16", host)
+    assert model.batch_size == 16
+    assert (
+        MoEHF.create_from_arg_string("pretrained=demo", {**host, "batch_size": "3"}).batch_size == 3
+    )
+
+
 def test_an_unknown_argument_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(InvalidArgumentError, match="Did you mean experts_k"):
         parse_arguments({"expert_k": 4})

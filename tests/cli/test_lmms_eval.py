@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vqa_files import cut_off, write_official
+
+from tests.vqa_files import cut_off, write_official
 
 LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
 TIME_LIMIT_S = 600
@@ -139,6 +140,7 @@ def test_two_processes_give_the_accuracy_of_one(tmp_path: Path) -> None:
         ("pretrained=demo,experts_k=999", "Use 1 to 32."),
         ("pretrained=demo,experts_k=four", "experts_k=four is not a number of experts."),
         ("pretrained=demo,expert_k=4", "Did you mean experts_k?"),
+        ("pretrained=demo,experts_k", "Write name=value,name=value."),
         ("pretrained=no/such/model,experts_k=4", "pretrained=no/such/model"),
     ],
 )

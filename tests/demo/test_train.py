@@ -1,4 +1,4 @@
-"""The training script in miniature: packing changes nothing, resuming changes nothing."""
+"""The training script in miniature: what it learns from, what it resumes, what it writes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 SMALL = replace(
     train.Recipe(),
     steps=4,
-    first_steps=2,
-    questions_per_batch=8,
+    batch_size=8,
     num_hidden_layers=2,
     num_experts=4,
     num_experts_per_tok=2,
@@ -43,9 +42,8 @@ def split() -> train.Split:
         prefix_ids=torch.tensor(processor.tokenizer("".join(prefix[:2]))["input_ids"]),
         question_ids=ids,
         labels=labels,
-        first=torch.arange(n_images) * n_questions,
-        count=torch.full((n_images,), n_questions),
-        pixel_values=torch.randn(2, n_images, 64, 384, generator=generator),
+        image_index=torch.arange(n_images).repeat_interleave(n_questions),
+        pixel_values=torch.randn(n_images, 64, 384, generator=generator),
     )
 
 
@@ -60,24 +58,24 @@ def weights(training: train.Training) -> dict[str, torch.Tensor]:
 
 
 @torch.no_grad()
-def test_packed_questions_equal_separate_ones(run: train.Training, split: train.Split) -> None:
-    images = torch.tensor([2, 5])
-    rows = split.first[images, None] + torch.arange(3)
-    packed = train.pack(run.model, split, images, rows, torch.tensor([0, 1]))
-    together, _, _ = train.answer_logits(run.model, packed)
+def test_it_trains_on_what_the_model_computes_for_one_question(
+    run: train.Training, split: train.Split
+) -> None:
+    rows = torch.tensor([4, 17])
+    together, labels, _ = train.answer_logits(run.model, split, rows)
     alone = []
-    for image, mirror, questions in zip(images, (0, 1), rows, strict=True):
-        for row in questions:
-            ids = torch.cat([split.prefix_ids, split.question_ids[row]])[None]
-            logits = run.model(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                mm_token_type_ids=(ids == run.model.config.image_token_id).int(),
-                pixel_values=split.pixel_values[mirror, image],
-                image_grid_thw=torch.tensor([[1, 8, 8]]),
-            ).logits[0, len(split.prefix_ids) :]
-            alone.append(logits[split.labels[row] != -100])
+    for row in rows:
+        ids = torch.cat([split.prefix_ids, split.question_ids[row]])[None]
+        logits = run.model(
+            input_ids=ids,
+            attention_mask=ids.ne(run.processor.tokenizer.pad_token_id).long(),
+            mm_token_type_ids=ids.eq(run.model.config.image_token_id).int(),
+            pixel_values=split.pixel_values[split.image_index[row]],
+            image_grid_thw=torch.tensor([[1, 8, 8]]),
+        ).logits[0, len(split.prefix_ids) :]
+        alone.append(logits[split.labels[row] != -100])
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-4)
+    assert labels.tolist() == split.question_ids[rows, 9:11].flatten().tolist()
 
 
 def test_a_resumed_run_equals_an_undisturbed_one(
@@ -99,10 +97,10 @@ def test_a_resumed_run_equals_an_undisturbed_one(
 def _stop_after(training: train.Training, split: train.Split, steps: int) -> None:
     one_step = training._one_step
 
-    def stopping(data: train.Split) -> float:
+    def stopping(data: train.Split, rows: torch.Tensor) -> float:
         if training.step == steps:
             raise KeyboardInterrupt
-        return one_step(data)
+        return one_step(data, rows)
 
     training._one_step = stopping  # type: ignore[method-assign]
     training.run(split, checkpoint_every=2)
