@@ -18,21 +18,21 @@ from lmms_eval.api.model import lmms
 from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from lmms_eval.protocol import ChatMessages
 from lmms_eval.utils import simple_parse_args_string
-from moe_eval_plugin.model_adapters.hf_engine import EngineOptions, Generated, HFEngine
 from tqdm import tqdm
 
 from moe_eval_plugin import checkpoint, timing
 from moe_eval_plugin._lmms_eval import add_rows_to_results, user_errors
 from moe_eval_plugin.batching import BatchQueue
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.model_adapters.hf_engine import EngineOptions, Generated, HFEngine
 from moe_eval_plugin.result import RunRecord, installed_versions, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from lmms_eval.api.instance import Instance
-    from moe_eval_plugin.model_adapters.hf_engine import Conversation, Encoded
 
+    from moe_eval_plugin.model_adapters.hf_engine import Conversation, Encoded
     from moe_eval_plugin.override import VerifiedOverride
 
 logger = logging.getLogger(__name__)

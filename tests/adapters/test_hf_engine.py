@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from moe_eval_plugin.model_adapters.hf_engine import EngineOptions, HFEngine, cut_at
 from PIL import Image, ImageDraw
 
 from moe_eval_plugin.demo import MODEL_PATH
@@ -17,6 +16,7 @@ from moe_eval_plugin.errors import (
     OverrideNotEffectiveError,
     UserError,
 )
+from moe_eval_plugin.model_adapters.hf_engine import EngineOptions, HFEngine, cut_at
 from moe_eval_plugin.testing import tiny_moe
 
 if TYPE_CHECKING:

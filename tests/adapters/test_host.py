@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from lmms_eval.tasks import TaskManager
-from moe_eval_plugin.tasks import tasks_path
 
 from moe_eval_plugin import _lmms_eval
 from moe_eval_plugin.errors import DataError, OverrideError
+from moe_eval_plugin.tasks import tasks_path
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,10 +8,10 @@ import pytest
 import torch
 from easy_vqa import get_test_image_paths, get_test_questions
 from lmms_eval.api.instance import Instance
-from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF, RunOptions, parse_arguments
 from PIL import Image
 
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF, RunOptions, parse_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

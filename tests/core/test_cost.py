@@ -35,7 +35,7 @@ SIZES: dict[str, Any] = {
 }
 
 
-def qwen3_moe(**changes: Any) -> Qwen3MoeConfig:  # noqa: ANN401
+def qwen3_moe(**changes: Any) -> Qwen3MoeConfig:
     sizes = {**SIZES, "moe_intermediate_size": INNER, "num_hidden_layers": 2, "num_experts": 8}
     return Qwen3MoeConfig(**{**sizes, "num_experts_per_tok": 4, **changes})
 
@@ -77,7 +77,7 @@ def really_built(config: PretrainedConfig) -> int:
 
 
 @pytest.mark.parametrize("make", [qwen3_moe, qwen3_vl_moe, mixtral, deepseek_v2])
-def test_counts_equal_a_built_model_and_a_count_by_hand(make: Any) -> None:  # noqa: ANN401
+def test_counts_equal_a_built_model_and_a_count_by_hand(make: Any) -> None:
     config = make()
     counts = count_parameters(config)
     total = really_built(config)
@@ -134,7 +134,7 @@ def test_list_of_experts_of_a_models_own_code() -> None:
             self.shared_experts = nn.Linear(4, 5, bias=False)
 
         @classmethod
-        def _from_config(cls, _config: PretrainedConfig, **_options: Any) -> OldModel:  # noqa: ANN401
+        def _from_config(cls, _config: PretrainedConfig, **_options: Any) -> OldModel:
             return cls()
 
     AutoModelForCausalLM.register(OldConfig, OldModel)

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from moe_eval_plugin.tasks import tasks_path
 
 from moe_eval_plugin.errors import PluginLoadError
 from moe_eval_plugin.hookspecs import hookimpl
 from moe_eval_plugin.plugins import ENTRY_POINT_GROUP, build_manager, task_folders
+from moe_eval_plugin.tasks import tasks_path
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
     huggingface_hub.close_session()
 
 
-def published(sizes: dict[str, int | None], **more: Any) -> dict[str, Any]:  # noqa: ANN401
+def published(sizes: dict[str, int | None], **more: Any) -> dict[str, Any]:
     siblings = [{"rfilename": name, "size": size} for name, size in sizes.items()]
     config = Qwen3MoeConfig(num_experts=7).to_json_string().encode()
     return {"config": config, "info": {"siblings": siblings, **more}}

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import datasets
 import pytest
-from moe_eval_plugin.tasks import tasks_path
 from PIL import Image
 
 from moe_eval_plugin.official import load_official
+from moe_eval_plugin.tasks import tasks_path
 from tests.vqa_files import ANSWERS, cut_off, edit_json, write_official
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from moe_eval_plugin.tasks import vqa
 from PIL import Image
 
 from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.tasks import vqa
 from tests.vqa_files import ANSWERS
 
 if TYPE_CHECKING:
