@@ -136,8 +136,8 @@ def test_two_processes_give_the_accuracy_of_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model_args", "message"),
     [
-        ("pretrained=demo,experts_k=0", "Use 1 to 32."),
-        ("pretrained=demo,experts_k=999", "Use 1 to 32."),
+        ("pretrained=demo,experts_k=0", "Use 1 to 16."),
+        ("pretrained=demo,experts_k=999", "Use 1 to 16."),
         ("pretrained=demo,experts_k=four", "experts_k=four is not a number of experts."),
         ("pretrained=demo,expert_k=4", "Did you mean experts_k?"),
         ("pretrained=demo,experts_k", "Write name=value,name=value."),

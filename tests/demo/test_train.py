@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SMALL = replace(
     train.Recipe(),
     steps=4,
+    open_question_steps=2,
     batch_size=8,
     num_hidden_layers=2,
     num_experts=4,
@@ -42,6 +43,7 @@ def split() -> train.Split:
         prefix_ids=torch.tensor(processor.tokenizer("".join(prefix[:2]))["input_ids"]),
         question_ids=ids,
         labels=labels,
+        is_open=torch.arange(n_images * n_questions) % 3 > 0,
         image_index=torch.arange(n_images).repeat_interleave(n_questions),
         pixel_values=torch.randn(n_images, 64, 384, generator=generator),
     )
@@ -123,8 +125,8 @@ def test_the_export_has_the_hubs_layout_and_loads_unchanged(
     with safe_open(tmp_path / "model" / "model.safetensors", framework="pt") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     prefix = "model.language_model.layers.0.mlp.experts"
-    assert shapes[f"{prefix}.gate_up_proj"] == (4, 96, 64)
-    assert shapes[f"{prefix}.down_proj"] == (4, 32, 96)
+    assert shapes[f"{prefix}.gate_up_proj"] == (4, 96, 2 * 16)
+    assert shapes[f"{prefix}.down_proj"] == (4, 16, 96)
     loaded = AutoModelForImageTextToText.from_pretrained(tmp_path / "model").state_dict()
     assert loaded.keys() == before.keys()
     assert all(torch.equal(value, before[name]) for name, value in loaded.items())

@@ -1,6 +1,6 @@
 """Measures the embedded model at every k through the real lmms-eval, and writes its model card.
 
-Run ``python -m moe_eval_plugin.demo.card`` in an environment with the package. Each k is one run of
+Run ``python benchmarks/demo_card.py`` in an environment with the package. Each k is one run of
 the command that users run, on all 9,673 test questions of easy-VQA. It takes some ten minutes on
 two cores. The card's figures come from nowhere else.
 """
@@ -50,7 +50,7 @@ tried, seen and tested on any machine. It knows shapes and colours, and nothing 
 |---|---|
 | architecture | `qwen3_vl_moe`, {num_hidden_layers} layers of width {hidden_size}, each with {num_experts} routed experts of width {moe_intermediate_size}, k of {num_experts_per_tok}, no shared experts; an image tower of {vision_depth} blocks |
 | parameters | {parameters:,} in bfloat16 |
-| data | the train split of [easy-VQA](https://pypi.org/project/easy-vqa/) (MIT): 4,000 images, 38,575 questions, 13 answers; {held_out_images} of the images held out to watch progress |
+| data | the train split of easy-VQA (the package `easy-vqa`, MIT): 4,000 images, 38,575 questions, 13 answers; {held_out_images} of the images held out to watch progress |
 | licence | Apache-2.0 |
 | training | {steps:,} steps of {batch_size} questions, AdamW, learning rate {learning_rate}, load-balancing weight {load_balancing_weight}, seed {seed}; {seconds:,} s of wall time on two CPU cores that did other work as well; PyTorch {torch} |
 | made by | `python -m moe_eval_plugin.demo.train --output DIR` |
@@ -67,7 +67,7 @@ was observed in every MoE layer. The standard error is the host's.
 |---|---|---|---|
 {accuracy_rows}
 
-Measured on {date} by `python -m moe_eval_plugin.demo.card` on {machine}, with {versions}.
+Measured on {date} by `python benchmarks/demo_card.py` on {machine}, with {versions}.
 
 The loss with k comes from the trained router alone. Training balanced the load of the experts, as
 is usual, and did nothing about k.

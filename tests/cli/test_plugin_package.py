@@ -1,0 +1,46 @@
+"""A third party's plugin, really installed, adds a task that the real command runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "plugin_package"
+LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """Install a copy of the plugin into a folder of its own."""
+    copy, target = tmp_path / "source", tmp_path / "installed"
+    shutil.copytree(PACKAGE, copy)
+    options = ("--no-deps", "--no-build-isolation", "--quiet", "--target", str(target))
+    command = [sys.executable, "-m", "pip", "install", *options, str(copy)]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    return target
+
+
+def test_its_task_runs_with_our_model(installed: Path, tmp_path: Path) -> None:
+    command = [
+        *(str(LMMS_EVAL), "--model", "moe_hf", "--model_args", "pretrained=demo,experts_k=2"),
+        *("--tasks", "easy_vqa_shout", "--limit", "8", "--batch_size", "8"),
+        *("--output_path", str(tmp_path / "out")),
+    ]
+    done = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    (file,) = (tmp_path / "out").rglob("*_results.json")
+    results = json.loads(file.read_text(encoding="utf-8"))
+    assert results["results"]["easy_vqa_shout"]["observed_num_experts_per_tok,none"] == 2
