@@ -21,6 +21,7 @@ def run(
     tmp_path: Path, *arguments: str, program: tuple[str, ...] = (str(LMMS_EVAL),), **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command with results in ``tmp_path``/out, away from the checkout."""
+    tmp_path.mkdir(exist_ok=True)
     return subprocess.run(
         [*program, *arguments, "--output_path", str(tmp_path / "out")],
         env={**os.environ, "HF_DATASETS_CACHE": str(tmp_path / "cache"), **variables},
@@ -122,8 +123,14 @@ def test_without_experts_k_the_baseline_is_observed(tmp_path: Path) -> None:
 def test_two_processes_give_the_accuracy_of_one(tmp_path: Path) -> None:
     arguments = ("pretrained=demo,experts_k=2,batch_size=8,dtype=float32", "easy_vqa")
     command = ("--model", "moe_hf", "--model_args", arguments[0], "--tasks", arguments[1])
-    launch = (sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2")
-    both = run(tmp_path / "2", *command, "--limit", "41", program=(*launch, "-m", "lmms_eval"))
+    launch = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2")
+    both = run(
+        tmp_path / "2",
+        *command,
+        *("--limit", "41"),
+        program=(sys.executable, *launch, "-m", "lmms_eval"),
+        ACCELERATE_USE_CPU="true",
+    )
     one = run(tmp_path / "1", *command, "--limit", "41")
     results = [results_of(tmp_path / n, done) for n, done in (("2", both), ("1", one))]
     scores = [result["results"]["easy_vqa"]["exact_match,none"] for result in results]
