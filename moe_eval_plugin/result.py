@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from moe_eval_plugin.override import VerifiedOverride
     from moe_eval_plugin.timing import BatchTiming
@@ -75,7 +75,8 @@ def summarise(ranks: Iterable[Sequence[BatchTiming]]) -> dict[str, TaskSpeed]:
     per_rank = [_by_task(batches) for batches in ranks]
     tasks = dict.fromkeys(task for speeds in per_rank for task in speeds)
     return {
-        task: _over_ranks([speeds[task] for speeds in per_rank if task in speeds]) for task in tasks
+        task: _add_up([speeds[task] for speeds in per_rank if task in speeds], max)
+        for task in tasks
     }
 
 
@@ -86,24 +87,20 @@ def installed_versions() -> dict[str, str | None]:
 
 def _by_task(batches: Sequence[BatchTiming]) -> dict[str, TaskSpeed]:
     tasks = dict.fromkeys(batch.task for batch in batches)
-    return {task: _total([batch for batch in batches if batch.task == task]) for task in tasks}
+    return {
+        task: _add_up([batch for batch in batches if batch.task == task], sum) for task in tasks
+    }
 
 
-def _total(parts: Sequence[BatchTiming]) -> TaskSpeed:
+def _add_up(
+    parts: Sequence[BatchTiming | TaskSpeed], wall_s: Callable[[Iterable[float]], float]
+) -> TaskSpeed:
+    """Add counts; times add up over batches, and over ranks the longest one is taken."""
     return TaskSpeed(
         n_samples=sum(part.n_samples for part in parts),
         n_input_tokens=sum(part.n_input_tokens for part in parts),
         n_output_tokens=sum(part.n_output_tokens for part in parts),
-        wall_s=sum(part.wall_s for part in parts),
-    )
-
-
-def _over_ranks(ranks: Sequence[TaskSpeed]) -> TaskSpeed:
-    return TaskSpeed(
-        n_samples=sum(rank.n_samples for rank in ranks),
-        n_input_tokens=sum(rank.n_input_tokens for rank in ranks),
-        n_output_tokens=sum(rank.n_output_tokens for rank in ranks),
-        wall_s=max(rank.wall_s for rank in ranks),
+        wall_s=wall_s(part.wall_s for part in parts),
     )
 
 
