@@ -122,7 +122,7 @@ def test_readme_opens_with_the_two_commands_and_holds_the_output(repository_root
 
 def test_make_demo_is_the_command_that_the_readme_shows(repository_root: Path) -> None:
     plan = subprocess.run(
-        ["make", "--dry-run", "demo"],  # noqa: S607  (make is found on the PATH)
+        ["make", "--no-print-directory", "--dry-run", "demo"],  # noqa: S607  (found on the PATH)
         cwd=repository_root,
         check=True,
         capture_output=True,
