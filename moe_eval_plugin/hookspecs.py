@@ -15,7 +15,7 @@ distribution announces it in the entry-point group ``moe_eval_plugin``::
     [project.entry-points.moe_eval_plugin]
     my_package = "my_package.moe_eval"
 
-Our own tasks come in through the same hook.
+Our own tasks and families come in through the same hooks.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from moe_eval_plugin.family import Family
+    from moe_eval_plugin.policies import Policy
+
 PROJECT = "moe_eval"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -39,4 +42,43 @@ def moe_eval_task_folders() -> Iterable[Path]:  # type: ignore[empty-body]
 
     Called each time the host indexes its tasks, so it must be fast and import nothing heavy.
     On equal task names the host's own task stays, then the folder that is named first.
+    """
+
+
+@hookspec
+def moe_eval_register_families() -> Iterable[Family]:  # type: ignore[empty-body]
+    """Describe model families: where their configurations keep k, and what their routers do.
+
+    Called once per process, when a configuration is first described, so it must be fast and import
+    nothing heavy. A model type that is registered twice is an error: a plugin cannot replace a
+    family of this package or of another one. Example::
+
+        from moe_eval_plugin.family import Family
+        from moe_eval_plugin.hookspecs import hookimpl
+
+        @hookimpl
+        def moe_eval_register_families():
+            return [Family(model_type="my_moe", k_key="picks", renormalise="always")]
+    """
+
+
+@hookspec
+def moe_eval_register_policies() -> Iterable[Policy]:  # type: ignore[empty-body]
+    """Name policies for ``experts_policy``: rules that drop some of a token's chosen experts.
+
+    Called when a run asks for a policy. A name that is registered twice is an error. Example::
+
+        from moe_eval_plugin.hookspecs import hookimpl
+        from moe_eval_plugin.policies import Policy
+
+        @hookimpl
+        def moe_eval_register_policies():
+            return [
+                Policy(
+                    name="above",
+                    summary="keep the experts whose weight is at least a number",
+                    parameter="the smallest weight to keep",
+                    keep=lambda weights, number: weights >= number,
+                )
+            ]
     """

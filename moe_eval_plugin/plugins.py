@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
 
@@ -12,9 +12,12 @@ from moe_eval_plugin import hookspecs
 from moe_eval_plugin.errors import PluginLoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from importlib.metadata import EntryPoint
     from pathlib import Path
+
+    from moe_eval_plugin.family import Family
+    from moe_eval_plugin.policies import Policy
 
 ENTRY_POINT_GROUP = "moe_eval_plugin"
 
@@ -51,6 +54,55 @@ def task_folders() -> list[Path]:
     """List the task folders of all plugins, each once."""
     named = plugin_manager().hook.moe_eval_task_folders()
     return list(dict.fromkeys(folder for folders in named for folder in folders))
+
+
+def registered_families(manager: pluggy.PluginManager | None = None) -> dict[str, Family]:
+    """Collect the families of all plugins, by model type and by each further name of theirs.
+
+    ``manager`` is the one of the installed plugins unless it is given. Raises ``PluginLoadError``,
+    which names the plugins, if one of them fails or two register the same name.
+    """
+    hook = (manager or plugin_manager()).hook.moe_eval_register_families
+    return _collect(hook, "model family", lambda family: (family.model_type, *family.aliases))
+
+
+def registered_policies(manager: pluggy.PluginManager | None = None) -> dict[str, Policy]:
+    """Collect the policies of all plugins by name; errors are those of ``registered_families``."""
+    hook = (manager or plugin_manager()).hook.moe_eval_register_policies
+    return _collect(hook, "policy", lambda policy: (policy.name,))
+
+
+def _collect(
+    hook: pluggy.HookCaller, what: str, names_of: Callable[[Any], tuple[str, ...]]
+) -> dict[str, Any]:
+    """Collect what the implementations of a hook register, under each of its names."""
+    found: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for implementation in hook.get_hookimpls():
+        plugin = implementation.plugin
+        module = getattr(plugin, "__name__", type(plugin).__name__)
+        origin = f"{implementation.plugin_name} ({module})"
+        for item in _registered_by(implementation, origin, what):
+            for name in names_of(item):
+                if name in found:
+                    message = (
+                        f"The {what} {name} is registered twice: by the plugins "
+                        f"{origins[name]} and {origin}. Uninstall the one that is not wanted."
+                    )
+                    raise PluginLoadError(message)
+                found[name], origins[name] = item, origin
+    return found
+
+
+def _registered_by(implementation: pluggy.HookImpl, origin: str, what: str) -> list[Any]:
+    try:
+        return list(cast("Iterable[Any]", implementation.function()))
+    except Exception as error:
+        message = (
+            f"The plugin {origin} could not register what it has of kind {what}: "
+            f"{type(error).__name__}: {error}. Update it, or uninstall it with pip."
+        )
+        raise PluginLoadError(message) from error
 
 
 def _register(manager: pluggy.PluginManager, entry: EntryPoint, origin: str) -> None:

@@ -1,4 +1,4 @@
-"""A third party's plugin, really installed, adds a task that the real command runs."""
+"""A third party's plugin, really installed, adds a task and a family to the real commands."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "plugin_package"
 LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
+DESCRIBE_ITS_MODEL = """
+from transformers import PretrainedConfig
+from moe_eval_plugin.families import describe
+
+class PickyConfig(PretrainedConfig):
+    model_type = "picky_moe"
+
+found = describe(PickyConfig(choices=12, picks=5))
+print(found.family, found.num_experts, found.num_experts_per_tok, found.norm_topk_prob)
+"""
 
 
 @pytest.fixture
@@ -44,3 +54,26 @@ def test_its_task_runs_with_our_model(installed: Path, tmp_path: Path) -> None:
     (file,) = (tmp_path / "out").rglob("*_results.json")
     results = json.loads(file.read_text(encoding="utf-8"))
     assert results["results"]["easy_vqa_shout"]["observed_num_experts_per_tok,none"] == 2
+
+
+def run_python(installed: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_its_family_is_listed_with_ours(installed: Path) -> None:
+    listed = run_python(installed, "-m", "moe_eval_plugin.cli", "families")
+    assert "\npicky_moe " in listed
+    assert "\nqwen3_vl_moe " in listed
+
+
+def test_its_family_tells_where_k_is(installed: Path) -> None:
+    described = run_python(installed, "-c", DESCRIBE_ITS_MODEL)
+    assert described.split() == ["picky_moe", "12", "5", "True"]

@@ -10,8 +10,14 @@ from types import ModuleType
 import pytest
 
 from moe_eval_plugin.errors import PluginLoadError
+from moe_eval_plugin.family import Family
 from moe_eval_plugin.hookspecs import hookimpl
-from moe_eval_plugin.plugins import ENTRY_POINT_GROUP, build_manager, task_folders
+from moe_eval_plugin.plugins import (
+    ENTRY_POINT_GROUP,
+    build_manager,
+    registered_families,
+    task_folders,
+)
 from moe_eval_plugin.tasks import tasks_path
 
 
@@ -54,3 +60,33 @@ def test_two_plugins_of_one_name_are_both_named(third_party: ModuleType) -> None
     assert third_party
     with pytest.raises(PluginLoadError, match=r"third_party_plugin\) and third \(sys\)"):
         build_manager([entry(), entry(value="sys")])
+
+
+def test_our_own_families_come_in_by_the_hook() -> None:
+    own = build_manager([entry("families", "moe_eval_plugin.families")])
+    assert registered_families(own)["qwen3_moe"].model_type == "qwen3_moe"
+    assert registered_families(build_manager([])) == {}
+
+
+def test_a_third_party_adds_a_family_with_all_its_names(third_party: ModuleType) -> None:
+    family = Family(model_type="picky", aliases=("picky_old",))
+    third_party.moe_eval_register_families = hookimpl(lambda: [family])  # type: ignore[attr-defined]
+    assert registered_families(build_manager([entry()])) == {"picky": family, "picky_old": family}
+
+
+@pytest.mark.parametrize(
+    "family", [Family(model_type="mixtral"), Family(model_type="new", aliases=("step3p5",))]
+)
+def test_a_family_is_not_silently_replaced(third_party: ModuleType, family: Family) -> None:
+    third_party.moe_eval_register_families = hookimpl(lambda: [family])  # type: ignore[attr-defined]
+    manager = build_manager([entry("families", "moe_eval_plugin.families"), entry()])
+    with pytest.raises(PluginLoadError, match="registered twice") as caught:
+        registered_families(manager)
+    assert "families (moe_eval_plugin.families)" in str(caught.value)
+    assert "third (third_party_plugin)" in str(caught.value)
+
+
+def test_a_plugin_whose_families_fail_is_named(third_party: ModuleType) -> None:
+    third_party.moe_eval_register_families = hookimpl(lambda: [1 // 0])  # type: ignore[attr-defined]
+    with pytest.raises(PluginLoadError, match=r"third \(third_party_plugin\) could not register"):
+        registered_families(build_manager([entry()]))
