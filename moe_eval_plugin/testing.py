@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PretrainedConfig, PreTrainedModel
 
 TINY_TEXT = {
@@ -57,13 +58,23 @@ def tiny_moe(model_type: str = "qwen3_moe", *, seed: int = 0, **changes: Any) ->
 
     ``changes`` go to the configuration. The same seed gives the same weights.
     """
-    import torch
     from transformers import AutoModelForCausalLM
 
     model: PreTrainedModel = AutoModelForCausalLM.from_config(tiny_config(model_type, **changes))
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.25)
+    fill_with_noise(model, seed=seed)
     return model.eval()
+
+
+def fill_with_noise(model: nn.Module, *, seed: int = 0) -> None:
+    """Give a model random weights that are large enough for each router's choice to matter.
+
+    Matrices and larger parameters are filled, and the biases by which some routers choose. The
+    same seed gives the same weights.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    biases = [b for name, b in model.named_buffers() if "bias" in name and b.is_floating_point()]
+    with torch.no_grad():
+        for tensor in [*(p for p in model.parameters() if p.dim() > 1), *biases]:
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.25)

@@ -1,0 +1,172 @@
+"""The contract that each family must keep, step by step; the tests and the docs table use it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    AutoModelForTokenClassification,
+    PreTrainedModel,
+)
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from moe_eval_plugin import override
+from moe_eval_plugin.families import describe
+from moe_eval_plugin.probe import observe
+from moe_eval_plugin.routers import HASH_TABLE, find_places, layer_number
+from moe_eval_plugin.schedule import parse_experts_k
+from moe_eval_plugin.testing import fill_with_noise
+
+from .tiny_configs import TEXT_CASES, Case
+from .tiny_vision import IMAGE, START, VISION_CASES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from transformers import PretrainedConfig
+
+    from moe_eval_plugin.observation import Observation
+
+CASES: tuple[Case, ...] = (*TEXT_CASES, *VISION_CASES)
+AUTO_CLASSES = (
+    AutoModelForMultimodalLM,
+    AutoModelForImageTextToText,
+    AutoModelForCausalLM,
+    AutoModelForTokenClassification,
+)
+
+
+def is_missing(case: Case) -> bool:
+    """Tell whether the installed transformers lacks a family."""
+    return not {case.model_type, case.text_type} <= set(CONFIG_MAPPING)
+
+
+@cache
+def model_of(case: Case) -> PreTrainedModel:
+    """Give the family's model, made once; whoever changes it puts it back."""
+    return _build(case.config())
+
+
+@cache
+def inputs_of(case: Case) -> dict[str, Any]:
+    """Give what goes into the model: a line of text, with the picture in it if there is one."""
+    picture = [IMAGE] * case.n_image_tokens
+    ids = torch.tensor([[3, 4, 5, START, *picture, *range(6, 14)]])
+    kinds = (ids == IMAGE).int()
+    wanted = _arguments(model_of(case))
+    given = case.image() if case.image else {}
+    for name in ("mm_token_type_ids", "moe_mm_token_type_ids"):
+        if case.image and name in wanted:
+            given[name] = kinds
+    return {"input_ids": ids, **given}
+
+
+def rebuilt(case: Case, k: int) -> PreTrainedModel:
+    """Make a model with the weights of the family's, from a configuration that says k.
+
+    Hash-routed layers have a table of the published width, as a checkpoint would.
+    """
+    original = model_of(case)
+    model = _build(case.config(k))
+    for path, module in model.named_modules():
+        if HASH_TABLE in dict(module.named_buffers(recurse=False)):
+            module.register_buffer(HASH_TABLE, original.get_submodule(path).get_buffer(HASH_TABLE))
+    model.load_state_dict(original.state_dict())
+    return model
+
+
+@torch.no_grad()
+def logits(case: Case, model: PreTrainedModel | None = None) -> torch.Tensor:
+    """Run a model once; any chance in it (a canvas of random tokens) falls out the same."""
+    model, inputs = model or model_of(case), inputs_of(case)
+    torch.manual_seed(0)
+    result: torch.Tensor = model(**inputs).logits
+    return result
+
+
+def observed(case: Case) -> Observation:
+    """Run the family's model once, and tell which experts its tokens used."""
+    with observe(model_of(case)) as pending:
+        logits(case)
+    return pending.result()
+
+
+@contextmanager
+def with_k(case: Case, k: int | Mapping[int, int]) -> Iterator[None]:
+    """Set k in every MoE layer of the family's model, or by layer, and put it back."""
+    text = str(k) if isinstance(k, int) else "/".join(f"{n}:{value}" for n, value in k.items())
+    schedule = parse_experts_k(text)
+    assert schedule is not None
+    description = describe(model_of(case).config)
+    layers = None if isinstance(k, int) else list(k)
+    with override.apply(model_of(case), schedule.resolve(description, layers)):
+        yield
+
+
+def routed_layers(case: Case) -> dict[str, int]:
+    """List the MoE layers whose k can be set, as an observation names them -> layer number.
+
+    Hash-routed layers and those of an image tower are not among them; their places are rejected.
+    """
+    places = [place for place in find_places(model_of(case)) if place.decision.accepted]
+    routers = [place.decision.path for place in places if place.layer is not None]
+    layers = {}
+    for path in observed(case).layers:
+        block, number = f"{path.rpartition('.')[0]}.", layer_number(path)
+        if number is not None and any(f"{router}.".startswith(block) for router in routers):
+            layers[path] = number
+    return layers
+
+
+def state_of(model: PreTrainedModel) -> dict[str, Any]:
+    """Give all that a change of k might leave behind: configurations, and modules' attributes."""
+    return {
+        path: (id(vars(module).get("config")), {**_plain(module)})
+        for path, module in model.named_modules()
+    } | {"config": model.config.to_dict()}
+
+
+def parts_that_choose(case: Case) -> list[PreTrainedModel]:
+    """List the parts of a model for which transformers offers several ways to compute experts."""
+    parts = (part for part in model_of(case).modules() if isinstance(part, PreTrainedModel))
+    return [part for part in parts if part._can_set_experts_implementation()]
+
+
+def _build(config: PretrainedConfig) -> PreTrainedModel:
+    auto_class = next(auto for auto in AUTO_CLASSES if type(config) in auto._model_mapping)
+    model: PreTrainedModel = auto_class.from_config(config)
+    fill_with_noise(model)
+    for buffers in (dict(module.named_buffers(recurse=False)) for module in model.modules()):
+        if HASH_TABLE in buffers:
+            _fill_hash_table(buffers[HASH_TABLE], config.n_routed_experts)
+    return model.eval()
+
+
+def _fill_hash_table(table: torch.Tensor, num_experts: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for row in table:
+        row.copy_(torch.randperm(num_experts, generator=generator)[: len(row)])
+
+
+def _arguments(model: PreTrainedModel) -> set[str]:
+    parts = (model, *model.children())
+    codes = [type(part).forward for part in parts]
+    return {
+        name for code in codes for name in getattr(code, "__wrapped__", code).__code__.co_varnames
+    }
+
+
+def _plain(module: torch.nn.Module) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if isinstance(value, int | list)}
+
+
+def config_of(model_type: str) -> PretrainedConfig:
+    """Make the configuration of a family as its class has it."""
+    return AutoConfig.for_model(model_type)
