@@ -23,17 +23,23 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-from moe_eval_plugin import checkpoint, override, preflight, probe
-from moe_eval_plugin.errors import InvalidArgumentError, UserError
+from moe_eval_plugin import checkpoint, cost, override, preflight, probe
+from moe_eval_plugin.errors import CheckpointMismatchError, InvalidArgumentError, UserError
 from moe_eval_plugin.families import describe
-from moe_eval_plugin.spec import parse_experts_k
+from moe_eval_plugin.places import layer_number
+from moe_eval_plugin.policies import parse_rule
+from moe_eval_plugin.schedule import parse_experts_k
+from moe_eval_plugin.spec import constant_schedule
+from moe_eval_plugin.verification import verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import Tensor
+    from transformers import PretrainedConfig
 
-    from moe_eval_plugin.override import VerifiedOverride
+    from moe_eval_plugin.spec import ResolvedSchedule
+    from moe_eval_plugin.verification import VerifiedOverride
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +56,8 @@ class EngineOptions:
     pretrained: str
     revision: str | None = None
     experts_k: object = None
+    experts_policy: str | None = None
+    renorm: str | None = None
     experts_implementation: str | None = None
     dtype: str = "auto"
     device: str = "cpu"
@@ -106,8 +114,11 @@ class HFEngine:
             trust_remote_code=options.trust_remote_code,
         )
         self.description = describe(config)
-        schedule = parse_experts_k(options.experts_k)
-        self.resolved = schedule.resolve(self.description) if schedule else None
+        self.rule = parse_rule(options.experts_policy, options.renorm)
+        self.resolved = self._resolve(config)
+        self.warnings = self.description.warnings if self.resolved else ()
+        for warning in self.warnings:
+            logger.warning("%s: %s", self.description.model_type, warning)
         preflight.check_memory(
             options.pretrained,
             revision=options.revision,
@@ -123,7 +134,9 @@ class HFEngine:
         self._override = ExitStack()
         self.trace = None
         if self.resolved:
-            self.trace = self._override.enter_context(override.apply(self.model, self.resolved))
+            self.trace = self._override.enter_context(
+                override.apply(self.model, self.resolved, self.rule)
+            )
 
     def close(self) -> None:
         """Restore the model's own k."""
@@ -213,7 +226,22 @@ class HFEngine:
                 },
             )
         baseline = self.description.num_experts_per_tok or None
-        return override.verify(self.resolved, baseline, pending.result())
+        return verify(self.resolved, baseline, pending.result(), self.rule)
+
+    def _resolve(self, config: PretrainedConfig) -> ResolvedSchedule | None:
+        """Check ``experts_k`` against the configuration; a rule alone works at the baseline k."""
+        schedule = parse_experts_k(self.options.experts_k)
+        if schedule is None and not self.rule.is_native:
+            schedule = constant_schedule(self.description.num_experts_per_tok)
+        if schedule is None:
+            return None
+        layers = None
+        if schedule.names_layers and self.description.is_moe:
+            found = cost.count_parameters(
+                config, trust_remote_code=self.options.trust_remote_code
+            ).layers
+            layers = sorted({n for x in found if (n := layer_number(x.path)) is not None})
+        return schedule.resolve(self.description, layers)
 
     def _until_end(self, ids: list[int]) -> list[int]:
         """Cut a generated row behind the first token that ends an answer."""
@@ -280,13 +308,15 @@ class HFEngine:
             "experts_implementation": options.experts_implementation,
             "revision": options.revision,
         }
-        model = loader.from_pretrained(
+        model, loading = loader.from_pretrained(
             source,
             dtype=options.dtype,
             device_map=options.device_map or options.device,
             trust_remote_code=options.trust_remote_code,
+            output_loading_info=True,
             **{key: value for key, value in chosen.items() if value is not None},
         )
+        _refuse_incomplete(type(model).__name__, source, loading)
         return model.eval()
 
 
@@ -341,6 +371,31 @@ def _only_text(content: Any) -> str:  # noqa: ANN401  (a string or a list of par
         )
         raise InvalidArgumentError(message)
     return "".join(part["text"] for part in content)
+
+
+def _refuse_incomplete(model_class: str, source: str, loading: Mapping[str, Any]) -> None:
+    """Raise ``CheckpointMismatchError`` if some weight was not loaded as it is stored.
+
+    transformers gives such weights fresh random values and goes on. ``loading`` is what it tells
+    of that: keys that are missing, unexpected, or of another shape.
+    """
+    kinds = {
+        "are missing and were made up": loading.get("missing_keys"),
+        "are not used by the model": loading.get("unexpected_keys"),
+        "have another shape": [key for key, *_ in loading.get("mismatched_keys") or ()],
+    }
+    found = [
+        f"{len(keys)} weights {what} (first: {min(map(str, keys))})"
+        for what, keys in kinds.items()
+        if keys
+    ]
+    if found:
+        message = (
+            f"The checkpoint in {source} does not fit {model_class}: {'; '.join(found)}. A result "
+            "would be that of another model. Check that config.json belongs to the weights, and "
+            "that transformers is as new as the model needs."
+        )
+        raise CheckpointMismatchError(message)
 
 
 def _check_choice(name: str, value: str | None, allowed: Sequence[str | None]) -> None:

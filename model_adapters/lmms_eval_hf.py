@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,12 +19,14 @@ from lmms_eval.protocol import ChatMessages
 from lmms_eval.utils import simple_parse_args_string
 from tqdm import tqdm
 
-from moe_eval_plugin import checkpoint, timing
+from moe_eval_plugin import timing
 from moe_eval_plugin._lmms_eval import add_rows_to_results, user_errors
 from moe_eval_plugin.batching import BatchQueue
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.model_adapters.hf_engine import EngineOptions, Generated, HFEngine
+from moe_eval_plugin.model_adapters.arguments import parse_arguments
+from moe_eval_plugin.model_adapters.hf_engine import Generated, HFEngine
 from moe_eval_plugin.result import RunRecord, installed_versions, summarise
+from moe_eval_plugin.verification import raise_if_ranks_differ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from lmms_eval.api.instance import Instance
 
     from moe_eval_plugin.model_adapters.hf_engine import Conversation, Encoded
-    from moe_eval_plugin.override import VerifiedOverride
+    from moe_eval_plugin.verification import VerifiedOverride
 
 logger = logging.getLogger(__name__)
 
@@ -46,34 +47,7 @@ GENERATE_ARGUMENTS = (
     "no_repeat_ngram_size",
 )
 SAMPLING_ARGUMENTS = ("temperature", "top_p", "top_k")
-LARGEST_AUTO_BATCH = {"cuda": 64, "cpu": 16}
 PROMPTS_TO_VERIFY = 4
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How requests are run, beside how the model is loaded (``EngineOptions``).
-
-    ``batch_size`` is a number or ``auto``: as large as the memory takes, ``max_batch_size`` at
-    most. ``max_new_tokens`` holds for tasks that set none. ``seed`` is set before the first
-    request of a kind.
-    """
-
-    batch_size: int | str = 1
-    max_batch_size: int | None = None
-    max_new_tokens: int = 128
-    system_prompt: str | None = None
-    seed: int = 0
-
-    def largest_batch(self, device: torch.device) -> int:
-        """Give the batch size to begin with; it is halved when memory runs out."""
-        if self.batch_size == "auto":
-            return self.max_batch_size or LARGEST_AUTO_BATCH.get(device.type, 16)
-        text = str(self.batch_size)
-        if not text.isascii() or not text.isdigit() or int(text) < 1:
-            message = f"batch_size={text} is not possible. Use auto, or a whole number from 1."
-            raise InvalidArgumentError(message)
-        return int(text)
 
 
 @dataclass(frozen=True)
@@ -163,7 +137,7 @@ class MoEHF(lmms):
         set_seed(self.options.seed)
         timer = timing.LapTimer(self._synchronize)
         batches, answers = [], {}
-        for item in self._progress(first):
+        for item in self._progress(first, len(first)):
             rounds = self._all_rounds(item, requests[item.index])
             answers[item.index] = [one.text for one in rounds]
             batches.append(_timing_of(item.task, rounds, timer.lap(), n_samples=1))
@@ -177,7 +151,7 @@ class MoEHF(lmms):
         self._verify(items)
         timer = timing.LapTimer(self._synchronize)
         scores, batches = [], []
-        for item, request in zip(self._progress(items), requests, strict=True):
+        for item, request in zip(self._progress(items, len(items)), requests, strict=True):
             continuation = request.args[1]
             if callable(continuation):
                 continuation = continuation(self._document(*request.args[3:6]))
@@ -191,7 +165,7 @@ class MoEHF(lmms):
         queue = BatchQueue(items, self.batch_size, group=_group, length=lambda i: len(i.context))
         answers: dict[int, Generated] = {}
         batches: list[timing.BatchTiming] = []
-        progress = self._progress_bar(len(items))
+        progress = self._progress(None, len(items))
         timer = timing.LapTimer(self._synchronize)
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="preprocess") as pool, progress:
             following = self._prepare_next(pool, queue)
@@ -244,6 +218,8 @@ class MoEHF(lmms):
             experts = self.engine.verify([self._conversation(item) for item in prompts])
             self._experts[task] = experts
             logger.info("%s: %s", task, experts)
+        mine = [dict(self._experts)]
+        raise_if_ranks_differ(gather_object(mine) if self.world_size > 1 else mine)
 
     def _record(self, batches: Sequence[timing.BatchTiming]) -> None:
         """Join this rank's times with the others', and hand the records to the host's table."""
@@ -273,6 +249,9 @@ class MoEHF(lmms):
             "revision": getattr(config, "_commit_hash", None) or engine.options.revision,
             "model_class": type(engine.model).__name__,
             "experts_k": engine.resolved.schedule.text if engine.resolved else None,
+            "experts_policy": engine.rule.policy_text,
+            "renorm": engine.rule.renorm,
+            "warnings": list(engine.warnings),
             "experts_implementation": getattr(config, "_experts_implementation", None),
             "attn_implementation": getattr(config, "_attn_implementation", None),
             "dtype": str(engine.model.dtype).removeprefix("torch."),
@@ -356,34 +335,8 @@ class MoEHF(lmms):
     def _synchronize(self) -> None:
         timing.synchronize(str(self.device))
 
-    def _progress(self, items: Sequence[_Item]) -> Any:  # noqa: ANN401  (tqdm has no types)
-        return tqdm(items, desc="moe_hf", unit="request", disable=self.rank != 0)
-
-    def _progress_bar(self, total: int) -> Any:  # noqa: ANN401
-        return tqdm(total=total, desc="moe_hf", unit="request", disable=self.rank != 0)
-
-
-def parse_arguments(model_args: dict[str, Any]) -> tuple[EngineOptions, RunOptions]:
-    """Sort ``--model_args`` and the host's own options into ours.
-
-    Raises ``InvalidArgumentError`` for an unknown name, with the nearest known one.
-    """
-    engine_names = {f.name for f in fields(EngineOptions)}
-    run_names = {f.name for f in fields(RunOptions)}
-    for name in model_args.keys() - engine_names - run_names:
-        raise InvalidArgumentError(_unknown_argument(name, sorted(engine_names | run_names)))
-    given = {name: value for name, value in model_args.items() if value is not None}
-    engine = {name: value for name, value in given.items() if name in engine_names}
-    engine.setdefault("pretrained", checkpoint.default_pretrained())
-    engine.setdefault("device", "cuda" if torch.cuda.is_available() else "cpu")
-    run = {name: value for name, value in given.items() if name in run_names}
-    return EngineOptions(**engine), RunOptions(**run)
-
-
-def _unknown_argument(name: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {nearest[0]}?" if nearest else ""
-    return f"{name} is not an argument of moe_hf.{hint} Known are: {', '.join(known)}."
+    def _progress(self, items: Sequence[_Item] | None, total: int) -> Any:  # noqa: ANN401  (tqdm has no types)
+        return tqdm(items, total=total, desc="moe_hf", unit="request", disable=self.rank != 0)
 
 
 def _is_padding(request: Instance) -> bool:

@@ -15,6 +15,7 @@
     ├── OverrideError                   the k asked for is not the k that the model uses
     │   ├── NoRouterFoundError          nothing in the model could be set to k
     │   └── OverrideNotEffectiveError   tokens were observed to use another number of experts
+    ├── CheckpointMismatchError         the weights on disk are not those of the model
     └── PluginLoadError                 an installed plugin could not be loaded
 
 A message says what failed, with which value, what is allowed, and what to do next.
@@ -25,9 +26,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from moe_eval_plugin.override import RouterDecision
+    from moe_eval_plugin.places import RouterDecision
 
 MAX_LAYERS_IN_MESSAGE = 4
 
@@ -94,43 +95,62 @@ class NoRouterFoundError(OverrideError):
 class OverrideNotEffectiveError(OverrideError):
     """Tokens used another number of routed experts than was asked for.
 
-    ``requested`` and ``observed`` map the path of an MoE layer to the k asked for, and to a
-    histogram of the k that was seen: distinct routed experts -> tokens. A layer that no token
-    reached has an empty histogram.
+    ``requested`` and ``observed`` map an MoE layer, and the kind of token where the request tells
+    kinds apart, to the k asked for, and to a histogram of the k that was seen: distinct routed
+    experts -> tokens, empty where no token was seen. ``wrong`` names those that do not agree.
+    ``missed`` counts the tokens of the model that went round a layer's experts, by its path.
     """
 
     def __init__(
-        self, requested: Mapping[str, int], observed: Mapping[str, Mapping[int, int]]
+        self,
+        requested: Mapping[str, int],
+        observed: Mapping[str, Mapping[int, int]],
+        wrong: Iterable[str],
+        missed: Mapping[str, int] | None = None,
     ) -> None:
         self.requested = dict(requested)
         self.observed = {layer: dict(histogram) for layer, histogram in observed.items()}
+        self.missed = dict(missed or {})
+        self._wrong = set(wrong)
         super().__init__(self._message())
 
     def wrong_layers(self) -> list[str]:
-        """List the paths of the layers in which some token did not use the k asked for."""
-        return [
-            layer for layer, k in self.requested.items() if set(self.observed.get(layer, {})) != {k}
-        ]
+        """List what does not agree, in the order of the model."""
+        return [layer for layer in self.requested if layer in self._wrong]
 
     def _message(self) -> str:
         wrong = self.wrong_layers()
+        faults = [self._fault(layer) for layer in wrong]
+        faults += [
+            f"  {path}: {n} tokens were not seen at its experts, so their k is not known"
+            for path, n in self.missed.items()
+            if path not in self._wrong
+        ]
+        tells_kinds_apart = any(" tokens in " in layer for layer in self.requested)
+        what = "MoE layers and kinds of token" if tells_kinds_apart else "MoE layers"
         lines = [
             (
-                f"Tokens do not use the number of experts asked for in {len(wrong)} of the model's "
-                f"{len(self.requested)} MoE layers, so no result is given:"
-            )
+                f"Tokens do not use the number of experts asked for in {len(faults)} of "
+                f"{len(self.requested)} {what}, so no result is given:"
+            ),
+            *faults[:MAX_LAYERS_IN_MESSAGE],
         ]
-        for layer in wrong[:MAX_LAYERS_IN_MESSAGE]:
-            seen = self.observed.get(layer, {})
-            text = ", ".join(f"{k} by {n} tokens" for k, n in sorted(seen.items())) or "no token"
-            lines.append(f"  {layer}: {self.requested[layer]} asked for, observed {text}")
-        if len(wrong) > MAX_LAYERS_IN_MESSAGE:
-            lines.append(f"  ... and {len(wrong) - MAX_LAYERS_IN_MESSAGE} more")
+        if len(faults) > MAX_LAYERS_IN_MESSAGE:
+            lines.append(f"  ... and {len(faults) - MAX_LAYERS_IN_MESSAGE} more")
         lines.append(
             "Run `moe-eval inspect MODEL` to see where this model keeps its k, and report the "
             "model if its router was not found."
         )
         return "\n".join(lines)
+
+    def _fault(self, layer: str) -> str:
+        seen = self.observed.get(layer, {})
+        text = ", ".join(f"{k} by {n} tokens" for k, n in sorted(seen.items())) or "no token"
+        return f"  {layer}: {self.requested[layer]} asked for, observed {text}"
+
+
+class CheckpointMismatchError(MoEEvalError):
+    """Weights of the model are missing from its checkpoint, left over, or of another shape."""
 
 
 class PluginLoadError(MoEEvalError):

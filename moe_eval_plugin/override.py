@@ -8,46 +8,38 @@ or rejected, with the reason. Setting an attribute proves nothing, because some 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+from weakref import WeakSet
 
-from moe_eval_plugin.errors import NoRouterFoundError, OverrideNotEffectiveError
-from moe_eval_plugin.families import K_KEYS, describe
+from moe_eval_plugin.errors import NoRouterFoundError, OverrideError
+from moe_eval_plugin.families import describe
+from moe_eval_plugin.passes import watch_passes
+from moe_eval_plugin.places import Place, RouterDecision, layer_number
 from moe_eval_plugin.probe import find_experts
+from moe_eval_plugin.routers import find_places
+from moe_eval_plugin.routing import LayerPlan, change_choices
+from moe_eval_plugin.spec import Modality, Phase, ResolvedSchedule, RoutingRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import nn
 
-    from moe_eval_plugin.probe import Observation
-    from moe_eval_plugin.spec import ResolvedSchedule
+    from moe_eval_plugin.families import MoEDescription
 
-ROUTER_ATTRIBUTES = ("top_k", *K_KEYS)
-
-
-@dataclass(frozen=True)
-class RouterDecision:
-    """One place that might hold k: what it was, and why it was set or left alone.
-
-    ``path`` is the module's path in the model, or ``config`` for a configuration object;
-    ``value`` is what stood there before.
-    """
-
-    path: str
-    owner: str
-    attribute: str
-    value: int
-    accepted: bool
-    reason: str
+NATIVE = RoutingRule()
+# Within an override the model does not hold its baseline k, which the search for places needs.
+_UNDER_OVERRIDE: WeakSet[nn.Module] = WeakSet()
+ONE_VALUE = "one value for all layers and tokens cannot hold this schedule"
 
 
 @dataclass(frozen=True)
 class OverrideTrace:
-    """Every place that was looked at while k was set."""
+    """Every place that was looked at while k was set; ``experts_k`` is the schedule asked for."""
 
-    num_experts_per_tok: int
+    experts_k: str
     decisions: tuple[RouterDecision, ...]
 
     @property
@@ -56,143 +48,175 @@ class OverrideTrace:
         return tuple(decision for decision in self.decisions if decision.accepted)
 
 
-@dataclass(frozen=True)
-class VerifiedOverride:
-    """A number of experts that tokens were observed to use in every MoE layer.
-
-    ``requested`` is ``None`` for a model that runs as published. ``observed`` is the k of every
-    token in every layer, or their mean where the published model does not use one k throughout;
-    ``None`` for a dense model. ``baseline`` is the k of the published model.
-    """
-
-    requested: int | None
-    baseline: int | None
-    observed: float | None
-    n_layers: int
-    n_text_tokens: int
-    n_image_tokens: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the record as it is stored with results."""
-        return asdict(self)
-
-
 @contextmanager
-def apply(model: nn.Module, resolved: ResolvedSchedule) -> Iterator[OverrideTrace]:
+def apply(
+    model: nn.Module, resolved: ResolvedSchedule, rule: RoutingRule = NATIVE
+) -> Iterator[OverrideTrace]:
     """Set k on each router of a model, and restore the model exactly when the block ends.
 
-    Places that hold the model's present k are set: the attributes that routers read, and the
-    same key in each configuration object that a module holds. Raises ``NoRouterFoundError``,
-    with the model unchanged, if there is no such place.
+    What attributes cannot say, different k for text and image tokens or a rule that drops experts,
+    is done at the door of the experts (``routing``). Raises ``NoRouterFoundError`` if there is
+    no place for k, ``OverrideError`` for a compiled model and for one that is already under an
+    override, and ``UnsupportedFamilyError`` where the schedule or the rule needs what the model
+    does not offer; the model is unchanged then.
     """
-    present_k = describe(model.config).num_experts_per_tok
-    k = resolved.num_experts_per_tok
-    places = [*_router_places(model, present_k), *_config_places(model, present_k)]
-    trace = OverrideTrace(k, tuple(decision for _, decision in places))
+    _refuse_nested(model)
+    _refuse_compiled(model)
+    description = describe(model.config)
+    found = [_judge(place, resolved) for place in find_places(model)]
+    trace = OverrideTrace(resolved.schedule.text, tuple(decision for _, decision in found))
     if not trace.accepted:
         raise NoRouterFoundError(_nothing_found(model, trace), trace.decisions)
-    changed = [(owner, decision) for owner, decision in places if decision.accepted]
-    try:
-        for owner, decision in changed:
-            setattr(owner, decision.attribute, k)
+    setting = _Setting([place for place, decision in found if decision.accepted], resolved)
+    with ExitStack() as stack:
+        stack.callback(setting.restore)
+        stack.callback(_UNDER_OVERRIDE.discard, model)
+        _UNDER_OVERRIDE.add(model)
+        setting.set_phase("prefill")
+        if resolved.differs_by_phase or resolved.differs_by_modality or not rule.is_native:
+            experts = list(find_experts(model))
+            passes = watch_passes(model, experts, lambda begun: setting.set_phase(begun.phase))
+            forward_pass = stack.enter_context(passes)
+            plans = _plans(experts, setting, rule, description)
+            stack.enter_context(change_choices(model, plans, rule, forward_pass))
         yield trace
-    finally:
-        for owner, decision in reversed(changed):
-            setattr(owner, decision.attribute, decision.value)
 
 
-def verify(
-    resolved: ResolvedSchedule | None, baseline: int | None, observation: Observation
-) -> VerifiedOverride:
-    """Compare the k asked for with the k that tokens used.
+class _Setting:
+    """The places that were accepted, and what stands in them during a forward pass."""
 
-    Raises ``OverrideNotEffectiveError`` unless every token in every MoE layer used exactly the k
-    asked for. Where none was asked for (``resolved`` is ``None``), the observation is recorded.
-    """
-    histograms = observation.by_layer()
-    requested = resolved.num_experts_per_tok if resolved else None
-    if requested is not None:
-        wanted = dict.fromkeys(histograms, requested)
-        if not wanted or any(set(seen) != {requested} for seen in histograms.values()):
-            raise OverrideNotEffectiveError(wanted, histograms)
-    distinct = observation.distinct_k()
-    return VerifiedOverride(
-        requested=requested,
-        baseline=baseline,
-        observed=distinct[0] if len(distinct) == 1 else observation.mean_k(),
-        n_layers=len(histograms),
-        n_text_tokens=observation.n_tokens("text"),
-        n_image_tokens=observation.n_tokens("image"),
+    def __init__(self, places: list[Place], resolved: ResolvedSchedule) -> None:
+        self.places = places
+        self.resolved = resolved
+        self.phase: Phase = "prefill"
+
+    def restore(self) -> None:
+        """Put everything back, in the opposite order."""
+        for place in reversed(self.places):
+            place.restore()
+
+    def set_phase(self, phase: Phase) -> None:
+        """Set the k of a phase. A router of both modalities gets the larger of their k."""
+        self.phase = phase
+        for place in self.places:
+            place.set(self._k_of(place))
+
+    def k_by_kind(self, layer: int | None) -> tuple[int, int]:
+        """Give the k of text and of image tokens in a layer, in the present phase."""
+        text = self.resolved.k_of(layer, "text", self.phase)
+        if self.phase == "decode":
+            return text, text
+        return text, self.resolved.k_of(layer, "image", self.phase)
+
+    def _k_of(self, place: Place) -> int:
+        if place.layer is None and self.resolved.num_experts_per_tok is not None:
+            return self.resolved.num_experts_per_tok
+        text, image = self.k_by_kind(place.layer)
+        by_modality: dict[Modality | None, int] = {"text": text, "image": image}
+        return by_modality.get(place.modality, max(text, image))
+
+
+def _judge(place: Place, resolved: ResolvedSchedule) -> tuple[Place, RouterDecision]:
+    """Reject a place that cannot hold the schedule, and one of a layer without experts."""
+    decision = place.decision
+    reason = None
+    if place.layer is None and resolved.num_experts_per_tok is None:
+        reason = ONE_VALUE
+    elif place.layer is not None and not resolved.speaks_of(place.layer):
+        reason = "the layer has no routed experts"
+    if decision.accepted and reason:
+        return place, replace(decision, accepted=False, reason=reason)
+    return place, decision
+
+
+def _plans(
+    experts: list[str], setting: _Setting, rule: RoutingRule, description: MoEDescription
+) -> list[LayerPlan]:
+    """Plan what happens at each door; none where each modality has routers of its own."""
+    by_modality = setting.resolved.differs_by_modality
+    if rule.is_native and not by_modality:
+        return []
+    mass_k = description.num_experts_per_tok if rule.renorm == "keep-mass" else None
+    plans = []
+    for path in experts:
+        layer = layer_number(path)
+        mine = [p for p in setting.places if p.layer == layer and _is_in_block(p, path)]
+        own_router = any(place.modality for place in mine)
+        if rule.is_native and own_router:
+            continue
+        plans.append(_plan(path, mine, setting, mass_k, description))
+    return plans
+
+
+def _plan(
+    path: str,
+    places: list[Place],
+    setting: _Setting,
+    mass_k: int | None,
+    description: MoEDescription,
+) -> LayerPlan:
+    layer = layer_number(path)
+    modality = next((place.modality for place in places if place.modality), None)
+
+    def set_k(k: int) -> None:
+        for place in places:
+            place.set(k)
+
+    def k_by_kind() -> tuple[int, int]:
+        text, image = setting.k_by_kind(layer)
+        return {"text": (text, text), "image": (image, image)}.get(str(modality), (text, image))
+
+    return LayerPlan(
+        experts_path=path,
+        set_k=set_k,
+        k_by_kind=k_by_kind,
+        mass_k=mass_k,
+        renormalises=bool(description.norm_topk_prob),
+        routes_apart=mass_k is not None or (setting.resolved.differs_by_modality and not modality),
     )
 
 
-def _router_places(model: nn.Module, present_k: int) -> list[tuple[Any, RouterDecision]]:
-    """List each integer attribute with a router's name, on any module of the model.
+def _is_in_block(place: Place, experts_path: str) -> bool:
+    """Tell whether a place decides for these experts: it stands beside them or within their block.
 
-    Those inside an MoE layer are accepted: inside the module that also holds the experts.
+    A place of another block of the same layer (attention that routes too) does not.
     """
-    moe_layers = tuple(path.rpartition(".")[0] for path in find_experts(model))
-    places = []
-    for path, module in model.named_modules():
-        is_inside = any(f"{path}.".startswith(f"{layer}.") for layer in moe_layers)
-        for attribute in ROUTER_ATTRIBUTES:
-            value = vars(module).get(attribute)
-            if isinstance(value, int) and not isinstance(value, bool):
-                reason = _why_not(value, present_k, is_inside=is_inside)
-                places.append((module, _decision(path, module, attribute, value, reason)))
-    return places
+    block = experts_path.rpartition(".")[0]
+    return f"{place.decision.path}.".startswith(f"{block}.")
 
 
-def _config_places(model: nn.Module, present_k: int) -> list[tuple[Any, RouterDecision]]:
-    """List the keys for k in each configuration object that some module holds, once each."""
-    places = []
-    for config in _configs(model):
-        for key in K_KEYS:
-            value = vars(config).get(key)
-            if isinstance(value, int) and not isinstance(value, bool):
-                reason = _why_not(value, present_k, is_inside=True)
-                places.append((config, _decision("config", config, key, value, reason)))
-    return places
+def _refuse_nested(model: nn.Module) -> None:
+    if model in _UNDER_OVERRIDE:
+        message = (
+            f"{type(model).__name__} is under an override already. Leave the block of the first "
+            "one before the next k is applied: overrides cannot be nested."
+        )
+        raise OverrideError(message)
 
 
-def _configs(model: nn.Module) -> list[Any]:
-    """Collect the configurations of all modules and the parts nested in them."""
-    found: dict[int, Any] = {}
-    pending = [config for m in model.modules() if (config := vars(m).get("config")) is not None]
-    while pending:
-        config = pending.pop()
-        if id(config) not in found and hasattr(config, "model_type"):
-            found[id(config)] = config
-            pending.extend(v for v in vars(config).values() if hasattr(v, "model_type"))
-    return list(found.values())
+def _refuse_compiled(model: nn.Module) -> None:
+    """Raise ``OverrideError`` for a compiled model: its graphs hold the k they were made with."""
+    from torch._dynamo import OptimizedModule
 
-
-def _why_not(value: int, present_k: int, *, is_inside: bool) -> str | None:
-    if not is_inside:
-        return "the module is no part of an MoE layer"
-    if value != present_k:
-        return f"it holds {value}, which is not the model's k of {present_k}"
-    return None
-
-
-def _decision(
-    path: str, owner: object, attribute: str, value: int, rejected: str | None
-) -> RouterDecision:
-    return RouterDecision(
-        path=path,
-        owner=type(owner).__name__,
-        attribute=attribute,
-        value=value,
-        accepted=rejected is None,
-        reason=rejected or "it holds the model's k",
-    )
+    compiled = [
+        path or "the model"
+        for path, module in model.named_modules()
+        if isinstance(module, OptimizedModule) or getattr(module, "_compiled_call_impl", None)
+    ]
+    if compiled:
+        message = (
+            f"{compiled[0]} is compiled (torch.compile), and a compiled graph may keep the number "
+            "of experts that it was made with. Set experts_k before compiling, on the model as "
+            "it was loaded."
+        )
+        raise OverrideError(message)
 
 
 def _nothing_found(model: nn.Module, trace: OverrideTrace) -> str:
     lines = [
         (
-            f"No router of {type(model).__name__} could be set to {trace.num_experts_per_tok} "
-            f"experts per token. {len(trace.decisions)} places were looked at:"
+            f"No router of {type(model).__name__} could be set to experts_k={trace.experts_k}. "
+            f"{len(trace.decisions)} places were looked at:"
         )
     ]
     lines += [f"  {d.path}.{d.attribute} ({d.owner}): {d.reason}" for d in trace.decisions[:8]]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from moe_eval_plugin.override import VerifiedOverride
     from moe_eval_plugin.timing import BatchTiming
+    from moe_eval_plugin.verification import VerifiedOverride
 
 SCHEMA_VERSION = 1
 PACKAGES = ("moe-eval-plugin", "lmms-eval", "torch", "transformers", "accelerate", "datasets")
@@ -48,12 +48,27 @@ class RunRecord:
     provenance: Mapping[str, Any]
 
     def rows(self) -> dict[str, float | None]:
-        """Give the values for the host's results table, by metric name."""
+        """Give the values for the host's results table, by metric name.
+
+        A schedule of several k has no single ``num_experts_per_tok``.
+        """
+        asked = self.experts.requested if self.experts.experts_k else self.experts.baseline
         return {
             "baseline_num_experts_per_tok": self.experts.baseline,
-            "num_experts_per_tok": self.experts.requested or self.experts.baseline,
+            "num_experts_per_tok": asked,
             "observed_num_experts_per_tok": self.experts.observed,
+            **self._rows_by_modality(),
             "samples_per_s": self.speed.samples_per_s,
+        }
+
+    def _rows_by_modality(self) -> dict[str, float | None]:
+        """Give a row for text and for image tokens where they used different k."""
+        text, image = self.experts.observed_text, self.experts.observed_image
+        if text is None or image is None or text == image:
+            return {}
+        return {
+            "observed_num_experts_per_tok_text": text,
+            "observed_num_experts_per_tok_image": image,
         }
 
     def to_dict(self) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from lmms_eval.api.instance import Instance
 from PIL import Image
 
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF, RunOptions, parse_arguments
+from moe_eval_plugin.model_adapters.arguments import RunOptions, parse_arguments
+from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,13 +8,16 @@ import pytest
 import torch
 
 from moe_eval_plugin import override, probe
-from moe_eval_plugin.errors import NoRouterFoundError, OverrideNotEffectiveError
+from moe_eval_plugin.errors import NoRouterFoundError, OverrideError, OverrideNotEffectiveError
 from moe_eval_plugin.families import describe
-from moe_eval_plugin.spec import ResolvedSchedule, parse_experts_k
+from moe_eval_plugin.schedule import parse_experts_k
 from moe_eval_plugin.testing import tiny_moe
+from moe_eval_plugin.verification import verify
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from moe_eval_plugin.spec import ResolvedSchedule
 
 TOKENS = torch.arange(2, 26).reshape(2, 12)
 FAMILIES = ["qwen3_moe", "qwen2_moe", "mixtral", "olmoe", "gpt_oss"]
@@ -62,7 +65,7 @@ def test_the_observation_sees_the_k_that_was_set(model_type: str) -> None:
     model = build(model_type)
     resolved = resolve(model, 2)
     with override.apply(model, resolved):
-        verified = override.verify(resolved, 4, observed(model))
+        verified = verify(resolved, 4, observed(model))
     assert (verified.requested, verified.observed, verified.baseline) == (2, 2, 4)
     assert verified.n_layers == 3
     assert verified.n_text_tokens == TOKENS.numel()
@@ -89,14 +92,40 @@ def test_an_exception_inside_the_block_restores_the_model() -> None:
     assert describe(model.config).num_experts_per_tok == 4
 
 
-def test_overrides_may_be_nested() -> None:
+def test_a_nested_override_is_refused_and_the_first_one_stays() -> None:
     model = build("qwen3_moe")
     with override.apply(model, resolve(model, 3)):
-        at_three = logits(model)
-        with override.apply(model, resolve(model, 1)):
-            assert observed(model).distinct_k() == (1,)
-        assert torch.equal(logits(model), at_three)
+        with (
+            pytest.raises(OverrideError, match="cannot be nested"),
+            override.apply(model, resolve(model, 1)),
+        ):
+            pass
+        assert observed(model).distinct_k() == (3,)
+    with override.apply(model, resolve(model, 1)):
+        assert observed(model).distinct_k() == (1,)
     assert observed(model).distinct_k() == (4,)
+
+
+def test_a_second_model_of_the_process_is_left_alone() -> None:
+    model, other = build("qwen3_moe"), build("qwen3_moe")
+    with override.apply(model, resolve(model, 2)):
+        assert observed(other).distinct_k() == (4,)
+        with override.apply(other, resolve(other, 1)):
+            assert observed(model).distinct_k() == (2,)
+            assert observed(other).distinct_k() == (1,)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_compiled_model_is_refused(*, whole: bool) -> None:
+    model = build("qwen3_moe")
+    resolved = resolve(model, 2)
+    if whole:
+        model.compile()
+    else:
+        model.model.layers[1] = torch.compile(model.model.layers[1])
+    with pytest.raises(OverrideError, match="is compiled"), override.apply(model, resolved):
+        pass
+    assert model.model.layers[0].mlp.gate.top_k == 4
 
 
 def test_k_set_on_the_configuration_only_is_caught() -> None:
@@ -104,7 +133,7 @@ def test_k_set_on_the_configuration_only_is_caught() -> None:
     resolved = resolve(model, 2)
     model.config.num_experts_per_tok = 2
     with pytest.raises(OverrideNotEffectiveError) as caught:
-        override.verify(resolved, 4, observed(model))
+        verify(resolved, 4, observed(model))
     assert len(caught.value.wrong_layers()) == 3
     assert "2 asked for, observed 4 by 24 tokens" in str(caught.value)
 
@@ -115,7 +144,7 @@ def test_one_layer_that_keeps_its_k_is_caught() -> None:
     with override.apply(model, resolved):
         model.model.layers[2].mlp.gate.top_k = 4
         with pytest.raises(OverrideNotEffectiveError) as caught:
-            override.verify(resolved, 4, observed(model))
+            verify(resolved, 4, observed(model))
     assert caught.value.wrong_layers() == ["model.layers.2.mlp.experts"]
 
 
@@ -125,7 +154,7 @@ def test_a_layer_that_no_token_reached_is_caught() -> None:
     with override.apply(model, resolved), probe.observe(model) as pending:
         pass
     with pytest.raises(OverrideNotEffectiveError, match="no token"):
-        override.verify(resolved, 4, pending.result())
+        verify(resolved, 4, pending.result())
 
 
 def test_a_model_without_any_place_for_k_is_refused_unchanged() -> None:
@@ -133,8 +162,7 @@ def test_a_model_without_any_place_for_k_is_refused_unchanged() -> None:
     resolved = resolve(model, 2)
     for layer in model.model.layers:
         del layer.mlp.gate.top_k
-    for config in override._configs(model):
-        config.__dict__["num_experts_per_tok"] = None
+    vars(model.config)["num_experts_per_tok"] = None
     with pytest.raises(NoRouterFoundError) as caught, override.apply(model, resolved):
         pass
     assert not any(decision.accepted for decision in caught.value.trace)
@@ -142,10 +170,10 @@ def test_a_model_without_any_place_for_k_is_refused_unchanged() -> None:
 
 def test_without_a_request_the_observation_is_recorded() -> None:
     model = build("qwen3_moe")
-    verified = override.verify(None, 4, observed(model))
+    verified = verify(None, 4, observed(model))
     assert (verified.requested, verified.observed) == (None, 4)
 
 
 def test_a_dense_model_has_no_observation() -> None:
     model = tiny_moe("qwen3")
-    assert override.verify(None, None, observed(model)).observed is None
+    assert verify(None, None, observed(model)).observed is None

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from moe_eval_plugin.override import VerifiedOverride
 from moe_eval_plugin.result import RunRecord, TaskSpeed, installed_versions, summarise
 from moe_eval_plugin.testing import ManualClock
 from moe_eval_plugin.timing import BatchTiming, LapTimer
+from moe_eval_plugin.verification import VerifiedOverride
 
 
 def batch(task: str, n: int, wall_s: float) -> BatchTiming:
@@ -24,6 +24,7 @@ def experts(**changes: object) -> VerifiedOverride:
         "n_layers": 4,
         "n_text_tokens": 100,
         "n_image_tokens": 64,
+        "experts_k": "2",
     }
     return VerifiedOverride(**{**known, **changes})  # type: ignore[arg-type]
 
@@ -68,8 +69,25 @@ def test_the_record_gives_rows_and_json() -> None:
     assert stored["speed"]["samples_per_s"] == 2.0
 
 
+def test_a_schedule_has_no_single_k_and_a_row_for_each_modality() -> None:
+    mixed = experts(
+        requested=None, experts_k="text:8/image:2", observed=4.5, observed_text=8, observed_image=2
+    )
+    rows = RunRecord("okvqa", mixed, TaskSpeed(1, 1, 1, 1.0), {}).rows()
+    assert rows["num_experts_per_tok"] is None
+    assert rows["observed_num_experts_per_tok"] == 4.5
+    assert rows["observed_num_experts_per_tok_text"] == 8
+    assert rows["observed_num_experts_per_tok_image"] == 2
+
+
+def test_a_model_as_published_shows_its_baseline() -> None:
+    published = experts(requested=None, experts_k=None, observed=8)
+    rows = RunRecord("okvqa", published, TaskSpeed(1, 1, 1, 1.0), {}).rows()
+    assert rows["num_experts_per_tok"] == 8
+
+
 def test_a_dense_model_has_no_expert_rows() -> None:
-    dense = experts(requested=None, baseline=None, observed=None)
+    dense = experts(requested=None, baseline=None, observed=None, experts_k=None)
     rows = RunRecord("okvqa", dense, TaskSpeed(1, 1, 1, 1.0), {}).rows()
     assert rows["observed_num_experts_per_tok"] is None
     assert rows["num_experts_per_tok"] is None

@@ -1,0 +1,130 @@
+"""The check that decides whether a number may be printed: k as asked for against k as observed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.errors import OverrideError, OverrideNotEffectiveError
+from moe_eval_plugin.places import layer_number
+from moe_eval_plugin.spec import TOKEN_KINDS, Modality, Phase, ResolvedSchedule, RoutingRule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from moe_eval_plugin.observation import Observation
+
+NATIVE = RoutingRule()
+
+
+@dataclass(frozen=True)
+class VerifiedOverride:
+    """The numbers of experts that tokens were observed to use in every MoE layer.
+
+    ``requested`` is the k of every token, ``None`` for a model that runs as published and for a
+    schedule of several k; ``experts_k`` is the schedule as text. ``observed`` is the k of every
+    token in every layer, or their mean where they differ; ``observed_text`` and
+    ``observed_image`` are the means of one modality. All are ``None`` for a dense model.
+    ``baseline`` is the k of the published model. ``routing`` holds the observation by layer.
+    """
+
+    requested: int | None
+    baseline: int | None
+    observed: float | None
+    n_layers: int
+    n_text_tokens: int
+    n_image_tokens: int
+    experts_k: str | None = None
+    experts_policy: str = NATIVE.policy_text
+    renorm: str = NATIVE.renorm
+    observed_text: float | None = None
+    observed_image: float | None = None
+    routing: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def choice(self) -> tuple[object, ...]:
+        """What was asked for, and of what: equal for all processes of one run."""
+        return (self.experts_k, self.experts_policy, self.renorm, self.baseline, self.n_layers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the record as it is stored with results."""
+        return asdict(self)
+
+
+def verify(
+    resolved: ResolvedSchedule | None,
+    baseline: int | None,
+    observation: Observation,
+    rule: RoutingRule = NATIVE,
+) -> VerifiedOverride:
+    """Compare the k asked for with the k that tokens used.
+
+    Raises ``OverrideNotEffectiveError`` unless every token in every MoE layer used exactly the k
+    asked for, and each kind of token that the schedule tells apart was seen. A policy may drop
+    experts, so with one each token must have used 1 to k. Where no k was asked for (``resolved``
+    is ``None``), the observation is recorded.
+    """
+    if resolved is not None:
+        expected = dict(_expected(resolved, observation))
+        wrong = {p for p, (k, seen) in expected.items() if not seen or not _is_right(seen, k, rule)}
+        missed = observation.missed_tokens()
+        if not expected or wrong or missed:
+            raise OverrideNotEffectiveError(
+                {place: k for place, (k, _) in expected.items()},
+                {place: seen for place, (_, seen) in expected.items()},
+                wrong,
+                missed,
+            )
+    distinct = observation.distinct_k()
+    return VerifiedOverride(
+        requested=resolved.num_experts_per_tok if resolved else None,
+        baseline=baseline,
+        observed=distinct[0] if len(distinct) == 1 else observation.mean_k(),
+        n_layers=len(observation.by_layer()),
+        n_text_tokens=observation.n_tokens("text"),
+        n_image_tokens=observation.n_tokens("image"),
+        experts_k=resolved.schedule.text if resolved else None,
+        experts_policy=rule.policy_text,
+        renorm=rule.renorm,
+        observed_text=observation.mean_k(modality="text"),
+        observed_image=observation.mean_k(modality="image"),
+        routing=observation.to_dict(),
+    )
+
+
+def raise_if_ranks_differ(ranks: Sequence[Mapping[str, VerifiedOverride]]) -> None:
+    """Raise ``OverrideError`` if the processes of one run use different k for one task.
+
+    Each rank gives what it verified, by task; a rank without requests of a task leaves it out.
+    """
+    for task in dict.fromkeys(task for verified in ranks for task in verified):
+        choices = {rank: v[task].choice for rank, v in enumerate(ranks) if task in v}
+        if len(set(choices.values())) > 1:
+            k = ", ".join(f"rank {rank}: {choice[0]}" for rank, choice in choices.items())
+            message = (
+                f"The processes of this run use different experts for {task} ({k}), so their "
+                "answers cannot be joined. Start all of them with the same --model_args."
+            )
+            raise OverrideError(message)
+
+
+def _expected(
+    resolved: ResolvedSchedule, observation: Observation
+) -> Iterator[tuple[str, tuple[int, dict[int, int]]]]:
+    """Give k, and what was seen of it, by layer and by kind of token if the schedule does so."""
+    kinds: list[tuple[Modality | None, Phase | None]] = [(None, None)]
+    if resolved.differs_by_modality:
+        kinds = list(TOKEN_KINDS)
+    elif resolved.differs_by_phase:
+        kinds = [(None, "prefill"), (None, "decode")]
+    for modality, phase in kinds:
+        tokens = f", {modality or 'all'} tokens in {phase}" if phase else ""
+        for path, seen in observation.by_layer(modality, phase).items():
+            k = resolved.k_of(layer_number(path), modality or "text", phase or "prefill")
+            yield f"{path}{tokens}", (k, seen)
+
+
+def _is_right(seen: Mapping[int, int], k: int, rule: RoutingRule) -> bool:
+    if rule.policy == NATIVE.policy:
+        return set(seen) == {k}
+    return min(seen) >= 1 and max(seen) <= k
