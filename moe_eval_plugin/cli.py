@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import MoEEvalError
@@ -30,7 +31,7 @@ The evaluation itself runs inside lmms-eval; this command looks at models and at
 EPILOG = """\
 examples:
   moe-eval doctor                    is everything installed, and does it work here?
-  moe-eval inspect demo              the experts and the parameters of the embedded model
+  moe-eval inspect demo              the experts of the embedded model and its cost at each k
   lmms-eval --model moe_hf --model_args pretrained=demo,experts_k=4 --tasks easy_vqa
                                      evaluate it with 4 routed experts per token
 
@@ -40,15 +41,34 @@ exit codes:
 """
 INSPECT_DESCRIPTION = """\
 Show the MoE layers of a model, its routed and shared experts, its k, whether the weights of the
-chosen experts are renormalised, and its parameters in total and active at each k.
+chosen experts are renormalised, and at each k: parameters and FLOPs of a token, bytes of a decode
+step, and the speed-up there can be.
+
+The speed-ups are ceilings: what remains when nothing but arithmetic (prefill) or reading weights
+and cache (decode) takes time. Launching kernels, encoding images and the host lower them, and a
+large batch touches nearly all experts at any k. Measure before you believe one.
 
 Only the configuration is read; no weights are downloaded or loaded.
 """
 INSPECT_EPILOG = """\
 examples:
   moe-eval inspect demo
-  moe-eval inspect Qwen/Qwen3-VL-30B-A3B-Instruct
+  moe-eval inspect Qwen/Qwen3-VL-30B-A3B-Instruct --context 4096 --batch-sizes 1 16
   moe-eval inspect ./my-checkpoint --json
+  moe-eval inspect ./my-checkpoint --plot costs.png      needs the extra "report"
+"""
+FAMILIES_DESCRIPTION = """\
+List the model families that are known, and how well it was proven that their k can be changed.
+
+With a NAME, show all that is known of one family. Families of other installed plugins are listed
+too. A model whose family is not listed may still work: its k is found by a general rule, and its
+use of experts is observed like that of any other.
+"""
+FAMILIES_EPILOG = """\
+examples:
+  moe-eval families
+  moe-eval families qwen3_vl_moe
+  moe-eval families --json
 """
 DOCTOR_DESCRIPTION = """\
 Check what is installed, what can run here and what is wrong, with a cure for each fault.
@@ -106,6 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(run=None)
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_inspect(verbs)
+    _add_families(verbs)
     _add_doctor(verbs)
     _add_verb(
         verbs,
@@ -143,7 +164,7 @@ def _add_inspect(verbs: Any) -> None:  # noqa: ANN401  (argparse keeps this type
         verbs,
         "inspect",
         _inspect,
-        "show the experts and the parameters of a model",
+        "show the experts of a model and what it costs at each k",
         (INSPECT_DESCRIPTION, INSPECT_EPILOG),
     )
     verb.add_argument(
@@ -154,6 +175,41 @@ def _add_inspect(verbs: Any) -> None:  # noqa: ANN401  (argparse keeps this type
         "--trust-remote-code",
         action="store_true",
         help="run code that comes with the model, if transformers does not know it",
+    )
+    verb.add_argument(
+        "--context",
+        type=int,
+        default=1024,
+        metavar="TOKENS",
+        help="length of the prompt and of the cache that costs are given for (default: 1024)",
+    )
+    verb.add_argument(
+        "--batch-sizes",
+        type=int,
+        nargs="+",
+        default=[1, 8, 64],
+        metavar="N",
+        help="sequences decoded at once (default: 1 8 64)",
+    )
+    verb.add_argument(
+        "--dtype", help="data type of weights and cache in memory (default: the configuration's)"
+    )
+    verb.add_argument(
+        "--plot", type=Path, metavar="PNG", help="also draw the costs over k into this file"
+    )
+    verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def _add_families(verbs: Any) -> None:  # noqa: ANN401  (argparse keeps this type private)
+    verb = _add_verb(
+        verbs,
+        "families",
+        _families,
+        "list the model families that are known",
+        (FAMILIES_DESCRIPTION, FAMILIES_EPILOG),
+    )
+    verb.add_argument(
+        "name", nargs="?", metavar="NAME", help="a model type, for instance qwen3_vl_moe"
     )
     verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -191,12 +247,35 @@ def _add_verb(
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    from moe_eval_plugin.inspect import inspect_model, render
+    from moe_eval_plugin.inspect import inspect_model
+    from moe_eval_plugin.inspect_text import render
+    from moe_eval_plugin.scenario import Scenario
 
     report = inspect_model(
-        options.model, options.revision, trust_remote_code=options.trust_remote_code
+        options.model,
+        options.revision,
+        trust_remote_code=options.trust_remote_code,
+        scenario=Scenario(options.context, tuple(options.batch_sizes), options.dtype),
     )
+    if options.plot is not None:
+        from moe_eval_plugin.inspect_plot import draw
+
+        draw(report, options.plot)
     print(json.dumps(report.to_dict(), indent=2) if options.json else render(report))
+    return 0
+
+
+def _families(options: argparse.Namespace) -> int:
+    from moe_eval_plugin import catalogue
+
+    if options.name is None:
+        found = catalogue.families()
+        data: Any = [catalogue.to_dict(family) for family in found]
+        text = catalogue.render_all(found)
+    else:
+        family = catalogue.find(options.name)
+        data, text = catalogue.to_dict(family), catalogue.render(family)
+    print(json.dumps(data, indent=2) if options.json else text)
     return 0
 
 

@@ -79,7 +79,11 @@ def count_parameters(
     A quantised checkpoint is counted as the model that it stands for. Raises ``UserError`` where
     transformers has no class for the model, or cannot build it without weights.
     """
-    model = _build_on_meta(config, trust_remote_code=trust_remote_code)
+    return count_built(build_on_meta(config, trust_remote_code=trust_remote_code), config)
+
+
+def count_built(model: nn.Module, config: PretrainedConfig) -> ParameterCounts:
+    """Count the parameters of a model that is built already, from this configuration."""
     description = describe(config)
     layers = tuple(
         _layer(path, module, description.num_experts, description.num_zero_experts)
@@ -92,7 +96,11 @@ def count_parameters(
     )
 
 
-def _build_on_meta(config: PretrainedConfig, *, trust_remote_code: bool) -> nn.Module:
+def build_on_meta(config: PretrainedConfig, *, trust_remote_code: bool = False) -> nn.Module:
+    """Build the model of a configuration without memory for its weights.
+
+    Raises ``UserError`` where transformers has no class for it, or cannot build it.
+    """
     import torch
 
     auto_class = _auto_class(config)

@@ -1,15 +1,16 @@
-"""What a model is, before it is run: its experts, its k, and its parameters at each k."""
+"""What a model is, before it is run: its experts, its k, and what it costs at each k."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from moe_eval_plugin.anatomy import Anatomy, DecoderLayer, read_anatomy
 from moe_eval_plugin.checkpoint import load_config, resolve
-from moe_eval_plugin.cost import MoELayer, ParameterCounts, count_parameters
+from moe_eval_plugin.cost import MoELayer, ParameterCounts, build_on_meta, count_built
 from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.families import MoEDescription, describe
-from moe_eval_plugin.preflight import gib
+from moe_eval_plugin.scenario import CostAtK, Scenario, costs_at_k, dtype_bytes
 from moe_eval_plugin.weights import weight_size
 
 if TYPE_CHECKING:
@@ -17,27 +18,9 @@ if TYPE_CHECKING:
 
     from transformers import PretrainedConfig
 
+    from moe_eval_plugin.roofline import LanguageModelCost
+
 SCHEMA_VERSION = 1
-BILLION = 1_000_000_000
-MILLION = 1_000_000
-EFFECTS = {
-    "always": (
-        "the weights of the chosen experts are divided by their sum, so they add up to 1 at every k"
-    ),
-    "never": (
-        "the weights of the chosen experts are not divided by their sum, so with a lower k the "
-        "norm of the routed output falls too"
-    ),
-    "unknown": "the configuration does not say what a lower k does to the norm of the output",
-}
-
-
-@dataclass(frozen=True)
-class ActiveParameters:
-    """Parameters that serve a token at k routed experts per MoE layer."""
-
-    num_experts_per_tok: int
-    parameters: int
 
 
 @dataclass(frozen=True)
@@ -46,8 +29,13 @@ class ModelReport:
 
     ``baseline_num_experts_per_tok`` counts routed experts of the published model, and
     ``total_num_experts_per_tok`` adds the shared ones. ``n_layers`` counts the layers of the
-    language model and ``n_moe_layers`` those with routed experts. ``layers`` names each module
-    that holds routed experts. ``weights_bytes`` is the size of the weight files.
+    language model and ``n_moe_layers`` those with routed experts. ``expert_modules`` names each
+    module that holds routed experts, ``layers`` each decoder layer with its parts.
+    ``weights_bytes`` is the size of the weight files, ``weights_memory_bytes`` that of all
+    parameters in ``memory_dtype``. ``routed_flop_share`` is that of a prompt at the baseline,
+    ``decode_routed_flop_share`` that of one new token. FLOPs of the image tower are estimated as
+    2 for each parameter of its matrices and each patch, without the attention between patches;
+    for an image they are known where the configuration fixes the size of images.
     """
 
     schema_version: int
@@ -60,58 +48,81 @@ class ModelReport:
     num_experts: int
     num_shared_experts: int
     num_zero_experts: int
+    min_num_experts_per_tok: int
+    max_num_experts_per_tok: int
     baseline_num_experts_per_tok: int
     total_num_experts_per_tok: int
     renormalisation: Literal["always", "never", "unknown"]
     fixed_k_reason: str | None
+    warnings: tuple[str, ...]
     total_parameters: int | None
     routed_parameters: int | None
-    active_parameters: tuple[ActiveParameters, ...]
     parameters_unknown_reason: str | None
     dtype: str | None
+    quantisation: str | None
     weights_bytes: int | None
-    layers: tuple[MoELayer, ...]
+    memory_dtype: str | None
+    weights_memory_bytes: int | None
+    kv_cache_bytes_per_token: int | None
+    context_length: int
+    kv_cache_bytes_per_sequence: int | None
+    routed_flop_share: float | None
+    decode_routed_flop_share: float | None
+    image_flops_per_patch: int | None
+    image_flops_per_image: int | None
+    cost_unknown_reason: str | None
+    costs: tuple[CostAtK, ...]
+    layers: tuple[DecoderLayer, ...]
+    expert_modules: tuple[MoELayer, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Give the report as plain data, ready for JSON."""
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class _Model:
+    """What was read from the modules of a model; what could not be read is ``None``."""
+
+    counts: ParameterCounts | None = None
+    counts_unknown_reason: str | None = None
+    anatomy: Anatomy | None = None
+    cost: LanguageModelCost | None = None
+    cost_unknown_reason: str | None = None
+
+
 def inspect_model(
-    pretrained: str, revision: str | None = None, *, trust_remote_code: bool = False
+    pretrained: str,
+    revision: str | None = None,
+    *,
+    trust_remote_code: bool = False,
+    scenario: Scenario | None = None,
 ) -> ModelReport:
     """Describe a model from its configuration and the list of its files; no weight is loaded.
 
-    Raises ``ModelNotFoundError`` and ``UserError`` as ``checkpoint.load_config`` does. Parameters
-    that cannot be counted are ``None``, with the reason beside them.
+    Raises ``ModelNotFoundError`` and ``UserError`` as ``checkpoint.load_config`` does. What cannot
+    be counted is ``None``, with the reason beside it.
     """
+    scenario = scenario or Scenario()
     config = load_config(pretrained, revision, trust_remote_code=trust_remote_code)
     description = describe(config)
-    counts, reason = _counts(config, trust_remote_code=trust_remote_code)
+    model = _read_model(config, description, trust_remote_code=trust_remote_code)
     size = weight_size(pretrained, revision)
-    renormalisation = {True: "always", False: "never", None: "unknown"}
     return ModelReport(
         schema_version=SCHEMA_VERSION,
         model=pretrained,
         resolved=resolve(pretrained),
-        model_type=description.model_type,
-        is_moe=description.is_moe,
         n_layers=getattr(config.get_text_config(), "num_hidden_layers", None),
-        n_moe_layers=_n_moe_layers(counts.layers) if counts else None,
-        num_experts=description.num_experts,
-        num_shared_experts=description.num_shared_experts,
-        num_zero_experts=description.num_zero_experts,
-        baseline_num_experts_per_tok=description.num_experts_per_tok,
-        total_num_experts_per_tok=description.num_experts_per_tok + description.num_shared_experts,
-        renormalisation=renormalisation[description.norm_topk_prob],  # type: ignore[arg-type]
-        fixed_k_reason=description.fixed_k_reason,
-        total_parameters=counts.total if counts else None,
-        routed_parameters=counts.routed if counts else None,
-        active_parameters=_active_parameters(counts, description) if counts else (),
-        parameters_unknown_reason=reason,
-        dtype=str(config.dtype).removeprefix("torch.") if config.dtype else None,
+        dtype=_dtype(config),
+        quantisation=_quantisation(config),
         weights_bytes=size.total_bytes if size else None,
-        layers=counts.layers if counts else (),
+        context_length=scenario.context_length,
+        **_described(description),
+        **_counted(model),
+        **_memory(model, config, scenario),
+        **_shares(model, description, scenario),
+        **_image(model, config),
+        costs=_costs(model, description, scenario, _width(config, scenario)),
     )
 
 
@@ -121,23 +132,53 @@ def k_values(baseline: int, num_experts: int) -> list[int]:
     return sorted({*range(1, baseline + 1), *powers, num_experts})
 
 
-def render(report: ModelReport) -> str:
-    """Write a report as text for a terminal."""
-    lines = ["", *_align(_facts(report)), ""]
-    if report.active_parameters:
-        lines += _align(_active_table(report), right=True)
-        lines += ["", "Active: all parameters but those of the routed experts that a token does"]
-        lines += ["not choose; image tower, embeddings and shared experts are counted in.", ""]
-    return "\n".join(lines).strip("\n")
-
-
-def _counts(
-    config: PretrainedConfig, *, trust_remote_code: bool
-) -> tuple[ParameterCounts | None, str | None]:
+def _read_model(
+    config: PretrainedConfig, description: MoEDescription, *, trust_remote_code: bool
+) -> _Model:
     try:
-        return count_parameters(config, trust_remote_code=trust_remote_code), None
+        built = build_on_meta(config, trust_remote_code=trust_remote_code)
+        counts = count_built(built, config)
     except UserError as error:
-        return None, str(error)
+        return _Model(counts_unknown_reason=str(error), cost_unknown_reason=str(error))
+    try:
+        anatomy = read_anatomy(built, counts.layers)
+    except UserError as error:
+        return _Model(counts, cost_unknown_reason=str(error))
+    cost, reason = anatomy.cost, anatomy.cost_unknown_reason
+    if cost is not None and description.is_moe and not cost.routed_layers:
+        cost, reason = None, "No routed experts were found among the modules of the model."
+    return _Model(counts, None, anatomy, cost, reason)
+
+
+def _described(description: MoEDescription) -> dict[str, Any]:
+    routed, shared = description.num_experts_per_tok, description.num_shared_experts
+    renormalisation = {True: "always", False: "never", None: "unknown"}
+    return {
+        "model_type": description.model_type,
+        "is_moe": description.is_moe,
+        "num_experts": description.num_experts,
+        "num_shared_experts": shared,
+        "num_zero_experts": description.num_zero_experts,
+        "min_num_experts_per_tok": description.min_num_experts_per_tok,
+        "max_num_experts_per_tok": description.max_num_experts_per_tok,
+        "baseline_num_experts_per_tok": routed,
+        "total_num_experts_per_tok": routed + shared,
+        "renormalisation": renormalisation[description.norm_topk_prob],
+        "fixed_k_reason": description.fixed_k_reason,
+        "warnings": description.warnings,
+    }
+
+
+def _counted(model: _Model) -> dict[str, Any]:
+    counts = model.counts
+    return {
+        "n_moe_layers": _n_moe_layers(counts.layers) if counts else None,
+        "total_parameters": counts.total if counts else None,
+        "routed_parameters": counts.routed if counts else None,
+        "parameters_unknown_reason": model.counts_unknown_reason,
+        "layers": model.anatomy.layers if model.anatomy else (),
+        "expert_modules": counts.layers if counts else (),
+    }
 
 
 def _n_moe_layers(layers: Sequence[MoELayer]) -> int:
@@ -151,114 +192,72 @@ def _decoder_layer(path: str) -> str:
     return ".".join(parts[: number + 1])
 
 
-def _active_parameters(
-    counts: ParameterCounts, description: MoEDescription
-) -> tuple[ActiveParameters, ...]:
+def _memory(model: _Model, config: PretrainedConfig, scenario: Scenario) -> dict[str, Any]:
+    width = _width(config, scenario)
+    n, cost, counts = scenario.context_length, model.cost, model.counts
+    return {
+        "memory_dtype": scenario.dtype or _dtype(config),
+        "weights_memory_bytes": counts.total * width if counts and width else None,
+        "kv_cache_bytes_per_token": cost.cached_numbers(1) * width if cost and width else None,
+        "kv_cache_bytes_per_sequence": cost.cached_numbers(n) * width if cost and width else None,
+    }
+
+
+def _shares(model: _Model, description: MoEDescription, scenario: Scenario) -> dict[str, Any]:
+    n, k = scenario.context_length, description.num_experts_per_tok
+    cost = model.cost if k > 0 else None
+    return {
+        "routed_flop_share": cost.prefill_flops(k, n).routed_flop_share if cost else None,
+        "decode_routed_flop_share": cost.decode_flops(k, n).routed_flop_share if cost else None,
+        "cost_unknown_reason": model.cost_unknown_reason,
+    }
+
+
+def _image(model: _Model, config: PretrainedConfig) -> dict[str, Any]:
+    parameters = model.anatomy.image_matrix_parameters if model.anatomy else None
+    per_patch = None if parameters is None else 2 * parameters
+    patches = _patches(getattr(config, "vision_config", None))
+    return {
+        "image_flops_per_patch": per_patch,
+        "image_flops_per_image": per_patch * patches if per_patch and patches else None,
+    }
+
+
+def _patches(vision: PretrainedConfig | None) -> int | None:
+    """Count the patches of an image, where all images have one size."""
+    size, patch = getattr(vision, "image_size", None), getattr(vision, "patch_size", None)
+    if isinstance(size, int) and isinstance(patch, int):
+        return int((size // patch) ** 2)
+    return None
+
+
+def _costs(
+    model: _Model, description: MoEDescription, scenario: Scenario, width: int | None
+) -> tuple[CostAtK, ...]:
     baseline = description.num_experts_per_tok
-    if not counts.layers or baseline == 0:
+    if model.counts is None or not model.counts.layers or baseline == 0:
         return ()
-    ks = k_values(baseline, description.num_experts)
     if description.fixed_k_reason is not None:
         ks = [baseline]
-    return tuple(ActiveParameters(k, counts.active(k)) for k in ks)
-
-
-def _facts(report: ModelReport) -> list[tuple[str, ...]]:
-    rows = [("model", report.model)]
-    if report.resolved != report.model:
-        rows.append(("found in", report.resolved))
-    rows.append(("model_type", report.model_type))
-    if not report.is_moe:
-        rows.append(("experts", "none: this is a dense model, so it has no k to change"))
     else:
-        rows += _expert_facts(report)
-    return [*rows, *_size_facts(report)]
-
-
-def _expert_facts(report: ModelReport) -> list[tuple[str, str]]:
-    rows = [("MoE layers", _layer_text(report)), ("k can be changed", _changeable(report))]
-    if report.baseline_num_experts_per_tok == 0:
-        return rows
-    shared, zero = report.num_shared_experts, report.num_zero_experts
-    rows[1:1] = [
-        ("routed experts", f"{report.num_experts} per MoE layer"),
-        ("shared experts", f"{shared} per MoE layer, used by every token" if shared else "none"),
-        *([("zero experts", f"{zero} more to choose from, which compute nothing")] * bool(zero)),
-        ("k per token", _k_text(report)),
-        ("renormalisation", f"{report.renormalisation}: {EFFECTS[report.renormalisation]}"),
-    ]
-    return rows
-
-
-def _k_text(report: ModelReport) -> str:
-    routed, shared = report.baseline_num_experts_per_tok, report.num_shared_experts
-    return f"{routed} routed + {shared} shared = {report.total_num_experts_per_tok}"
-
-
-def _layer_text(report: ModelReport) -> str:
-    if report.n_moe_layers is None:
-        return "not known"
-    if not report.layers:
-        return "not found among the modules of the model"
-    paths = [layer.path for layer in report.layers]
-    shown = ", ".join([*paths[:1], "...", *paths[-1:]] if len(paths) > 2 else paths)  # noqa: PLR2004
-    return f"{report.n_moe_layers} of {report.n_layers or 'an unknown number'} ({shown})"
-
-
-def _changeable(report: ModelReport) -> str:
-    if report.fixed_k_reason is not None:
-        return f"no: {report.fixed_k_reason}"
-    return f"yes: experts_k=1 to experts_k={report.num_experts} (routed experts)"
-
-
-def _size_facts(report: ModelReport) -> list[tuple[str, str]]:
-    total, routed = report.total_parameters, report.routed_parameters
-    if total is None:
-        parameters = f"not known: {report.parameters_unknown_reason}"
-    else:
-        parameters = count_text(total)
-        if routed:
-            parameters += f", of which {count_text(routed)} in routed experts"
-    weights = "size not known" if report.weights_bytes is None else _bytes(report.weights_bytes)
-    stored = f" ({report.dtype})" if report.dtype else ""
-    return [("parameters", parameters), ("weight files", weights + stored)]
-
-
-def _active_table(report: ModelReport) -> list[tuple[str, ...]]:
-    total = report.total_parameters or 0
-    rows: list[tuple[str, ...]] = [("k routed", "k total", "active parameters", "of total", "")]
-    for active in report.active_parameters:
-        k = active.num_experts_per_tok
-        rows.append(
-            (
-                str(k),
-                str(k + report.num_shared_experts),
-                count_text(active.parameters),
-                f"{active.parameters / total:.1%}",
-                "baseline" if k == report.baseline_num_experts_per_tok else "",
-            )
+        possible = range(
+            description.min_num_experts_per_tok, description.max_num_experts_per_tok + 1
         )
-    return rows
+        ks = [k for k in k_values(baseline, possible[-1]) if k in possible]
+    return costs_at_k(model.counts, model.cost, ks, baseline, scenario, width)
 
 
-def count_text(n: int) -> str:
-    """Write a number of parameters: in full below a million, else in millions or billions."""
-    if n >= BILLION:
-        return f"{n / BILLION:.2f} B"
-    return f"{n / MILLION:.2f} M" if n >= MILLION else f"{n:,}"
+def _dtype(config: PretrainedConfig) -> str | None:
+    return str(config.dtype).removeprefix("torch.") if config.dtype else None
 
 
-def _bytes(n: int) -> str:
-    mib = f"{n / 1024**2:.1f} MiB"
-    return mib if n < 1024**3 else gib(n)
+def _width(config: PretrainedConfig, scenario: Scenario) -> int | None:
+    return dtype_bytes(scenario.dtype or _dtype(config))
 
 
-def _align(rows: Sequence[Sequence[str]], *, right: bool = False) -> list[str]:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
+def _quantisation(config: PretrainedConfig) -> str | None:
+    settings = getattr(config, "quantization_config", None)
+    if settings is None:
+        return None
+    settings = settings if isinstance(settings, dict) else settings.to_dict()
+    return str(settings.get("quant_method", "unknown"))

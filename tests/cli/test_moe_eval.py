@@ -46,7 +46,7 @@ def test_help_is_quick_and_teaches() -> None:
     # Processor time, because a busy machine makes everything wait.
     assert after.children_user + after.children_system - sum(before[2:4]) < 1
     assert run.returncode == 0
-    for part in ("inspect", "doctor", "tasks-path", "examples:", "exit codes:"):
+    for part in ("inspect", "families", "doctor", "tasks-path", "examples:", "exit codes:"):
         assert part in run.stdout
 
 
@@ -62,7 +62,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_every_verb_has_examples() -> None:
-    for verb in ("inspect", "doctor", "tasks-path"):
+    for verb in ("inspect", "families", "doctor", "tasks-path"):
         run = moe_eval(verb, "--help")
         assert run.returncode == 0
         assert "examples:" in run.stdout
@@ -108,6 +108,45 @@ def test_unknown_verb_is_refused() -> None:
     run = moe_eval("improve")
     assert run.returncode == 2
     assert "improve" in run.stderr
+
+
+def test_families_prints_a_table() -> None:
+    run = moe_eval("families")
+    assert run.returncode == 0, run.stderr
+    rows = {line.split()[0]: line for line in run.stdout.splitlines() if line}
+    assert "text_config.num_experts_per_tok" in rows["qwen3_vl_moe"]
+    assert rows["phimoe"].endswith("no: its router takes two arg-max rounds and ignores k")
+
+
+def test_families_prints_json_and_nothing_else() -> None:
+    families = json.loads(moe_eval("families", "--json").stdout)
+    proofs = {family["model_type"]: family["proof"] for family in families}
+    assert (proofs["qwen3_vl_moe"], proofs["mixtral"]) == ("image", "text")
+
+
+def test_one_family_is_shown_in_full() -> None:
+    run = moe_eval("families", "llama4")
+    assert "warning                another k changes the output and not the cost" in run.stdout
+    assert json.loads(moe_eval("families", "llama4", "--json").stdout)["kind"] == "vision-language"
+
+
+def test_an_unknown_family_is_one_line_with_close_names() -> None:
+    run = moe_eval("families", "qwen3_vl")
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith(
+        "moe-eval: No family is called qwen3_vl. Close names: qwen3_vl_moe"
+    )
+
+
+def test_families_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; from moe_eval_plugin.cli import main; main(['families']); "
+        "print([m for m in ('torch', 'transformers', 'lmms_eval') if m in sys.modules])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.splitlines()[-1] == "[]"
 
 
 def test_doctor_prints_json_and_its_verdict_as_exit_code() -> None:

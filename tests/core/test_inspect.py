@@ -1,4 +1,4 @@
-"""The report on a model: its facts, its text and its JSON."""
+"""The report on a model: its facts, its costs and its JSON."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from transformers import (
     AutoModelForCausalLM,
-    DeepseekV2Config,
     PretrainedConfig,
     Qwen3Config,
     Qwen3MoeConfig,
     SwitchTransformersConfig,
 )
 
-from moe_eval_plugin.errors import ModelNotFoundError
-from moe_eval_plugin.inspect import count_text, inspect_model, k_values, render
+from moe_eval_plugin.errors import InvalidArgumentError, ModelNotFoundError
+from moe_eval_plugin.inspect import inspect_model, k_values
+from moe_eval_plugin.scenario import Scenario
+from moe_eval_plugin.testing import tiny_config
+from tests.core.tiny_configs import EXPERT, deepseek_v2, qwen3_vl_moe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,23 +31,6 @@ SIZES: dict[str, Any] = {
     "num_key_value_heads": 4,
 }
 MOE: dict[str, Any] = {"moe_intermediate_size": 24, "num_experts": 12, "num_experts_per_tok": 5}
-
-
-def deepseek_v2() -> DeepseekV2Config:
-    return DeepseekV2Config(
-        **SIZES,
-        moe_intermediate_size=24,
-        num_hidden_layers=3,
-        first_k_dense_replace=1,
-        n_routed_experts=8,
-        n_shared_experts=2,
-        num_experts_per_tok=6,
-        kv_lora_rank=16,
-        q_lora_rank=None,
-        qk_rope_head_dim=8,
-        qk_nope_head_dim=8,
-        v_head_dim=8,
-    )
 
 
 def saved(config: PretrainedConfig, folder: Path) -> str:
@@ -66,23 +51,12 @@ def test_the_ks_worth_showing(baseline: int, num_experts: int, ks: list[int]) ->
     assert k_values(baseline, num_experts) == ks
 
 
-@pytest.mark.parametrize(
-    ("n", "text"), [(999_999, "999,999"), (1_000_000, "1.00 M"), (30_532_122_624, "30.53 B")]
-)
-def test_parameters_are_written_by_size(n: int, text: str) -> None:
-    assert count_text(n) == text
-
-
 def test_routed_and_shared_experts_are_kept_apart(tmp_path: Path) -> None:
     report = inspect_model(saved(deepseek_v2(), tmp_path))
     assert (report.n_moe_layers, report.n_layers) == (2, 3)
     assert (report.num_experts, report.num_shared_experts) == (8, 2)
     assert (report.baseline_num_experts_per_tok, report.total_num_experts_per_tok) == (6, 8)
-    text = render(report)
-    assert "6 routed + 2 shared = 8" in text
-    assert "2 of 3 (model.layers.1.mlp.experts, model.layers.2.mlp.experts)" in text
-    assert "never: " in text
-    assert "norm of the routed output falls too" in text
+    assert [layer.is_moe for layer in report.layers] == [False, True, True]
 
 
 @pytest.mark.parametrize(("flag", "word"), [(True, "always"), (False, "never")])
@@ -93,39 +67,126 @@ def test_renormalisation_follows_the_configuration(
     assert inspect_model(saved(config, tmp_path)).renormalisation == word
 
 
-def test_active_parameters_at_each_k(tmp_path: Path) -> None:
+def test_costs_at_each_k(tmp_path: Path) -> None:
     config = Qwen3MoeConfig(**SIZES, **MOE, num_hidden_layers=2)
     report = inspect_model(saved(config, tmp_path))
-    active = {row.num_experts_per_tok: row.parameters for row in report.active_parameters}
-    assert list(active) == [1, 2, 3, 4, 5, 8, 12]
-    assert active[12] == report.total_parameters
-    assert active[5] - active[4] == 2 * 3 * 32 * 24
-    rows = [line.split() for line in render(report).splitlines() if line.endswith("baseline")]
-    assert [row[0] for row in rows] == ["5"]
+    costs = {cost.num_experts_per_tok: cost for cost in report.costs}
+    assert list(costs) == [1, 2, 3, 4, 5, 8, 12]
+    assert costs[12].active_parameters == report.total_parameters
+    assert costs[5].active_parameters - costs[4].active_parameters == 2 * EXPERT
+    for phase in ("prefill", "decode"):
+        flops = [getattr(costs[k], f"{phase}_flops_per_token") for k in (4, 5)]
+        assert flops[1] - flops[0] == pytest.approx(2 * 2 * EXPERT, abs=1)
+    assert costs[5].prefill_speedup_ceiling == 1
+
+
+def test_ceilings_stop_at_the_baseline(tmp_path: Path) -> None:
+    config = Qwen3MoeConfig(**SIZES, **MOE, num_hidden_layers=2)
+    costs = inspect_model(saved(config, tmp_path)).costs
+    assert [cost.prefill_speedup_ceiling is None for cost in costs] == [False] * 5 + [True] * 2
+    for cost in costs:
+        is_above = [step.speedup_ceiling is None for step in cost.decode_steps]
+        assert is_above == [cost.num_experts_per_tok > 5] * 3
+
+
+def test_scenario_sets_batch_sizes_context_and_data_type(tmp_path: Path) -> None:
+    config = Qwen3MoeConfig(**SIZES, **MOE, num_hidden_layers=2, head_dim=8, dtype="float32")
+    model = saved(config, tmp_path)
+    usual = inspect_model(model)
+    other = inspect_model(model, scenario=Scenario(64, (2,), "bfloat16"))
+    assert [step.batch_size for step in usual.costs[0].decode_steps] == [1, 8, 64]
+    assert [step.batch_size for step in other.costs[0].decode_steps] == [2]
+    assert usual.kv_cache_bytes_per_token == 2 * 2 * 4 * 8 * 4
+    assert usual.kv_cache_bytes_per_sequence == 1024 * 2 * 2 * 4 * 8 * 4
+    assert other.kv_cache_bytes_per_sequence == 64 * 2 * 2 * 4 * 8 * 2
+    assert usual.weights_memory_bytes == 4 * (usual.total_parameters or 0)
+    assert other.weights_memory_bytes == 2 * (other.total_parameters or 0)
+    assert (usual.routed_flop_share or 1) < (other.routed_flop_share or 0)
+
+
+def test_bytes_are_unknown_without_a_data_type(tmp_path: Path) -> None:
+    report = inspect_model(saved(Qwen3MoeConfig(**SIZES, **MOE, num_hidden_layers=1), tmp_path))
+    assert (report.memory_dtype, report.weights_memory_bytes) == (None, None)
+    step = report.costs[0].decode_steps[0]
+    assert (step.least_bytes, step.most_bytes) == (None, None)
+    assert step.speedup_ceiling is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"context_length": 0}, "context=0"),
+        ({"batch_sizes": (4, 0)}, "batch_sizes=4 0"),
+        ({"batch_sizes": ()}, "batch_sizes=nothing"),
+        ({"dtype": "int9"}, "dtype=int9"),
+    ],
+)
+def test_impossible_scenario_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        Scenario(**changes)
+
+
+def test_image_tower_is_estimated_per_patch_and_for_images_of_a_fixed_size(
+    tmp_path: Path,
+) -> None:
+    config = qwen3_vl_moe()
+    report = inspect_model(saved(config, tmp_path / "any"))
+    assert report.image_flops_per_patch is not None
+    assert report.image_flops_per_image is None
+    config.vision_config.image_size, config.vision_config.patch_size = 64, 16
+    fixed = inspect_model(saved(config, tmp_path / "fixed"))
+    assert fixed.image_flops_per_patch is not None
+    assert fixed.image_flops_per_image == 16 * fixed.image_flops_per_patch
+
+
+def test_quantised_checkpoint_is_named(tmp_path: Path) -> None:
+    config = Qwen3MoeConfig(**SIZES, **MOE, num_hidden_layers=1)
+    config.quantization_config = {"quant_method": "fp8"}
+    assert inspect_model(saved(config, tmp_path)).quantisation == "fp8"
+
+
+def test_warnings_of_the_family_are_passed_on(tmp_path: Path) -> None:
+    config = tiny_config("llama4_text", num_local_experts=8, interleave_moe_layer_step=1)
+    assert "not the cost" in " ".join(inspect_model(saved(config, tmp_path)).warnings)
 
 
 def test_dense_model_is_described_and_no_error(tmp_path: Path) -> None:
     report = inspect_model(saved(Qwen3Config(**SIZES, num_hidden_layers=1), tmp_path))
-    assert (report.is_moe, report.n_moe_layers, report.active_parameters) == (False, 0, ())
-    assert "dense model" in render(report)
-    assert "k routed" not in render(report)
+    assert (report.is_moe, report.n_moe_layers, report.costs) == (False, 0, ())
+    assert [layer.is_moe for layer in report.layers] == [False]
 
 
-def test_router_that_cannot_change_k_is_named(tmp_path: Path) -> None:
+def test_router_that_cannot_change_k_has_no_costs_to_compare(tmp_path: Path) -> None:
     config = SwitchTransformersConfig(
         vocab_size=64, d_model=32, d_ff=48, d_kv=8, num_heads=4, num_experts=4
     )
     report = inspect_model(saved(config, tmp_path))
     assert report.is_moe
-    assert "no: its router takes the single best expert" in render(report)
-    assert report.active_parameters == ()
+    assert report.fixed_k_reason is not None
+    assert len(report.costs) <= 1
 
 
 def test_what_cannot_be_counted_is_unknown_with_its_reason(tmp_path: Path) -> None:
     config = Qwen3MoeConfig(**SIZES, **MOE, num_hidden_layers=1, hidden_act="no_such_activation")
     report = inspect_model(saved(config, tmp_path))
     assert (report.total_parameters, report.n_moe_layers) == (None, None)
-    assert "not known: transformers" in render(report)
+    assert (report.costs, report.layers, report.routed_flop_share) == ((), (), None)
+    assert "cannot build qwen3_moe" in str(report.parameters_unknown_reason)
+
+
+def test_attention_of_unknown_shape_leaves_parameters_known(tmp_path: Path) -> None:
+    report = inspect_model(saved(tiny_config("jetmoe", kv_channels=8), tmp_path))
+    assert report.total_parameters is not None
+    assert {cost.prefill_flops_per_token for cost in report.costs} == {None}
+    assert "JetMoeAttention" in str(report.cost_unknown_reason)
+
+
+def test_experts_that_were_not_found_leave_the_cost_unknown(tmp_path: Path) -> None:
+    config = Qwen3MoeConfig(**SIZES, **MOE, num_hidden_layers=1, mlp_only_layers=[0])
+    report = inspect_model(saved(config, tmp_path))
+    assert report.is_moe
+    assert report.routed_flop_share is None
+    assert "No routed experts were found" in str(report.cost_unknown_reason)
 
 
 def test_size_of_the_weight_files(tmp_path: Path) -> None:
@@ -134,15 +195,15 @@ def test_size_of_the_weight_files(tmp_path: Path) -> None:
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     report = inspect_model(str(tmp_path))
     assert report.weights_bytes == (tmp_path / "model.safetensors").stat().st_size
-    assert f"{report.weights_bytes / 1024**2:.1f} MiB (float32)" in render(report)
 
 
 def test_report_survives_json(tmp_path: Path) -> None:
     report = inspect_model(saved(deepseek_v2(), tmp_path))
     data = json.loads(json.dumps(report.to_dict()))
     assert data["schema_version"] == 1
-    assert data["layers"][0]["path"] == "model.layers.1.mlp.experts"
-    assert data["active_parameters"][0]["num_experts_per_tok"] == 1
+    assert data["expert_modules"][0]["path"] == "model.layers.1.mlp.experts"
+    assert data["layers"][0]["path"] == "model.layers.0"
+    assert data["costs"][0]["decode_steps"][0]["batch_size"] == 1
 
 
 def test_no_such_model() -> None:
