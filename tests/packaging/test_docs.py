@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.cli import build_parser
-from moe_eval_plugin.override import VerifiedOverride
 from moe_eval_plugin.result import RunRecord, TaskSpeed
+from moe_eval_plugin.verification import VerifiedOverride
 from tests.packaging.wheel_env import known_files, shipped_files
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LINK = re.compile(r"\[[^\]]*\]\((?!https?://)([^)#\s]+)")
 CODE = re.compile(r"`(\w+)`")
 VARIABLE = re.compile(r"\bMOE_EVAL_[A-Z_]+[A-Z]\b")
-VERBS = {"inspect", "doctor", "tasks-path"}
+VERBS = {"inspect", "families", "doctor", "tasks-path"}
 
 
 @pytest.fixture
@@ -68,8 +68,8 @@ def test_links_between_files_lead_somewhere(name: str, repository_root: Path) ->
 
 
 def test_reference_lists_every_argument_of_the_model(repository_root: Path) -> None:
+    from moe_eval_plugin.model_adapters.arguments import RunOptions
     from moe_eval_plugin.model_adapters.hf_engine import EngineOptions
-    from moe_eval_plugin.model_adapters.lmms_eval_hf import RunOptions
 
     page = (repository_root / "docs" / "reference" / "moe-hf.md").read_text("utf-8")
     rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
@@ -82,7 +82,9 @@ def test_reference_lists_every_argument_of_the_model(repository_root: Path) -> N
 
 
 def test_reference_lists_every_row_of_the_results(repository_root: Path) -> None:
-    experts = VerifiedOverride(4, 8, 4.0, n_layers=2, n_text_tokens=1, n_image_tokens=0)
+    experts = VerifiedOverride(
+        4, 8, 3.0, n_layers=2, n_text_tokens=1, n_image_tokens=1, observed_text=4, observed_image=2
+    )
     record = RunRecord("a_task", experts, TaskSpeed(1, 1, 1, 1.0), provenance={})
     page = (repository_root / "docs" / "reference" / "results.md").read_text("utf-8")
 
@@ -123,3 +125,12 @@ def test_documents_list_every_task(document: str, repository_root: Path) -> None
 
     assert len(names) == len(definitions)
     assert names <= listed
+
+
+def test_the_page_of_traps_lists_every_trap(repository_root: Path) -> None:
+    tests = (repository_root / "tests" / "traps" / "test_traps.py").read_text("utf-8")
+    page = (repository_root / "docs" / "explanation" / "traps.md").read_text("utf-8")
+
+    traps = re.findall(r"^def test_(\w+)", tests, re.MULTILINE)
+
+    assert re.findall(r"^\| `(\w+)`", page, re.MULTILINE) == traps
