@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from PIL import Image, ImageOps
 from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -125,8 +126,8 @@ def test_the_export_has_the_hubs_layout_and_loads_unchanged(
     with safe_open(tmp_path / "model" / "model.safetensors", framework="pt") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     prefix = "model.language_model.layers.0.mlp.experts"
-    assert shapes[f"{prefix}.gate_up_proj"] == (4, 96, 2 * 16)
-    assert shapes[f"{prefix}.down_proj"] == (4, 16, 96)
+    assert shapes[f"{prefix}.gate_up_proj"] == (4, 96, 2 * SMALL.moe_intermediate_size)
+    assert shapes[f"{prefix}.down_proj"] == (4, SMALL.moe_intermediate_size, 96)
     loaded = AutoModelForImageTextToText.from_pretrained(tmp_path / "model").state_dict()
     assert loaded.keys() == before.keys()
     assert all(torch.equal(value, before[name]) for name, value in loaded.items())
@@ -134,10 +135,27 @@ def test_the_export_has_the_hubs_layout_and_loads_unchanged(
 
 def test_the_learning_rate_warms_up_and_falls() -> None:
     recipe = train.Recipe()
-    rates = [train.learning_rate(recipe, step) for step in range(recipe.steps)]
-    assert rates[0] == pytest.approx(recipe.learning_rate / recipe.warmup_steps, rel=0.01)
-    assert max(rates) <= recipe.learning_rate
-    assert rates[recipe.warmup_steps :] == sorted(rates[recipe.warmup_steps :], reverse=True)
+    shares = [train.learning_rate_share(recipe, step) for step in range(recipe.steps)]
+    assert shares[0] == pytest.approx(1 / recipe.warmup_steps, rel=0.01)
+    assert max(shares) <= 1
+    assert shares[recipe.warmup_steps :] == sorted(shares[recipe.warmup_steps :], reverse=True)
+
+
+def test_each_weight_has_one_optimizer(run: train.Training) -> None:
+    groups = [group for each in run.optimizers for group in each.param_groups]
+    trained = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(trained) == sorted(id(parameter) for parameter in run.model.parameters())
+    assert {group["peak_lr"] for group in groups} == {1.5e-3, 5e-4, 2e-3}
+
+
+def test_a_mirrored_image_is_what_the_processor_makes_of_it(run: train.Training) -> None:
+    noise = torch.randint(256, (64, 64, 3), generator=torch.Generator().manual_seed(0))
+    image = Image.fromarray(noise.numpy().astype("uint8"))
+    straight, mirrored = (
+        train._pixels(run.processor, [picture]) for picture in (image, ImageOps.mirror(image))
+    )
+    assert torch.equal(train.mirrored(straight), mirrored)
+    assert not torch.equal(straight, mirrored)
 
 
 def test_the_shipped_tokenizer_is_the_one_that_the_script_learns() -> None:
