@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 TOKENS_BY_EXPERTS = 2
 # Experts with this attribute skip an index of num_experts when it is true.
 MARK = "_is_expert_parallel"
+NUM_EXPERTS = "num_experts"
 DECODER_LAYER = re.compile(r"(^|\.)layers\.\d+$")
 # The loops of these over experts fail at an index that stands for "none".
 NO_MARK_IN_EAGER = ("GptOssExperts", "OpenAIPrivacyFilterExperts")
@@ -139,7 +140,7 @@ class _Door:
         self, _experts: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         at_index, at_weights = _find_choice(args, kwargs, self.plan.experts_path)
-        given: dict[int | str, Any] = {**dict(enumerate(args)), **kwargs}
+        given = _by_place(args, kwargs)
         index, weights = given[at_index], given[at_weights]
         if self._is_trial:
             raise _AtTheDoor(index, weights)
@@ -182,7 +183,7 @@ class _Door:
     def _wanted_sum(self, sum_before: Tensor) -> Tensor | None:
         """Give the sum that the kept weights shall have, (tokens, 1); ``None`` leaves it."""
         if self.rule.renorm == "unit":
-            return _torch().ones_like(sum_before)
+            return sum_before.new_ones(sum_before.shape)
         if self.rule.renorm == "keep-mass":
             return self._choices[self.plan.mass_k or 0][1].sum(-1, keepdim=True)
         return sum_before if self.policy is not None and self.plan.renormalises else None
@@ -190,7 +191,7 @@ class _Door:
     @property
     def _nobody(self) -> int:
         """The index that stands for no expert."""
-        return int(self.experts.num_experts)
+        return int(getattr(self.experts, NUM_EXPERTS))
 
 
 def _check(plan: LayerPlan, experts: nn.Module) -> None:
@@ -220,7 +221,7 @@ def _find_choice(
     args: tuple[Any, ...], kwargs: dict[str, Any], path: str
 ) -> tuple[int | str, int | str]:
     """Find where indices and weights stand among the arguments; both are (tokens, k)."""
-    given: dict[int | str, Any] = {**dict(enumerate(args)), **kwargs}
+    given = _by_place(args, kwargs)
     tables = {
         at: value
         for at, value in given.items()
@@ -235,6 +236,13 @@ def _find_choice(
             return at_index, fitting[-1]
     message = f"{path} was called without indices and weights of the same shape."
     raise OverrideError(message)
+
+
+def _by_place(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int | str, Any]:
+    """Give the arguments of a call by position and by name."""
+    given: dict[int | str, Any] = dict(enumerate(args))
+    given.update(kwargs)
+    return given
 
 
 def _torch() -> Any:  # noqa: ANN401  (the module, which is imported late to start fast)
