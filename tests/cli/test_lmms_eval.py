@@ -62,15 +62,15 @@ def assert_refused(
 def test_easy_vqa_reports_accuracy_speed_and_the_observed_k(tmp_path: Path) -> None:
     done = moe_hf(
         tmp_path,
-        "pretrained=demo,experts_k=2",
+        "pretrained=demo,experts_k=4",
         "easy_vqa",
         *("--limit", "48", "--batch_size", "16", "--log_samples"),
     )
     results = results_of(tmp_path, done)
     rows = results["results"]["easy_vqa"]
-    assert rows["exact_match,none"] > 0.6
-    assert rows["observed_num_experts_per_tok,none"] == 2
-    assert rows["num_experts_per_tok,none"] == 2
+    assert rows["exact_match,none"] > 0.8
+    assert rows["observed_num_experts_per_tok,none"] == 4
+    assert rows["num_experts_per_tok,none"] == 4
     assert rows["baseline_num_experts_per_tok,none"] == 8
     assert rows["samples_per_s,none"] > 0
     for metric in ("exact_match", "samples_per_s", "observed_num_experts_per_tok"):
@@ -81,6 +81,38 @@ def test_easy_vqa_reports_accuracy_speed_and_the_observed_k(tmp_path: Path) -> N
     assert record["speed"]["n_samples"] == 48
     assert record["provenance"]["pretrained"] == "demo"
     assert results["throughput"]["total_gen_tokens"] == record["speed"]["n_output_tokens"]
+
+
+def test_a_schedule_by_modality_and_a_policy_are_observed_and_stored(tmp_path: Path) -> None:
+    done = moe_hf(
+        tmp_path,
+        "pretrained=demo,experts_k=text:8/image:2,experts_policy=top_p:0.9,renorm=keep-mass",
+        "easy_vqa",
+        *("--limit", "16", "--batch_size", "16"),
+    )
+    results = results_of(tmp_path, done)
+    rows = results["results"]["easy_vqa"]
+    assert 1 <= rows["observed_num_experts_per_tok_image,none"] <= 2
+    assert 2 < rows["observed_num_experts_per_tok_text,none"] <= 8
+    assert "num_experts_per_tok,none" not in rows
+    experts = results["moe_eval"]["easy_vqa"]["experts"]
+    assert (experts["requested"], experts["experts_k"]) == (None, "text:8/image:2")
+    assert (experts["experts_policy"], experts["renorm"]) == ("top_p:0.9", "keep-mass")
+    assert len(experts["routing"]["layers"]) == 4
+
+
+def test_a_schedule_by_layer_is_observed_in_each_layer(tmp_path: Path) -> None:
+    done = moe_hf(
+        tmp_path,
+        "pretrained=demo,experts_k=8/1-2:4",
+        "easy_vqa",
+        *("--limit", "16", "--batch_size", "16"),
+    )
+    experts = results_of(tmp_path, done)["moe_eval"]["easy_vqa"]["experts"]
+    layers = experts["routing"]["layers"].values()
+    observed = [layer["observed_num_experts_per_tok"]["prefill"]["image"] for layer in layers]
+    assert observed == [8, 4, 4, 8]
+    assert experts["observed"] == 6
 
 
 def test_real_questions_and_images_from_official_files(tmp_path: Path, vqa_data: Path) -> None:
@@ -143,8 +175,8 @@ def test_two_processes_give_the_accuracy_of_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model_args", "message"),
     [
-        ("pretrained=demo,experts_k=0", "Use 1 to 16."),
-        ("pretrained=demo,experts_k=999", "Use 1 to 16."),
+        ("pretrained=demo,experts_k=0", "Use 1 to 32."),
+        ("pretrained=demo,experts_k=999", "Use 1 to 32."),
         ("pretrained=demo,experts_k=four", "experts_k=four is not a number of experts."),
         ("pretrained=demo,expert_k=4", "Did you mean experts_k?"),
         ("pretrained=demo,experts_k", "Write name=value,name=value."),
@@ -188,9 +220,9 @@ from contextlib import contextmanager
 from moe_eval_plugin import override
 
 @contextmanager
-def set_the_configuration_only(model, resolved):
+def set_the_configuration_only(model, resolved, rule):
     model.config.text_config.num_experts_per_tok = resolved.num_experts_per_tok
-    yield override.OverrideTrace(resolved.num_experts_per_tok, ())
+    yield override.OverrideTrace(resolved.schedule.text, ())
 
 override.apply = set_the_configuration_only
 from lmms_eval.__main__ import cli_evaluate

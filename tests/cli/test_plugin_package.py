@@ -14,14 +14,29 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "plugin_package"
 LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
 DESCRIBE_ITS_MODEL = """
-from transformers import PretrainedConfig
+from moe_eval_example.model import PickyConfig
 from moe_eval_plugin.families import describe
-
-class PickyConfig(PretrainedConfig):
-    model_type = "picky_moe"
 
 found = describe(PickyConfig(choices=12, picks=5))
 print(found.family, found.num_experts, found.num_experts_per_tok, found.norm_topk_prob)
+"""
+OVERRIDE_ITS_MODEL = """
+import torch
+from moe_eval_example.model import PickyConfig, PickyModel
+from moe_eval_plugin.families import describe
+from moe_eval_plugin.override import apply
+from moe_eval_plugin.probe import observe
+from moe_eval_plugin.schedule import parse_experts_k
+from moe_eval_plugin.verification import verify
+
+model = PickyModel(PickyConfig())
+tokens = torch.arange(12).reshape(2, 6)
+before = model(tokens)
+resolved = parse_experts_k(3).resolve(describe(model.config))
+with apply(model, resolved), observe(model) as pending:
+    model(tokens)
+verified = verify(resolved, 5, pending.result())
+print(verified.baseline, verified.observed, verified.n_layers, torch.equal(model(tokens), before))
 """
 
 
@@ -77,3 +92,7 @@ def test_its_family_is_listed_with_ours(installed: Path) -> None:
 def test_its_family_tells_where_k_is(installed: Path) -> None:
     described = run_python(installed, "-c", DESCRIBE_ITS_MODEL)
     assert described.split() == ["picky_moe", "12", "5", "True"]
+
+
+def test_the_k_of_its_model_is_set_observed_and_restored(installed: Path) -> None:
+    assert run_python(installed, "-c", OVERRIDE_ITS_MODEL).split() == ["5", "3", "1", "True"]

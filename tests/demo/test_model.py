@@ -51,7 +51,7 @@ def test_stock_classes_load_it_completely() -> None:
 
 def test_its_experts_are_those_of_the_recipe() -> None:
     found = describe(AutoConfig.from_pretrained(MODEL_PATH))
-    assert (found.num_experts, found.num_experts_per_tok) == (16, 8)
+    assert (found.num_experts, found.num_experts_per_tok) == (32, 8)
     assert read(card.TRAINING_FILE)["recipe"] == asdict(train.Recipe())
 
 
@@ -65,7 +65,12 @@ def test_it_was_measured_at_every_k_and_answers_most_questions(
     accuracy: dict[int, float],
 ) -> None:
     assert sorted(accuracy) == list(range(1, 9))
-    assert accuracy[8] >= 0.9
+    assert accuracy[8] >= 0.95
+
+
+def test_fewer_experts_cost_accuracy_step_by_step(accuracy: dict[int, float]) -> None:
+    assert accuracy[8] - accuracy[2] > 0.005
+    assert accuracy[8] - accuracy[1] >= 0.05
 
 
 def test_the_card_shows_the_recorded_figures() -> None:
