@@ -85,7 +85,9 @@ def test_a_live_change_equals_a_model_rebuilt_with_that_k(case: Case, k: int) ->
 
 def test_nothing_is_left_behind(case: Case) -> None:
     model = model_of(case)
-    state, published = state_of(model), logits(case)
+    # The first run leaves marks of its own in some models.
+    published = logits(case)
+    state = state_of(model)
     with with_k(case, LOWERED):
         assert state_of(model) != state
     assert state_of(model) == state
