@@ -56,7 +56,8 @@ class Door:
     integer tensor (tokens, width), where an index below 0 stands for "no expert", or ``None`` if
     the call shows none. It must not make the host wait for the device: no ``item()``,
     ``tolist()``, ``nonzero()`` or indexing by a mask. With ``is_after`` it runs after the call
-    and sees its output, else before.
+    and sees its output, else before. ``num_zero_experts`` is the number of experts, the last ones
+    of a layer's ``num_experts``, that compute nothing.
     """
 
     class_name: str
@@ -66,6 +67,14 @@ class Door:
     is_after: bool = False
     layer: str = ""
     holders: tuple[str, ...] = ("",)
+    num_zero_experts: int = 0
+
+    def fits(self, module: nn.Module) -> bool:
+        """Tell whether a module has the class and the parts that this door is about."""
+        if not re.fullmatch(self.class_name, type(module).__name__):
+            return False
+        inside = dict(module.named_modules())
+        return {self.at, self.layer, *self.holders} <= inside.keys()
 
 
 def read_indices(call: Call) -> Tensor | None:
@@ -119,6 +128,17 @@ def _from_jetmoe_order(call: Call) -> Tensor:
     return experts.reshape(call.arguments[0].shape[0], -1)
 
 
+def _from_rows_of_experts(call: Call) -> Tensor:
+    """Read expert -> (its rows, their weights), which stands beside the logits in the output."""
+    import torch
+
+    rows_of, logits = call.output
+    chosen = torch.full_like(logits, -1, dtype=torch.long)
+    for expert, (rows, _weights) in rows_of.items():
+        chosen[rows, expert] = expert
+    return chosen
+
+
 UNIFORM = Door(
     # The talker of qwen3_omni speaks the answer and has no part in it. Shared experts serve every
     # token, but those of GraniteMoeShared are routed: there the word belongs to the family's name.
@@ -166,6 +186,16 @@ DOORS = (
         "The mask it is given has the first expert only; the weights have both.",
         _from_nllb_weights,
     ),
+    Door(
+        "MOE",
+        "MoE++: its router gives the rows of each expert; the last four compute next to nothing.",
+        _from_rows_of_experts,
+        at="moe.gate",
+        is_after=True,
+        layer="moe",
+        holders=("moe.experts",),
+        num_zero_experts=4,
+    ),
     UNIFORM,
 )
 
@@ -206,7 +236,7 @@ def find_layers(model: nn.Module, doors: Sequence[Door] = DOORS) -> Iterator[Wat
 
 def _door_of(path: str, module: nn.Module, doors: Sequence[Door]) -> Door | None:
     name = type(module).__name__
-    door = next((door for door in doors if re.fullmatch(door.class_name, name)), None)
+    door = next((door for door in doors if door.fits(module)), None)
     is_list = path.rpartition(".")[2] == "experts" and re.fullmatch(LISTED.class_name, name)
     return door or (LISTED if is_list and len(list(module.children())) > 1 else None)
 
@@ -215,6 +245,8 @@ def _watched(prefix: str, module: nn.Module, door: Door) -> WatchedLayer:
     at = module.get_submodule(door.at)
     path = (prefix + door.layer).removesuffix(".")
     num_experts, num_zero_experts = _expert_counts((module.get_submodule(door.layer), at, module))
+    if num_experts is not None and door.num_zero_experts:
+        num_experts, num_zero_experts = num_experts - door.num_zero_experts, door.num_zero_experts
     return WatchedLayer(
         path=path,
         door=door,

@@ -6,10 +6,13 @@ import pytest
 import torch
 from transformers.integrations import mxfp4
 
-from moe_eval_plugin.doors import Call, Door
+from moe_eval_plugin import override
+from moe_eval_plugin.families import describe
 from moe_eval_plugin.probe import observe
 from moe_eval_plugin.routers import Place, find_places, layer_number
+from moe_eval_plugin.schedule import parse_experts_k
 from moe_eval_plugin.testing import tiny_moe
+from moe_eval_plugin.verification import verify
 
 from . import moe_plus_plus
 from .contract import CASES, is_missing, model_of, observed, with_k
@@ -17,25 +20,6 @@ from .tiny_configs import Case
 from .tiny_vision import QWEN_AUDIO
 
 BY_ID = {case.id: case for case in CASES}
-
-
-def _rows_to_indices(call: Call) -> torch.Tensor:
-    chosen, logits = call.output
-    used = torch.full(logits.shape, -1)
-    for expert, (rows, _weights) in chosen.items():
-        used[rows, expert] = expert
-    return used
-
-
-ROUTER_OF_MOE_PLUS_PLUS = Door(
-    "MOE",
-    "The router gives the rows of each expert.",
-    _rows_to_indices,
-    at="moe.gate",
-    is_after=True,
-    layer="moe",
-    holders=("moe.experts",),
-)
 
 
 def accepted(case_id: str) -> list[Place]:
@@ -196,18 +180,35 @@ def test_a_constant_of_remote_code_is_set_for_both_of_its_uses() -> None:
     model = moe_plus_plus.MoePlusPlus()
     ids = torch.arange(16)[None]
     published = model(ids)
-    [place] = find_places(model)
-    assert (place.decision.path, place.layer) == (moe_plus_plus.__name__, None)
-    place.set(3)
-    with observe(model, [ROUTER_OF_MOE_PLUS_PLUS]) as pending:
+    schedule = parse_experts_k(3)
+    assert schedule is not None
+    resolved = schedule.resolve(describe(model.config))
+    with override.apply(model, resolved) as trace, observe(model) as pending:
         at_three = model(ids)
-    place.restore()
-    assert pending.result().distinct_k() == (3,)
+    [decision] = trace.accepted
+    assert decision.path == moe_plus_plus.__name__
+    assert verify(resolved, 2, pending.result()).observed == 3
     assert moe_plus_plus.MOE_TOP_K == 2
     assert torch.equal(model(ids), published)
     moe_plus_plus.MOE_TOP_K = 3
     assert torch.equal(model(ids), at_three)
     moe_plus_plus.MOE_TOP_K = 2
+
+
+@torch.no_grad()
+def test_the_last_four_experts_of_moe_plus_plus_do_not_count_as_computing() -> None:
+    torch.manual_seed(0)
+    model = moe_plus_plus.MoePlusPlus()
+    with observe(model) as pending:
+        model(torch.arange(32)[None])
+    observation = pending.result()
+    used = observation.mean_ffn_k()
+    assert observation.distinct_k() == (2,)
+    assert used is not None
+    assert used < 2
+    assert {(x.num_experts, x.num_zero_experts) for x in observation.layers.values()} == {
+        (moe_plus_plus.N_FFN, moe_plus_plus.N_OTHER)
+    }
 
 
 @torch.no_grad()
