@@ -8,7 +8,7 @@ another way, each with its reason.
 
 What cannot be seen at any door:
 
-- Experts in an ``nn.ModuleList``, as in the own code of many checkpoints (MoE++ among them): the
+- Experts in an ``nn.ModuleList``, as in the own code of many checkpoints (but MoE++): the
   layer calls each expert with the rows routed to it. Rows per expert would give the mean k, but
   not which token used how many. Such a layer is found and has no door.
 - The mxfp4 kernels of gpt_oss: the layer hands the router's *weights* to a kernel that chooses and
