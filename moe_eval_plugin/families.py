@@ -72,6 +72,7 @@ class MoEDescription:
     warnings: tuple[str, ...] = ()
     min_num_experts_per_tok: int = 1
     max_num_experts_per_tok: int = 0
+    computes_all_experts: bool = False
 
     def __post_init__(self) -> None:
         if not self.max_num_experts_per_tok:
@@ -213,6 +214,7 @@ def _describe_part(
         family=family.model_type if family else None,
         warnings=known.warnings,
         min_num_experts_per_tok=known.min_num_experts_per_tok,
+        computes_all_experts=known.computes_all_experts,
         max_num_experts_per_tok=_reachable(
             min(n for n in counts if n > 1) - known.num_zero_experts_included,
             part,

@@ -61,6 +61,7 @@ class Family:
 
     ``dense_layer_keys`` say which layers have no experts. ``has_uniform_call`` is false where
     experts are not called as ``experts(hidden_states, top_k_index, top_k_weights)``.
+    ``computes_all_experts``: every expert runs on every token, and k decides only what is kept.
     ``fixed_k_reason`` is set where the router cannot use another k. ``warnings`` are shown to
     whoever changes k; ``notes`` are for those who ask.
     """
@@ -84,6 +85,7 @@ class Family:
     has_groups: bool = False
     dense_layer_keys: tuple[str, ...] = ()
     has_uniform_call: bool = True
+    computes_all_experts: bool = False
     fixed_k_reason: str | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

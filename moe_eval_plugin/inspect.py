@@ -147,6 +147,8 @@ def _read_model(
     cost, reason = anatomy.cost, anatomy.cost_unknown_reason
     if cost is not None and description.is_moe and not cost.routed_layers:
         cost, reason = None, "No routed experts were found among the modules of the model."
+    if cost is not None and description.computes_all_experts:
+        cost, reason = None, "All experts compute every token, so a smaller k saves nothing."
     return _Model(counts, None, anatomy, cost, reason)
 
 

@@ -150,6 +150,15 @@ def test_warnings_of_the_family_are_passed_on(tmp_path: Path) -> None:
     assert "not the cost" in " ".join(inspect_model(saved(config, tmp_path)).warnings)
 
 
+def test_no_gain_is_promised_where_all_experts_compute_every_token(tmp_path: Path) -> None:
+    config = tiny_config("llama4_text", num_local_experts=8, num_experts_per_tok=4)
+    report = inspect_model(saved(config, tmp_path))
+    assert "saves nothing" in str(report.cost_unknown_reason)
+    assert report.costs
+    assert {cost.prefill_speedup_ceiling for cost in report.costs} == {None}
+    assert not any(cost.decode_steps for cost in report.costs)
+
+
 def test_dense_model_is_described_and_no_error(tmp_path: Path) -> None:
     report = inspect_model(saved(Qwen3Config(**SIZES, num_hidden_layers=1), tmp_path))
     assert (report.is_moe, report.n_moe_layers, report.costs) == (False, 0, ())
