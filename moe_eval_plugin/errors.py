@@ -126,7 +126,7 @@ class OverrideNotEffectiveError(OverrideError):
             for path, n in self.missed.items()
             if path not in self._wrong
         ]
-        tells_kinds_apart = any(" tokens in " in layer for layer in self.requested)
+        tells_kinds_apart = any(" tokens" in layer for layer in self.requested)
         what = "MoE layers and kinds of token" if tells_kinds_apart else "MoE layers"
         lines = [
             (

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from moe_eval_plugin.errors import NoRouterFoundError, OverrideError
+from moe_eval_plugin.errors import NoRouterFoundError, OverrideError, UnsupportedFamilyError
 from moe_eval_plugin.families import describe
 from moe_eval_plugin.passes import watch_passes
 from moe_eval_plugin.places import Place, RouterDecision, layer_number
@@ -132,7 +132,10 @@ def _judge(place: Place, resolved: ResolvedSchedule) -> tuple[Place, RouterDecis
 def _plans(
     experts: list[str], setting: _Setting, rule: RoutingRule, description: MoEDescription
 ) -> list[LayerPlan]:
-    """Plan what happens at each door; none where each modality has routers of its own."""
+    """Plan what happens at each door; none where each modality has routers of its own.
+
+    Experts without a place for k belong to another part of the model, an image tower for instance.
+    """
     by_modality = setting.resolved.differs_by_modality
     if rule.is_native and not by_modality:
         return []
@@ -142,9 +145,16 @@ def _plans(
         layer = layer_number(path)
         mine = [p for p in setting.places if p.layer == layer and _is_in_block(p, path)]
         own_router = any(place.modality for place in mine)
-        if rule.is_native and own_router:
+        if not mine or (rule.is_native and own_router):
             continue
         plans.append(_plan(path, mine, setting, mass_k, description))
+    if not plans and not any(place.modality for place in setting.places):
+        message = (
+            f"{description.model_type} keeps one k for all its layers, so text and image tokens "
+            "cannot use different k and experts cannot be dropped. Give it a number as experts_k, "
+            "without experts_policy and renorm."
+        )
+        raise UnsupportedFamilyError(message)
     return plans
 
 

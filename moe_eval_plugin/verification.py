@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import OverrideError, OverrideNotEffectiveError
 from moe_eval_plugin.places import layer_number
-from moe_eval_plugin.spec import TOKEN_KINDS, Modality, Phase, ResolvedSchedule, RoutingRule
+from moe_eval_plugin.spec import Modality, Phase, ResolvedSchedule, RoutingRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -112,13 +113,16 @@ def _expected(
     resolved: ResolvedSchedule, observation: Observation
 ) -> Iterator[tuple[str, tuple[int, dict[int, int]]]]:
     """Give k, and what was seen of it, by layer and by kind of token if the schedule does so."""
-    kinds: list[tuple[Modality | None, Phase | None]] = [(None, None)]
-    if resolved.differs_by_modality:
-        kinds = list(TOKEN_KINDS)
-    elif resolved.differs_by_phase:
-        kinds = [(None, "prefill"), (None, "decode")]
-    for modality, phase in kinds:
-        tokens = f", {modality or 'all'} tokens in {phase}" if phase else ""
+    modalities: tuple[Modality | None, ...] = ("text", "image")
+    phases: tuple[Phase | None, ...] = ("prefill", "decode")
+    for modality, phase in itertools.product(
+        modalities if resolved.differs_by_modality else (None,),
+        phases if resolved.differs_by_phase else (None,),
+    ):
+        if (modality, phase) == ("image", "decode"):
+            continue
+        which = f"{modality or 'all'} tokens" + (f" in {phase}" if phase else "")
+        tokens = f", {which}" if modality or phase else ""
         for path, seen in observation.by_layer(modality, phase).items():
             k = resolved.k_of(layer_number(path), modality or "text", phase or "prefill")
             yield f"{path}{tokens}", (k, seen)

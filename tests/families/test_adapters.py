@@ -7,10 +7,12 @@ import torch
 from transformers.integrations import mxfp4
 
 from moe_eval_plugin import override
+from moe_eval_plugin.errors import UnsupportedFamilyError
 from moe_eval_plugin.families import describe
 from moe_eval_plugin.probe import observe
 from moe_eval_plugin.routers import Place, find_places, layer_number
 from moe_eval_plugin.schedule import parse_experts_k
+from moe_eval_plugin.spec import RoutingRule
 from moe_eval_plugin.testing import tiny_moe
 from moe_eval_plugin.verification import verify
 
@@ -220,3 +222,16 @@ def test_remote_code_with_a_zero_expert_gives_no_number_at_k_of_one() -> None:
     result = model(torch.arange(32)[None])
     place.restore()
     assert result.isnan().any()
+
+
+def test_a_constant_for_all_layers_takes_no_policy() -> None:
+    model = moe_plus_plus.MoePlusPlus()
+    schedule = parse_experts_k(3)
+    assert schedule is not None
+    resolved = schedule.resolve(describe(model.config))
+    with (
+        pytest.raises(UnsupportedFamilyError, match="one k for all its layers"),
+        override.apply(model, resolved, RoutingRule("top_p", 0.5)),
+    ):
+        pass
+    assert moe_plus_plus.MOE_TOP_K == 2

@@ -18,6 +18,7 @@ from transformers.models.auto.configuration_auto import (
     model_type_to_module_name,
 )
 
+from moe_eval_plugin import override
 from moe_eval_plugin.errors import UnsupportedFamilyError
 from moe_eval_plugin.families import describe
 from moe_eval_plugin.routers import find_places
@@ -201,3 +202,27 @@ def _speaks_of_experts(folder: Path) -> bool:
         for glob, pattern in patterns.items()
         for path in folder.glob(glob)
     )
+
+
+# These have no call of the experts at which the choice of some tokens could be changed alone.
+ONE_K_FOR_ALL_TOKENS = {"gemma4", "llama4", "step3p7", "diffusion_gemma"}
+
+
+@pytest.mark.parametrize("text_k", [LOWERED, RAISED])
+def test_text_and_image_tokens_use_their_own_k(case: Case, text_k: int) -> None:
+    if not case.image:
+        return
+    schedule = parse_experts_k(f"text:{text_k}/image:3")
+    assert schedule is not None
+    resolved = schedule.resolve(describe(model_of(case).config))
+    if case.id in ONE_K_FOR_ALL_TOKENS:
+        with pytest.raises(UnsupportedFamilyError), override.apply(model_of(case), resolved):
+            pass
+        return
+    published = logits(case)
+    with override.apply(model_of(case), resolved):
+        observation = observed(case)
+    for path in routed_layers(case):
+        assert set(observation.by_layer("text").get(path, {text_k: 1})) == {text_k}
+        assert set(observation.by_layer("image").get(path, {3: 1})) == {3}
+    assert torch.equal(logits(case), published)

@@ -311,6 +311,6 @@ def test_schedule_for_image_tokens_where_none_was_seen() -> None:
     request = resolved(model, "text:4/image:2")
     with (
         override.apply(model, request),
-        pytest.raises(OverrideNotEffectiveError, match=r"image tokens in prefill.*no token"),
+        pytest.raises(OverrideNotEffectiveError, match=r"image tokens: 2 asked.*no token"),
     ):
         check(model, request)
