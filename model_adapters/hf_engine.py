@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PretrainedConfig
 
-    from moe_eval_plugin.spec import ResolvedSchedule
+    from moe_eval_plugin.families import MoEDescription
+    from moe_eval_plugin.spec import ResolvedSchedule, RoutingRule
     from moe_eval_plugin.verification import VerifiedOverride
 
 logger = logging.getLogger(__name__)
@@ -98,6 +99,41 @@ class Generated:
     n_output_tokens: int
 
 
+@dataclass(frozen=True)
+class Request:
+    """What was asked of a model, checked against its configuration."""
+
+    config: PretrainedConfig
+    description: MoEDescription
+    rule: RoutingRule
+    resolved: ResolvedSchedule | None
+
+
+def check_request(options: EngineOptions) -> Request:
+    """Check all that the configuration can tell, before a weight is read.
+
+    Raises the errors of ``checkpoint`` and ``spec``.
+    """
+    config = checkpoint.load_config(
+        options.pretrained,
+        revision=options.revision,
+        trust_remote_code=options.trust_remote_code,
+    )
+    description = describe(config)
+    rule = parse_rule(options.experts_policy, options.renorm)
+    schedule = parse_experts_k(options.experts_k)
+    if schedule is None and not rule.is_native:
+        # A rule alone works at the baseline k.
+        schedule = constant_schedule(description.num_experts_per_tok)
+    if schedule is None:
+        return Request(config, description, rule, None)
+    layers = None
+    if schedule.names_layers and description.is_moe:
+        found = cost.count_parameters(config, trust_remote_code=options.trust_remote_code).layers
+        layers = sorted({n for x in found if (n := layer_number(x.path)) is not None})
+    return Request(config, description, rule, schedule.resolve(description, layers))
+
+
 class HFEngine:
     """A loaded model at the k that was asked for, until ``close``.
 
@@ -108,14 +144,11 @@ class HFEngine:
     def __init__(self, options: EngineOptions) -> None:
         self.options = options
         source = checkpoint.resolve(options.pretrained)
-        config = checkpoint.load_config(
-            options.pretrained,
-            revision=options.revision,
-            trust_remote_code=options.trust_remote_code,
-        )
-        self.description = describe(config)
-        self.rule = parse_rule(options.experts_policy, options.renorm)
-        self.resolved = self._resolve(config)
+        request = check_request(options)
+        config = request.config
+        self.description = request.description
+        self.rule = request.rule
+        self.resolved = request.resolved
         self.warnings = self.description.warnings if self.resolved else ()
         for warning in self.warnings:
             logger.warning("%s: %s", self.description.model_type, warning)
@@ -227,21 +260,6 @@ class HFEngine:
             )
         baseline = self.description.num_experts_per_tok or None
         return verify(self.resolved, baseline, pending.result(), self.rule)
-
-    def _resolve(self, config: PretrainedConfig) -> ResolvedSchedule | None:
-        """Check ``experts_k`` against the configuration; a rule alone works at the baseline k."""
-        schedule = parse_experts_k(self.options.experts_k)
-        if schedule is None and not self.rule.is_native:
-            schedule = constant_schedule(self.description.num_experts_per_tok)
-        if schedule is None:
-            return None
-        layers = None
-        if schedule.names_layers and self.description.is_moe:
-            found = cost.count_parameters(
-                config, trust_remote_code=self.options.trust_remote_code
-            ).layers
-            layers = sorted({n for x in found if (n := layer_number(x.path)) is not None})
-        return schedule.resolve(self.description, layers)
 
     def _until_end(self, ids: list[int]) -> list[int]:
         """Cut a generated row behind the first token that ends an answer."""

@@ -24,7 +24,7 @@ from moe_eval_plugin._lmms_eval import add_rows_to_results, user_errors
 from moe_eval_plugin.batching import BatchQueue
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.model_adapters.arguments import parse_arguments
-from moe_eval_plugin.model_adapters.hf_engine import Generated, HFEngine
+from moe_eval_plugin.model_adapters.hf_engine import Generated, HFEngine, check_request
 from moe_eval_plugin.result import RunRecord, installed_versions, summarise
 from moe_eval_plugin.verification import raise_if_ranks_differ
 
@@ -100,12 +100,7 @@ class MoEHF(lmms):
         cls, arg_string: str, additional_config: dict[str, Any] | None = None
     ) -> MoEHF:
         """Build the model from ``--model_args``, which come before the host's own options."""
-        try:
-            model_args = simple_parse_args_string(arg_string)
-        except ValueError as error:
-            message = f"--model_args {arg_string} cannot be read. Write name=value,name=value."
-            raise InvalidArgumentError(message) from error
-        return cls(**{**(additional_config or {}), **model_args})
+        return cls(**{**(additional_config or {}), **_parse(arg_string)})
 
     @property
     def device(self) -> torch.device:
@@ -337,6 +332,23 @@ class MoEHF(lmms):
 
     def _progress(self, items: Sequence[_Item] | None, total: int) -> Any:  # noqa: ANN401  (tqdm has no types)
         return tqdm(items, total=total, desc="moe_hf", unit="request", disable=self.rank != 0)
+
+
+@user_errors()
+def check_arguments(arg_string: str) -> None:
+    """Refuse ``--model_args`` that no model could be built from; nothing is loaded."""
+    engine_options, options = parse_arguments(_parse(arg_string))
+    options.largest_batch(torch.device("cpu"))
+    check_request(engine_options)
+
+
+def _parse(arg_string: str) -> dict[str, Any]:
+    try:
+        parsed: dict[str, Any] = simple_parse_args_string(arg_string)
+    except ValueError as error:
+        message = f"--model_args {arg_string} cannot be read. Write name=value,name=value."
+        raise InvalidArgumentError(message) from error
+    return parsed
 
 
 def _is_padding(request: Instance) -> bool:

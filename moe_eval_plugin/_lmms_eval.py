@@ -8,6 +8,7 @@ equal names the host's own task stays. Its command line prints a traceback and e
 
 from __future__ import annotations
 
+import argparse
 import functools
 import inspect
 import logging
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.result import RunRecord
 
+MOE_HF = "moe_hf"
 logger = logging.getLogger(__name__)
 
 FALLBACK = 'Add --include_path "$(moe-eval tasks-path)" to the command instead.'
@@ -43,7 +45,7 @@ def manifests() -> list[ModelManifest]:
     wrapt.register_post_import_hook(_extend_task_manager, "lmms_eval.tasks")
     return [
         ModelManifest(
-            model_id="moe_hf",
+            model_id=MOE_HF,
             chat_class_path="moe_eval_plugin.model_adapters.lmms_eval_hf.MoEHF",
         )
     ]
@@ -113,12 +115,25 @@ def _extend_task_manager(tasks: ModuleType) -> None:
     def initialize_tasks(self: Any, include_path: Any = None, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
         from moe_eval_plugin.plugins import task_folders
 
+        _check_command(sys.argv[1:])
         given = [include_path] if isinstance(include_path, str) else list(include_path or [])
         with user_errors():
             ours = [str(folder) for folder in task_folders()]
         return original(self, include_path=[*given, *ours], **kwargs)
 
     tasks.TaskManager.initialize_tasks = initialize_tasks
+
+
+def _check_command(arguments: list[str]) -> None:
+    """Refuse wrong arguments of ours before the host reads thousands of task definitions."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--model")
+    parser.add_argument("--model_args", default="")
+    command, _ = parser.parse_known_args(arguments)
+    if command.model == MOE_HF and "--tasks" in arguments and "list" not in arguments:
+        from moe_eval_plugin.model_adapters.lmms_eval_hf import check_arguments
+
+        check_arguments(command.model_args)
 
 
 def _exit(message: str, code: int) -> None:
