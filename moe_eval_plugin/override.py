@@ -20,7 +20,7 @@ from moe_eval_plugin.places import Place, RouterDecision, layer_number
 from moe_eval_plugin.probe import find_experts
 from moe_eval_plugin.routers import find_places
 from moe_eval_plugin.routing import LayerPlan, change_choices
-from moe_eval_plugin.spec import Modality, Phase, ResolvedSchedule, RoutingRule
+from moe_eval_plugin.spec import NATIVE, Modality, Phase, ResolvedSchedule, RoutingRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.families import MoEDescription
 
-NATIVE = RoutingRule()
 # Within an override the model does not hold its baseline k, which the search for places needs.
 _UNDER_OVERRIDE: WeakSet[nn.Module] = WeakSet()
 ONE_VALUE = "one value for all layers and tokens cannot hold this schedule"

@@ -6,7 +6,7 @@ import copy
 import re
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PretrainedConfig
 
-Modality = Literal["text", "image"]
+    from moe_eval_plugin.spec import Modality
+
 
 # ernie4_5_vl_moe has two routers in each layer; the name of the block tells whose tokens it takes.
 MODALITY_BLOCKS: dict[str, Modality] = {"text_moe": "text", "vision_moe": "image"}

@@ -235,6 +235,9 @@ class RoutingRule:
         return self.policy if self.parameter is None else f"{self.policy}:{self.parameter:g}"
 
 
+NATIVE = RoutingRule()
+
+
 def constant_schedule(k: int) -> ExpertSchedule:
     """Make the schedule that gives every token k experts."""
     return ExpertSchedule((ScheduleRule(k),))

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import OverrideError, OverrideNotEffectiveError
 from moe_eval_plugin.places import layer_number
-from moe_eval_plugin.spec import Modality, Phase, ResolvedSchedule, RoutingRule
+from moe_eval_plugin.spec import NATIVE, Modality, Phase, ResolvedSchedule, RoutingRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from moe_eval_plugin.observation import Observation
-
-NATIVE = RoutingRule()
 
 
 @dataclass(frozen=True)
