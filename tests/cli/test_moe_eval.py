@@ -13,6 +13,7 @@ import pytest
 from transformers import Qwen3MoeConfig
 
 from moe_eval_plugin import cli
+from moe_eval_plugin.commands import tasks_path
 
 SCRIPT = Path(sys.executable).with_name("moe-eval")
 
@@ -199,7 +200,7 @@ def test_interrupt_is_130(
         # What SIGINT raises; a process started in the background may be told to ignore the signal.
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_tasks_path", interrupted)
+    monkeypatch.setattr(tasks_path, "run", interrupted)
     assert cli.main(["tasks-path"]) == 130
     assert "interrupted" in capsys.readouterr().err
 

@@ -1,0 +1,50 @@
+"""``moe-eval doctor``: is everything installed, and does it work here?"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.commands.verb import add_verb
+
+if TYPE_CHECKING:
+    import argparse
+
+    from moe_eval_plugin.commands.verb import Verbs
+
+DESCRIPTION = """\
+Check what is installed, what can run here and what is wrong, with a cure for each fault.
+"""
+EPILOG = """\
+examples:
+  moe-eval doctor
+  moe-eval doctor --network          also ask whether the model hub answers
+  moe-eval doctor --json
+
+exit code: 0 when nothing is wrong, else 1
+"""
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb to the command."""
+    verb = add_verb(
+        verbs,
+        "doctor",
+        run,
+        "check the installation and this machine",
+        (DESCRIPTION, EPILOG),
+    )
+    verb.add_argument(
+        "--network", action="store_true", help="also ask whether the hub answers (at most 3 s)"
+    )
+    verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the checks; 1 if one of them failed."""
+    from moe_eval_plugin.doctor import examine, exit_code, render
+
+    checks = examine(network=options.network)
+    findings = [check.to_dict() for check in checks]
+    print(json.dumps(findings, indent=2) if options.json else render(checks))
+    return exit_code(checks)

@@ -1,0 +1,57 @@
+"""``moe-eval families``: the model families that are known."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.commands.verb import add_verb
+
+if TYPE_CHECKING:
+    import argparse
+
+    from moe_eval_plugin.commands.verb import Verbs
+
+DESCRIPTION = """\
+List the model families that are known, and how well it was proven that their k can be changed.
+
+With a NAME, show all that is known of one family. Families of other installed plugins are listed
+too. A model whose family is not listed may still work: its k is found by a general rule, and its
+use of experts is observed like that of any other.
+"""
+EPILOG = """\
+examples:
+  moe-eval families
+  moe-eval families qwen3_vl_moe
+  moe-eval families --json
+"""
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb to the command."""
+    verb = add_verb(
+        verbs,
+        "families",
+        run,
+        "list the model families that are known",
+        (DESCRIPTION, EPILOG),
+    )
+    verb.add_argument(
+        "name", nargs="?", metavar="NAME", help="a model type, for instance qwen3_vl_moe"
+    )
+    verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print all families, or one."""
+    from moe_eval_plugin import catalogue
+
+    if options.name is None:
+        found = catalogue.families()
+        data: Any = [catalogue.to_dict(family) for family in found]
+        text = catalogue.render_all(found)
+    else:
+        family = catalogue.find(options.name)
+        data, text = catalogue.to_dict(family), catalogue.render(family)
+    print(json.dumps(data, indent=2) if options.json else text)
+    return 0

@@ -1,0 +1,95 @@
+"""``moe-eval inspect``: the experts of a model, and what it costs at each k."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.commands.verb import add_verb
+
+if TYPE_CHECKING:
+    import argparse
+
+    from moe_eval_plugin.commands.verb import Verbs
+
+DESCRIPTION = """\
+Show the MoE layers of a model, its routed and shared experts, its k, whether the weights of the
+chosen experts are renormalised, and at each k: parameters and FLOPs of a token, bytes of a decode
+step, and the speed-up there can be.
+
+The speed-ups are ceilings: what remains when nothing but arithmetic (prefill) or reading weights
+and cache (decode) takes time. Launching kernels, encoding images and the host lower them, and a
+large batch touches nearly all experts at any k. Measure before you believe one.
+
+Only the configuration is read; no weights are downloaded or loaded.
+"""
+EPILOG = """\
+examples:
+  moe-eval inspect demo
+  moe-eval inspect Qwen/Qwen3-VL-30B-A3B-Instruct --context 4096 --batch-sizes 1 16
+  moe-eval inspect ./my-checkpoint --json
+  moe-eval inspect ./my-checkpoint --plot costs.png      needs the extra "report"
+"""
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb to the command."""
+    verb = add_verb(
+        verbs,
+        "inspect",
+        run,
+        "show the experts of a model and what it costs at each k",
+        (DESCRIPTION, EPILOG),
+    )
+    verb.add_argument(
+        "model", metavar="MODEL", help="a folder, a model id of the hub, or demo (embedded)"
+    )
+    verb.add_argument("--revision", help="branch, tag or commit on the hub (default: main)")
+    verb.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="run code that comes with the model, if transformers does not know it",
+    )
+    verb.add_argument(
+        "--context",
+        type=int,
+        default=1024,
+        metavar="TOKENS",
+        help="length of the prompt and of the cache that costs are given for (default: 1024)",
+    )
+    verb.add_argument(
+        "--batch-sizes",
+        type=int,
+        nargs="+",
+        default=[1, 8, 64],
+        metavar="N",
+        help="sequences decoded at once (default: 1 8 64)",
+    )
+    verb.add_argument(
+        "--dtype", help="data type of weights and cache in memory (default: the configuration's)"
+    )
+    verb.add_argument(
+        "--plot", type=Path, metavar="PNG", help="also draw the costs over k into this file"
+    )
+    verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Inspect the model that the arguments name, and print the report."""
+    from moe_eval_plugin.inspect import inspect_model
+    from moe_eval_plugin.inspect_text import render
+    from moe_eval_plugin.scenario import Scenario
+
+    report = inspect_model(
+        options.model,
+        options.revision,
+        trust_remote_code=options.trust_remote_code,
+        scenario=Scenario(options.context, tuple(options.batch_sizes), options.dtype),
+    )
+    if options.plot is not None:
+        from moe_eval_plugin.inspect_plot import draw
+
+        draw(report, options.plot)
+    print(json.dumps(report.to_dict(), indent=2) if options.json else render(report))
+    return 0

@@ -1,0 +1,42 @@
+"""``moe-eval tasks-path``: where the task definitions lie."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.commands.verb import add_verb
+
+if TYPE_CHECKING:
+    import argparse
+
+    from moe_eval_plugin.commands.verb import Verbs
+
+DESCRIPTION = """\
+Print the folder with the task definitions of this package.
+
+lmms-eval finds the tasks by itself when it runs one of our models. To use them with another model,
+give it this folder.
+"""
+EPILOG = """\
+examples:
+  lmms-eval --include_path "$(moe-eval tasks-path)" --model qwen3_vl --tasks easy_vqa
+"""
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb to the command."""
+    add_verb(
+        verbs,
+        "tasks-path",
+        run,
+        "print the folder with the task definitions",
+        (DESCRIPTION, EPILOG),
+    )
+
+
+def run(_options: argparse.Namespace) -> int:
+    """Print the folder."""
+    from moe_eval_plugin.tasks import tasks_path
+
+    print(tasks_path())
+    return 0
