@@ -151,7 +151,7 @@ class MoEHF(lmms):
             if callable(continuation):
                 continuation = continuation(self._document(*request.args[3:6]))
             scores.append(self.engine.loglikelihood(self._conversation(item), str(continuation)))
-            batches.append(timing.BatchTiming(item.task, 1, 0, 0, timer.lap()))
+            batches.append(timing.BatchTiming(item.task, 1, 0, (), timer.lap()))
         self._record(batches)
         return scores
 
@@ -377,6 +377,6 @@ def _timing_of(
         task=task,
         n_samples=n_samples,
         n_input_tokens=sum(answer.n_input_tokens for answer in answers),
-        n_output_tokens=sum(answer.n_output_tokens for answer in answers),
+        output_tokens=tuple(answer.n_output_tokens for answer in answers),
         wall_s=wall_s,
     )

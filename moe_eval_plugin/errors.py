@@ -15,6 +15,7 @@
     ├── OverrideError                   the k asked for is not the k that the model uses
     │   ├── NoRouterFoundError          nothing in the model could be set to k
     │   └── OverrideNotEffectiveError   tokens were observed to use another number of experts
+    ├── MeasurementError                a time or a count cannot be right, so it is not reported
     ├── CheckpointMismatchError         the weights on disk are not those of the model
     └── PluginLoadError                 an installed plugin could not be loaded
 
@@ -147,6 +148,10 @@ class OverrideNotEffectiveError(OverrideError):
         seen = self.observed.get(layer, {})
         text = ", ".join(f"{k} by {n} tokens" for k, n in sorted(seen.items())) or "no token"
         return f"  {layer}: {self.requested[layer]} asked for, observed {text}"
+
+
+class MeasurementError(MoEEvalError):
+    """What was measured contradicts itself, so no number of this run can be believed."""
 
 
 class CheckpointMismatchError(MoEEvalError):
