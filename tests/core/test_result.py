@@ -13,7 +13,9 @@ from moe_eval_plugin.verification import VerifiedOverride
 
 
 def batch(task: str, n: int, wall_s: float) -> BatchTiming:
-    return BatchTiming(task, n_samples=n, n_input_tokens=10 * n, output_tokens=(1,) * n, wall_s=wall_s)
+    return BatchTiming(
+        task, n_samples=n, n_input_tokens=10 * n, output_tokens=(1,) * n, wall_s=wall_s
+    )
 
 
 def experts(**changes: object) -> VerifiedOverride:
