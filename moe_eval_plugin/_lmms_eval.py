@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from lmms_eval.models.registry_v2 import ModelManifest
 
     from moe_eval_plugin.result import RunRecord
+    from moe_eval_plugin.tasks.vqa import ScoresByType
 
 MOE_HF = "moe_hf"
 logger = logging.getLogger(__name__)
 
 FALLBACK = 'Add --include_path "$(moe-eval tasks-path)" to the command instead.'
 NO_FILTER = "none"
+NOT_KNOWN = "N/A"
 
 
 def manifests() -> list[ModelManifest]:
@@ -69,9 +71,11 @@ def user_errors() -> Iterator[None]:
 
 
 def add_rows_to_results() -> None:
-    """Let the records of our models stand as rows in the host's results, beside the scores.
+    """Let what we know beside the scores stand in the host's results.
 
-    The host's ``evaluate`` is wrapped once, and left alone for every other model.
+    These are the records of our models, as rows and as a part of their own, and for our tasks,
+    whatever the model, the scores by type of question. The host's ``evaluate`` is wrapped once;
+    the results of other models on other tasks are left alone.
     """
     from lmms_eval import evaluator
 
@@ -83,8 +87,10 @@ def add_rows_to_results() -> None:
     def evaluate(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (the host's signature)
         results = original(*args, **kwargs)
         records = getattr(kwargs.get("lm"), "moe_eval_records", None)
-        if results is not None and records:
-            _add_rows(results, records)
+        if results is not None:
+            _move_scores_by_type(results)
+            if records:
+                _add_rows(results, records)
         return results
 
     evaluate._has_moe_eval_rows = True  # type: ignore[attr-defined]  # noqa: SLF001
@@ -100,6 +106,37 @@ def _add_rows(results: dict[str, Any], records: Mapping[str, RunRecord]) -> None
                 results["results"][task][f"{metric},{NO_FILTER}"] = value
         results["higher_is_better"].setdefault(task, {}).update(HIGHER_IS_BETTER)
     results["moe_eval"] = {task: record.to_dict() for task, record in records.items()}
+
+
+def _move_scores_by_type(results: dict[str, Any]) -> None:
+    """Give the scores by type a part of their own, and of them only a few rows in the table.
+
+    The host could make rows of a metric that some documents lack, but would then count fewer
+    documents for the task, and weight it wrongly in a group.
+    """
+    from moe_eval_plugin.tasks.vqa import SCORES_BY_TYPE
+
+    for task, rows in results["results"].items():
+        for name in [name for name in rows if name.startswith(SCORES_BY_TYPE)]:
+            by_type, filter_name = rows.pop(name), name.partition(",")[2]
+            if isinstance(by_type, dict) and any(by_type.values()):
+                key = task if filter_name == NO_FILTER else f"{task},{filter_name}"
+                results.setdefault(SCORES_BY_TYPE, {})[key] = by_type
+                _add_rows_by_answer_type(results, task, by_type, filter_name)
+
+
+def _add_rows_by_answer_type(
+    results: dict[str, Any], task: str, by_type: ScoresByType, filter_name: str
+) -> None:
+    from moe_eval_plugin.tasks.vqa import rows_by_answer_type
+
+    scoring = results["configs"][task]["metadata"].get("scoring") or {}
+    for metric, (value, stderr) in rows_by_answer_type(by_type, scoring).items():
+        rows = results["results"][task]
+        rows[f"{metric},{filter_name}"] = value
+        for kind in ("stderr", "stderr_clt"):
+            rows[f"{metric}_{kind},{filter_name}"] = NOT_KNOWN if stderr is None else stderr
+        results["higher_is_better"][task][metric] = True
 
 
 def _extend_task_manager(tasks: ModuleType) -> None:

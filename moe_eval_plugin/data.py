@@ -30,13 +30,18 @@ _decoding = threading.Lock()
 
 
 class Record(TypedDict):
-    """One question: ids, its text, the path of its image, and the answers that people gave."""
+    """One question: ids, its text, the path of its image, and the answers that people gave.
+
+    The types of the question and of its answers are empty where they are not known.
+    """
 
     question_id: int
     image_id: int
     question: str
     image: str
     answers: list[str]
+    question_type: str
+    answer_type: str
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,8 @@ def load_easy_vqa() -> Questions:
                 question=text,
                 image=str(images[image_id]),
                 answers=[answer],
+                question_type="",
+                answer_type="",
             )
             for row, (text, answer, image_id) in enumerate(questions)
         ]

@@ -15,7 +15,7 @@ distribution announces it in the entry-point group ``moe_eval_plugin``::
     [project.entry-points.moe_eval_plugin]
     my_package = "my_package.moe_eval"
 
-Our own tasks and families come in through the same hooks.
+Our own tasks, families, policies and exporters come in through the same hooks.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from moe_eval_plugin.export import Exporter
     from moe_eval_plugin.family import Family
     from moe_eval_plugin.policies import Policy
 
@@ -81,4 +82,23 @@ def moe_eval_register_policies() -> Iterable[Policy]:  # type: ignore[empty-body
                     keep=lambda weights, number: weights >= number,
                 )
             ]
+    """
+
+
+@hookspec
+def moe_eval_register_exporters() -> Iterable[Exporter]:  # type: ignore[empty-body]
+    """Name exporters for ``moe-eval export``: file formats that a finished run is written in.
+
+    Called when the command lists or uses the formats, so import what is heavy in the exporter's
+    own function. A name that is registered twice is an error. Example::
+
+        from moe_eval_plugin.export import Exported, Exporter
+        from moe_eval_plugin.hookspecs import hookimpl
+
+        def export(runs, task):
+            return Exported({"tasks.txt": " ".join(one.task for run in runs for one in run.tasks)})
+
+        @hookimpl
+        def moe_eval_register_exporters():
+            return [Exporter("task-list", "the names of the tasks", export)]
     """

@@ -1,263 +1,301 @@
-"""The official files of VQA data sets: questions, answers, and where their images lie.
+"""The questions and answers of VQA data sets, from their official files.
 
 Every file is checked while it is read: one that is missing, broken, or at odds with another one
-raises ``DataError``, which names it and says what was expected.
+raises ``DataError``, which names it and says what was expected. No more is kept of a file than
+what is asked for.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-from collections import Counter
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from moe_eval_plugin.data import DATA_VARIABLE, STRICT_VARIABLE, Questions, Record
-from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.data import STRICT_VARIABLE, Questions, Record
+from moe_eval_plugin.entry_reader import EntryReader
+from moe_eval_plugin.errors import DataError, InvalidArgumentError
+from moe_eval_plugin.official_files import (
+    OFFICIAL_FILES,
+    OfficialFiles,
+    find,
+    list_images,
+    locate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
-SEARCH_DEPTH = 2
+    from moe_eval_plugin.entry_reader import Json
+    from moe_eval_plugin.official_files import OfficialPaths
+
+__all__ = [
+    "ANSWER_KEYS",
+    "AS_GIVEN",
+    "N_ANSWERS",
+    "OFFICIAL_FILES",
+    "RAW",
+    "Annotation",
+    "OfficialFiles",
+    "Question",
+    "is_of_type",
+    "load_official",
+    "read_annotations",
+    "read_questions",
+]
+
+N_ANSWERS = 10
+AS_GIVEN = "as-given"
+RAW = "raw"
+# Each set of answers, and its key in an answer of the annotations.
+ANSWER_KEYS = {AS_GIVEN: "answer", RAW: "raw_answer"}
 MAX_IDS_IN_MESSAGE = 5
 MAX_ENTRY_CHARACTERS = 200
 
 Value = TypeVar("Value")
-Json = dict[str, object]
 
 
-@dataclass(frozen=True)
-class OfficialFiles:
-    """The files of one split, as the site of the data set names them.
+class Question(NamedTuple):
+    """What is asked, and about which image."""
 
-    ``annotations`` is ``None`` where the answers are not public. ``image_name`` is a template for
-    the image id.
+    image_id: int
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """The ten answers to a question, and the types of both; a type that is unknown is empty."""
+
+    answers: list[str]
+    question_type: str
+    answer_type: str
+
+
+def read_questions(name: str, folder: Path) -> dict[int, Question]:
+    """Map the id of each question of a split to the question, in the order of the official file.
+
+    Neither answers nor images need be there. ``name`` is a key of ``OFFICIAL_FILES``, and the file
+    may lie in ``folder`` or up to two folders below it. Raises ``DataError`` if it is missing or
+    broken, or has a question id twice.
     """
-
-    site: str
-    questions: str
-    annotations: str | None
-    image_folder: str
-    image_name: str
-
-    def describe(self) -> str:
-        """Say which files are expected, for an error message."""
-        names = [self.questions, *([self.annotations] if self.annotations else [])]
-        image = self.image_name.format(42)
-        return (
-            f"{', '.join(names)} and the folder {self.image_folder} with images named like "
-            f"{image} (from {self.site})"
-        )
+    path = find(name, folder, OFFICIAL_FILES[name].questions)
+    return dict(_questions(EntryReader(path, "questions")))
 
 
-VQA_SITE = "https://visualqa.org/download.html"
-VAL_IMAGES = ("val2014", "COCO_val2014_{:012d}.jpg")
-TEST_IMAGES = ("test2015", "COCO_test2015_{:012d}.jpg")
+def read_annotations(
+    name: str, folder: Path, answer_set: str | None = None
+) -> dict[int, Annotation] | None:
+    """Map question ids to annotations, or return ``None`` where a split has no public answers.
 
-OFFICIAL_FILES = {
-    "okvqa": OfficialFiles(
-        "https://okvqa.allenai.org/download.html",
-        "OpenEnded_mscoco_val2014_questions.json",
-        "mscoco_val2014_annotations.json",
-        *VAL_IMAGES,
-    ),
-    "vqa_v2_val": OfficialFiles(
-        VQA_SITE,
-        "v2_OpenEnded_mscoco_val2014_questions.json",
-        "v2_mscoco_val2014_annotations.json",
-        *VAL_IMAGES,
-    ),
-    "vqa_v2_test_dev": OfficialFiles(
-        VQA_SITE, "v2_OpenEnded_mscoco_test-dev2015_questions.json", None, *TEST_IMAGES
-    ),
-    "vqa_v2_test": OfficialFiles(
-        VQA_SITE, "v2_OpenEnded_mscoco_test2015_questions.json", None, *TEST_IMAGES
-    ),
-}
+    ``name`` and ``folder`` are those of ``read_questions``. ``answer_set`` is ``as-given`` or
+    ``None`` for the answers of the official scores, or ``raw`` for the answers as people wrote
+    them, which only OK-VQA has beside the others. Raises ``DataError`` for a file that is missing
+    or broken, and for a question with other than ten answers.
+    """
+    key = _answer_key(name, answer_set)
+    wanted = OFFICIAL_FILES[name].annotations
+    if wanted is None:
+        return None
+    return dict(_annotations(EntryReader(find(name, folder, wanted), "annotations"), key))
 
 
-def load_official(name: str, folder: Path, *, strict: bool = False) -> Questions:
+def load_official(
+    name: str, folder: Path, *, strict: bool = False, answer_set: str | None = None
+) -> Questions:
     """Read the questions of a split, and their answers if public, from its official files.
 
-    ``name`` is a key of ``OFFICIAL_FILES``. The files may lie in ``folder`` or up to two folders
-    below it. Questions without an image are left out; with ``strict`` they are a ``DataError``,
-    as are the absence of every image and any file that is missing, broken or inconsistent.
+    ``name``, ``folder`` and ``answer_set`` are those of ``read_annotations``. Questions without an
+    image are left out; with ``strict`` they are a ``DataError``, as are the absence of every image
+    and any file that is missing, broken or inconsistent.
     """
-    files = OFFICIAL_FILES[name]
-    expected = f"{name} needs {files.describe()}"
-    path = _find(folder, files.questions, expected)
-    questions, sha256 = _read_json(path, "questions")
-    hashes = {path.name: sha256}
-    by_id = {_field(question, "question_id", int, path): question for question in questions}
-    _raise_if_repeated(questions, path)
-    answers: dict[int, list[str]] = {}
-    if files.annotations is not None:
-        annotations_path = _find(folder, files.annotations, expected)
-        answers, hashes[annotations_path.name] = _read_answers(annotations_path)
-        _raise_if_unanswered(by_id, answers, annotations_path)
-    images = _find(folder, files.image_folder, expected)
-    records = [
-        Record(
-            question_id=question_id,
-            image_id=(image_id := _field(question, "image_id", int, path)),
-            question=_field(question, "question", str, path),
-            image=str(images / files.image_name.format(image_id)),
-            answers=answers.get(question_id, []),
-        )
-        for question_id, question in by_id.items()
-    ]
-    found = Questions("official files", records, sha256=hashes)
-    return _leave_out(name, found, images, strict=strict)
-
-
-def _find(folder: Path, name: str, expected: str) -> Path:
-    """Find the only file or folder of that name, in ``folder`` or up to two folders below it."""
-    found = {
-        (place / name).resolve(): place / name
-        for place in _folders_below(folder, SEARCH_DEPTH)
-        if (place / name).exists()
-    }
-    if len(found) == 1:
-        return next(iter(found.values()))
-    if found:
-        paths = " and ".join(str(path) for path in found.values())
-        message = (
-            f"{name} was found more than once: {paths}. Set {DATA_VARIABLE} to a folder that "
-            "holds one of them."
-        )
-        raise DataError(message)
-    message = (
-        f"{name} was found neither in {folder} nor up to {SEARCH_DEPTH} folders below it. "
-        f"{expected}. Put the files there, or set {DATA_VARIABLE} to the folder that holds them."
+    key = _answer_key(name, answer_set)
+    files, paths = OFFICIAL_FILES[name], locate(name, folder)
+    images = list_images(paths.images)
+    answered, hashes = _answered(paths.annotations, key)
+    questions = EntryReader(paths.questions, "questions")
+    records: list[Record] = []
+    unanswered: list[int] = []
+    n_without_image, first_without_image = 0, ""
+    for question_id, question in _questions(questions):
+        annotation = Annotation([], "", "") if answered is None else answered.get(question_id)
+        image_name = files.image_name.format(question.image_id)
+        if annotation is None:
+            unanswered.append(question_id)
+        elif image_name in images:
+            records.append(_record(question_id, question, annotation, images[image_name]))
+        else:
+            n_without_image += 1
+            first_without_image = first_without_image or image_name
+    if unanswered:
+        raise _no_answers(unanswered, paths)
+    if n_without_image and (strict or not records):
+        counts = n_without_image, n_without_image + len(records)
+        raise _no_images(name, paths.images, first_without_image, counts)
+    return Questions(
+        "official files",
+        records,
+        n_left_out=n_without_image,
+        reason=f"their image is not in {paths.images}" if n_without_image else "",
+        sha256={paths.questions.name: questions.sha256, **hashes},
     )
-    raise DataError(message)
 
 
-def _folders_below(folder: Path, depth: int) -> Iterator[Path]:
-    yield folder
-    if depth == 0:
-        return
-    try:
-        with os.scandir(folder) as entries:
-            below = sorted(entry.path for entry in entries if entry.is_dir())
-    except OSError as error:
-        message = f"The folder {folder} cannot be listed: {error}. Give the right to read it."
-        raise DataError(message) from error
-    for path in below:
-        yield from _folders_below(Path(path), depth - 1)
+def _question_in(entry: Json, path: Path) -> tuple[int, Question]:
+    """Take the id and the question from an entry of the questions file ``path``.
+
+    Raises ``DataError`` if something is absent or of another type.
+    """
+    question_id = _field(entry, "question_id", int, path)
+    image_id = _field(entry, "image_id", int, path)
+    return question_id, Question(image_id, _field(entry, "question", str, path))
 
 
-def _read_json(path: Path, key: str) -> tuple[list[Json], str]:
-    """Return the list under ``key`` of an official file, and the SHA-256 of the file."""
-    try:
-        content = path.read_bytes()
-        parsed = json.loads(content.decode("utf-8"))
-    except OSError as error:
-        message = f"{path} cannot be read: {error}."
-        raise DataError(message) from error
-    except UnicodeDecodeError as error:
-        message = f"{path} is not UTF-8 text: {error}. Download it again, and unpack it."
-        raise DataError(message) from error
-    except json.JSONDecodeError as error:
+def _annotation_in(entry: Json, path: Path, key: str = "answer") -> tuple[int, Annotation]:
+    """Take the id and the annotation from an entry of the annotations file ``path``.
+
+    ``key`` is a value of ``ANSWER_KEYS``. Raises ``DataError`` if something is absent or of
+    another type, or if there are other than ten answers.
+    """
+    question_id = _field(entry, "question_id", int, path)
+    given = _field(entry, "answers", list, path)
+    if len(given) != N_ANSWERS:
         message = (
-            f"{path} is not complete JSON: {error}. It has {len(content):,} bytes; it may have "
-            "been cut off. Download it again."
-        )
-        raise DataError(message) from error
-    items = parsed.get(key) if isinstance(parsed, dict) else None
-    if not isinstance(items, list) or not items or not all(isinstance(i, dict) for i in items):
-        message = (
-            f'{path} has an unexpected form: a JSON object with a list "{key}" of one or more '
-            f"objects was expected, as in the official file. It is {_outline(parsed)}."
+            f"{path}: question {question_id} has {len(given)} answers, where {N_ANSWERS} were "
+            "expected: the official score is defined for ten. Take the official file."
         )
         raise DataError(message)
-    return items, hashlib.sha256(content).hexdigest()
+    answers = [_answer_in(answer, key, question_id, path) for answer in given]
+    types = [_type_in(entry, of, path) for of in ("question_type", "answer_type")]
+    return question_id, Annotation(answers, *types)
 
 
-def _outline(parsed: object) -> str:
-    if isinstance(parsed, dict):
-        return f"an object with the keys {', '.join(map(str, parsed)) or '(none)'}"
-    return f"a {type(parsed).__name__}"
-
-
-def _field(item: Json, key: str, kind: type[Value], path: Path) -> Value:
-    value = item.get(key)
-    if isinstance(value, kind):
+def _field(entry: Json, key: str, kind: type[Value], path: Path) -> Value:
+    """Take a value from an entry of ``path``; ``DataError`` if it is absent or of another type."""
+    value = entry.get(key)
+    if isinstance(value, kind) and is_of_type(entry, key, kind):
         return value
-    shown = "is absent" if key not in item else f"is {value!r}"
+    shown = "is absent" if key not in entry else f"is {value!r}"
     message = (
         f'{path}: "{key}" {shown} in an entry, where a value of type {kind.__name__} was '
-        f"expected: {json.dumps(item)[:MAX_ENTRY_CHARACTERS]}. Take the official file."
+        f"expected: {json.dumps(entry)[:MAX_ENTRY_CHARACTERS]}. Take the official file."
     )
     raise DataError(message)
 
 
-def _read_answers(path: Path) -> tuple[dict[int, list[str]], str]:
-    """Map each question id to its answers, and return the SHA-256 of the file as well."""
-    annotations, sha256 = _read_json(path, "annotations")
-    answers: dict[int, list[str]] = {}
-    for annotation in annotations:
-        question_id = _field(annotation, "question_id", int, path)
-        given = _field(annotation, "answers", list, path)
-        if not given or not all(isinstance(answer, dict) for answer in given):
-            message = (
-                f"{path}: question {question_id} has no answers, where a list of objects with "
-                'an "answer" was expected. Take the official file.'
-            )
-            raise DataError(message)
-        answers[question_id] = [_field(answer, "answer", str, path) for answer in given]
-    _raise_if_repeated(annotations, path)
-    return answers, sha256
-
-
-def _raise_if_repeated(items: Iterable[Json], path: Path) -> None:
-    counts = Counter(item["question_id"] for item in items)
-    repeated = [question_id for question_id, count in counts.items() if count > 1]
-    if repeated:
-        message = (
-            f"{path} has more than one entry for {len(repeated):,} question ids (first: "
-            f"{_first(repeated)}), where each must occur once. Take the official file."
-        )
-        raise DataError(message)
-
-
-def _raise_if_unanswered(
-    questions: Iterable[int], answers: dict[int, list[str]], path: Path
-) -> None:
-    unanswered = [question_id for question_id in questions if question_id not in answers]
-    if unanswered:
-        message = (
-            f"{path} has no answers for {len(unanswered):,} of the questions (first: "
-            f"{_first(unanswered)}). Take the questions and annotations of the same release."
-        )
-        raise DataError(message)
-
-
-def _leave_out(name: str, questions: Questions, images: Path, *, strict: bool) -> Questions:
-    """Keep the questions whose image lies in the folder."""
-    try:
-        present = {str(path) for path in images.iterdir()}
-    except OSError as error:
-        message = f"The folder {images} cannot be listed: {error}. Give the right to read it."
-        raise DataError(message) from error
-    missing = [record["image"] for record in questions.records if record["image"] not in present]
-    if not missing:
-        return questions
-    kept = [record for record in questions.records if record["image"] in present]
-    if strict or not kept:
-        message = (
-            f"{name}: {len(missing):,} of {len(questions.records):,} questions have no image in "
-            f"{images} (first: {Path(missing[0]).name}). Put the images of "
-            f"{OFFICIAL_FILES[name].site} there"
-        )
-        advice = f", or unset {STRICT_VARIABLE} to leave these questions out." if kept else "."
-        raise DataError(message + advice)
-    reason = f"their image is not in {images}"
-    return replace(questions, records=kept, n_left_out=len(missing), reason=reason)
+def is_of_type(entry: Json, key: str, kind: type) -> bool:
+    """Tell whether an entry has a value of this type."""
+    value = entry.get(key)
+    # True and False are integers to Python, and no ids.
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _first(ids: Sequence[object]) -> str:
+    """List the first few ids for a message."""
     more = ", ..." if len(ids) > MAX_IDS_IN_MESSAGE else ""
     return ", ".join(str(item) for item in ids[:MAX_IDS_IN_MESSAGE]) + more
+
+
+def _questions(reader: EntryReader) -> Iterator[tuple[int, Question]]:
+    return _each_once((_question_in(entry, reader.path) for entry in reader), reader.path)
+
+
+def _annotations(reader: EntryReader, key: str) -> Iterator[tuple[int, Annotation]]:
+    return _each_once((_annotation_in(entry, reader.path, key) for entry in reader), reader.path)
+
+
+def _answered(path: Path | None, key: str) -> tuple[dict[int, Annotation] | None, dict[str, str]]:
+    """Read the annotations, if there are any, and the hash of their file."""
+    if path is None:
+        return None, {}
+    reader = EntryReader(path, "annotations")
+    return dict(_annotations(reader, key)), {path.name: reader.sha256}
+
+
+def _each_once(entries: Iterable[tuple[int, Value]], path: Path) -> Iterator[tuple[int, Value]]:
+    """Pass entries on; at their end, raise ``DataError`` if some question id came again."""
+    seen: set[int] = set()
+    repeated: dict[int, None] = {}
+    for question_id, value in entries:
+        if question_id in seen:
+            repeated[question_id] = None
+        else:
+            seen.add(question_id)
+            yield question_id, value
+    if repeated:
+        message = (
+            f"{path} has more than one entry for {len(repeated):,} question ids (first: "
+            f"{_first([*repeated])}), where each must occur once. Take the official file."
+        )
+        raise DataError(message)
+
+
+def _answer_key(name: str, answer_set: str | None) -> str:
+    """Return the key of the answers in the annotations."""
+    if answer_set is not None and answer_set not in ANSWER_KEYS:
+        message = f"answer_set={answer_set} is unknown. Use {' or '.join(ANSWER_KEYS)}."
+        raise InvalidArgumentError(message)
+    key = ANSWER_KEYS[answer_set or AS_GIVEN]
+    if key == ANSWER_KEYS[RAW] and OFFICIAL_FILES[name].annotations is None:
+        message = (
+            f"answer_set={answer_set} was asked for, and the answers of {name} are not public. "
+            f"Use answer_set={AS_GIVEN}."
+        )
+        raise DataError(message)
+    return key
+
+
+def _answer_in(answer: object, key: str, question_id: int, path: Path) -> str:
+    if not isinstance(answer, dict):
+        message = (
+            f"{path}: question {question_id} has an answer that is {answer!r}, where an object "
+            'with an "answer" was expected. Take the official file.'
+        )
+        raise DataError(message)
+    if key not in answer and key == ANSWER_KEYS[RAW]:
+        message = (
+            f'{path} has no "{key}" for question {question_id}, the answer as it was written. Of '
+            "the official files, only the annotations of OK-VQA v1.1 have it "
+            f"({OFFICIAL_FILES['okvqa'].site}). Take them, or run the task okvqa, "
+            f"which uses answer_set={AS_GIVEN}."
+        )
+        raise DataError(message)
+    # Millions of answers are a few thousand words: each is kept once.
+    return sys.intern(_field(answer, key, str, path))
+
+
+def _type_in(entry: Json, key: str, path: Path) -> str:
+    if entry.get(key) is None:
+        return ""
+    return sys.intern(_field(entry, key, str, path))
+
+
+def _record(question_id: int, question: Question, annotation: Annotation, image: str) -> Record:
+    return Record(
+        question_id=question_id,
+        image_id=question.image_id,
+        question=question.question,
+        image=image,
+        answers=annotation.answers,
+        question_type=annotation.question_type,
+        answer_type=annotation.answer_type,
+    )
+
+
+def _no_answers(question_ids: Sequence[int], paths: OfficialPaths) -> DataError:
+    return DataError(
+        f"{paths.annotations} has no answers for {len(question_ids):,} of the questions (first: "
+        f"{_first(question_ids)}). Take the questions and annotations of the same release."
+    )
+
+
+def _no_images(name: str, folder: Path, first: str, counts: tuple[int, int]) -> DataError:
+    """Say that ``counts`` are without an image: so many of so many."""
+    n_missing, n_all = counts
+    message = (
+        f"{name}: {n_missing:,} of {n_all:,} questions have no image in {folder} (first: {first}). "
+        f"Put the images of {OFFICIAL_FILES[name].site} there"
+    )
+    if n_missing < n_all:
+        return DataError(f"{message}, or unset {STRICT_VARIABLE} to leave these questions out.")
+    return DataError(f"{message}.")

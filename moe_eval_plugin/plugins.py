@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
     from pathlib import Path
 
+    from moe_eval_plugin.export import Exporter
     from moe_eval_plugin.family import Family
     from moe_eval_plugin.policies import Policy
 
@@ -70,6 +71,12 @@ def registered_policies(manager: pluggy.PluginManager | None = None) -> dict[str
     """Collect the policies of all plugins by name; errors are those of ``registered_families``."""
     hook = (manager or plugin_manager()).hook.moe_eval_register_policies
     return _collect(hook, "policy", lambda policy: (policy.name,))
+
+
+def registered_exporters(manager: pluggy.PluginManager | None = None) -> dict[str, Exporter]:
+    """Collect the exporters of all plugins by name; errors are those of ``registered_families``."""
+    hook = (manager or plugin_manager()).hook.moe_eval_register_exporters
+    return _collect(hook, "exporter", lambda exporter: (exporter.name,))
 
 
 def _collect(

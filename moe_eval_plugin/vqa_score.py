@@ -2,26 +2,33 @@
 
 The rules are those of the VQA challenge (https://visualqa.org/evaluation.html), with the tables
 and the oddities that its script has had since 2016, because published figures contain them. They
-are kept on purpose and named where they occur. Scores run from 0 to 1.
+are kept on purpose and named where they occur. Scorers differ in details, so each is a
+``ScoringMode``, whose name stands in the results. Scores run from 0 to 1.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache, wraps
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
+from moe_eval_plugin.stemming import stem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 MATCHES_FOR_FULL_SCORE = 3
 CACHED_STRINGS = 200_000
+MAX_CACHED_CHARACTERS = 64
+STEMMED_PREDICTIONS = "+stemmed-predictions"
 
 PUNCTUATION = frozenset(';/[]"{}()=+\\_-><@`,?!')
-COMMA_IN_NUMBER = re.compile(r"\d,+\d")
+COMMA_IN_NUMBER = re.compile(r"\d,\d")
+# MMF and lmms-eval take any number of commas for one; "1,,000" becomes "1 000" or "1000".
+COMMAS_IN_NUMBER = re.compile(r"\d,+\d")
 PERIOD = re.compile(r"\.(?!\d)")
 MAX_PERIODS_REMOVED = 32
 
@@ -68,27 +75,79 @@ MENDED_CONTRACTIONS = {
 } | {"somebody'd": "somebodyd"}
 
 
-@lru_cache(maxsize=CACHED_STRINGS)
-def normalise(answer: str) -> str:
-    """Bring an answer into the form in which answers are compared.
+Normaliser = Callable[[str], str]
+
+
+def _remembered(normaliser: Normaliser) -> Normaliser:
+    """Remember the forms of short strings: in a data set most of them occur many times.
+
+    Long ones are worked out each time. A broken model may write a megabyte for each question, and
+    to keep these would fill the memory.
+    """
+    remembered = lru_cache(maxsize=CACHED_STRINGS)(normaliser)
+
+    @wraps(normaliser)
+    def form(answer: str) -> str:
+        return remembered(answer) if len(answer) <= MAX_CACHED_CHARACTERS else normaliser(answer)
+
+    return form
+
+
+def as_written(answer: str) -> str:
+    """Return an answer as it is."""
+    return answer
+
+
+def tidy(answer: str) -> str:
+    """Turn newlines and tabs into spaces, and remove white space at both ends."""
+    return answer.replace("\n", " ").replace("\t", " ").strip()
+
+
+@_remembered
+def drop_punctuation(answer: str) -> str:
+    """Remove the punctuation of an answer as the official script does, and nothing else."""
+    return _drop_punctuation(answer, COMMA_IN_NUMBER)
+
+
+@_remembered
+def normalise_officially(answer: str) -> str:
+    """Bring an answer into the form in which the official script compares answers that differ.
 
     Newlines and tabs become spaces, punctuation goes, letters become small, number words up to
     ten become digits, articles go, and contractions get their apostrophe back. Nothing is stemmed
     and Unicode is left as it is.
     """
-    text = answer.replace("\n", " ").replace("\t", " ").strip()
-    words = (NUMBER_WORDS.get(word, word) for word in _drop_punctuation(text).lower().split())
-    return " ".join(MENDED_CONTRACTIONS.get(word, word) for word in words if word not in ARTICLES)
+    return _normalise(answer, COMMA_IN_NUMBER)
 
 
-def _drop_punctuation(text: str) -> str:
+@_remembered
+def normalise(answer: str) -> str:
+    """Bring an answer into the form in which lmms-eval's ``vqav2`` compares answers.
+
+    It is the official one, but for numbers with several commas in one place.
+    """
+    return _normalise(answer, COMMAS_IN_NUMBER)
+
+
+@_remembered
+def normalise_like_mmf(answer: str) -> str:
+    """Bring an answer into the form in which MMF and lmms-eval's ``ok_vqa`` compare answers.
+
+    Commas and question marks go without a trace, and ``'s`` becomes a word of its own, before all
+    else is done as in ``normalise``.
+    """
+    text = answer.lower().replace(",", "").replace("?", "").replace("'s", " 's")
+    return _normalise(text, COMMAS_IN_NUMBER)
+
+
+def _drop_punctuation(text: str, commas: re.Pattern[str]) -> str:
     """Remove each mark of punctuation, or put a space in its place.
 
     A mark is removed where one of its kind stands next to a space anywhere in the text, and all
-    are removed where a comma stands between digits. A period goes unless a digit follows it, but
-    no more than 32 of them.
+    are removed where ``commas`` are found between digits. A period goes unless a digit follows it,
+    but no more than 32 of them.
     """
-    number_with_comma = COMMA_IN_NUMBER.search(text) is not None
+    number_with_comma = commas.search(text) is not None
     cleaned = text
     for mark in PUNCTUATION.intersection(text):
         removed = number_with_comma or f"{mark} " in text or f" {mark}" in text
@@ -96,21 +155,78 @@ def _drop_punctuation(text: str) -> str:
     return PERIOD.sub("", cleaned, count=MAX_PERIODS_REMOVED)
 
 
+def _normalise(answer: str, commas: re.Pattern[str]) -> str:
+    text = _drop_punctuation(tidy(answer), commas).lower()
+    words = (NUMBER_WORDS.get(word, word) for word in text.split())
+    return " ".join(MENDED_CONTRACTIONS.get(word, word) for word in words if word not in ARTICLES)
+
+
+@dataclass(frozen=True)
+class Forms:
+    """How the prediction, and each of the answers, is rewritten before the two are compared."""
+
+    prediction: Normaliser
+    answers: Normaliser
+
+
 @dataclass(frozen=True)
 class ScoringMode:
     """One way to score: its ``name`` in results, and how the two sides are made comparable.
 
-    ``normalise`` is applied to the prediction and to each of the answers.
+    ``unanimous`` is used instead of ``forms`` where all answers are the same string in the form
+    that ``unanimous`` gives them; it is ``None`` where that makes no difference. With
+    ``stems_words`` the words of both sides are stemmed at the end.
     """
 
     name: str
-    normalise: Callable[[str], str]
+    forms: Forms
+    unanimous: Forms | None = None
+    stems_words: bool = False
+
+    def rewrite(self, prediction: str, answers: Sequence[str]) -> tuple[str, list[str]]:
+        """Return the prediction and the answers in the forms in which they are compared."""
+        forms = self._forms_for(answers)
+        wanted, given = forms.prediction(prediction), [forms.answers(text) for text in answers]
+        if self.stems_words:
+            return stem(wanted), [stem(text) for text in given]
+        return wanted, given
+
+    def _forms_for(self, answers: Sequence[str]) -> Forms:
+        if self.unanimous is not None and len({*map(self.unanimous.answers, answers)}) == 1:
+            return self.unanimous
+        return self.forms
 
 
-# Always normalises. The official script does so only where the answers differ among themselves.
-LMMS_VQAV2 = ScoringMode(name="lmms-vqav2", normalise=normalise)
+# The script of the VQA challenge, as it is since 2021 and as it was in 2016.
+OFFICIAL = ScoringMode(
+    name="official",
+    forms=Forms(normalise_officially, normalise_officially),
+    unanimous=Forms(tidy, tidy),
+)
+OFFICIAL_2016 = ScoringMode(
+    name="official-2016",
+    forms=Forms(normalise_officially, drop_punctuation),
+    unanimous=Forms(normalise_officially, as_written),
+)
+# lmms-eval's scorers, which normalise always.
+LMMS_VQAV2 = ScoringMode(name="lmms-vqav2", forms=Forms(normalise, normalise))
+LMMS_OKVQA = ScoringMode(name="lmms-okvqa", forms=Forms(normalise_like_mmf, normalise_like_mmf))
 
-SCORING_MODES = {mode.name: mode for mode in (LMMS_VQAV2,)}
+PLAIN_MODES = (OFFICIAL, OFFICIAL_2016, LMMS_VQAV2, LMMS_OKVQA)
+
+
+def with_stemmed_predictions(mode: ScoringMode) -> ScoringMode:
+    """Make the variant of a mode that compares stems, so that ``racing`` equals ``race``.
+
+    The answers are stemmed as well, although OK-VQA's are stemmed already: no public stemmer gives
+    the words of that set, and a stem can be compared with stems alone.
+    """
+    return replace(mode, name=mode.name + STEMMED_PREDICTIONS, stems_words=True)
+
+
+SCORING_MODES = {
+    mode.name: mode for mode in (*PLAIN_MODES, *map(with_stemmed_predictions, PLAIN_MODES))
+}
 
 
 def scoring_mode(name: str) -> ScoringMode:
@@ -131,11 +247,11 @@ def vqa_accuracy(prediction: str, answers: Sequence[str], mode: ScoringMode = LM
     if not answers:
         message = "VQA accuracy needs at least one answer to compare with, and there is none."
         raise DataError(message)
-    wanted = mode.normalise(prediction)
-    n_matches = sum(mode.normalise(answer) == wanted for answer in answers)
-    n_others = len(answers) - n_matches
+    wanted, given = mode.rewrite(prediction, answers)
+    n_matches = given.count(wanted)
+    n_others = len(given) - n_matches
     total = n_matches * _share(n_matches - 1) + n_others * _share(n_matches)
-    return total / len(answers)
+    return total / len(given)
 
 
 def _share(n_matches: int) -> float:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import datasets
 from lmms_eval.api.task import ConfigurableMessagesTask, ConfigurableTask
 
-from moe_eval_plugin._lmms_eval import user_errors
+from moe_eval_plugin._lmms_eval import add_rows_to_results, user_errors
 from moe_eval_plugin.data import (
     DATA_VARIABLE,
     Questions,
@@ -24,11 +24,18 @@ from moe_eval_plugin.data import (
     load_easy_vqa,
 )
 from moe_eval_plugin.errors import DataError
-from moe_eval_plugin.official import OFFICIAL_FILES, load_official
-from moe_eval_plugin.vqa_score import scoring_mode
+from moe_eval_plugin.official import OFFICIAL_FILES, load_official, read_annotations
+from moe_eval_plugin.stemming import RAW, STEMMED, detect_answer_set
+from moe_eval_plugin.tasks.vqa import (
+    SCORES_BY_TYPE,
+    answers_of,
+    average_by_type,
+    check_scoring,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from lmms_eval.api.instance import Instance
     from PIL.Image import Image
@@ -45,6 +52,8 @@ FEATURES = datasets.Features(
         "question": datasets.Value("string"),
         "image": datasets.Image(decode=False),
         "answers": datasets.List(datasets.Value("string")),
+        "question_type": datasets.Value("string"),
+        "answer_type": datasets.Value("string"),
     }
 )
 
@@ -53,8 +62,11 @@ class VQATask(ConfigurableMessagesTask):
     """A VQA task whose YAML file says in ``dataset_kwargs.source`` where its data may come from.
 
     The source is ``easy_vqa`` (the package) or a key of ``OFFICIAL_FILES``: official files if
-    ``MOE_EVAL_DATA`` is set, else the hub. ``metadata.scoring`` names a scoring mode. What was
-    loaded, and how many questions were left out, is added to the metadata and so to the results.
+    ``MOE_EVAL_DATA`` is set, else the hub. ``metadata.scoring`` maps each metric to the name of a
+    scoring mode, and so decides the rows of the results; runs are compared by the first one.
+    ``dataset_kwargs.answer_set`` is the set of answers that the task is about, ``stemmed`` or
+    ``raw``, where the data set has both. What was loaded, and how many questions were left out, is
+    added to the metadata and so to the results.
     """
 
     def __init__(self, config: Mapping[str, Any], model_name: str | None = None) -> None:
@@ -62,21 +74,30 @@ class VQATask(ConfigurableMessagesTask):
         scoring = settings["metadata"].get("scoring")
         if scoring is not None:
             with user_errors():
-                mode = scoring_mode(scoring)
-            settings["process_results"] = partial(settings["process_results"], mode=mode)
+                scoring = check_scoring(scoring)
+            settings["process_results"] = partial(settings["process_results"], scoring=scoring)
+            settings["metric_list"] = [
+                {"metric": metric, "aggregation": "mean", "higher_is_better": True}
+                for metric in scoring
+            ]
+            settings["score_key"] = next(iter(scoring))
         super().__init__(config=settings, model_name=model_name)
+        add_rows_to_results()
 
     def download(self, dataset_kwargs: Mapping[str, Any]) -> None:
         """Load the data: the host calls this once, while the task is made."""
         with user_errors():
-            source = dataset_kwargs["source"]
-            folder = data_folder()
+            source, folder = dataset_kwargs["source"], data_folder()
             if source == EASY_VQA:
                 self._use(load_easy_vqa())
             elif folder is not None:
-                self._use(load_official(source, folder, strict=is_strict()))
+                self._take_from_files(source, folder, dataset_kwargs.get("answer_set"))
             else:
-                self._take_from_hub(source)
+                self._take_from_hub(source, dataset_kwargs.get("answer_set"))
+
+    def aggregation(self) -> dict[str, Callable[..., object]]:
+        """Tell how each metric is summed up, those that are no rows of the table included."""
+        return {**super().aggregation(), SCORES_BY_TYPE: average_by_type}
 
     def doc_to_visual(self, doc: Mapping[str, Any]) -> list[Image]:
         """Open the image of a document; an image that cannot be read ends the run."""
@@ -134,7 +155,16 @@ class VQATask(ConfigurableMessagesTask):
                 questions.reason,
             )
 
-    def _take_from_hub(self, source: str) -> None:
+    def _take_from_files(self, source: str, folder: Path, answer_set: str | None) -> None:
+        """Load the data set from its official files."""
+        raw = RAW if answer_set == RAW else None
+        self._use(load_official(source, folder, strict=is_strict(), answer_set=raw))
+        if answer_set is not None:
+            # All of them: those of the questions that have an image may be too few to tell by.
+            annotations = read_annotations(source, folder, raw) or {}
+            self._look_at_answers(answer_set, [a.answers for a in annotations.values()])
+
+    def _take_from_hub(self, source: str, answer_set: str | None) -> None:
         """Load the data set from the hub, or the copy of it that an earlier run has left."""
         path = self.config.dataset_path
         revision, reason = _hub_revision(path)
@@ -159,6 +189,29 @@ class VQATask(ConfigurableMessagesTask):
             )
             raise DataError(message)
         self._record(origin=f"hub: {path}", n_questions=len(split), revision=revision)
+        if answer_set is not None:
+            column = split["answers"] if "answers" in split.column_names else ()
+            self._look_at_answers(answer_set, [answers_of({"answers": one}) for one in column])
+
+    def _look_at_answers(self, expected: str, answers: Sequence[Sequence[str]]) -> None:
+        """Record which set of answers the data hold, and say so if it is not the expected one."""
+        found = detect_answer_set(answers)
+        self._record(answer_set=found)
+        if (expected, found) == (STEMMED, RAW):
+            logger.warning(
+                "%s: the answers are as people wrote them (%s). Published figures use the stemmed "
+                "ones, which moves a score by up to about one point. Set %s to a folder with the "
+                "official files, or run okvqa_raw, which is about these.",
+                self.config.task,
+                self.config.metadata["origin"],
+                DATA_VARIABLE,
+            )
+        if (expected, found) == (RAW, STEMMED):
+            message = (
+                f"{self.config.task} needs the answers as people wrote them, and these are "
+                f"stemmed ({self.config.metadata['origin']}). Run okvqa for these."
+            )
+            raise DataError(message)
 
     def _record(self, **facts: object) -> None:
         self.config.metadata = {**self.config.metadata, **facts}

@@ -6,33 +6,49 @@ Functions take and return what lmms-eval hands over and expects, and import noth
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
+from math import fsum, sqrt
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.data import open_image
-from moe_eval_plugin.vqa_score import LMMS_VQAV2, vqa_accuracy
+from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.vqa_score import LMMS_VQAV2, OFFICIAL, scoring_mode, vqa_accuracy
 
 if TYPE_CHECKING:
-    from collections.abc import ItemsView, Iterator, Sequence
+    from collections.abc import ItemsView, Iterable, Iterator, Sequence
 
     from PIL.Image import Image
 
-    from moe_eval_plugin.vqa_score import ScoringMode
-
 Document = Mapping[str, Any]
+TypedScores = tuple[str, str, Mapping[str, float]]
+Average = dict[str, float | None]
+ScoresByType = dict[str, dict[str, Average]]
+
+VQA_ACCURACY = "vqa_accuracy"
+# What an answer type of VQAv2 is called at the end of the name of its row.
+ANSWER_TYPES = {"yes/no": "yes_no", "number": "number", "other": "other"}
+# No row of the table: ``_lmms_eval`` moves it. A group averages the metrics whose names contain the
+# one that it names, so this name contains none of the others.
+SCORES_BY_TYPE = "moe_eval_scores"
 
 
 class SampleScores(Mapping[str, object]):
     """The scores of one document, and what is logged beside them.
 
     lmms-eval sums up what ``items()`` lists, and makes a row of results of each; into the samples
-    file it writes what ``keys()`` and indexing give. The two differ here, so that a sample can be
-    logged with its question id, which is nothing to sum up.
+    file it writes what ``keys()`` and indexing give. The two differ here: ``logged`` is nothing to
+    sum up, like a question id, and ``unlogged`` only repeats what a sample has anyway.
     """
 
-    def __init__(self, scores: Mapping[str, object], logged: Mapping[str, object]) -> None:
-        self.scores = dict(scores)
+    def __init__(
+        self,
+        scores: Mapping[str, object],
+        logged: Mapping[str, object],
+        unlogged: Mapping[str, object] | None = None,
+    ) -> None:
+        self.scores = {**scores, **(unlogged or {})}
         self._all = {**logged, **scores}
 
     def items(self) -> ItemsView[str, object]:
@@ -81,12 +97,66 @@ def answers_of(doc: Document) -> list[str]:
     ]
 
 
+def check_scoring(scoring: object) -> dict[str, str]:
+    """Return ``metadata.scoring`` of a YAML file, which maps metrics to names of scoring modes.
+
+    The first metric is the one that samples are compared by. Raises ``InvalidArgumentError`` for
+    anything but a mapping, and for a mode that does not exist.
+    """
+    if isinstance(scoring, Mapping) and scoring:
+        return {str(metric): scoring_mode(str(name)).name for metric, name in scoring.items()}
+    message = (
+        f"metadata.scoring is {scoring!r}, where a mapping of metrics to scoring modes was "
+        f"expected, for instance {VQA_ACCURACY}: {LMMS_VQAV2.name}."
+    )
+    raise InvalidArgumentError(message)
+
+
 def score_vqa(
-    doc: Document, results: Sequence[str], mode: ScoringMode = LMMS_VQAV2
+    doc: Document, results: Sequence[str], scoring: Mapping[str, str] | None = None
 ) -> SampleScores:
-    """Score an answer by VQA accuracy, from 0 to 1."""
-    accuracy = vqa_accuracy(results[0], answers_of(doc), mode)
-    return SampleScores({"vqa_accuracy": accuracy}, _logged(doc, accuracy))
+    """Score an answer by VQA accuracy, from 0 to 1, once for each metric in ``scoring``."""
+    scoring = scoring or {VQA_ACCURACY: LMMS_VQAV2.name}
+    answers = answers_of(doc)
+    scores = {
+        metric: vqa_accuracy(results[0], answers, scoring_mode(name))
+        for metric, name in scoring.items()
+    }
+    types = _types(doc)
+    # Given for every question, of a known type or not: lmms-eval takes the number of questions of
+    # the task from the metric that it meets last.
+    typed = types.get("question_type", ""), types.get("answer_type", ""), scores
+    first = next(iter(scores.values()))
+    return SampleScores(scores, _logged(doc, first), {SCORES_BY_TYPE: typed})
+
+
+def average_by_type(items: Iterable[TypedScores]) -> ScoresByType:
+    """Average each score over the questions of one type, beside its standard error and ``n``.
+
+    A standard error is ``None`` where there is one question. Questions without a type count for
+    none.
+    """
+    by_answer, by_question = defaultdict(list), defaultdict(list)
+    for question_type, answer_type, scores in items:
+        by_question[question_type].append(scores)
+        by_answer[answer_type].append(scores)
+    return {"answer_types": _average(by_answer), "question_types": _average(by_question)}
+
+
+def rows_by_answer_type(
+    by_type: ScoresByType, scoring: Mapping[str, str]
+) -> dict[str, tuple[float | None, float | None]]:
+    """Name the official scores of each answer type that occurs, with their standard errors.
+
+    These are published by answer type, and so they are rows of the table.
+    """
+    official = [metric for metric, name in scoring.items() if name == OFFICIAL.name]
+    return {
+        f"{metric}_{ANSWER_TYPES[kind]}": (average[metric], average[f"{metric}_stderr"])
+        for metric in official
+        for kind, average in by_type["answer_types"].items()
+        if kind in ANSWER_TYPES
+    }
 
 
 def score_exact_match(doc: Document, results: Sequence[str]) -> SampleScores:
@@ -117,10 +187,33 @@ def _plain(answer: str) -> str:
     return answer.strip().lower().removesuffix(".").rstrip()
 
 
+def _average(by_type: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, Average]:
+    averages: dict[str, Average] = {}
+    for name, scores in sorted(by_type.items()):
+        if name:
+            averages[name] = {"n": len(scores)}
+            for metric in scores[0]:
+                values = [one[metric] for one in scores]
+                averages[name] |= {metric: fmean(values), f"{metric}_stderr": _stderr(values)}
+    return averages
+
+
+def _stderr(values: Sequence[float]) -> float | None:
+    """Return the standard error of a mean, as lmms-eval computes that of its rows."""
+    n, mean = len(values), fmean(values)
+    return sqrt(fsum((value - mean) ** 2 for value in values) / (n - 1) / n) if n > 1 else None
+
+
+def _types(doc: Document) -> dict[str, str]:
+    """Return the types of a question that are known."""
+    return {kind: doc[kind] for kind in ("question_type", "answer_type") if doc.get(kind)}
+
+
 def _logged(doc: Document, score: float) -> dict[str, object]:
     """Name what is logged with a score. ``score`` itself is the key that ``--baseline`` reads."""
     return {
         "score": score,
         "question_id": doc["question_id"],
         "image_id": doc.get("image_id"),
+        **_types(doc),
     }

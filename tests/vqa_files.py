@@ -24,7 +24,11 @@ def question_id(image_id: int) -> int:
 
 
 def write_official(
-    folder: Path, name: str = "okvqa", image_ids: Sequence[int] = IMAGE_IDS
+    folder: Path,
+    name: str = "okvqa",
+    image_ids: Sequence[int] = IMAGE_IDS,
+    *,
+    images: bool = True,
 ) -> OfficialFiles:
     """Write the files of a split with one question, ten answers and an image for each id."""
     files = OFFICIAL_FILES[name]
@@ -33,17 +37,41 @@ def write_official(
         {"question_id": question_id(i), "image_id": i, "question": f"What colour is no. {i}?"}
         for i in image_ids
     ]
-    write_json(folder / files.questions, {"questions": questions})
+    header = {"data_subtype": files.subtypes[0]}
+    write_json(folder / files.questions, {**header, "questions": questions})
     if files.annotations is not None:
-        answers = [{"answer": text, "answer_id": n} for n, text in enumerate(ANSWERS, start=1)]
         annotations = [
-            {"question_id": question_id(i), "image_id": i, "answers": answers} for i in image_ids
+            {"question_id": question_id(i), "image_id": i, "answers": given(ANSWERS)}
+            for i in image_ids
         ]
-        write_json(folder / files.annotations, {"annotations": annotations})
-    for i in image_ids:
+        write_json(folder / files.annotations, {**header, "annotations": annotations})
+    for i in image_ids if images else ():
         image = Image.effect_mandelbrot((96, 64), (-2, -1, 1, 1), 20).convert("RGB")
         image.save(folder / files.image_folder / files.image_name.format(i))
     return files
+
+
+def given(answers: Sequence[object]) -> list[dict[str, Any]]:
+    """Write the answers to a question as the official files do."""
+    return [{"answer": answer, "answer_id": n} for n, answer in enumerate(answers, start=1)]
+
+
+def write_complete(folder: Path) -> None:
+    """Write OK-VQA with all its questions, types, and answers as written; images are empty."""
+    files = OFFICIAL_FILES["okvqa"]
+    image_ids = range(1, files.n_questions + 1)
+    write_official(folder, image_ids=image_ids, images=False)
+    edit_json(folder / str(files.annotations), add_types_and_raw_answers)
+    for i in image_ids:
+        (folder / files.image_folder / files.image_name.format(i)).touch()
+
+
+def add_types_and_raw_answers(content: dict[str, Any]) -> None:
+    """Complete the content of an annotations file, in place."""
+    for annotation in content["annotations"]:
+        annotation.update(question_type="what", answer_type="other")
+        for answer in annotation["answers"]:
+            answer["raw_answer"] = f"{answer['answer']}s"
 
 
 def write_json(path: Path, content: object) -> None:

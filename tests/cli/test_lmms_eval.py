@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.vqa_files import cut_off, write_official
+from tests.vqa_files import cut_off, edit_json, write_official
 
 LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
 TIME_LIMIT_S = 600
+# What the embedded model may say: most colours and shapes of easy-VQA.
+DEMO_ANSWERS = ("yes", "no", "red", "green", "blue", "black", "gray", "teal", "brown", "circle")
 
 
 def run(
@@ -129,9 +131,16 @@ def test_real_questions_and_images_from_official_files(tmp_path: Path, vqa_data:
     for task, n in n_asked.items():
         rows = results["results"][task]
         assert 0 <= rows["vqa_accuracy,none"] <= 1
+        assert 0 <= rows["vqa_accuracy_official,none"] <= 1
+        counts = results["moe_eval_scores"][task]["answer_types"].values()
+        assert sum(count["n"] for count in counts) == n
         assert rows["observed_num_experts_per_tok,none"] == 4
         assert results["n-samples"][task]["original"] == n
     assert results["configs"]["okvqa"]["metadata"]["n_left_out"] == 5046 - 26
+    assert results["configs"]["okvqa"]["metadata"]["answer_set"] == "stemmed"
+    assert len(results["moe_eval_scores"]["vqa_v2_val"]["question_types"]) > 20
+    assert "|vqa_accuracy_official_yes_no" in done.stdout
+    assert "moe_eval_scores" not in done.stdout
     assert "26 of 5,046 questions are used" in done.stdout + done.stderr
 
 
@@ -152,24 +161,60 @@ def test_without_experts_k_the_baseline_is_observed(tmp_path: Path) -> None:
     assert rows["observed_num_experts_per_tok,none"] == 8
 
 
-def test_two_processes_give_the_accuracy_of_one(tmp_path: Path) -> None:
-    arguments = ("pretrained=demo,experts_k=2,batch_size=8,dtype=float32", "easy_vqa")
-    command = ("--model", "moe_hf", "--model_args", arguments[0], "--tasks", arguments[1])
+def in_one_and_in_two_processes(
+    tmp_path: Path, model_args: str, task: str, *more: str, **variables: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run one evaluation in one process, and again in two that share the questions."""
+    command = ("--model", "moe_hf", "--model_args", model_args, "--tasks", task, *more)
     launch = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2")
     both = run(
         tmp_path / "2",
         *command,
-        *("--limit", "41"),
         program=(sys.executable, *launch, "-m", "lmms_eval"),
         ACCELERATE_USE_CPU="true",
+        **variables,
     )
-    one = run(tmp_path / "1", *command, "--limit", "41")
-    results = [results_of(tmp_path / n, done) for n, done in (("2", both), ("1", one))]
+    one = run(tmp_path / "1", *command, **variables)
+    return results_of(tmp_path / "1", one), results_of(tmp_path / "2", both)
+
+
+def test_two_processes_give_the_accuracy_of_one(tmp_path: Path) -> None:
+    model_args = "pretrained=demo,experts_k=2,batch_size=8,dtype=float32"
+    results = in_one_and_in_two_processes(tmp_path, model_args, "easy_vqa", "--limit", "41")
     scores = [result["results"]["easy_vqa"]["exact_match,none"] for result in results]
     assert scores[0] == scores[1]
-    record = results[0]["moe_eval"]["easy_vqa"]
+    record = results[1]["moe_eval"]["easy_vqa"]
     assert record["speed"]["n_samples"] == 41
     assert record["provenance"]["n_ranks"] == 2
+
+
+def test_scores_by_type_are_those_of_all_processes(tmp_path: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        # Two processes take turns, so one of them sees no number and the other one nothing else.
+        types = ["other", "number", "yes/no", "number", "other"]
+        for annotation, answer_type in zip(content["annotations"], types, strict=True):
+            annotation.update(question_type=f"what {answer_type}", answer_type=answer_type)
+            for answer, text in zip(annotation["answers"], DEMO_ANSWERS, strict=True):
+                answer["answer"] = text
+
+    files = write_official(tmp_path / "data", "vqa_v2_val", range(1, 6))
+    edit_json(tmp_path / "data" / str(files.annotations), change)
+    results = in_one_and_in_two_processes(
+        tmp_path,
+        "pretrained=demo,experts_k=4,batch_size=1,dtype=float32",
+        "vqa_v2_val",
+        MOE_EVAL_DATA=str(tmp_path / "data"),
+    )
+    one, both = (result["results"]["vqa_v2_val"] for result in results)
+    rows = {name for name in one if name.startswith("vqa_accuracy") and "stderr" not in name}
+    suffixes = ("", "_official", "_official_number", "_official_other", "_official_yes_no")
+    assert rows == {f"vqa_accuracy{suffix},none" for suffix in suffixes}
+    assert {name: both[name] for name in rows} == pytest.approx({n: one[n] for n in rows})
+    assert one["vqa_accuracy_official,none"] > 0
+    by_type = [result["moe_eval_scores"]["vqa_v2_val"] for result in results]
+    counts = {name: of["n"] for name, of in by_type[1]["answer_types"].items()}
+    assert counts == {"number": 2, "other": 2, "yes/no": 1}
+    assert by_type[0] == by_type[1]
 
 
 @pytest.mark.parametrize(
@@ -261,5 +306,13 @@ def test_a_fault_of_ours_ends_the_process_as_one(tmp_path: Path) -> None:
 def test_our_tasks_are_listed_and_built_in_ones_are_untouched(tmp_path: Path) -> None:
     done = run(tmp_path, "--model", "moe_hf", "--tasks", "list")
     listed = {line.removeprefix(" - ") for line in done.stdout.splitlines()}
-    ours = {"easy_vqa", "okvqa", "vqa_v2_val", "vqa_v2_test_dev", "vqa_v2_test", "moe_vqa"}
+    ours = {
+        "easy_vqa",
+        "okvqa",
+        "okvqa_raw",
+        "vqa_v2_val",
+        "vqa_v2_test_dev",
+        "vqa_v2_test",
+        "moe_vqa",
+    }
     assert ours | {"ok_vqa", "vqav2_val", "mmmu_val"} <= listed

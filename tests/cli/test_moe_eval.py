@@ -15,6 +15,7 @@ from transformers import Qwen3MoeConfig
 from moe_eval_plugin import cli
 from moe_eval_plugin.commands import tasks_path
 
+VERBS = ("inspect", "bench", "export", "data", "families", "doctor", "tasks-path")
 SCRIPT = Path(sys.executable).with_name("moe-eval")
 
 
@@ -47,7 +48,17 @@ def test_help_is_quick_and_teaches() -> None:
     # Processor time, because a busy machine makes everything wait.
     assert after.children_user + after.children_system - sum(before[2:4]) < 1
     assert run.returncode == 0
-    for part in ("inspect", "families", "doctor", "tasks-path", "examples:", "exit codes:"):
+    for part in (
+        "inspect",
+        "bench",
+        "export",
+        "data",
+        "families",
+        "doctor",
+        "tasks-path",
+        "examples:",
+        "exit codes:",
+    ):
         assert part in run.stdout
 
 
@@ -63,7 +74,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_every_verb_has_examples() -> None:
-    for verb in ("inspect", "families", "doctor", "tasks-path"):
+    for verb in VERBS:
         run = moe_eval(verb, "--help")
         assert run.returncode == 0
         assert "examples:" in run.stdout

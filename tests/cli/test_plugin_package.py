@@ -1,4 +1,4 @@
-"""A third party's plugin, really installed, adds a task and a family to the real commands."""
+"""A third party's plugin, really installed, adds a task, a family and a format to the commands."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.run_files import write_run
 
 PACKAGE = Path(__file__).parents[1] / "plugin_package"
 LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
@@ -96,3 +98,15 @@ def test_its_family_tells_where_k_is(installed: Path) -> None:
 
 def test_the_k_of_its_model_is_set_observed_and_restored(installed: Path) -> None:
     assert run_python(installed, "-c", OVERRIDE_ITS_MODEL).split() == ["5", "3", "1", "True"]
+
+
+def test_its_format_is_listed_and_written_with_ours(installed: Path, tmp_path: Path) -> None:
+    export = ("-m", "moe_eval_plugin.cli", "export", "--format")
+    listed = run_python(installed, *export)
+    assert "\nshout " in listed
+    assert "evalai " in listed
+    run = write_run(tmp_path / "run", {"okvqa": []})
+    written = run_python(installed, *export, "shout", str(run))
+    assert "was that loud enough?" in written
+    text = run.with_name("SHOUT.txt").read_text(encoding="utf-8")
+    assert text == "OKVQA VQA_ACCURACY: 0.5\nOKVQA SAMPLES_PER_S: 7.0\n"

@@ -63,6 +63,7 @@ def test_easy_vqa_is_complete() -> None:
     assert questions.origin == "package easy-vqa 1.0"
     first = questions.records[0]
     assert (first["question"], first["answers"]) == ("what is the red shape?", ["triangle"])
+    assert {(r["question_type"], r["answer_type"]) for r in questions.records} == {("", "")}
     assert Path(first["image"]).name == f"{first['image_id']}.png"
 
 

@@ -4,20 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
 
-from moe_eval_plugin.errors import DataError
-from moe_eval_plugin.official import OFFICIAL_FILES, load_official
-from tests.vqa_files import ANSWERS, cut_off, edit_json, question_id, write_json, write_official
+from moe_eval_plugin.errors import DataError, InvalidArgumentError
+from moe_eval_plugin.official import (
+    OFFICIAL_FILES,
+    Annotation,
+    Question,
+    load_official,
+    read_annotations,
+    read_questions,
+)
+from tests.vqa_files import (
+    ANSWERS,
+    add_types_and_raw_answers,
+    cut_off,
+    edit_json,
+    given,
+    question_id,
+    write_json,
+    write_official,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 QUESTIONS = OFFICIAL_FILES["okvqa"].questions
 ANNOTATIONS = str(OFFICIAL_FILES["okvqa"].annotations)
+IDS = st.integers(0, 2**40)
 
 
 @pytest.fixture
@@ -40,6 +63,8 @@ def test_good_files(folder: Path) -> None:
         "question": "What colour is no. 8?",
         "image": str(folder / "val2014" / "COCO_val2014_000000000008.jpg"),
         "answers": ANSWERS,
+        "question_type": "",
+        "answer_type": "",
     }
     assert len(questions.records) == 3
     assert (questions.n_left_out, questions.reason) == (0, "")
@@ -101,17 +126,9 @@ def test_one_file_by_two_ways_is_one(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [QUESTIONS, ANNOTATIONS])
-def test_a_file_that_was_cut_off(folder: Path, name: str) -> None:
+def test_a_file_that_was_cut_off_is_refused(folder: Path, name: str) -> None:
     cut_off(folder / name)
-    message = fails(folder)
-    assert message.startswith(f"{folder / name} is not complete JSON")
-    assert "cut off" in message
-
-
-def test_a_file_that_is_not_utf8(folder: Path) -> None:
-    (folder / QUESTIONS).write_bytes(b'\x1f\x8b\x08{"questions": []}')
-    message = fails(folder)
-    assert message.startswith(f"{folder / QUESTIONS} is not UTF-8")
+    assert fails(folder).startswith(f"{folder / name} is not complete JSON")
 
 
 def test_a_folder_in_the_place_of_a_file(folder: Path) -> None:
@@ -131,22 +148,11 @@ def test_a_file_in_the_place_of_the_images(tmp_path: Path) -> None:
     assert f"{tmp_path / 'val2014'} cannot be listed" in fails(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("content", "outline"),
-    [
-        ([1, 2], "It is a list"),
-        ({"annotations": [1], "info": {}}, "an object with the keys annotations, info"),
-        ({}, "an object with the keys (none)"),
-        ({"questions": {}}, "an object with the keys questions"),
-        ({"questions": []}, "one or more"),
-        ({"questions": [7]}, "objects was expected"),
-    ],
-)
-def test_json_of_another_form(folder: Path, content: object, outline: str) -> None:
-    write_json(folder / QUESTIONS, content)
+def test_results_of_another_tool_are_no_questions(folder: Path) -> None:
+    write_json(folder / QUESTIONS, [{"question_id": 71, "answer": "red"}])
     message = fails(folder)
     assert message.startswith(f"{folder / QUESTIONS} has an unexpected form")
-    assert outline in message
+    assert "a list of objects with the keys question_id, answer" in message
 
 
 @pytest.mark.parametrize(
@@ -157,8 +163,10 @@ def test_json_of_another_form(folder: Path, content: object, outline: str) -> No
         (QUESTIONS, lambda c: c["questions"][1].pop("question_id"), '"question_id" is absent'),
         (ANNOTATIONS, lambda c: c["annotations"][1].update(question_id="7"), "is '7'"),
         (ANNOTATIONS, lambda c: c["annotations"][1].pop("answers"), '"answers" is absent'),
-        (ANNOTATIONS, lambda c: c["annotations"][1].update(answers=[]), "81 has no answers"),
-        (ANNOTATIONS, lambda c: c["annotations"][1].update(answers=["red"]), "has no answers"),
+        (QUESTIONS, lambda c: c["questions"][1].update(image_id=True), '"image_id" is True'),
+        (QUESTIONS, lambda c: c["questions"][1].update(question_id=81.0), '"question_id" is 81.0'),
+        (ANNOTATIONS, lambda c: c["annotations"][1].update(answers=None), '"answers" is None'),
+        (ANNOTATIONS, lambda c: c["annotations"][1].update(question_type=3), '_type" is 3'),
         (ANNOTATIONS, lambda c: c["annotations"][1]["answers"][0].clear(), '"answer" is absent'),
     ],
 )
@@ -169,6 +177,170 @@ def test_an_entry_that_lacks_something(
     message = fails(folder)
     assert str(folder / name) in message
     assert said in message
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ([], "question 81 has 0 answers, where 10 were expected"),
+        (ANSWERS[:9], "question 81 has 9 answers, where 10 were expected"),
+        ([*ANSWERS, "red"], "question 81 has 11 answers, where 10 were expected"),
+        ([*ANSWERS[:9], None], '"answer" is None'),
+        ([*ANSWERS[:9], 3], '"answer" is 3'),
+    ],
+)
+def test_other_than_ten_answers_that_are_text(
+    folder: Path, answers: list[object], said: str
+) -> None:
+    edit_json(folder / ANNOTATIONS, lambda c: c["annotations"][1].update(answers=given(answers)))
+    message = fails(folder)
+    assert str(folder / ANNOTATIONS) in message
+    assert said in message
+
+
+def test_answers_that_are_no_objects(folder: Path) -> None:
+    edit_json(folder / ANNOTATIONS, lambda c: c["annotations"][1].update(answers=ANSWERS))
+    assert "question 81 has an answer that is 'red', where an object with" in fails(folder)
+
+
+def test_answers_need_no_id(folder: Path) -> None:
+    answers = [{"answer": answer} for answer in ANSWERS]
+    edit_json(folder / ANNOTATIONS, lambda c: c["annotations"][1].update(answers=answers))
+    assert load_official("okvqa", folder).records[1]["answers"] == ANSWERS
+
+
+def test_types_are_passed_on(folder: Path) -> None:
+    types = {"question_type": "what color", "answer_type": "other"}
+    edit_json(folder / ANNOTATIONS, lambda c: c["annotations"][1].update(types))
+    edit_json(folder / ANNOTATIONS, lambda c: c["annotations"][2].update(answer_type=None))
+    records = load_official("okvqa", folder).records
+    assert [(r["question_type"], r["answer_type"]) for r in records] == [
+        ("", ""),
+        ("what color", "other"),
+        ("", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer_set", "first"), [(None, "red"), ("as-given", "red"), ("raw", "reds")]
+)
+def test_the_set_of_answers_can_be_chosen(folder: Path, answer_set: str | None, first: str) -> None:
+    edit_json(folder / ANNOTATIONS, add_types_and_raw_answers)
+    questions = load_official("okvqa", folder, answer_set=answer_set)
+    assert {record["answers"][0] for record in questions.records} == {first}
+    annotations = read_annotations("okvqa", folder, answer_set)
+    assert annotations is not None
+    assert {annotation.answers[0] for annotation in annotations.values()} == {first}
+
+
+def test_raw_answers_that_are_absent(folder: Path) -> None:
+    entry = {"question_id": 71, "answers": ["reds"] * 10}
+    write_json(folder / "raw_answers.json", [entry])
+    with pytest.raises(DataError, match=r'no "raw_answer" for question 71.*use answer_set=as-g'):
+        load_official("okvqa", folder, answer_set="raw")
+
+
+def test_raw_answers_of_a_split_without_public_answers(tmp_path: Path) -> None:
+    write_official(tmp_path, "vqa_v2_test")
+    with pytest.raises(DataError, match=r"answer_set=raw .* the answers of vqa_v2_test are not"):
+        load_official("vqa_v2_test", tmp_path, answer_set="raw")
+
+
+def test_a_set_of_answers_that_is_unknown(folder: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"answer_set=cooked .*Use as-given or raw"):
+        load_official("okvqa", folder, answer_set="cooked")
+
+
+def test_questions_alone_can_be_read(tmp_path: Path) -> None:
+    files = write_official(tmp_path, image_ids=(9, 7))
+    (tmp_path / str(files.annotations)).unlink()
+    shutil.rmtree(tmp_path / files.image_folder)
+    questions = read_questions("okvqa", tmp_path)
+    assert list(questions.items()) == [
+        (question_id(9), Question(9, "What colour is no. 9?")),
+        (question_id(7), Question(7, "What colour is no. 7?")),
+    ]
+
+
+def test_annotations_alone_can_be_read(tmp_path: Path) -> None:
+    files = write_official(tmp_path)
+    (tmp_path / files.questions).unlink()
+    annotations = read_annotations("okvqa", tmp_path)
+    assert annotations is not None
+    assert list(annotations) == [71, 81, 91]
+    assert annotations[81] == Annotation(ANSWERS, "", "")
+
+
+def test_no_annotations_where_the_answers_are_not_public(tmp_path: Path) -> None:
+    assert read_annotations("vqa_v2_test_dev", tmp_path) is None
+
+
+def test_the_real_files_are_read_as_json_reads_them(vqa_data: Path) -> None:
+    for name, below in (("okvqa", "okvqa"), ("vqa_v2_val", "vqav2")):
+        files = OFFICIAL_FILES[name]
+        asked = json.loads((vqa_data / below / files.questions).read_text())["questions"]
+        assert list(read_questions(name, vqa_data).items()) == [
+            (q["question_id"], Question(q["image_id"], q["question"])) for q in asked
+        ]
+        answered = json.loads((vqa_data / below / str(files.annotations)).read_text())[
+            "annotations"
+        ]
+        assert read_annotations(name, vqa_data) == {
+            a["question_id"]: Annotation(
+                [answer["answer"] for answer in a["answers"]], a["question_type"], a["answer_type"]
+            )
+            for a in answered
+        }
+
+
+@settings(deadline=None)
+@hypothesis.given(
+    st.dictionaries(IDS, st.tuples(IDS, st.text()), min_size=1), st.booleans(), st.booleans()
+)
+def test_any_questions_come_back_as_written(
+    questions: dict[int, tuple[int, str]], escaped: bool, marked: bool
+) -> None:
+    entries = [
+        {"question_id": number, "image_id": image_id, "question": text}
+        for number, (image_id, text) in questions.items()
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        text = json.dumps({"questions": entries}, ensure_ascii=escaped)
+        (Path(folder) / QUESTIONS).write_text(text, "utf-8-sig" if marked else "utf-8")
+        assert list(read_questions("okvqa", Path(folder)).items()) == list(questions.items())
+
+
+@settings(deadline=None)
+@hypothesis.given(
+    st.dictionaries(
+        IDS,
+        st.builds(
+            Annotation,
+            st.lists(st.text(), min_size=10, max_size=10),
+            question_type=st.text(),
+            answer_type=st.text(),
+        ),
+        min_size=1,
+    )
+)
+def test_any_annotations_come_back_as_written(annotations: dict[int, Annotation]) -> None:
+    entries = [
+        {"question_id": number, **asdict(annotation), "answers": given(annotation.answers)}
+        for number, annotation in annotations.items()
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        write_json(Path(folder) / ANNOTATIONS, {"annotations": entries})
+        assert read_annotations("okvqa", Path(folder)) == annotations
+
+
+def test_the_sizes_of_the_splits() -> None:
+    sizes = {name: files.n_questions for name, files in OFFICIAL_FILES.items()}
+    assert sizes == {
+        "okvqa": 5_046,
+        "vqa_v2_val": 214_354,
+        "vqa_v2_test_dev": 107_394,
+        "vqa_v2_test": 447_793,
+    }
 
 
 @pytest.mark.parametrize(("name", "key"), [(QUESTIONS, "questions"), (ANNOTATIONS, "annotations")])

@@ -7,6 +7,9 @@ import json
 import logging
 import subprocess
 import sys
+from itertools import product
+from math import sqrt
+from statistics import stdev
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import datasets
@@ -15,13 +18,31 @@ from PIL import Image
 
 from moe_eval_plugin.official import load_official
 from moe_eval_plugin.tasks import tasks_path
-from tests.vqa_files import ANSWERS, cut_off, edit_json, write_official
+from moe_eval_plugin.tasks.vqa import SCORES_BY_TYPE
+from tests.vqa_files import ANSWERS, cut_off, edit_json, given, write_json, write_official
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-NAMES = {"easy_vqa", "okvqa", "vqa_v2_val", "vqa_v2_test_dev", "vqa_v2_test", "moe_vqa"}
+NAMES = {
+    "easy_vqa",
+    "okvqa",
+    "okvqa_raw",
+    "vqa_v2_val",
+    "vqa_v2_test_dev",
+    "vqa_v2_test",
+    "moe_vqa",
+}
+WORDS = ["".join(letters) for letters in product("bdfg", "aeio", "lmnp", "aeio")]
+OKVQA_ANNOTATIONS = "mscoco_val2014_annotations.json"
+VQAV2_ANNOTATIONS = "v2_mscoco_val2014_annotations.json"
+OKVQA_SCORING = {
+    "vqa_accuracy": "lmms-vqav2",
+    "vqa_accuracy_official": "official",
+    "vqa_accuracy_official_stemmed_predictions": "official+stemmed-predictions",
+}
+ERRORS = ("_stderr", "_stderr_clt")
 PROMPT = "\nAnswer the question using a single word or phrase."
 
 pytestmark = [
@@ -30,11 +51,42 @@ pytestmark = [
 ]
 
 
+def add_raw_answers(content: dict[str, Any]) -> None:
+    """Add the answers as people wrote them, as the files of OK-VQA have them."""
+    for annotation in content["annotations"]:
+        for answer in annotation["answers"]:
+            answer["raw_answer"] = f"{answer['answer']} racing"
+
+
+def set_types(*types: tuple[str, str]) -> Callable[[dict[str, Any]], None]:
+    """Give the annotations these question and answer types, one pair to each."""
+
+    def change(content: dict[str, Any]) -> None:
+        for annotation, (question, answer) in zip(content["annotations"], types, strict=True):
+            annotation.update(question_type=question, answer_type=answer)
+
+    return change
+
+
+def set_words(ending: str) -> Callable[[dict[str, Any]], None]:
+    """Make the answers of either set 256 words that end like this."""
+    text = " ".join(word + ending for word in WORDS)
+
+    def change(content: dict[str, Any]) -> None:
+        for annotation in content["annotations"]:
+            annotation["answers"] = [
+                {**one, "raw_answer": text} for one in given([text] * len(ANSWERS))
+            ]
+
+    return change
+
+
 @pytest.fixture
 def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that holds a small official data set of every split, named by MOE_EVAL_DATA."""
     for name in ("okvqa", "vqa_v2_val", "vqa_v2_test_dev", "vqa_v2_test"):
         write_official(tmp_path, name)
+    edit_json(tmp_path / OKVQA_ANNOTATIONS, add_raw_answers)
     monkeypatch.setenv("MOE_EVAL_DATA", str(tmp_path))
     return tmp_path
 
@@ -83,8 +135,9 @@ def scripted_model(answer: str) -> Any:
 def evaluate(task_manager: Any, task: str, model: Any, **options: Any) -> dict[str, Any]:
     from lmms_eval.evaluator import simple_evaluate
 
+    options = {"bootstrap_iters": 0, **options}
     results: dict[str, Any] = simple_evaluate(
-        model=model, tasks=[task], task_manager=task_manager, bootstrap_iters=0, **options
+        model=model, tasks=[task], task_manager=task_manager, **options
     )
     return results
 
@@ -159,9 +212,11 @@ def test_the_real_data(
     vqa_data: Path, monkeypatch: pytest.MonkeyPatch, load: Callable[..., Any]
 ) -> None:
     monkeypatch.setenv("MOE_EVAL_DATA", str(vqa_data))
-    for name, n_questions in (("okvqa", 26), ("vqa_v2_val", 122)):
+    known = (("okvqa", 26, "stemmed"), ("vqa_v2_val", 122, None))
+    for name, n_questions, answer_set in known:
         task = load(name)
         assert len(task.eval_docs) == n_questions
+        assert task.config.metadata.get("answer_set") == answer_set
         for doc in task.eval_docs:
             assert task.doc_to_visual(doc)[0].mode == "RGB"
 
@@ -175,12 +230,197 @@ def test_an_evaluation_gives_clean_results_and_full_samples(
     results = evaluate(task_manager, "okvqa", model)
     assert results["results"]["okvqa"]["vqa_accuracy,none"] == pytest.approx(0.6)
     metrics = {key.split(",")[0] for key in results["results"]["okvqa"] if "stderr" not in key}
-    assert metrics - {"alias", "samples"} == {"vqa_accuracy"}
-    assert results["configs"]["okvqa"]["metadata"]["scoring"] == "lmms-vqav2"
+    assert metrics - {"alias", "samples"} == set(OKVQA_SCORING)
+    assert results["configs"]["okvqa"]["metadata"]["scoring"] == OKVQA_SCORING
+    assert SCORES_BY_TYPE not in results
     assert len(results["configs"]["okvqa"]["metadata"]["sha256"]) == 2
     assert [sample["question_id"] for sample in results["samples"]["okvqa"]] == [71, 81, 91]
     assert [sample["score"] for sample in results["samples"]["okvqa"]] == pytest.approx([0.6] * 3)
     assert model.prompts[0][0]["content"][1]["text"].endswith(PROMPT)
+
+
+def rows_of(results: dict[str, Any], task: str) -> dict[str, Any]:
+    """The values of a task's rows, without errors and names."""
+    return {
+        name.removesuffix(",none"): value
+        for name, value in results["results"][task].items()
+        if "_stderr" not in name and name not in ("alias", "samples")
+    }
+
+
+def test_the_official_score_has_a_row_for_each_answer_type_that_occurs(
+    official: Path,
+    task_manager: Any,
+) -> None:
+    def change(content: dict[str, Any]) -> None:
+        set_types(("how many", "number"), ("how many", "number"), ("what", "other"))(content)
+        content["annotations"][1]["answers"][0]["answer"] = "blue"
+
+    edit_json(official / VQAV2_ANNOTATIONS, change)
+    options = {"bootstrap_iters": 100_000}
+    results = evaluate(task_manager, "vqa_v2_val", scripted_model("blue"), **options)
+    rows = rows_of(results, "vqa_v2_val")
+    assert set(rows) == {
+        "vqa_accuracy",
+        "vqa_accuracy_official",
+        "vqa_accuracy_official_number",
+        "vqa_accuracy_official_other",
+    }
+    assert rows["vqa_accuracy_official"] == pytest.approx((0.6 + 0.9 + 0.6) / 3)
+    assert rows["vqa_accuracy_official_number"] == pytest.approx((0.6 + 0.9) / 2)
+    assert rows["vqa_accuracy_official_other"] == pytest.approx(0.6)
+    everything = results["results"]["vqa_v2_val"]
+    error = stdev([0.6, 0.9]) / sqrt(2)
+    for kind in ("stderr", "stderr_clt"):
+        assert everything[f"vqa_accuracy_official_number_{kind},none"] == pytest.approx(error)
+        assert everything[f"vqa_accuracy_official_other_{kind},none"] == "N/A"
+    assert all(results["higher_is_better"]["vqa_v2_val"][metric] for metric in rows)
+
+
+def test_scores_by_type_stand_in_the_file_and_not_in_the_table(
+    official: Path,
+    task_manager: Any,
+) -> None:
+    from lmms_eval.utils import make_table
+
+    types = (("how many", "number"), ("what color is the", "other"), ("how many", "other"))
+    edit_json(official / VQAV2_ANNOTATIONS, set_types(*types))
+    results = evaluate(task_manager, "vqa_v2_val", scripted_model("blue"))
+    score = pytest.approx(0.6)
+    scores = {"vqa_accuracy": score, "vqa_accuracy_official": score}
+    one = {"n": 1, **scores, **{f"{metric}_stderr": None for metric in scores}}
+    two = {"n": 2, **scores, **{f"{metric}_stderr": pytest.approx(0) for metric in scores}}
+    assert results[SCORES_BY_TYPE] == {
+        "vqa_v2_val": {
+            "answer_types": {"number": one, "other": two},
+            "question_types": {"how many": two, "what color is the": one},
+        }
+    }
+    json.dumps(results[SCORES_BY_TYPE])
+    table = make_table(results)
+    assert "vqa_accuracy_official_other" in table
+    assert SCORES_BY_TYPE not in table + str(results["results"]) + str(results["higher_is_better"])
+    kinds = [sample["question_type"] for sample in results["samples"]["vqa_v2_val"]]
+    assert kinds == ["how many", "what color is the", "how many"]
+    assert SCORES_BY_TYPE not in results["samples"]["vqa_v2_val"][0]
+
+
+def test_an_error_of_a_part_is_computed_as_that_of_the_whole(
+    official: Path, task_manager: Any
+) -> None:
+    def change(content: dict[str, Any]) -> None:
+        set_types(*[("how many", "number")] * 3)(content)
+        content["annotations"][1]["answers"][0]["answer"] = "blue"
+
+    edit_json(official / VQAV2_ANNOTATIONS, change)
+    options = {"bootstrap_iters": 100_000}
+    results = evaluate(task_manager, "vqa_v2_val", scripted_model("blue"), **options)
+    rows = results["results"]["vqa_v2_val"]
+    whole = {name: rows[f"vqa_accuracy_official{name},none"] for name in ERRORS}
+    part = {name: rows[f"vqa_accuracy_official_number{name},none"] for name in ERRORS}
+    assert whole["_stderr"] > 0
+    assert part == pytest.approx(whole)
+
+
+def test_a_group_weights_a_task_by_all_its_questions(official: Path) -> None:
+    from lmms_eval.tasks import TaskManager
+
+    def change(content: dict[str, Any]) -> None:
+        set_types(("how", "number"), ("how", "other"), ("how", "other"))(content)
+        for annotation in content["annotations"]:
+            annotation["answers"] = given(["blue"] * 10)
+
+    write_official(official, "okvqa", image_ids=(7,))
+    edit_json(official / VQAV2_ANNOTATIONS, change)
+    average = {"metric": "vqa_accuracy", "aggregation": "mean", "weight_by_size": True}
+    group = {"task": ["okvqa", "vqa_v2_val"], "aggregate_metric_list": [average]}
+    write_json(official / "ours.yaml", {"group": "ours", **group})
+    manager = TaskManager(include_path=[str(tasks_path()), str(official)], include_defaults=False)
+    results = evaluate(manager, "ours", scripted_model("blue"))
+    assert results["results"]["ours"]["vqa_accuracy,none"] == pytest.approx((0.6 + 3 * 1) / 4)
+    assert set(results[SCORES_BY_TYPE]) == {"vqa_v2_val"}
+
+
+def test_the_raw_answers_are_a_task_of_their_own(official: Path, task_manager: Any) -> None:
+    assert official.is_dir()
+    model = scripted_model("blue racing")
+    raw = evaluate(task_manager, "okvqa_raw", model)
+    stemmed = evaluate(task_manager, "okvqa", model)
+    assert rows_of(raw, "okvqa_raw") == {
+        "vqa_accuracy": pytest.approx(0.6),
+        "vqa_accuracy_official": pytest.approx(0.6),
+    }
+    assert set(rows_of(stemmed, "okvqa").values()) == {0.0}
+    assert raw["configs"]["okvqa_raw"]["metadata"]["answer_set"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("ending", "name", "found"),
+    [("", "okvqa", "stemmed"), ("ing", "okvqa", "raw"), ("ing", "okvqa_raw", "raw")],
+)
+def test_the_set_of_answers_is_recorded_and_told_where_it_is_another_one(
+    official: Path,
+    load: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    ending: str,
+    name: str,
+    found: str,
+) -> None:
+    edit_json(official / OKVQA_ANNOTATIONS, set_words(ending))
+    with caplog.at_level(logging.WARNING):
+        task = load(name)
+    assert task.config.metadata["answer_set"] == found
+    told = "okvqa: the answers are as people wrote them (official files)" in caplog.text
+    assert told == (name == "okvqa" and found == "raw")
+
+
+def test_answers_without_an_image_tell_the_set_too(
+    official: Path, load: Callable[..., Any]
+) -> None:
+    def change(content: dict[str, Any]) -> None:
+        (*_, last) = content["annotations"]
+        set_words("ing")({"annotations": [last]})
+
+    edit_json(official / OKVQA_ANNOTATIONS, change)
+    (official / "val2014" / "COCO_val2014_000000000009.jpg").unlink()
+    task = load("okvqa")
+    assert (len(task.eval_docs), task.config.metadata["answer_set"]) == (2, "raw")
+
+
+def test_raw_answers_are_told_from_the_real_stemmed_ones(
+    official: Path, vqa_data: Path, load: Callable[..., Any]
+) -> None:
+    real = json.loads((vqa_data / "okvqa" / "raw_answers.json").read_text("utf-8"))
+
+    def change(content: dict[str, Any]) -> None:
+        content["annotations"] += [
+            {"question_id": one["question_id"], "answers": given(one["answers"])} for one in real
+        ]
+
+    edit_json(official / OKVQA_ANNOTATIONS, change)
+    assert load("okvqa").config.metadata["answer_set"] == "raw"
+
+
+@pytest.mark.parametrize("of_the_hub", [False, True])
+def test_stemmed_answers_in_the_place_of_raw_ones_are_refused(
+    official: Path,
+    task_manager: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    of_the_hub: bool,
+) -> None:
+    from moe_eval_plugin.tasks.task import VQATask
+
+    config = task_manager._get_config("okvqa_raw")
+    edit_json(official / OKVQA_ANNOTATIONS, set_words(""))
+    if of_the_hub:
+        monkeypatch.delenv("MOE_EVAL_DATA")
+        columns = ("question_id", "question", "image", "answers")
+        config["dataset_path"] = as_on_the_hub(official, *columns, answers=WORDS)
+    with pytest.raises(SystemExit) as ended:
+        VQATask(config=config)
+    assert ended.value.code == 2
+    assert "okvqa_raw needs the answers as people wrote them" in capfd.readouterr().err
 
 
 def test_a_test_split_has_answers_and_no_accuracy(
@@ -204,7 +444,7 @@ def test_the_paired_comparison_with_a_baseline(
     tmp_path: Path,
 ) -> None:
     edit_json(
-        official / "mscoco_val2014_annotations.json",
+        official / OKVQA_ANNOTATIONS,
         lambda content: content["annotations"][0]["answers"][0].update(answer="blue"),
     )
     before = evaluate(task_manager, "okvqa", scripted_model("blue"))["samples"]["okvqa"]
@@ -247,7 +487,7 @@ def test_predictions_alone_can_be_asked_for(
     ("damage", "said"),
     [
         (lambda folder: [p.unlink() for p in (folder / "val2014").iterdir()], "have no image in"),
-        (lambda folder: cut_off(folder / "mscoco_val2014_annotations.json"), "not complete JSON"),
+        (lambda folder: cut_off(folder / OKVQA_ANNOTATIONS), "not complete JSON"),
     ],
 )
 def test_bad_data_ends_the_process_with_one_message(
@@ -271,12 +511,12 @@ def test_loading_is_tried_once(
 ) -> None:
     from moe_eval_plugin.tasks import task
 
-    (official / "mscoco_val2014_annotations.json").unlink()
+    (official / OKVQA_ANNOTATIONS).unlink()
     calls = []
 
-    def counted(name: str, folder: Path, *, strict: bool) -> object:
+    def counted(name: str, folder: Path, **options: Any) -> object:
         calls.append(name)
-        return load_official(name, folder, strict=strict)
+        return load_official(name, folder, **options)
 
     monkeypatch.setattr(task, "load_official", counted)
     with pytest.raises(SystemExit):
@@ -293,11 +533,25 @@ def test_an_unknown_scoring_mode_ends_the_process(
 
     assert official.is_dir()
     config = task_manager._get_config("okvqa")
-    config["metadata"]["scoring"] = "vqa"
+    config["metadata"] = {"version": 1.0, "scoring": {"vqa_accuracy": "vqa"}}
     with pytest.raises(SystemExit) as ended:
         VQATask(config=config)
     assert ended.value.code == 2
     assert "There is no scoring mode 'vqa'" in capfd.readouterr().err
+
+
+def test_runs_are_compared_by_the_first_mode(official: Path, task_manager: Any) -> None:
+    from moe_eval_plugin.tasks.task import VQATask
+
+    assert official.is_dir()
+    config = task_manager._get_config("okvqa")
+    config["metadata"] = {"scoring": {"of_2016": "official-2016", "vqa_accuracy": "lmms-vqav2"}}
+    task = VQATask(config=config)
+    assert task.config.score_key == "of_2016"
+    assert list(task.higher_is_better()) == ["of_2016", "vqa_accuracy"]
+    scores = task.process_results(task.eval_docs[0], ["the one"])
+    assert (scores["of_2016"], scores["score"]) == (0.0, 0.0)
+    assert scores["vqa_accuracy"] == pytest.approx(0.3)
 
 
 def test_without_a_folder_and_without_the_hub(
@@ -316,13 +570,15 @@ def test_without_a_folder_and_without_the_hub(
     assert "Set MOE_EVAL_DATA to a folder that holds v2_OpenEnded_mscoco_val2014" in message
 
 
-def as_on_the_hub(folder: Path, *columns: str) -> str:
+def as_on_the_hub(folder: Path, *columns: str, answers: Sequence[str] = ANSWERS) -> str:
     """Write a data set of one question in the form of the hub's, and return its path."""
     rows = {
         "question_id": ["71"],
         "question": ["What colour?"],
         "image": [Image.new("L", (8, 6))],
-        "answers": [[{"answer": text} for text in ANSWERS]],
+        "answers": [[{"answer": text} for text in answers]],
+        "question_type": ["what color is the"],
+        "answer_type": ["other"],
     }
     features = datasets.Features(
         {
@@ -330,6 +586,8 @@ def as_on_the_hub(folder: Path, *columns: str) -> str:
             "question": datasets.Value("string"),
             "image": datasets.Image(),
             "answers": [{"answer": datasets.Value("string")}],
+            "question_type": datasets.Value("string"),
+            "answer_type": datasets.Value("string"),
         }
     )
     dataset = datasets.Dataset.from_dict(rows, features=features).select_columns(list(columns))
@@ -352,6 +610,17 @@ def test_documents_in_the_form_of_the_hub(
     assert task.process_results(doc, ["Blue"])["vqa_accuracy"] == pytest.approx(0.6)
     assert task.process_results(doc, ["Blue"])["question_id"] == "71"
     assert task.config.metadata["origin"] == f"hub: {path}"
+    assert "answer_type" not in task.process_results(doc, ["Blue"])
+
+
+def test_types_are_taken_from_the_hub_where_it_has_them(task_manager: Any, tmp_path: Path) -> None:
+    from moe_eval_plugin.tasks.task import VQATask
+
+    columns = ("question_id", "question", "image", "answers", "question_type", "answer_type")
+    path = as_on_the_hub(tmp_path, *columns)
+    task = VQATask(config=task_manager._get_config("okvqa") | {"dataset_path": path})
+    scores = task.process_results(task.eval_docs[0], ["Blue"])
+    assert (scores["question_type"], scores["answer_type"]) == ("what color is the", "other")
 
 
 def test_a_data_set_without_a_needed_column(

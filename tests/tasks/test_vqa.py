@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from math import sqrt
+from statistics import stdev
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.tasks import vqa
 from tests.vqa_files import ANSWERS
 
@@ -21,14 +23,16 @@ AS_STRINGS: dict[str, Any] = {"question_id": 5, "image_id": 7, "question": "?", 
 AS_DICTS = AS_STRINGS | {
     "answers": [{"answer": text, "answer_id": n} for n, text in enumerate(ANSWERS, start=1)]
 }
+MODES = {"vqa_accuracy": "lmms-vqav2", "official": "official"}
+TYPES = {"question_type": "what color is the", "answer_type": "other"}
 
 
 @pytest.mark.parametrize("doc", [AS_STRINGS, AS_DICTS])
 def test_answers_of_both_forms(doc: dict[str, Any]) -> None:
     assert vqa.answers_of(doc) == ANSWERS
     assert vqa.doc_to_target(doc) == "red"
-    assert vqa.score_vqa(doc, ["a RED"]).scores == {"vqa_accuracy": 1.0}
-    assert vqa.score_vqa(doc, ["blue"]).scores["vqa_accuracy"] == pytest.approx(0.6)
+    assert vqa.score_vqa(doc, ["a RED"])["vqa_accuracy"] == 1.0
+    assert vqa.score_vqa(doc, ["blue"])["vqa_accuracy"] == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize("doc", [{"question_id": 5}, {"answers": None}, {"answers": []}])
@@ -41,21 +45,104 @@ def test_a_document_without_answers_has_no_target_and_no_score(doc: dict[str, An
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(max_size=10), st.lists(st.text(max_size=10), min_size=1, max_size=10))
 def test_scoring_leaves_the_document_as_it_is(prediction: str, answers: list[str]) -> None:
-    doc = AS_STRINGS | {"answers": [{"answer": text} for text in answers]}
+    doc = AS_STRINGS | TYPES | {"answers": [{"answer": text} for text in answers]}
     before = copy.deepcopy(doc)
     for score in (vqa.score_vqa, vqa.score_exact_match, vqa.keep_submission):
         score(doc, [prediction])
+    vqa.score_vqa(doc, [prediction], MODES)
     assert doc == before
 
 
 def test_what_is_summed_up_and_what_is_logged() -> None:
-    scores = vqa.score_vqa(AS_STRINGS, ["blue"])
+    scores = vqa.score_vqa(AS_STRINGS | TYPES, ["blue"], MODES)
     sample: dict[str, object] = {"doc_id": 0}
     sample.update(scores)
-    assert list(scores.items()) == [("vqa_accuracy", sample["vqa_accuracy"])]
+    assert set(scores) == {*MODES, "score", "question_id", "image_id", *TYPES}
     assert sample["score"] == sample["vqa_accuracy"] == pytest.approx(0.6)
     assert (sample["question_id"], sample["image_id"]) == (5, 7)
-    assert len(scores) == 4
+    assert {kind: sample[kind] for kind in TYPES} == TYPES
+    both = {metric: sample[metric] for metric in MODES}
+    typed = ("what color is the", "other", both)
+    assert dict(scores.items()) == {**both, vqa.SCORES_BY_TYPE: typed}
+
+
+@pytest.mark.parametrize("unknown", ["", None])
+def test_a_type_that_is_not_known_is_not_logged(unknown: str | None) -> None:
+    doc = AS_STRINGS | {"question_type": unknown, "answer_type": unknown}
+    for scores in (vqa.score_vqa(doc, ["blue"]), vqa.score_vqa(AS_STRINGS, ["blue"])):
+        assert set(scores) == {"vqa_accuracy", "score", "question_id", "image_id"}
+        assert scores.scores[vqa.SCORES_BY_TYPE] == ("", "", {"vqa_accuracy": scores["score"]})
+
+
+def test_exact_match_logs_the_types_too() -> None:
+    assert vqa.score_exact_match(AS_STRINGS | TYPES, ["blue"])["answer_type"] == "other"
+
+
+def test_every_mode_has_its_own_score_and_the_first_is_that_of_the_sample() -> None:
+    unanimous = AS_STRINGS | {"answers": ["yes"] * 10}
+    scores = vqa.score_vqa(unanimous, ["Yes"], MODES)
+    assert [scores[metric] for metric in MODES] == [1.0, 0.0]
+    assert scores["score"] == 1.0
+    turned = vqa.score_vqa(unanimous, ["Yes"], dict(reversed(MODES.items())))
+    assert turned["score"] == 0.0
+
+
+def test_the_official_scores_have_a_row_for_each_answer_type_that_occurs() -> None:
+    average = {"n": 2, "vqa_accuracy": 0.5, "vqa_accuracy_stderr": 0.5}
+    average |= {"official": 0.25, "official_stderr": 0.125}
+    by_type = {"answer_types": {"yes/no": average, "colour": average}, "question_types": {}}
+    assert vqa.rows_by_answer_type(by_type, MODES) == {"official_yes_no": (0.25, 0.125)}
+    assert vqa.rows_by_answer_type(by_type, {"vqa_accuracy": "lmms-vqav2"}) == {}
+    by_type["answer_types"] = dict.fromkeys(("number", "other"), average)
+    assert set(vqa.rows_by_answer_type(by_type, MODES)) == {"official_number", "official_other"}
+
+
+def test_an_empty_answer_is_scored_like_any_other() -> None:
+    scores = vqa.score_vqa(AS_STRINGS | TYPES, [""], MODES)
+    assert [scores[metric] for metric in MODES] == [0.0, 0.0]
+    said_nothing = AS_STRINGS | {"answers": ["", "", "", "", "?", "?", "no", "no", "no", "no"]}
+    assert vqa.score_vqa(said_nothing, [""], MODES)["official"] == 1.0
+
+
+def test_a_scoring_of_modes_that_exist_is_taken() -> None:
+    assert vqa.check_scoring(MODES) == MODES
+
+
+@pytest.mark.parametrize(
+    ("scoring", "said"),
+    [
+        ("official", "metadata.scoring is 'official', where a mapping of metrics"),
+        ({}, "metadata.scoring is {}"),
+        ({"a": "vqa"}, "no scoring mode 'vqa'"),
+        ({"a": None}, "no scoring mode 'None'"),
+    ],
+)
+def test_a_scoring_that_says_nothing_is_refused(scoring: object, said: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=said):
+        vqa.check_scoring(scoring)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["", "how many", "is the"]),
+            st.sampled_from(["", "number", "yes/no"]),
+            st.fixed_dictionaries({"a": st.floats(0, 1), "b": st.floats(0, 1)}),
+        )
+    )
+)
+def test_scores_are_averaged_over_the_questions_of_each_type(items: list[Any]) -> None:
+    averages = vqa.average_by_type(items)
+    for place, kind in enumerate(("question_types", "answer_types")):
+        assert set(averages[kind]) == {item[place] for item in items} - {""}
+        for name, average in averages[kind].items():
+            scores = [item[2] for item in items if item[place] == name]
+            assert average["n"] == len(scores)
+            for metric in ("a", "b"):
+                values = [score[metric] for score in scores]
+                assert average[metric] == pytest.approx(sum(values) / len(values))
+                error = stdev(values) / sqrt(len(values)) if len(values) > 1 else None
+                assert average[f"{metric}_stderr"] == pytest.approx(error)
 
 
 @pytest.mark.parametrize(

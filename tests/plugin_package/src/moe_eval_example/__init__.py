@@ -1,9 +1,12 @@
-"""An example of a plugin: a task that lmms-eval finds like a built-in one, and a model family."""
+"""An example of a plugin: a task for lmms-eval, a model family, and a file format for results."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from moe_eval_plugin.export import Exported, Exporter
 from moe_eval_plugin.family import Family
 from moe_eval_plugin.hookspecs import hookimpl
+from moe_eval_plugin.runs import Run
 
 
 @hookimpl
@@ -24,3 +27,21 @@ def moe_eval_register_families() -> list[Family]:
             renormalise="always",
         )
     ]
+
+
+@hookimpl
+def moe_eval_register_exporters() -> list[Exporter]:
+    """Offer a format of our own to ``moe-eval export``."""
+    return [Exporter("shout", "SHOUT.txt, every score in a line of capitals", shout)]
+
+
+def shout(runs: Sequence[Run], task: str | None) -> Exported:
+    """Write the scores of the tasks that were asked for."""
+    lines = [
+        f"{one.task} {score.metric}: {score.value}\n".upper()
+        for run in runs
+        for one in run.tasks
+        if task in (None, one.task)
+        for score in one.scores
+    ]
+    return Exported({"SHOUT.txt": "".join(lines)}, notes=("was that loud enough?",))

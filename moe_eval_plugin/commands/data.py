@@ -1,0 +1,70 @@
+"""``moe-eval data``: are the official data files on this disk complete?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.commands.verb import add_verb
+
+if TYPE_CHECKING:
+    import argparse
+
+    from moe_eval_plugin.commands.verb import Verbs
+
+DESCRIPTION = """\
+Look at the official files of OK-VQA and VQAv2 on this disk.
+"""
+CHECK_DESCRIPTION = """\
+Check the official files of OK-VQA and VQAv2 in a folder and two levels of folders below it: are
+they complete, do questions, annotations and images agree, and is each file of the split that its
+name says? Each finding comes with its number, the first few question ids, and what to do.
+
+A split that is not there is no error, unless none is. Missing images are a warning, because their
+questions can be left out; with MOE_EVAL_DATA_STRICT=1 they are an error.
+"""
+EPILOG = """\
+examples:
+  moe-eval data check /data/vqa
+  moe-eval data check /data/vqa --json
+
+exit code: 0 when there is no error, else 1
+"""
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb to the command."""
+    verb = add_verb(verbs, "data", run, "check official data files", (DESCRIPTION, EPILOG))
+    parts = verb.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    check = add_verb(
+        parts,
+        "check",
+        run,
+        "are the official files complete, and do they agree?",
+        (CHECK_DESCRIPTION, EPILOG),
+    )
+    check.add_argument(
+        "folder", type=Path, metavar="DIR", help="the folder that MOE_EVAL_DATA names, or will name"
+    )
+    check.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check the files with a progress bar, and print what was found; 1 if there is an error."""
+    from tqdm import tqdm
+
+    from moe_eval_plugin.data import is_strict
+    from moe_eval_plugin.data_check import check_folder, count_bytes, exit_code
+    from moe_eval_plugin.data_check_text import render, to_dict
+
+    folder = options.folder.expanduser()
+    # Without a terminal, nobody watches the bar.
+    with tqdm(
+        total=count_bytes(folder), unit="B", unit_scale=True, leave=False, disable=None
+    ) as bar:
+        reports = check_folder(folder, strict=is_strict(), progress=bar.update)
+    print(
+        json.dumps(to_dict(folder, reports), indent=2) if options.json else render(folder, reports)
+    )
+    return exit_code(reports)

@@ -1,0 +1,89 @@
+"""``moe-eval export``: a finished run in the file format of another tool or of a leaderboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.commands.verb import add_verb
+
+if TYPE_CHECKING:
+    import argparse
+
+    from moe_eval_plugin.commands.verb import Verbs
+
+DESCRIPTION = """\
+Write a finished run in the file format of another tool or of a leaderboard.
+
+RUN is a results file of lmms-eval, or a folder with one or more of them: the folder that
+--output_path named. Formats that need the answers themselves need a run with --log_samples.
+
+The files lie beside the run unless --output names a folder. All of them are written, or none.
+"""
+EPILOG = """\
+examples:
+  moe-eval export --format                       list the formats
+  moe-eval export --format evalai runs/qwen3-vl  the answers to VQAv2, for the VQA Challenge
+  moe-eval export --format okvqa runs/qwen3-vl --output submission
+  moe-eval export --format okvqa runs/qwen3-vl --list-missing > missing.txt
+
+Submissions are compared with the questions in the folder that MOE_EVAL_DATA names, and scored
+there as the official script would. An incomplete run is refused.
+"""
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb to the command."""
+    verb = add_verb(
+        verbs,
+        "export",
+        run,
+        "write a run in the format of another tool or of a leaderboard",
+        (DESCRIPTION, EPILOG),
+    )
+    verb.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a results file or folder")
+    verb.add_argument(
+        "--format",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="the format; without a name, list all formats and what they are",
+    )
+    verb.add_argument("--task", help="the task to write (default: all that the format knows)")
+    verb.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder to write to (default: that of the run)"
+    )
+    verb.add_argument("--force", action="store_true", help="overwrite files that are there")
+    verb.add_argument(
+        "--list-missing",
+        action="store_true",
+        help="if a run is incomplete, print every question id and what is wrong with it",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the files and print their paths and what there is to say about them."""
+    from moe_eval_plugin import export
+    from moe_eval_plugin.errors import InvalidArgumentError
+    from moe_eval_plugin.runs import find_runs
+
+    if options.format == "":
+        print(export.render_formats())
+        return 0
+    if options.format is None or not options.runs:
+        message = "Write `moe-eval export --format NAME RUN`; --format alone lists the formats."
+        raise InvalidArgumentError(message)
+    exporter = export.find_exporter(options.format)
+    runs = [run for path in options.runs for run in find_runs(path)]
+    try:
+        exported = exporter.export(runs, options.task)
+    except export.IncompleteRunError as error:
+        if options.list_missing:
+            print(*error.faults, sep="\n")
+        raise
+    folder = options.output or export.common_folder(runs)
+    for path in export.write_files(exported.files, folder, force=options.force):
+        print(f"wrote {path}")
+    for note in exported.notes:
+        print(f"  {note}")
+    return 0
