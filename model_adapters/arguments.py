@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from moe_eval_plugin import checkpoint
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.model_adapters.hf_engine import EngineOptions
+from moe_eval_plugin.model_adapters.hf_request import EngineOptions, check_choice
 
 LARGEST_AUTO_BATCH = {"cuda": 64, "cpu": 16}
+PROFILES = ("off", "basic", "full")
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,9 @@ class RunOptions:
 
     ``batch_size`` is a number or ``auto``: as large as the memory takes, ``max_batch_size`` at
     most. ``max_new_tokens`` holds for tasks that set none. ``seed`` is set before the first
-    request of a kind.
+    request of a kind. ``profile`` says what is measured beside wall time: nothing (``off``),
+    phases (``basic``), or phases and steady decode (``full``). ``profile_trace`` is a folder for
+    a Chrome trace of a few batches.
     """
 
     batch_size: int | str = 1
@@ -29,6 +33,14 @@ class RunOptions:
     max_new_tokens: int = 128
     system_prompt: str | None = None
     seed: int = 0
+    profile: str = "basic"
+    profile_trace: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ``InvalidArgumentError`` for a value that no option can take."""
+        check_choice("profile", self.profile, PROFILES)
+        if self.profile_trace is not None:
+            _check_folder("profile_trace", str(self.profile_trace))
 
     def largest_batch(self, device: torch.device) -> int:
         """Give the batch size to begin with; it is halved when memory runs out."""
@@ -62,3 +74,15 @@ def _unknown_argument(name: str, known: list[str]) -> str:
     nearest = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {nearest[0]}?" if nearest else ""
     return f"{name} is not an argument of moe_hf.{hint} Known are: {', '.join(known)}."
+
+
+def _check_folder(name: str, value: str) -> None:
+    """Refuse a folder that cannot be made, because a file stands in its way; nothing is made."""
+    path = Path(value)
+    in_the_way = [place for place in (path, *path.parents) if place.is_file()]
+    if in_the_way:
+        message = (
+            f"{name}={value} is not possible: {in_the_way[0]} is a file. Name a folder; it is made "
+            "if it is not there."
+        )
+        raise InvalidArgumentError(message)

@@ -1,4 +1,4 @@
-"""Hugging Face transformers as an engine: load, encode, generate, score; no host is known here.
+"""Hugging Face transformers as an engine: encode, generate, score, verify; no host is known here.
 
 Every host that runs transformers models uses this one class, so that k is set, observed and
 verified in one place.
@@ -12,68 +12,36 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForImageTextToText,
-    AutoProcessor,
-    AutoTokenizer,
-    BatchFeature,
-    StoppingCriteria,
-    StoppingCriteriaList,
-)
+from transformers import BatchFeature, StoppingCriteriaList
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-from moe_eval_plugin import checkpoint, cost, override, preflight, probe
-from moe_eval_plugin.errors import CheckpointMismatchError, InvalidArgumentError, UserError
-from moe_eval_plugin.families import describe
-from moe_eval_plugin.places import layer_number
-from moe_eval_plugin.policies import parse_rule
-from moe_eval_plugin.schedule import parse_experts_k
-from moe_eval_plugin.spec import constant_schedule
+from moe_eval_plugin import checkpoint, override, preflight, probe
+from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.model_adapters.hf_loading import load_model, load_processor
+from moe_eval_plugin.model_adapters.hf_request import EngineOptions, check_request
+from moe_eval_plugin.model_adapters.hf_stopping import (
+    AnswerHolds,
+    StopStrings,
+    TellsOfTokens,
+    cut_at,
+    cut_behind,
+)
+from moe_eval_plugin.phases import PhaseRecorder, marks_for
 from moe_eval_plugin.verification import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from torch import Tensor
-    from transformers import PretrainedConfig
+    from torch import Tensor, nn
 
-    from moe_eval_plugin.families import MoEDescription
-    from moe_eval_plugin.spec import ResolvedSchedule, RoutingRule
     from moe_eval_plugin.verification import VerifiedOverride
+
+__all__ = ["Conversation", "Encoded", "EngineOptions", "Generated", "HFEngine", "Scored"]
 
 logger = logging.getLogger(__name__)
 
 Conversation = list[dict[str, Any]]
-DTYPES = ("auto", "bfloat16", "float16", "float32")
-EXPERTS_IMPLEMENTATIONS = (None, "eager", "grouped_mm", "batched_mm")
 VERIFICATION_NEW_TOKENS = 2
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """How a model is loaded. ``None`` leaves a choice to transformers or to the checkpoint."""
-
-    pretrained: str
-    revision: str | None = None
-    experts_k: object = None
-    experts_policy: str | None = None
-    renorm: str | None = None
-    experts_implementation: str | None = None
-    dtype: str = "auto"
-    device: str = "cpu"
-    device_map: str | None = None
-    attn_implementation: str | None = None
-    min_pixels: int | None = None
-    max_pixels: int | None = None
-    trust_remote_code: bool = False
-
-    def __post_init__(self) -> None:
-        """Raise ``InvalidArgumentError`` for a value that no option can take."""
-        _check_choice("dtype", self.dtype, DTYPES)
-        _check_choice(
-            "experts_implementation", self.experts_implementation, EXPERTS_IMPLEMENTATIONS
-        )
 
 
 @dataclass(frozen=True)
@@ -100,38 +68,16 @@ class Generated:
 
 
 @dataclass(frozen=True)
-class Request:
-    """What was asked of a model, checked against its configuration."""
+class Scored:
+    """A continuation that was scored, by one pass over the prompt and the continuation.
 
-    config: PretrainedConfig
-    description: MoEDescription
-    rule: RoutingRule
-    resolved: ResolvedSchedule | None
-
-
-def check_request(options: EngineOptions) -> Request:
-    """Check all that the configuration can tell, before a weight is read.
-
-    Raises the errors of ``checkpoint`` and ``spec``.
+    ``log_probability`` is the sum of its tokens' natural logarithms; ``is_greedy`` tells whether
+    each token is the most likely one; ``n_input_tokens`` counts prompt and continuation.
     """
-    config = checkpoint.load_config(
-        options.pretrained,
-        revision=options.revision,
-        trust_remote_code=options.trust_remote_code,
-    )
-    description = describe(config)
-    rule = parse_rule(options.experts_policy, options.renorm)
-    schedule = parse_experts_k(options.experts_k)
-    if schedule is None and not rule.is_native:
-        # A rule alone works at the baseline k.
-        schedule = constant_schedule(description.num_experts_per_tok)
-    if schedule is None:
-        return Request(config, description, rule, None)
-    layers = None
-    if schedule.names_layers and description.is_moe:
-        found = cost.count_parameters(config, trust_remote_code=options.trust_remote_code).layers
-        layers = sorted({n for x in found if (n := layer_number(x.path)) is not None})
-    return Request(config, description, rule, schedule.resolve(description, layers))
+
+    log_probability: float
+    is_greedy: bool
+    n_input_tokens: int
 
 
 class HFEngine:
@@ -145,7 +91,6 @@ class HFEngine:
         self.options = options
         source = checkpoint.resolve(options.pretrained)
         request = check_request(options)
-        config = request.config
         self.description = request.description
         self.rule = request.rule
         self.resolved = request.resolved
@@ -159,11 +104,12 @@ class HFEngine:
             device_map=options.device_map,
             dtype=options.dtype,
         )
-        self.takes_images = config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-        self.processor = self._load_processor(source)
+        model_type = request.config.model_type
+        self.takes_images = model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+        self.processor = load_processor(options, source, takes_images=self.takes_images)
         self.tokenizer = getattr(self.processor, "tokenizer", self.processor)
-        self._prepare_tokenizer()
-        self.model = self._load_model(source)
+        self.model = load_model(options, source, takes_images=self.takes_images)
+        self._stops: dict[tuple[str, ...], StopStrings] = {}
         self._override = ExitStack()
         self.trace = None
         if self.resolved:
@@ -179,6 +125,18 @@ class HFEngine:
     def input_device(self) -> torch.device:
         """Where the inputs of a forward pass belong."""
         return torch.device(self.model.device)
+
+    def phase_recorder(self) -> PhaseRecorder:
+        """Make a recorder of the phases of this model; it watches while it is entered."""
+        devices = {str(parameter.device) for parameter in self.model.parameters()}
+        return PhaseRecorder(self.model, _image_tower(self.model), marks_for(devices))
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of each text as it stands: no template, no images."""
+        if not texts:
+            return []
+        encoded = self.tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)
+        return [len(ids) for ids in encoded["input_ids"]]
 
     def encode(self, conversations: Sequence[Conversation]) -> Encoded:
         """Apply the chat template, tokenise and preprocess images; safe to run in a thread."""
@@ -199,21 +157,30 @@ class HFEngine:
 
     @torch.inference_mode()
     def generate(
-        self, encoded: Encoded, arguments: Mapping[str, Any], until: Sequence[str] = ()
+        self,
+        encoded: Encoded,
+        arguments: Mapping[str, Any],
+        until: Sequence[str] = (),
+        on_token: Callable[[], None] | None = None,
     ) -> list[Generated]:
         """Generate an answer for each conversation.
 
         ``arguments`` go to transformers' ``generate``. Generation of an answer ends with the
         model's end token or once it holds one of the strings of ``until``, which are cut off.
+        ``on_token`` is called each time that a token of every answer was chosen.
         """
         inputs = encoded.tensors.to(self.input_device)
         n_prompt = inputs["input_ids"].shape[1]
-        ended = _AnswerHolds(self.tokenizer, until, n_prompt)
-        criteria = StoppingCriteriaList([ended] if until else [])
+        stops = self._stop_strings(until)
+        criteria = StoppingCriteriaList()
+        if on_token is not None:
+            criteria.append(TellsOfTokens(on_token))
+        if until:
+            criteria.append(AnswerHolds(stops, n_prompt))
         sequences = self.model.generate(**inputs, **arguments, stopping_criteria=criteria)
+        ends = self._end_ids()
         answers = [
-            self._until_end(ids[: ended.n_tokens.get(row)])
-            for row, ids in enumerate(sequences[:, n_prompt:].tolist())
+            stops.cut_behind(cut_behind(ids, ends)) for ids in sequences[:, n_prompt:].tolist()
         ]
         texts = self.tokenizer.batch_decode(
             answers, skip_special_tokens=True, clean_up_tokenization_spaces=False
@@ -224,16 +191,11 @@ class HFEngine:
         ]
 
     @torch.inference_mode()
-    def loglikelihood(self, conversation: Conversation, continuation: str) -> tuple[float, bool]:
-        """Score a continuation as the assistant's answer.
-
-        Returns the sum of its tokens' log-probabilities (natural logarithm), and whether each
-        token is the most likely one.
-        """
-        prompt = self.encode([conversation]).tensors.to(self.input_device)
+    def score(self, encoded: Encoded, continuation: str) -> Scored:
+        """Score a continuation as the assistant's answer to one encoded conversation."""
+        inputs = dict(encoded.tensors.to(self.input_device))
         target = self.tokenizer(continuation, add_special_tokens=False, return_tensors="pt")
         target_ids = target["input_ids"].to(self.input_device)
-        inputs = dict(prompt)
         for name in ("input_ids", "attention_mask", "mm_token_type_ids"):
             if name in inputs:
                 filler = _continuation_of(name, inputs[name], target_ids)
@@ -242,7 +204,7 @@ class HFEngine:
         log_probs = logits.float().log_softmax(-1)
         chosen = log_probs.gather(-1, target_ids[0, :, None]).sum()
         is_greedy = bool((log_probs.argmax(-1) == target_ids[0]).all())
-        return float(chosen), is_greedy
+        return Scored(float(chosen), is_greedy, n_input_tokens=inputs["input_ids"].shape[1])
 
     def verify(self, conversations: Sequence[Conversation]) -> VerifiedOverride:
         """Run a few real prompts, prefill and decode, and compare the k that tokens used.
@@ -261,14 +223,15 @@ class HFEngine:
         baseline = self.description.num_experts_per_tok or None
         return verify(self.resolved, baseline, pending.result(), self.rule)
 
-    def _until_end(self, ids: list[int]) -> list[int]:
-        """Cut a generated row behind the first token that ends an answer."""
+    def _stop_strings(self, until: Sequence[str]) -> StopStrings:
+        key = tuple(until)
+        if key not in self._stops:
+            self._stops[key] = StopStrings(self.tokenizer, key)
+        return self._stops[key]
+
+    def _end_ids(self) -> set[int]:
         ends = self.model.generation_config.eos_token_id
-        end_ids = {ends} if isinstance(ends, int) else set(ends or ())
-        for position, token_id in enumerate(ids):
-            if token_id in end_ids:
-                return ids[: position + 1]
-        return ids
+        return {ends} if isinstance(ends, int) else set(ends or ())
 
     def _text_prompt(self, conversation: Conversation) -> str:
         """Build the prompt of a text-only model: its chat template, or the bare text."""
@@ -280,93 +243,15 @@ class HFEngine:
         )
         return str(prompt)
 
-    def _load_processor(self, source: str) -> Any:  # noqa: ANN401  (one of many processor classes)
-        loader = AutoProcessor if self.takes_images else AutoTokenizer
-        processor = loader.from_pretrained(
-            source,
-            revision=self.options.revision,
-            trust_remote_code=self.options.trust_remote_code,
-        )
-        if self.takes_images and getattr(processor, "chat_template", None) is None:
-            message = (
-                f"{self.options.pretrained} has no chat template, so there is no telling where its "
-                "prompts hold the image. Use the instruction-tuned checkpoint of this model."
-            )
-            raise UserError(message)
-        self._set_pixels(processor)
-        return processor
 
-    def _set_pixels(self, processor: Any) -> None:  # noqa: ANN401
-        limits = {
-            "shortest_edge": self.options.min_pixels,
-            "longest_edge": self.options.max_pixels,
-        }
-        given = {key: value for key, value in limits.items() if value is not None}
-        size = getattr(getattr(processor, "image_processor", None), "size", None)
-        if not given:
-            return
-        if size is None or not all(key in size for key in limits):
-            message = (
-                f"min_pixels and max_pixels are not options of {self.options.pretrained}: its "
-                "image processor does not limit images by their number of pixels. Leave them out."
-            )
-            raise InvalidArgumentError(message)
-        processor.image_processor.size = {**dict(size), **given}
-
-    def _prepare_tokenizer(self) -> None:
-        self.tokenizer.padding_side = "left"
-        if self.tokenizer.pad_token_id is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
-
-    def _load_model(self, source: str) -> Any:  # noqa: ANN401  (one of many model classes)
-        options = self.options
-        loader = AutoModelForImageTextToText if self.takes_images else AutoModelForCausalLM
-        chosen = {
-            "attn_implementation": options.attn_implementation,
-            "experts_implementation": options.experts_implementation,
-            "revision": options.revision,
-        }
-        model, loading = loader.from_pretrained(
-            source,
-            dtype=options.dtype,
-            device_map=options.device_map or options.device,
-            trust_remote_code=options.trust_remote_code,
-            output_loading_info=True,
-            **{key: value for key, value in chosen.items() if value is not None},
-        )
-        _refuse_incomplete(type(model).__name__, source, loading)
-        return model.eval()
-
-
-class _AnswerHolds(StoppingCriteria):
-    """Ends each row whose answer holds a stop string; the prompt is not looked at.
-
-    ``n_tokens`` tells the rows that were ended so, and after how many generated tokens.
-    """
-
-    def __init__(self, tokenizer: Any, until: Sequence[str], n_prompt: int) -> None:  # noqa: ANN401
-        self._tokenizer = tokenizer
-        self._until = tuple(until)
-        self._n_prompt = n_prompt
-        self.n_tokens: dict[int, int] = {}
-        # A token decodes to one byte at least, so a string of n bytes ends within n tokens.
-        self._window = max((len(stop.encode()) for stop in until), default=0) + 1
-
-    def __call__(self, input_ids: Tensor, _scores: Tensor, **_kwargs: Any) -> Tensor:  # noqa: ANN401
-        start = max(self._n_prompt, input_ids.shape[1] - self._window)
-        tails = self._tokenizer.batch_decode(input_ids[:, start:], skip_special_tokens=True)
-        holds = [any(stop in tail for stop in self._until) for tail in tails]
-        for row in (row for row, is_ended in enumerate(holds) if is_ended):
-            self.n_tokens.setdefault(row, input_ids.shape[1] - self._n_prompt)
-        return torch.tensor(holds, device=input_ids.device)
-
-
-def cut_at(text: str, until: Sequence[str]) -> str:
-    """Cut a text before the first of some stop strings; empty strings stop nothing."""
-    for stop in until:
-        if stop:
-            text = text.split(stop, 1)[0]
-    return text
+def _image_tower(model: nn.Module) -> nn.Module | None:
+    """Find the module that encodes images; ``None`` for a model that has none, or hides it."""
+    get_encoder = getattr(model, "get_encoder", None)
+    if not callable(get_encoder) or not hasattr(getattr(model, "config", None), "vision_config"):
+        return None
+    tower: nn.Module = get_encoder(modality="image")
+    # A model without such a tower names itself, or its base.
+    return None if tower is model or tower is getattr(model, "base_model", None) else tower
 
 
 def _continuation_of(name: str, prompt: Tensor, target_ids: Tensor) -> Tensor:
@@ -389,35 +274,3 @@ def _only_text(content: Any) -> str:  # noqa: ANN401  (a string or a list of par
         )
         raise InvalidArgumentError(message)
     return "".join(part["text"] for part in content)
-
-
-def _refuse_incomplete(model_class: str, source: str, loading: Mapping[str, Any]) -> None:
-    """Raise ``CheckpointMismatchError`` if some weight was not loaded as it is stored.
-
-    transformers gives such weights fresh random values and goes on. ``loading`` is what it tells
-    of that: keys that are missing, unexpected, or of another shape.
-    """
-    kinds = {
-        "are missing and were made up": loading.get("missing_keys"),
-        "are not used by the model": loading.get("unexpected_keys"),
-        "have another shape": [key for key, *_ in loading.get("mismatched_keys") or ()],
-    }
-    found = [
-        f"{len(keys)} weights {what} (first: {min(map(str, keys))})"
-        for what, keys in kinds.items()
-        if keys
-    ]
-    if found:
-        message = (
-            f"The checkpoint in {source} does not fit {model_class}: {'; '.join(found)}. A result "
-            "would be that of another model. Check that config.json belongs to the weights, and "
-            "that transformers is as new as the model needs."
-        )
-        raise CheckpointMismatchError(message)
-
-
-def _check_choice(name: str, value: str | None, allowed: Sequence[str | None]) -> None:
-    if value not in allowed:
-        choices = ", ".join(str(choice) for choice in allowed if choice is not None)
-        message = f"{name}={value} is not known. Use one of: {choices}."
-        raise InvalidArgumentError(message)

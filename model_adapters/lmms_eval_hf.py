@@ -2,71 +2,45 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object, set_seed
-from accelerate.utils.memory import should_reduce_batch_size
 from lmms_eval.api.instance import GenerationResult, TokenCounts
 from lmms_eval.api.model import lmms
 from lmms_eval.models.model_utils.gen_metrics import log_metrics
-from lmms_eval.protocol import ChatMessages
 from lmms_eval.utils import simple_parse_args_string
 from tqdm import tqdm
 
 from moe_eval_plugin import timing
 from moe_eval_plugin._lmms_eval import add_rows_to_results, user_errors
-from moe_eval_plugin.batching import BatchQueue
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.model_adapters.arguments import parse_arguments
-from moe_eval_plugin.model_adapters.hf_engine import Generated, HFEngine, check_request
+from moe_eval_plugin.model_adapters.batch_trace import BatchTrace
+from moe_eval_plugin.model_adapters.hf_engine import HFEngine
+from moe_eval_plugin.model_adapters.hf_request import check_request
+from moe_eval_plugin.model_adapters.lmms_eval_requests import RequestReader
+from moe_eval_plugin.model_adapters.running import BatchRunner
+from moe_eval_plugin.model_adapters.stopwatch import Stopwatch
 from moe_eval_plugin.result import RunRecord, installed_versions, summarise
 from moe_eval_plugin.verification import raise_if_ranks_differ
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from lmms_eval.api.instance import Instance
 
-    from moe_eval_plugin.model_adapters.hf_engine import Conversation, Encoded
+    from moe_eval_plugin.model_adapters.hf_engine import Generated
+    from moe_eval_plugin.model_adapters.running import Job
     from moe_eval_plugin.verification import VerifiedOverride
 
 logger = logging.getLogger(__name__)
 
-GENERATE_ARGUMENTS = (
-    "max_new_tokens",
-    "min_new_tokens",
-    "num_beams",
-    "repetition_penalty",
-    "length_penalty",
-    "no_repeat_ngram_size",
-)
-SAMPLING_ARGUMENTS = ("temperature", "top_p", "top_k")
 PROMPTS_TO_VERIFY = 4
-
-
-@dataclass(frozen=True)
-class _Item:
-    """One request, with its place in the answers."""
-
-    index: int
-    task: str
-    context: str
-    build_messages: Callable[[], list[dict[str, Any]]]
-    gen_kwargs: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A batch whose images and tokens are ready."""
-
-    items: Sequence[_Item]
-    encoded: Encoded
 
 
 class MoEHF(lmms):
@@ -91,7 +65,7 @@ class MoEHF(lmms):
         self.batch_size = self.options.largest_batch(self.device)
         self.moe_eval_records: dict[str, RunRecord] = {}
         self._experts: dict[str, VerifiedOverride] = {}
-        self._ignored: set[str] = set()
+        self._requests = RequestReader(self, self.options)
         add_rows_to_results()
 
     @classmethod
@@ -116,101 +90,73 @@ class MoEHF(lmms):
     @user_errors()
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
         """Answer every request; the answers stand in the order of the requests."""
-        items = [self._item(index, r) for index, r in enumerate(requests) if not _is_padding(r)]
-        self._verify(items)
-        set_seed(self.options.seed)
-        answers, batches = self._run(items)
-        self._record(batches)
-        nothing = GenerationResult(text="")
+        jobs = self._requests.jobs(requests)
+        with self._measured(jobs) as run:
+            on_cpu = self.device.type == "cpu"
+            runner = BatchRunner(self.engine, run.stopwatch, run.after_batch, overlaps=not on_cpu)
+            outcome = runner.run(jobs, self.batch_size)
+        self.batch_size = outcome.batch_size
+        self._record(outcome.batches)
+        answers, nothing = outcome.answers, GenerationResult(text="")
         return [_as_result(answers[i]) if i in answers else nothing for i in range(len(requests))]
 
     @user_errors()
     def generate_until_multi_round(self, requests: list[Instance]) -> list[list[str]]:
         """Answer each request round by round, as its task asks; one list of answers for each."""
-        first = [self._item(index, r) for index, r in enumerate(requests) if not _is_padding(r)]
-        self._verify(first)
-        set_seed(self.options.seed)
-        timer = timing.LapTimer(self._synchronize)
+        jobs = self._requests.jobs(requests)
         batches, answers = [], {}
-        for item in self._progress(first, len(first)):
-            rounds = self._all_rounds(item, requests[item.index])
-            answers[item.index] = [one.text for one in rounds]
-            batches.append(_timing_of(item.task, rounds, timer.lap(), n_samples=1))
+        with self._measured(jobs) as run:
+            for job in jobs:
+                rounds = self._all_rounds(job, requests[job.index], run.stopwatch)
+                answers[job.index] = [one.text for one in rounds]
+                n_input_tokens = sum(one.n_input_tokens for one in rounds)
+                n_output_tokens = [sum(one.n_output_tokens for one in rounds)]
+                batches.append(run.stopwatch.lap(job.task, 1, n_input_tokens, n_output_tokens))
+                run.after_batch(1)
         self._record(batches)
         return [answers.get(index, []) for index in range(len(requests))]
 
     @user_errors()
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Score each continuation: the sum of its log-probabilities, and whether it is greedy."""
-        items = [self._scoring_item(index, r) for index, r in enumerate(requests)]
-        self._verify(items)
-        timer = timing.LapTimer(self._synchronize)
+        jobs = [self._requests.scoring_job(i, request) for i, request in enumerate(requests)]
         scores, batches = [], []
-        for item, request in zip(self._progress(items, len(items)), requests, strict=True):
-            continuation = request.args[1]
-            if callable(continuation):
-                continuation = continuation(self._document(*request.args[3:6]))
-            scores.append(self.engine.loglikelihood(self._conversation(item), str(continuation)))
-            batches.append(timing.BatchTiming(item.task, 1, 0, (), timer.lap()))
+        with self._measured(jobs) as run:
+            for job, request in zip(jobs, requests, strict=True):
+                continuation = self._requests.continuation(request)
+                with run.stopwatch.encoding():
+                    encoded = self.engine.encode([job.build()])
+                with run.stopwatch.calling():
+                    scored = self.engine.score(encoded, continuation)
+                scores.append((scored.log_probability, scored.is_greedy))
+                batches.append(run.stopwatch.lap(job.task, 1, scored.n_input_tokens, ()))
+                run.after_batch(1)
         self._record(batches)
         return scores
 
-    def _run(self, items: list[_Item]) -> tuple[dict[int, Generated], list[timing.BatchTiming]]:
-        """Generate batch by batch, while a thread prepares the next batch."""
-        queue = BatchQueue(items, self.batch_size, group=_group, length=lambda i: len(i.context))
-        answers: dict[int, Generated] = {}
-        batches: list[timing.BatchTiming] = []
-        progress = self._progress(None, len(items))
-        timer = timing.LapTimer(self._synchronize)
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="preprocess") as pool, progress:
-            following = self._prepare_next(pool, queue)
-            while following is not None:
-                prepared = following.result()
-                following = self._prepare_next(pool, queue)
-                results = self._generate(prepared, queue)
-                if results is None:
-                    following = following or self._prepare_next(pool, queue)
-                    continue
-                answers.update(zip([i.index for i in prepared.items], results, strict=True))
-                task = prepared.items[0].task
-                batches.append(_timing_of(task, results, timer.lap(), n_samples=len(results)))
-                progress.update(len(results))
-        self.batch_size = queue.batch_size
-        return answers, batches
+    @contextmanager
+    def _measured(self, jobs: Sequence[Job]) -> Iterator[_Run]:
+        """Verify k on these requests, then measure what the block runs of them."""
+        self._verify(jobs)
+        set_seed(self.options.seed)
+        with ExitStack() as stack:
+            recorder = trace = None
+            if self.options.profile != "off":
+                recorder = stack.enter_context(self.engine.phase_recorder())
+            if self.options.profile_trace is not None:
+                folder = self.options.profile_trace
+                trace = stack.enter_context(BatchTrace(folder, self.rank))
+            hidden = self.rank != 0
+            progress = tqdm(total=len(jobs), desc="moe_hf", unit="request", disable=hidden)
+            stack.enter_context(progress)
+            stopwatch = Stopwatch(self._synchronize, recorder)
+            yield _Run(stopwatch, progress, trace)
 
-    def _prepare_next(
-        self, pool: ThreadPoolExecutor, queue: BatchQueue[_Item]
-    ) -> Future[_Prepared] | None:
-        return pool.submit(self._prepare, queue.pop()) if queue else None
-
-    def _prepare(self, items: Sequence[_Item]) -> _Prepared:
-        conversations = [self._conversation(item) for item in items]
-        return _Prepared(items, self.engine.encode(conversations))
-
-    def _generate(self, prepared: _Prepared, queue: BatchQueue[_Item]) -> list[Generated] | None:
-        """Generate one batch; if memory runs out, return ``None`` and the batch to the queue."""
-        gen_kwargs = prepared.items[0].gen_kwargs
-        try:
-            return self.engine.generate(
-                prepared.encoded, self._generate_arguments(gen_kwargs), _until(gen_kwargs)
-            )
-        except RuntimeError as error:
-            if len(prepared.items) == 1 or not should_reduce_batch_size(error):
-                raise
-        torch.cuda.empty_cache()
-        queue.put_back_halved(prepared.items)
-        logger.warning(
-            "Out of memory with %d requests in a batch; going on with %d.",
-            len(prepared.items),
-            queue.batch_size,
-        )
-        return None
-
-    def _verify(self, items: Sequence[_Item]) -> None:
+    def _verify(self, jobs: Sequence[Job]) -> None:
         """Observe k on the first prompts of each task, before anything is scored or timed."""
-        for task in dict.fromkeys(item.task for item in items):
-            prompts = [item for item in items if item.task == task][:PROMPTS_TO_VERIFY]
-            experts = self.engine.verify([self._conversation(item) for item in prompts])
+        for task in dict.fromkeys(job.task for job in jobs):
+            prompts = [job for job in jobs if job.task == task][:PROMPTS_TO_VERIFY]
+            experts = self.engine.verify([job.build() for job in prompts])
             self._experts[task] = experts
             logger.info("%s: %s", task, experts)
         mine = [dict(self._experts)]
@@ -255,51 +201,22 @@ class MoEHF(lmms):
             "n_ranks": self.world_size,
             "seed": self.options.seed,
             "system_prompt": self.options.system_prompt,
+            "profile": self.options.profile,
+            "profile_trace": self.options.profile_trace,
             "versions": installed_versions(),
         }
 
-    def _item(self, index: int, request: Instance) -> _Item:
-        context, doc_to_messages, gen_kwargs, doc_id, task, split = request.args
-        return _Item(
-            index=index,
-            task=task,
-            context=context if isinstance(context, str) else "",
-            build_messages=lambda: doc_to_messages(self._document(doc_id, task, split)),
-            gen_kwargs=dict(gen_kwargs),
-        )
-
-    def _scoring_item(self, index: int, request: Instance) -> _Item:
-        context, _continuation, doc_to_visual, doc_id, task, split = request.args
-
-        def build() -> list[dict[str, Any]]:
-            visuals = doc_to_visual(self._document(doc_id, task, split)) if doc_to_visual else []
-            parts = [{"type": "image", "url": visual} for visual in visuals or []]
-            return [{"role": "user", "content": [*parts, {"type": "text", "text": context}]}]
-
-        return _Item(index, task, context, build, gen_kwargs={})
-
-    def _document(self, doc_id: int, task: str, split: str) -> Any:  # noqa: ANN401  (the task's own)
-        return self.task_dict[task][split][doc_id]
-
-    def _conversation(self, item: _Item) -> Conversation:
-        return self._to_conversation(item.build_messages())
-
-    def _to_conversation(self, messages: list[dict[str, Any]]) -> Conversation:
-        if self.options.system_prompt:
-            messages = self._apply_system_prompt(messages, self.options.system_prompt)
-        conversation: Conversation = ChatMessages(messages=messages).to_hf_messages()
-        return conversation
-
-    def _all_rounds(self, item: _Item, request: Instance) -> list[Generated]:
+    def _all_rounds(self, job: Job, request: Instance, stopwatch: Stopwatch) -> list[Generated]:
         """Follow the host's protocol: each round's messages depend on the answers before it."""
-        _, doc_to_messages, _, doc_id, task, split = request.args
-        document = self._document(doc_id, task, split)
-        arguments = self._generate_arguments(item.gen_kwargs)
+        doc_to_messages, document = request.args[1], self._requests.document(request)
+        arguments, until = job.settings.arguments, job.settings.until
         answers: list[Generated] = []
         messages, info = doc_to_messages(document), None
         while True:
-            encoded = self.engine.encode([self._to_conversation(messages)])
-            answers += self.engine.generate(encoded, arguments, _until(item.gen_kwargs))
+            with stopwatch.encoding():
+                encoded = self.engine.encode([self._requests.conversation(messages)])
+            with stopwatch.calling():
+                answers += self.engine.generate(encoded, arguments, until, stopwatch.on_token)
             following = doc_to_messages(
                 document,
                 round_idx=len(answers),
@@ -310,28 +227,25 @@ class MoEHF(lmms):
                 return answers
             messages, _, _, info = following
 
-    def _generate_arguments(self, gen_kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Translate a task's generation arguments into those of transformers; greedy by default."""
-        unknown = set(gen_kwargs) - {*GENERATE_ARGUMENTS, *SAMPLING_ARGUMENTS, "until", "do_sample"}
-        if unknown - self._ignored:
-            self._ignored |= unknown
-            logger.warning("Generation arguments not used here: %s", ", ".join(sorted(unknown)))
-        chosen = {k: gen_kwargs[k] for k in GENERATE_ARGUMENTS if gen_kwargs.get(k) is not None}
-        temperature = gen_kwargs.get("temperature") or 0.0
-        samples = bool(gen_kwargs.get("do_sample", temperature > 0)) and temperature != 0
-        sampling = {k: gen_kwargs.get(k) if samples else None for k in SAMPLING_ARGUMENTS}
-        return {
-            "max_new_tokens": self.options.max_new_tokens,
-            **chosen,
-            **sampling,
-            "do_sample": samples,
-        }
-
     def _synchronize(self) -> None:
         timing.synchronize(str(self.device))
 
-    def _progress(self, items: Sequence[_Item] | None, total: int) -> Any:  # noqa: ANN401  (tqdm has no types)
-        return tqdm(items, total=total, desc="moe_hf", unit="request", disable=self.rank != 0)
+
+@dataclass(frozen=True)
+class _Run:
+    """A run that is measured: its times, its progress bar, and its trace if one is wanted."""
+
+    stopwatch: Stopwatch
+    progress: Any
+    trace: BatchTrace | None
+
+    def after_batch(self, n_samples: int) -> None:
+        """Tell who wants to know that a batch is done."""
+        self.progress.update(n_samples)
+        if self.trace is not None:
+            self.trace.step()
+            # Starting and writing a trace takes long, and is not part of what is measured.
+            self.stopwatch.restart()
 
 
 @user_errors()
@@ -351,32 +265,6 @@ def _parse(arg_string: str) -> dict[str, Any]:
     return parsed
 
 
-def _is_padding(request: Instance) -> bool:
-    """Tell whether the host made this request up, so that all ranks have equally many."""
-    return bool(request.metadata.get("__padding_only__"))
-
-
-def _group(item: _Item) -> tuple[str, str]:
-    return item.task, json.dumps(item.gen_kwargs, sort_keys=True, default=str)
-
-
-def _until(gen_kwargs: dict[str, Any]) -> tuple[str, ...]:
-    until = gen_kwargs.get("until") or ()
-    return tuple(stop for stop in ([until] if isinstance(until, str) else until) if stop)
-
-
 def _as_result(answer: Generated) -> GenerationResult:
     counts = TokenCounts(input_tokens=answer.n_input_tokens, output_tokens=answer.n_output_tokens)
     return GenerationResult(text=answer.text, token_counts=counts)
-
-
-def _timing_of(
-    task: str, answers: Sequence[Generated], wall_s: float, n_samples: int
-) -> timing.BatchTiming:
-    return timing.BatchTiming(
-        task=task,
-        n_samples=n_samples,
-        n_input_tokens=sum(answer.n_input_tokens for answer in answers),
-        output_tokens=tuple(answer.n_output_tokens for answer in answers),
-        wall_s=wall_s,
-    )

@@ -16,7 +16,9 @@ from moe_eval_plugin.errors import (
     OverrideNotEffectiveError,
     UserError,
 )
-from moe_eval_plugin.model_adapters.hf_engine import EngineOptions, HFEngine, cut_at
+from moe_eval_plugin.model_adapters.hf_engine import HFEngine
+from moe_eval_plugin.model_adapters.hf_request import EngineOptions
+from moe_eval_plugin.model_adapters.hf_stopping import cut_at
 from moe_eval_plugin.testing import tiny_moe
 
 if TYPE_CHECKING:
@@ -122,11 +124,11 @@ def test_cut_at(until: list[str], left: str) -> None:
 
 def test_loglikelihood_prefers_what_the_model_answers(engine: HFEngine) -> None:
     conversation = ask(COLOUR, drawing("red"))
-    right, is_greedy = engine.loglikelihood(conversation, "red")
-    wrong, wrong_is_greedy = engine.loglikelihood(conversation, "blue")
-    assert wrong < right < 0
-    assert is_greedy
-    assert not wrong_is_greedy
+    encoded = engine.encode([conversation])
+    right, wrong = engine.score(encoded, "red"), engine.score(encoded, "blue")
+    assert wrong.log_probability < right.log_probability < 0
+    assert right.is_greedy
+    assert not wrong.is_greedy
 
 
 def test_loglikelihood_equals_the_steps_one_by_one(engine: HFEngine) -> None:
@@ -142,7 +144,9 @@ def test_loglikelihood_equals_the_steps_one_by_one(engine: HFEngine) -> None:
             for name, fill in (("attention_mask", 1), ("mm_token_type_ids", 0)):
                 more = torch.full_like(token, fill, dtype=encoded[name].dtype)
                 encoded[name] = torch.cat([encoded[name], more], 1)
-    assert engine.loglikelihood(conversation, "circle red")[0] == pytest.approx(total, abs=1e-4)
+    scored = engine.score(engine.encode([conversation]), "circle red")
+    assert scored.log_probability == pytest.approx(total, abs=1e-4)
+    assert scored.n_input_tokens == encoded["input_ids"].shape[1]
 
 
 @pytest.mark.parametrize(

@@ -6,56 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from easy_vqa import get_test_image_paths, get_test_questions
-from lmms_eval.api.instance import Instance
-from PIL import Image
 
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.model_adapters.arguments import RunOptions, parse_arguments
 from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF
+from tests.adapters.easy_requests import (
+    N_QUESTIONS,
+    SPLIT,
+    TASK,
+    messages,
+    questions,
+    request,
+    scoring_request,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-TASK, SPLIT = "easy_vqa", "test"
-GENERATION = {"max_new_tokens": 4, "until": ["\n\n"]}
-N_QUESTIONS = 12
-
-
-def questions() -> list[dict[str, Any]]:
-    paths = get_test_image_paths()
-    rows = list(zip(*get_test_questions(), strict=True))[:N_QUESTIONS]
-    return [{"question": q, "answer": a, "image": str(paths[i])} for q, a, i in rows]
-
-
-def messages(doc: dict[str, Any], **_: object) -> list[dict[str, Any]]:
-    text = doc["question"] + "\nAnswer the question using a single word or phrase."
-    with Image.open(doc["image"]) as image:
-        picture = image.convert("RGB")
-    return [
-        {
-            "role": "user",
-            "content": [{"type": "image", "url": picture}, {"type": "text", "text": text}],
-        }
-    ]
-
-
-def request(
-    doc_id: int, to_messages: Any = messages, task: str = TASK, **metadata: object
-) -> Instance:
-    return Instance(
-        request_type="generate_until",
-        arguments=(
-            questions()[doc_id]["question"],
-            to_messages,
-            dict(GENERATION),
-            doc_id,
-            task,
-            SPLIT,
-        ),
-        idx=0,
-        metadata={"task": task, "doc_id": doc_id, "repeats": 1, **metadata},
-    )
 
 
 @pytest.fixture(scope="module")
@@ -152,48 +118,32 @@ def test_rounds_follow_the_answers_before_them(model: MoEHF, expected: list[str]
 
 
 def test_loglikelihood_ranks_the_answers(model: MoEHF, expected: list[str]) -> None:
-    def visual(doc: dict[str, Any]) -> list[Image.Image]:
-        return [messages(doc)[0]["content"][0]["url"]]
-
-    def scoring(continuation: Any) -> Instance:
-        text = messages(questions()[0])[0]["content"][1]["text"]
-        return Instance(
-            request_type="loglikelihood",
-            arguments=(text, continuation, visual, 0, TASK, SPLIT),
-            idx=0,
-            metadata={"task": TASK, "doc_id": 0, "repeats": 1},
-        )
-
     other = "yes" if expected[0] != "yes" else "circle"
     (right, greedy), (wrong, _) = model.loglikelihood(
-        [scoring(lambda _doc: expected[0]), scoring(other)]
+        [scoring_request(0, lambda _doc: expected[0]), scoring_request(0, other)]
     )
     assert greedy
     assert right > wrong
 
 
 def test_sampling_is_reproducible_with_a_seed(model: MoEHF) -> None:
-    hot = request(0)
-    hot.arguments = (
-        *hot.args[:2],
-        {"temperature": 50.0, "do_sample": True, "max_new_tokens": 8},
-        *hot.args[3:],
-    )
+    hot = request(0, generation={"temperature": 50.0, "do_sample": True, "max_new_tokens": 8})
     first, second = (model.generate_until([hot])[0].text for _ in range(2))
     assert first == second
 
 
 def test_a_task_without_a_limit_gets_the_models(model: MoEHF) -> None:
-    arguments = model._generate_arguments({"until": ["\n"]})
-    assert arguments["max_new_tokens"] == RunOptions.max_new_tokens
-    assert arguments["do_sample"] is False
-    assert model._generate_arguments({"max_new_tokens": 3})["max_new_tokens"] == 3
+    settings = model._requests.settings({"until": ["\n"]})
+    assert settings.arguments["max_new_tokens"] == RunOptions.max_new_tokens
+    assert settings.arguments["do_sample"] is False
+    assert settings.until == ("\n",)
+    assert model._requests.settings({"max_new_tokens": 3}).arguments["max_new_tokens"] == 3
 
 
 def test_arguments_that_are_not_used_are_named(
     model: MoEHF, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model._generate_arguments({"image_aspect_ratio": "original"})
+    model._requests.settings({"image_aspect_ratio": "original"})
     assert "image_aspect_ratio" in caplog.text
 
 
