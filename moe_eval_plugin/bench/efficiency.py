@@ -1,0 +1,182 @@
+"""What a measured speed means: how much of the hardware was used, and how much of the gain came.
+
+Plain arithmetic over measured times, counted experts and the sizes of a model. S-MBU and S-MFU
+are those of MoE-CAP (arXiv 2412.07067), in which only activated experts count:
+
+- S-MBU = (bytes of all weights but those of experts that the batch did not touch, and of the
+  cache) / (seconds of a step) / (memory bandwidth). The touched experts are those counted.
+- S-MFU = (tokens per second) * (FLOPs of a token at its k experts) / (peak FLOP per second).
+
+Prefill and decode are apart. The output head is counted in both, and vision encoding in neither.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from statistics import correlation, linear_regression
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from moe_eval_plugin.roofline import LanguageModelCost
+
+LEAST_POINTS = 3
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The ceilings of a device at the data type of a model; ``None`` where they are not known."""
+
+    memory_bandwidth_bytes_per_s: float | None = None
+    peak_flops_per_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was measured of one phase at one point.
+
+    A step is one forward pass: over all prompts (prefill), or one new token of each sequence
+    (decode). ``context_length`` is the length of a prompt, or the mean position of the tokens that
+    were decoded. ``distinct_experts`` are those that the pass touched in each routed layer, empty
+    where they were not seen.
+    """
+
+    experts_k: int
+    batch_size: int
+    context_length: int
+    seconds: float
+    distinct_experts: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class PhaseEfficiency:
+    """How one phase at one point compares with what there could be; ``None`` if not known.
+
+    ``flops`` and ``bytes_read`` are those of one step by the assumptions of ``roofline``.
+    ``speedup_ceiling`` is Amdahl's bound on the gain of k over the reference, and
+    ``gain_efficiency`` the measured gain by it. ``predicted_speedup`` is what follows from the
+    FLOPs of prefill, or from the bytes of a decode step with the experts counted at either k.
+    """
+
+    flops: float | None = None
+    bytes_read: float | None = None
+    s_mfu: float | None = None
+    s_mbu: float | None = None
+    speedup_ceiling: float | None = None
+    predicted_speedup: float | None = None
+    gain_efficiency: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all fields as plain data, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class LatencyFit:
+    """A straight line through measured latencies over the distinct experts of a layer.
+
+    Slope in seconds per expert, intercept in seconds; ``r_squared`` is the share of the variance
+    that the line explains.
+    """
+
+    slope_s_per_expert: float
+    intercept_s: float
+    r_squared: float
+    n_points: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all fields as plain data, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Compares measured steps with the sizes of a model and the ceilings of a device.
+
+    ``bytes_per_number`` is that of weights and cache; ``None`` where it is not known.
+    """
+
+    cost: LanguageModelCost
+    hardware: Hardware
+    bytes_per_number: int | None
+
+    def prefill(self, step: Step, reference: Step | None, speedup: float | None) -> PhaseEfficiency:
+        """Judge a pass over the prompts; ``speedup`` is the measured gain over the reference."""
+        n = step.context_length
+        per_token = self.cost.prefill_flops(step.experts_k, n).total
+        gains = PhaseEfficiency()
+        if reference is not None:
+            base = self.cost.prefill_flops(reference.experts_k, n).total
+            ceiling = None
+            if step.experts_k <= reference.experts_k:
+                ceiling = self.cost.prefill_ceiling(step.experts_k, reference.experts_k, n)
+            gains = _gains(speedup, ceiling, base / per_token)
+        return self._with_use(gains, step, step.batch_size * n * per_token)
+
+    def decode(self, step: Step, reference: Step | None, speedup: float | None) -> PhaseEfficiency:
+        """Judge a step of decoding; ``speedup`` is the measured gain over the reference."""
+        n, k = step.context_length, step.experts_k
+        gains = PhaseEfficiency()
+        if reference is not None:
+            own, base = self._numbers_read(step), self._numbers_read(reference)
+            ceiling = None
+            if k <= reference.experts_k:
+                ceiling = self.cost.decode_ceiling(
+                    k, reference.experts_k, step.batch_size, n, self._distinct(reference)
+                )
+            gains = _gains(speedup, ceiling, base / own if own and base else None)
+        flops = step.batch_size * self.cost.decode_flops(k, n).total
+        return self._with_use(gains, step, flops)
+
+    def _with_use(self, gains: PhaseEfficiency, step: Step, flops: float) -> PhaseEfficiency:
+        numbers, width = self._numbers_read(step), self.bytes_per_number
+        bytes_read = numbers * width if numbers is not None and width is not None else None
+        return replace(
+            gains,
+            flops=flops,
+            bytes_read=bytes_read,
+            s_mfu=_share(flops, step.seconds, self.hardware.peak_flops_per_s),
+            s_mbu=_share(bytes_read, step.seconds, self.hardware.memory_bandwidth_bytes_per_s),
+        )
+
+    def _numbers_read(self, step: Step) -> float | None:
+        """Count the numbers in the weights that a pass touched, and in the cache behind it."""
+        distinct = self._distinct(step)
+        if distinct is None:
+            return None
+        return self.cost.decode_numbers(step.batch_size, step.context_length, distinct)
+
+    def _distinct(self, step: Step) -> tuple[float, ...] | None:
+        """Take counts that are there for each routed layer, and no others."""
+        is_whole = len(step.distinct_experts) == len(self.cost.routed_layers)
+        return step.distinct_experts if is_whole else None
+
+
+def fit_latency(points: Iterable[tuple[float, float]]) -> LatencyFit | None:
+    """Fit a line by least squares through (distinct experts, seconds).
+
+    ``None`` for fewer than three points, or where one of the two does not vary.
+    """
+    found = list(points)
+    experts, seconds = [x for x, _ in found], [y for _, y in found]
+    if len(found) < LEAST_POINTS or len(set(experts)) == 1 or len(set(seconds)) == 1:
+        return None
+    slope, intercept = linear_regression(experts, seconds)
+    return LatencyFit(slope, intercept, correlation(experts, seconds) ** 2, len(found))
+
+
+def _gains(
+    speedup: float | None, ceiling: float | None, predicted: float | None
+) -> PhaseEfficiency:
+    return PhaseEfficiency(
+        speedup_ceiling=ceiling,
+        predicted_speedup=predicted,
+        gain_efficiency=speedup / ceiling if speedup is not None and ceiling else None,
+    )
+
+
+def _share(amount: float | None, seconds: float, rate: float | None) -> float | None:
+    if amount is None or rate is None or seconds <= 0:
+        return None
+    return amount / seconds / rate

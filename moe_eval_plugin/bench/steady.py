@@ -1,0 +1,211 @@
+"""Steady decode: how fast a model generates a fixed number of tokens, at each k and batch size.
+
+``run`` measures a whole plan, for ``moe-eval bench``; ``steady_decode`` one model as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.anatomy import read_anatomy
+from moe_eval_plugin.bench.efficiency import Hardware, Judge
+from moe_eval_plugin.bench.engine import TransformersEngine
+from moe_eval_plugin.bench.inputs import BenchInputs
+from moe_eval_plugin.bench.measure import measure
+from moe_eval_plugin.bench.plan import LEAST_REPEATS, BenchPlan, ImagePlan
+from moe_eval_plugin.bench.result import (
+    BenchReport,
+    fit_over_experts,
+    make_points,
+    reference_k,
+)
+from moe_eval_plugin.bench.summary import SpeedSummary, summarise
+from moe_eval_plugin.cost import count_built
+from moe_eval_plugin.errors import UserError
+from moe_eval_plugin.families import MoEDescription, describe
+from moe_eval_plugin.scenario import dtype_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from moe_eval_plugin.bench.measure import BenchEngine, MeasuredPoint, Progress
+    from moe_eval_plugin.device import DeviceFacts
+    from moe_eval_plugin.roofline import LanguageModelCost
+
+# Larger ones are left to `moe-eval bench`: this run stands beside an evaluation, and is short.
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
+TOKENS = 128
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is benched: an engine, and what is known of its model.
+
+    ``model`` holds facts for the record, as plain data. ``cost`` is ``None`` where it cannot be
+    told, for the reason beside it.
+    """
+
+    engine: BenchEngine
+    model: Mapping[str, Any]
+    dtype: str
+    baseline: int | None
+    cost: LanguageModelCost | None = None
+    cost_unknown_reason: str | None = None
+
+
+@dataclass(frozen=True)
+class SteadyPoint:
+    """Steady decode at one batch size, with the experts that its tokens were seen to use."""
+
+    batch_size: int
+    observed_num_experts_per_tok: float | None
+    distinct_experts_per_decode_step: float | None
+    speed: SpeedSummary
+
+
+@dataclass(frozen=True)
+class SteadyDecode:
+    """Steady decode of a model as it was, over batch sizes, with notes where memory ended."""
+
+    points: tuple[SteadyPoint, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all points as plain data, ready for JSON."""
+        return asdict(self)
+
+
+def run(
+    subject: Subject,
+    plan: BenchPlan,
+    device: DeviceFacts,
+    progress: Progress = lambda _text: None,
+) -> BenchReport:
+    """Verify and time every k at every batch size, and judge what came out.
+
+    Raises what the engine raises: ``OverrideNotEffectiveError`` before any time is taken.
+    """
+    measured = measure(subject.engine, plan, progress)
+    reference = reference_k(plan, subject.baseline)
+    points = make_points(measured, plan, reference, _judge(subject, device))
+    return BenchReport(
+        model=subject.model,
+        device=device.to_dict(),
+        energy=subject.engine.energy(),
+        plan=plan,
+        reference_num_experts_per_tok=reference,
+        points=points,
+        decode_step_fit=fit_over_experts(
+            points, lambda point: point.speed.tpot_s.median if point.speed.tpot_s else None
+        ),
+        expert_layer_fit=fit_over_experts(points, lambda point: point.expert_layer_s),
+        notes=measured.notes,
+        reasons=(subject.cost_unknown_reason,) if subject.cost_unknown_reason else (),
+    )
+
+
+def steady_decode(
+    model: Any,  # noqa: ANN401  (one of many model classes)
+    *,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    prompt_tokens: int = TOKENS,
+    new_tokens: int = TOKENS,
+    repeats: int = LEAST_REPEATS,
+    seed: int = 0,
+    progress: Progress = lambda _text: None,
+) -> SteadyDecode:
+    """Time steady decode of a loaded transformers model at the k that it has now.
+
+    The sizes grow until one does not fit into memory. Prompts are random tokens without images.
+    The k of the model is not touched: verify it before.
+    """
+    plan = BenchPlan((None,), tuple(batch_sizes), prompt_tokens, new_tokens, repeats, seed=seed)
+    engine = TransformersEngine(model, _inputs(model, ImagePlan(), None, seed))
+    measured = measure(engine, plan, progress)
+    return SteadyDecode(tuple(map(_steady_point, measured.points)), measured.notes)
+
+
+def subject_of(
+    model: Any,  # noqa: ANN401
+    facts: Mapping[str, Any],
+    plan: BenchPlan,
+    processor: Any = None,  # noqa: ANN401
+) -> Subject:
+    """Prepare a loaded transformers model; ``facts`` say where it came from, for the record.
+
+    ``processor`` encodes the images of the plan; without one they are drawn as patches. Raises
+    ``UserError`` for a model that does not answer behind its prompt (an encoder and a decoder).
+    """
+    config = model.config
+    if config.is_encoder_decoder:
+        message = f"{config.model_type} is an encoder and a decoder; bench times decoders alone."
+        raise UserError(message)
+    description = describe(config)
+    cost, reason, counted = _cost(model, description)
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    inputs = _inputs(model, plan.images, processor, plan.seed)
+    return Subject(
+        engine=TransformersEngine(model, inputs, description, cost),
+        model={**facts, **_facts(model, description), **counted, "dtype": dtype},
+        dtype=dtype,
+        baseline=description.num_experts_per_tok or None,
+        cost=cost,
+        cost_unknown_reason=reason,
+    )
+
+
+def _steady_point(found: MeasuredPoint) -> SteadyPoint:
+    distinct = found.observed.decode_distinct_experts
+    return SteadyPoint(
+        batch_size=found.point.batch_size,
+        observed_num_experts_per_tok=found.observed.verified.observed,
+        distinct_experts_per_decode_step=fmean(distinct) if distinct else None,
+        speed=summarise(found.repetitions),
+    )
+
+
+def _inputs(model: Any, images: ImagePlan, processor: Any, seed: int) -> BenchInputs:  # noqa: ANN401
+    return BenchInputs(model.config, str(model.device), model.dtype, images, processor, seed)
+
+
+def _cost(
+    model: Any,  # noqa: ANN401
+    description: MoEDescription,
+) -> tuple[LanguageModelCost | None, str | None, dict[str, Any]]:
+    """Read the sizes of a model; where that fails, the reason stands in their place."""
+    counts = count_built(model, model.config)
+    counted = {
+        "num_expert_modules": len(counts.layers),
+        "total_parameters": counts.total,
+        "routed_parameters": counts.routed,
+    }
+    if description.computes_all_experts:
+        return None, "All experts compute every token, so a smaller k saves nothing.", counted
+    try:
+        anatomy = read_anatomy(model, counts.layers)
+    except UserError as error:
+        return None, str(error), counted
+    return anatomy.cost, anatomy.cost_unknown_reason, counted
+
+
+def _facts(model: Any, description: MoEDescription) -> dict[str, Any]:  # noqa: ANN401
+    text = model.config.get_text_config()
+    return {
+        "model_type": description.model_type,
+        "num_hidden_layers": getattr(text, "num_hidden_layers", None),
+        "hidden_size": getattr(text, "hidden_size", None),
+        "num_experts": description.num_experts,
+        "num_shared_experts": description.num_shared_experts,
+        "baseline_num_experts_per_tok": description.num_experts_per_tok or None,
+        "attn_implementation": getattr(text, "_attn_implementation", None),
+        "experts_implementation": getattr(text, "_experts_implementation", None),
+    }
+
+
+def _judge(subject: Subject, device: DeviceFacts) -> Judge | None:
+    if subject.cost is None:
+        return None
+    hardware = Hardware(device.memory_bandwidth_bytes_per_s, device.peak(subject.dtype))
+    return Judge(subject.cost, hardware, dtype_bytes(subject.dtype))

@@ -1,0 +1,180 @@
+"""A bench as text for a terminal, at most 100 columns wide."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.preflight import gib
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from moe_eval_plugin.bench.efficiency import LatencyFit
+    from moe_eval_plugin.bench.plan import BenchPlan
+    from moe_eval_plugin.bench.result import BenchPoint, BenchReport
+    from moe_eval_plugin.bench.summary import Spread
+
+WIDTH = 100
+NOT_KNOWN = "-"
+HUNDRED = 100
+GAIN_NOTE = (
+    "Speed-up: against k={k} at the same batch, median of the rounds. Ceiling: Amdahl's bound, "
+    "with the experts that the batch was seen to touch at k={k}. Of it: the measured speed-up by "
+    "the ceiling. Experts: distinct experts of a layer that one decode step touches."
+)
+SPREAD_NOTE = "Rates: the median of {n} rounds, then the smallest and the largest of them."
+
+
+def render(report: BenchReport) -> str:
+    """Write a bench as text: what was run, decode, prefill, and what is to be known of them."""
+    blocks = [
+        list(_facts(report)),
+        ["Decode", *_table(DECODE, report.points)],
+        ["Prefill, memory and energy", *_table(PREFILL, report.points)],
+        list(_notes(report)),
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def number_text(value: float | None) -> str:
+    """Write a number with three digits or more: 0.123, 12.3, 1,234."""
+    if value is None:
+        return NOT_KNOWN
+    digits = next((n for limit, n in ((1, 3), (10, 2), (HUNDRED, 1)) if abs(value) < limit), 0)
+    return f"{value:,.{digits}f}"
+
+
+def _facts(report: BenchReport) -> Iterator[str]:
+    model, device, plan = report.model, report.device, report.plan
+    routing = model.get("routing")
+    weights = f"random weights, {routing} routing" if routing else "trained"
+    yield from _wrapped(
+        f"{model.get('name')} ({model.get('model_type')}, {weights}, {model.get('dtype')}): "
+        + _experts(model)
+    )
+    n = device.get("threads")
+    threads = f", {n} {'thread' if n == 1 else 'threads'}" if n else ""
+    yield from _wrapped(f"on {device.get('name') or device.get('kind')}{threads}")
+    yield from _wrapped(
+        f"prompts of {plan.prompt_tokens} text tokens{_images(plan)}, {plan.new_tokens} new tokens "
+        f"each, {plan.repeats} rounds after a warm-up"
+    )
+
+
+def _experts(model: Mapping[str, Any]) -> str:
+    baseline = model.get("baseline_num_experts_per_tok")
+    if baseline is None:
+        return "a dense model"
+    shared = model.get("num_shared_experts")
+    beside = f", and {shared} shared that k does not count" if shared else ""
+    return f"{model.get('num_experts')} routed experts per MoE layer, k={baseline}{beside}"
+
+
+def _images(plan: BenchPlan) -> str:
+    if plan.images.files:
+        return f" and {plan.images.count} image files"
+    width, height = plan.images.size
+    return f" and {plan.images.n_images} images of {width}x{height}" if plan.images.count else ""
+
+
+Column = tuple[str, "Callable[[BenchPoint], str]"]
+
+
+def _table(columns: Sequence[Column], points: Sequence[BenchPoint]) -> list[str]:
+    """Lay out points by batch size; a column is as wide as its widest entry."""
+    ordered = sorted(points, key=lambda p: p.batch_size)
+    rows = [[name for name, _ in columns]]
+    rows += [[text(point) for _, text in columns] for point in ordered]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+
+
+def _k(point: BenchPoint) -> str:
+    k = point.num_experts_per_tok
+    return number_text(point.observed_num_experts_per_tok) if k is None else str(k)
+
+
+def _median(spread: Spread | None) -> str:
+    return number_text(spread.median if spread else None)
+
+
+def _range(spread: Spread | None) -> str:
+    if spread is None:
+        return NOT_KNOWN
+    return f"{number_text(spread.smallest)}-{number_text(spread.largest)}"
+
+
+def _milliseconds(spread: Spread | None) -> str:
+    return number_text(spread.median * 1000 if spread else None)
+
+
+def _times(value: float | None) -> str:
+    return NOT_KNOWN if value is None else f"{value:.2f}x"
+
+
+def _share(value: float | None) -> str:
+    return NOT_KNOWN if value is None else f"{value:.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return NOT_KNOWN if value is None else f"{value:.1%}"
+
+
+DECODE: tuple[Column, ...] = (
+    ("k", _k),
+    ("batch", lambda p: str(p.batch_size)),
+    ("tokens/s", lambda p: _median(p.speed.decode_tokens_per_s)),
+    ("min-max", lambda p: _range(p.speed.decode_tokens_per_s)),
+    ("TPOT ms", lambda p: _milliseconds(p.speed.tpot_s)),
+    ("speed-up", lambda p: _times(p.decode_speedup.median if p.decode_speedup else None)),
+    ("ceiling", lambda p: _times(p.decode.speedup_ceiling if p.decode else None)),
+    ("of it", lambda p: _share(p.decode.gain_efficiency if p.decode else None)),
+    ("predicted", lambda p: _times(p.decode.predicted_speedup if p.decode else None)),
+    ("experts", lambda p: number_text(p.distinct_experts_per_decode_step)),
+    ("S-MBU", lambda p: _percent(p.decode.s_mbu if p.decode else None)),
+)
+PREFILL: tuple[Column, ...] = (
+    ("k", _k),
+    ("batch", lambda p: str(p.batch_size)),
+    ("tokens/s", lambda p: _median(p.speed.prefill_tokens_per_s)),
+    ("min-max", lambda p: _range(p.speed.prefill_tokens_per_s)),
+    ("TTFT ms", lambda p: _milliseconds(p.speed.ttft_s)),
+    ("speed-up", lambda p: _times(p.prefill_speedup.median if p.prefill_speedup else None)),
+    ("ceiling", lambda p: _times(p.prefill.speedup_ceiling if p.prefill else None)),
+    ("of it", lambda p: _share(p.prefill.gain_efficiency if p.prefill else None)),
+    ("S-MFU", lambda p: _percent(p.prefill.s_mfu if p.prefill else None)),
+    ("peak memory", lambda p: _memory(p.speed.peak_memory_bytes)),
+    ("J/token", lambda p: _median(p.speed.joules_per_output_token)),
+)
+
+
+def _memory(n_bytes: int | None) -> str:
+    return NOT_KNOWN if n_bytes is None else gib(n_bytes)
+
+
+def _notes(report: BenchReport) -> Iterator[str]:
+    yield from _wrapped(SPREAD_NOTE.format(n=report.plan.repeats))
+    if report.reference_num_experts_per_tok is not None:
+        yield from _wrapped(GAIN_NOTE.format(k=report.reference_num_experts_per_tok))
+    yield from _fit_text("Routed experts of one layer in a decode step", report.expert_layer_fit)
+    yield from _fit_text("A decode step", report.decode_step_fit)
+    reasons = (*report.reasons, *report.device.get("reasons", ()), *report.energy["reasons"])
+    for note in (*report.notes, *dict.fromkeys(reasons)):
+        yield from _wrapped(f"Note: {note}")
+
+
+def _fit_text(what: str, fit: LatencyFit | None) -> Iterator[str]:
+    if fit is not None:
+        yield from _wrapped(
+            f"{what}: {number_text(fit.intercept_s * 1000)} ms and "
+            f"{number_text(fit.slope_s_per_expert * 1000)} ms for each distinct expert "
+            f"(R2 {fit.r_squared:.3f} over {fit.n_points} points)."
+        )
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)

@@ -1,0 +1,93 @@
+"""A bench as a user reads it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from moe_eval_plugin.bench.plan import ImagePlan
+from moe_eval_plugin.bench.text import number_text, render
+from tests.bench.test_result import PLAN, a_report
+
+
+def rows(text: str, title: str) -> list[list[str]]:
+    (block,) = [part for part in text.split("\n\n") if part.startswith(f"{title}\n")]
+    return [line.split() for line in block.splitlines()[2:]]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (0.0, "0.000"),
+        (0.1234, "0.123"),
+        (1.234, "1.23"),
+        (12.34, "12.3"),
+        (123.4, "123"),
+        (12345.6, "12,346"),
+    ],
+)
+def test_numbers_have_the_digits_that_they_need(value: float | None, text: str) -> None:
+    assert number_text(value) == text
+
+
+def test_each_point_has_its_row_by_batch_size() -> None:
+    text = render(a_report())
+    found = rows(text, "Decode")
+    assert [row[:2] for row in found] == [
+        [k, batch] for batch in ("1", "2") for k in ("8", "4", "1")
+    ]
+    # 2 sequences in steps of 4 * 0.25 s.
+    assert found[4][:6] == ["4", "2", "2.00", "2.00-2.00", "1,000", "2.00x"]
+    assert [row[4] for row in rows(text, "Prefill, memory and energy")] == ["2,000"] * 6
+
+
+def test_what_is_not_known_is_a_dash_and_its_reason_a_note() -> None:
+    text = render(a_report(cost=None))
+    assert rows(text, "Decode")[0][6:9] == ["-", "-", "-"]
+    assert "Note: its sizes are not known" in text
+    assert "Note: there is no counter" in text
+
+
+def test_the_spread_and_the_reference_are_explained() -> None:
+    text = " ".join(render(a_report()).split())
+    assert "the median of 3 rounds, then the smallest and the largest" in text
+    assert "against k=8 at the same batch" in text
+    assert "125 ms for each distinct expert (R2 1.000 over 6 points)" in text
+
+
+def test_a_model_as_it_is_has_no_words_on_gains() -> None:
+    report = a_report(replace(PLAN, experts_k=(None,)))
+    text = render(report)
+    assert "Speed-up: against" not in text
+    assert rows(text, "Decode")[0][0] == "8.00"
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"baseline_num_experts_per_tok": 8}, "float32): 64 routed experts per MoE layer, k=8"),
+        (
+            {"baseline_num_experts_per_tok": 6, "num_shared_experts": 2},
+            "k=6, and 2 shared that k does not count",
+        ),
+        ({}, "float32): a dense model"),
+    ],
+)
+def test_routed_and_shared_experts_are_told_apart(facts: dict[str, int], words: str) -> None:
+    report = a_report()
+    text = render(replace(report, model={**report.model, **facts}))
+    assert words in " ".join(text.split())
+
+
+def test_random_weights_and_images_are_named() -> None:
+    report = a_report(replace(PLAN, images=ImagePlan(2, (64, 32))))
+    routed = replace(report, model={**report.model, "routing": "skewed:1"})
+    text = " ".join(render(routed).split())
+    assert "random weights, skewed:1 routing" in text
+    assert "6 text tokens and 2 images of 64x32" in text
+
+
+def test_no_line_is_wider_than_100_columns() -> None:
+    assert max(map(len, render(a_report()).splitlines())) <= 100
