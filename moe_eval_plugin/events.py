@@ -1,0 +1,109 @@
+"""What plugins are told while a run goes on, and what they may add to its results.
+
+Events carry one frozen record each. They are announced between timed regions: the clock of the run
+stands still while plugins work. A plugin that fails is dropped for the rest of the run, and the
+results say so: a broken exporter must not cost the answers of a night.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pluggy
+
+    from moe_eval_plugin.result import RunRecord
+    from moe_eval_plugin.timing import BatchTiming
+    from moe_eval_plugin.verification import VerifiedOverride
+
+logger = logging.getLogger(__name__)
+
+RUN_START = "moe_eval_run_start"
+BATCH_END = "moe_eval_batch_end"
+RUN_END = "moe_eval_run_end"
+EXTRA_METRICS = "moe_eval_extra_metrics"
+HOOKS = (RUN_START, BATCH_END, RUN_END, EXTRA_METRICS)
+
+
+@dataclass(frozen=True)
+class RunStart:
+    """The model is loaded and its k verified; nothing was scored or timed yet.
+
+    ``n_requests`` and ``experts`` are by task, those of this process alone.
+    """
+
+    provenance: Mapping[str, Any]
+    n_requests: Mapping[str, int]
+    experts: Mapping[str, VerifiedOverride]
+    rank: int
+
+
+@dataclass(frozen=True)
+class BatchEnd:
+    """A batch was answered; the counts are of this process, over all tasks."""
+
+    timing: BatchTiming
+    n_done: int
+    n_requests: int
+    rank: int
+
+
+@dataclass(frozen=True)
+class RunEnd:
+    """All requests were answered, on all processes; scores are not known yet.
+
+    ``records`` are by task: what was asked for, observed and measured.
+    """
+
+    records: Mapping[str, RunRecord]
+    rank: int
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A row that a plugin adds to the results of a task; ``None`` stands for "not measured"."""
+
+    task: str
+    name: str
+    value: float | None
+    higher_is_better: bool | None = None
+
+
+class Announcer:
+    """Tells the plugins of a manager what happens, and keeps what failed in ``failures``."""
+
+    def __init__(self, manager: pluggy.PluginManager) -> None:
+        self._implementations = {
+            hook: [(i.plugin_name, i.function) for i in getattr(manager.hook, hook).get_hookimpls()]
+            for hook in HOOKS
+        }
+        self.failures: list[str] = []
+
+    def listens(self, hook: str) -> bool:
+        """Tell whether any plugin wants to know of this event."""
+        return bool(self._implementations[hook])
+
+    def announce(self, hook: str, event: object) -> list[Any]:
+        """Call each plugin with the event; what they return, without ``None``."""
+        returned = []
+        for name, function in list(self._implementations[hook]):
+            try:
+                returned.append(function(event))
+            except Exception as error:  # noqa: BLE001  (a guest's fault must not cost the answers)
+                self._drop(name, hook, error)
+        return [value for value in returned if value is not None]
+
+    def extra_metrics(self, event: RunEnd) -> list[Metric]:
+        """Collect the rows that plugins add."""
+        return [metric for metrics in self.announce(EXTRA_METRICS, event) for metric in metrics]
+
+    def _drop(self, name: str, hook: str, error: Exception) -> None:
+        failure = f"The plugin {name} failed in {hook}: {type(error).__name__}: {error}"
+        logger.error("%s. It is not called again in this run.", failure, exc_info=error)
+        self.failures.append(failure)
+        for implementations in self._implementations.values():
+            implementations[:] = [one for one in implementations if one[0] != name]
