@@ -1,0 +1,268 @@
+"""Compares moe_hf with lmms-eval's own adapter for the same architecture, through the real command.
+
+Run ``python benchmarks/overhead.py`` in an environment with the package and with what that adapter
+needs besides: ``pip install decord qwen-vl-utils``. Both answer the same questions of easy-VQA with
+the embedded model at its own k: same weights, batch size and data type, in alternation. That the
+prompts, the images and the answers are equal is checked, and it exits with 1 if they are not.
+
+The peer is ``--model qwen3_vl``. It takes a model for a Mixture of Experts by its name, so it is
+given a copy in a folder of such a name; and it always adds a system message, so that is empty, and
+the chat template of the copy leaves empty messages out. Both are given the same copy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.demo import MODEL_PATH
+from moe_eval_plugin.result import installed_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+LAUNCHER = Path(__file__).with_name("timed_lmms_eval.py")
+PEER, OURS = "qwen3_vl", "moe_hf"
+MODEL_ARGS = {
+    PEER: "pretrained={folder},device={device},device_map={device},system_prompt=",
+    OURS: "pretrained={folder},device={device}",
+}
+FOLDER_NAME = "demo-30B-A3B-Instruct"
+NO_EMPTY_MESSAGES = (
+    "{%- set messages = messages | "
+    "rejectattr('content', 'equalto', [{'type': 'text', 'text': ''}]) | list -%}\n"
+)
+NEEDED = {"decord": "decord", "qwen_vl_utils": "qwen-vl-utils"}
+FIGURES = ("requests_s", "requests_cpu_s", "process_s", "process_cpu_s")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process of lmms-eval.
+
+    ``requests_s`` reaches from the first request to the last answer, preprocessing included; the
+    verification pass of ``moe_hf`` is not in it, but in ``verification_s``. ``cpu`` is processor
+    time over all threads.
+    """
+
+    model: str
+    requests_s: float
+    requests_cpu_s: float
+    verification_s: float
+    process_s: float
+    process_cpu_s: float
+
+
+class Comparison:
+    """Runs both models at one batch size, and checks that they do the same."""
+
+    def __init__(self, folder: Path, batch_size: int, options: argparse.Namespace) -> None:
+        self._folder = folder
+        self._batch_size = batch_size
+        self._limit: int = options.limit
+        self._n_threads: int = options.threads
+        self._device: str = options.device
+        self._answers: dict[int, str] | None = None
+
+    def check_inputs(self) -> None:
+        """Run both once, not timed, and exit if they do not get the same prompts and images."""
+        digests = {model: self._run(model, "--inputs")[1]["inputs"] for model in (PEER, OURS)}
+        if digests[PEER] != digests[OURS]:
+            sys.exit(f"The models did not get the same inputs: {json.dumps(digests, indent=1)}")
+
+    def alternate(self, n_rounds: int) -> Iterator[tuple[Run, Run]]:
+        """Run both in each round, peer first and ours first in turn; peer and ours."""
+        for number in range(n_rounds):
+            order = (PEER, OURS) if number % 2 == 0 else (OURS, PEER)
+            runs = {model: self._run(model)[0] for model in order}
+            yield runs[PEER], runs[OURS]
+
+    def profiling(self, n_rounds: int) -> list[dict[str, dict[str, float]]]:
+        """Answer all requests with profiling off and on in turn, within one process."""
+        report = self._run(OURS, "--alternate-profile", str(n_rounds))[1]
+        rounds: list[dict[str, dict[str, float]]] = report["profiles"]
+        return rounds
+
+    def _run(self, model: str, *options: str) -> tuple[Run, dict[str, Any]]:
+        arguments = MODEL_ARGS[model].format(folder=self._folder, device=self._device)
+        with tempfile.TemporaryDirectory() as folder:
+            report_file = Path(folder) / "report.json"
+            command = [
+                *(sys.executable, str(LAUNCHER), str(report_file), *options, "--"),
+                *("--model", model, "--model_args", arguments, "--tasks", "easy_vqa"),
+                *("--batch_size", str(self._batch_size), "--limit", str(self._limit)),
+                *("--log_samples", "--output_path", folder),
+            ]
+            process_s, process_cpu_s = self._time_process(command, report_file)
+            report = json.loads(report_file.read_text(encoding="utf-8"))
+            self._check_answers(model, Path(folder))
+        requests, verification_s = report["requests"], report["verification"]["wall_s"]
+        run = Run(
+            model,
+            requests_s=requests["wall_s"],
+            requests_cpu_s=requests["cpu_s"],
+            verification_s=verification_s,
+            process_s=process_s,
+            process_cpu_s=process_cpu_s,
+        )
+        return run, report
+
+    def _time_process(self, command: Sequence[str], report: Path) -> tuple[float, float]:
+        """Run a command to its end; give its wall time and its processor time.
+
+        lmms-eval ends with 0 when a model fails, so it must have left a report too.
+        """
+        surroundings = {**os.environ, "OMP_NUM_THREADS": str(self._n_threads)}
+        surroundings.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+        before, begin = os.times(), time.perf_counter()
+        done = subprocess.run(  # noqa: S603
+            command, env=surroundings, capture_output=True, text=True, check=False
+        )
+        wall_s, after = time.perf_counter() - begin, os.times()
+        if done.returncode != 0 or not report.is_file():
+            sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
+        user_s = after.children_user - before.children_user
+        return wall_s, user_s + after.children_system - before.children_system
+
+    def _check_answers(self, model: str, folder: Path) -> None:
+        """Exit if a model does not answer as the first one did."""
+        (file,) = folder.rglob("*_samples_easy_vqa.jsonl")
+        samples = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        answers = {sample["doc_id"]: sample["filtered_resps"][0] for sample in samples}
+        first = self._answers = self._answers or answers
+        differing = [i for i in first.keys() | answers.keys() if first.get(i) != answers.get(i)]
+        if differing or len(answers) != self._limit:
+            shown = "; ".join(f"{i}: {first.get(i)} / {answers.get(i)}" for i in differing[:5])
+            sys.exit(
+                f"{model} gave {len(answers)} answers, {len(differing)} of them unlike the first "
+                f"run's, at batch size {self._batch_size}. {shown}"
+            )
+
+
+def copy_model(folder: Path) -> Path:
+    """Copy the embedded model to where the peer takes it for what it is."""
+    copy = Path(shutil.copytree(MODEL_PATH, folder / FOLDER_NAME))
+    template = copy / "chat_template.jinja"
+    text = template.read_text(encoding="utf-8")
+    template.write_text(NO_EMPTY_MESSAGES + text, encoding="utf-8")
+    return copy
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Give the median of some values, the smallest and the largest."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def ratios(pairs: Sequence[tuple[Run, Run]]) -> dict[str, dict[str, float]]:
+    """Divide the peer's figures by ours, round by round: above 1, moe_hf is faster."""
+    return {
+        name: spread([getattr(peer, name) / getattr(ours, name) for peer, ours in pairs])
+        for name in FIGURES
+    }
+
+
+def profiling_cost(
+    rounds: Sequence[Mapping[str, Mapping[str, float]]],
+) -> dict[str, dict[str, float]]:
+    """Divide the figures with profiling by those without, round by round."""
+    return {
+        name: spread([one["basic"][name] / one["off"][name] for one in rounds])
+        for name in ("wall_s", "cpu_s")
+    }
+
+
+def show(batch_size: int, pairs: Sequence[tuple[Run, Run]]) -> None:
+    """Print the medians of both, and the ratios with their spread."""
+    print(f"\nbatch size {batch_size}, {len(pairs)} rounds; median [smallest, largest]")
+    print(f"{'':16}{PEER:>12}{OURS:>12}   {PEER} / {OURS}")
+    for name, ratio in ratios(pairs).items():
+        peer, ours = (statistics.median(getattr(p[i], name) for p in pairs) for i in (0, 1))
+        print(f"{name:16}{peer:12.2f}{ours:12.2f}   {_in_words(ratio)}")
+    verification_s = statistics.median(ours.verification_s for _, ours in pairs)
+    print(f"{'verification_s':16}{'':12}{verification_s:12.2f}")
+
+
+def _in_words(values: Mapping[str, float]) -> str:
+    return f"{values['median']:.3f} [{values['min']:.3f}, {values['max']:.3f}]"
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--limit", type=int, default=500, help="questions; default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 16], metavar="N")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="threads of PyTorch in both; on busy cores, more wait for each other; default: 1",
+    )
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, ...; default: %(default)s")
+    parser.add_argument(
+        "--profile-rounds",
+        type=int,
+        default=5,
+        help="rounds of moe_hf with profiling off and on, within one process; default: %(default)s",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to a file")
+    parser.add_argument(
+        "--short", action="store_true", help="64 questions and one round: for CI, no measurement"
+    )
+    options = parser.parse_args(arguments)
+    if options.short:
+        options.limit, options.rounds, options.profile_rounds = 64, 1, 1
+    missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
+    if missing:
+        parser.error(f"--model {PEER} needs more packages: pip install {' '.join(missing)}")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compare at each batch size; print the figures, and write them if asked to."""
+    options = parse(arguments)
+    figures: dict[str, Any] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{os.cpu_count()} cores of {platform.machine()}, {platform.system()}",
+        "versions": installed_versions(),
+        "n_questions": options.limit,
+        "n_threads": options.threads,
+        "device": options.device,
+        "batch_sizes": {},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        model = copy_model(Path(folder))
+        for batch_size in options.batch_sizes:
+            comparison = Comparison(model, batch_size, options)
+            comparison.check_inputs()
+            pairs = list(comparison.alternate(options.rounds))
+            show(batch_size, pairs)
+            cost = profiling_cost(comparison.profiling(options.profile_rounds))
+            print(f"profiling on / off: wall {_in_words(cost['wall_s'])}")
+            print(f"profiling on / off: cpu  {_in_words(cost['cpu_s'])}")
+            figures["batch_sizes"][batch_size] = {
+                "runs": [asdict(run) for pair in pairs for run in pair],
+                "ratios": ratios(pairs),
+                "profiling": cost,
+            }
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
