@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LINK = re.compile(r"\[[^\]]*\]\((?!https?://)([^)#\s]+)")
 CODE = re.compile(r"`(\w+)`")
 VARIABLE = re.compile(r"\bMOE_EVAL_[A-Z_]+[A-Z]\b")
-VERBS = {"inspect", "families", "doctor", "tasks-path"}
+VERBS = {"inspect", "bench", "export", "data", "families", "doctor", "tasks-path"}
 
 
 @pytest.fixture
@@ -38,7 +38,11 @@ def command_help(repository_root: Path) -> ModuleType:
 def test_reference_shows_the_help_of_every_command(command_help: ModuleType) -> None:
     texts = command_help.help_texts(build_parser())
 
-    assert set(texts) == {"moe-eval"} | {f"moe-eval {verb}" for verb in VERBS}
+    assert set(texts) == {
+        "moe-eval",
+        "moe-eval data check",
+        *(f"moe-eval {verb}" for verb in VERBS),
+    }
     assert all(verb in texts["moe-eval"] for verb in VERBS)
     assert "--trust-remote-code" in texts["moe-eval inspect"]
 
