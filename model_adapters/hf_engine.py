@@ -126,10 +126,14 @@ class HFEngine:
         """Where the inputs of a forward pass belong."""
         return torch.device(self.model.device)
 
+    @property
+    def devices(self) -> set[str]:
+        """Where the weights lie."""
+        return {str(parameter.device) for parameter in self.model.parameters()}
+
     def phase_recorder(self) -> PhaseRecorder:
         """Make a recorder of the phases of this model; it watches while it is entered."""
-        devices = {str(parameter.device) for parameter in self.model.parameters()}
-        return PhaseRecorder(self.model, _image_tower(self.model), marks_for(devices))
+        return PhaseRecorder(self.model, _image_tower(self.model), marks_for(self.devices))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text as it stands: no template, no images."""

@@ -17,8 +17,11 @@ from lmms_eval.utils import simple_parse_args_string
 from tqdm import tqdm
 
 from moe_eval_plugin import timing
-from moe_eval_plugin._lmms_eval import add_rows_to_results, user_errors
+from moe_eval_plugin._lmms_eval import user_errors
+from moe_eval_plugin.bench.steady import steady_decode
+from moe_eval_plugin.device import describe
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.events import Announcer
 from moe_eval_plugin.model_adapters.arguments import parse_arguments
 from moe_eval_plugin.model_adapters.batch_trace import BatchTrace
 from moe_eval_plugin.model_adapters.hf_engine import HFEngine
@@ -26,7 +29,9 @@ from moe_eval_plugin.model_adapters.hf_request import check_request
 from moe_eval_plugin.model_adapters.lmms_eval_requests import RequestReader
 from moe_eval_plugin.model_adapters.running import BatchRunner
 from moe_eval_plugin.model_adapters.stopwatch import Stopwatch
-from moe_eval_plugin.result import RunRecord, installed_versions, summarise
+from moe_eval_plugin.plugins import plugin_manager
+from moe_eval_plugin.recording import HardwareMeter, RunRecorder, announce_end, make_records
+from moe_eval_plugin.result import RunRecord, installed_versions
 from moe_eval_plugin.verification import raise_if_ranks_differ
 
 if TYPE_CHECKING:
@@ -36,6 +41,8 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.model_adapters.hf_engine import Generated
     from moe_eval_plugin.model_adapters.running import Job
+    from moe_eval_plugin.recording import Measurements
+    from moe_eval_plugin.timing import BatchTiming
     from moe_eval_plugin.verification import VerifiedOverride
 
 logger = logging.getLogger(__name__)
@@ -66,7 +73,8 @@ class MoEHF(lmms):
         self.moe_eval_records: dict[str, RunRecord] = {}
         self._experts: dict[str, VerifiedOverride] = {}
         self._requests = RequestReader(self, self.options)
-        add_rows_to_results()
+        self._announcer = Announcer(plugin_manager())
+        self._hardware = describe(self._measured_device()).to_dict()
 
     @classmethod
     @user_errors()
@@ -95,8 +103,7 @@ class MoEHF(lmms):
             on_cpu = self.device.type == "cpu"
             runner = BatchRunner(self.engine, run.stopwatch, run.after_batch, overlaps=not on_cpu)
             outcome = runner.run(jobs, self.batch_size)
-        self.batch_size = outcome.batch_size
-        self._record(outcome.batches)
+            self.batch_size = outcome.batch_size
         answers, nothing = outcome.answers, GenerationResult(text="")
         return [_as_result(answers[i]) if i in answers else nothing for i in range(len(requests))]
 
@@ -104,23 +111,21 @@ class MoEHF(lmms):
     def generate_until_multi_round(self, requests: list[Instance]) -> list[list[str]]:
         """Answer each request round by round, as its task asks; one list of answers for each."""
         jobs = self._requests.jobs(requests)
-        batches, answers = [], {}
+        answers = {}
         with self._measured(jobs) as run:
             for job in jobs:
                 rounds = self._all_rounds(job, requests[job.index], run.stopwatch)
                 answers[job.index] = [one.text for one in rounds]
                 n_input_tokens = sum(one.n_input_tokens for one in rounds)
                 n_output_tokens = [sum(one.n_output_tokens for one in rounds)]
-                batches.append(run.stopwatch.lap(job.task, 1, n_input_tokens, n_output_tokens))
-                run.after_batch(1)
-        self._record(batches)
+                run.after_batch(run.stopwatch.lap(job.task, 1, n_input_tokens, n_output_tokens))
         return [answers.get(index, []) for index in range(len(requests))]
 
     @user_errors()
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Score each continuation: the sum of its log-probabilities, and whether it is greedy."""
         jobs = [self._requests.scoring_job(i, request) for i, request in enumerate(requests)]
-        scores, batches = [], []
+        scores = []
         with self._measured(jobs) as run:
             for job, request in zip(jobs, requests, strict=True):
                 continuation = self._requests.continuation(request)
@@ -129,28 +134,26 @@ class MoEHF(lmms):
                 with run.stopwatch.calling():
                     scored = self.engine.score(encoded, continuation)
                 scores.append((scored.log_probability, scored.is_greedy))
-                batches.append(run.stopwatch.lap(job.task, 1, scored.n_input_tokens, ()))
-                run.after_batch(1)
-        self._record(batches)
+                run.after_batch(run.stopwatch.lap(job.task, 1, scored.n_input_tokens, ()))
         return scores
 
     @contextmanager
     def _measured(self, jobs: Sequence[Job]) -> Iterator[_Run]:
-        """Verify k on these requests, then measure what the block runs of them."""
+        """Verify k on these requests, measure what the block runs of them, and record it."""
         self._verify(jobs)
         set_seed(self.options.seed)
+        measures, folder = self.options.profile != "off", self.options.profile_trace
         with ExitStack() as stack:
-            recorder = trace = None
-            if self.options.profile != "off":
-                recorder = stack.enter_context(self.engine.phase_recorder())
-            if self.options.profile_trace is not None:
-                folder = self.options.profile_trace
-                trace = stack.enter_context(BatchTrace(folder, self.rank))
+            phases = stack.enter_context(self.engine.phase_recorder()) if measures else None
+            trace = stack.enter_context(BatchTrace(folder, self.rank)) if folder else None
             hidden = self.rank != 0
             progress = tqdm(total=len(jobs), desc="moe_hf", unit="request", disable=hidden)
             stack.enter_context(progress)
-            stopwatch = Stopwatch(self._synchronize, recorder)
-            yield _Run(stopwatch, progress, trace)
+            meter = HardwareMeter(self._measured_device()) if measures else None
+            recorder = RunRecorder(self._announcer, self.rank, meter)
+            recorder.start([job.task for job in jobs], self._experts, self._provenance())
+            yield _Run(Stopwatch(self._synchronize, phases), recorder, progress, trace)
+        self._record(recorder.measurements())
 
     def _verify(self, jobs: Sequence[Job]) -> None:
         """Observe k on the first prompts of each task, before anything is scored or timed."""
@@ -162,17 +165,14 @@ class MoEHF(lmms):
         mine = [dict(self._experts)]
         raise_if_ranks_differ(gather_object(mine) if self.world_size > 1 else mine)
 
-    def _record(self, batches: Sequence[timing.BatchTiming]) -> None:
-        """Join this rank's times with the others', and hand the records to the host's table."""
-        mine = [list(batches)]
-        ranks = gather_object(mine) if self.world_size > 1 else mine
-        provenance = self._provenance()
-        for task, speed in summarise(ranks).items():
-            experts = self._experts.get(task)
-            if experts is not None:
-                self.moe_eval_records[task] = RunRecord(task, experts, speed, provenance)
-        n_tokens = sum(batch.n_output_tokens for batch in batches)
-        seconds = sum(batch.wall_s for batch in batches)
+    def _record(self, measured: Measurements) -> None:
+        """Join what all ranks measured, and hand the records to plugins and the host's table."""
+        ranks = gather_object([measured]) if self.world_size > 1 else [measured]
+        steady = self._steady_decode() if self.rank == 0 else None
+        records = make_records(ranks, self._experts, self._provenance(), steady)
+        self.moe_eval_records.update(announce_end(self._announcer, records, self.rank))
+        n_tokens = sum(batch.n_output_tokens for batch in measured.batches)
+        seconds = sum(batch.wall_s for batch in measured.batches)
         if seconds > 0:
             log_metrics(
                 total_gen_tokens=n_tokens,
@@ -180,6 +180,18 @@ class MoEHF(lmms):
                 avg_speed=n_tokens / seconds,
                 additional_metrics={"rank": self.rank},
             )
+
+    def _steady_decode(self) -> dict[str, Any] | None:
+        """Measure steady decode at the k of this model, where that is asked for."""
+        if self.options.profile != "full":
+            return None
+        with tqdm(desc="steady decode", unit="generation", disable=None) as progress:
+            return steady_decode(self.engine.model, progress=lambda _: progress.update()).to_dict()
+
+    def _measured_device(self) -> str:
+        """Name the device of the weights, or all GPUs where they lie on several."""
+        devices = self.engine.devices
+        return devices.pop() if len(devices) == 1 else self.device.type
 
     def _provenance(self) -> dict[str, Any]:
         """Tell how these numbers came about, as far as the model knows."""
@@ -198,6 +210,7 @@ class MoEHF(lmms):
             "dtype": str(engine.model.dtype).removeprefix("torch."),
             "device": torch.cuda.get_device_name(self.device) if on_gpu else self.device.type,
             "batch_size": self.batch_size,
+            "hardware": self._hardware,
             "n_ranks": self.world_size,
             "seed": self.options.seed,
             "system_prompt": self.options.system_prompt,
@@ -236,15 +249,17 @@ class _Run:
     """A run that is measured: its times, its progress bar, and its trace if one is wanted."""
 
     stopwatch: Stopwatch
+    recorder: RunRecorder
     progress: Any
     trace: BatchTrace | None
 
-    def after_batch(self, n_samples: int) -> None:
-        """Tell who wants to know that a batch is done."""
-        self.progress.update(n_samples)
+    def after_batch(self, timing: BatchTiming) -> None:
+        """Tell who wants to know that a batch is done; what they do takes no time of the run."""
+        self.progress.update(timing.n_samples)
+        others_worked = self.recorder.batch_end(timing)
         if self.trace is not None:
             self.trace.step()
-            # Starting and writing a trace takes long, and is not part of what is measured.
+        if others_worked or self.trace is not None:
             self.stopwatch.restart()
 
 

@@ -47,15 +47,14 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The answers by the index of their jobs, the times, and the batch size that fitted."""
+    """The answers by the index of their jobs, and the batch size that fitted."""
 
     answers: dict[int, Generated]
-    batches: list[BatchTiming]
     batch_size: int
 
 
 class BatchRunner:
-    """Runs jobs on an engine; ``after_batch`` is told how many were answered each time.
+    """Runs jobs on an engine; ``after_batch`` is given the times of each batch.
 
     With ``overlaps`` a thread prepares the next batch while this one is generated. That is for
     accelerators. On a CPU it was measured to make runs slower: Python runs one thread at a time,
@@ -66,7 +65,7 @@ class BatchRunner:
         self,
         engine: HFEngine,
         stopwatch: Stopwatch,
-        after_batch: Callable[[int], None],
+        after_batch: Callable[[BatchTiming], None],
         *,
         overlaps: bool,
     ) -> None:
@@ -79,7 +78,6 @@ class BatchRunner:
         """Generate batch by batch, the longest questions first."""
         queue = BatchQueue(jobs, batch_size, group=_group, length=self._lengths(jobs).__getitem__)
         answers: dict[int, Generated] = {}
-        batches: list[BatchTiming] = []
         prepare = self._prepare_ahead if self._overlaps else self._prepare_in_turn
         with closing(prepare(queue)) as prepared_batches:
             for prepared in prepared_batches:
@@ -87,9 +85,8 @@ class BatchRunner:
                 if results is not None:
                     indices = [job.index for job in prepared.jobs]
                     answers.update(zip(indices, results, strict=True))
-                    batches.append(self._lap(prepared, results))
-                    self._after_batch(len(results))
-        return Outcome(answers, batches, queue.batch_size)
+                    self._after_batch(self._lap(prepared, results))
+        return Outcome(answers, queue.batch_size)
 
     def _lengths(self, jobs: Sequence[Job]) -> dict[Job, int]:
         """Count the tokens of each question: batches of equal length need no padding."""

@@ -1,4 +1,4 @@
-"""Our place in lmms-eval: the models it lists, the tasks it finds, the rows of its tables.
+"""Our place in lmms-eval: the models it lists, and the tasks it finds.
 
 lmms-eval 0.7 has an entry point for models and none for tasks, so its ``TaskManager`` is extended
 once it is imported. Nothing that it ships is changed or shadowed: our folder is read last, and on
@@ -20,20 +20,15 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.errors import MoEEvalError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
     from lmms_eval.models.registry_v2 import ModelManifest
-
-    from moe_eval_plugin.result import RunRecord
-    from moe_eval_plugin.tasks.vqa import ScoresByType
 
 MOE_HF = "moe_hf"
 logger = logging.getLogger(__name__)
 
 FALLBACK = 'Add --include_path "$(moe-eval tasks-path)" to the command instead.'
-NO_FILTER = "none"
-NOT_KNOWN = "N/A"
 
 
 def manifests() -> list[ModelManifest]:
@@ -70,75 +65,6 @@ def user_errors() -> Iterator[None]:
         _exit(traceback.format_exc(), 1)
 
 
-def add_rows_to_results() -> None:
-    """Let what we know beside the scores stand in the host's results.
-
-    These are the records of our models, as rows and as a part of their own, and for our tasks,
-    whatever the model, the scores by type of question. The host's ``evaluate`` is wrapped once;
-    the results of other models on other tasks are left alone.
-    """
-    from lmms_eval import evaluator
-
-    original = evaluator.evaluate
-    if getattr(original, "_has_moe_eval_rows", False):
-        return
-
-    @functools.wraps(original)
-    def evaluate(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (the host's signature)
-        results = original(*args, **kwargs)
-        records = getattr(kwargs.get("lm"), "moe_eval_records", None)
-        if results is not None:
-            _move_scores_by_type(results)
-            if records:
-                _add_rows(results, records)
-        return results
-
-    evaluate._has_moe_eval_rows = True  # type: ignore[attr-defined]  # noqa: SLF001
-    evaluator.evaluate = evaluate
-
-
-def _add_rows(results: dict[str, Any], records: Mapping[str, RunRecord]) -> None:
-    from moe_eval_plugin.result import HIGHER_IS_BETTER
-
-    for task, record in records.items():
-        for metric, value in record.rows().items():
-            if value is not None:
-                results["results"][task][f"{metric},{NO_FILTER}"] = value
-        results["higher_is_better"].setdefault(task, {}).update(HIGHER_IS_BETTER)
-    results["moe_eval"] = {task: record.to_dict() for task, record in records.items()}
-
-
-def _move_scores_by_type(results: dict[str, Any]) -> None:
-    """Give the scores by type a part of their own, and of them only a few rows in the table.
-
-    The host could make rows of a metric that some documents lack, but would then count fewer
-    documents for the task, and weight it wrongly in a group.
-    """
-    from moe_eval_plugin.tasks.vqa import SCORES_BY_TYPE
-
-    for task, rows in results["results"].items():
-        for name in [name for name in rows if name.startswith(SCORES_BY_TYPE)]:
-            by_type, filter_name = rows.pop(name), name.partition(",")[2]
-            if isinstance(by_type, dict) and any(by_type.values()):
-                key = task if filter_name == NO_FILTER else f"{task},{filter_name}"
-                results.setdefault(SCORES_BY_TYPE, {})[key] = by_type
-                _add_rows_by_answer_type(results, task, by_type, filter_name)
-
-
-def _add_rows_by_answer_type(
-    results: dict[str, Any], task: str, by_type: ScoresByType, filter_name: str
-) -> None:
-    from moe_eval_plugin.tasks.vqa import rows_by_answer_type
-
-    scoring = results["configs"][task]["metadata"].get("scoring") or {}
-    for metric, (value, stderr) in rows_by_answer_type(by_type, scoring).items():
-        rows = results["results"][task]
-        rows[f"{metric},{filter_name}"] = value
-        for kind in ("stderr", "stderr_clt"):
-            rows[f"{metric}_{kind},{filter_name}"] = NOT_KNOWN if stderr is None else stderr
-        results["higher_is_better"][task][metric] = True
-
-
 def _extend_task_manager(tasks: ModuleType) -> None:
     """Wrap ``TaskManager.initialize_tasks`` so that it reads our folder too."""
     original: Callable[..., dict[str, Any]] | None = getattr(
@@ -150,8 +76,10 @@ def _extend_task_manager(tasks: ModuleType) -> None:
 
     @functools.wraps(original)
     def initialize_tasks(self: Any, include_path: Any = None, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
+        from moe_eval_plugin._lmms_eval_results import add_rows_to_results
         from moe_eval_plugin.plugins import task_folders
 
+        add_rows_to_results()
         _check_command(sys.argv[1:])
         given = [include_path] if isinstance(include_path, str) else list(include_path or [])
         with user_errors():

@@ -16,8 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.hookspecs import hookimpl
+from moe_eval_plugin.plugins import registered_accelerators
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 GIGA = 1e9
 TERA = 1e12
@@ -37,10 +40,28 @@ class Accelerator:
     peak_flops_per_s: Mapping[str, float]
     source: str
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names as they are compared."""
+        return tuple(map(_key, self.names))
+
 
 def find(name: str) -> Accelerator | None:
-    """Find a device by the whole name that its driver reports; ``None`` if it is not listed."""
-    return _BY_NAME.get(name.casefold().strip().removeprefix(VENDOR))
+    """Find a device by the whole name that its driver reports; ``None`` if it is not listed.
+
+    Raises ``PluginLoadError`` if plugins list a device twice.
+    """
+    return registered_accelerators().get(_key(name))
+
+
+@hookimpl
+def moe_eval_register_accelerators() -> Iterable[Accelerator]:
+    """Name the devices that this package knows."""
+    return TABLE
+
+
+def _key(name: str) -> str:
+    return name.casefold().strip().removeprefix(VENDOR)
 
 
 def _entry(
@@ -276,5 +297,3 @@ TABLE = (
         source="MI325X data sheet",
     ),
 )
-
-_BY_NAME = {name.casefold(): entry for entry in TABLE for name in entry.names}

@@ -76,6 +76,16 @@ class PeakMemory:
     reserved_bytes: int | None
     process_bytes: int
 
+    def largest(self, other: PeakMemory | None) -> PeakMemory:
+        """Give the larger one of each peak; ``other`` is of another time or process."""
+        if other is None:
+            return self
+        return PeakMemory(
+            _larger(self.allocated_bytes, other.allocated_bytes),
+            _larger(self.reserved_bytes, other.reserved_bytes),
+            max(self.process_bytes, other.process_bytes),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Give the peaks as plain data, ready for JSON."""
         return asdict(self)
@@ -126,6 +136,11 @@ def reset_peak_memory(device: str) -> None:
         import torch
 
         torch.cuda.reset_peak_memory_stats(index)
+
+
+def _larger(one: int | None, other: int | None) -> int | None:
+    known = [number for number in (one, other) if number is not None]
+    return max(known, default=None)
 
 
 def _gpus_of_process(device: str) -> list[int]:

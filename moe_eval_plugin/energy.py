@@ -20,6 +20,7 @@ from moe_eval_plugin.timing import Clock, read_clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+NVML, RAPL = "NVML total energy", "RAPL"
 POWERCAP = Path("/sys/class/powercap")
 # More than any socket takes: tells whether a counter can have wrapped unseen between two readings.
 MOST_WATTS = 1000.0
@@ -190,7 +191,7 @@ def _nvml(device: str) -> Instrument:
     for counter in counters:
         counter.read()
     words = "counts millijoules; the driver refreshes it some ten times a second"
-    return Instrument("NVML total energy", words, counters)
+    return Instrument(NVML, words, counters)
 
 
 def _rapl(powercap: Path) -> Instrument:
@@ -208,7 +209,7 @@ def _rapl(powercap: Path) -> Instrument:
         message = f"{powercap} has no energy counter of a processor (RAPL)"
         raise NotKnownError(message)
     words = "counts microjoules; most processors refresh it every millisecond by some 60 of them"
-    return Instrument("RAPL", words, counters)
+    return Instrument(RAPL, words, counters)
 
 
 def _zone_counter(zone: Path, name: str) -> Counter:

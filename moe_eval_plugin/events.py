@@ -8,15 +8,16 @@ results say so: a broken exporter must not cost the answers of a night.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import pluggy
 
-    from moe_eval_plugin.result import RunRecord
+    from moe_eval_plugin.result import Metric, RunRecord
     from moe_eval_plugin.timing import BatchTiming
     from moe_eval_plugin.verification import VerifiedOverride
 
@@ -63,16 +64,6 @@ class RunEnd:
     rank: int
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A row that a plugin adds to the results of a task; ``None`` stands for "not measured"."""
-
-    task: str
-    name: str
-    value: float | None
-    higher_is_better: bool | None = None
-
-
 class Announcer:
     """Tells the plugins of a manager what happens, and keeps what failed in ``failures``."""
 
@@ -87,19 +78,37 @@ class Announcer:
         """Tell whether any plugin wants to know of this event."""
         return bool(self._implementations[hook])
 
-    def announce(self, hook: str, event: object) -> list[Any]:
-        """Call each plugin with the event; what they return, without ``None``."""
-        returned = []
-        for name, function in list(self._implementations[hook]):
-            try:
-                returned.append(function(event))
-            except Exception as error:  # noqa: BLE001  (a guest's fault must not cost the answers)
-                self._drop(name, hook, error)
-        return [value for value in returned if value is not None]
+    def announce(self, hook: str, event: object) -> None:
+        """Call each plugin with the event."""
+        self._call(hook, event, lambda _returned: None)
 
     def extra_metrics(self, event: RunEnd) -> list[Metric]:
-        """Collect the rows that plugins add."""
-        return [metric for metrics in self.announce(EXTRA_METRICS, event) for metric in metrics]
+        """Collect the rows that plugins add.
+
+        A row for an unknown task, or under a name that stands for something else, is an error of
+        the plugin.
+        """
+        metrics: list[Metric] = []
+        taken = {(task, name) for task, one in event.records.items() for name in one.rows()}
+
+        def collect(returned: object) -> None:
+            found = [*returned] if isinstance(returned, Iterable) else []
+            for metric in found:
+                if metric.task not in event.records or (metric.task, metric.name) in taken:
+                    message = f"{metric.name} of {metric.task} is not a free name of a known task"
+                    raise ValueError(message)
+                taken.add((metric.task, metric.name))
+            metrics.extend(found)
+
+        self._call(EXTRA_METRICS, event, collect)
+        return metrics
+
+    def _call(self, hook: str, event: object, take: Callable[[object], None]) -> None:
+        for name, function in list(self._implementations[hook]):
+            try:
+                take(function(event))
+            except Exception as error:  # noqa: BLE001  (a guest's fault must not cost the answers)
+                self._drop(name, hook, error)
 
     def _drop(self, name: str, hook: str, error: Exception) -> None:
         failure = f"The plugin {name} failed in {hook}: {type(error).__name__}: {error}"

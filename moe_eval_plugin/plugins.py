@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
     from pathlib import Path
 
+    from moe_eval_plugin.accelerators import Accelerator
     from moe_eval_plugin.export import Exporter
     from moe_eval_plugin.family import Family
     from moe_eval_plugin.policies import Policy
@@ -77,6 +78,12 @@ def registered_exporters(manager: pluggy.PluginManager | None = None) -> dict[st
     """Collect the exporters of all plugins by name; errors are those of ``registered_families``."""
     hook = (manager or plugin_manager()).hook.moe_eval_register_exporters
     return _collect(hook, "exporter", lambda exporter: (exporter.name,))
+
+
+def registered_accelerators(manager: pluggy.PluginManager | None = None) -> dict[str, Accelerator]:
+    """Collect the devices of all plugins by name; errors are those of ``registered_families``."""
+    hook = (manager or plugin_manager()).hook.moe_eval_register_accelerators
+    return _collect(hook, "accelerator", lambda accelerator: accelerator.keys)
 
 
 def _collect(

@@ -1,98 +1,185 @@
-"""The result schema: one record per task and k, which stands beside the host's scores.
+"""The result schema: one record per task, which holds accuracy, speed and routing.
 
 "Not measured" is ``None``, never 0. Every record names its schema version.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping
 
-    from moe_eval_plugin.timing import BatchTiming
+    from moe_eval_plugin.device import PeakMemory
+    from moe_eval_plugin.speed import TaskSpeed
     from moe_eval_plugin.verification import VerifiedOverride
 
-SCHEMA_VERSION = 1
-PACKAGES = ("moe-eval-plugin", "lmms-eval", "torch", "transformers", "accelerate", "datasets")
+SCHEMA_VERSION = 2
+PACKAGES = (
+    "moe-eval-plugin",
+    "lmms-eval",
+    "torch",
+    "transformers",
+    "accelerate",
+    "datasets",
+    "snowballstemmer",
+)
+GIB = 2**30
 
 
 @dataclass(frozen=True)
-class TaskSpeed:
-    """The work that one task took, over all ranks.
+class Score:
+    """The score of a task, from 0 to 1, and the name that the host gives it."""
 
-    ``wall_s`` is the slowest rank's; counts are sums. ``samples_per_s`` is ``None`` when no
-    time passed, because nothing was run.
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True)
+class HardwareUse:
+    """What the hardware did while a task was answered.
+
+    ``peak_memory`` is that of the process that took the most; ``joules`` are those of all
+    processes.
     """
 
-    n_samples: int
-    n_input_tokens: int
-    n_output_tokens: int
-    wall_s: float
+    peak_memory: PeakMemory | None = None
+    joules: float | None = None
 
-    @property
-    def samples_per_s(self) -> float | None:
-        """Answered samples of all ranks, by the slowest rank's wall time."""
-        return self.n_samples / self.wall_s if self.wall_s > 0 else None
+    def to_dict(self) -> dict[str, Any]:
+        """Give all fields as plain JSON data."""
+        memory = self.peak_memory.to_dict() if self.peak_memory else None
+        return {"peak_memory": memory, "joules": self.joules}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A row that a plugin adds to the results of a task; ``None`` stands for "not measured"."""
+
+    task: str
+    name: str
+    value: float | None
+    higher_is_better: bool | None = None
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What is known of one task of one run, beside the scores that the host computes."""
+    """What is known of one task of one run, beside the scores that the host computes.
+
+    ``experts`` is ``None`` for a model that is not ours: its routing was not observed. ``score`` is
+    ``None`` until the host has scored the answers, and where its scale is not known.
+    ``steady_decode`` is the record of that measurement, where one was asked for.
+    """
 
     task: str
-    experts: VerifiedOverride
+    experts: VerifiedOverride | None
     speed: TaskSpeed
     provenance: Mapping[str, Any]
+    hardware: HardwareUse = HardwareUse()
+    score: Score | None = None
+    steady_decode: Mapping[str, Any] | None = None
+    extra: tuple[Metric, ...] = ()
+
+    @property
+    def seconds_per_correct_answer(self) -> float | None:
+        """Wall time by the sum of the scores; ``None`` without a score, or if it is 0."""
+        if self.score is None or self.score.value <= 0 or self.speed.n_samples == 0:
+            return None
+        return self.speed.wall_s / (self.score.value * self.speed.n_samples)
+
+    @property
+    def joules_per_sample(self) -> float | None:
+        """Energy of all processes by the samples of all."""
+        joules = self.hardware.joules
+        return joules / self.speed.n_samples if joules and self.speed.n_samples else None
 
     def rows(self) -> dict[str, float | None]:
         """Give the values for the host's results table, by metric name.
 
         A schedule of several k has no single ``num_experts_per_tok``.
         """
-        asked = self.experts.requested if self.experts.experts_k else self.experts.baseline
+        speed = self.speed
         return {
-            "baseline_num_experts_per_tok": self.experts.baseline,
-            "num_experts_per_tok": asked,
-            "observed_num_experts_per_tok": self.experts.observed,
-            **self._rows_by_modality(),
-            "samples_per_s": self.speed.samples_per_s,
+            **self._expert_rows(),
+            "samples_per_s": speed.samples_per_s,
+            "output_tokens_per_s": speed.output_tokens_per_s,
+            "prefill_tokens_per_s": speed.prefill_tokens_per_s,
+            "ttft_s_median": speed.ttft_s.median if speed.ttft_s else None,
+            "e2e_latency_s_median": speed.e2e_latency_s.median if speed.e2e_latency_s else None,
+            "n_output_tokens_per_sample": speed.mean_output_tokens,
+            "seconds_per_correct_answer": self.seconds_per_correct_answer,
+            "peak_memory_gib": self._peak_memory_gib(),
+            "joules_per_sample": self.joules_per_sample,
+            **self._steady_rows(),
+            **{metric.name: metric.value for metric in self.extra},
         }
 
-    def _rows_by_modality(self) -> dict[str, float | None]:
-        """Give a row for text and for image tokens where they used different k."""
-        text, image = self.experts.observed_text, self.experts.observed_image
-        if text is None or image is None or text == image:
-            return {}
-        return {
-            "observed_num_experts_per_tok_text": text,
-            "observed_num_experts_per_tok_image": image,
-        }
+    def higher_is_better(self) -> dict[str, bool]:
+        """Tell of the rows that have a good end which one it is."""
+        extra = {m.name: m.higher_is_better for m in self.extra if m.higher_is_better is not None}
+        return {**HIGHER_IS_BETTER, **extra}
 
     def to_dict(self) -> dict[str, Any]:
         """Give the record as it is stored: plain JSON values."""
         return {
             "schema_version": SCHEMA_VERSION,
             "task": self.task,
-            "experts": self.experts.to_dict(),
-            "speed": {**asdict(self.speed), "samples_per_s": self.speed.samples_per_s},
+            "experts": self.experts.to_dict() if self.experts else None,
+            "score": {"metric": self.score.metric, "value": self.score.value}
+            if self.score
+            else None,
+            "speed": {
+                **self.speed.to_dict(),
+                "seconds_per_correct_answer": self.seconds_per_correct_answer,
+            },
+            "hardware": {**self.hardware.to_dict(), "joules_per_sample": self.joules_per_sample},
+            "steady_decode": self.steady_decode,
+            "extra": {metric.name: metric.value for metric in self.extra},
             "provenance": dict(self.provenance),
         }
 
+    def _expert_rows(self) -> dict[str, float | None]:
+        if self.experts is None:
+            return {}
+        asked = self.experts.requested if self.experts.experts_k else self.experts.baseline
+        return {
+            "baseline_num_experts_per_tok": self.experts.baseline,
+            "num_experts_per_tok": asked,
+            "observed_num_experts_per_tok": self.experts.observed,
+            **_rows_by_modality(self.experts),
+        }
 
-HIGHER_IS_BETTER = {"samples_per_s": True}
+    def _steady_rows(self) -> dict[str, float | None]:
+        """Give steady decode at the largest measured batch size up to that of the run."""
+        if self.steady_decode is None:
+            return {}
+        size = self.provenance["batch_size"]
+        fitting = [point for point in self.steady_decode["points"] if point["batch_size"] <= size]
+        rate = fitting[-1]["speed"]["decode_tokens_per_s"] if fitting else None
+        return {"steady_decode_tokens_per_s": rate["median"] if rate else None}
+
+    def _peak_memory_gib(self) -> float | None:
+        """Give the memory in tensors on the GPUs, or the RAM of the process where none is used."""
+        peak = self.hardware.peak_memory
+        if peak is None:
+            return None
+        used = peak.process_bytes if peak.allocated_bytes is None else peak.allocated_bytes
+        return used / GIB
 
 
-def summarise(ranks: Iterable[Sequence[BatchTiming]]) -> dict[str, TaskSpeed]:
-    """Add up the batches of each task over ranks; the slowest rank decides the wall time."""
-    per_rank = [_by_task(batches) for batches in ranks]
-    tasks = dict.fromkeys(task for speeds in per_rank for task in speeds)
-    return {
-        task: _add_up([speeds[task] for speeds in per_rank if task in speeds], max)
-        for task in tasks
-    }
+HIGHER_IS_BETTER = {
+    "samples_per_s": True,
+    "output_tokens_per_s": True,
+    "prefill_tokens_per_s": True,
+    "steady_decode_tokens_per_s": True,
+    "ttft_s_median": False,
+    "e2e_latency_s_median": False,
+    "seconds_per_correct_answer": False,
+    "peak_memory_gib": False,
+    "joules_per_sample": False,
+}
 
 
 def installed_versions() -> dict[str, str | None]:
@@ -100,23 +187,15 @@ def installed_versions() -> dict[str, str | None]:
     return {name: _version(name) for name in PACKAGES}
 
 
-def _by_task(batches: Sequence[BatchTiming]) -> dict[str, TaskSpeed]:
-    tasks = dict.fromkeys(batch.task for batch in batches)
+def _rows_by_modality(experts: VerifiedOverride) -> dict[str, float | None]:
+    """Give a row for text and for image tokens where they used different k."""
+    text, image = experts.observed_text, experts.observed_image
+    if text is None or image is None or text == image:
+        return {}
     return {
-        task: _add_up([batch for batch in batches if batch.task == task], sum) for task in tasks
+        "observed_num_experts_per_tok_text": text,
+        "observed_num_experts_per_tok_image": image,
     }
-
-
-def _add_up(
-    parts: Sequence[BatchTiming | TaskSpeed], wall_s: Callable[[Iterable[float]], float]
-) -> TaskSpeed:
-    """Add counts; times add up over batches, and over ranks the longest one is taken."""
-    return TaskSpeed(
-        n_samples=sum(part.n_samples for part in parts),
-        n_input_tokens=sum(part.n_input_tokens for part in parts),
-        n_output_tokens=sum(part.n_output_tokens for part in parts),
-        wall_s=wall_s(part.wall_s for part in parts),
-    )
 
 
 def _version(name: str) -> str | None:

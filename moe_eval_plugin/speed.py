@@ -99,6 +99,11 @@ class TaskSpeed:
         return _rate(self.n_input_tokens + self.n_output_tokens, self.wall_s)
 
     @property
+    def mean_output_tokens(self) -> float | None:
+        """Tokens of all answers by samples."""
+        return _rate(self.n_output_tokens, self.n_samples)
+
+    @property
     def prefill_tokens_per_s(self) -> float | None:
         """Tokens of all prompts, image tokens included, by the time of prefill alone."""
         return _rate(self.n_input_tokens, self.phases.prefill_s) if self.phases else None

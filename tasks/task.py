@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import datasets
 from lmms_eval.api.task import ConfigurableMessagesTask, ConfigurableTask
 
-from moe_eval_plugin._lmms_eval import add_rows_to_results, user_errors
+from moe_eval_plugin._lmms_eval import user_errors
+from moe_eval_plugin._lmms_eval_results import add_rows_to_results
 from moe_eval_plugin.data import (
     DATA_VARIABLE,
     Questions,
