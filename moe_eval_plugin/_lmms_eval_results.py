@@ -57,13 +57,23 @@ def add_rows_to_results() -> None:
 
 def _add_rows(results: dict[str, Any], records: Mapping[str, RunRecord]) -> None:
     scored = {
-        task: replace(record, score=_score_of(results, task)) for task, record in records.items()
+        task: replace(record, score=_score_of(results, task))
+        for task, record in records.items()
+        if task in results["results"]
     }
     for task, record in scored.items():
-        for metric, value in record.rows().items():
-            if value is not None:
-                results["results"][task][f"{metric},{NO_FILTER}"] = value
-        results["higher_is_better"].setdefault(task, {}).update(record.higher_is_better())
+        rows = results["results"][task]
+        # A row of the host is never replaced, whatever a plugin calls its own.
+        added = {
+            name: value
+            for name, value in record.rows().items()
+            if value is not None and f"{name},{NO_FILTER}" not in rows
+        }
+        rows.update({f"{name},{NO_FILTER}": value for name, value in added.items()})
+        directions = record.higher_is_better().items()
+        results["higher_is_better"].setdefault(task, {}).update(
+            {name: is_better for name, is_better in directions if name in added}
+        )
     if scored:
         results["moe_eval"] = {task: record.to_dict() for task, record in scored.items()}
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -198,6 +199,7 @@ def _rows_by_modality(experts: VerifiedOverride) -> dict[str, float | None]:
     }
 
 
+@cache
 def _version(name: str) -> str | None:
     try:
         return version(name)

@@ -40,10 +40,11 @@ class Score:
 class TaskRun:
     """One task of one run.
 
-    ``n_samples`` counts the questions that were asked. ``record`` is what our models measured
-    (``result.RunRecord.to_dict``), and ``None`` for a model that is not ours. ``metadata`` is the
-    task's: its version, its scoring modes, where its data came from. ``samples`` is the file with
-    a line for each question, ``None`` where there is none.
+    ``n_samples`` counts the questions that were asked. ``record`` is what was measured
+    (``result.RunRecord.to_dict``), and ``None`` where nothing was; its ``experts`` are ``None`` for
+    a model that is not ours. ``metadata`` is the task's: its version, its scoring modes, where its
+    data came from. ``samples`` is the file with a line for each question, ``None`` where there is
+    none.
     """
 
     task: str

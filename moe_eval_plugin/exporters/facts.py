@@ -1,6 +1,6 @@
 """What every export says of a score: how it came about, from k to the versions of the packages.
 
-A model that is not ours leaves no record, so its k is ``None`` here: not known, and not 0.
+The k of a model that is not ours is ``None`` here: not known, and not 0.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.spec import NATIVE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
     from moe_eval_plugin.runs import Run, Score, TaskRun
 
@@ -30,12 +30,17 @@ UNITS = (
     (r"n_\w+", "count"),
     (r"(?:\w+_)?([a-z]+)_per_s", r"\1/s"),
     (r"\w+_s(?:_\w+)?", "s"),
+    (r"seconds_per_\w+", "s"),
     (r"\w+_bytes", "bytes"),
+    (r"\w+_gib", "GiB"),
     (r"(?:\w+_)?joules(?:_\w+)?", "J"),
 )
 SPEED_FIELDS = ("samples_per_s", "wall_s", "n_input_tokens", "n_output_tokens")
 ASKED = ("experts_k", "experts_policy", "renorm")
-NOT_SETTINGS = frozenset({"pretrained", "revision", "versions", *ASKED})
+# What the hardware is and what plugins did are no settings of the model.
+NOT_SETTINGS = frozenset(
+    {"pretrained", "revision", "versions", "hardware", "energy", "plugin_failures", *ASKED}
+)
 
 
 @dataclass(frozen=True)
@@ -189,7 +194,7 @@ def _of_task(run: Run, task: TaskRun) -> Iterator[Facts]:
         **{name: _part(record, "speed").get(name) for name in SPEED_FIELDS},
     }
     scores = [score for score in task.scores if K_ROW not in score.metric]
-    main = _main_metric(config, scores)
+    main = _main_metric(config, scores, _part(record, "extra"))
     for score in scores:
         yield Facts(
             run=str(run.path),
@@ -201,9 +206,12 @@ def _of_task(run: Run, task: TaskRun) -> Iterator[Facts]:
         )
 
 
-def _main_metric(config: Mapping[str, Any], scores: Sequence[Score]) -> str | None:
-    """Name the score that the task says to compare by, or the only one there is."""
-    metrics = [score.metric for score in scores if _unit(score.metric) is None]
+def _main_metric(
+    config: Mapping[str, Any], scores: Sequence[Score], extra: Container[str]
+) -> str | None:
+    """Name the score that the task says to compare by, or the only one; not a plugin's row."""
+    names = [score.metric for score in scores if score.metric not in extra]
+    metrics = [name for name in names if _unit(name) is None]
     if config.get("score_key") in metrics:
         return str(config["score_key"])
     return metrics[0] if len(metrics) == 1 else None

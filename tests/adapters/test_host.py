@@ -85,11 +85,3 @@ def test_a_fault_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
         raise KeyError
     assert ended.value.code == 1
     assert "Traceback" in capsys.readouterr().err
-
-
-def test_other_models_get_no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lmms_eval import evaluator
-
-    monkeypatch.setattr(evaluator, "evaluate", lambda **_: {"results": {"t": {"score,none": 1.0}}})
-    _lmms_eval.add_rows_to_results()
-    assert evaluator.evaluate(lm=object()) == {"results": {"t": {"score,none": 1.0}}}

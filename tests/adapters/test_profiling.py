@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from lmms_eval.api.instance import Instance
 
+    from moe_eval_plugin.recording import Measurements
+
 N_REQUESTS = 8
 
 
@@ -29,7 +31,11 @@ class Profiled:
         self.model = MoEHF(pretrained="demo", batch_size=2, dtype="float32", **arguments)
         self.model.task_dict = {TASK: {SPLIT: questions()}}
         self.batches: list[BatchTiming] = []
-        monkeypatch.setattr(self.model, "_record", self.batches.extend)
+        monkeypatch.setattr(self.model, "_record", self.keep)
+
+    def keep(self, measured: Measurements) -> None:
+        self.measured = measured
+        self.batches.extend(measured.batches)
 
     def answer(self, n_requests: int = N_REQUESTS) -> list[str]:
         return self.answer_all([request(i) for i in range(n_requests)])
@@ -133,6 +139,8 @@ def test_profile_off_attaches_nothing_and_answers_the_same(
     assert watched == [4, 0]
     assert off.batches[0].phases is None
     assert off.batches[0].generate_s is not None
+    assert (dict(off.measured.hardware), off.measured.energy) == ({}, None)
+    assert basic.measured.hardware[TASK].peak_memory is not None
 
 
 def test_hooks_are_gone_after_a_run_and_after_a_failed_one(

@@ -17,9 +17,10 @@ from moe_eval_plugin.timing import read_clock
 from tests.adapters.easy_requests import GENERATION, messages, questions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from moe_eval_plugin.model_adapters.running import Outcome
+    from moe_eval_plugin.timing import BatchTiming
 
 N_JOBS = 24
 
@@ -45,10 +46,15 @@ def jobs(n_jobs: int = N_JOBS) -> list[Job]:
 
 
 def run(
-    engine: HFEngine, batch_size: int, todo: list[Job] | None = None, *, overlaps: bool = False
+    engine: HFEngine,
+    batch_size: int,
+    todo: list[Job] | None = None,
+    after_batch: Callable[[BatchTiming], None] = lambda _timing: None,
+    *,
+    overlaps: bool = False,
 ) -> Outcome:
     stopwatch = Stopwatch(lambda: None, None)
-    runner = BatchRunner(engine, stopwatch, lambda _n_samples: None, overlaps=overlaps)
+    runner = BatchRunner(engine, stopwatch, after_batch, overlaps=overlaps)
     return runner.run(jobs() if todo is None else todo, batch_size)
 
 
@@ -84,13 +90,14 @@ def test_questions_of_equal_length_come_together(
 
 @pytest.mark.parametrize("overlaps", [False, True])
 def test_times_of_batches_add_up_to_the_time_of_the_run(engine: HFEngine, overlaps: bool) -> None:
+    batches: list[BatchTiming] = []
     begin = read_clock()
-    outcome = run(engine, batch_size=4, overlaps=overlaps)
+    run(engine, batch_size=4, after_batch=batches.append, overlaps=overlaps)
     elapsed = read_clock() - begin
-    total = sum(batch.wall_s for batch in outcome.batches)
+    total = sum(batch.wall_s for batch in batches)
     assert total == pytest.approx(elapsed, rel=0.01)
-    assert sum(batch.n_samples for batch in outcome.batches) == N_JOBS
-    for batch in outcome.batches:
+    assert sum(batch.n_samples for batch in batches) == N_JOBS
+    for batch in batches:
         assert batch.encode_s is not None
         assert batch.generate_s is not None
         assert batch.encode_s > 0
@@ -173,5 +180,6 @@ def test_an_error_while_preparing_ends_the_run(engine: HFEngine, overlaps: bool)
 
 @pytest.mark.parametrize("overlaps", [False, True])
 def test_nothing_to_do_gives_no_batch(engine: HFEngine, overlaps: bool) -> None:
-    outcome = run(engine, batch_size=4, todo=[], overlaps=overlaps)
-    assert (outcome.answers, outcome.batches, outcome.batch_size) == ({}, [], 4)
+    batches: list[BatchTiming] = []
+    outcome = run(engine, 4, [], batches.append, overlaps=overlaps)
+    assert (outcome.answers, batches, outcome.batch_size) == ({}, [], 4)

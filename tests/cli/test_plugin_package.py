@@ -1,4 +1,4 @@
-"""A third party's plugin, really installed, adds a task, a family and a format to the commands."""
+"""A third party's plugin, really installed: a task, a family, a format and a row of results."""
 
 from __future__ import annotations
 
@@ -53,10 +53,12 @@ def installed(tmp_path: Path) -> Path:
     return target
 
 
-def test_its_task_runs_with_our_model(installed: Path, tmp_path: Path) -> None:
+def test_its_task_runs_with_our_model_and_its_row_is_in_the_results(
+    installed: Path, tmp_path: Path
+) -> None:
     command = [
         *(str(LMMS_EVAL), "--model", "moe_hf", "--model_args", "pretrained=demo,experts_k=2"),
-        *("--tasks", "easy_vqa_shout", "--limit", "8", "--batch_size", "8"),
+        *("--tasks", "easy_vqa_shout", "--limit", "8", "--batch_size", "4"),
         *("--output_path", str(tmp_path / "out")),
     ]
     done = subprocess.run(
@@ -70,7 +72,14 @@ def test_its_task_runs_with_our_model(installed: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     (file,) = (tmp_path / "out").rglob("*_results.json")
     results = json.loads(file.read_text(encoding="utf-8"))
-    assert results["results"]["easy_vqa_shout"]["observed_num_experts_per_tok,none"] == 2
+    rows, record = results["results"]["easy_vqa_shout"], results["moe_eval"]["easy_vqa_shout"]
+    assert rows["observed_num_experts_per_tok,none"] == 2
+    slowest_s, wall_s = rows["slowest_batch_s,none"], record["speed"]["wall_s"]
+    assert wall_s / 2 <= slowest_s < wall_s
+    assert record["extra"] == {"slowest_batch_s": slowest_s}
+    assert record["provenance"]["plugin_failures"] == []
+    assert results["higher_is_better"]["easy_vqa_shout"]["slowest_batch_s"] is False
+    assert "|slowest_batch_s" in done.stdout
 
 
 def run_python(installed: Path, *arguments: str) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.exporters.facts import Facts, as_text, collect, hub_id
+from moe_eval_plugin.plugins import registered_exporters
+from moe_eval_plugin.result import RunRecord, Score
 from moe_eval_plugin.runs import read_run
+from moe_eval_plugin.speed import TaskSpeed
 from tests.exporters.sample_runs import (
     ACCURACY,
     DATA_REVISION,
@@ -280,3 +284,86 @@ def test_a_model_of_another_adapter_is_never_the_embedded_one(tmp_path: Path) ->
 )
 def test_values_are_written_for_people(value: object, text: str) -> None:
     assert as_text(value) == text
+
+
+def measured_from_outside() -> dict[str, Any]:
+    """Make the content of a results file of a model that is not ours, with our rows."""
+    content = results_of_another_model()
+    content["results"]["okvqa"] |= {"samples_per_s,none": 7.0, "seconds_per_correct_answer,none": 3}
+    content["higher_is_better"]["okvqa"] |= {
+        "samples_per_s": True,
+        "seconds_per_correct_answer": False,
+    }
+    speed = TaskSpeed(5046, None, None, 720.0)
+    outside = {"model_class": "Qwen3_VL", "timed": "from outside", "versions": {"torch": "2"}}
+    score = Score("vqa_accuracy", ACCURACY)
+    found = RunRecord("okvqa", None, speed, outside, score=score)
+    content["moe_eval"] = {"okvqa": json.loads(json.dumps(found.to_dict()))}
+    return content
+
+
+def test_a_record_of_a_model_that_is_not_ours_has_speed_and_no_k(tmp_path: Path) -> None:
+    facts = facts_of(tmp_path, measured_from_outside())
+    assert set(facts) == {
+        "vqa_accuracy",
+        "vqa_accuracy_official",
+        "samples_per_s",
+        "seconds_per_correct_answer",
+    }
+    main = facts["vqa_accuracy"]
+    assert main.is_main
+    assert (main.k, main.experts_k, main.setting, main.is_ours) == (None, None, "", False)
+    assert (main.samples_per_s, main.wall_s) == (5046 / 720, 720.0)
+    assert (main.n_input_tokens, main.n_output_tokens) == (None, None)
+    assert (main.pretrained, main.versions) == (MODEL, {"torch": "2"})
+    assert not {name for name in main.known() if "experts" in name}
+
+
+NEW_ROWS = {
+    "output_tokens_per_s": "tokens/s",
+    "prefill_tokens_per_s": "tokens/s",
+    "steady_decode_tokens_per_s": "tokens/s",
+    "ttft_s_median": "s",
+    "e2e_latency_s_median": "s",
+    "seconds_per_correct_answer": "s",
+    "n_output_tokens_per_sample": "count",
+    "peak_memory_gib": "GiB",
+    "joules_per_sample": "J",
+    "samples_per_s": "samples/s",
+}
+
+
+def test_every_row_of_speed_has_a_unit_and_none_is_the_score_of_its_task(tmp_path: Path) -> None:
+    content = results()
+    known = RunRecord(
+        "okvqa", None, TaskSpeed(1, 1, 1, 1.0), {"batch_size": 1}, steady_decode={"points": []}
+    )
+    content["moe_eval"]["okvqa"]["extra"] = {"samples_per_hour": 6.0}
+    del content["configs"]["okvqa"]["score_key"]
+    rows = content["results"]["okvqa"]
+    del rows["vqa_accuracy_official,none"]
+    rows |= dict.fromkeys((f"{name},none" for name in [*NEW_ROWS, "samples_per_hour"]), 6.0)
+    facts = facts_of(tmp_path, content)
+    assert {name: facts[name].unit for name in NEW_ROWS} == NEW_ROWS
+    assert [name for name, one in facts.items() if one.is_main] == ["vqa_accuracy"]
+    assert set(known.rows()) == set(NEW_ROWS)
+
+
+def test_what_the_hardware_is_and_what_plugins_did_are_no_settings(tmp_path: Path) -> None:
+    content = results()
+    provenance = content["moe_eval"]["okvqa"]["provenance"]
+    before = facts_of(tmp_path / "before", results())["vqa_accuracy"].settings
+    provenance |= {"hardware": {"name": "x"}, "energy": {"source": "RAPL"}, "plugin_failures": []}
+    after = facts_of(tmp_path / "after", content)["vqa_accuracy"].settings
+    assert after == before
+    assert "batch_size" in after
+
+
+@pytest.mark.parametrize(
+    "name", ["csv", "every-eval-ever", "hf-eval-results", "markdown", "model-index"]
+)
+def test_every_format_takes_a_record_without_k(tmp_path: Path, name: str) -> None:
+    (run,) = written(tmp_path, measured_from_outside())
+    exported = registered_exporters()[name].export([run], None)
+    assert exported.files
+    assert "None" not in "".join(map(str, exported.files.values()))

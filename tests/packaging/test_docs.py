@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.cli import build_parser
-from moe_eval_plugin.result import RunRecord, TaskSpeed
+from moe_eval_plugin.result import RunRecord
+from moe_eval_plugin.speed import TaskSpeed
 from moe_eval_plugin.verification import VerifiedOverride
 from tests.packaging.wheel_env import known_files, shipped_files
 
@@ -76,7 +77,8 @@ def test_reference_lists_every_argument_of_the_model(repository_root: Path) -> N
     from moe_eval_plugin.model_adapters.hf_engine import EngineOptions
 
     page = (repository_root / "docs" / "reference" / "moe-hf.md").read_text("utf-8")
-    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    table = page.partition("\n| name |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
 
     documented = {name for row in rows for name in CODE.findall(row)}
 
@@ -89,7 +91,8 @@ def test_reference_lists_every_row_of_the_results(repository_root: Path) -> None
     experts = VerifiedOverride(
         4, 8, 3.0, n_layers=2, n_text_tokens=1, n_image_tokens=1, observed_text=4, observed_image=2
     )
-    record = RunRecord("a_task", experts, TaskSpeed(1, 1, 1, 1.0), provenance={})
+    speed, provenance = TaskSpeed(1, 1, 1, 1.0), {"batch_size": 1}
+    record = RunRecord("a_task", experts, speed, provenance, steady_decode={"points": []})
     page = (repository_root / "docs" / "reference" / "results.md").read_text("utf-8")
 
     documented = set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))

@@ -1,12 +1,16 @@
-"""An example of a plugin: a task for lmms-eval, a model family, and a file format for results."""
+"""An example of a plugin: a task, a model family, a file format for results, and a row for them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from moe_eval_plugin.events import BatchEnd, RunEnd
 from moe_eval_plugin.export import Exported, Exporter
 from moe_eval_plugin.family import Family
 from moe_eval_plugin.hookspecs import hookimpl
+from moe_eval_plugin.result import Metric
 from moe_eval_plugin.runs import Run
+
+slowest_s: dict[str, float] = {}
 
 
 @hookimpl
@@ -45,3 +49,23 @@ def shout(runs: Sequence[Run], task: str | None) -> Exported:
         for score in one.scores
     ]
     return Exported({"SHOUT.txt": "".join(lines)}, notes=("was that loud enough?",))
+
+
+@hookimpl
+def moe_eval_run_start() -> None:
+    """Forget the batches of an earlier run."""
+    slowest_s.clear()
+
+
+@hookimpl
+def moe_eval_batch_end(event: BatchEnd) -> None:
+    """Keep the time of the slowest batch of each task."""
+    task, wall_s = event.timing.task, event.timing.wall_s
+    slowest_s[task] = max(slowest_s.get(task, 0.0), wall_s)
+
+
+@hookimpl
+def moe_eval_extra_metrics(event: RunEnd) -> Iterator[Metric]:
+    """Add a row: on a steady machine, it is hardly above the mean."""
+    for task in event.records:
+        yield Metric(task, "slowest_batch_s", slowest_s.get(task), higher_is_better=False)
