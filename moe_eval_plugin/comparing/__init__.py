@@ -1,0 +1,1 @@
+"""``moe-eval compare``: two finished runs over the same questions."""

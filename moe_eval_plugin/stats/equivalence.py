@@ -1,0 +1,112 @@
+"""Whether two runs are equal for all that matters, and how many questions it takes to tell.
+
+A difference that is not significant does not show that there is none. Two one-sided tests do:
+both runs are equal within a margin where the 90% interval of their difference lies inside it
+(Schuirmann 1987, doi:10.1007/BF01068419).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.stats.paired import EQUIVALENCE_CONFIDENCE
+
+if TYPE_CHECKING:
+    from moe_eval_plugin.stats.paired import PairedDifference
+    from moe_eval_plugin.stats.resampling import Interval
+
+YES = "yes"
+NO = "no"
+CANNOT_TELL = "cannot tell"
+POWER = 0.8
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Whether a run is within ``margin`` of the baseline: ``yes``, ``no`` or ``cannot tell``.
+
+    ``interval`` is the one that decides. ``n_questions_needed`` is how many questions like these
+    it takes to say ``yes`` with 80% probability if there is no true difference;
+    ``n_questions_needed_as_observed`` if the true one is that which was observed, and ``None``
+    where that lies outside the margin.
+    """
+
+    margin: float
+    verdict: str
+    interval: Interval
+    n_questions: int
+    n_questions_needed: int | None
+    n_questions_needed_as_observed: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the result as plain data, ready for JSON."""
+        return asdict(self)
+
+
+def equivalence(difference: PairedDifference, margin: float) -> Equivalence:
+    """Tell whether a run is within a margin of the baseline, above or below.
+
+    ``margin`` is in the unit of the scores: 0.01 is one point of 100. Raises
+    ``InvalidArgumentError`` for a margin that is not above 0.
+    """
+    _check(margin)
+    interval = difference.equivalence_interval
+    if -margin < interval.low and interval.high < margin:
+        verdict = YES
+    elif interval.high <= -margin or margin <= interval.low:
+        verdict = NO
+    else:
+        verdict = CANNOT_TELL
+    n, error = difference.n_questions, difference.standard_error
+    return Equivalence(
+        margin,
+        verdict,
+        interval,
+        n,
+        questions_needed(error, n, margin),
+        questions_needed(error, n, margin, true_difference=difference.difference),
+    )
+
+
+def questions_needed(
+    standard_error: float,
+    n_questions: int,
+    margin: float,
+    *,
+    true_difference: float = 0.0,
+    power: float = POWER,
+) -> int | None:
+    """Count the questions that two one-sided tests at 5% need to show that runs are equal.
+
+    ``power`` is the probability that they do. The standard error was observed with
+    ``n_questions``, clusters included, and shrinks with the root of their number. ``None`` for a
+    true difference that is not within the margin, which no number of questions will change.
+
+    Raises ``InvalidArgumentError`` for a margin that is not above 0.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import norm
+
+    _check(margin)
+    share = abs(true_difference) / margin
+    if share >= 1:
+        return None
+    z = norm.ppf((1 + EQUIVALENCE_CONFIDENCE) / 2)
+
+    def surplus(reach: float) -> float:
+        sides = norm.cdf([reach * (1 - share) - z, reach * (1 + share) - z])
+        return float(sides.sum() - 1 - power)
+
+    # With this reach each of the two tests fails with half of the probability that is allowed.
+    enough = (z + norm.ppf((1 + power) / 2)) / (1 - share)
+    reach = float(brentq(surplus, 0, enough * (1 + 1e-9)))
+    return math.ceil(n_questions * (standard_error * reach / margin) ** 2)
+
+
+def _check(margin: float) -> None:
+    if not 0 < margin < math.inf:
+        message = f"A margin of {margin} is not possible. Use one above 0: 0.01 is one point."
+        raise InvalidArgumentError(message)
