@@ -8,7 +8,16 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.commands import bench, data, doctor, export, families, inspect, tasks_path
+from moe_eval_plugin.commands import (
+    bench,
+    compare,
+    data,
+    doctor,
+    export,
+    families,
+    inspect,
+    tasks_path,
+)
 from moe_eval_plugin.errors import MoEEvalError
 
 if TYPE_CHECKING:
@@ -17,7 +26,7 @@ if TYPE_CHECKING:
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
-COMMANDS = (inspect, bench, export, data, families, doctor, tasks_path)
+COMMANDS = (inspect, bench, compare, export, data, families, doctor, tasks_path)
 SHOWN_PACKAGES = ("lmms-eval", "transformers", "torch")
 
 DESCRIPTION = """\

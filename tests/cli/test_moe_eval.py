@@ -15,7 +15,7 @@ from transformers import Qwen3MoeConfig
 from moe_eval_plugin import cli
 from moe_eval_plugin.commands import tasks_path
 
-VERBS = ("inspect", "bench", "export", "data", "families", "doctor", "tasks-path")
+VERBS = ("inspect", "bench", "compare", "export", "data", "families", "doctor", "tasks-path")
 SCRIPT = Path(sys.executable).with_name("moe-eval")
 
 

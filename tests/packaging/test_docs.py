@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LINK = re.compile(r"\[[^\]]*\]\((?!https?://)([^)#\s]+)")
 CODE = re.compile(r"`(\w+)`")
 VARIABLE = re.compile(r"\bMOE_EVAL_[A-Z_]+[A-Z]\b")
-VERBS = {"inspect", "bench", "export", "data", "families", "doctor", "tasks-path"}
+VERBS = {"inspect", "bench", "compare", "export", "data", "families", "doctor", "tasks-path"}
 
 
 @pytest.fixture
