@@ -46,7 +46,7 @@ NO_EMPTY_MESSAGES = (
     "rejectattr('content', 'equalto', [{'type': 'text', 'text': ''}]) | list -%}\n"
 )
 NEEDED = {"decord": "decord", "qwen_vl_utils": "qwen-vl-utils"}
-FIGURES = ("requests_s", "requests_cpu_s", "process_s", "process_cpu_s")
+FIGURES = ("requests_s", "requests_cpu_s", "generate_s", "process_s", "process_cpu_s")
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,15 @@ class Run:
     """One process of lmms-eval.
 
     ``requests_s`` reaches from the first request to the last answer, preprocessing included; the
-    verification pass of ``moe_hf`` is not in it, but in ``verification_s``. ``cpu`` is processor
-    time over all threads.
+    verification pass of ``moe_hf`` is not in it, but in ``verification_s``. ``generate_s`` is the
+    part of it inside transformers' ``generate``; the rest reads, preprocesses and decodes. ``cpu``
+    is processor time over all threads.
     """
 
     model: str
     requests_s: float
     requests_cpu_s: float
+    generate_s: float
     verification_s: float
     process_s: float
     process_cpu_s: float
@@ -114,6 +116,7 @@ class Comparison:
             model,
             requests_s=requests["wall_s"],
             requests_cpu_s=requests["cpu_s"],
+            generate_s=report["generation"]["wall_s"],
             verification_s=verification_s,
             process_s=process_s,
             process_cpu_s=process_cpu_s,
@@ -186,7 +189,7 @@ def profiling_cost(
 
 def show(batch_size: int, pairs: Sequence[tuple[Run, Run]]) -> None:
     """Print the medians of both, and the ratios with their spread."""
-    print(f"\nbatch size {batch_size}, {len(pairs)} rounds; median [smallest, largest]")
+    print(f"\nbatch size {batch_size}, {len(pairs)} rounds; median [smallest, largest]", flush=True)
     print(f"{'':16}{PEER:>12}{OURS:>12}   {PEER} / {OURS}")
     for name, ratio in ratios(pairs).items():
         peer, ours = (statistics.median(getattr(p[i], name) for p in pairs) for i in (0, 1))

@@ -40,6 +40,10 @@ class Times:
         self.wall_s += time.perf_counter() - wall
         self.cpu_s += time.process_time() - cpu
 
+    def restart(self) -> None:
+        """Forget what was added."""
+        self.wall_s = self.cpu_s = 0.0
+
     def without(self, part: Times) -> dict[str, float]:
         """Give these times less those of a part of them."""
         return {"wall_s": self.wall_s - part.wall_s, "cpu_s": self.cpu_s - part.cpu_s}
@@ -70,9 +74,11 @@ class Inputs:
 def watch(model_class: type, report: Path, inputs: Inputs | None, n_alternations: int) -> None:
     """Wrap the methods of a model class; the report is written when the requests are answered."""
     answer: Callable[..., Any] = model_class.generate_until  # type: ignore[attr-defined]
-    verification = Times()
+    verification, generation = Times(), Times()
+    _watch_generation(generation)
     if hasattr(model_class, "_verify"):
-        model_class._verify = _watch_verification(model_class._verify, verification, inputs)  # noqa: SLF001
+        watched = _watch_verification(model_class._verify, (verification, generation), inputs)  # noqa: SLF001
+        model_class._verify = watched  # noqa: SLF001
 
     @functools.wraps(answer)
     def timed(self: Any, requests: Sequence[Any]) -> Any:  # noqa: ANN401
@@ -80,10 +86,12 @@ def watch(model_class: type, report: Path, inputs: Inputs | None, n_alternations
         if n_alternations:
             once(requests[:N_IN_TURN])
         rounds = [_alternate_profiles(once, self, requests) for _ in range(n_alternations)]
+        generation.restart()
         took, answers = once(requests)
         record = {
             "requests": took,
             "verification": vars(verification),
+            "generation": vars(generation),
             "inputs": inputs.to_dict() if inputs else None,
             "profiles": rounds,
         }
@@ -113,7 +121,7 @@ def _time_once(
     answer: Callable[..., Any], model: object, verification: Times, requests: Sequence[Any]
 ) -> tuple[dict[str, float], Any]:
     """Answer all requests; give the times without verification, and the answers."""
-    verification.wall_s = verification.cpu_s = 0.0
+    verification.restart()
     whole = Times()
     with whole.running():
         answers = answer(model, requests)
@@ -121,18 +129,35 @@ def _time_once(
 
 
 def _watch_verification(
-    verify: Callable[..., None], times: Times, inputs: Inputs | None
+    verify: Callable[..., None], times: tuple[Times, Times], inputs: Inputs | None
 ) -> Callable[..., None]:
+    verification, generation = times
+
     @functools.wraps(verify)
     def timed(*arguments: object) -> None:
         if inputs is not None:
             inputs.is_on = False
-        with times.running():
+        with verification.running():
             verify(*arguments)
+        # What the model generated to be verified is no part of its answers.
+        generation.restart()
         if inputs is not None:
             inputs.is_on = True
 
     return timed
+
+
+def _watch_generation(times: Times) -> None:
+    from transformers import GenerationMixin
+
+    generate = GenerationMixin.generate
+
+    @functools.wraps(generate)
+    def timed(self: Any, *arguments: Any, **tensors: Any) -> Any:  # noqa: ANN401
+        with times.running():
+            return generate(self, *arguments, **tensors)
+
+    GenerationMixin.generate = timed
 
 
 def _watch_inputs(inputs: Inputs) -> None:
