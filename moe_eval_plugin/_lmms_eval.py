@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lmms_eval.models.registry_v2 import ModelManifest
 
 MOE_HF = "moe_hf"
+MOE_VLLM = "moe_vllm"
 logger = logging.getLogger(__name__)
 
 FALLBACK = 'Add --include_path "$(moe-eval tasks-path)" to the command instead.'
@@ -44,7 +45,11 @@ def manifests() -> list[ModelManifest]:
         ModelManifest(
             model_id=MOE_HF,
             chat_class_path="moe_eval_plugin.model_adapters.lmms_eval_hf.MoEHF",
-        )
+        ),
+        ModelManifest(
+            model_id=MOE_VLLM,
+            chat_class_path="moe_eval_plugin.model_adapters.lmms_eval_vllm.MoEVLLM",
+        ),
     ]
 
 
@@ -95,10 +100,16 @@ def _check_command(arguments: list[str]) -> None:
     parser.add_argument("--model")
     parser.add_argument("--model_args", default="")
     command, _ = parser.parse_known_args(arguments)
-    if command.model == MOE_HF and "--tasks" in arguments and "list" not in arguments:
+    if "--tasks" not in arguments or "list" in arguments:
+        return
+    if command.model == MOE_HF:
         from moe_eval_plugin.model_adapters.lmms_eval_hf import check_arguments
 
         check_arguments(command.model_args)
+    elif command.model == MOE_VLLM:
+        from moe_eval_plugin.model_adapters import lmms_eval_vllm
+
+        lmms_eval_vllm.check_arguments(command.model_args)
 
 
 def _exit(message: str, code: int) -> None:

@@ -1,0 +1,73 @@
+"""The arguments of ``moe_vllm``: what users write in ``--model_args``, sorted and checked."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from lmms_eval.utils import simple_parse_args_string
+
+from moe_eval_plugin import checkpoint
+from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.model_adapters.arguments import RunOptions
+from moe_eval_plugin.model_adapters.vllm_request import VLLMOptions, check_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OPTIONS = tuple(f.name for f in fields(VLLMOptions) if f.name != "engine")
+RUN_OPTIONS = ("batch_size", "max_new_tokens", "system_prompt", "seed")
+# What lmms-eval hands to every model; vLLM was built for its device and batches by itself.
+OF_THE_HOST = ("device", "max_batch_size")
+
+
+def parse_arguments(model_args: Mapping[str, Any]) -> tuple[VLLMOptions, RunOptions]:
+    """Sort ``--model_args`` and the host's own options into ours and vLLM's.
+
+    Raises ``InvalidArgumentError`` for an unknown name, with the nearest known one.
+    """
+    given = {name: value for name, value in model_args.items() if value is not None}
+    for name in OF_THE_HOST:
+        given.pop(name, None)
+    _refuse_ranks()
+    check_names(list(given), [*OPTIONS, *RUN_OPTIONS])
+    ours = {name: given.pop(name) for name in OPTIONS if name in given}
+    ours.setdefault("pretrained", checkpoint.default_pretrained())
+    run = {name: given.pop(name) for name in RUN_OPTIONS if name in given}
+    run_options = RunOptions(**run)
+    return VLLMOptions(**ours, engine={"seed": run_options.seed, **given}), run_options
+
+
+def requests_at_once(options: RunOptions) -> int | None:
+    """Give how many requests vLLM has at a time; ``None`` for ``auto``: as many as it takes."""
+    size = options.batch_size
+    if size == "auto":
+        return None
+    text = str(size)
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        message = f"batch_size={text} is not possible. Use auto, or a whole number from 1."
+        raise InvalidArgumentError(message)
+    return int(text)
+
+
+def _refuse_ranks() -> None:
+    """Refuse to be one of several processes: each would start a vLLM of its own."""
+    n_ranks = os.environ.get("WORLD_SIZE", "1")
+    if n_ranks != "1":
+        message = (
+            f"moe_vllm was started in {n_ranks} processes. Start lmms-eval once, not by accelerate "
+            "or torchrun: vLLM starts its own workers, as many as tensor_parallel_size and "
+            "pipeline_parallel_size say."
+        )
+        raise InvalidArgumentError(message)
+
+
+def parse_text(arg_string: str) -> dict[str, Any]:
+    """Read what users write in ``--model_args``; values stay as they are."""
+    try:
+        parsed: dict[str, Any] = simple_parse_args_string(arg_string)
+    except ValueError as error:
+        message = f"--model_args {arg_string} cannot be read. Write name=value,name=value."
+        raise InvalidArgumentError(message) from error
+    return parsed

@@ -1,0 +1,89 @@
+"""The times that vLLM takes of each request, and what they say about a task.
+
+All are vLLM's own: its engine stamps each request as it is queued, scheduled, and gives its first
+and last token. The front end, which reads images and tokenises, adds the time of arrival.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.speed import Distribution, TaskSpeed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class RequestTimes:
+    """Seconds of one request; ``None`` where vLLM took no time, or there was nothing to take.
+
+    ``ttft_s`` and ``e2e_latency_s`` count from the arrival at vLLM, with the time in the queue;
+    ``queue_s``, ``prefill_s`` and ``decode_s`` follow each other in the engine. ``tpot_s`` is
+    that of a token behind the first, ``None`` below two tokens.
+    """
+
+    n_input_tokens: int
+    n_output_tokens: int
+    ttft_s: float | None = None
+    queue_s: float | None = None
+    prefill_s: float | None = None
+    decode_s: float | None = None
+    tpot_s: float | None = None
+
+    @property
+    def e2e_latency_s(self) -> float | None:
+        """From the arrival to the last token."""
+        if self.ttft_s is None or self.decode_s is None:
+            return None
+        return self.ttft_s + self.decode_s
+
+    @classmethod
+    def read(cls, stats: Any, n_input_tokens: int, n_output_tokens: int) -> RequestTimes:  # noqa: ANN401
+        """Read vLLM's ``RequestStateStats``; ``None`` gives counts alone."""
+        if stats is None or not n_output_tokens:
+            return cls(n_input_tokens, n_output_tokens)
+        decode_s = stats.last_token_ts - stats.first_token_ts
+        return cls(
+            n_input_tokens,
+            n_output_tokens,
+            ttft_s=stats.first_token_latency,
+            queue_s=stats.scheduled_ts - stats.queued_ts,
+            prefill_s=stats.first_token_ts - stats.scheduled_ts,
+            decode_s=decode_s,
+            tpot_s=decode_s / (n_output_tokens - 1) if n_output_tokens > 1 else None,
+        )
+
+
+def of_rounds(rounds: Sequence[RequestTimes]) -> RequestTimes:
+    """Add up the tokens of requests that followed each other; their times are not those of one."""
+    return RequestTimes(
+        sum(one.n_input_tokens for one in rounds), sum(one.n_output_tokens for one in rounds)
+    )
+
+
+def task_speed(times: Sequence[RequestTimes], wall_s: float) -> TaskSpeed:
+    """Sum up the requests of one task that were answered within ``wall_s`` seconds."""
+    return TaskSpeed(
+        n_samples=len(times),
+        n_input_tokens=sum(one.n_input_tokens for one in times),
+        n_output_tokens=sum(one.n_output_tokens for one in times),
+        wall_s=wall_s,
+        ttft_s=_distribution(times, "ttft_s"),
+        e2e_latency_s=_distribution(times, "e2e_latency_s"),
+        output_tokens_per_sample=Distribution.of([one.n_output_tokens for one in times]),
+        n_decoded_tokens=sum(max(0, one.n_output_tokens - 1) for one in times),
+    )
+
+
+def request_phases(times: Sequence[RequestTimes]) -> dict[str, Any]:
+    """Describe the parts of a request's time in the engine: queue, prefill, decode, per token."""
+    found = {
+        name: _distribution(times, name) for name in ("queue_s", "prefill_s", "decode_s", "tpot_s")
+    }
+    return {name: asdict(one) if one else None for name, one in found.items()}
+
+
+def _distribution(times: Sequence[RequestTimes], name: str) -> Distribution | None:
+    return Distribution.of([value for one in times if (value := getattr(one, name)) is not None])

@@ -1,0 +1,59 @@
+"""What the tests of vLLM share: a small engine in this process, on the CPU."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from moe_eval_plugin.model_adapters.vllm_engine import VLLMEngine
+
+REASON = "vLLM is not installed here (it needs an environment of its own: make test-vllm)"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", "needs_vllm: runs vLLM, which has an environment of its own")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs vLLM where there is none; its own warnings are not ours to mend."""
+    for item in items:
+        if item.get_closest_marker("needs_vllm") is not None:
+            item.add_marker(pytest.mark.filterwarnings("ignore"))
+            if find_spec("vllm") is None:
+                item.add_marker(pytest.mark.skip(reason=REASON))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _small_vllm() -> None:
+    """Keep vLLM small, in one process and off the network; read when an engine starts."""
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+
+
+@pytest.fixture(scope="module")
+def start_engine() -> Iterator[Callable[..., VLLMEngine]]:
+    """A function that starts an engine on the embedded model; the one before it is closed."""
+    from moe_eval_plugin.model_adapters.vllm_engine import VLLMEngine, VLLMOptions
+
+    running: list[VLLMEngine] = []
+
+    def start(experts_k: object = None, verify: str = "observe", **engine: object) -> VLLMEngine:
+        while running:
+            running.pop().close()
+        settings = {"dtype": "float32", "max_model_len": 128, "max_num_seqs": 8, **engine}
+        settings.setdefault("enforce_eager", True)
+        running.append(VLLMEngine(VLLMOptions("demo", None, experts_k, verify, engine=settings)))
+        return running[-1]
+
+    yield start
+    while running:
+        running.pop().close()

@@ -1,0 +1,180 @@
+"""The real ``lmms-eval`` command with ``moe_vllm``, started as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.needs_vllm
+LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
+TIME_LIMIT_S = 600
+SMALL = "pretrained=demo,dtype=float32,max_model_len=128,max_num_seqs=8"
+EAGER = f"{SMALL},enforce_eager=True"
+
+
+def command(tmp_path: Path, model_args: str, *more: str) -> list[str]:
+    return [
+        str(LMMS_EVAL),
+        *("--model", "moe_vllm", "--model_args", model_args, "--tasks", "easy_vqa"),
+        *("--batch_size", "auto", "--output_path", str(tmp_path / "out"), "--log_samples", *more),
+    ]
+
+
+def surroundings(tmp_path: Path, **variables: str) -> dict[str, str]:
+    own = {"HF_DATASETS_CACHE": str(tmp_path / "data"), "VLLM_CACHE_ROOT": str(tmp_path / "vllm")}
+    return {**os.environ, **own, **variables}
+
+
+def run(
+    tmp_path: Path, model_args: str, *more: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(tmp_path, model_args, *more),
+        env=surroundings(tmp_path, **variables),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=TIME_LIMIT_S,
+        check=False,
+    )
+
+
+def results_of(tmp_path: Path, done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr[-3000:]
+    newest = max((tmp_path / "out").rglob("*_results.json"), key=lambda path: path.stat().st_mtime)
+    content: dict[str, Any] = json.loads(newest.read_text(encoding="utf-8"))
+    return content
+
+
+def answers_of(tmp_path: Path) -> list[str]:
+    """Read the answers of the newest run, in the order of the questions."""
+    newest = max((tmp_path / "out").rglob("*_samples_*"), key=lambda path: path.stat().st_mtime)
+    rows = [json.loads(line) for line in newest.read_text(encoding="utf-8").splitlines()]
+    return [row["filtered_resps"][0] for row in sorted(rows, key=lambda row: row["doc_id"])]
+
+
+def assert_refused(
+    tmp_path: Path, done: subprocess.CompletedProcess[str], message: str, code: int = 2
+) -> None:
+    assert done.returncode == code, (done.returncode, done.stderr[-3000:])
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "out").rglob("*_results.json"))
+
+
+def test_a_task_gets_its_accuracy_speed_and_observed_k(tmp_path: Path) -> None:
+    done = run(tmp_path, f"{EAGER},experts_k=4", "--limit", "48")
+    results = results_of(tmp_path, done)
+    rows = results["results"]["easy_vqa"]
+    assert rows["exact_match,none"] > 0.8
+    assert rows["observed_num_experts_per_tok,none"] == 4
+    assert rows["baseline_num_experts_per_tok,none"] == 8
+    assert rows["samples_per_s,none"] > 0
+    record = results["moe_eval"]["easy_vqa"]
+    assert record["speed"]["n_samples"] == 48
+    assert record["speed"]["ttft_s"]["n"] == 48
+    assert record["provenance"]["request_times"]["queue_s"]["n"] == 48
+    assert record["provenance"]["prefix_caching"] is False
+    assert record["provenance"]["n_errors"] == 0
+
+
+def test_compiled_code_of_another_k_in_the_same_cache_is_not_used(tmp_path: Path) -> None:
+    """The embedded model answers some of these questions otherwise at k=1 than at k=8."""
+    answers, observed = {}, {}
+    runs = (("8", f"{SMALL},experts_k=8"), ("1", f"{SMALL},experts_k=1"))
+    for k, model_args in (*runs, ("eager 1", f"{EAGER},experts_k=1")):
+        results = results_of(tmp_path, run(tmp_path, model_args, "--limit", "300"))
+        record = results["moe_eval"]["easy_vqa"]
+        observed[k] = record["experts"]["observed"]
+        answers[k] = answers_of(tmp_path)
+    assert observed == {"8": 8, "1": 1, "eager 1": 1}
+    assert answers["1"] == answers["eager 1"]
+    assert answers["8"] != answers["1"]
+    assert list((tmp_path / "vllm").rglob("torch_compile_cache/*")), "nothing was compiled"
+
+
+@pytest.mark.parametrize(
+    ("model_args", "message"),
+    [
+        ('hf_overrides={"num_experts_per_tok": 2}', "Write experts_k=2 instead"),
+        ("max_num_seq=4", "Did you mean max_num_seqs?"),
+        ("experts_policy=top-p:0.9", "moe_hf"),
+        ("experts_k=33", "Use 1 to 32"),
+        ("experts_k=text:8/image:2", "routes all tokens of a step in one call"),
+        ("experts_k=2,model=other", "pretrained="),
+    ],
+)
+def test_a_wrong_request_is_refused_before_vllm_starts(
+    tmp_path: Path, model_args: str, message: str
+) -> None:
+    done = run(tmp_path, f"pretrained=demo,{model_args}", "--limit", "4")
+    assert_refused(tmp_path, done, message)
+    assert "Initializing a V1 LLM engine" not in done.stdout + done.stderr
+
+
+def test_too_little_memory_at_the_start_gives_advice(tmp_path: Path) -> None:
+    model_args = "pretrained=demo,dtype=float32,enforce_eager=True,kv_cache_memory_bytes=100000"
+    done = run(tmp_path, model_args, "--limit", "4")
+    assert done.returncode in (2, 3)
+    assert "a smaller max_model_len" in done.stderr
+    assert not list((tmp_path / "out").rglob("*_results.json"))
+
+
+def test_questions_that_do_not_fit_are_counted_in_the_record(tmp_path: Path) -> None:
+    """Prompts of these questions have 43 to 47 tokens."""
+    model_args = EAGER.replace("max_model_len=128", "max_model_len=46")
+    done = run(tmp_path, f"{model_args},experts_k=2", "--limit", "24")
+    results = results_of(tmp_path, done)
+    n_errors = results["moe_eval"]["easy_vqa"]["provenance"]["n_errors"]
+    assert 0 < n_errors < 24
+    assert answers_of(tmp_path).count("") == n_errors
+    assert f"{n_errors} of 24 questions could not be asked" in done.stdout + done.stderr
+
+
+def test_a_killed_worker_ends_the_run_and_the_answers_so_far_are_kept(tmp_path: Path) -> None:
+    cache, log = tmp_path / "answers", tmp_path / "log"
+    variables = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "LMMS_CACHE_RUN_ID": "night"}
+    options = (f"{EAGER},experts_k=2,batch_size=2", "--use_cache", str(cache))
+    with log.open("w", encoding="utf-8") as out:
+        process = subprocess.Popen(
+            command(tmp_path, *options),
+            env=surroundings(tmp_path, **variables),
+            cwd=tmp_path,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+        _kill_engine_while_it_answers(process, log)
+        assert process.wait(TIME_LIMIT_S) == 3
+    text = log.read_text(encoding="utf-8")
+    assert "EngineFailedError: vLLM died while it was answering" in text
+    assert not list((tmp_path / "out").rglob("*_results.json"))
+    (database,) = cache.rglob("rank_0.db")
+    with sqlite3.connect(database) as connection:
+        kept = connection.execute("SELECT response FROM responses").fetchall()
+    assert len(kept) > 10
+    assert all(json.loads(response) for (response,) in kept)
+    again = run(tmp_path, options[0], *options[1:], "--limit", "24", **variables)
+    results_of(tmp_path, again)
+    assert "cache hits" in again.stdout + again.stderr
+
+
+def _kill_engine_while_it_answers(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Kill vLLM's engine with SIGKILL once some questions are answered."""
+    give_up = time.monotonic() + TIME_LIMIT_S
+    while "moe_vllm:   2%" not in log.read_text(encoding="utf-8", errors="replace"):
+        assert process.poll() is None, log.read_text(encoding="utf-8")[-3000:]
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    engines = [child for child in children if "EngineCore" in "".join(child.cmdline())]
+    os.kill(engines[0].pid, signal.SIGKILL)
