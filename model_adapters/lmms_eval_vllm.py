@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from moe_eval_plugin import events
 from moe_eval_plugin._lmms_eval import user_errors
+from moe_eval_plugin.errors import EngineFailedError
 from moe_eval_plugin.events import Announcer, RunStart
 from moe_eval_plugin.model_adapters.lmms_eval_requests import RequestReader
 from moe_eval_plugin.model_adapters.vllm_answers import CutShort
@@ -27,7 +28,6 @@ from moe_eval_plugin.model_adapters.vllm_engine import Answer, Prompt, VLLMEngin
 from moe_eval_plugin.model_adapters.vllm_provenance import provenance_of
 from moe_eval_plugin.model_adapters.vllm_request import check_request
 from moe_eval_plugin.model_adapters.vllm_sampling import sampling_arguments
-from moe_eval_plugin.model_adapters.vllm_start import EngineFailedError
 from moe_eval_plugin.model_adapters.vllm_times import of_rounds, request_phases, task_speed
 from moe_eval_plugin.plugins import plugin_manager
 from moe_eval_plugin.recording import announce_end

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.errors import InsufficientMemoryError, InvalidArgumentError, MoEEvalError
+from moe_eval_plugin.errors import EngineFailedError, InsufficientMemoryError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,10 +17,6 @@ MEMORY_ADVICE = (
     "smaller max_num_seqs, or dtype=bfloat16. Or give it more: another gpu_memory_utilization (on "
     "a CPU VLLM_CPU_KVCACHE_SPACE, in GiB), or more GPUs with tensor_parallel_size."
 )
-
-
-class EngineFailedError(MoEEvalError):
-    """vLLM could not be started, or died while it was answering."""
 
 
 def start(arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (a vllm.LLM)

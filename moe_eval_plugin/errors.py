@@ -12,11 +12,13 @@
     │   ├── InsufficientMemoryError     the model does not fit into this machine
     │   ├── MissingDependencyError      an optional package is not installed
     │   └── DataError                   a data file is missing, broken or inconsistent
+    │       └── IncompleteRunError      a run lacks answers that a submission needs
     ├── OverrideError                   the k asked for is not the k that the model uses
     │   ├── NoRouterFoundError          nothing in the model could be set to k
     │   └── OverrideNotEffectiveError   tokens were observed to use another number of experts
     ├── MeasurementError                a time or a count cannot be right, so it is not reported
     ├── CheckpointMismatchError         the weights on disk are not those of the model
+    ├── EngineFailedError               an inference engine did not start, or died on the way
     └── PluginLoadError                 an installed plugin could not be loaded
 
 A message says what failed, with which value, what is allowed, and what to do next.
@@ -156,6 +158,10 @@ class MeasurementError(MoEEvalError):
 
 class CheckpointMismatchError(MoEEvalError):
     """Weights of the model are missing from its checkpoint, left over, or of another shape."""
+
+
+class EngineFailedError(MoEEvalError):
+    """An inference engine with processes of its own did not start, or died while it answered."""
 
 
 class PluginLoadError(MoEEvalError):
