@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +18,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 from moe_eval_plugin import checkpoint, override, preflight, probe
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.model_adapters.hf_loading import load_model, load_processor
-from moe_eval_plugin.model_adapters.hf_request import EngineOptions, check_request
+from moe_eval_plugin.model_adapters.hf_request import EngineOptions, Request, check_request
 from moe_eval_plugin.model_adapters.hf_stopping import (
     AnswerHolds,
     StopStrings,
@@ -92,11 +92,6 @@ class HFEngine:
         source = checkpoint.resolve(options.pretrained)
         request = check_request(options)
         self.description = request.description
-        self.rule = request.rule
-        self.resolved = request.resolved
-        self.warnings = self.description.warnings if self.resolved else ()
-        for warning in self.warnings:
-            logger.warning("%s: %s", self.description.model_type, warning)
         preflight.check_memory(
             options.pretrained,
             revision=options.revision,
@@ -111,15 +106,42 @@ class HFEngine:
         self.model = load_model(options, source, takes_images=self.takes_images)
         self._stops: dict[tuple[str, ...], StopStrings] = {}
         self._override = ExitStack()
+        self._apply(request)
+
+    def set_experts(
+        self,
+        experts_k: object = None,
+        experts_policy: str | None = None,
+        renorm: str | None = None,
+    ) -> None:
+        """Leave the override in force and enter another one; the weights stay where they are.
+
+        The arguments are those of ``EngineOptions``. What cannot be used is refused before
+        anything changes. If the model cannot be set, it is left as published.
+        """
+        options = replace(
+            self.options, experts_k=experts_k, experts_policy=experts_policy, renorm=renorm
+        )
+        request = check_request(options)
+        self.close()
+        self.options = options
+        self._apply(request)
+
+    def close(self) -> None:
+        """Restore the model's own k."""
+        self._override.close()
+
+    def _apply(self, request: Request) -> None:
+        """Enter the override that was asked for; it is in force until ``close``."""
+        self.rule, self.resolved = request.rule, request.resolved
+        self.warnings = self.description.warnings if self.resolved else ()
+        for warning in self.warnings:
+            logger.warning("%s: %s", self.description.model_type, warning)
         self.trace = None
         if self.resolved:
             self.trace = self._override.enter_context(
                 override.apply(self.model, self.resolved, self.rule)
             )
-
-    def close(self) -> None:
-        """Restore the model's own k."""
-        self._override.close()
 
     @property
     def input_device(self) -> torch.device:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from lmms_eval.api.instance import Instance
 
     from moe_eval_plugin.model_adapters.hf_engine import Generated
+    from moe_eval_plugin.model_adapters.hf_request import EngineOptions
     from moe_eval_plugin.model_adapters.running import Job
     from moe_eval_plugin.recording import Measurements
     from moe_eval_plugin.timing import BatchTiming
@@ -82,12 +83,22 @@ class MoEHF(lmms):
         cls, arg_string: str, additional_config: dict[str, Any] | None = None
     ) -> MoEHF:
         """Build the model from ``--model_args``, which come before the host's own options."""
-        return cls(**{**(additional_config or {}), **_parse(arg_string)})
+        return cls(**{**(additional_config or {}), **parse_arg_string(arg_string)})
 
     @property
     def device(self) -> torch.device:
         """The device of the model's inputs."""
         return self.engine.input_device
+
+    def set_experts(self, options: EngineOptions, seed: int) -> None:
+        """Go on with the k, policy, renormalisation and seed given; earlier records are dropped.
+
+        Only these fields of ``options`` are read: the weights stay as they were loaded.
+        """
+        self.engine.set_experts(options.experts_k, options.experts_policy, options.renorm)
+        self.options = replace(self.options, seed=seed)
+        self.moe_eval_records = {}
+        self._experts = {}
 
     def clean(self) -> None:
         """Restore the model's own k and let the host free its memory."""
@@ -100,9 +111,7 @@ class MoEHF(lmms):
         """Answer every request; the answers stand in the order of the requests."""
         jobs = self._requests.jobs(requests)
         with self._measured(jobs) as run:
-            on_cpu = self.device.type == "cpu"
-            runner = BatchRunner(self.engine, run.stopwatch, run.after_batch, overlaps=not on_cpu)
-            outcome = runner.run(jobs, self.batch_size)
+            outcome = self._runner(run).run(jobs, self.batch_size)
             self.batch_size = outcome.batch_size
         answers, nothing = outcome.answers, GenerationResult(text="")
         return [_as_result(answers[i]) if i in answers else nothing for i in range(len(requests))]
@@ -138,7 +147,7 @@ class MoEHF(lmms):
         return scores
 
     @contextmanager
-    def _measured(self, jobs: Sequence[Job]) -> Iterator[_Run]:
+    def _measured(self, jobs: Sequence[Job]) -> Iterator[Run]:
         """Verify k on these requests, measure what the block runs of them, and record it."""
         self._verify(jobs)
         set_seed(self.options.seed)
@@ -152,8 +161,13 @@ class MoEHF(lmms):
             meter = HardwareMeter(self._measured_device()) if measures else None
             recorder = RunRecorder(self._announcer, self.rank, meter)
             recorder.start([job.task for job in jobs], self._experts, self._provenance())
-            yield _Run(Stopwatch(self._synchronize, phases), recorder, progress, trace)
+            yield Run(Stopwatch(self._synchronize, phases), recorder, progress, trace)
         self._record(recorder.measurements())
+
+    def _runner(self, run: Run) -> BatchRunner:
+        """Make what takes requests through the engine, batch by batch."""
+        on_cpu = self.device.type == "cpu"
+        return BatchRunner(self.engine, run.stopwatch, run.after_batch, overlaps=not on_cpu)
 
     def _verify(self, jobs: Sequence[Job]) -> None:
         """Observe k on the first prompts of each task, before anything is scored or timed."""
@@ -245,7 +259,7 @@ class MoEHF(lmms):
 
 
 @dataclass(frozen=True)
-class _Run:
+class Run:
     """A run that is measured: its times, its progress bar, and its trace if one is wanted."""
 
     stopwatch: Stopwatch
@@ -266,12 +280,13 @@ class _Run:
 @user_errors()
 def check_arguments(arg_string: str) -> None:
     """Refuse ``--model_args`` that no model could be built from; nothing is loaded."""
-    engine_options, options = parse_arguments(_parse(arg_string))
+    engine_options, options = parse_arguments(parse_arg_string(arg_string))
     options.largest_batch(torch.device("cpu"))
     check_request(engine_options)
 
 
-def _parse(arg_string: str) -> dict[str, Any]:
+def parse_arg_string(arg_string: str) -> dict[str, Any]:
+    """Read ``--model_args`` as the host does; ``InvalidArgumentError`` if that cannot be done."""
     try:
         parsed: dict[str, Any] = simple_parse_args_string(arg_string)
     except ValueError as error:

@@ -76,10 +76,10 @@ class BatchRunner:
 
     def run(self, jobs: Sequence[Job], batch_size: int) -> Outcome:
         """Generate batch by batch, the longest questions first."""
-        queue = BatchQueue(jobs, batch_size, group=_group, length=self._lengths(jobs).__getitem__)
+        queue = make_queue(self._engine, jobs, batch_size)
         answers: dict[int, Generated] = {}
-        prepare = self._prepare_ahead if self._overlaps else self._prepare_in_turn
-        with closing(prepare(queue)) as prepared_batches:
+        batches = self._prepare_ahead if self._overlaps else self._prepare_in_turn
+        with closing(batches(queue)) as prepared_batches:
             for prepared in prepared_batches:
                 results = self._generate(prepared, queue)
                 if results is not None:
@@ -87,10 +87,6 @@ class BatchRunner:
                     answers.update(zip(indices, results, strict=True))
                     self._after_batch(self._lap(prepared, results))
         return Outcome(answers, queue.batch_size)
-
-    def _lengths(self, jobs: Sequence[Job]) -> dict[Job, int]:
-        """Count the tokens of each question: batches of equal length need no padding."""
-        return dict(zip(jobs, self._engine.count_tokens([j.context for j in jobs]), strict=True))
 
     def _prepare_in_turn(self, queue: BatchQueue[Job]) -> Generator[Prepared]:
         while queue:
@@ -106,9 +102,7 @@ class BatchRunner:
                 yield prepared
 
     def _prepare(self, jobs: Sequence[Job]) -> Prepared:
-        begin = read_clock()
-        encoded = self._engine.encode([job.build() for job in jobs])
-        return Prepared(jobs, encoded, read_clock() - begin)
+        return prepare(self._engine, jobs)
 
     def _generate(self, prepared: Prepared, queue: BatchQueue[Job]) -> list[Generated] | None:
         """Generate one batch; if memory runs out, return ``None`` and the batch to the queue."""
@@ -138,6 +132,20 @@ class BatchRunner:
             n_input_tokens=sum(result.n_input_tokens for result in results),
             output_tokens=[result.n_output_tokens for result in results],
         )
+
+
+def make_queue(engine: HFEngine, jobs: Sequence[Job], batch_size: int) -> BatchQueue[Job]:
+    """Put jobs in the order in which they run: batches of equal length need no padding."""
+    counts = engine.count_tokens([job.context for job in jobs])
+    lengths = dict(zip(jobs, counts, strict=True))
+    return BatchQueue(jobs, batch_size, group=_group, length=lengths.__getitem__)
+
+
+def prepare(engine: HFEngine, jobs: Sequence[Job]) -> Prepared:
+    """Read and encode the inputs of one batch; safe to run in a thread."""
+    begin = read_clock()
+    encoded = engine.encode([job.build() for job in jobs])
+    return Prepared(jobs, encoded, read_clock() - begin)
 
 
 def _group(job: Job) -> tuple[str, str]:

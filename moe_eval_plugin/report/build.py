@@ -1,0 +1,230 @@
+"""Put a report together: read, compute, draw, and fill in the page."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.errors import MissingDependencyError
+from moe_eval_plugin.report.numbers import SeriesNumbers, compute
+from moe_eval_plugin.report.points import read_series, sweep_at
+from moe_eval_plugin.report.provenance import origin_of
+from moe_eval_plugin.report.questions import changed_questions
+from moe_eval_plugin.report.summary import margin_text, sentences
+from moe_eval_plugin.report.table import as_csv, as_markdown, make_short_table, make_table
+from moe_eval_plugin.report.theme import DARK, LIGHT, css_variables, page_config, paper_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from moe_eval_plugin.report.drawing import Figure
+
+PACKAGES = ("altair", "jinja2", "vl_convert")
+PAGE = "page"
+# What is made known to the page's own script, of the libraries that draw the charts.
+BUNDLE = "window.vegaEmbed = vegaEmbed;"
+GENERATOR = "moe-eval report"
+FILE_WIDTH = 720
+PNG_SCALE = 2
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to show. ``margin_points`` is that of the equivalence test, as scores are shown."""
+
+    title: str | None = None
+    task: str | None = None
+    metric: str | None = None
+    margin_points: float = 1.0
+    max_questions: int = 200
+    benches: Sequence[Path] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """The page, and the files beside it by their names."""
+
+    html: str
+    files: Mapping[str, bytes]
+    series: tuple[SeriesNumbers, ...] = field(repr=False)
+
+
+def build(paths: Sequence[Path], options: Options) -> Report:
+    """Make a report of all runs at these paths.
+
+    Raises ``MissingDependencyError`` without the extra ``report``, ``DataError`` for runs and
+    benches that cannot be read, and ``InvalidArgumentError`` where it is not clear what to show.
+    """
+    _check_packages()
+    from moe_eval_plugin.report.charts_bench import bench_figures, read_bench
+
+    benches = [read_bench(path) for path in options.benches]
+    found = [
+        compute(series, options.margin_points)
+        for series in read_series(paths, options.task, options.metric)
+    ]
+    tasks = [_task_part(task) for task in _by_task(found)]
+    bench = [
+        figure
+        for number, one in enumerate(benches)
+        for figure in bench_figures(one, number, several=len(benches) > 1)
+    ]
+    table = make_table(found)
+    figures = [figure for part in tasks for figure in part["figures"]] + bench
+    html = _page(
+        title=options.title or _title(found),
+        tasks=tasks,
+        bench=bench,
+        benches=[one.name for one in benches],
+        figures=figures,
+        table=table,
+        questions=changed_questions([one.series for one in found], options.max_questions),
+        origins=[origin_of(one.series) for one in found],
+        sweeps=[line for path in paths for line in _sweep_lines(path)],
+        margin=margin_text(found[0]),
+        max_questions=options.max_questions,
+    )
+    tables = {
+        "table.csv": as_csv(table).encode(),
+        "table.md": as_markdown(make_short_table(found)).encode(),
+    }
+    return Report(html, {**_drawn(figures), **tables}, tuple(found))
+
+
+def _check_packages() -> None:
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        message = (
+            f"A report needs {' and '.join(missing)}, which this Python does not have. Run "
+            '`pip install "moe-eval-plugin[report]"`.'
+        )
+        raise MissingDependencyError(message)
+
+
+def _by_task(found: Sequence[SeriesNumbers]) -> list[list[SeriesNumbers]]:
+    """Put the series of one task and score together."""
+    groups: dict[tuple[str, str], list[SeriesNumbers]] = {}
+    for one in found:
+        groups.setdefault((one.series.task, one.series.metric), []).append(one)
+    return list(groups.values())
+
+
+def _task_part(task: Sequence[SeriesNumbers]) -> dict[str, Any]:
+    """Give what the page shows of a task."""
+    from moe_eval_plugin.report.charts import main_figures
+    from moe_eval_plugin.report.charts_routing import routing_figures
+
+    name = task[0].series.task
+    figures = [*main_figures(task)]
+    for number, one in enumerate(task):
+        figures += routing_figures(one, number, several=len(task) > 1)
+    return {
+        "name": name,
+        "metric": task[0].series.metric,
+        "series": [{"name": one.series.name, "sentences": list(sentences(one))} for one in task],
+        "table": make_short_table(task),
+        "figures": [_renamed(figure, name) for figure in figures],
+    }
+
+
+def _renamed(figure: Figure, task: str) -> Figure:
+    return replace(figure, name=f"{task}-{figure.name}")
+
+
+def _title(found: Sequence[SeriesNumbers]) -> str:
+    models = list(dict.fromkeys(one.series.points[0].first.facts.model for one in found))
+    tasks = list(dict.fromkeys(one.series.task for one in found))
+    return f"{', '.join(models)} on {', '.join(tasks)}: accuracy and speed at each k"
+
+
+def _sweep_lines(path: Path) -> Iterator[str]:
+    """Say of a sweep with which command it was made, and what is not done."""
+    import shlex
+
+    sweep = sweep_at(path)
+    if sweep is None:
+        return
+    if sweep.command:
+        yield f"Command of the sweep: {shlex.join(sweep.command)}"
+    left = [f"{name} ({one.state})" for name, one in sweep.entries.items() if one.state != "done"]
+    if left:
+        yield f"Not done when this report was made: {', '.join(left)}."
+
+
+def _page(**parts: Any) -> str:  # noqa: ANN401
+    """Fill in the template. Text is escaped by it; scripts are known to the page by their hash."""
+    import vl_convert
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("moe_eval_plugin.report", PAGE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    scripts = [
+        _closed(vl_convert.javascript_bundle(BUNDLE)),
+        _closed(_source(environment, "page.js")),
+    ]
+    style = _source(environment, "page.css")
+    charts = {"config": page_config(), "specs": [_spec(one) for one in parts["figures"]]}
+    text: str = environment.get_template("report.html").render(
+        **parts,
+        charts=charts,
+        light=Markup(css_variables(LIGHT)),  # noqa: S704  (our own colours)
+        dark=Markup(css_variables(DARK)),  # noqa: S704
+        style=Markup(style),  # noqa: S704  (our own file, and so are the scripts)
+        scripts=[Markup(script) for script in scripts],  # noqa: S704
+        hashes=[_content_hash(script) for script in scripts],
+        generator=GENERATOR,
+        version=version("moe-eval-plugin"),
+        date=datetime.now(UTC),
+    )
+    return text
+
+
+def _source(environment: Any, name: str) -> str:  # noqa: ANN401  (jinja2 is optional)
+    source: str = environment.loader.get_source(environment, name)[0]
+    return source
+
+
+def _closed(script: str) -> str:
+    """Keep a script from ending its element in the middle."""
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _content_hash(script: str) -> str:
+    """Give the hash by which the page's content security policy lets a script run."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _spec(figure: Figure) -> dict[str, Any]:
+    return {
+        "name": figure.name,
+        "spec": {**figure.chart.to_dict(), "description": figure.description},
+    }
+
+
+def _drawn(figures: Sequence[Figure]) -> dict[str, bytes]:
+    """Draw each figure as PNG and as SVG, with its title, in light colours."""
+    import vl_convert
+
+    files = {}
+    for figure in figures:
+        chart = figure.chart.properties(width=FILE_WIDTH, title=figure.title)
+        spec = {**chart.to_dict(), "description": figure.description}
+        config = paper_config()
+        files[f"{figure.name}.svg"] = vl_convert.vegalite_to_svg(spec, config=config).encode()
+        files[f"{figure.name}.png"] = vl_convert.vegalite_to_png(
+            spec, config=config, scale=PNG_SCALE
+        )
+    return files

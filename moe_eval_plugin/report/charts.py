@@ -1,0 +1,304 @@
+"""The charts of accuracy, speed and phases, as Vega-Lite specifications made with Altair."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+
+from moe_eval_plugin.report.drawing import (
+    POINT_SIZE,
+    Figure,
+    accuracy_axis,
+    by_series,
+    data,
+    finished,
+    in_points,
+    intervals,
+    k_axis,
+    labels,
+    numbers_on_hover,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from moe_eval_plugin.report.drawing import Row
+    from moe_eval_plugin.report.numbers import PointNumbers, SeriesNumbers
+
+PHASES = {
+    "vision_s": "vision",
+    "prefill_s": "prefill",
+    "decode_s": "decode",
+    "host_gap_s": "host gap",
+}
+MILLISECONDS = 1000
+
+
+def main_figures(task: Sequence[SeriesNumbers]) -> Iterator[Figure]:
+    """Draw what the series of one task have to show; what was not measured is left out."""
+    rows = [row for series in task for row in _rows(series)]
+    if any(row["speed"] is not None for row in rows):
+        yield _accuracy_against_speed(task, [row for row in rows if row["speed"] is not None])
+    with_k = [row for row in rows if row["k"] is not None]
+    if len({row["k"] for row in with_k}) > 1:
+        yield _accuracy_over_k(task, with_k, [row for row in rows if row["k"] is None])
+        ratios = [row for row in with_k if row["ratio"] is not None]
+        if ratios:
+            yield _speed_up_over_k(task, ratios)
+    for number, series in enumerate(task):
+        if any(len(point.by_type) > 1 for point in series.points) and len(series.points) > 1:
+            yield _by_type(series, number, several=len(task) > 1)
+    phases = [row for series in task for row in _phase_rows(series, several=len(task) > 1)]
+    if phases:
+        yield _phases(phases)
+
+
+def _rows(numbers: SeriesNumbers) -> Iterator[Row]:
+    """Yield what the charts need of each point."""
+    for one in numbers.points:
+        low, high = one.interval or (None, None)
+        ours = one.point.k is not None
+        yield {
+            "series": numbers.series.name,
+            "label": one.point.label if ours else numbers.series.name,
+            "k": one.point.k,
+            "accuracy": one.accuracy * numbers.scale,
+            "low": None if low is None else low * numbers.scale,
+            "high": None if high is None else high * numbers.scale,
+            "speed": one.speed.median if one.speed else None,
+            "slowest": one.speed.smallest if one.speed else None,
+            "fastest": one.speed.largest if one.speed else None,
+            "ratio": one.speed_ratio,
+            "front": one.on_front,
+        }
+
+
+def _accuracy_against_speed(task: Sequence[SeriesNumbers], rows: Sequence[Row]) -> Figure:
+    scale = alt.Scale(zero=False, nice=True, padding=24)
+    x = alt.X("speed:Q", title="samples per second", scale=scale)
+    y = accuracy_axis(rows, task[0])
+    colour = by_series(task, rows)
+    base = alt.Chart(data(rows)).encode(color=colour)
+    several = [row for row in rows if row["slowest"] != row["fastest"]]
+    front = [row for row in rows if row["front"]]
+    layers = [
+        *(
+            [
+                alt.Chart(data(front))
+                .mark_line(style=["curve"], opacity=0.6)
+                .encode(x=x, y=y, order="speed:Q", color=colour)
+            ]
+            if front
+            else []
+        ),
+        *intervals(rows, x, in_points(task[0]), colour),
+        base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(
+            x=x,
+            y=y,
+            tooltip=[
+                alt.Tooltip("series:N", title="model"),
+                alt.Tooltip("label:N", title="setting"),
+                *numbers_on_hover(
+                    ("accuracy:Q", in_points(task[0]), ".2f"),
+                    ("low:Q", "interval from", ".2f"),
+                    ("high:Q", "to", ".2f"),
+                    ("speed:Q", "samples per second", ".3~s"),
+                ),
+            ],
+        ),
+        *labels(
+            alt.Chart(data(rows)).encode(x=x, y=y), alt.Text("label:N"), align="left", dx=8, dy=-8
+        ),
+    ]
+    if several:
+        spread = alt.Chart(data(several)).mark_rule(style=["interval"])
+        layers.append(spread.encode(x="slowest:Q", x2="fastest:Q", y=y, color=colour))
+    return Figure(
+        name="accuracy-against-throughput",
+        title="Accuracy against throughput",
+        caption=(
+            "Up and to the right is better. Bars are 95% intervals; the line joins the points that "
+            "no other one of the same model beats in both (the Pareto front)."
+        ),
+        description=_spoken(
+            "Accuracy against throughput", task, lambda one, text: f"{text}, {_rate(one)}"
+        ),
+        chart=finished(alt.layer(*layers)),
+    )
+
+
+def _accuracy_over_k(
+    task: Sequence[SeriesNumbers], rows: Sequence[Row], without_k: Sequence[Row]
+) -> Figure:
+    x, colour = k_axis(rows), by_series(task, [*rows, *without_k])
+    base = alt.Chart(data(rows)).encode(x=x, color=colour)
+    y = accuracy_axis([*rows, *without_k], task[0])
+    tooltip = [
+        alt.Tooltip("series:N", title="model"),
+        alt.Tooltip("label:N", title="setting"),
+        *numbers_on_hover(
+            ("accuracy:Q", in_points(task[0]), ".2f"),
+            ("low:Q", "interval from", ".2f"),
+            ("high:Q", "to", ".2f"),
+        ),
+    ]
+    others = alt.Chart(data(without_k)).mark_rule(style=["ceiling"])
+    chart = alt.layer(
+        *([others.encode(y=y, color=colour, tooltip=tooltip)] if without_k else []),
+        base.mark_line(style=["curve"]).encode(y=y),
+        *intervals(rows, x, in_points(task[0]), colour),
+        base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(y=y, tooltip=tooltip),
+    )
+    return Figure(
+        name="accuracy-over-k",
+        title="Accuracy against k",
+        caption="Bars are 95% intervals, clustered by image where images are known."
+        + " Dashed: a model without k." * bool(without_k),
+        description=_spoken("Accuracy against k", task, lambda _, text: text),
+        chart=finished(chart),
+    )
+
+
+def _speed_up_over_k(task: Sequence[SeriesNumbers], rows: Sequence[Row]) -> Figure:
+    base = alt.Chart(data(rows)).encode(x=k_axis(rows), color=by_series(task, rows))
+    y = alt.Y(
+        "ratio:Q", title="times the published k", scale=alt.Scale(zero=False, nice=True, padding=8)
+    )
+    tooltip = [
+        alt.Tooltip("series:N", title="model"),
+        alt.Tooltip("label:N", title="setting"),
+        *numbers_on_hover(
+            ("ratio:Q", "speed-up", ".2f"), ("speed:Q", "samples per second", ".3~s")
+        ),
+    ]
+    chart = alt.layer(
+        alt.Chart(data([{"one": 1}])).mark_rule(style=["reference"]).encode(y=alt.Y("one:Q")),
+        base.mark_line(style=["curve"]).encode(y=y),
+        base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(y=y, tooltip=tooltip),
+        *labels(
+            alt.Chart(data(rows)).encode(x=k_axis(rows), y=y),
+            alt.Text("ratio:Q", format=".2f"),
+            dy=-14,
+        ),
+    )
+    spoken = ". ".join(f"{row['series']}, {row['label']}: {row['ratio']:.2f} times" for row in rows)
+    return Figure(
+        name="speed-up-over-k",
+        title="Speed-up against k",
+        caption=(
+            "Questions per second of this benchmark, images and preprocessing included, by those "
+            "at the published k."
+        ),
+        description=f"Speed-up against k. {spoken}.",
+        chart=finished(chart),
+    )
+
+
+def _by_type(numbers: SeriesNumbers, number: int, *, several: bool) -> Figure:
+    rows = [
+        {
+            "label": one.point.label,
+            "k": one.point.k,
+            "type": f"{kind} ({found.n_questions:,})",
+            "accuracy": found.value * numbers.scale,
+            "low": found.interval.low * numbers.scale,
+            "high": found.interval.high * numbers.scale,
+        }
+        for one in numbers.points
+        if one.point.k is not None
+        for kind, found in one.by_type.items()
+    ]
+    names = list(dict.fromkeys(str(row["type"]) for row in rows))
+    colour = alt.Color("type:N", sort=names, legend=alt.Legend(title=None))
+    base = alt.Chart(data(rows)).encode(x=k_axis(rows), color=colour)
+    title = in_points(numbers)
+    y = accuracy_axis(rows, numbers)
+    tooltip = [
+        alt.Tooltip("type:N", title="answer type (questions)"),
+        alt.Tooltip("label:N", title="setting"),
+        *numbers_on_hover(
+            ("accuracy:Q", title, ".2f"), ("low:Q", "interval from", ".2f"), ("high:Q", "to", ".2f")
+        ),
+    ]
+    chart = alt.layer(
+        base.mark_line(style=["curve"]).encode(y=y),
+        *intervals(rows, k_axis(rows), title, colour),
+        base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(
+            y=y, shape=alt.Shape("type:N", sort=names, legend=None), tooltip=tooltip
+        ),
+    )
+    typed = any(run.types for point in numbers.series.points for run in point.runs)
+    source = "as the data tell them" if typed else "of the expected answers: the data tell none"
+    spoken = ". ".join(f"{row['type']}, {row['label']}: {row['accuracy']:.1f}" for row in rows)
+    return Figure(
+        name=f"accuracy-by-answer-type{f'-{number + 1}' if number else ''}",
+        title=f"Accuracy by answer type{f': {numbers.series.name}' if several else ''}",
+        caption=f"Answer types {source}. In brackets, the number of questions.",
+        description=f"Accuracy by answer type. {spoken}.",
+        chart=finished(chart),
+    )
+
+
+def _phase_rows(numbers: SeriesNumbers, *, several: bool) -> Iterator[Row]:
+    """Yield milliseconds per question of each phase that was measured."""
+    for one in numbers.points:
+        n = one.beside.get("n_samples")
+        name = numbers.series.name
+        label = f"{name}, {one.point.label}" if several else one.point.label
+        for order, (field, phase) in enumerate(PHASES.items()):
+            seconds = one.beside.get(field)
+            if seconds is not None and n:
+                yield {
+                    "label": label,
+                    "phase": phase,
+                    "order": order,
+                    "milliseconds": seconds / n * MILLISECONDS,
+                }
+
+
+def _phases(rows: Sequence[Row]) -> Figure:
+    labels = list(dict.fromkeys(row["label"] for row in rows))
+    colour = alt.Color("phase:N", sort=list(PHASES.values()), legend=alt.Legend(title=None))
+    chart = (
+        alt.Chart(data(rows))
+        .mark_bar(style=["cell-border"])
+        .encode(
+            x=alt.X("milliseconds:Q", title="milliseconds per question"),
+            y=alt.Y("label:N", sort=labels, title=None),
+            color=colour,
+            order="order:Q",
+            tooltip=[
+                alt.Tooltip("label:N", title="setting"),
+                alt.Tooltip("phase:N", title="phase"),
+                *numbers_on_hover(("milliseconds:Q", "milliseconds per question", ".2f")),
+            ],
+        )
+    )
+    spoken = ". ".join(
+        f"{row['label']}, {row['phase']}: {row['milliseconds']:.2f} ms" for row in rows
+    )
+    return Figure(
+        name="phases",
+        title="Where the time of a question goes",
+        caption=(
+            "Wall time by the number of questions, of the slowest process. Host gap: the device "
+            "waited for preprocessing and the like."
+        ),
+        description=f"Milliseconds per question by phase. {spoken}.",
+        chart=finished(chart, height=max(120, 34 * len(labels))),
+    )
+
+
+def _spoken(what: str, task: Sequence[SeriesNumbers], say: Any) -> str:  # noqa: ANN401
+    parts = [
+        f"{numbers.series.name}, {one.point.label}: "
+        + say(one, f"{one.accuracy * numbers.scale:.2f}")
+        for numbers in task
+        for one in numbers.points
+    ]
+    return f"{what}. {'. '.join(parts)}."
+
+
+def _rate(one: PointNumbers) -> str:
+    return f"{one.speed.median:.4g} samples per second" if one.speed else "speed not measured"

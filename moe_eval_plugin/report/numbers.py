@@ -1,0 +1,313 @@
+"""The numbers of a report: intervals, differences to the baseline, speed, and what to choose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin import decide, stats
+from moe_eval_plugin.report.measured import MEASURED, number
+from moe_eval_plugin.stats.accuracy import UNIT_BOUNDS
+from moe_eval_plugin.stats.paired import adjust
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from moe_eval_plugin.comparing.questions import Question
+    from moe_eval_plugin.report.points import FinishedTask, Point, Series
+
+# Of a normal distribution, for scores that come with a standard error alone.
+Z_95 = 1.959964
+HUNDRED = 100.0
+YES_NO = frozenset({"yes", "no"})
+
+
+@dataclass(frozen=True)
+class PointNumbers:
+    """What is known of a point; ``None`` is not known or not measured.
+
+    Scores and their intervals are in the unit of the score. ``difference`` is against the baseline
+    of the series. ``by_type`` has the accuracy of each answer type. ``beside`` has the medians over
+    runs of what was measured beside the rate, by the names of ``MEASURED``.
+    """
+
+    point: Point
+    accuracy: float
+    interval: tuple[float, float] | None
+    n_questions: int | None
+    n_images: int | None
+    difference: stats.PairedDifference | None = None
+    equivalence: stats.Equivalence | None = None
+    by_type: Mapping[str, stats.Accuracy] = field(default_factory=dict)
+    speed: stats.Speed | None = None
+    speed_ratio: float | None = None
+    beside: Mapping[str, float | None] = field(default_factory=dict)
+    seconds_per_correct: float | None = None
+    joules_per_correct: float | None = None
+    on_front: bool = False
+    is_knee: bool = False
+
+
+@dataclass(frozen=True)
+class SeriesNumbers:
+    """A series with the numbers of its points, and the points that decision aids name.
+
+    ``fastest`` is the fastest point that loses at most ``margin``; ``fastest_certain`` is the one
+    that is also shown not to lose more. Both may be the baseline, and are ``None`` without one.
+    ``scale`` is 100 where scores lie between 0 and 1, so that they are shown as points of 100.
+    """
+
+    series: Series
+    points: tuple[PointNumbers, ...]
+    margin: float
+    scale: float
+    fastest: str | None
+    fastest_certain: str | None
+    notes: tuple[str, ...] = ()
+
+
+def compute(series: Series, margin_points: float) -> SeriesNumbers:
+    """Compute everything that a report says of a series.
+
+    ``margin_points`` is in the unit in which scores are shown: points of 100 for shares.
+    """
+    bounds = _bounds(series)
+    scale = HUNDRED if bounds == UNIT_BOUNDS else 1.0
+    margin = margin_points / scale
+    found = [_measure(point, bounds) for point in series.points]
+    baseline = next((one for one in found if one.point.is_baseline), None)
+    if baseline is not None:
+        found = list(_compare(found, baseline, bounds, margin))
+    return _decide(series, found, margin, scale)
+
+
+def _measure(point: Point, bounds: tuple[float, float]) -> PointNumbers:
+    """Describe a point on its own."""
+    questions = _pooled(point)
+    rates = [number(run, "speed", "samples_per_s") for run in point.runs]
+    known = [rate for rate in rates if rate]
+    return PointNumbers(
+        point=point,
+        **_accuracy(point, questions, bounds),
+        by_type=_by_type(point, questions, bounds),
+        speed=stats.speed(known) if known and len(known) == len(rates) else None,
+        beside={name: _median(map(read, point.runs)) for name, read in MEASURED.items()},
+        seconds_per_correct=_median(_per_correct(run, "speed", "wall_s") for run in point.runs),
+        joules_per_correct=_median(_per_correct(run, "hardware", "joules") for run in point.runs),
+    )
+
+
+def _accuracy(point: Point, questions: Pooled, bounds: tuple[float, float]) -> dict[str, Any]:
+    """Take the interval over questions, or else the host's value with its standard error."""
+    if questions.scores:
+        found = stats.accuracy(questions.values, questions.clusters, bounds=bounds)
+        interval = (found.interval.low, found.interval.high)
+        images = found.n_clusters if questions.clusters else None
+        return {
+            "accuracy": found.value,
+            "interval": interval,
+            "n_questions": found.n_questions,
+            "n_images": images,
+        }
+    facts = point.first.facts
+    error = facts.stderr if len(point.runs) == 1 else None
+    return {
+        "accuracy": sum(run.facts.value for run in point.runs) / len(point.runs),
+        "interval": None
+        if error is None
+        else (facts.value - Z_95 * error, facts.value + Z_95 * error),
+        "n_questions": facts.n,
+        "n_images": None,
+    }
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The questions that all runs of a point have, with the mean of their scores over runs."""
+
+    scores: Mapping[str, float]
+    questions: Mapping[str, Question]
+
+    @property
+    def values(self) -> list[float]:
+        """The scores in the order of the questions."""
+        return list(self.scores.values())
+
+    @property
+    def clusters(self) -> list[str] | None:
+        """The image of each question; ``None`` unless it is known of all."""
+        return images_of(self.questions[key] for key in self.scores)
+
+
+def images_of(questions: Iterable[Question]) -> list[str] | None:
+    """List the image of each question; ``None`` unless it is known of all."""
+    images = [question.image for question in questions]
+    return None if None in images else [str(image) for image in images]
+
+
+def _pooled(point: Point) -> Pooled:
+    answered = [run.questions for run in point.runs]
+    keys = [key for key in answered[0] if all(key in questions for questions in answered)]
+    if not keys:
+        return Pooled({}, {})
+    metric = point.first.facts.metric
+    pooled = stats.pool_seeds([[one[key].scores[metric] for key in keys] for one in answered])
+    return Pooled(dict(zip(keys, pooled.scores, strict=True)), answered[0])
+
+
+def _by_type(
+    point: Point, questions: Pooled, bounds: tuple[float, float]
+) -> dict[str, stats.Accuracy]:
+    if not questions.scores:
+        return {}
+    kinds = [answer_type(point.first, key) for key in questions.scores]
+    found = stats.accuracy_by_group(questions.values, kinds, questions.clusters, bounds=bounds)
+    return dict(sorted(found.items(), key=lambda item: -item[1].n_questions))
+
+
+def answer_type(run: FinishedTask, key: str) -> str:
+    """Give the answer type that the data tell, or else the one that the expected answer is of."""
+    if run.types:
+        return run.types.get(key) or "not typed"
+    target = run.questions[key].target.strip().lower()
+    if target in YES_NO:
+        return "yes/no"
+    return "number" if target.replace(".", "", 1).isdigit() else "other"
+
+
+def _bounds(series: Series) -> tuple[float, float]:
+    """Return the range of the score: 0 to 1, or that of its values where they leave this."""
+    values = [run.facts.value for point in series.points for run in point.runs]
+    values += [
+        question.scores[series.metric]
+        for point in series.points
+        for run in point.runs
+        for question in run.questions.values()
+    ]
+    low, high = min(values), max(values)
+    return UNIT_BOUNDS if low >= UNIT_BOUNDS[0] and high <= UNIT_BOUNDS[1] else (low, high)
+
+
+def _compare(
+    found: Sequence[PointNumbers],
+    baseline: PointNumbers,
+    bounds: tuple[float, float],
+    margin: float,
+) -> Iterator[PointNumbers]:
+    """Add to each point how it stands against the baseline, over the questions that both have."""
+    base = _pooled(baseline.point)
+    differences = {
+        one.point.label: difference
+        for one in found
+        if not one.point.is_baseline and (difference := _difference(one, base, bounds)) is not None
+    }
+    adjusted = adjust(differences)
+    for one in found:
+        difference = adjusted.get(one.point.label)
+        ratio = one.speed.median / baseline.speed.median if one.speed and baseline.speed else None
+        yield replace(
+            one,
+            difference=difference,
+            equivalence=stats.equivalence(difference, margin) if difference else None,
+            speed_ratio=ratio,
+        )
+
+
+def _difference(
+    one: PointNumbers, base: Pooled, bounds: tuple[float, float]
+) -> stats.PairedDifference | None:
+    own = _pooled(one.point)
+    keys = [key for key in base.scores if key in own.scores]
+    if not keys:
+        return None
+    return stats.paired_difference(
+        [own.scores[key] for key in keys],
+        [base.scores[key] for key in keys],
+        images_of(base.questions[key] for key in keys),
+        bounds=bounds,
+    )
+
+
+def _decide(
+    series: Series, found: Sequence[PointNumbers], margin: float, scale: float
+) -> SeriesNumbers:
+    """Mark the Pareto front, the knee, and the fastest points that lose little."""
+    points = {
+        one.point.label: decide.Point(
+            one.point.label, one.accuracy, one.speed.median, one.difference
+        )
+        for one in found
+        if one.speed is not None
+    }
+    choices = list(points.values())
+    front = {point.name for point in decide.pareto_front(choices)} if len(choices) > 1 else set()
+    knee = decide.knee(choices)
+    baseline = points.get(series.baseline.label) if series.baseline else None
+
+    def fastest(*, certain: bool) -> str | None:
+        if baseline is None:
+            return None
+        point = decide.fastest_within(choices, baseline, margin, certain=certain)
+        return point.name if point else None
+
+    return SeriesNumbers(
+        series=series,
+        points=tuple(
+            replace(
+                one,
+                on_front=one.point.label in front,
+                is_knee=knee is not None and one.point.label == knee.name,
+            )
+            for one in found
+        ),
+        margin=margin,
+        scale=scale,
+        fastest=fastest(certain=False),
+        fastest_certain=fastest(certain=True),
+        notes=tuple(_notes(series, found)),
+    )
+
+
+def _notes(series: Series, found: Sequence[PointNumbers]) -> Iterator[str]:
+    ours = any(one.point.k is not None for one in found)
+    if ours and series.baseline is None:
+        yield (
+            "The published k was not run, so there is no difference and no speed-up: nothing to "
+            "compare with."
+        )
+    unpaired = [
+        one.point.label
+        for one in found
+        if series.baseline and one.difference is None and not one.point.is_baseline
+    ]
+    if unpaired:
+        yield (
+            f"Without samples that pair with the baseline's: {', '.join(unpaired)}. Run with "
+            "--log_samples."
+        )
+    fewer = [
+        one.point.label
+        for one in found
+        if one.difference and one.n_questions and one.difference.n_questions < one.n_questions
+    ]
+    if fewer:
+        yield (
+            "Compared over the questions that they share with the baseline only: "
+            f"{', '.join(fewer)}."
+        )
+
+
+def _per_correct(run: FinishedTask, part: str, name: str) -> float | None:
+    """Divide what a run took by its right answers; ``None`` where these are not known."""
+    n, value = run.facts.n, run.facts.value
+    if n is None or not 0 <= value <= 1:
+        return None
+    return decide.per_correct_answer(number(run, part, name), value * n)
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    """Return the median, unless one of the values was not measured."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return median(known) if known and len(known) == len(found) else None

@@ -1,0 +1,162 @@
+"""Where the numbers come from: models, data, code, machines, and commands to repeat them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.exporters.facts import as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from moe_eval_plugin.report.points import FinishedTask, Series
+
+# Options of lmms-eval that decide what a run does, in the order in which one writes them.
+OPTIONS = (
+    "model",
+    "model_args",
+    "tasks",
+    "num_fewshot",
+    "batch_size",
+    "device",
+    "limit",
+    "offset",
+    "gen_kwargs",
+    "system_instruction",
+    "include_path",
+)
+FLAGS = ("apply_chat_template", "fewshot_as_multiturn", "trust_remote_code", "force_simple")
+USUAL: tuple[object, ...] = (None, "", 0, False, [], {})
+HARDWARE = {
+    "name": "{}",
+    "n_devices": "devices: {}",
+    "threads": "threads: {}",
+    "driver": "driver {}",
+    "power_limit_watts": "at most {} W",
+}
+SETTINGS = {
+    "dtype": "Data type",
+    "device": "Device",
+    "batch_size": "Batch size",
+    "n_ranks": "Processes",
+    "experts_implementation": "Experts implementation",
+    "attn_implementation": "Attention implementation",
+    "seed": "Seed",
+    "system_prompt": "System prompt",
+    "warnings": "Warnings",
+}
+LONGEST_HASH = 16
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The facts of a series: those that all its runs share, and of each run the others.
+
+    ``runs`` has a heading for each run, its own facts and the command that repeats it.
+    """
+
+    name: str
+    shared: tuple[tuple[str, str], ...]
+    runs: tuple[tuple[str, tuple[tuple[str, str], ...], str], ...]
+
+
+def origin_of(series: Series) -> Origin:
+    """Collect the facts of a series."""
+    runs = [(point.label, run) for point in series.points for run in point.runs]
+    facts = [dict(_facts(run)) for _, run in runs]
+    names = list(dict.fromkeys(name for known in facts for name in known))
+    shared = [name for name in names if len({known.get(name) for known in facts}) == 1]
+    return Origin(
+        name=f"{series.name}: {series.task}",
+        shared=tuple((name, facts[0][name]) for name in shared),
+        runs=tuple(
+            (
+                label,
+                tuple((name, known[name]) for name in known if name not in shared),
+                command(run),
+            )
+            for (label, run), known in zip(runs, facts, strict=True)
+        ),
+    )
+
+
+def command(run: FinishedTask) -> str:
+    """Write the command of lmms-eval that repeats a run; nothing where its options are not known.
+
+    The folder of the output is the reader's to choose.
+    """
+    config = run.run.content["config"]
+    given = {**config, **_part(config, "resolved_cli_args")}
+    if not given.get("model"):
+        return ""
+    given.setdefault("tasks", run.facts.task)
+    words = ["lmms-eval"]
+    for name in OPTIONS:
+        if given.get(name) not in USUAL:
+            words += [f"--{name}", _word(given[name])]
+    words += [f"--{name}" for name in FLAGS if given.get(name)]
+    if run.task.samples is not None:
+        words.append("--log_samples")
+    return shlex.join([*words, "--output_path", "repeated"])
+
+
+def _word(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, dict):
+        return ",".join(f"{name}={one}" for name, one in value.items())
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _facts(run: FinishedTask) -> Iterator[tuple[str, str]]:
+    """Yield each fact that is known, as text."""
+    for name, value in _values(run):
+        if value not in (None, "", [], {}):
+            yield name, as_text(value) if isinstance(value, dict) else _plain(value)
+
+
+def _values(run: FinishedTask) -> Iterator[tuple[str, Any]]:
+    facts, content = run.facts, run.run.content
+    provenance = _part(run.record, "provenance")
+    hardware = _part(provenance, "hardware")
+    yield "Model", facts.model
+    yield "Model revision", facts.model_revision
+    yield "Backend", facts.backend
+    yield "Setting asked for", facts.setting
+    yield "Published k", facts.baseline_num_experts_per_tok
+    yield "Observed k", facts.observed_num_experts_per_tok
+    machine = [text.format(hardware[name]) for name, text in HARDWARE.items() if hardware.get(name)]
+    yield "Machine", ", ".join(machine)
+    for name, text in SETTINGS.items():
+        yield text, provenance.get(name)
+    yield "Data", facts.data_origin or facts.dataset
+    yield "Data revision", facts.data_revision
+    yield "Data files (SHA-256)", _short_hashes(facts.data_sha256)
+    yield "Split", facts.split
+    yield "Questions of the split", facts.n_questions
+    yield "Questions asked", facts.n
+    yield "Scoring", facts.scoring
+    yield "Answer set", facts.answer_set
+    yield "Versions", facts.versions
+    yield "Version of lmms-eval, by itself", content.get("lmms_eval_version")
+    yield "Git revision of the folder it was started in", content.get("git_hash")
+    yield "Date", facts.date.isoformat() if facts.date else content.get("date")
+    yield "Results file", run.run.path.name
+
+
+def _short_hashes(hashes: Mapping[str, str]) -> dict[str, str]:
+    return {name: f"{digest[:LONGEST_HASH]}…" for name, digest in hashes.items()}
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)
+
+
+def _part(whole: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    part = whole.get(key)
+    return part if isinstance(part, dict) else {}

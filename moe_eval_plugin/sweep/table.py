@@ -1,0 +1,130 @@
+"""The table of a sweep: a row for each task of each point, read from the files that were left."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.runs import read_run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from moe_eval_plugin.runs import TaskRun
+
+UNKNOWN = "-"
+COLUMNS = (
+    ("point", 24),
+    ("task", 14),
+    ("k", 6),
+    ("observed", 9),
+    ("accuracy", 9),
+    ("points", 8),
+    ("samples/s", 10),
+    ("ratio", 7),
+    ("tokens/s", 9),
+)
+TEXT_COLUMNS = 2
+POINTS = 100
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one task of one point came to; ``None`` stands for "not known".
+
+    ``score`` is from 0 to 1. ``difference`` and ``ratio`` compare the score and the samples per
+    second with the baseline's.
+    """
+
+    point: str
+    task: str
+    experts_k: str
+    observed_num_experts_per_tok: float | None
+    metric: str | None
+    score: float | None
+    difference: float | None
+    samples_per_s: float | None
+    ratio: float | None
+    output_tokens_per_s: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all fields as plain JSON data."""
+        return asdict(self)
+
+
+class Table:
+    """Rows as they come; each is compared with the baseline of its seed, which comes before it."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self._baseline: dict[tuple[str, int | None], Row] = {}
+
+    def add(self, point: Mapping[str, Any], results: Path) -> list[Row]:
+        """Read the results file of a point, and return its rows.
+
+        ``point`` has the fields of ``plan.Point``.
+        """
+        added = []
+        for task in read_run(results).tasks:
+            base = (task.task, point["seed"])
+            row = _row(point, task, self._baseline.get(base))
+            if point["is_baseline"]:
+                self._baseline[base] = row
+            added.append(row)
+        self.rows += added
+        return added
+
+
+def header() -> str:
+    """Name the columns."""
+    return _line([name for name, _ in COLUMNS])
+
+
+def render(row: Row) -> str:
+    """Write one row in columns; times in rates by second, the difference in points of 100."""
+    return _line(
+        [
+            row.point,
+            row.task,
+            row.experts_k,
+            _number(row.observed_num_experts_per_tok, ".2f"),
+            _number(row.score, ".2%"),
+            _number(None if row.difference is None else row.difference * POINTS, "+.2f"),
+            _number(row.samples_per_s, ".2f"),
+            _number(row.ratio, ".2f"),
+            _number(row.output_tokens_per_s, ".2f"),
+        ]
+    )
+
+
+def _row(point: Mapping[str, Any], task: TaskRun, baseline: Row | None) -> Row:
+    record = task.record or {}
+    experts, speed, score = (record.get(key) or {} for key in ("experts", "speed", "score"))
+    value, rate = score.get("value"), speed.get("samples_per_s")
+    base_value = baseline.score if baseline else None
+    base_rate = baseline.samples_per_s if baseline else None
+    return Row(
+        point=point["name"],
+        task=task.task,
+        experts_k=point["experts_k"],
+        observed_num_experts_per_tok=experts.get("observed"),
+        metric=score.get("metric"),
+        score=value,
+        difference=None if value is None or base_value is None else value - base_value,
+        samples_per_s=rate,
+        ratio=rate / base_rate if rate and base_rate else None,
+        output_tokens_per_s=speed.get("output_tokens_per_s"),
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return UNKNOWN if value is None else format(value, form)
+
+
+def _line(cells: Sequence[str]) -> str:
+    placed = [
+        cell.ljust(width) if number < TEXT_COLUMNS else cell.rjust(width)
+        for number, (cell, (_, width)) in enumerate(zip(cells, COLUMNS, strict=True))
+    ]
+    return " ".join(placed).rstrip()

@@ -1,0 +1,95 @@
+"""The command makes a page of real runs of the embedded model, and says what it cannot do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from moe_eval_plugin.cli import main
+from tests.report.report_runs import write_other_run, write_run, wrong_every
+
+for name in ("altair", "jinja2", "vl_convert"):
+    pytest.importorskip(name, reason="the extra report is not installed")
+
+LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
+
+
+def test_a_report_of_real_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = tmp_path / "runs"
+    for k in (8, 1):
+        done = subprocess.run(
+            [
+                *(LMMS_EVAL, "--model", "moe_hf", "--model_args", f"pretrained=demo,experts_k={k}"),
+                *("--tasks", "easy_vqa", "--limit", "16", "--batch_size", "16", "--log_samples"),
+                *("--output_path", str(runs / f"k{k}")),
+            ],
+            env=os.environ,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    assert main(["report", str(runs)]) == 0
+
+    page = (runs / "report.html").read_text("utf-8")
+    assert f"wrote {runs / 'report.html'}" in capsys.readouterr().out
+    assert "easy_vqa-observed-k" in page
+    assert "--model_args pretrained=demo,experts_k=1 --tasks easy_vqa" in page
+    table = (runs / "report_files" / "table.csv").read_text("utf-8").splitlines()
+    assert [line.split(",")[2] for line in table] == ["setting", "k=8", "k=1"]
+
+
+def test_the_report_lies_where_the_runs_have_their_common_folder(tmp_path: Path) -> None:
+    write_run(tmp_path / "a" / "k8", 8)
+    write_other_run(tmp_path / "b")
+
+    assert main(["report", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_a_report_can_be_made_again_and_named(tmp_path: Path) -> None:
+    write_run(tmp_path / "k8", 8)
+    write_run(tmp_path / "k4", 4, wrong_every(4))
+    command = ["report", str(tmp_path), "--output", str(tmp_path / "mine.html"), "--title", "Mine"]
+
+    assert [main(command), main(command)] == [0, 0]
+
+    assert "<h1>Mine</h1>" in (tmp_path / "mine.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--within", "0"], "--within 0.0"),
+        (["--within", "nan"], "--within nan"),
+        (["--max-questions", "-1"], "--max-questions -1"),
+        (["--output", "report.pdf"], "does not end in .html"),
+        (["--task", "okvqa"], "tasks are: easy_vqa"),
+        (["--metric", "f1"], "score f1"),
+        (["--bench", "missing.json"], "missing.json cannot be read"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    write_run(tmp_path / "k8", 8)
+
+    assert main(["report", str(tmp_path / "k8"), *arguments]) == 2
+
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.html"))
+
+
+def test_a_folder_without_runs_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(tmp_path)]) == 2
+
+    assert "no folder with one" in capsys.readouterr().err

@@ -1,0 +1,223 @@
+"""``moe-eval sweep`` as a user runs it: to its end, killed, changed, refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.sweep.sweeps import (
+    BATCH_SIZE,
+    N_QUESTIONS,
+    answers,
+    command,
+    manifest,
+    numbers,
+    results,
+    sweep,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KS = ("--experts-k", "4", "1")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A sweep that nobody disturbed, and what it printed."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "sweep"
+    run = sweep(folder, *KS)
+    assert run.returncode == 0, run.stderr
+    return folder, run.stdout
+
+
+def kill_in_the_middle(output: Path, point: str, n_batches: int) -> None:
+    """Start a sweep, and kill it as soon as a point has so many batches."""
+    process = subprocess.Popen(
+        command(output, *KS), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    journal = output / "journal" / f"{point}.jsonl"
+    end = time.monotonic() + 600
+    while time.monotonic() < end and process.poll() is None:
+        if journal.is_file() and journal.read_bytes().count(b"\n") > n_batches:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the sweep ended before it could be killed"
+
+
+def test_the_baseline_comes_first_and_each_k_is_observed(undisturbed: tuple[Path, str]) -> None:
+    folder, printed = undisturbed
+    assert "The baseline, k8, was added" in printed
+    points = manifest(folder)["points"]
+    assert list(points) == ["k8", "k4", "k1"]
+    assert [entry["state"] for entry in points.values()] == ["done"] * 3
+    observed = [numbers(folder)[point]["experts"]["observed"] for point in points]
+    assert observed == [8, 4, 1]
+    asked = [[sample["doc_id"] for sample in answers(folder, point)] for point in points]
+    assert asked == [list(range(N_QUESTIONS))] * 3
+
+
+def test_the_table_grows_with_each_point(undisturbed: tuple[Path, str]) -> None:
+    folder, printed = undisturbed
+    rows = [line.split() for line in printed.splitlines() if line.startswith("k")]
+    assert [row[:4] for row in rows] == [
+        ["k8", "easy_vqa", "8", "8.00"],
+        ["k4", "easy_vqa", "4", "4.00"],
+        ["k1", "easy_vqa", "1", "1.00"],
+    ]
+    found = numbers(folder)
+    assert rows[2][4] == f"{found['k1']['score']:.2%}"
+    assert rows[2][5] == f"{100 * (found['k1']['score'] - found['k8']['score']):+.2f}"
+
+
+def test_each_point_leaves_the_files_of_the_host_s_own_command(
+    undisturbed: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder, _ = undisturbed
+    run = sweep(tmp_path / "separate", "--experts-k", "1", "--separate")
+    assert run.returncode == 0, run.stderr
+    live, separate = results(folder, "k1"), results(tmp_path / "separate", "k1")
+    assert set(live) == set(separate)
+    for key in ("model", "model_args", "batch_size", "limit"):
+        assert live["config"][key] == separate["config"][key]
+    apart = {"output_path", "hf_hub_log_args"}
+    arguments = [one["config"]["resolved_cli_args"] for one in (live, separate)]
+    assert {k: v for k, v in arguments[0].items() if k not in apart} == {
+        k: v for k, v in arguments[1].items() if k not in apart
+    }
+    assert numbers(folder)["k1"] == numbers(tmp_path / "separate")["k1"]
+    assert numbers(folder)["k8"] == numbers(tmp_path / "separate")["k8"]
+
+
+def test_a_sweep_killed_three_times_equals_an_undisturbed_one(
+    undisturbed: tuple[Path, str], tmp_path: Path
+) -> None:
+    killed = tmp_path / "killed"
+    for point, n_batches in (("k8", 2), ("k8", 4), ("k4", 3)):
+        kill_in_the_middle(killed, point, n_batches)
+    run = sweep(killed, *KS)
+    assert run.returncode == 0, run.stderr
+    assert numbers(killed) == numbers(undisturbed[0])
+    told = {
+        point: results(killed, point)["moe_eval"]["easy_vqa"]["provenance"]
+        for point in ("k8", "k4", "k1")
+    }
+    # One batch at most is lost: all others were answered before the process that ended the point.
+    assert told["k8"]["n_processes"] == 3
+    assert told["k8"]["n_answered_before"] >= 4 * BATCH_SIZE
+    assert told["k4"]["n_processes"] == 2
+    assert told["k1"]["n_answered_before"] == 0
+    assert not list((killed / "journal").iterdir())
+
+
+def test_what_is_done_is_kept_and_a_new_k_is_added(
+    undisturbed: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "sweep"
+    shutil.copytree(undisturbed[0], folder)
+    before = (folder / manifest(folder)["points"]["k4"]["results"]).stat().st_mtime_ns
+    run = sweep(folder, "--experts-k", "4", "2", "--json")
+    assert run.returncode == 0, run.stderr
+    report = json.loads(run.stdout)
+    assert [row["point"] for row in report["rows"]] == ["k8", "k4", "k1", "k2"]
+    assert report["rows"][-1]["observed_num_experts_per_tok"] == 2
+    assert (folder / manifest(folder)["points"]["k4"]["results"]).stat().st_mtime_ns == before
+
+
+def test_a_changed_setting_is_refused_and_restart_sets_aside_what_was_there(
+    undisturbed: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "sweep"
+    shutil.copytree(undisturbed[0], folder)
+    changed = ("--limit", "4", "--experts-k", "8")
+    run = sweep(folder, *changed)
+    assert run.returncode == 2
+    assert f"limit: {N_QUESTIONS} -> 4" in run.stderr
+    assert numbers(folder) == numbers(undisturbed[0])
+    run = sweep(folder, *changed, "--restart")
+    assert run.returncode == 0, run.stderr
+    assert list(manifest(folder)["points"]) == ["k8"]
+    assert len(answers(folder, "k8")) == 4
+    (aside,) = (tmp_path / "sweep.stale").iterdir()
+    assert numbers(aside) == numbers(undisturbed[0])
+
+
+def test_a_dry_run_changes_nothing_and_shows_the_plan(
+    undisturbed: tuple[Path, str], tmp_path: Path
+) -> None:
+    run = sweep(tmp_path / "new", "--experts-k", "8/image:2", "--dry-run")
+    assert run.returncode == 0, run.stderr
+    assert "k8_image-2  pending  experts_k=8/image:2" in run.stdout
+    assert f"{N_QUESTIONS} of easy_vqa; {2 * N_QUESTIONS} answers to go" in run.stdout
+    assert "time: not known" in run.stdout
+    assert not (tmp_path / "new").exists()
+    run = sweep(undisturbed[0], *KS, "2", "--dry-run", "--json")
+    shown = json.loads(run.stdout)
+    assert list(shown["states"].values()) == ["done", "done", "done", "pending"]
+    assert shown["seconds_left"] > 0
+    assert shown["memory_bytes"] > 0
+    run = sweep(undisturbed[0], *KS, "--limit", "4", "--dry-run")
+    assert run.returncode == 0, run.stderr
+    assert "refused without --restart" in run.stdout
+    assert f"limit: {N_QUESTIONS} -> 4" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--experts-k", "8", "65"), "experts_k=65 is not possible"),
+        (("--model-args", "pretrained=demo,experts_k=4"), "give all its values with --experts-k"),
+        (("--experts-policy", "top_p:2"), "experts_policy=top_p:2 is not possible"),
+        (("--limit", "0"), "--limit 0 is not possible"),
+        (("--input-cache-gib", "-1"), "--input-cache-gib -1.0 is not possible"),
+        (("--tasks", "no_such_task"), "--tasks no_such_task is not known"),
+        (("--launcher", "ray"), 'pip install "moe-eval-plugin[ray]"'),
+    ],
+)
+def test_a_sweep_that_cannot_be_made_says_so(
+    tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    run = sweep(tmp_path / "sweep", "--experts-k", "4", *arguments)
+    assert run.returncode == 2, run.stderr
+    assert said in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not list(tmp_path.rglob("*_results.json"))
+
+
+def test_two_sweeps_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    first = subprocess.Popen(
+        command(tmp_path, *KS), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        end = time.monotonic() + 600
+        while time.monotonic() < end and not (tmp_path / "manifest.json").is_file():
+            time.sleep(0.05)
+        second = sweep(tmp_path, *KS)
+    finally:
+        first.kill()
+        first.wait()
+    assert second.returncode == 2
+    assert f"Another sweep is at work in {tmp_path} (process {first.pid})" in second.stderr
+
+
+def test_a_point_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
+    blocked = tmp_path / "sweep"
+    (blocked / "logs").mkdir(parents=True)
+    (blocked / "logs" / "k4.log").mkdir()
+    run = sweep(blocked, *KS)
+    assert run.returncode == 1
+    points = manifest(blocked)["points"]
+    assert [entry["state"] for entry in points.values()] == ["done", "failed", "done"]
+    assert "IsADirectoryError" in points["k4"]["reason"]
+    assert "Failed: k4. The same command tries them again." in run.stderr
+    (blocked / "logs" / "k4.log").rmdir()
+    run = sweep(blocked, *KS)
+    assert run.returncode == 0, run.stderr
+    assert manifest(blocked)["points"]["k4"]["n_attempts"] == 2

@@ -1,0 +1,225 @@
+"""The page in a real browser: no errors, nothing cut off, usable with keys and by ear."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.report.report_runs import (
+    ATTACK,
+    records,
+    right,
+    write_bench,
+    write_other_run,
+    write_run,
+    wrong_every,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+for name in ("altair", "jinja2", "vl_convert"):
+    pytest.importorskip(name, reason="the extra report is not installed")
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+CHROMEDRIVER = shutil.which("chromedriver")
+if CHROMIUM is None or CHROMEDRIVER is None:
+    pytest.skip("chromium and chromedriver are not installed", allow_module_level=True)
+
+ARGUMENTS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+)
+WIDTHS = (390, 1280)
+SCHEMES = ("light", "dark")
+PATIENCE_S = 30
+
+
+def axe_source() -> str:
+    """Give the source of axe-core, from the package that brings it."""
+    found = importlib.util.find_spec("axe_core_python")
+    if found is None or found.origin is None:
+        pytest.skip("axe-core-python is not installed")
+    (source,) = Path(found.origin).parent.rglob("axe.min.js")
+    return source.read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from moe_eval_plugin.report.build import Options, build
+    from moe_eval_plugin.report.files import write_report
+
+    folder = tmp_path_factory.mktemp("runs")
+    questions = records(120)
+    for k, step in ((8, 60), (4, 12), (2, 4), (1, 2)):
+        answer = wrong_every(step, ATTACK if k == 1 else "a wrong answer")
+        write_run(folder / f"k{k}", k, answer if k < 8 else right, questions, rate=20 - k)
+    write_other_run(folder / "other", questions)
+    bench = write_bench(folder / "bench.json")
+    path = folder / "report.html"
+    write_report(build([folder], Options(benches=[bench])), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(executable_path=CHROMEDRIVER)
+    driver = webdriver.Chrome(options=options, service=service)
+    driver.set_page_load_timeout(PATIENCE_S)
+    yield driver
+    driver.quit()
+
+
+def show(browser: Any, page: Path, width: int = 1280, scheme: str = "light") -> None:
+    """Open the page at a width, in light or dark, and wait for its charts."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    browser.get(page.as_uri())
+    end = time.monotonic() + PATIENCE_S
+    while browser.execute_script("return document.documentElement.dataset.drawn") != "yes":
+        assert time.monotonic() < end, "the charts were not drawn"
+        time.sleep(0.05)
+
+
+def texts(browser: Any, selector: str) -> list[str]:
+    script = "return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent)"
+    found: list[str] = browser.execute_script(script, selector)
+    return found
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_all_charts_are_drawn_without_an_error(
+    browser: Any, page: Path, width: int, scheme: str
+) -> None:
+    show(browser, page, width, scheme)
+
+    drawn = (
+        "return [...document.querySelectorAll('.chart')].map((one) => !!one.querySelector('svg'))"
+    )
+    assert all(browser.execute_script(drawn))
+    assert texts(browser, ".chart.failed") == []
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_wider_than_the_page(browser: Any, page: Path, width: int) -> None:
+    show(browser, page, width)
+
+    sizes = browser.execute_script(
+        "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    too_wide = browser.execute_script(
+        "return [...document.querySelectorAll('.chart svg')].filter((one) => "
+        "one.getBoundingClientRect().right > one.closest('figure').getBoundingClientRect().right)"
+        ".length"
+    )
+    assert sizes[0] <= sizes[1]
+    assert too_wide == 0
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_serious_fault_of_accessibility(
+    browser: Any, page: Path, width: int, scheme: str
+) -> None:
+    show(browser, page, width, scheme)
+    browser.execute_script(
+        "document.querySelectorAll('details').forEach((one) => { one.open = true })"
+    )
+    browser.execute_script(axe_source())
+
+    found = browser.execute_async_script("axe.run().then(arguments[0])")
+
+    assert found["passes"]
+    faults = [
+        (fault["impact"], fault["id"], fault["nodes"][0]["html"]) for fault in found["violations"]
+    ]
+    assert [fault for fault in faults if fault[0] in ("serious", "critical")] == []
+
+
+def test_a_table_is_sorted_with_keys_and_says_how(browser: Any, page: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    show(browser, page)
+    heading = "#all thead th:nth-child({})"
+    names = texts(browser, "#all thead button")
+    column = names.index("Samples/s") + 1
+    cells = f"#all tbody td:nth-child({column})"
+    button = browser.find_element("css selector", f"{heading.format(column)} button")
+
+    button.send_keys(Keys.ENTER)
+    rising = texts(browser, cells)
+    sort = browser.find_element("css selector", heading.format(column)).get_attribute("aria-sort")
+    button.send_keys(Keys.ENTER)
+
+    # The model without a speed stands last, whichever way the others are sorted.
+    assert rising == ["12.0", "16.0", "18.0", "19.0", "-"]
+    assert sort == "ascending"
+    assert texts(browser, cells) == ["19.0", "18.0", "16.0", "12.0", "-"]
+
+
+def test_questions_are_filtered_by_k_and_by_type(browser: Any, page: Path) -> None:
+    from selenium.webdriver.support.select import Select
+
+    show(browser, page)
+    n_any = int(texts(browser, "#count")[0].split()[0])
+    Select(browser.find_element("name", "point")).select_by_value("k=4")
+    n_at_4 = int(texts(browser, "#count")[0].split()[0])
+    Select(browser.find_element("name", "type")).select_by_value("yes/no")
+
+    assert n_any == 60
+    assert n_at_4 == 10
+    assert 0 < int(texts(browser, "#count")[0].split()[0]) < n_at_4
+    assert all("yes/no" in text for text in texts(browser, "#cards .about"))
+
+
+def test_more_questions_are_shown_on_demand_with_their_images(browser: Any, page: Path) -> None:
+    show(browser, page)
+    before = len(texts(browser, "#cards .card"))
+    browser.find_element("id", "more").click()
+    after = len(texts(browser, "#cards .card"))
+    images = "return [...document.querySelectorAll('#cards img')].map((one) => one.naturalWidth)"
+
+    assert (before, after) == (24, 48)
+    assert all(width > 0 for width in browser.execute_script(images))
+
+
+def test_what_a_model_said_does_not_run(browser: Any, page: Path) -> None:
+    show(browser, page)
+
+    assert ATTACK in "".join(texts(browser, "#cards .answers"))
+    assert browser.title != "taken"
+
+
+def test_dark_is_dark_and_paper_is_light(browser: Any, page: Path) -> None:
+    background = "return getComputedStyle(document.body).backgroundColor"
+    show(browser, page, scheme="dark")
+    dark = browser.execute_script(background)
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]},
+    )
+    paper = browser.execute_script(background)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+    assert (dark, paper) == ("rgb(20, 23, 28)", "rgb(255, 255, 255)")

@@ -1,0 +1,66 @@
+"""Sweeps over the embedded model as a user runs them, and what they leave."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from moe_eval_plugin.runs import read_samples
+
+SCRIPT = Path(sys.executable).with_name("moe-eval")
+N_QUESTIONS = 24
+BATCH_SIZE = 4
+QUESTIONS = ("--tasks", "easy_vqa", "--limit", str(N_QUESTIONS), "--batch-size", str(BATCH_SIZE))
+
+
+def command(output: Path, *arguments: str) -> list[str]:
+    """Write the command of a sweep over a few questions."""
+    model = ("--model-args", "pretrained=demo")
+    return [str(SCRIPT), "sweep", *model, *QUESTIONS, "--output", str(output), *arguments]
+
+
+def sweep(output: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a sweep to its end."""
+    return subprocess.run(
+        command(output, *arguments), capture_output=True, text=True, check=False, timeout=900
+    )
+
+
+def manifest(output: Path) -> dict[str, Any]:
+    """Read the manifest that a sweep left."""
+    content: dict[str, Any] = json.loads((output / "manifest.json").read_text("utf-8"))
+    return content
+
+
+def results(output: Path, point: str) -> dict[str, Any]:
+    """Read the results file that the manifest names for a point."""
+    path = output / manifest(output)["points"][point]["results"]
+    content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return content
+
+
+def answers(output: Path, point: str) -> list[dict[str, Any]]:
+    """Read what was answered and scored at a point, question by question."""
+    (path,) = (output / point).rglob("*_samples_easy_vqa.jsonl")
+    return list(read_samples(path))
+
+
+def numbers(output: Path) -> dict[str, Any]:
+    """Give of each point all that does not depend on the clock."""
+    found: dict[str, Any] = {}
+    for point in manifest(output)["points"]:
+        content = results(output, point)
+        record = content["moe_eval"]["easy_vqa"]
+        counts = ("n_samples", "n_input_tokens", "n_output_tokens", "n_decoded_tokens")
+        found[point] = {
+            "score": content["results"]["easy_vqa"]["exact_match,none"],
+            "stderr": content["results"]["easy_vqa"]["exact_match_stderr,none"],
+            "experts": record["experts"],
+            "counts": {name: record["speed"][name] for name in counts},
+            "answers": answers(output, point),
+            "task_hashes": content["task_hashes"],
+        }
+    return found

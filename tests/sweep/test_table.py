@@ -1,0 +1,62 @@
+"""The table of a sweep: what its rows are compared with, and what is not known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from moe_eval_plugin.sweep.plan import Point
+from moe_eval_plugin.sweep.table import COLUMNS, Table, header, render
+from tests.run_files import write_run
+from tests.vqa_files import edit_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SAMPLES = {"okvqa": [{"question_id": 1, "filtered_resps": "red"}]}
+
+
+def write_point(folder: Path, score: float, rate: float, observed: float = 4) -> Path:
+    path = write_run(folder, SAMPLES)
+    record = {
+        "experts": {"observed": observed},
+        "score": {"metric": "vqa_accuracy", "value": score},
+        "speed": {"samples_per_s": rate, "output_tokens_per_s": 2 * rate},
+    }
+    edit_json(path, lambda content: content.update(moe_eval={"okvqa": record}))
+    return path
+
+
+def point(k: int, seed: int | None = None) -> dict[str, object]:
+    return Point(f"k{k}", str(k), seed=seed, is_baseline=k == 8).to_dict()
+
+
+def test_rows_are_compared_with_the_baseline_of_their_seed(tmp_path: Path) -> None:
+    table = Table()
+    for seed, (score, rate) in enumerate([(0.5, 10.0), (0.75, 20.0)]):
+        table.add(point(8, seed), write_point(tmp_path / f"8-{seed}", score, rate))
+        table.add(point(4, seed), write_point(tmp_path / f"4-{seed}", 0.25, 40.0))
+    compared = [(row.difference, row.ratio) for row in table.rows]
+    assert compared == [(None, None), (-0.25, 4.0), (None, None), (-0.5, 2.0)]
+
+
+def test_a_row_is_as_wide_as_the_header(tmp_path: Path) -> None:
+    table = Table()
+    table.add(point(8), write_point(tmp_path / "8", 1.0, 10.0, 8))
+    (row,) = table.add(point(4), write_point(tmp_path / "4", 0.5, 40.0, 3.5))
+    cells = ["k4", "okvqa", "4", "3.50", "50.00%", "-50.00", "40.00", "4.00", "80.00"]
+    assert render(row).split() == cells
+    assert len(render(row)) == len(header()) == sum(width + 1 for _, width in COLUMNS) - 1
+
+
+def test_what_another_model_does_not_tell_is_not_known(tmp_path: Path) -> None:
+    (row,) = Table().add(point(8), write_run(tmp_path, SAMPLES))
+    assert (row.observed_num_experts_per_tok, row.score, row.samples_per_s) == (None, None, None)
+    assert render(row).split()[3:] == ["-"] * 6
+
+
+@pytest.mark.parametrize("field", ["difference", "ratio"])
+def test_nothing_is_compared_without_a_baseline(tmp_path: Path, field: str) -> None:
+    (row,) = Table().add(point(4), write_point(tmp_path, 0.5, 10.0))
+    assert row.to_dict()[field] is None
