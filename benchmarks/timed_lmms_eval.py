@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 PROFILES = ("off", "basic")
-N_IN_TURN = 32
+N_IN_TURN = 96
 
 
 @dataclass
@@ -85,7 +85,7 @@ def watch(model_class: type, report: Path, inputs: Inputs | None, n_alternations
         once = functools.partial(_time_once, answer, self, verification)
         if n_alternations:
             once(requests[:N_IN_TURN])
-        rounds = [_alternate_profiles(once, self, requests) for _ in range(n_alternations)]
+        rounds = [_alternate_profiles(once, self, requests, i) for i in range(n_alternations)]
         generation.restart()
         took, answers = once(requests)
         record = {
@@ -105,10 +105,14 @@ def _alternate_profiles(
     once: Callable[[Sequence[Any]], tuple[dict[str, float], Any]],
     model: Any,  # noqa: ANN401  (moe_hf, which is not imported here)
     requests: Sequence[Any],
+    first: int,
 ) -> dict[str, dict[str, float]]:
-    """Answer all requests with each profile, a few at a time in turn: the machine's pace drifts."""
+    """Answer all requests with each profile, a few at a time in turn: the machine's pace drifts.
+
+    ``first`` says which profile begins: over an even number of rounds each is first equally often.
+    """
     totals = {profile: {"wall_s": 0.0, "cpu_s": 0.0} for profile in PROFILES}
-    for number, begin in enumerate(range(0, len(requests), N_IN_TURN)):
+    for number, begin in enumerate(range(0, len(requests), N_IN_TURN), start=first):
         for profile in PROFILES if number % 2 else PROFILES[::-1]:
             model.options = replace(model.options, profile=profile)
             part = requests[begin : begin + N_IN_TURN]

@@ -16,6 +16,8 @@ from moe_eval_plugin.commands import (
     export,
     families,
     inspect,
+    report,
+    sweep,
     tasks_path,
 )
 from moe_eval_plugin.errors import MoEEvalError
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
-COMMANDS = (inspect, bench, compare, export, data, families, doctor, tasks_path)
+COMMANDS = (inspect, sweep, report, bench, compare, export, data, families, doctor, tasks_path)
 SHOWN_PACKAGES = ("lmms-eval", "transformers", "torch")
 
 DESCRIPTION = """\

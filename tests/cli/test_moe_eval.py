@@ -15,7 +15,18 @@ from transformers import Qwen3MoeConfig
 from moe_eval_plugin import cli
 from moe_eval_plugin.commands import tasks_path
 
-VERBS = ("inspect", "bench", "compare", "export", "data", "families", "doctor", "tasks-path")
+VERBS = (
+    "inspect",
+    "sweep",
+    "report",
+    "bench",
+    "compare",
+    "export",
+    "data",
+    "families",
+    "doctor",
+    "tasks-path",
+)
 SCRIPT = Path(sys.executable).with_name("moe-eval")
 
 

@@ -22,7 +22,18 @@ if TYPE_CHECKING:
 LINK = re.compile(r"\[[^\]]*\]\((?!https?://)([^)#\s]+)")
 CODE = re.compile(r"`(\w+)`")
 VARIABLE = re.compile(r"\bMOE_EVAL_[A-Z_]+[A-Z]\b")
-VERBS = {"inspect", "bench", "compare", "export", "data", "families", "doctor", "tasks-path"}
+VERBS = {
+    "inspect",
+    "sweep",
+    "report",
+    "bench",
+    "compare",
+    "export",
+    "data",
+    "families",
+    "doctor",
+    "tasks-path",
+}
 
 
 @pytest.fixture

@@ -26,7 +26,22 @@ BARE_FUNCTION = re.compile(r"!function\s+(?!moe_eval_plugin\.)(\S+)")
 LINT = "from importlinter.cli import lint_imports_command as lint; lint()"
 
 # Modules that need an extra and say so when it is not installed.
-OPTIONAL = {"moe_eval_plugin/inspect_plot.py": "report"}
+OPTIONAL = {
+    "moe_eval_plugin/inspect_plot.py": "report",
+    **{
+        f"moe_eval_plugin/report/{name}.py": "report"
+        for name in ("build", "charts", "charts_bench", "charts_routing", "drawing")
+    },
+    "moe_eval_plugin/nvml.py": "profile",
+    "moe_eval_plugin/sweep/launch_ray.py": "ray",
+    "moe_eval_plugin/sweep/launch_slurm.py": "slurm",
+    "moe_eval_plugin/_vllm.py": "vllm",
+    "moe_eval_plugin/vllm_worker.py": "vllm",
+    **{
+        f"model_adapters/vllm_{name}.py": "vllm"
+        for name in ("engine", "provenance", "request", "start")
+    },
+}
 
 
 def imported_names(source: str) -> list[str]:
