@@ -236,7 +236,7 @@ def test_the_set_of_answers_can_be_chosen(folder: Path, answer_set: str | None, 
 def test_raw_answers_that_are_absent(folder: Path) -> None:
     entry = {"question_id": 71, "answers": ["reds"] * 10}
     write_json(folder / "raw_answers.json", [entry])
-    with pytest.raises(DataError, match=r'no "raw_answer" for question 71.*use answer_set=as-g'):
+    with pytest.raises(DataError, match=r'no "raw_answer" for question 71.*run the task okvqa'):
         load_official("okvqa", folder, answer_set="raw")
 
 
