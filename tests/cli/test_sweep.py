@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from moe_eval_plugin.sweep.manifest import locked
 from tests.sweep.sweeps import (
     BATCH_SIZE,
     N_QUESTIONS,
@@ -192,19 +194,11 @@ def test_a_sweep_that_cannot_be_made_says_so(
 
 
 def test_two_sweeps_do_not_work_in_one_folder(tmp_path: Path) -> None:
-    first = subprocess.Popen(
-        command(tmp_path, *KS), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        end = time.monotonic() + 600
-        while time.monotonic() < end and not (tmp_path / "manifest.json").is_file():
-            time.sleep(0.05)
+    with locked(tmp_path):
         second = sweep(tmp_path, *KS)
-    finally:
-        first.kill()
-        first.wait()
     assert second.returncode == 2
-    assert f"Another sweep is at work in {tmp_path} (process {first.pid})" in second.stderr
+    assert f"Another sweep is at work in {tmp_path} (process {os.getpid()})" in second.stderr
+    assert not (tmp_path / "manifest.json").exists()
 
 
 def test_a_point_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
