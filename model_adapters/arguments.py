@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lmms_eval.utils import simple_parse_args_string
 
 from moe_eval_plugin import checkpoint
 from moe_eval_plugin.errors import InvalidArgumentError
@@ -44,13 +45,30 @@ class RunOptions:
 
     def largest_batch(self, device: torch.device) -> int:
         """Give the batch size to begin with; it is halved when memory runs out."""
+        return self.fixed_batch() or self.max_batch_size or LARGEST_AUTO_BATCH.get(device.type, 16)
+
+    def fixed_batch(self) -> int | None:
+        """Give the batch size that was asked for; ``None`` for ``auto``.
+
+        Raises ``InvalidArgumentError`` for anything but that and a whole number from 1.
+        """
         if self.batch_size == "auto":
-            return self.max_batch_size or LARGEST_AUTO_BATCH.get(device.type, 16)
+            return None
         text = str(self.batch_size)
         if not text.isascii() or not text.isdigit() or int(text) < 1:
             message = f"batch_size={text} is not possible. Use auto, or a whole number from 1."
             raise InvalidArgumentError(message)
         return int(text)
+
+
+def parse_arg_string(arg_string: str) -> dict[str, Any]:
+    """Read ``--model_args`` as the host does; ``InvalidArgumentError`` if that cannot be done."""
+    try:
+        parsed: dict[str, Any] = simple_parse_args_string(arg_string)
+    except ValueError as error:
+        message = f"--model_args {arg_string} cannot be read. Write name=value,name=value."
+        raise InvalidArgumentError(message) from error
+    return parsed
 
 
 def parse_arguments(model_args: dict[str, Any]) -> tuple[EngineOptions, RunOptions]:

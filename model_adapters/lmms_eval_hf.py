@@ -13,16 +13,14 @@ from accelerate.utils import gather_object, set_seed
 from lmms_eval.api.instance import GenerationResult, TokenCounts
 from lmms_eval.api.model import lmms
 from lmms_eval.models.model_utils.gen_metrics import log_metrics
-from lmms_eval.utils import simple_parse_args_string
 from tqdm import tqdm
 
 from moe_eval_plugin import timing
 from moe_eval_plugin._lmms_eval import user_errors
 from moe_eval_plugin.bench.steady import steady_decode
 from moe_eval_plugin.device import describe
-from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.events import Announcer
-from moe_eval_plugin.model_adapters.arguments import parse_arguments
+from moe_eval_plugin.model_adapters.arguments import parse_arg_string, parse_arguments
 from moe_eval_plugin.model_adapters.batch_trace import BatchTrace
 from moe_eval_plugin.model_adapters.hf_engine import HFEngine
 from moe_eval_plugin.model_adapters.hf_request import check_request
@@ -283,16 +281,6 @@ def check_arguments(arg_string: str) -> None:
     engine_options, options = parse_arguments(parse_arg_string(arg_string))
     options.largest_batch(torch.device("cpu"))
     check_request(engine_options)
-
-
-def parse_arg_string(arg_string: str) -> dict[str, Any]:
-    """Read ``--model_args`` as the host does; ``InvalidArgumentError`` if that cannot be done."""
-    try:
-        parsed: dict[str, Any] = simple_parse_args_string(arg_string)
-    except ValueError as error:
-        message = f"--model_args {arg_string} cannot be read. Write name=value,name=value."
-        raise InvalidArgumentError(message) from error
-    return parsed
 
 
 def _as_result(answer: Generated) -> GenerationResult:

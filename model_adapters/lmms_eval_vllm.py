@@ -17,13 +17,10 @@ from moe_eval_plugin import events
 from moe_eval_plugin._lmms_eval import user_errors
 from moe_eval_plugin.errors import EngineFailedError
 from moe_eval_plugin.events import Announcer, RunStart
+from moe_eval_plugin.model_adapters.arguments import parse_arg_string
 from moe_eval_plugin.model_adapters.lmms_eval_requests import RequestReader
 from moe_eval_plugin.model_adapters.vllm_answers import CutShort
-from moe_eval_plugin.model_adapters.vllm_arguments import (
-    parse_arguments,
-    parse_text,
-    requests_at_once,
-)
+from moe_eval_plugin.model_adapters.vllm_arguments import parse_arguments
 from moe_eval_plugin.model_adapters.vllm_engine import Answer, Prompt, VLLMEngine
 from moe_eval_plugin.model_adapters.vllm_provenance import provenance_of
 from moe_eval_plugin.model_adapters.vllm_request import check_request
@@ -56,7 +53,7 @@ class MoEVLLM(lmms):
     def __init__(self, **model_args: Any) -> None:  # noqa: ANN401  (the host passes what the user wrote)
         super().__init__()
         options, self.options = parse_arguments(model_args)
-        self.at_once = requests_at_once(self.options)
+        self.at_once = self.options.fixed_batch()
         if self.options.system_prompt:
             prompt = self._resolve_system_prompt(self.options.system_prompt)
             self.options = replace(self.options, system_prompt=prompt.replace("\\n", "\n"))
@@ -73,7 +70,7 @@ class MoEVLLM(lmms):
         cls, arg_string: str, additional_config: dict[str, Any] | None = None
     ) -> MoEVLLM:
         """Build the model from ``--model_args``, which come before the host's own options."""
-        return cls(**{**(additional_config or {}), **parse_text(arg_string)})
+        return cls(**{**(additional_config or {}), **parse_arg_string(arg_string)})
 
     def clean(self) -> None:
         """Stop vLLM, and let the host free its memory."""
@@ -242,8 +239,8 @@ class _Run:
 @user_errors()
 def check_arguments(arg_string: str) -> None:
     """Refuse ``--model_args`` that no engine could be started from; nothing is loaded."""
-    options, run_options = parse_arguments(parse_text(arg_string))
-    requests_at_once(run_options)
+    options, run_options = parse_arguments(parse_arg_string(arg_string))
+    run_options.fixed_batch()
     check_request(options)
 
 

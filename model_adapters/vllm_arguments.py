@@ -6,8 +6,6 @@ import os
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from lmms_eval.utils import simple_parse_args_string
-
 from moe_eval_plugin import checkpoint
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.model_adapters.arguments import RunOptions
@@ -39,18 +37,6 @@ def parse_arguments(model_args: Mapping[str, Any]) -> tuple[VLLMOptions, RunOpti
     return VLLMOptions(**ours, engine={"seed": run_options.seed, **given}), run_options
 
 
-def requests_at_once(options: RunOptions) -> int | None:
-    """Give how many requests vLLM has at a time; ``None`` for ``auto``: as many as it takes."""
-    size = options.batch_size
-    if size == "auto":
-        return None
-    text = str(size)
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        message = f"batch_size={text} is not possible. Use auto, or a whole number from 1."
-        raise InvalidArgumentError(message)
-    return int(text)
-
-
 def _refuse_ranks() -> None:
     """Refuse to be one of several processes: each would start a vLLM of its own."""
     n_ranks = os.environ.get("WORLD_SIZE", "1")
@@ -61,13 +47,3 @@ def _refuse_ranks() -> None:
             "pipeline_parallel_size say."
         )
         raise InvalidArgumentError(message)
-
-
-def parse_text(arg_string: str) -> dict[str, Any]:
-    """Read what users write in ``--model_args``; values stay as they are."""
-    try:
-        parsed: dict[str, Any] = simple_parse_args_string(arg_string)
-    except ValueError as error:
-        message = f"--model_args {arg_string} cannot be read. Write name=value,name=value."
-        raise InvalidArgumentError(message) from error
-    return parsed

@@ -14,9 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin._lmms_eval import user_errors
-from moe_eval_plugin.model_adapters.arguments import parse_arguments
+from moe_eval_plugin.model_adapters.arguments import parse_arg_string, parse_arguments
 from moe_eval_plugin.model_adapters.hf_engine import Generated
-from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF, parse_arg_string
+from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF
 from moe_eval_plugin.model_adapters.running import BatchRunner, Outcome, make_queue, prepare
 from moe_eval_plugin.result import HardwareUse
 from moe_eval_plugin.sweep.journal import PROCESS, Answer, Batch

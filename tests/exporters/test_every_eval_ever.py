@@ -267,7 +267,8 @@ def test_whatever_a_model_is_called_its_file_is_valid(pretrained: str, prompt: s
     content = renamed(results(), pretrained)
     content["moe_eval"]["okvqa"]["provenance"]["system_prompt"] = prompt
     with tempfile.TemporaryDirectory() as folder:
-        the_file(Path(folder), content)
+        # Reading it checks it against the schema.
+        assert the_file(Path(folder), content)["model_info"]["id"]
 
 
 @pytest.mark.parametrize(
