@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from lmms_eval.api.instance import Instance
 
-    from moe_eval_plugin.model_adapters.hf_engine import Generated
+    from moe_eval_plugin.model_adapters.hf_engine import Conversation, Generated
     from moe_eval_plugin.model_adapters.hf_request import EngineOptions
     from moe_eval_plugin.model_adapters.running import Job
     from moe_eval_plugin.recording import Measurements
@@ -121,7 +122,8 @@ class MoEHF(lmms):
         answers = {}
         with self._measured(jobs) as run:
             for job in jobs:
-                rounds = self._all_rounds(job, requests[job.index], run.stopwatch)
+                ask = partial(self._ask, job=job, stopwatch=run.stopwatch)
+                rounds = self._requests.all_rounds(requests[job.index], ask)
                 answers[job.index] = [one.text for one in rounds]
                 n_input_tokens = sum(one.n_input_tokens for one in rounds)
                 n_output_tokens = [sum(one.n_output_tokens for one in rounds)]
@@ -231,26 +233,14 @@ class MoEHF(lmms):
             "versions": installed_versions(),
         }
 
-    def _all_rounds(self, job: Job, request: Instance, stopwatch: Stopwatch) -> list[Generated]:
-        """Follow the host's protocol: each round's messages depend on the answers before it."""
-        doc_to_messages, document = request.args[1], self._requests.document(request)
-        arguments, until = job.settings.arguments, job.settings.until
-        answers: list[Generated] = []
-        messages, info = doc_to_messages(document), None
-        while True:
-            with stopwatch.encoding():
-                encoded = self.engine.encode([self._requests.conversation(messages)])
-            with stopwatch.calling():
-                answers += self.engine.generate(encoded, arguments, until, stopwatch.on_token)
-            following = doc_to_messages(
-                document,
-                round_idx=len(answers),
-                previous_output=[answer.text for answer in answers],
-                previous_round_info=info,
+    def _ask(self, conversation: Conversation, job: Job, stopwatch: Stopwatch) -> list[Generated]:
+        """Answer one round of a request that has several."""
+        with stopwatch.encoding():
+            encoded = self.engine.encode([conversation])
+        with stopwatch.calling():
+            return self.engine.generate(
+                encoded, job.settings.arguments, job.settings.until, stopwatch.on_token
             )
-            if not isinstance(following, tuple) or following[1]:
-                return answers
-            messages, _, _, info = following
 
     def _synchronize(self) -> None:
         timing.synchronize(str(self.device))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from lmms_eval.protocol import ChatMessages
 
@@ -11,7 +11,7 @@ from moe_eval_plugin.model_adapters.hf_settings import KNOWN, GenerationSettings
 from moe_eval_plugin.model_adapters.running import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from lmms_eval.api.instance import Instance
     from lmms_eval.api.model import lmms
@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from moe_eval_plugin.model_adapters.hf_engine import Conversation
 
 logger = logging.getLogger(__name__)
+
+
+class Answered(Protocol):
+    """An engine's answer, as far as the next round needs it."""
+
+    @property
+    def text(self) -> str:
+        """The text that the model wrote."""
+
+
+AnswerT = TypeVar("AnswerT", bound=Answered)
 
 
 class RequestReader:
@@ -75,6 +86,28 @@ class RequestReader:
             messages = self._model._apply_system_prompt(messages, self._options.system_prompt)  # noqa: SLF001  (the host's own way to do it)
         conversation: Conversation = ChatMessages(messages=messages).to_hf_messages()
         return conversation
+
+    def all_rounds(
+        self, request: Instance, answer: Callable[[Conversation], Sequence[AnswerT]]
+    ) -> list[AnswerT]:
+        """Follow the host's protocol: each round's messages depend on the answers before it.
+
+        ``answer`` asks the engine; it gives the one answer to a conversation.
+        """
+        doc_to_messages, document = request.args[1], self.document(request)
+        answers: list[AnswerT] = []
+        messages, info = doc_to_messages(document), None
+        while True:
+            answers += answer(self.conversation(messages))
+            following = doc_to_messages(
+                document,
+                round_idx=len(answers),
+                previous_output=[one.text for one in answers],
+                previous_round_info=info,
+            )
+            if not isinstance(following, tuple) or following[1]:
+                return answers
+            messages, _, _, info = following
 
     def settings(self, gen_kwargs: Mapping[str, Any]) -> GenerationSettings:
         """Read a task's generation arguments; those of no use here are named once."""

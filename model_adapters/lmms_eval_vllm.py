@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lmms_eval.api.instance import GenerationResult, TokenCounts
@@ -13,23 +14,27 @@ from lmms_eval.api.model import lmms
 from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from tqdm import tqdm
 
-from moe_eval_plugin import events
 from moe_eval_plugin._lmms_eval import user_errors
 from moe_eval_plugin.errors import EngineFailedError
-from moe_eval_plugin.events import Announcer, RunStart
+from moe_eval_plugin.events import Announcer
 from moe_eval_plugin.model_adapters.arguments import parse_arg_string
 from moe_eval_plugin.model_adapters.lmms_eval_requests import RequestReader
 from moe_eval_plugin.model_adapters.vllm_answers import CutShort
 from moe_eval_plugin.model_adapters.vllm_arguments import parse_arguments
 from moe_eval_plugin.model_adapters.vllm_engine import Answer, Prompt, VLLMEngine
+from moe_eval_plugin.model_adapters.vllm_hardware import WorkersHardware
 from moe_eval_plugin.model_adapters.vllm_provenance import provenance_of
 from moe_eval_plugin.model_adapters.vllm_request import check_request
 from moe_eval_plugin.model_adapters.vllm_sampling import sampling_arguments
-from moe_eval_plugin.model_adapters.vllm_times import of_rounds, request_phases, task_speed
+from moe_eval_plugin.model_adapters.vllm_start import alive
+from moe_eval_plugin.model_adapters.vllm_times import (
+    of_rounds,
+    request_phases,
+    with_request_times,
+)
 from moe_eval_plugin.plugins import plugin_manager
-from moe_eval_plugin.recording import announce_end
-from moe_eval_plugin.result import RunRecord
-from moe_eval_plugin.timing import read_clock
+from moe_eval_plugin.recording import RunRecorder, announce_end, make_records
+from moe_eval_plugin.timing import LapTimer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,6 +42,9 @@ if TYPE_CHECKING:
     from lmms_eval.api.instance import Instance
 
     from moe_eval_plugin.model_adapters.running import Job
+    from moe_eval_plugin.model_adapters.vllm_engine import Conversation
+    from moe_eval_plugin.recording import Measurements
+    from moe_eval_plugin.result import RunRecord
     from moe_eval_plugin.verification import VerifiedOverride
 
 logger = logging.getLogger(__name__)
@@ -58,6 +66,8 @@ class MoEVLLM(lmms):
             prompt = self._resolve_system_prompt(self.options.system_prompt)
             self.options = replace(self.options, system_prompt=prompt.replace("\\n", "\n"))
         self.engine = VLLMEngine(options)
+        self.hardware = WorkersHardware(self.engine.llm.collective_rpc)
+        self._hardware_facts = self.hardware.describe()
         self.moe_eval_records: dict[str, RunRecord] = {}
         self._experts: dict[str, VerifiedOverride] = {}
         self._errors: Counter[str] = Counter()
@@ -86,12 +96,14 @@ class MoEVLLM(lmms):
     @user_errors()
     def generate_until_multi_round(self, requests: list[Instance]) -> list[list[str]]:
         """Answer each request round by round, as its task asks; one list of answers for each."""
-        jobs = self._requests.jobs(requests)
         texts: dict[int, list[str]] = {}
-        for task, mine in _by_task(jobs):
+        for task, mine in _by_task(self._requests.jobs(requests)):
             with self._measured(task, mine) as run:
                 for job in mine:
-                    texts[job.index] = self._all_rounds(job, requests[job.index], run)
+                    ask = partial(run.ask, self._prompt(job).sampling)
+                    rounds = self._requests.all_rounds(requests[job.index], ask)
+                    run.keep(_of_rounds(rounds))
+                    texts[job.index] = [answer.text for answer in rounds]
         return [texts.get(index, []) for index in range(len(requests))]
 
     @user_errors()
@@ -127,37 +139,40 @@ class MoEVLLM(lmms):
         experts = self.engine.verify(job.build for job in jobs)
         self._experts[task] = experts
         logger.info("%s: %s", task, experts)
-        start = RunStart(self._provenance(), {task: len(jobs)}, {task: experts}, self.rank)
-        self._announcer.announce(events.RUN_START, start)
-        with tqdm(total=len(jobs), desc="moe_vllm", unit="request") as progress:
-            run = _Run(self.engine, self.at_once, jobs, progress)
+        recorder = RunRecorder(self._announcer, self.rank, None)
+        recorder.start([task] * len(jobs), {task: experts}, self._provenance())
+        self.hardware.start()
+        with tqdm(total=len(jobs), desc="moe_vllm", unit="request") as progress, alive():
+            run = _Run(self, task, jobs, recorder, progress)
             yield run
+            used = self.hardware.finish(task)
         self._warn_of_errors(task, run)
-        self._record(task, run)
+        self._record(task, run, [recorder.measurements(), *used])
 
     def _prompt(self, job: Job) -> Prompt:
         defaults = self.engine.generation_defaults
         return Prompt(job.build, sampling_arguments(job.settings, defaults, self.options.seed))
 
-    def _record(self, task: str, run: _Run) -> None:
-        """Hand the record of one task to the host's table."""
+    def _record(self, task: str, run: _Run, measured: Sequence[Measurements]) -> None:
+        """Hand the record of one task to plugins and the host's table."""
         times = [answer.times for answer in run.answered if answer.error is None]
-        wall_s = read_clock() - run.begin
         provenance = {
             **self._provenance(),
             "n_errors": self._errors[task],
             "request_times": request_phases(times),
         }
-        speed = task_speed(times, wall_s)
-        record = RunRecord(task, self._experts[task], speed, provenance)
-        self.moe_eval_records |= announce_end(self._announcer, {task: record}, self.rank)
-        n_tokens = sum(one.n_output_tokens for one in times)
-        log_metrics(
-            total_gen_tokens=n_tokens,
-            total_elapsed_time=wall_s,
-            avg_speed=n_tokens / wall_s,
-            additional_metrics={"rank": self.rank},
-        )
+        records = {
+            name: replace(record, speed=with_request_times(record.speed, times))
+            for name, record in make_records(measured, self._experts, provenance).items()
+        }
+        self.moe_eval_records |= announce_end(self._announcer, records, self.rank)
+        for record in records.values():
+            log_metrics(
+                total_gen_tokens=record.speed.n_output_tokens,
+                total_elapsed_time=record.speed.wall_s,
+                avg_speed=record.speed.output_tokens_per_s,
+                additional_metrics={"rank": self.rank},
+            )
 
     def _warn_of_errors(self, task: str, run: _Run) -> None:
         """Count the questions that vLLM or their image refused, and tell of the first ones."""
@@ -176,64 +191,52 @@ class MoEVLLM(lmms):
         """Tell how these numbers came about, as far as the model knows."""
         return {
             **provenance_of(self.engine),
+            "hardware": self._hardware_facts,
             "batch_size": self.at_once or self.engine.max_num_seqs,
             "n_ranks": self.world_size,
             "seed": self.options.seed,
             "system_prompt": self.options.system_prompt,
         }
 
-    def _all_rounds(self, job: Job, request: Instance, run: _Run) -> list[str]:
-        """Follow the host's protocol: each round's messages depend on the answers before it."""
-        doc_to_messages, document = request.args[1], self._requests.document(request)
-        sampling = self._prompt(job).sampling
-        rounds: list[Answer] = []
-        messages, info = doc_to_messages(document), None
-        while True:
-            rounds += run.ask(Prompt.of(self._requests.conversation(messages), sampling))
-            texts = [answer.text for answer in rounds]
-            following = doc_to_messages(
-                document,
-                round_idx=len(texts),
-                previous_output=list(texts),
-                previous_round_info=info,
-            )
-            if not isinstance(following, tuple) or following[1]:
-                run.keep(_of_rounds(rounds))
-                return texts
-            messages, _, _, info = following
-
 
 class _Run:
-    """Requests of one task on their way through the engine, with the time since the first."""
+    """Requests of one task on their way through the engine; each is timed as a batch of its own."""
 
     def __init__(
         self,
-        engine: VLLMEngine,
-        at_once: int | None,
+        model: MoEVLLM,
+        task: str,
         jobs: Sequence[Job],
+        recorder: RunRecorder,
         progress: Any,  # noqa: ANN401
     ) -> None:
-        self._engine = engine
-        self._at_once = at_once
+        self._model = model
+        self._task = task
         self._jobs = jobs
-        self.progress = progress
+        self._recorder = recorder
+        self._progress = progress
+        # vLLM gives answers that its device has computed: there is nothing to wait for.
+        self._laps = LapTimer(lambda: None)
         self.answered: list[Answer] = []
-        self.begin = read_clock()
 
     def answer(self, prompts: Sequence[Prompt], answers: dict[int, Answer]) -> None:
         """Answer a prompt for each job, into ``answers`` by the index of the job."""
-        for place, answer in self._engine.run(prompts, self._at_once):
+        for place, answer in self._model.engine.run(prompts, self._model.at_once):
             answers[self._jobs[place].index] = answer
             self.keep(answer)
 
-    def ask(self, prompt: Prompt) -> list[Answer]:
+    def ask(self, sampling: Mapping[str, Any], conversation: Conversation) -> list[Answer]:
         """Answer one prompt of several that follow each other."""
-        return [answer for _, answer in self._engine.run([prompt], self._at_once)]
+        prompt = Prompt.of(conversation, sampling)
+        return [answer for _, answer in self._model.engine.run([prompt], self._model.at_once)]
 
     def keep(self, answer: Answer) -> None:
-        """Count what became of one job."""
+        """Count what became of one job; the time of one that failed counts for the next."""
         self.answered.append(answer)
-        self.progress.update()
+        self._progress.update()
+        if answer.error is None:
+            self._recorder.batch_end(answer.times.as_batch(self._task, self._laps.lap()))
+        self._model.hardware.request_end(self._task)
 
 
 @user_errors()

@@ -135,7 +135,7 @@ def engine_arguments(options: VLLMOptions, request: VLLMRequest, source: str) ->
         "trust_remote_code": options.trust_remote_code,
         "hf_overrides": overrides,
         "mm_processor_kwargs": processor,
-        "worker_extension_cls": "moe_eval_plugin.vllm_worker.ExpertWatch",
+        "worker_extension_cls": "moe_eval_plugin.vllm_extension.WorkerExtension",
         "disable_log_stats": False,
     }
     return {name: value for name, value in arguments.items() if value not in (None, {})}

@@ -27,6 +27,7 @@ def start(arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (a vllm.LLM)
     from pydantic import ValidationError
     from vllm import LLM
 
+    _check_platform(arguments)
     try:
         return LLM(**arguments)
     except (TypeError, ValidationError) as error:
@@ -42,6 +43,18 @@ def start(arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (a vllm.LLM)
             f"{MEMORY_ADVICE}"
         )
         raise EngineFailedError(message) from error
+
+
+def _check_platform(arguments: dict[str, Any]) -> None:
+    from vllm.platforms import current_platform
+
+    if current_platform.is_cpu() and arguments.get("enable_expert_parallel"):
+        message = (
+            "enable_expert_parallel=True is not possible on a CPU: vLLM's kernel for CPUs reads "
+            "experts that its process does not have, and crashes (seen with vLLM 0.32.0). Use "
+            "tensor_parallel_size alone, or GPUs."
+        )
+        raise InvalidArgumentError(message)
 
 
 def wake_on_death(client: Any) -> Event:  # noqa: ANN401  (vLLM's client of its engine)

@@ -6,13 +6,16 @@ and last token. The front end, which reads images and tokenises, adds the time o
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.speed import Distribution, TaskSpeed
+from moe_eval_plugin.speed import Distribution
+from moe_eval_plugin.timing import BatchTiming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from moe_eval_plugin.speed import TaskSpeed
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ class RequestTimes:
             tpot_s=decode_s / (n_output_tokens - 1) if n_output_tokens > 1 else None,
         )
 
+    def as_batch(self, task: str, wall_s: float) -> BatchTiming:
+        """See the request as a batch of one; ``wall_s`` passed since another one ended."""
+        tokens = (self.n_output_tokens,) if self.n_output_tokens else ()
+        return BatchTiming(task, 1, self.n_input_tokens, tokens, wall_s)
+
 
 def of_rounds(rounds: Sequence[RequestTimes]) -> RequestTimes:
     """Add up the tokens of requests that followed each other; their times are not those of one."""
@@ -63,17 +71,12 @@ def of_rounds(rounds: Sequence[RequestTimes]) -> RequestTimes:
     )
 
 
-def task_speed(times: Sequence[RequestTimes], wall_s: float) -> TaskSpeed:
-    """Sum up the requests of one task that were answered within ``wall_s`` seconds."""
-    return TaskSpeed(
-        n_samples=len(times),
-        n_input_tokens=sum(one.n_input_tokens for one in times),
-        n_output_tokens=sum(one.n_output_tokens for one in times),
-        wall_s=wall_s,
+def with_request_times(speed: TaskSpeed, times: Sequence[RequestTimes]) -> TaskSpeed:
+    """Add what vLLM timed of each request to what was counted and timed of the task."""
+    return replace(
+        speed,
         ttft_s=_distribution(times, "ttft_s"),
         e2e_latency_s=_distribution(times, "e2e_latency_s"),
-        output_tokens_per_sample=Distribution.of([one.n_output_tokens for one in times]),
-        n_decoded_tokens=sum(max(0, one.n_output_tokens - 1) for one in times),
     )
 
 

@@ -1,6 +1,5 @@
 """What runs inside vLLM's workers: tells the k of each MoE layer, and observes tokens' experts.
 
-vLLM mixes ``ExpertWatch`` into its worker class, and ``collective_rpc`` calls its methods by name.
 Observation is a pass of its own, with one request at a time: then each row of a forward pass is
 known, prompt or answer, text or image. Compiled code that holds the router, and CUDA graphs, would
 hide the choice, so such a pass goes round them, in the same engine with the same layers.

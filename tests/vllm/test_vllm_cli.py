@@ -60,7 +60,7 @@ def answers_of(tmp_path: Path) -> list[str]:
     """Read the answers of the newest run, in the order of the questions."""
     newest = max((tmp_path / "out").rglob("*_samples_*"), key=lambda path: path.stat().st_mtime)
     rows = [json.loads(line) for line in newest.read_text(encoding="utf-8").splitlines()]
-    return [row["filtered_resps"][0] for row in sorted(rows, key=lambda row: row["doc_id"])]
+    return [row["filtered_resps"] for row in sorted(rows, key=lambda row: row["doc_id"])]
 
 
 def assert_refused(
@@ -83,6 +83,9 @@ def test_a_task_gets_its_accuracy_speed_and_observed_k(tmp_path: Path) -> None:
     record = results["moe_eval"]["easy_vqa"]
     assert record["speed"]["n_samples"] == 48
     assert record["speed"]["ttft_s"]["n"] == 48
+    assert record["hardware"]["peak_memory"]["process_bytes"] > 2**28
+    assert record["provenance"]["hardware"]["kind"] == "cpu"
+    assert record["provenance"]["hardware"]["n_devices"] == 1
     assert record["provenance"]["request_times"]["queue_s"]["n"] == 48
     assert record["provenance"]["prefix_caching"] is False
     assert record["provenance"]["n_errors"] == 0
@@ -93,7 +96,7 @@ def test_compiled_code_of_another_k_in_the_same_cache_is_not_used(tmp_path: Path
     answers, observed = {}, {}
     runs = (("8", f"{SMALL},experts_k=8"), ("1", f"{SMALL},experts_k=1"))
     for k, model_args in (*runs, ("eager 1", f"{EAGER},experts_k=1")):
-        results = results_of(tmp_path, run(tmp_path, model_args, "--limit", "300"))
+        results = results_of(tmp_path, run(tmp_path, model_args, "--limit", "100"))
         record = results["moe_eval"]["easy_vqa"]
         observed[k] = record["experts"]["observed"]
         answers[k] = answers_of(tmp_path)
@@ -103,28 +106,15 @@ def test_compiled_code_of_another_k_in_the_same_cache_is_not_used(tmp_path: Path
     assert list((tmp_path / "vllm").rglob("torch_compile_cache/*")), "nothing was compiled"
 
 
-@pytest.mark.parametrize(
-    ("model_args", "message"),
-    [
-        ('hf_overrides={"num_experts_per_tok": 2}', "Write experts_k=2 instead"),
-        ("max_num_seq=4", "Did you mean max_num_seqs?"),
-        ("experts_policy=top-p:0.9", "moe_hf"),
-        ("experts_k=33", "Use 1 to 32"),
-        ("experts_k=text:8/image:2", "routes all tokens of a step in one call"),
-        ("experts_k=2,model=other", "pretrained="),
-    ],
-)
-def test_a_wrong_request_is_refused_before_vllm_starts(
-    tmp_path: Path, model_args: str, message: str
-) -> None:
-    done = run(tmp_path, f"pretrained=demo,{model_args}", "--limit", "4")
-    assert_refused(tmp_path, done, message)
+def test_a_k_written_by_hand_is_refused_before_vllm_starts(tmp_path: Path) -> None:
+    done = run(tmp_path, 'pretrained=demo,hf_overrides={"num_experts_per_tok": 2}', "--limit", "4")
+    assert_refused(tmp_path, done, "Write experts_k=2 instead")
     assert "Initializing a V1 LLM engine" not in done.stdout + done.stderr
 
 
 def test_too_little_memory_at_the_start_gives_advice(tmp_path: Path) -> None:
-    model_args = "pretrained=demo,dtype=float32,enforce_eager=True,kv_cache_memory_bytes=100000"
-    done = run(tmp_path, model_args, "--limit", "4")
+    model_args = f"{EAGER},gpu_memory_utilization=1.0"
+    done = run(tmp_path, model_args, "--limit", "4", VLLM_CPU_KVCACHE_SPACE="0")
     assert done.returncode in (2, 3)
     assert "a smaller max_model_len" in done.stderr
     assert not list((tmp_path / "out").rglob("*_results.json"))

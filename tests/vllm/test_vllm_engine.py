@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from moe_eval_plugin.errors import OverrideError
+from moe_eval_plugin.errors import InvalidArgumentError, OverrideError
 from tests.adapters.easy_requests import messages, questions
 
 if TYPE_CHECKING:
@@ -134,6 +134,11 @@ def test_a_vllm_that_is_kept_from_our_plugin_is_refused(
     monkeypatch.setattr("moe_eval_plugin._vllm.k_of_layer", lambda *_: None)
     with pytest.raises(OverrideError, match=r"experts_per_token is 8, 4 asked for"):
         start_engine(4)
+
+
+def test_expert_parallel_is_refused_on_a_cpu_where_vllm_would_crash(start_engine: Start) -> None:
+    with pytest.raises(InvalidArgumentError, match="Use tensor_parallel_size alone, or GPUs"):
+        start_engine(4, enable_expert_parallel=True, tensor_parallel_size=2)
 
 
 def test_a_question_that_does_not_fit_and_a_broken_image_cost_no_other_answer(

@@ -26,7 +26,12 @@ from moe_eval_plugin.model_adapters.vllm_request import (
     engine_arguments,
 )
 from moe_eval_plugin.model_adapters.vllm_sampling import sampling_arguments
-from moe_eval_plugin.model_adapters.vllm_times import RequestTimes, request_phases, task_speed
+from moe_eval_plugin.model_adapters.vllm_times import (
+    RequestTimes,
+    request_phases,
+    with_request_times,
+)
+from moe_eval_plugin.speed import summarise
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,6 +111,23 @@ def test_families_whose_k_is_fixed_in_vllm_are_refused(model_type: str) -> None:
     _raise_if_fixed_in_vllm(replace(description, model_type="qwen3_moe"))
 
 
+@pytest.mark.needs_vllm
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("max_num_seq=4", r"Did you mean max_num_seqs\?"),
+        ("experts_policy=top-p:0.9", "Use --model moe_hf"),
+        ("model=other", "Name the model with pretrained="),
+    ],
+)
+def test_a_name_that_vllm_cannot_take_is_refused(arguments: str, message: str) -> None:
+    from moe_eval_plugin.model_adapters.arguments import parse_arg_string
+    from moe_eval_plugin.model_adapters.vllm_arguments import parse_arguments
+
+    with pytest.raises(InvalidArgumentError, match=message):
+        parse_arguments(parse_arg_string(f"pretrained=demo,{arguments}"))
+
+
 def test_data_parallel_and_unknown_verification_are_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="tensor_parallel_size"):
         VLLMOptions("demo", engine={"data_parallel_size": 2})
@@ -170,7 +192,8 @@ def test_the_parts_of_a_request_fill_its_time_in_the_engine(
 
 def test_what_was_not_measured_is_none_and_never_0() -> None:
     times = [RequestTimes.read(None, 5, 2), RequestTimes.read(None, 6, 1)]
-    speed = task_speed(times, wall_s=2.0)
+    batches = [one.as_batch("easy_vqa", wall_s=1.0) for one in times]
+    speed = with_request_times(summarise([batches])["easy_vqa"], times)
     assert (speed.n_input_tokens, speed.n_output_tokens, speed.n_decoded_tokens) == (11, 3, 1)
     assert speed.samples_per_s == 1.0
     assert speed.ttft_s is speed.e2e_latency_s is None
