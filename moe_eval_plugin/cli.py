@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands import (
     bench,
+    bundle,
     compare,
     data,
     doctor,
@@ -17,6 +18,7 @@ from moe_eval_plugin.commands import (
     families,
     inspect,
     report,
+    reproduce,
     sweep,
     tasks_path,
 )
@@ -28,7 +30,20 @@ if TYPE_CHECKING:
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
-COMMANDS = (inspect, sweep, report, bench, compare, export, data, families, doctor, tasks_path)
+COMMANDS = (
+    inspect,
+    sweep,
+    report,
+    bench,
+    compare,
+    export,
+    bundle,
+    reproduce,
+    data,
+    families,
+    doctor,
+    tasks_path,
+)
 SHOWN_PACKAGES = ("lmms-eval", "transformers", "torch")
 
 DESCRIPTION = """\

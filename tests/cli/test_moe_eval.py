@@ -22,6 +22,8 @@ VERBS = (
     "bench",
     "compare",
     "export",
+    "bundle",
+    "reproduce",
     "data",
     "families",
     "doctor",

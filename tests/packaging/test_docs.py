@@ -29,6 +29,8 @@ VERBS = {
     "bench",
     "compare",
     "export",
+    "bundle",
+    "reproduce",
     "data",
     "families",
     "doctor",
