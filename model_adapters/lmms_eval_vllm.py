@@ -145,9 +145,10 @@ class MoEVLLM(lmms):
         with tqdm(total=len(jobs), desc="moe_vllm", unit="request") as progress, alive():
             run = _Run(self, task, jobs, recorder, progress)
             yield run
-            used = self.hardware.finish(task)
+            first, *others = self.hardware.finish(task)
         self._warn_of_errors(task, run)
-        self._record(task, run, [recorder.measurements(), *used])
+        first = replace(first, batches=recorder.measurements().batches)
+        self._record(task, run, [first, *others])
 
     def _prompt(self, job: Job) -> Prompt:
         defaults = self.engine.generation_defaults

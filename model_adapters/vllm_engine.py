@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,7 @@ class VLLMEngine:
         self.workers = Workers(self.llm.collective_rpc, self.request, options.verify)
         self.workers.check_layers()
         self._names = (str(number) for number in itertools.count())
+        self._requests = {str(options.experts_k): self.request}
 
     @property
     def max_num_seqs(self) -> int:
@@ -121,7 +123,9 @@ class VLLMEngine:
             )
             raise InvalidArgumentError(message)
         self.options = replace(self.options, experts_k=experts_k)
-        self.request = check_request(self.options)
+        if str(experts_k) not in self._requests:
+            self._requests[str(experts_k)] = check_request(self.options)
+        self.request = self._requests[str(experts_k)]
         table = self.request.table or {EVERY_LAYER: self.request.description.num_experts_per_tok}
         self.llm.collective_rpc("moe_eval_set_k", args=(table,))
         # What the cache holds was computed with the k before.
@@ -161,6 +165,31 @@ class VLLMEngine:
                 yield from self._step(running)
         while running.places:
             yield from self._step(running)
+
+    def run_tokens(
+        self, prompts: Sequence[Sequence[int]], sampling: Mapping[str, Any]
+    ) -> tuple[float, list[Any]]:
+        """Hand in prompts of token numbers, all at once, and wait until vLLM is done with them.
+
+        Gives the moment at which the first was handed in, by the clock of vLLM's engine
+        (``time.monotonic``), and vLLM's ``RequestOutput`` of each in their order. Raises
+        ``EngineFailedError`` if vLLM dies.
+        """
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        params = SamplingParams(**sampling, output_kind=RequestOutputKind.FINAL_ONLY)
+        engine = self.llm.llm_engine
+        done: dict[str, Any] = {}
+        rendered = engine.renderer.render_cmpl([{"prompt_token_ids": [*ids]} for ids in prompts])
+        names = [next(self._names) for _ in prompts]
+        with alive():
+            begin = time.monotonic()
+            for name, prompt in zip(names, rendered, strict=True):
+                engine.add_request(name, prompt, params)
+            while len(done) < len(names):
+                done |= {_name(output): output for output in engine.step() if output.finished}
+        return begin, [done[name] for name in names]
 
     def _run_in_turn(self, prompts: Iterable[Prompt]) -> None:
         n_asked = 0
@@ -207,8 +236,7 @@ class VLLMEngine:
             outputs = self.llm.llm_engine.step()
         for output in outputs:
             if output.finished:
-                # vLLM adds to the name that it was given.
-                name = output.request_id.partition("-")[0]
+                name = _name(output)
                 target = running.targets.pop(name, None)
                 yield running.places.pop(name), _answer(output, target)
 
@@ -219,6 +247,11 @@ class _Running:
     def __init__(self) -> None:
         self.places: dict[str, int] = {}
         self.targets: dict[str, list[int]] = {}
+
+
+def _name(output: Any) -> str:  # noqa: ANN401  (a RequestOutput)
+    """Give the name of a request as it was handed in; vLLM adds to it."""
+    return str(output.request_id).partition("-")[0]
 
 
 def _messages(conversation: Conversation) -> Conversation:

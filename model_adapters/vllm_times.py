@@ -1,7 +1,8 @@
 """The times that vLLM takes of each request, and what they say about a task.
 
 All are vLLM's own: its engine stamps each request as it is queued, scheduled, and gives its first
-and last token. The front end, which reads images and tokenises, adds the time of arrival.
+and last token. What its front end says of the first token is left aside: that ends when the front
+end has seen it, which may be later, while the engine is at the next ones.
 """
 
 from __future__ import annotations
@@ -22,22 +23,27 @@ if TYPE_CHECKING:
 class RequestTimes:
     """Seconds of one request; ``None`` where vLLM took no time, or there was nothing to take.
 
-    ``ttft_s`` and ``e2e_latency_s`` count from the arrival at vLLM, with the time in the queue;
     ``queue_s``, ``prefill_s`` and ``decode_s`` follow each other in the engine. ``tpot_s`` is
     that of a token behind the first, ``None`` below two tokens.
     """
 
     n_input_tokens: int
     n_output_tokens: int
-    ttft_s: float | None = None
     queue_s: float | None = None
     prefill_s: float | None = None
     decode_s: float | None = None
     tpot_s: float | None = None
 
     @property
+    def ttft_s(self) -> float | None:
+        """From the queue of the engine to the first token."""
+        if self.queue_s is None or self.prefill_s is None:
+            return None
+        return self.queue_s + self.prefill_s
+
+    @property
     def e2e_latency_s(self) -> float | None:
-        """From the arrival to the last token."""
+        """From the queue of the engine to the last token."""
         if self.ttft_s is None or self.decode_s is None:
             return None
         return self.ttft_s + self.decode_s
@@ -51,7 +57,6 @@ class RequestTimes:
         return cls(
             n_input_tokens,
             n_output_tokens,
-            ttft_s=stats.first_token_latency,
             queue_s=stats.scheduled_ts - stats.queued_ts,
             prefill_s=stats.first_token_ts - stats.scheduled_ts,
             decode_s=decode_s,

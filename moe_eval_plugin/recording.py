@@ -153,19 +153,32 @@ def make_records(
     steady_decode: Mapping[str, Any] | None = None,
 ) -> dict[str, RunRecord]:
     """Join what all processes measured to one record per task."""
-    energy, adds_up = _energy_of(ranks)
+    energy, _ = _energy_of(ranks)
     return {
         task: RunRecord(
             task,
             experts[task],
             speed,
             {**provenance, "energy": energy},
-            _use_of(task, ranks, adds_up=adds_up),
+            use_of(task, ranks),
             steady_decode=steady_decode,
         )
         for task, speed in summarise([rank.batches for rank in ranks]).items()
         if task in experts
     }
+
+
+def use_of(task: str, ranks: Sequence[Measurements]) -> HardwareUse:
+    """Take the largest memory of a process, and the joules of all if each is known."""
+    _, adds_up = _energy_of(ranks)
+    uses = [rank.hardware[task] for rank in ranks if task in rank.hardware]
+    largest: PeakMemory | None = None
+    for use in uses:
+        if use.peak_memory is not None:
+            largest = use.peak_memory.largest(largest)
+    joules = [use.joules for use in uses if use.joules is not None]
+    is_known = adds_up and bool(joules) and len(joules) == len(uses)
+    return HardwareUse(largest, sum(joules) if is_known else None)
 
 
 def announce_end(
@@ -192,15 +205,3 @@ def _energy_of(ranks: Sequence[Measurements]) -> tuple[dict[str, Any] | None, bo
         return dict(energy) if energy is not None else None, True
     reason = ONE_SOCKET.format(len(ranks))
     return {**energy, "reasons": [*energy["reasons"], reason]}, False
-
-
-def _use_of(task: str, ranks: Sequence[Measurements], *, adds_up: bool) -> HardwareUse:
-    """Take the largest memory of a process, and the joules of all if each is known."""
-    uses = [rank.hardware[task] for rank in ranks if task in rank.hardware]
-    largest: PeakMemory | None = None
-    for use in uses:
-        if use.peak_memory is not None:
-            largest = use.peak_memory.largest(largest)
-    joules = [use.joules for use in uses if use.joules is not None]
-    is_known = adds_up and bool(joules) and len(joules) == len(uses)
-    return HardwareUse(largest, sum(joules) if is_known else None)

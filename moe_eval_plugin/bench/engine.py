@@ -50,6 +50,8 @@ class TransformersEngine:
     ``clock`` and ``marks`` are those of ``timing`` and ``phases``, to be replaced in tests.
     """
 
+    changes_k_live = True
+
     def __init__(
         self,
         model: Any,  # noqa: ANN401  (one of many model classes)

@@ -2,12 +2,12 @@
 
 An engine is a loaded model that can be set to a k, observed, and timed; nothing here knows how.
 Rounds go over all k before they begin again, so that whatever else the machine does hits all of
-them alike.
+them alike. An engine that must be started anew for each k is done with one before the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -24,7 +24,14 @@ T = TypeVar("T")
 
 
 class BenchEngine(Protocol):
-    """A loaded model, whatever runs it."""
+    """A loaded model, whatever runs it.
+
+    ``changes_k_live`` tells whether k can be changed between two generations at little cost.
+    """
+
+    @property
+    def changes_k_live(self) -> bool:
+        """Tell whether rounds may go over all k."""
 
     def at_k(self, experts_k: int | None) -> AbstractContextManager[object]:
         """Set k while the block runs, and restore the model afterwards; ``None`` changes nothing.
@@ -72,15 +79,12 @@ def measure(
     """Verify every point, then time it. ``progress`` is told of each generation before it runs.
 
     Where memory ends, the larger batches of that k are left out, with a note. Raises what the
-    engine raises otherwise; no time is taken before each k was seen to be the one asked for.
+    engine raises otherwise; no k is timed before it was seen to be the one asked for.
     """
     run = _Run(engine, plan, progress)
-    for point in plan.points():
-        run.observe(point)
-    for batch_size in plan.batch_sizes:
-        for number in range(plan.repeats + 1):
-            for k in plan.experts_k:
-                run.time(Point(k, batch_size), number)
+    together = [plan.experts_k] if engine.changes_k_live else [(k,) for k in plan.experts_k]
+    for ks in together:
+        run.series(ks)
     return run.result()
 
 
@@ -97,13 +101,23 @@ class _Run:
         self._ended: dict[int | None, int] = {}
         self._notes: list[str] = []
 
-    def observe(self, point: Point) -> None:
+    def series(self, ks: Sequence[int | None]) -> None:
+        """Verify some k at every batch size, then time them in turn."""
+        for k in ks:
+            for batch_size in self._plan.batch_sizes:
+                self._observe(Point(k, batch_size))
+        for batch_size in self._plan.batch_sizes:
+            for number in range(self._plan.repeats + 1):
+                for k in ks:
+                    self._time(Point(k, batch_size), number)
+
+    def _observe(self, point: Point) -> None:
         """Verify the k of a point and count its experts."""
         observed = self._attempt(point, "observing", self._engine.observe)
         if observed is not None:
             self._observed[point] = observed
 
-    def time(self, point: Point, number: int) -> None:
+    def _time(self, point: Point, number: int) -> None:
         """Time a point once; number 0 is the warm-up, which is not counted."""
         what = f"round {number} of {self._plan.repeats}" if number else "warming up"
         repetition = self._attempt(point, what, self._engine.run)

@@ -9,7 +9,7 @@ from moe_eval_plugin.errors import InvalidArgumentError, MeasurementError
 from moe_eval_plugin.timing import TOLERANCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from moe_eval_plugin.device import PeakMemory
     from moe_eval_plugin.timing import PhaseTimes
@@ -143,8 +143,10 @@ class Repetition:
 
     ``ttft_s`` reaches from the call to the first token of every sequence, ``e2e_latency_s`` to
     the last one. ``n_input_tokens`` counts the prompts of all sequences, image tokens included.
-    ``joules`` are those of the whole generation. What an engine cannot tell is ``None``. Raises
-    ``MeasurementError`` if the device was busy for longer than the clock ran.
+    ``joules`` are those of the whole generation. ``request_times`` describes the seconds of single
+    requests, part by part, where an engine takes them (``median``, ``p95`` and ``n`` of each). What
+    an engine cannot tell is ``None``. Raises ``MeasurementError`` if the device was busy for longer
+    than the clock ran.
     """
 
     batch_size: int
@@ -155,6 +157,7 @@ class Repetition:
     phases: PhaseTimes | None = None
     joules: float | None = None
     peak_memory: PeakMemory | None = None
+    request_times: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         busy_s = self.phases.busy_s if self.phases else self.ttft_s

@@ -30,6 +30,8 @@ from moe_eval_plugin.scenario import dtype_bytes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from transformers import PretrainedConfig
+
     from moe_eval_plugin.bench.measure import BenchEngine, MeasuredPoint, Progress
     from moe_eval_plugin.device import DeviceFacts
     from moe_eval_plugin.roofline import LanguageModelCost
@@ -44,7 +46,7 @@ class Subject:
     """What is benched: an engine, and what is known of its model.
 
     ``model`` holds facts for the record, as plain data. ``cost`` is ``None`` where it cannot be
-    told, for the reason beside it.
+    told, for the reason beside it. ``notes`` tell what must be known to read the numbers.
     """
 
     engine: BenchEngine
@@ -53,6 +55,7 @@ class Subject:
     baseline: int | None
     cost: LanguageModelCost | None = None
     cost_unknown_reason: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def run(
             points, lambda point: point.speed.tpot_s.median if point.speed.tpot_s else None
         ),
         expert_layer_fit=fit_over_experts(points, lambda point: point.expert_layer_s),
-        notes=measured.notes,
+        notes=(*subject.notes, *measured.notes),
         reasons=(subject.cost_unknown_reason,) if subject.cost_unknown_reason else (),
     )
 
@@ -143,7 +146,7 @@ def subject_of(
         message = f"{config.model_type} is an encoder and a decoder; bench times decoders alone."
         raise UserError(message)
     description = describe(config)
-    cost, reason, counted = _cost(model, description)
+    cost, reason, counted = read_cost(model, description)
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     inputs = _inputs(model, plan.images, processor, plan.seed)
     return Subject(
@@ -154,6 +157,42 @@ def subject_of(
         cost=cost,
         cost_unknown_reason=reason,
     )
+
+
+def read_cost(
+    model: Any,  # noqa: ANN401
+    description: MoEDescription,
+) -> tuple[LanguageModelCost | None, str | None, dict[str, Any]]:
+    """Read the sizes of a model, which may be without weights: what it costs, and its counts.
+
+    Where the cost cannot be told, the reason stands in its place.
+    """
+    counts = count_built(model, model.config)
+    counted = {
+        "num_expert_modules": len(counts.layers),
+        "total_parameters": counts.total,
+        "routed_parameters": counts.routed,
+    }
+    if description.computes_all_experts:
+        return None, "All experts compute every token, so a smaller k saves nothing.", counted
+    try:
+        anatomy = read_anatomy(model, counts.layers)
+    except UserError as error:
+        return None, str(error), counted
+    return anatomy.cost, anatomy.cost_unknown_reason, counted
+
+
+def shape_facts(config: PretrainedConfig, description: MoEDescription) -> dict[str, Any]:
+    """Give the sizes of a model that its configuration tells, for the record."""
+    text = config.get_text_config()
+    return {
+        "model_type": description.model_type,
+        "num_hidden_layers": getattr(text, "num_hidden_layers", None),
+        "hidden_size": getattr(text, "hidden_size", None),
+        "num_experts": description.num_experts,
+        "num_shared_experts": description.num_shared_experts,
+        "baseline_num_experts_per_tok": description.num_experts_per_tok or None,
+    }
 
 
 def _steady_point(found: MeasuredPoint) -> SteadyPoint:
@@ -170,35 +209,11 @@ def _inputs(model: Any, images: ImagePlan, processor: Any, seed: int) -> BenchIn
     return BenchInputs(model.config, str(model.device), model.dtype, images, processor, seed)
 
 
-def _cost(
-    model: Any,  # noqa: ANN401
-    description: MoEDescription,
-) -> tuple[LanguageModelCost | None, str | None, dict[str, Any]]:
-    """Read the sizes of a model; where that fails, the reason stands in their place."""
-    counts = count_built(model, model.config)
-    counted = {
-        "num_expert_modules": len(counts.layers),
-        "total_parameters": counts.total,
-        "routed_parameters": counts.routed,
-    }
-    if description.computes_all_experts:
-        return None, "All experts compute every token, so a smaller k saves nothing.", counted
-    try:
-        anatomy = read_anatomy(model, counts.layers)
-    except UserError as error:
-        return None, str(error), counted
-    return anatomy.cost, anatomy.cost_unknown_reason, counted
-
-
 def _facts(model: Any, description: MoEDescription) -> dict[str, Any]:  # noqa: ANN401
     text = model.config.get_text_config()
     return {
-        "model_type": description.model_type,
-        "num_hidden_layers": getattr(text, "num_hidden_layers", None),
-        "hidden_size": getattr(text, "hidden_size", None),
-        "num_experts": description.num_experts,
-        "num_shared_experts": description.num_shared_experts,
-        "baseline_num_experts_per_tok": description.num_experts_per_tok or None,
+        "backend": "hf",
+        **shape_facts(model.config, description),
         "attn_implementation": getattr(text, "_attn_implementation", None),
         "experts_implementation": getattr(text, "_experts_implementation", None),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.preflight import gib
@@ -20,7 +21,7 @@ NOT_KNOWN = "-"
 HUNDRED = 100
 GAIN_NOTE = (
     "Speed-up: against k={k} at the same batch, median of the rounds. Ceiling: Amdahl's bound, "
-    "with the experts that the batch was seen to touch at k={k}. Of it: the measured speed-up by "
+    "with the experts that the batch touches at k={k}. Of it: the measured speed-up by "
     "the ceiling. Experts: distinct experts of a layer that one decode step touches."
 )
 SPREAD_NOTE = "Rates: the median of {n} rounds, then the smallest and the largest of them."
@@ -32,6 +33,7 @@ def render(report: BenchReport) -> str:
         list(_facts(report)),
         ["Decode", *_table(DECODE, report.points)],
         ["Prefill, memory and energy", *_table(PREFILL, report.points)],
+        list(_requests(report.points)),
         list(_notes(report)),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
@@ -47,18 +49,33 @@ def number_text(value: float | None) -> str:
 
 def _facts(report: BenchReport) -> Iterator[str]:
     model, device, plan = report.model, report.device, report.plan
-    routing = model.get("routing")
-    weights = f"random weights, {routing} routing" if routing else "trained"
-    yield from _wrapped(
-        f"{model.get('name')} ({model.get('model_type')}, {weights}, {model.get('dtype')}): "
-        + _experts(model)
-    )
+    what = f"{model.get('model_type')}, {_weights(model)}, {model.get('dtype')}"
+    yield from _wrapped(f"{model.get('name')} ({what}): {_experts(model)}")
     n = device.get("threads")
     threads = f", {n} {'thread' if n == 1 else 'threads'}" if n else ""
-    yield from _wrapped(f"on {device.get('name') or device.get('kind')}{threads}")
+    yield from _wrapped(
+        f"on {device.get('name') or device.get('kind')}{threads}{_engine(model.get('engine'))}"
+    )
     yield from _wrapped(
         f"prompts of {plan.prompt_tokens} text tokens{_images(plan)}, {plan.new_tokens} new tokens "
         f"each, {plan.repeats} rounds after a warm-up"
+    )
+
+
+def _weights(model: Mapping[str, Any]) -> str:
+    if model.get("routing"):
+        return f"random weights, {model['routing']} routing"
+    return "random weights" if model.get("weights") == "random" else "trained"
+
+
+def _engine(engine: Mapping[str, Any] | None) -> str:
+    """Describe vLLM; nothing for transformers."""
+    if engine is None:
+        return ""
+    how = "eager" if engine["enforce_eager"] else "compiled"
+    kernels = ", ".join(engine["kernels"]) or "no MoE kernels"
+    return (
+        f", by vLLM {engine['version']} ({how}, {kernels}, max_num_seqs {engine['max_num_seqs']})"
     )
 
 
@@ -150,6 +167,30 @@ PREFILL: tuple[Column, ...] = (
     ("peak memory", lambda p: _memory(p.speed.peak_memory_bytes)),
     ("J/token", lambda p: _median(p.speed.joules_per_output_token)),
 )
+
+
+REQUESTS: tuple[Column, ...] = (
+    ("k", _k),
+    ("batch", lambda p: str(p.batch_size)),
+    ("queue ms", lambda p: _request_ms(p, "queue_s")),
+    ("prefill ms", lambda p: _request_ms(p, "prefill_s")),
+    ("decode ms", lambda p: _request_ms(p, "decode_s")),
+    ("TPOT ms", lambda p: _request_ms(p, "tpot_s")),
+)
+
+
+def _requests(points: Sequence[BenchPoint]) -> Iterator[str]:
+    """Write the parts of a request's time, where an engine took them."""
+    if any(r.request_times for point in points for r in point.repetitions):
+        yield "Single requests, by the engine's own clock"
+        yield from _table(REQUESTS, points)
+
+
+def _request_ms(point: BenchPoint, part: str) -> str:
+    """Take the median over rounds of the median request."""
+    found = [(r.request_times or {}).get(part) for r in point.repetitions]
+    known = [one["median"] * 1000 for one in found if one]
+    return number_text(median(known) if known else None)
 
 
 def _memory(n_bytes: int | None) -> str:

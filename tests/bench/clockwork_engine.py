@@ -30,6 +30,7 @@ class ClockworkEngine:
         self.k: int | None = None
         self.did: list[tuple[str, int | None, int]] = []
         self.true_k: int | None = None
+        self.changes_k_live = True
 
     @contextmanager
     def at_k(self, experts_k: int | None) -> Iterator[None]:

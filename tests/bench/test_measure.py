@@ -35,6 +35,17 @@ def test_all_k_are_verified_before_any_is_timed_and_rounds_take_them_in_turn() -
     assert [(k, batch) for _, k, batch in timed] == [(8, 1), (4, 1)] * 4 + [(8, 2), (4, 2)] * 4
 
 
+def test_an_engine_that_cannot_change_k_is_done_with_one_before_the_next() -> None:
+    engine = ClockworkEngine(room={8: 1})
+    engine.changes_k_live = False
+    measured = measure(engine, BenchPlan(experts_k=(8, 4), batch_sizes=(1, 2)))
+    assert [k for _, k, _ in engine.did] == [8] * (2 + 4) + [4] * (2 + 8)
+    whats = [what for what, k, _ in engine.did if k == 4]
+    assert whats == ["observe"] * 2 + ["run"] * 8
+    assert [found.point for found in measured.points] == [Point(8, 1), Point(4, 1), Point(4, 2)]
+    assert measured.notes[0].startswith("k=8, batch 2: memory ends here")
+
+
 def test_nothing_is_timed_where_the_model_uses_another_k() -> None:
     engine = ClockworkEngine()
     engine.true_k = 8

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from moe_eval_plugin.bench.plan import ImagePlan
 from moe_eval_plugin.bench.text import number_text, render
 from tests.bench.test_result import PLAN, a_report
+
+if TYPE_CHECKING:
+    from moe_eval_plugin.bench.plan import Repetition
+    from moe_eval_plugin.bench.result import BenchReport
 
 
 def rows(text: str, title: str) -> list[list[str]]:
@@ -89,5 +94,42 @@ def test_random_weights_and_images_are_named() -> None:
     assert "6 text tokens and 2 images of 64x32" in text
 
 
+def by_vllm() -> BenchReport:
+    """A bench of vLLM: its engine is described, and each repetition has the times of requests."""
+    report = a_report()
+    engine = {
+        "version": "0.32.0",
+        "enforce_eager": False,
+        "kernels": ["TritonExperts"],
+        "max_num_seqs": 16,
+    }
+    points = [
+        replace(point, repetitions=tuple(map(with_requests, point.repetitions, (0.5, 0.3, 0.4))))
+        for point in report.points
+    ]
+    return replace(
+        report,
+        model={**report.model, "weights": "random", "engine": engine},
+        points=tuple(points),
+    )
+
+
+def with_requests(repetition: Repetition, queue_s: float) -> Repetition:
+    part = {"median": queue_s, "p95": 9.0, "n": 2}
+    times = {"queue_s": part, "prefill_s": part, "decode_s": part, "tpot_s": None}
+    return replace(repetition, request_times=times)
+
+
+def test_vllm_is_described_and_the_parts_of_a_request_have_a_table() -> None:
+    text = render(by_vllm())
+    words = " ".join(text.split())
+    assert "(clock, random weights, float32)" in words
+    assert "by vLLM 0.32.0 (compiled, TritonExperts, max_num_seqs 16)" in words
+    title = "Single requests, by the engine's own clock"
+    assert rows(text, title)[0] == ["8", "1", "400", "400", "400", "-"]
+    assert title not in render(a_report())
+
+
 def test_no_line_is_wider_than_100_columns() -> None:
-    assert max(map(len, render(a_report()).splitlines())) <= 100
+    for report in (a_report(), by_vllm()):
+        assert max(map(len, render(report).splitlines())) <= 100

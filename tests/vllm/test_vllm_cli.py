@@ -86,6 +86,7 @@ def test_a_task_gets_its_accuracy_speed_and_observed_k(tmp_path: Path) -> None:
     assert record["hardware"]["peak_memory"]["process_bytes"] > 2**28
     assert record["provenance"]["hardware"]["kind"] == "cpu"
     assert record["provenance"]["hardware"]["n_devices"] == 1
+    assert {"source", "reasons"} <= record["provenance"]["energy"].keys()
     assert record["provenance"]["request_times"]["queue_s"]["n"] == 48
     assert record["provenance"]["prefix_caching"] is False
     assert record["provenance"]["n_errors"] == 0
