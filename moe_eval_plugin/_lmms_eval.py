@@ -103,13 +103,13 @@ def _check_command(arguments: list[str]) -> None:
     if "--tasks" not in arguments or "list" in arguments:
         return
     if command.model == MOE_HF:
-        from moe_eval_plugin.model_adapters.lmms_eval_hf import check_arguments
+        from moe_eval_plugin.model_adapters.lmms_eval_hf import check_arguments as check_hf
 
-        check_arguments(command.model_args)
+        check_hf(command.model_args)
     elif command.model == MOE_VLLM:
-        from moe_eval_plugin.model_adapters import lmms_eval_vllm
+        from moe_eval_plugin.model_adapters.lmms_eval_vllm import check_arguments as check_vllm
 
-        lmms_eval_vllm.check_arguments(command.model_args)
+        check_vllm(command.model_args)
 
 
 def _exit(message: str, code: int) -> None:
