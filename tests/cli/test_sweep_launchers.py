@@ -1,0 +1,82 @@
+"""Sweeps whose points run elsewhere: as tasks of Ray, or as jobs of submitit."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from tests.sweep.sweeps import command, manifest, numbers, sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KS = ("--experts-k", "8", "1")
+RAY = ("--launcher", "ray", "--launcher-options", "num_cpus=2")
+SLURM = ("--launcher", "slurm", "--launcher-options", "cluster=local", "timeout_min=15")
+TIME_LIMIT_S = 900
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep in processes of its own on this machine, which nobody disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "sweep"
+    run = sweep(folder, *KS, "--separate")
+    assert run.returncode == 0, run.stderr
+    return folder
+
+
+def test_ray_finishes_a_sweep_though_a_worker_is_killed(undisturbed: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    folder = tmp_path / "sweep"
+    process = subprocess.Popen(
+        command(folder, *KS, *RAY), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    kill_a_worker_at_work(process)
+    _, told = process.communicate(timeout=TIME_LIMIT_S)
+    assert process.returncode == 0, told
+    assert numbers(folder) == numbers(undisturbed)
+    assert sorted(point["n_attempts"] for point in manifest(folder)["points"].values()) == [1, 2]
+
+
+def test_jobs_of_submitit_leave_the_same_numbers(undisturbed: Path, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    folder = tmp_path / "sweep"
+    run = sweep(folder, *KS, *SLURM)
+    assert run.returncode == 0, run.stderr
+    assert numbers(folder) == numbers(undisturbed)
+
+
+def test_a_point_may_be_shared_among_processes(undisturbed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    run = sweep(folder, *KS, "--processes-per-point", "2")
+    assert run.returncode == 0, run.stderr
+    shared, alone = numbers(folder), numbers(undisturbed)
+    for point in ("k8", "k1"):
+        assert shared[point]["score"] == alone[point]["score"]
+        assert shared[point]["counts"] == alone[point]["counts"]
+
+
+def kill_a_worker_at_work(process: subprocess.Popen[str]) -> None:
+    """Kill one of Ray's workers while lmms-eval is at work below it."""
+    end = time.monotonic() + TIME_LIMIT_S
+    while time.monotonic() < end:
+        assert process.poll() is None, "the sweep ended before a worker could be killed"
+        for child in psutil.Process(process.pid).children(recursive=True):
+            if is_at_work(child):
+                child.kill()
+                return
+        time.sleep(0.2)
+    message = "no worker of Ray began to work"
+    raise AssertionError(message)
+
+
+def is_at_work(process: psutil.Process) -> bool:
+    try:
+        below = [" ".join(child.cmdline()) for child in process.children()]
+        return process.name().startswith("ray::") and any("lmms_eval" in one for one in below)
+    except psutil.Error:
+        return False
