@@ -16,8 +16,16 @@ from moe_eval_plugin.report.points import read_series, sweep_at
 from moe_eval_plugin.report.provenance import origin_of
 from moe_eval_plugin.report.questions import changed_questions
 from moe_eval_plugin.report.summary import margin_text, sentences
-from moe_eval_plugin.report.table import as_csv, as_markdown, make_short_table, make_table
+from moe_eval_plugin.report.table import (
+    as_csv,
+    as_markdown,
+    make_full_type_table,
+    make_short_table,
+    make_table,
+    make_type_tables,
+)
 from moe_eval_plugin.report.theme import DARK, LIGHT, css_variables, page_config, paper_config
+from moe_eval_plugin.report.wall_time import sentences_on_speed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -94,6 +102,9 @@ def build(paths: Sequence[Path], options: Options) -> Report:
         "table.csv": as_csv(table).encode(),
         "table.md": as_markdown(make_short_table(found)).encode(),
     }
+    types = make_full_type_table(found)
+    if types.rows:
+        tables["types.csv"] = as_csv(types).encode()
     return Report(html, {**_drawn(figures), **tables}, tuple(found))
 
 
@@ -127,9 +138,13 @@ def _task_part(task: Sequence[SeriesNumbers]) -> dict[str, Any]:
     return {
         "name": name,
         "metric": task[0].series.metric,
-        "series": [{"name": one.series.name, "sentences": list(sentences(one))} for one in task],
+        "series": [
+            {"name": one.series.name, "sentences": [*sentences(one), *sentences_on_speed(one)]}
+            for one in task
+        ],
         "table": make_short_table(task),
         "figures": [_renamed(figure, name) for figure in figures],
+        "types": make_type_tables(task),
     }
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
+from moe_eval_plugin.report.charts_types import type_figures
 from moe_eval_plugin.report.drawing import (
     POINT_SIZE,
     Figure,
@@ -19,6 +20,7 @@ from moe_eval_plugin.report.drawing import (
     labels,
     numbers_on_hover,
 )
+from moe_eval_plugin.report.wall_time import axis_title, in_short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,6 +35,8 @@ PHASES = {
     "host_gap_s": "host gap",
 }
 MILLISECONDS = 1000
+# Room that a label takes beside its point, as a share of the range of speeds.
+LABEL_ROOM = 0.15
 
 
 def main_figures(task: Sequence[SeriesNumbers]) -> Iterator[Figure]:
@@ -47,8 +51,7 @@ def main_figures(task: Sequence[SeriesNumbers]) -> Iterator[Figure]:
         if ratios:
             yield _speed_up_over_k(task, ratios)
     for number, series in enumerate(task):
-        if any(len(point.by_type) > 1 for point in series.points) and len(series.points) > 1:
-            yield _by_type(series, number, several=len(task) > 1)
+        yield from type_figures(series, number, several=len(task) > 1)
     phases = [row for series in task for row in _phase_rows(series, several=len(task) > 1)]
     if phases:
         yield _phases(phases)
@@ -76,7 +79,7 @@ def _rows(numbers: SeriesNumbers) -> Iterator[Row]:
 
 def _accuracy_against_speed(task: Sequence[SeriesNumbers], rows: Sequence[Row]) -> Figure:
     scale = alt.Scale(zero=False, nice=True, padding=24)
-    x = alt.X("speed:Q", title="samples per second", scale=scale)
+    x = alt.X("speed:Q", title=axis_title(task), scale=scale)
     y = accuracy_axis(rows, task[0])
     colour = by_series(task, rows)
     base = alt.Chart(data(rows)).encode(color=colour)
@@ -107,9 +110,7 @@ def _accuracy_against_speed(task: Sequence[SeriesNumbers], rows: Sequence[Row]) 
                 ),
             ],
         ),
-        *labels(
-            alt.Chart(data(rows)).encode(x=x, y=y), alt.Text("label:N"), align="left", dx=8, dy=-8
-        ),
+        *_labels_beside(rows, x, y),
     ]
     if several:
         spread = alt.Chart(data(several)).mark_rule(style=["interval"])
@@ -118,14 +119,34 @@ def _accuracy_against_speed(task: Sequence[SeriesNumbers], rows: Sequence[Row]) 
         name="accuracy-against-throughput",
         title="Accuracy against throughput",
         caption=(
-            "Up and to the right is better. Bars are 95% intervals; the line joins the points that "
-            "no other one of the same model beats in both (the Pareto front)."
+            f"Questions per second, {in_short(task)}. Up and to the right is better. Bars are 95% "
+            "intervals; the line joins the points that no other one of the same model beats in "
+            "both (the Pareto front)."
         ),
         description=_spoken(
             "Accuracy against throughput", task, lambda one, text: f"{text}, {_rate(one)}"
         ),
         chart=finished(alt.layer(*layers)),
     )
+
+
+def _labels_beside(rows: Sequence[Row], x: alt.X, y: alt.Y) -> Iterator[alt.Chart]:
+    """Write labels to the right of their points, or to the left where there is no room."""
+    # Those on the left stand higher, so that they pass above a label that comes from the left.
+    sides = {True: ("right", -8, -20), False: ("left", 8, -8)}
+    for leftwards, (align, dx, dy) in sides.items():
+        own = [row for row in rows if _has_no_room_right(row, rows) == leftwards]
+        if own:
+            base = alt.Chart(data(own)).encode(x=x, y=y)
+            yield from labels(base, alt.Text("label:N"), align=align, dx=dx, dy=dy)
+
+
+def _has_no_room_right(row: Row, rows: Sequence[Row]) -> bool:
+    """Tell whether a point lies at the right edge, or has a neighbour to its right."""
+    speeds: list[float] = [one["speed"] for one in rows]
+    width = max(speeds) - min(speeds)
+    gap = min((speed - row["speed"] for speed in speeds if speed > row["speed"]), default=0.0)
+    return width > 0 and gap < LABEL_ROOM * width
 
 
 def _accuracy_over_k(
@@ -186,56 +207,8 @@ def _speed_up_over_k(task: Sequence[SeriesNumbers], rows: Sequence[Row]) -> Figu
     return Figure(
         name="speed-up-over-k",
         title="Speed-up against k",
-        caption=(
-            "Questions per second of this benchmark, images and preprocessing included, by those "
-            "at the published k."
-        ),
+        caption=(f"Questions per second, {in_short(task)}, by those at the published k."),
         description=f"Speed-up against k. {spoken}.",
-        chart=finished(chart),
-    )
-
-
-def _by_type(numbers: SeriesNumbers, number: int, *, several: bool) -> Figure:
-    rows = [
-        {
-            "label": one.point.label,
-            "k": one.point.k,
-            "type": f"{kind} ({found.n_questions:,})",
-            "accuracy": found.value * numbers.scale,
-            "low": found.interval.low * numbers.scale,
-            "high": found.interval.high * numbers.scale,
-        }
-        for one in numbers.points
-        if one.point.k is not None
-        for kind, found in one.by_type.items()
-    ]
-    names = list(dict.fromkeys(str(row["type"]) for row in rows))
-    colour = alt.Color("type:N", sort=names, legend=alt.Legend(title=None))
-    base = alt.Chart(data(rows)).encode(x=k_axis(rows), color=colour)
-    title = in_points(numbers)
-    y = accuracy_axis(rows, numbers)
-    tooltip = [
-        alt.Tooltip("type:N", title="answer type (questions)"),
-        alt.Tooltip("label:N", title="setting"),
-        *numbers_on_hover(
-            ("accuracy:Q", title, ".2f"), ("low:Q", "interval from", ".2f"), ("high:Q", "to", ".2f")
-        ),
-    ]
-    chart = alt.layer(
-        base.mark_line(style=["curve"]).encode(y=y),
-        *intervals(rows, k_axis(rows), title, colour),
-        base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(
-            y=y, shape=alt.Shape("type:N", sort=names, legend=None), tooltip=tooltip
-        ),
-    )
-    typed = any(run.types for point in numbers.series.points for run in point.runs)
-    source = "as the data tell them" if typed else "of the expected answers: the data tell none"
-    spoken = ". ".join(f"{row['type']}, {row['label']}: {row['accuracy']:.1f}" for row in rows)
-    return Figure(
-        name=f"accuracy-by-answer-type{f'-{number + 1}' if number else ''}",
-        title=f"Accuracy by answer type{f': {numbers.series.name}' if several else ''}",
-        caption=f"Answer types {source}. In brackets, the number of questions.",
-        description=f"Accuracy by answer type. {spoken}.",
         chart=finished(chart),
     )
 

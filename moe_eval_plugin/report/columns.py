@@ -2,69 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.report.cells import HUNDRED, Column
+from moe_eval_plugin.report.wall_time import speed_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from moe_eval_plugin.report.cells import Reader, Value
     from moe_eval_plugin.report.numbers import PointNumbers, SeriesNumbers
 
-Value: TypeAlias = "str | float | int | None"
-Reader: TypeAlias = "Callable[[SeriesNumbers, PointNumbers], Value]"
-NOT_KNOWN = "-"
-HUNDRED = 100
 GIB = 2**30
-SMALL_P = 0.001
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: its heading, what it means, how to read a value, and digits behind the point.
-
-    ``key`` is its name in CSV, with the unit. ``digits`` of ``None`` shows three digits or more.
-    ``show`` writes a value of its own, where a cell holds more than the number it is sorted by.
-    """
-
-    key: str
-    heading: str
-    meaning: str
-    read: Reader
-    digits: int | None = None
-    show: Callable[[SeriesNumbers, PointNumbers], str] | None = None
-
-    def cell(self, numbers: SeriesNumbers, one: PointNumbers) -> Cell:
-        """Read the value of a point, and write it."""
-        value = self.read(numbers, one)
-        if self.show is not None and value is not None:
-            return Cell(value, self.show(numbers, one))
-        return Cell(value, self.text(value))
-
-    def text(self, value: Value) -> str:
-        """Write a value for people."""
-        if value is None:
-            return NOT_KNOWN
-        if isinstance(value, str):
-            return value
-        if self.key.startswith("p_") and value < SMALL_P:
-            return f"<{SMALL_P}"
-        return f"{value:,}" if isinstance(value, int) else number_text(value, self.digits)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A value of the table: as it is, and as it is shown."""
-
-    value: Value
-    text: str
-
-
-def number_text(value: float, digits: int | None = None) -> str:
-    """Write a number with so many digits behind the point, or with three digits or more."""
-    if digits is None:
-        limits = ((1, 3), (10, 2), (HUNDRED, 1))
-        digits = next((n for limit, n in limits if abs(value) < limit), 0)
-    return f"{value:,.{digits}f}"
 
 
 def _beside(name: str, factor: float = 1.0) -> Reader:
@@ -108,7 +57,7 @@ def _marks(numbers: SeriesNumbers, one: PointNumbers) -> Iterator[str]:
 def _of_type(kind: str) -> Column:
     def read(numbers: SeriesNumbers, one: PointNumbers) -> Value:
         found = one.by_type.get(kind)
-        return found.value * numbers.scale if found else None
+        return found.accuracy * numbers.scale if found else None
 
     meaning = f"Score of the questions of the answer type {kind}"
     return Column(f"score_{kind.replace('/', '_')}", f"Score, {kind}", meaning, read, 2)
@@ -211,8 +160,14 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "samples_per_s",
         "Samples/s",
-        "Questions per second, images and preprocessing included; median of the runs",
+        "Questions per second of wall time, median of the runs",
         lambda _, p: p.speed.median if p.speed else None,
+    ),
+    Column(
+        "speed_of",
+        "Speed of",
+        "What rates and wall times are of: the model alone, if inputs were prepared beforehand",
+        lambda _, p: speed_of(p.point.first),
     ),
     Column(
         "samples_per_s_smallest",
@@ -306,35 +261,4 @@ COLUMNS: tuple[Column, ...] = (
         _beside("peak_memory_bytes", 1 / GIB),
         2,
     ),
-)
-
-
-def _score_text(numbers: SeriesNumbers, one: PointNumbers) -> str:
-    text = f"{one.accuracy * numbers.scale:.2f}"
-    if one.interval is None:
-        return text
-    low, high = (end * numbers.scale for end in one.interval)
-    return f"{text} ({low:.2f} to {high:.2f})"
-
-
-def _difference_text(numbers: SeriesNumbers, one: PointNumbers) -> str:
-    if one.difference is None:
-        return NOT_KNOWN
-    ends = one.difference.interval
-    low, high = ends.low * numbers.scale, ends.high * numbers.scale
-    return f"{one.difference.difference * numbers.scale:+.2f} ({low:+.2f} to {high:+.2f})"
-
-
-BY_KEY = {column.key: column for column in COLUMNS}
-SHORT_COLUMNS: tuple[Column, ...] = (
-    BY_KEY["model"],
-    BY_KEY["task"],
-    BY_KEY["setting"],
-    BY_KEY["observed_num_experts_per_tok"],
-    replace(BY_KEY["score"], heading="Score (95% interval)", show=_score_text),
-    replace(BY_KEY["difference"], heading="Difference, points (95%)", show=_difference_text),
-    BY_KEY["p_value_holm"],
-    BY_KEY["equivalent"],
-    BY_KEY["samples_per_s"],
-    BY_KEY["speed_up"],
 )

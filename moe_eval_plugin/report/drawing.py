@@ -91,7 +91,11 @@ def accuracy_axis(rows: Sequence[Row], numbers: SeriesNumbers) -> alt.Y:
 
 def labels(base: alt.Chart, text: alt.Text, **place: Any) -> list[alt.Chart]:  # noqa: ANN401
     """Write labels with a rim in the colour of the background, so that no line crosses them."""
-    return [base.mark_text(style=[style], **place).encode(text=text) for style in ("rim", "label")]
+    return [
+        # The rim is the same text once more, which nobody wants to hear twice.
+        base.mark_text(style=[style], aria=style == "label", **place).encode(text=text)
+        for style in ("rim", "label")
+    ]
 
 
 def finished(chart: Any, height: int = HEIGHT) -> Any:  # noqa: ANN401  (layers are of many types)

@@ -7,20 +7,22 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin import decide, stats
+from moe_eval_plugin.report.kinds import answer_types, question_types
 from moe_eval_plugin.report.measured import MEASURED, number
+from moe_eval_plugin.report.pooled import paired, pool
 from moe_eval_plugin.stats.accuracy import UNIT_BOUNDS
 from moe_eval_plugin.stats.paired import adjust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from moe_eval_plugin.comparing.questions import Question
+    from moe_eval_plugin.report.kinds import Kinds
     from moe_eval_plugin.report.points import FinishedTask, Point, Series
+    from moe_eval_plugin.report.pooled import Pooled
 
 # Of a normal distribution, for scores that come with a standard error alone.
 Z_95 = 1.959964
 HUNDRED = 100.0
-YES_NO = frozenset({"yes", "no"})
 
 
 @dataclass(frozen=True)
@@ -28,18 +30,23 @@ class PointNumbers:
     """What is known of a point; ``None`` is not known or not measured.
 
     Scores and their intervals are in the unit of the score. ``difference`` is against the baseline
-    of the series. ``by_type`` has the accuracy of each answer type. ``beside`` has the medians over
-    runs of what was measured beside the rate, by the names of ``MEASURED``.
+    of the series. ``by_type`` has the scores and differences of each answer type, and
+    ``by_question_type`` those of each question type; there, ``of_type`` names the type, and nothing
+    is said of speed. ``beside`` has the medians over runs of what was measured beside the rate, by
+    the names of ``MEASURED``.
     """
 
     point: Point
+    questions: Pooled = field(repr=False)
     accuracy: float
     interval: tuple[float, float] | None
     n_questions: int | None
     n_images: int | None
     difference: stats.PairedDifference | None = None
     equivalence: stats.Equivalence | None = None
-    by_type: Mapping[str, stats.Accuracy] = field(default_factory=dict)
+    of_type: str | None = None
+    by_type: Mapping[str, PointNumbers] = field(default_factory=dict)
+    by_question_type: Mapping[str, PointNumbers] = field(default_factory=dict)
     speed: stats.Speed | None = None
     speed_ratio: float | None = None
     beside: Mapping[str, float | None] = field(default_factory=dict)
@@ -75,22 +82,25 @@ def compute(series: Series, margin_points: float) -> SeriesNumbers:
     bounds = _bounds(series)
     scale = HUNDRED if bounds == UNIT_BOUNDS else 1.0
     margin = margin_points / scale
-    found = [_measure(point, bounds) for point in series.points]
+    kinds = answer_types(series), question_types(series)
+    found = [_measure(point, kinds, bounds) for point in series.points]
     baseline = next((one for one in found if one.point.is_baseline), None)
     if baseline is not None:
         found = list(_compare(found, baseline, bounds, margin))
     return _decide(series, found, margin, scale)
 
 
-def _measure(point: Point, bounds: tuple[float, float]) -> PointNumbers:
-    """Describe a point on its own."""
-    questions = _pooled(point)
+def _measure(point: Point, kinds: tuple[Kinds, Kinds], bounds: tuple[float, float]) -> PointNumbers:
+    """Describe a point on its own, by answer type and by question type too."""
+    questions = pool(point)
     rates = [number(run, "speed", "samples_per_s") for run in point.runs]
     known = [rate for rate in rates if rate]
     return PointNumbers(
         point=point,
+        questions=questions,
         **_accuracy(point, questions, bounds),
-        by_type=_by_type(point, questions, bounds),
+        by_type=_of_each_type(point, questions, kinds[0], bounds),
+        by_question_type=_of_each_type(point, questions, kinds[1], bounds),
         speed=stats.speed(known) if known and len(known) == len(rates) else None,
         beside={name: _median(map(read, point.runs)) for name, read in MEASURED.items()},
         seconds_per_correct=_median(_per_correct(run, "speed", "wall_s") for run in point.runs),
@@ -122,58 +132,21 @@ def _accuracy(point: Point, questions: Pooled, bounds: tuple[float, float]) -> d
     }
 
 
-@dataclass(frozen=True)
-class Pooled:
-    """The questions that all runs of a point have, with the mean of their scores over runs."""
-
-    scores: Mapping[str, float]
-    questions: Mapping[str, Question]
-
-    @property
-    def values(self) -> list[float]:
-        """The scores in the order of the questions."""
-        return list(self.scores.values())
-
-    @property
-    def clusters(self) -> list[str] | None:
-        """The image of each question; ``None`` unless it is known of all."""
-        return images_of(self.questions[key] for key in self.scores)
-
-
-def images_of(questions: Iterable[Question]) -> list[str] | None:
-    """List the image of each question; ``None`` unless it is known of all."""
-    images = [question.image for question in questions]
-    return None if None in images else [str(image) for image in images]
-
-
-def _pooled(point: Point) -> Pooled:
-    answered = [run.questions for run in point.runs]
-    keys = [key for key in answered[0] if all(key in questions for questions in answered)]
-    if not keys:
-        return Pooled({}, {})
-    metric = point.first.facts.metric
-    pooled = stats.pool_seeds([[one[key].scores[metric] for key in keys] for one in answered])
-    return Pooled(dict(zip(keys, pooled.scores, strict=True)), answered[0])
-
-
-def _by_type(
-    point: Point, questions: Pooled, bounds: tuple[float, float]
-) -> dict[str, stats.Accuracy]:
-    if not questions.scores:
-        return {}
-    kinds = [answer_type(point.first, key) for key in questions.scores]
-    found = stats.accuracy_by_group(questions.values, kinds, questions.clusters, bounds=bounds)
-    return dict(sorted(found.items(), key=lambda item: -item[1].n_questions))
-
-
-def answer_type(run: FinishedTask, key: str) -> str:
-    """Give the answer type that the data tell, or else the one that the expected answer is of."""
-    if run.types:
-        return run.types.get(key) or "not typed"
-    target = run.questions[key].target.strip().lower()
-    if target in YES_NO:
-        return "yes/no"
-    return "number" if target.replace(".", "", 1).isdigit() else "other"
+def _of_each_type(
+    point: Point, questions: Pooled, kinds: Kinds, bounds: tuple[float, float]
+) -> dict[str, PointNumbers]:
+    """Describe a point once for each type of its questions."""
+    members: dict[str, list[str]] = {name: [] for name in kinds.order}
+    for key in questions.scores:
+        if key in kinds.of:
+            members[kinds.of[key]].append(key)
+    parts = {name: questions.only(keys) for name, keys in members.items() if keys}
+    return {
+        name: PointNumbers(
+            point=point, questions=part, of_type=name, **_accuracy(point, part, bounds)
+        )
+        for name, part in parts.items()
+    }
 
 
 def _bounds(series: Series) -> tuple[float, float]:
@@ -196,37 +169,51 @@ def _compare(
     margin: float,
 ) -> Iterator[PointNumbers]:
     """Add to each point how it stands against the baseline, over the questions that both have."""
-    base = _pooled(baseline.point)
-    differences = {
-        one.point.label: difference
-        for one in found
-        if not one.point.is_baseline and (difference := _difference(one, base, bounds)) is not None
-    }
-    adjusted = adjust(differences)
-    for one in found:
-        difference = adjusted.get(one.point.label)
+    differences = _differences([(one, baseline) for one in found], bounds)
+    by_type = _compare_types([one.by_type for one in found], baseline.by_type, bounds)
+    by_question_type = _compare_types(
+        [one.by_question_type for one in found], baseline.by_question_type, bounds
+    )
+    rows = zip(found, differences, by_type, by_question_type, strict=True)
+    for one, difference, own_types, own_question_types in rows:
         ratio = one.speed.median / baseline.speed.median if one.speed and baseline.speed else None
         yield replace(
             one,
             difference=difference,
             equivalence=stats.equivalence(difference, margin) if difference else None,
+            by_type=own_types,
+            by_question_type=own_question_types,
             speed_ratio=ratio,
         )
 
 
-def _difference(
-    one: PointNumbers, base: Pooled, bounds: tuple[float, float]
-) -> stats.PairedDifference | None:
-    own = _pooled(one.point)
-    keys = [key for key in base.scores if key in own.scores]
-    if not keys:
-        return None
-    return stats.paired_difference(
-        [own.scores[key] for key in keys],
-        [base.scores[key] for key in keys],
-        images_of(base.questions[key] for key in keys),
-        bounds=bounds,
-    )
+def _compare_types(
+    found: Sequence[Mapping[str, PointNumbers]],
+    baseline: Mapping[str, PointNumbers],
+    bounds: tuple[float, float],
+) -> list[dict[str, PointNumbers]]:
+    """Compare type by type; p-values are adjusted for the number of types and settings."""
+    pairs = [(one, baseline.get(name)) for types in found for name, one in types.items()]
+    differences = iter(_differences(pairs, bounds))
+    return [
+        {name: replace(one, difference=next(differences)) for name, one in types.items()}
+        for types in found
+    ]
+
+
+def _differences(
+    pairs: Sequence[tuple[PointNumbers, PointNumbers | None]], bounds: tuple[float, float]
+) -> list[stats.PairedDifference | None]:
+    """Compare each with its baseline, and adjust the p-values for the number of comparisons."""
+    found = {
+        str(place): difference
+        for place, (one, base) in enumerate(pairs)
+        if base is not None
+        and not one.point.is_baseline
+        and (difference := paired(one.questions, base.questions, bounds)) is not None
+    }
+    adjusted = adjust(found)
+    return [adjusted.get(str(place)) for place in range(len(pairs))]
 
 
 def _decide(

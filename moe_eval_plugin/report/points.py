@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SeriesKey: TypeAlias = tuple[str, str, str, tuple[str, ...]]
 Key = TypeVar("Key")
 WITHOUT_K = "as it is"
+TYPE_FIELDS = ("answer_type", "question_type")
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class FinishedTask:
     """One task of one results file.
 
     ``facts`` are those of the score that is shown. ``answered`` has its questions, ``None`` where
-    there is no samples file. ``types`` maps a question to its answer type, as far as samples tell.
+    there is no samples file. ``types`` maps a question to its answer type, and ``question_types``
+    to its question type, both as far as samples tell.
     """
 
     run: Run
@@ -41,6 +43,7 @@ class FinishedTask:
     facts: Facts
     answered: AnsweredTask | None
     types: Mapping[str, str]
+    question_types: Mapping[str, str]
 
     @cached_property
     def questions(self) -> Mapping[str, Question]:
@@ -144,7 +147,7 @@ def _finished(runs: Sequence[Run], task: str | None, metric: str | None) -> Iter
                 name = metric or _shown_metric(run, one, answered, list(facts.values()))
                 shown = facts.get((str(run.path), one.task, name))
                 if shown is not None:
-                    yield FinishedTask(run, one, shown, answered, _types(one, answered))
+                    yield FinishedTask(run, one, shown, answered, *_types(one, answered))
 
 
 def _shown_metric(
@@ -164,13 +167,17 @@ def _shown_metric(
     return found
 
 
-def _types(task: TaskRun, answered: AnsweredTask | None) -> dict[str, str]:
+def _types(task: TaskRun, answered: AnsweredTask | None) -> tuple[dict[str, str], dict[str, str]]:
+    """Map questions to their answer types, and to their question types."""
+    found: tuple[dict[str, str], dict[str, str]] = ({}, {})
     if task.samples is None or answered is None:
-        return {}
+        return found
     # The questions were read from the same lines, in the same order.
-    lines = zip(answered.questions, read_samples(task.samples), strict=True)
-    typed = ((key, sample.get("answer_type")) for key, sample in lines)
-    return {key: kind for key, kind in typed if isinstance(kind, str) and kind}
+    for key, sample in zip(answered.questions, read_samples(task.samples), strict=True):
+        for types, name in zip(found, TYPE_FIELDS, strict=True):
+            if sample.get(name):
+                types[key] = str(sample[name])
+    return found
 
 
 def _series_key(one: FinishedTask) -> SeriesKey:
@@ -191,6 +198,8 @@ def _distinctions(one: FinishedTask) -> tuple[str, ...]:
         "batch size {}": settings.get("batch_size"),
         "{} processes": settings.get("n_ranks"),
         "experts by {}": settings.get("experts_implementation"),
+        # Such speeds are of the model alone, and not to be compared with others.
+        "inputs prepared {}": "beforehand" if settings.get("inputs") else None,
     }
     return tuple("" if value is None else word.format(value) for word, value in words.items())
 

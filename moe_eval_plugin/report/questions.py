@@ -6,7 +6,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.report.images import Album, describe_absence, find_images
-from moe_eval_plugin.report.numbers import answer_type
+from moe_eval_plugin.report.kinds import answer_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,15 +5,25 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import compress
+from typing import TYPE_CHECKING, TypeAlias
 
-from moe_eval_plugin.report.columns import COLUMNS, SHORT_COLUMNS
+from moe_eval_plugin.report.cells import Cell
+from moe_eval_plugin.report.columns import COLUMNS
+from moe_eval_plugin.report.selections import (
+    SHORT_COLUMNS,
+    SHORT_TYPE_COLUMNS,
+    TYPE_COLUMNS,
+    TYPES,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from moe_eval_plugin.report.columns import Cell, Column
-    from moe_eval_plugin.report.numbers import SeriesNumbers
+    from moe_eval_plugin.report.cells import Column
+    from moe_eval_plugin.report.numbers import PointNumbers, SeriesNumbers
+
+Rows: TypeAlias = "list[tuple[SeriesNumbers, PointNumbers]]"
 
 
 @dataclass(frozen=True)
@@ -35,34 +45,86 @@ class Table:
 
 def make_table(series: Sequence[SeriesNumbers]) -> Table:
     """List every number of every point; columns without any are left out."""
-    return _table(COLUMNS, series)
+    return _table(COLUMNS, _points(series))
 
 
 def make_short_table(series: Sequence[SeriesNumbers]) -> Table:
     """List what answers the question, in few columns; names that are all the same are left out."""
-    table = _table(SHORT_COLUMNS, series)
+    return _without_same_names(_table(SHORT_COLUMNS, _points(series)))
+
+
+def make_type_tables(series: Sequence[SeriesNumbers]) -> dict[str, Table]:
+    """List the scores of a task by answer type and by question type, where there are several."""
+    return {
+        name: _without_same_names(_table(SHORT_TYPE_COLUMNS, rows))
+        for name, rows in _by_types(series).items()
+        if len({one.of_type for _, one in rows}) > 1
+    }
+
+
+def make_full_type_table(series: Sequence[SeriesNumbers]) -> Table:
+    """List every number of every type, for programs; the column ``types`` tells both kinds."""
+    columns = (TYPES, *TYPE_COLUMNS)
+    rows = tuple(
+        (Cell(name, name), *row)
+        for name, found in _by_types(series).items()
+        for row in _every(TYPE_COLUMNS, found).rows
+    )
+    return Table(columns, rows)
+
+
+def _points(series: Sequence[SeriesNumbers]) -> Rows:
+    return [(numbers, one) for numbers in series for one in numbers.points]
+
+
+def _by_types(series: Sequence[SeriesNumbers]) -> dict[str, Rows]:
+    """List the points of each type, type by type in the order in which they are shown."""
+
+    def rows(read: Callable[[PointNumbers], Mapping[str, PointNumbers]]) -> Rows:
+        found = [
+            (numbers, kind, one)
+            for numbers in series
+            for point in numbers.points
+            for kind, one in read(point).items()
+        ]
+        order = list(dict.fromkeys(kind for _, kind, _ in found))
+        found.sort(key=lambda row: order.index(row[1]))
+        return [(numbers, one) for numbers, _, one in found]
+
+    return {
+        "answer type": rows(lambda point: point.by_type),
+        "question type": rows(lambda point: point.by_question_type),
+    }
+
+
+def _without_same_names(table: Table) -> Table:
+    """Leave out the columns of model and task where all rows have the same."""
     same = {
         column.key
         for column, cells in zip(table.columns, zip(*table.rows, strict=True), strict=True)
         if column.key in ("model", "task") and len({cell.value for cell in cells}) == 1
     }
-    kept = [number for number, column in enumerate(table.columns) if column.key not in same]
-    return Table(
-        tuple(table.columns[number] for number in kept),
-        tuple(tuple(row[number] for number in kept) for row in table.rows),
-    )
+    return _chosen(table, [column.key not in same for column in table.columns])
 
 
-def _table(columns: Sequence[Column], series: Sequence[SeriesNumbers]) -> Table:
-    rows = [
-        [column.cell(numbers, one) for column in columns]
-        for numbers in series
-        for one in numbers.points
+def _table(columns: Sequence[Column], rows: Rows) -> Table:
+    """Write the rows, and leave out the columns in which nothing is known."""
+    table = _every(columns, rows)
+    known = [
+        any(cell.value is not None for cell in cells) for cells in zip(*table.rows, strict=True)
     ]
-    known = [any(cell.value is not None for cell in cells) for cells in zip(*rows, strict=True)]
+    return _chosen(table, known)
+
+
+def _every(columns: Sequence[Column], rows: Rows) -> Table:
+    written = [tuple(column.cell(numbers, one) for column in columns) for numbers, one in rows]
+    return Table(tuple(columns), tuple(written))
+
+
+def _chosen(table: Table, kept: Sequence[bool]) -> Table:
+    """Keep some of the columns."""
     return Table(
-        tuple(column for column, keep in zip(columns, known, strict=True) if keep),
-        tuple(tuple(cell for cell, keep in zip(row, known, strict=True) if keep) for row in rows),
+        tuple(compress(table.columns, kept)), tuple(tuple(compress(r, kept)) for r in table.rows)
     )
 
 

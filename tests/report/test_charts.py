@@ -12,6 +12,7 @@ from moe_eval_plugin.report.numbers import compute
 from moe_eval_plugin.report.points import read_series
 from tests.report.report_runs import (
     N_LAYERS,
+    set_question_types,
     write_bench,
     write_other_run,
     write_run,
@@ -75,6 +76,38 @@ def test_points_of_all_models_with_a_speed_stand_against_it(figures: dict[str, F
     rows = values(figures["accuracy-against-throughput"])
 
     assert {(row["label"], row["speed"]) for row in rows} == {("k=8", 5), ("k=4", 10), ("k=1", 40)}
+
+
+def test_no_label_is_written_over_its_neighbour_or_over_the_edge(tmp_path: Path) -> None:
+    for k, rate in ((8, 10.0), (4, 50.0), (2, 10.5)):
+        write_run(tmp_path / f"k{k}", k, wrong_every(5), rate=rate)
+    task = [compute(series, 1.0) for series in read_series([tmp_path])]
+
+    chart = next(main_figures(task)).chart.to_dict()
+
+    sides: dict[str, set[str]] = {}
+    for layer in chart["layer"]:
+        if layer["mark"]["type"] == "text":
+            rows = chart["datasets"][layer["data"]["name"]]
+            sides.setdefault(layer["mark"]["align"], set()).update(row["label"] for row in rows)
+    # k=2 is hardly faster than k=8, and k=4 is at the right edge.
+    assert sides == {"right": {"k=8", "k=4"}, "left": {"k=2"}}
+
+
+def test_each_question_type_shows_what_it_loses_at_each_setting(tmp_path: Path) -> None:
+    for k, step in ((8, 40), (4, 10), (1, 2)):
+        path = write_run(tmp_path / f"k{k}", k, wrong_every(step))
+        set_question_types(path, lambda number: "is the" if number < 25 else "what")
+    task = [compute(series, 1.0) for series in read_series([tmp_path])]
+
+    figure = next(one for one in main_figures(task) if "question-type" in one.name)
+
+    rows = [row for row in values(figure) if "type" in row]
+    assert [(row["type"], row["label"]) for row in rows] == [
+        (kind, label) for label in ("k=4", "k=1") for kind in ("is the (25)", "what (15)")
+    ]
+    assert vl_convert.vegalite_to_vega(figure.chart.to_dict())["marks"]
+    assert "what (15), k=1: -46.7" in figure.description
 
 
 def test_phases_add_up_to_the_time_of_a_question(figures: dict[str, Figure]) -> None:

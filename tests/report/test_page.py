@@ -14,7 +14,9 @@ import pytest
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from tests.report.report_runs import (
     ATTACK,
+    prepare_beforehand,
     right,
+    set_question_types,
     write_bench,
     write_other_run,
     write_run,
@@ -130,6 +132,29 @@ def test_names_from_results_files_stay_text(tmp_path: Path) -> None:
     assert len([tag for tag, _ in page.elements if tag == "script"]) == 4
     assert not any("onerror" in attributes for _, attributes in page.elements)
     assert ATTACK in page.texts
+
+
+def test_question_types_stay_text(tmp_path: Path) -> None:
+    for k in (8, 4):
+        path = write_run(tmp_path / f"k{k}", k, wrong_every(k))
+        set_question_types(path, lambda number: ATTACK if number % 2 else "what")
+
+    page = Page(build([tmp_path], Options()).html)
+
+    assert len([tag for tag, _ in page.elements if tag == "script"]) == 4
+    assert not any("onerror" in attributes for _, attributes in page.elements)
+    assert ATTACK in page.texts
+
+
+def test_the_page_says_what_its_speeds_are_of(tmp_path: Path, report: Report) -> None:
+    for k in (8, 4):
+        prepare_beforehand(write_run(tmp_path / f"k{k}", k))
+
+    html = build([tmp_path], Options()).html
+
+    assert "The speeds are those of the model alone" in html
+    assert "preprocessing included" not in html
+    assert "The speeds are those of the whole benchmark" in report.html
 
 
 def test_each_chart_has_its_place(page: Page) -> None:
