@@ -73,7 +73,7 @@ cli: $(STAMP) ## Test the real commands as programs of their own
 
 test-vllm: $(VLLM_STAMP) ## Test moe_vllm with a real vLLM on the CPU
 	@echo "==> pytest: vLLM on the CPU"
-	VLLM_CPU_KVCACHE_SPACE=1 $(VLLM_BIN)/python -m pytest tests/vllm $(PYTEST_ARGS)
+	VLLM_CPU_KVCACHE_SPACE=1 $(VLLM_BIN)/python -m pytest -n 2 --dist loadfile tests/vllm $(PYTEST_ARGS)
 
 coverage: $(STAMP) ## Run the fast tests and show which lines no test reaches
 	$(BIN)/coverage run -m pytest --ignore tests/cli --ignore tests/packaging $(PYTEST_ARGS)
@@ -113,7 +113,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 $(VLLM_STAMP): pyproject.toml $(VLLM_REQUIREMENTS) tests/vllm/torchvision_without_cuda.py
 	@echo "==> setting up $(VLLM_ENV): some minutes and 4 GB the first time"
 	test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_ENV)
-	$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile \
+	$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
 		--requirement $(VLLM_REQUIREMENTS)
 	$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	site=$$($(VLLM_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \

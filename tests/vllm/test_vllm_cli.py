@@ -18,7 +18,8 @@ import pytest
 pytestmark = pytest.mark.needs_vllm
 LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
 MOE_EVAL = Path(sys.executable).with_name("moe-eval")
-TIME_LIMIT_S = 600
+TIME_LIMIT_S = 900
+N_QUESTIONS = 100
 SMALL = "pretrained=demo,dtype=float32,max_model_len=128,max_num_seqs=8"
 EAGER = f"{SMALL},enforce_eager=True"
 
@@ -57,9 +58,9 @@ def results_of(tmp_path: Path, done: subprocess.CompletedProcess[str]) -> dict[s
     return content
 
 
-def answers_of(tmp_path: Path) -> list[str]:
-    """Read the answers of the newest run, in the order of the questions."""
-    newest = max((tmp_path / "out").rglob("*_samples_*"), key=lambda path: path.stat().st_mtime)
+def answers_of(folder: Path) -> list[str]:
+    """Read the answers of the newest run in a folder, in the order of the questions."""
+    newest = max(folder.rglob("*_samples_*"), key=lambda path: path.stat().st_mtime)
     rows = [json.loads(line) for line in newest.read_text(encoding="utf-8").splitlines()]
     return [row["filtered_resps"] for row in sorted(rows, key=lambda row: row["doc_id"])]
 
@@ -73,62 +74,75 @@ def assert_refused(
     assert not list((tmp_path / "out").rglob("*_results.json"))
 
 
-def test_a_task_gets_its_accuracy_speed_and_observed_k(tmp_path: Path) -> None:
-    done = run(tmp_path, f"{EAGER},experts_k=4", "--limit", "48")
+def test_a_task_gets_its_accuracy_its_speed_and_its_observed_k(tmp_path: Path) -> None:
+    """Prompts of these questions have 43 to 47 tokens, so that some do not fit."""
+    model_args = EAGER.replace("max_model_len=128", "max_model_len=46")
+    done = run(tmp_path, f"{model_args},experts_k=4", "--limit", "48")
     results = results_of(tmp_path, done)
     rows = results["results"]["easy_vqa"]
-    assert rows["exact_match,none"] > 0.8
+    assert rows["exact_match,none"] > 0.5
     assert rows["observed_num_experts_per_tok,none"] == 4
     assert rows["baseline_num_experts_per_tok,none"] == 8
     assert rows["samples_per_s,none"] > 0
     record = results["moe_eval"]["easy_vqa"]
-    assert record["speed"]["n_samples"] == 48
-    assert record["speed"]["ttft_s"]["n"] == 48
+    n_errors = record["provenance"]["n_errors"]
+    assert 0 < n_errors < 24
+    assert answers_of(tmp_path / "out").count("") == n_errors
+    assert f"{n_errors} of 48 questions could not be asked" in done.stdout + done.stderr
+    n_asked = 48 - n_errors
+    assert record["speed"]["n_samples"] == n_asked
+    assert record["speed"]["ttft_s"]["n"] == n_asked
+    assert record["provenance"]["request_times"]["queue_s"]["n"] == n_asked
+    assert record["provenance"]["prefix_caching"] is False
     assert record["hardware"]["peak_memory"]["process_bytes"] > 2**28
     assert record["provenance"]["hardware"]["kind"] == "cpu"
     assert record["provenance"]["hardware"]["n_devices"] == 1
     assert {"source", "reasons"} <= record["provenance"]["energy"].keys()
-    assert record["provenance"]["request_times"]["queue_s"]["n"] == 48
-    assert record["provenance"]["prefix_caching"] is False
-    assert record["provenance"]["n_errors"] == 0
 
 
-def test_compiled_code_of_another_k_in_the_same_cache_is_not_used(tmp_path: Path) -> None:
-    """The embedded model answers some of these questions otherwise at k=1 than at k=8."""
-    answers, observed = {}, {}
-    runs = (("8", f"{SMALL},experts_k=8"), ("1", f"{SMALL},experts_k=1"))
-    for k, model_args in (*runs, ("eager 1", f"{EAGER},experts_k=1")):
-        results = results_of(tmp_path, run(tmp_path, model_args, "--limit", "100"))
-        record = results["moe_eval"]["easy_vqa"]
-        observed[k] = record["experts"]["observed"]
-        answers[k] = answers_of(tmp_path)
-    assert observed == {"8": 8, "1": 1, "eager 1": 1}
-    assert answers["1"] == answers["eager 1"]
-    assert answers["8"] != answers["1"]
-    assert list((tmp_path / "vllm").rglob("torch_compile_cache/*")), "nothing was compiled"
-
-
-def test_a_sweep_starts_an_engine_for_each_k(tmp_path: Path) -> None:
-    output = tmp_path / "sweep"
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a sweep over k = 8 and 1, by one eager engine for each."""
+    folder = tmp_path_factory.mktemp("sweep")
     points = ("--model", "moe_vllm", "--model-args", EAGER, "--experts-k", "1")
-    questions = ("--tasks", "easy_vqa", "--limit", "48", "--batch-size", "auto")
+    questions = ("--tasks", "easy_vqa", "--limit", str(N_QUESTIONS), "--batch-size", "auto")
     done = subprocess.run(
-        [str(MOE_EVAL), "sweep", *points, *questions, "--output", str(output)],
-        env=surroundings(tmp_path),
+        [str(MOE_EVAL), "sweep", *points, *questions, "--output", str(folder / "out")],
+        env=surroundings(folder),
         capture_output=True,
         text=True,
         timeout=TIME_LIMIT_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    manifest = json.loads((output / "manifest.json").read_text(encoding="utf-8"))
-    found = {}
+    return folder / "out"
+
+
+def test_a_sweep_starts_an_engine_for_each_k(swept: Path) -> None:
+    manifest = json.loads((swept / "manifest.json").read_text(encoding="utf-8"))
+    rows = {}
     for name, point in manifest["points"].items():
-        content = json.loads((output / point["results"]).read_text(encoding="utf-8"))
-        found[name] = content["results"]["easy_vqa"]
-    assert found["k8"]["observed_num_experts_per_tok,none"] == 8
-    assert found["k1"]["observed_num_experts_per_tok,none"] == 1
-    assert found["k8"]["exact_match,none"] > 0.9 > found["k1"]["exact_match,none"]
+        content = json.loads((swept / point["results"]).read_text(encoding="utf-8"))
+        rows[name] = content["results"]["easy_vqa"]
+    assert rows["k8"]["observed_num_experts_per_tok,none"] == 8
+    assert rows["k1"]["observed_num_experts_per_tok,none"] == 1
+    assert rows["k8"]["exact_match,none"] > 0.9 > rows["k1"]["exact_match,none"]
+
+
+def test_compiled_code_of_another_k_in_the_same_cache_is_not_used(
+    swept: Path, tmp_path: Path
+) -> None:
+    answers, observed = {}, {}
+    for k in (8, 1):
+        done = run(tmp_path, f"{SMALL},experts_k={k}", "--limit", str(N_QUESTIONS))
+        record = results_of(tmp_path, done)["moe_eval"]["easy_vqa"]
+        observed[k] = record["experts"]["observed"]
+        answers[k] = answers_of(tmp_path / "out")
+    assert observed == {8: 8, 1: 1}
+    assert answers[1] == answers_of(swept / "k1")
+    assert answers[8] == answers_of(swept / "k8")
+    assert answers[8] != answers[1]
+    assert list((tmp_path / "vllm").rglob("torch_compile_cache/*")), "nothing was compiled"
 
 
 def test_a_k_written_by_hand_is_refused_before_vllm_starts(tmp_path: Path) -> None:
@@ -143,17 +157,6 @@ def test_too_little_memory_at_the_start_gives_advice(tmp_path: Path) -> None:
     assert done.returncode in (2, 3)
     assert "a smaller max_model_len" in done.stderr
     assert not list((tmp_path / "out").rglob("*_results.json"))
-
-
-def test_questions_that_do_not_fit_are_counted_in_the_record(tmp_path: Path) -> None:
-    """Prompts of these questions have 43 to 47 tokens."""
-    model_args = EAGER.replace("max_model_len=128", "max_model_len=46")
-    done = run(tmp_path, f"{model_args},experts_k=2", "--limit", "24")
-    results = results_of(tmp_path, done)
-    n_errors = results["moe_eval"]["easy_vqa"]["provenance"]["n_errors"]
-    assert 0 < n_errors < 24
-    assert answers_of(tmp_path).count("") == n_errors
-    assert f"{n_errors} of 24 questions could not be asked" in done.stdout + done.stderr
 
 
 def test_a_killed_worker_ends_the_run_and_the_answers_so_far_are_kept(tmp_path: Path) -> None:
