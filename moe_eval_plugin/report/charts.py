@@ -131,22 +131,42 @@ def _accuracy_against_speed(task: Sequence[SeriesNumbers], rows: Sequence[Row]) 
 
 
 def _labels_beside(rows: Sequence[Row], x: alt.X, y: alt.Y) -> Iterator[alt.Chart]:
-    """Write labels to the right of their points, or to the left where there is no room."""
-    # Those on the left stand higher, so that they pass above a label that comes from the left.
-    sides = {True: ("right", -8, -20), False: ("left", 8, -8)}
-    for leftwards, (align, dx, dy) in sides.items():
-        own = [row for row in rows if _has_no_room_right(row, rows) == leftwards]
+    """Write labels to the right of their points; where there is no room, by turns above and below.
+
+    Those stand to the left, far enough up or down to pass a label that comes from there.
+    """
+    crowded = sorted((row for row in rows if _has_no_room_right(row, rows)), key=_speed)
+    beside = [row for row in rows if row not in crowded]
+    places = (
+        ("left", 8, -8, beside),
+        ("right", -8, -20, crowded[::2]),
+        ("right", -8, 22, crowded[1::2]),
+    )
+    for align, dx, dy, own in places:
         if own:
             base = alt.Chart(data(own)).encode(x=x, y=y)
             yield from labels(base, alt.Text("label:N"), align=align, dx=dx, dy=dy)
 
 
+def _speed(row: Row) -> float:
+    return float(row["speed"])
+
+
 def _has_no_room_right(row: Row, rows: Sequence[Row]) -> bool:
     """Tell whether a point lies at the right edge, or has a neighbour to its right."""
-    speeds: list[float] = [one["speed"] for one in rows]
-    width = max(speeds) - min(speeds)
-    gap = min((speed - row["speed"] for speed in speeds if speed > row["speed"]), default=0.0)
-    return width > 0 and gap < LABEL_ROOM * width
+    room = LABEL_ROOM * _range(rows, "speed")
+    near = LABEL_ROOM * _range(rows, "accuracy")
+    at_edge = max(map(_speed, rows)) - row["speed"] < room
+    has_neighbour = any(
+        0 < one["speed"] - row["speed"] < room and abs(one["accuracy"] - row["accuracy"]) <= near
+        for one in rows
+    )
+    return room > 0 and (at_edge or has_neighbour)
+
+
+def _range(rows: Sequence[Row], name: str) -> float:
+    values = [float(row[name]) for row in rows]
+    return max(values) - min(values)
 
 
 def _accuracy_over_k(

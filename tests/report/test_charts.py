@@ -85,13 +85,19 @@ def test_no_label_is_written_over_its_neighbour_or_over_the_edge(tmp_path: Path)
 
     chart = next(main_figures(task)).chart.to_dict()
 
-    sides: dict[str, set[str]] = {}
+    sides: dict[tuple[str, str], set[str]] = {}
     for layer in chart["layer"]:
         if layer["mark"]["type"] == "text":
             rows = chart["datasets"][layer["data"]["name"]]
-            sides.setdefault(layer["mark"]["align"], set()).update(row["label"] for row in rows)
+            mark = layer["mark"]
+            side = mark["align"], "above" if mark["dy"] < 0 else "below"
+            sides.setdefault(side, set()).update(row["label"] for row in rows)
     # k=2 is hardly faster than k=8, and k=4 is at the right edge.
-    assert sides == {"right": {"k=8", "k=4"}, "left": {"k=2"}}
+    assert sides == {
+        ("right", "above"): {"k=8"},
+        ("right", "below"): {"k=4"},
+        ("left", "above"): {"k=2"},
+    }
 
 
 def test_each_question_type_shows_what_it_loses_at_each_setting(tmp_path: Path) -> None:
