@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.model_adapters.vllm_engine import VLLMEngine
 
-REASON = "vLLM is not installed here: it needs an environment of its own"
+REASON = "vLLM is not installed here: make test-vllm sets up an environment for it"
 
 
 def pytest_configure(config: pytest.Config) -> None:
