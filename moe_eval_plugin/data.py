@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, TypedDict
 from moe_eval_plugin.errors import DataError, InvalidArgumentError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from typing import BinaryIO
 
     from PIL.Image import Image
 
@@ -117,7 +119,7 @@ def load_easy_vqa() -> Questions:
     return Questions(f"package easy-vqa {version('easy-vqa')}", records)
 
 
-def open_image(path: str | Path, question_id: object) -> Image:
+def open_image(path: str | Path | BinaryIO, question_id: object) -> Image:
     """Read and decode the image of a question, as RGB.
 
     Raises ``DataError`` for a file that is missing, no image, or cut short. Pillow can be told,
@@ -142,3 +144,16 @@ def open_image(path: str | Path, question_id: object) -> Image:
             raise DataError(message) from error
         finally:
             ImageFile.LOAD_TRUNCATED_IMAGES = tolerant
+
+
+@contextmanager
+def without_hub(*, active: bool = True) -> Iterator[None]:
+    """Keep ``datasets`` from the hub: it would try for half a minute before it says so."""
+    import datasets
+
+    before = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = before or active
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from moe_eval_plugin.data import (
     data_folder,
     is_strict,
     load_easy_vqa,
+    without_hub,
 )
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.official import OFFICIAL_FILES, load_official, read_annotations
@@ -35,7 +35,7 @@ from moe_eval_plugin.tasks.vqa import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from lmms_eval.api.instance import Instance
@@ -171,7 +171,7 @@ class VQATask(ConfigurableMessagesTask):
         revision, reason = _hub_revision(path)
         load = inspect.unwrap(ConfigurableTask.download)
         try:
-            with _offline(active=revision is None):
+            with without_hub(active=revision is None):
                 load(self, {"revision": revision} if revision else None)
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             cause = str(reason or error).rstrip(".")
@@ -226,14 +226,3 @@ def _hub_revision(path: str) -> tuple[str | None, str]:
         return HfApi().dataset_info(path, timeout=HUB_TIMEOUT_S).sha, ""
     except Exception as error:  # noqa: BLE001  (errors of whichever HTTP library the hub uses)
         return None, str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-@contextmanager
-def _offline(*, active: bool) -> Iterator[None]:
-    """Keep ``datasets`` from the hub: it would try for half a minute before it says so."""
-    before = datasets.config.HF_HUB_OFFLINE
-    datasets.config.HF_HUB_OFFLINE = before or active
-    try:
-        yield
-    finally:
-        datasets.config.HF_HUB_OFFLINE = before

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.data import DATA_VARIABLE, data_folder, load_easy_vqa, open_image
+from moe_eval_plugin.data import (
+    DATA_VARIABLE,
+    data_folder,
+    load_easy_vqa,
+    open_image,
+    without_hub,
+)
 from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.official import OFFICIAL_FILES, load_official
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator
+    from typing import BinaryIO
 
-    from moe_eval_plugin.data import Record
     from moe_eval_plugin.report.points import FinishedTask
 
 EASY_VQA = "easy_vqa"
@@ -26,16 +33,22 @@ BUDGET_BYTES = 6_000_000
 
 @dataclass(frozen=True)
 class ImageSource:
-    """The records of a task's questions by their ids; ``reason`` tells why there are none."""
+    """The records of a task's questions by their ids; ``reason`` tells why there are none.
 
-    records: Mapping[str, Record] = field(default_factory=dict)
+    A record has its ``question``, and as ``image`` the path of a file. Where there is no such file
+    it has the ``content`` of one too, in bytes.
+    """
+
+    records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reason: str = ""
 
 
 def find_images(run: FinishedTask) -> ImageSource:
-    """Find the data of a task on this machine: the package easy-vqa, or official files.
+    """Find the data of a task on this machine.
 
-    What is missing or broken is told as a reason, since a report without images is still one.
+    They are those of the package easy-vqa, official files, or the copy of the hub's data that a
+    run has left. What is missing or broken is told as a reason, since a report without images is
+    still one.
     """
     config = run.run.content["configs"].get(run.facts.task)
     source = _source(config if isinstance(config, dict) else {})
@@ -47,13 +60,52 @@ def find_images(run: FinishedTask) -> ImageSource:
         else:
             folder = data_folder()
             if folder is None:
-                return ImageSource(
-                    reason=f"{DATA_VARIABLE} names no folder with the official files"
-                )
+                return _of_the_hub(config)
             questions = load_official(source, folder)
     except UserError as error:
         return ImageSource(reason=str(error))
-    return ImageSource({str(record["question_id"]): record for record in questions.records})
+    return ImageSource({str(one["question_id"]): one for one in questions.records})
+
+
+def _of_the_hub(config: Mapping[str, Any]) -> ImageSource:
+    import datasets
+
+    path, metadata = config.get("dataset_path"), config.get("metadata") or {}
+    try:
+        with without_hub():
+            split = datasets.load_dataset(
+                path, split=config.get("test_split"), revision=metadata.get("revision")
+            )
+        return ImageSource(_HubRecords(split))
+    except (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError):
+        reason = (
+            f"{DATA_VARIABLE} names no folder with the official files, and this machine has no "
+            f"copy of {path} of the hub"
+        )
+        return ImageSource(reason=reason)
+
+
+class _HubRecords(Mapping[str, Mapping[str, Any]]):
+    """The rows of a data set of the hub by the ids of their questions, read one by one."""
+
+    def __init__(self, split: Any) -> None:  # noqa: ANN401  (a Dataset of datasets)
+        import datasets
+
+        self._rows = {str(key): row for row, key in enumerate(split["question_id"])}
+        self._split = split.cast_column("image", datasets.Image(decode=False))
+
+    def __getitem__(self, key: str) -> Mapping[str, Any]:
+        row = self._split[self._rows[key]]
+        image = row["image"]
+        # Questions about one image share its path; without one each has an image of its own.
+        name = image["path"] or f"question {key}"
+        return {"question": row["question"], "image": name, "content": image["bytes"]}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
 def _source(config: Mapping[str, Any]) -> str:
@@ -88,10 +140,11 @@ class Album:
             return None
         path = record["image"]
         if path not in self._numbers:
-            self._numbers[path] = self._take(path, key)
+            content = record.get("content")
+            self._numbers[path] = self._take(io.BytesIO(content) if content else path, key)
         return self._numbers[path]
 
-    def _take(self, path: str, key: str) -> int | None:
+    def _take(self, path: str | BinaryIO, key: str) -> int | None:
         if self._free_bytes <= 0:
             return None
         try:
@@ -106,7 +159,7 @@ class Album:
         return len(self.pictures) - 1
 
 
-def thumbnail(path: str, question_id: str) -> str:
+def thumbnail(path: str | BinaryIO, question_id: str) -> str:
     """Make a small WebP picture of a file, as a data URL; ``DataError`` if it cannot be read."""
     image = open_image(path, question_id)
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))

@@ -6,6 +6,7 @@ import base64
 import io
 from typing import TYPE_CHECKING, Any
 
+import datasets
 from PIL import Image
 
 from moe_eval_plugin.data import DATA_VARIABLE
@@ -156,3 +157,34 @@ def test_a_model_without_k_has_no_changed_questions(tmp_path: Path) -> None:
     write_other_run(tmp_path)
 
     assert changed(tmp_path)["series"] == []
+
+
+def test_images_of_the_hub_are_found_in_the_copy_that_a_run_has_left(tmp_path: Path) -> None:
+    (tmp_path / "hub" / "data").mkdir(parents=True)
+    red = Image.new("RGB", (300, 200), "red")
+    rows = {"question_id": ["0", "7"], "question": ["Red?", "Why?"], "image": [red, red]}
+    features = datasets.Features(
+        {
+            "question_id": datasets.Value("string"),
+            "question": datasets.Value("string"),
+            "image": datasets.Image(),
+        }
+    )
+    dataset = datasets.Dataset.from_dict(rows, features=features)
+    dataset.to_parquet(tmp_path / "hub" / "data" / "val2014-00000-of-00001.parquet")
+    of_the_hub = {
+        "dataset_kwargs": {"source": "okvqa"},
+        "dataset_path": str(tmp_path / "hub"),
+        "test_split": "val2014",
+    }
+    path = write_run(tmp_path / "run", 8)
+    edit_json(path, lambda content: content["configs"][TASK].update(of_the_hub))
+    (series,) = read_series([path])
+
+    found = find_images(series.points[0].first)
+
+    album = Album()
+    assert set(found.records) == {"0", "7"}
+    assert album.add(found, "7", "Why? Answer with one word.") == 0
+    assert picture(album.pictures[0]).size == (160, 107)
+    assert album.add(found, "0", "Another question?") is None
