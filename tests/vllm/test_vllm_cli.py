@@ -1,77 +1,29 @@
-"""The real ``lmms-eval`` command with ``moe_vllm``, started as a user starts it."""
+"""Commands that run vLLM, as a user starts them: an evaluation, a sweep, and compiled code."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import sqlite3
 import subprocess
-import sys
-import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
+from tests.vllm.vllm_runs import (
+    EAGER,
+    MOE_EVAL,
+    SMALL,
+    TIME_LIMIT_S,
+    answers_of,
+    results_of,
+    run,
+    surroundings,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 pytestmark = pytest.mark.needs_vllm
-LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
-MOE_EVAL = Path(sys.executable).with_name("moe-eval")
-TIME_LIMIT_S = 900
 N_QUESTIONS = 100
-SMALL = "pretrained=demo,dtype=float32,max_model_len=128,max_num_seqs=8"
-EAGER = f"{SMALL},enforce_eager=True"
-
-
-def command(tmp_path: Path, model_args: str, *more: str) -> list[str]:
-    return [
-        str(LMMS_EVAL),
-        *("--model", "moe_vllm", "--model_args", model_args, "--tasks", "easy_vqa"),
-        *("--batch_size", "auto", "--output_path", str(tmp_path / "out"), "--log_samples", *more),
-    ]
-
-
-def surroundings(tmp_path: Path, **variables: str) -> dict[str, str]:
-    own = {"HF_DATASETS_CACHE": str(tmp_path / "data"), "VLLM_CACHE_ROOT": str(tmp_path / "vllm")}
-    return {**os.environ, **own, **variables}
-
-
-def run(
-    tmp_path: Path, model_args: str, *more: str, **variables: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(tmp_path, model_args, *more),
-        env=surroundings(tmp_path, **variables),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=TIME_LIMIT_S,
-        check=False,
-    )
-
-
-def results_of(tmp_path: Path, done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    assert done.returncode == 0, done.stderr[-3000:]
-    newest = max((tmp_path / "out").rglob("*_results.json"), key=lambda path: path.stat().st_mtime)
-    content: dict[str, Any] = json.loads(newest.read_text(encoding="utf-8"))
-    return content
-
-
-def answers_of(folder: Path) -> list[str]:
-    """Read the answers of the newest run in a folder, in the order of the questions."""
-    newest = max(folder.rglob("*_samples_*"), key=lambda path: path.stat().st_mtime)
-    rows = [json.loads(line) for line in newest.read_text(encoding="utf-8").splitlines()]
-    return [row["filtered_resps"] for row in sorted(rows, key=lambda row: row["doc_id"])]
-
-
-def assert_refused(
-    tmp_path: Path, done: subprocess.CompletedProcess[str], message: str, code: int = 2
-) -> None:
-    assert done.returncode == code, (done.returncode, done.stderr[-3000:])
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not list((tmp_path / "out").rglob("*_results.json"))
 
 
 def test_a_task_gets_its_accuracy_its_speed_and_its_observed_k(tmp_path: Path) -> None:
@@ -143,56 +95,3 @@ def test_compiled_code_of_another_k_in_the_same_cache_is_not_used(
     assert answers[8] == answers_of(swept / "k8")
     assert answers[8] != answers[1]
     assert list((tmp_path / "vllm").rglob("torch_compile_cache/*")), "nothing was compiled"
-
-
-def test_a_k_written_by_hand_is_refused_before_vllm_starts(tmp_path: Path) -> None:
-    done = run(tmp_path, 'pretrained=demo,hf_overrides={"num_experts_per_tok": 2}', "--limit", "4")
-    assert_refused(tmp_path, done, "Write experts_k=2 instead")
-    assert "Initializing a V1 LLM engine" not in done.stdout + done.stderr
-
-
-def test_too_little_memory_at_the_start_gives_advice(tmp_path: Path) -> None:
-    model_args = f"{EAGER},gpu_memory_utilization=1.0"
-    done = run(tmp_path, model_args, "--limit", "4", VLLM_CPU_KVCACHE_SPACE="0")
-    assert done.returncode in (2, 3)
-    assert "a smaller max_model_len" in done.stderr
-    assert not list((tmp_path / "out").rglob("*_results.json"))
-
-
-def test_a_killed_worker_ends_the_run_and_the_answers_so_far_are_kept(tmp_path: Path) -> None:
-    cache, log = tmp_path / "answers", tmp_path / "log"
-    variables = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "LMMS_CACHE_RUN_ID": "night"}
-    options = (f"{EAGER},experts_k=2,batch_size=2", "--use_cache", str(cache))
-    with log.open("w", encoding="utf-8") as out:
-        process = subprocess.Popen(
-            command(tmp_path, *options),
-            env=surroundings(tmp_path, **variables),
-            cwd=tmp_path,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
-        _kill_engine_while_it_answers(process, log)
-        assert process.wait(TIME_LIMIT_S) == 3
-    text = log.read_text(encoding="utf-8")
-    assert "EngineFailedError: vLLM died while it was answering" in text
-    assert not list((tmp_path / "out").rglob("*_results.json"))
-    (database,) = cache.rglob("rank_0.db")
-    with sqlite3.connect(database) as connection:
-        kept = connection.execute("SELECT response FROM responses").fetchall()
-    assert len(kept) > 10
-    assert all(json.loads(response) for (response,) in kept)
-    again = run(tmp_path, options[0], *options[1:], "--limit", "24", **variables)
-    results_of(tmp_path, again)
-    assert "cache hits" in again.stdout + again.stderr
-
-
-def _kill_engine_while_it_answers(process: subprocess.Popen[bytes], log: Path) -> None:
-    """Kill vLLM's engine with SIGKILL once some questions are answered."""
-    give_up = time.monotonic() + TIME_LIMIT_S
-    while "moe_vllm:   2%" not in log.read_text(encoding="utf-8", errors="replace"):
-        assert process.poll() is None, log.read_text(encoding="utf-8")[-3000:]
-        assert time.monotonic() < give_up
-        time.sleep(0.05)
-    children = psutil.Process(process.pid).children(recursive=True)
-    engines = [child for child in children if "EngineCore" in "".join(child.cmdline())]
-    os.kill(engines[0].pid, signal.SIGKILL)

@@ -1,0 +1,57 @@
+"""The real ``lmms-eval`` command with ``moe_vllm``, started as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
+MOE_EVAL = Path(sys.executable).with_name("moe-eval")
+TIME_LIMIT_S = 900
+SMALL = "pretrained=demo,dtype=float32,max_model_len=128,max_num_seqs=8"
+EAGER = f"{SMALL},enforce_eager=True"
+
+
+def command(tmp_path: Path, model_args: str, *more: str) -> list[str]:
+    return [
+        str(LMMS_EVAL),
+        *("--model", "moe_vllm", "--model_args", model_args, "--tasks", "easy_vqa"),
+        *("--batch_size", "auto", "--output_path", str(tmp_path / "out"), "--log_samples", *more),
+    ]
+
+
+def surroundings(tmp_path: Path, **variables: str) -> dict[str, str]:
+    own = {"HF_DATASETS_CACHE": str(tmp_path / "data"), "VLLM_CACHE_ROOT": str(tmp_path / "vllm")}
+    return {**os.environ, **own, **variables}
+
+
+def run(
+    tmp_path: Path, model_args: str, *more: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(tmp_path, model_args, *more),
+        env=surroundings(tmp_path, **variables),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=TIME_LIMIT_S,
+        check=False,
+    )
+
+
+def results_of(tmp_path: Path, done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr[-3000:]
+    newest = max((tmp_path / "out").rglob("*_results.json"), key=lambda path: path.stat().st_mtime)
+    content: dict[str, Any] = json.loads(newest.read_text(encoding="utf-8"))
+    return content
+
+
+def answers_of(folder: Path) -> list[str]:
+    """Read the answers of the newest run in a folder, in the order of the questions."""
+    newest = max(folder.rglob("*_samples_*"), key=lambda path: path.stat().st_mtime)
+    rows = [json.loads(line) for line in newest.read_text(encoding="utf-8").splitlines()]
+    return [row["filtered_resps"] for row in sorted(rows, key=lambda row: row["doc_id"])]
