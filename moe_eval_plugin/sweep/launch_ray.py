@@ -22,7 +22,7 @@ class RayLauncher:
 
     def __init__(self, gpus_per_point: float, options: Options) -> None:
         self._gpus_per_point = gpus_per_point
-        self._options = {
+        self._options: dict[str, Any] = {
             name: int(value) if value.isdigit() else value for name, value in options.items()
         }
 
