@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from contextlib import ExitStack
@@ -12,14 +13,13 @@ from moe_eval_plugin.commands.verb import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from moe_eval_plugin.commands.sweep_show import Show
     from moe_eval_plugin.commands.verb import Verbs
     from moe_eval_plugin.model_adapters.hf_request import EngineOptions
     from moe_eval_plugin.sweep.host import Host
-    from moe_eval_plugin.sweep.launch import Launcher, Outcome, Work
-    from moe_eval_plugin.sweep.manifest import Manifest
+    from moe_eval_plugin.sweep.launch import Launcher, Work
     from moe_eval_plugin.sweep.plan import SweepPlan
 
 DESCRIPTION = """\
@@ -39,6 +39,8 @@ examples:
     --output runs/demo
   moe-eval sweep --model-args pretrained=Qwen/Qwen3-VL-30B-A3B-Instruct --tasks okvqa vqa_v2_val \\
     --batch-size 16 --output runs/qwen3-vl
+  moe-eval sweep --model moe_hf moe_vllm --experts-k 8 4 2 --tasks okvqa --output runs/both \\
+    --model-args pretrained=Qwen/Qwen3-VL-30B-A3B-Instruct
   moe-eval sweep --model-args pretrained=demo --experts-k 8/image:2 8/image:4 4 --tasks easy_vqa \\
     --output runs/images --dry-run
 
@@ -59,13 +61,20 @@ def add(verbs: Verbs) -> None:
 
 def _add_points(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
-        "--model", default=MOE_HF, metavar="NAME", help="of lmms-eval (default: moe_hf)"
+        "--model",
+        nargs="+",
+        default=[MOE_HF],
+        metavar="NAME",
+        help="of lmms-eval (default: moe_hf); several are swept one after the other, each into a "
+        "folder of its name below --output",
     )
     verb.add_argument(
         "--model-args",
-        default="",
+        nargs="+",
+        default=[""],
         metavar="NAME=VALUE,...",
-        help="arguments of the model, without those that differ between points",
+        help="arguments of the model, without those that differ between points; with several "
+        "models one for all, or one for each",
     )
     verb.add_argument(
         "--experts-k",
@@ -156,9 +165,42 @@ def run(options: argparse.Namespace) -> int:
 
     _check(options)
     axes = Axes(options.experts_k, options.experts_policy, options.renorm, options.seeds)
-    plan, wanted, added = make_plan(_common(options), axes)
+    # All are checked before the first one runs.
+    made = [(own, *make_plan(_common(own), axes)) for own in _by_model(options)]
+    return max(
+        _run_one(own, plan, wanted, with_baseline_added=added) for own, plan, wanted, added in made
+    )
+
+
+def _by_model(options: argparse.Namespace) -> Iterator[argparse.Namespace]:
+    """Yield the options of each model, with a folder of its own where there are several."""
+    models, model_args = options.model, options.model_args
+    if len(set(models)) < len(models) or len(model_args) not in {1, len(models)}:
+        message = (
+            f"--model {' '.join(models)} with {len(model_args)} --model-args is not possible. Name "
+            "each model once, and give one --model-args for all, or one for each in their order."
+        )
+        raise InvalidArgumentError(message)
+    if options.json and len(models) > 1:
+        message = "--json is about one model. Leave it out, or sweep the models one by one."
+        raise InvalidArgumentError(message)
+    for place, model in enumerate(models):
+        own = argparse.Namespace(**vars(options))
+        own.model, own.model_args = model, model_args[place % len(model_args)]
+        own.output = options.output / model if len(models) > 1 else options.output
+        yield own
+
+
+def _run_one(
+    options: argparse.Namespace,
+    plan: SweepPlan,
+    wanted: EngineOptions,
+    *,
+    with_baseline_added: bool,
+) -> int:
+    """Sweep over one model."""
     notes = sys.stderr if options.json else sys.stdout
-    if added:
+    if with_baseline_added:
         print(f"The baseline, {plan.points[0].name}, was added: it comes first.", file=notes)
     host, settings = _read_tasks(plan, wanted)
     if options.dry_run:
@@ -234,6 +276,7 @@ def _dry_run(
 def _sweep(
     options: argparse.Namespace, plan: SweepPlan, host: Host, settings: dict[str, Any]
 ) -> int:
+    from moe_eval_plugin.commands.sweep_show import Show
     from moe_eval_plugin.sweep.manifest import locked
     from moe_eval_plugin.sweep.run import open_manifest
 
@@ -242,7 +285,7 @@ def _sweep(
         manifest = open_manifest(folder, plan, settings, restart=options.restart)
         manifest.command = ("moe-eval", *sys.argv[1:])
         manifest.save()
-        show = _Show(plan, manifest, sum(host.n_questions(plan.limit).values()), options)
+        show = Show(plan, manifest, sum(host.n_questions(plan.limit).values()), options)
         with ExitStack() as stack:
             stack.callback(show.close)
             launcher, work = _means(options, plan, host, settings, show, stack)
@@ -255,7 +298,7 @@ def _means(
     plan: SweepPlan,
     host: Host,
     settings: Mapping[str, Any],
-    show: _Show,
+    show: Show,
     stack: ExitStack,
 ) -> tuple[Launcher, Work]:
     """Choose where points run and what makes them."""
@@ -271,80 +314,3 @@ def _means(
         return launcher, ChildWork(plan, folder, options.processes_per_point)
     live = LiveWork(plan, host, folder, settings, options.input_cache_gib, show.tell)
     return LocalLauncher(), stack.enter_context(live)
-
-
-class _Show:
-    """Progress over the whole sweep, and the table as it grows."""
-
-    def __init__(
-        self, plan: SweepPlan, manifest: Manifest, n_questions: int, options: argparse.Namespace
-    ) -> None:
-        from tqdm import tqdm
-
-        from moe_eval_plugin.sweep.run import pending
-        from moe_eval_plugin.sweep.table import Table
-
-        self._plan = plan
-        self._manifest = manifest
-        self._n_questions = n_questions
-        self._as_json = options.json
-        self._table = Table()
-        self._told = 0
-        total = n_questions * len(pending(plan, manifest))
-        self._bar = tqdm(total=total, desc="sweep", unit="question", disable=None)
-
-    def tell(self, n_questions: int) -> None:
-        """Move the bar by questions that were answered."""
-        self._told += n_questions
-        self._bar.update(n_questions)
-
-    def run(self, launcher: Launcher, work: Work) -> None:
-        """Run the points, and write a line for each; those that are done come first."""
-        from moe_eval_plugin.sweep.run import run_points
-        from moe_eval_plugin.sweep.table import header
-
-        self._write(header())
-        for name, entry in self._manifest.entries.items():
-            if self._manifest.results_path(name) is not None:
-                self._add(name, entry.point)
-        for outcome in run_points(self._plan, self._manifest, launcher, work):
-            self._take(outcome)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        self._bar.close()
-
-    def finish(self) -> int:
-        """Print what is left to say; 1 if a point failed."""
-        entries = [self._manifest.entry(point.name) for point in self._plan.points]
-        failed = [entry for entry in entries if entry.state == "failed"]
-        if self._as_json:
-            rows = [row.to_dict() for row in self._table.rows]
-            print(json.dumps({**self._manifest.to_dict(), "rows": rows}, indent=2))
-        else:
-            print(f"Everything is in {self._manifest.folder}")
-        if failed:
-            names = ", ".join(str(entry.point["name"]) for entry in failed)
-            print(f"Failed: {names}. The same command tries them again.", file=sys.stderr)
-        return 1 if failed else 0
-
-    def _take(self, outcome: Outcome) -> None:
-        self.tell(max(0, self._n_questions - self._told))
-        self._told = 0
-        point = outcome.point
-        if outcome.results is None:
-            self._write(f"{point.name}: failed. {outcome.reason}")
-        else:
-            self._add(point.name, point.to_dict())
-
-    def _add(self, name: str, point: Mapping[str, Any]) -> None:
-        from moe_eval_plugin.sweep.table import render
-
-        path = self._manifest.results_path(name)
-        if path is not None:
-            for row in self._table.add(point, path):
-                self._write(render(row))
-
-    def _write(self, line: str) -> None:
-        self._bar.write(line, file=sys.stderr if self._as_json else sys.stdout)
-        (sys.stderr if self._as_json else sys.stdout).flush()

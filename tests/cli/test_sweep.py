@@ -180,7 +180,8 @@ def test_a_dry_run_changes_nothing_and_shows_the_plan(
         (("--limit", "0"), "--limit 0 is not possible"),
         (("--input-cache-gib", "-1"), "--input-cache-gib -1.0 is not possible"),
         (("--tasks", "no_such_task"), "--tasks no_such_task is not known"),
-        (("--launcher", "ray"), 'pip install "moe-eval-plugin[ray]"'),
+        (("--model", "moe_hf", "moe_hf"), "Name each model once"),
+        (("--model", "moe_hf", "moe_vllm", "--json"), "--json is about one model"),
     ],
 )
 def test_a_sweep_that_cannot_be_made_says_so(

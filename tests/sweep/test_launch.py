@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from moe_eval_plugin.errors import MissingDependencyError
 from moe_eval_plugin.sweep.child import ChildWork
 from moe_eval_plugin.sweep.launch import LocalLauncher, Outcome, make_launcher
 from moe_eval_plugin.sweep.plan import Point, SweepPlan
@@ -90,6 +91,15 @@ def test_a_point_whose_worker_is_killed_again_has_failed(name: str, tmp_path: Pa
     assert str(found["k4"].reason).endswith("2 times")
     assert begun.count("k4") == 2
     assert found["k8"].results == tmp_path / "k8.json"
+
+
+@pytest.mark.parametrize("name", ["ray", "slurm"])
+def test_a_launcher_without_its_package_says_how_to_install_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moe_eval_plugin.sweep.launch.find_spec", lambda _name: None)
+    with pytest.raises(MissingDependencyError, match=rf"moe-eval-plugin\[{name}\]"):
+        make_launcher(name, 0, tmp_path, {})
 
 
 def test_a_child_that_fails_tells_with_the_last_lines_of_its_output(tmp_path: Path) -> None:

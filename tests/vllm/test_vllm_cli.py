@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.needs_vllm
 N_QUESTIONS = 100
+TRANSFORMERS = "pretrained=demo,dtype=float32"
 
 
 def test_a_task_gets_its_accuracy_its_speed_and_its_observed_k(tmp_path: Path) -> None:
@@ -54,9 +55,10 @@ def test_a_task_gets_its_accuracy_its_speed_and_its_observed_k(tmp_path: Path) -
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a sweep over k = 8 and 1, by one eager engine for each."""
+    """The folder of a sweep over k = 8 and 1 on both backends; vLLM has an engine for each."""
     folder = tmp_path_factory.mktemp("sweep")
-    points = ("--model", "moe_vllm", "--model-args", EAGER, "--experts-k", "1")
+    models = ("--model", "moe_hf", "moe_vllm", "--model-args", TRANSFORMERS, EAGER)
+    points = (*models, "--experts-k", "1")
     questions = ("--tasks", "easy_vqa", "--limit", str(N_QUESTIONS), "--batch-size", "auto")
     done = subprocess.run(
         [str(MOE_EVAL), "sweep", *points, *questions, "--output", str(folder / "out")],
@@ -70,11 +72,12 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
-def test_a_sweep_starts_an_engine_for_each_k(swept: Path) -> None:
-    manifest = json.loads((swept / "manifest.json").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("model", ["moe_hf", "moe_vllm"])
+def test_a_sweep_over_both_backends_has_the_k_of_each_point(swept: Path, model: str) -> None:
+    manifest = json.loads((swept / model / "manifest.json").read_text(encoding="utf-8"))
     rows = {}
     for name, point in manifest["points"].items():
-        content = json.loads((swept / point["results"]).read_text(encoding="utf-8"))
+        content = json.loads((swept / model / point["results"]).read_text(encoding="utf-8"))
         rows[name] = content["results"]["easy_vqa"]
     assert rows["k8"]["observed_num_experts_per_tok,none"] == 8
     assert rows["k1"]["observed_num_experts_per_tok,none"] == 1
@@ -91,7 +94,7 @@ def test_compiled_code_of_another_k_in_the_same_cache_is_not_used(
         observed[k] = record["experts"]["observed"]
         answers[k] = answers_of(tmp_path / "out")
     assert observed == {8: 8, 1: 1}
-    assert answers[1] == answers_of(swept / "k1")
-    assert answers[8] == answers_of(swept / "k8")
+    assert answers[1] == answers_of(swept / "moe_vllm" / "k1")
+    assert answers[8] == answers_of(swept / "moe_vllm" / "k8")
     assert answers[8] != answers[1]
     assert list((tmp_path / "vllm").rglob("torch_compile_cache/*")), "nothing was compiled"
