@@ -30,12 +30,13 @@ OPTIONAL = {
     "moe_eval_plugin/inspect_plot.py": "report",
     **{
         f"moe_eval_plugin/report/{name}.py": "report"
-        for name in ("build", "charts", "charts_bench", "charts_routing", "drawing")
+        for name in ("build", "charts", "charts_bench", "charts_routing", "charts_types", "drawing")
     },
     "moe_eval_plugin/nvml.py": "profile",
     "moe_eval_plugin/sweep/launch_ray.py": "ray",
     "moe_eval_plugin/sweep/launch_slurm.py": "slurm",
     "moe_eval_plugin/_vllm.py": "vllm",
+    "moe_eval_plugin/commands/bench_vllm.py": "vllm",
     "moe_eval_plugin/vllm_worker.py": "vllm",
     **{
         f"model_adapters/vllm_{name}.py": "vllm"
