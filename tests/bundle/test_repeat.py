@@ -59,7 +59,7 @@ def test_a_sweep_is_one_command_with_the_settings_that_its_points_share() -> Non
     (command,) = sweep_commands(manifest(map(point, (8, 4, 1))))
     options = build_parser().parse_args(command[1:])
     assert options.experts_k == ["8", "4", "1"]
-    assert (options.model, options.model_args) == ("moe_hf", "pretrained=demo")
+    assert (options.model, options.model_args) == (["moe_hf"], ["pretrained=demo"])
     assert (options.tasks, options.limit, options.batch_size) == (["easy_vqa"], 40, "4")
     assert options.seeds == []
     assert command[-2:] == ["--output", "{output}"]
@@ -132,7 +132,7 @@ def test_a_limit_and_another_place_of_the_checkpoint_change_a_command() -> None:
     (command,) = sweep_commands(manifest([point(8)], limit=None, model_args="a=1,pretrained=x"))
     changed = Changes(limit=7, pretrained="/models/x").applied(command)
     options = build_parser().parse_args(changed[1:])
-    assert (options.limit, options.model_args) == (7, "pretrained=/models/x,a=1")
+    assert (options.limit, options.model_args) == (7, ["pretrained=/models/x,a=1"])
     assert changed[-2:] == ["--output", "{output}"]
     assert Changes(limit=9).applied(changed).count("--limit") == 1
 
