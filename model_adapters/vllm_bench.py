@@ -19,7 +19,11 @@ from moe_eval_plugin.errors import (
     MeasurementError,
 )
 from moe_eval_plugin.model_adapters.vllm_bench_times import BatchTimes
-from moe_eval_plugin.model_adapters.vllm_engine import VLLMEngine
+from moe_eval_plugin.model_adapters.vllm_engine import (
+    PROMPTS_TO_VERIFY,
+    VERIFICATION_NEW_TOKENS,
+    VLLMEngine,
+)
 from moe_eval_plugin.model_adapters.vllm_hardware import WorkersHardware
 from moe_eval_plugin.model_adapters.vllm_provenance import provenance_of
 from moe_eval_plugin.recording import use_of
@@ -35,8 +39,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.verification import VerifiedOverride
 
 TASK = "bench"
-PROMPTS_TO_VERIFY = 4
-VERIFICATION_NEW_TOKENS = 2
 NOT_OF_THE_ENGINE = ("experts_k", "warnings", "versions")
 
 
