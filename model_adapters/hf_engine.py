@@ -27,6 +27,7 @@ from moe_eval_plugin.model_adapters.hf_stopping import (
     cut_behind,
 )
 from moe_eval_plugin.phases import PhaseRecorder, marks_for
+from moe_eval_plugin.transformers_names import per_token_among
 from moe_eval_plugin.verification import verify
 
 if TYPE_CHECKING:
@@ -222,10 +223,9 @@ class HFEngine:
         inputs = dict(encoded.tensors.to(self.input_device))
         target = self.tokenizer(continuation, add_special_tokens=False, return_tensors="pt")
         target_ids = target["input_ids"].to(self.input_device)
-        for name in ("input_ids", "attention_mask", "mm_token_type_ids"):
-            if name in inputs:
-                filler = _continuation_of(name, inputs[name], target_ids)
-                inputs[name] = torch.cat([inputs[name], filler], dim=1)
+        for name in per_token_among(inputs):
+            filler = _continuation_of(name, inputs[name], target_ids)
+            inputs[name] = torch.cat([inputs[name], filler], dim=1)
         logits = self.model(**inputs, use_cache=False).logits[0, -target_ids.shape[1] - 1 : -1]
         log_probs = logits.float().log_softmax(-1)
         chosen = log_probs.gather(-1, target_ids[0, :, None]).sum()

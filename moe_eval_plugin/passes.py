@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import OverrideError
 from moe_eval_plugin.layer_observation import MODALITIES, Phase
+from moe_eval_plugin.transformers_names import (
+    TOKENS,
+    cache_among,
+    image_token_ids,
+    require_known_names,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,9 +21,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 TEXT, IMAGE, PADDING = range(len(MODALITIES))
-IMAGE_TOKEN_KEYS = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
-TOKEN_KEYS = ("input_ids", "inputs_embeds", "decoder_input_ids")
-CACHE_KEYS = ("past_key_values", "cache_params")
 ROWS_BY_TOKENS = 2
 
 
@@ -76,11 +79,15 @@ def watch_passes(
     """Follow the forward passes of a model while the block runs, then take all hooks off again.
 
     A pass may start at the model or at a model inside it that holds one of ``layers``, the paths
-    of MoE layers. It must be called as a module (``model(...)`` or ``generate``).
+    of MoE layers. It must be called as a module (``model(...)`` or ``generate``). Raises
+    ``MeasurementError`` where the names that tell phases and modalities apart are not known.
     """
+    paths = list(layers)
+    if paths:
+        require_known_names(model)
     forward_pass = ForwardPass(on_begin)
     with ExitStack() as hooks:
-        for module in _entrances(model, list(layers)):
+        for module in _entrances(model, paths):
             _watch_entrance(module, forward_pass, hooks)
         yield forward_pass
 
@@ -94,9 +101,8 @@ def phase_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Phase:
     tokens = _tokens_of(args, kwargs)
     if tokens is None or tokens.shape[1] != 1:
         return "prefill"
-    caches = [kwargs[key] for key in CACHE_KEYS if kwargs.get(key) is not None]
-    caches += [value for value in args if hasattr(value, "get_seq_length")]
-    return "decode" if caches and _is_filled(caches[0]) else "prefill"
+    cache = cache_among(args, kwargs)
+    return "decode" if cache is not None and _is_filled(cache) else "prefill"
 
 
 def _entrances(model: nn.Module, layers: Sequence[str]) -> list[nn.Module]:
@@ -113,7 +119,7 @@ def _entrances(model: nn.Module, layers: Sequence[str]) -> list[nn.Module]:
 
 
 def _watch_entrance(module: nn.Module, forward_pass: ForwardPass, hooks: ExitStack) -> None:
-    image_ids = _image_token_ids(module)
+    image_ids = image_token_ids(getattr(module, "config", None))
 
     def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         forward_pass.begin(args, kwargs, image_ids)
@@ -130,7 +136,7 @@ def _tokens_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | Non
     """Find the new tokens among a model's arguments: ids (rows, tokens), or their embeddings."""
     import torch
 
-    named = (kwargs.get(key) for key in TOKEN_KEYS)
+    named = (kwargs.get(key) for key in TOKENS)
     found = [value for value in named if isinstance(value, torch.Tensor)]
     found += [a for a in args[:1] if isinstance(a, torch.Tensor) and not a.is_floating_point()]
     return next((tokens for tokens in found if tokens.dim() >= ROWS_BY_TOKENS), None)
@@ -162,9 +168,3 @@ def _is_filled(cache: Any) -> bool:  # noqa: ANN401  (the caches of transformers
         return bool(cache.has_previous_state())
     # A static cache keeps its length on the device, and says 0 as long as it was never used.
     return isinstance(length, torch.Tensor) or length > 0
-
-
-def _image_token_ids(model: nn.Module) -> tuple[int, ...]:
-    config = getattr(model, "config", None)
-    ids = (getattr(config, key, None) for key in IMAGE_TOKEN_KEYS)
-    return tuple(dict.fromkeys(i for i in ids if isinstance(i, int)))

@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.bench.plan import ImagePlan, Workload
 from moe_eval_plugin.errors import DataError, InvalidArgumentError, UserError
+from moe_eval_plugin.transformers_names import (
+    IMAGE_GRID,
+    PER_TOKEN,
+    PIXELS,
+    TOKEN_KINDS,
+    per_token_among,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +23,6 @@ if TYPE_CHECKING:
 
 RGB = 3
 PATCH_SIZES = ("patch_size", "spatial_merge_size", "temporal_patch_size")
-# The tensors that have one entry per token; the others hold images.
-PER_TOKEN = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids")
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,7 @@ def _encoded(processor: Any, pictures: Sequence[Image]) -> dict[str, Tensor]:  #
         return_dict=True,
         return_tensors="pt",
     )
+    per_token_among(encoded)
     return dict(encoded)
 
 
@@ -156,11 +162,9 @@ def _patches(config: Any, images: ImagePlan, random: Any) -> dict[str, Tensor]: 
     return {
         "input_ids": input_ids,
         "attention_mask": torch.ones_like(input_ids),
-        "mm_token_type_ids": input_ids.eq(token).long(),
-        "pixel_values": torch.randn(
-            n * width * height, channels * depth * patch**2, generator=random
-        ),
-        "image_grid_thw": torch.tensor([[1, height, width]] * n),
+        TOKEN_KINDS[0]: input_ids.eq(token).long(),
+        PIXELS: torch.randn(n * width * height, channels * depth * patch**2, generator=random),
+        IMAGE_GRID: torch.tensor([[1, height, width]] * n),
     }
 
 

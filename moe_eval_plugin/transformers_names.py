@@ -1,0 +1,122 @@
+"""Names in transformers that releases rename: the old and the new form of each, in one place.
+
+Passes are counted by the arguments of a model's forward, which are known by their names alone. Each
+list starts with the name of the newest release; a model is expected to have one name of each list.
+Where it has none, the release has another name, and what depends on it would be counted as zero:
+that is an error (``MeasurementError``) here.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.errors import MeasurementError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from torch import Tensor, nn
+
+# Since 5.24 all models call it ``cache``; models of the Mamba kind had ``cache_params`` before.
+CACHE = ("cache", "past_key_values", "cache_params")
+TOKENS = ("input_ids", "inputs_embeds", "decoder_input_ids")
+IMAGE_TOKEN = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
+# A model with images computes positions from the kinds, and since 5.24 refuses to run without them.
+TOKEN_KINDS = ("mm_token_type_ids", "moe_mm_token_type_ids", "token_type_ids")
+# Inputs with one entry per token (rows, tokens); the other inputs of a model hold images.
+PER_TOKEN = ("input_ids", "attention_mask", *TOKEN_KINDS)
+IMAGE_GRID = "image_grid_thw"
+PIXELS = "pixel_values"
+
+
+def cache_among(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:  # noqa: ANN401  (no base)
+    """Return the cache that a forward pass is given; ``None`` without one.
+
+    ``args`` and ``kwargs`` are the arguments of the pass. Raises ``MeasurementError`` where the
+    only cache has a name that is not known.
+    """
+    named = [kwargs[name] for name in CACHE if kwargs.get(name) is not None]
+    found = named + [value for value in args if _is_cache(value)]
+    if found:
+        return found[0]
+    unknown = [name for name, value in kwargs.items() if _is_cache(value)]
+    if unknown:
+        raise MeasurementError(_unknown("The forward pass", "cache", CACHE, unknown))
+    return None
+
+
+def per_token_among(inputs: Mapping[str, Any]) -> list[str]:
+    """List the inputs of a model that have one entry per token.
+
+    Raises ``MeasurementError`` for one that has the shape of ``input_ids`` (rows, tokens) and a
+    name that is not known.
+    """
+    shape = inputs["input_ids"].shape
+    unknown = [
+        name
+        for name, value in inputs.items()
+        if name not in (*PER_TOKEN, IMAGE_GRID) and _has_shape(value, shape)
+    ]
+    if unknown:
+        raise MeasurementError(_unknown("The processor", "input per token", PER_TOKEN, unknown))
+    return [name for name in PER_TOKEN if name in inputs]
+
+
+def image_token_ids(config: Any) -> tuple[int, ...]:  # noqa: ANN401  (one of many classes)
+    """List the token ids that a model's configuration has for images and videos."""
+    ids = (getattr(config, name, None) for name in IMAGE_TOKEN)
+    return tuple(dict.fromkeys(i for i in ids if isinstance(i, int)))
+
+
+def require_known_names(model: nn.Module) -> None:
+    """Raise ``MeasurementError`` if a model has its cache, tokens or images under unknown names.
+
+    Only a model that can generate is asked: encoders and image towers have no cache.
+    """
+    can_generate = getattr(model, "can_generate", None)
+    if not callable(can_generate) or not can_generate():
+        return
+    config = model.config
+    takes = list(dict.fromkeys(_forward_arguments(type(model))))
+    wanted = [("cache", CACHE, takes), ("input tokens", TOKENS, takes)]
+    if getattr(config, "vision_config", None) is not None:
+        has = [name for name in (*IMAGE_TOKEN, *vars(config)) if hasattr(config, name)]
+        wanted.append(("image token", IMAGE_TOKEN, [name for name in has if "token" in name]))
+    for what, known, names in wanted:
+        if not set(known) & set(names):
+            raise MeasurementError(_unknown(type(model).__name__, what, known, names))
+
+
+def _forward_arguments(of: type) -> Iterator[str]:
+    """List the arguments of a class's forward; one that only hands them on has those of its base.
+
+    Decorators of transformers keep the signature. A forward that accelerate replaced is on the
+    object, not on the class.
+    """
+    for base in of.__mro__:
+        forward = vars(base).get("forward")
+        if forward is not None:
+            kinds = inspect.signature(forward).parameters
+            yield from kinds
+            if len(kinds) > len(("self", "kwargs")):
+                return
+
+
+def _is_cache(value: object) -> bool:
+    return hasattr(value, "get_seq_length")
+
+
+def _has_shape(value: Tensor | object, shape: object) -> bool:
+    return getattr(value, "shape", None) == shape
+
+
+def _unknown(who: str, what: str, known: Sequence[str], has: Sequence[str]) -> str:
+    import transformers
+
+    return (
+        f"{who} has no {what} of a known name, so its tokens cannot be counted by phase and by "
+        f"modality. Known names are {', '.join(known)}; it has {', '.join(has) or 'none'}. "
+        f"transformers {transformers.__version__} may have renamed it: install another release "
+        '(pip install "transformers>=5.16,<=5.24"), and report the model.'
+    )
