@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from moe_eval_plugin.observation import Observation
 
 CASES: tuple[Case, ...] = (*TEXT_CASES, *VISION_CASES)
+# What fails inside transformers at any k: family -> what the error says.
+FAULTS = {"llama4": "'MoeCausalLMOutputWithPast' object has no attribute 'image_outputs'"}
 AUTO_CLASSES = (
     AutoModelForMultimodalLM,
     AutoModelForImageTextToText,
@@ -89,6 +92,19 @@ def logits(case: Case, model: PreTrainedModel | None = None) -> torch.Tensor:
     torch.manual_seed(0)
     result: torch.Tensor = model(**inputs).logits
     return result
+
+
+def fault_in_transformers(case: Case) -> str | None:
+    """Return why a family's model cannot run in the installed transformers, ``None`` if it can."""
+    if case.id not in FAULTS:
+        return None
+    try:
+        logits(case)
+    except AttributeError as error:
+        if str(error) != FAULTS[case.id]:
+            raise
+        return str(error)
+    return None
 
 
 def observed(case: Case) -> Observation:
@@ -158,9 +174,7 @@ def _fill_hash_table(table: torch.Tensor, num_experts: int) -> None:
 def _arguments(model: PreTrainedModel) -> set[str]:
     parts = (model, *model.children())
     codes = [type(part).forward for part in parts]
-    return {
-        name for code in codes for name in getattr(code, "__wrapped__", code).__code__.co_varnames
-    }
+    return {name for code in codes for name in inspect.unwrap(code).__code__.co_varnames}
 
 
 def _plain(module: torch.nn.Module) -> dict[str, Any]:

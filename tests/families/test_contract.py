@@ -27,6 +27,7 @@ from moe_eval_plugin.schedule import parse_experts_k
 from .contract import (
     CASES,
     config_of,
+    fault_in_transformers,
     inputs_of,
     is_missing,
     logits,
@@ -65,13 +66,26 @@ MOE_KEY = re.compile(
 )
 
 
+# Layers that run several times in each forward pass, and so see each token as often.
+RUNS = {"inkling2_loop": {"model.language_model.layers.1.mlp.experts": 2}}
+
+
 @pytest.fixture(params=CASES, ids=lambda case: case.id)
-def case(request: pytest.FixtureRequest) -> Case:
+def present(request: pytest.FixtureRequest) -> Case:
     """One family that the installed transformers has."""
     family: Case = request.param
     if is_missing(family):
         pytest.skip(f"transformers {transformers.__version__} has no {family.id}")
     return family
+
+
+@pytest.fixture
+def case(present: Case) -> Case:
+    """One family that the installed transformers has and can run."""
+    fault = fault_in_transformers(present)
+    if fault is not None:
+        pytest.skip(f"{present.id} fails in transformers {transformers.__version__}: {fault}")
+    return present
 
 
 @pytest.mark.parametrize("k", [LOWERED, RAISED])
@@ -128,7 +142,7 @@ def test_layers_can_have_different_k(case: Case) -> None:
     }
 
 
-@pytest.mark.parametrize("case", VISION_CASES, ids=lambda case: case.id, indirect=True)
+@pytest.mark.parametrize("present", VISION_CASES, ids=lambda case: case.id, indirect=True)
 def test_the_tokens_of_a_picture_are_seen_and_use_the_k_that_was_set(case: Case) -> None:
     assert "pixel_values" in inputs_of(case)
     with with_k(case, LOWERED):
@@ -138,7 +152,9 @@ def test_the_tokens_of_a_picture_are_seen_and_use_the_k_that_was_set(case: Case)
     by_layer = observation.by_layer(modality="image")
     with_pictures = {path: by_layer[path] for path in routed_layers(case) if by_layer.get(path)}
     assert with_pictures
-    assert all(seen == {LOWERED: case.n_image_tokens} for seen in with_pictures.values())
+    runs = RUNS.get(case.id, {})
+    expected = {path: {LOWERED: case.n_image_tokens * runs.get(path, 1)} for path in with_pictures}
+    assert with_pictures == expected
 
 
 @pytest.fixture
@@ -209,20 +225,20 @@ ONE_K_FOR_ALL_TOKENS = {"gemma4", "llama4", "step3p7", "diffusion_gemma"}
 
 
 @pytest.mark.parametrize("text_k", [LOWERED, RAISED])
-def test_text_and_image_tokens_use_their_own_k(case: Case, text_k: int) -> None:
-    if not case.image:
+def test_text_and_image_tokens_use_their_own_k(present: Case, text_k: int) -> None:
+    if not present.image:
         return
     schedule = parse_experts_k(f"text:{text_k}/image:3")
     assert schedule is not None
-    resolved = schedule.resolve(describe(model_of(case).config))
-    if case.id in ONE_K_FOR_ALL_TOKENS:
-        with pytest.raises(UnsupportedFamilyError), override.apply(model_of(case), resolved):
+    resolved = schedule.resolve(describe(model_of(present).config))
+    if present.id in ONE_K_FOR_ALL_TOKENS:
+        with pytest.raises(UnsupportedFamilyError), override.apply(model_of(present), resolved):
             pass
         return
-    published = logits(case)
-    with override.apply(model_of(case), resolved):
-        observation = observed(case)
-    for path in routed_layers(case):
+    published = logits(present)
+    with override.apply(model_of(present), resolved):
+        observation = observed(present)
+    for path in routed_layers(present):
         assert set(observation.by_layer("text").get(path, {text_k: 1})) == {text_k}
         assert set(observation.by_layer("image").get(path, {3: 1})) == {3}
-    assert torch.equal(logits(case), published)
+    assert torch.equal(logits(present), published)

@@ -67,6 +67,18 @@ HALF_MROPE: Settings = {
 }
 SHARED_16: Settings = {"shared_expert_intermediate_size": 16}
 DOTS3: Settings = {**MLA, **GROUPED, **INDEXER, **DENSE_SPARSE, **FULL}
+INKLING2: Settings = {
+    **ROUTED,
+    "layer_types": ["hybrid_sliding", "hybrid"],
+    "unpadded_vocab_size": VOCABULARY,
+    "sliding_window_size": 64,
+    "swa_num_attention_heads": 4,
+    "swa_num_key_value_heads": 2,
+    "swa_head_dim": 8,
+    "d_rel": 8,
+    "rel_extent": 32,
+    "n_layers_per_attn_res_block": 1,
+}
 
 TEXT: dict[str, Settings] = {
     "afmoe": {**EXPERTS, **SLIDING, "num_dense_layers": 1, "num_shared_experts": 1},
@@ -188,18 +200,23 @@ TEXT: dict[str, Settings] = {
     "hunyuan_v1_moe": {"num_experts": E, "moe_topk": [K, K], "intermediate_size": 16},
     "hy_v3": {**EXPERTS, **DENSE_SPARSE, "num_shared_experts": 1},
     "hy_v4": {**MLA, **GROUPED, **DENSE_SPARSE, **INDEXER, **FULL_INDEXERS},
-    "inkling2_text": {
-        **ROUTED,
-        "layer_types": ["hybrid_sliding", "hybrid"],
-        "unpadded_vocab_size": VOCABULARY,
-        "sliding_window_size": 64,
-        "swa_num_attention_heads": 4,
-        "swa_num_key_value_heads": 2,
-        "swa_head_dim": 8,
-        "d_rel": 8,
-        "rel_extent": 32,
-        "n_layers_per_attn_res_block": 1,
+    "hy_v4_vl_text": {
+        **MLA,
+        **GROUPED,
+        **DENSE_SPARSE,
+        **INDEXER,
+        **FULL_INDEXERS,
+        **MROPE,
     },
+    # The second layer runs twice in a forward pass.
+    "inkling2_loop_text": {
+        **INKLING2,
+        "loop_layer_index_start": 1,
+        "loop_layer_index_end": 2,
+        "loop_num_passes": 2,
+        "loop_gate_rank": 8,
+    },
+    "inkling2_text": INKLING2,
     "inkling_text": {
         **ROUTED,
         **SLIDING,
@@ -239,6 +256,16 @@ TEXT: dict[str, Settings] = {
         **FULL,
         **SHARED_16,
         "num_attention_heads_per_layer": [4, 4],
+    },
+    "lara_mini": {
+        **EXPERTS,
+        **SHARED_16,
+        "layer_types": ["linear_attention", "sliding_attention"],
+        "sliding_window": 64,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+        "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8,
     },
     "lfm2_moe": {**EXPERTS, **FULL, "num_dense_layers": 1},
     "llama4_text": {**LOCAL, "intermediate_size_mlp": 32, "interleave_moe_layer_step": 1},
@@ -306,6 +333,8 @@ TEXT: dict[str, Settings] = {
         "indexer_budget": 32,
         "indexer_compress_ratio": 4,
     },
+    "sarvam_mla": {**MLA, **GROUPED, **FIRST_DENSE},
+    "sarvam_moe": {**GROUPED, **FIRST_DENSE},
     "solar_open": {**GROUPED, **DENSE_SPARSE},
     "step3p5": {
         **ROUTED,
@@ -389,6 +418,8 @@ TEXT_CASES = tuple(
         "ernie4_5_vl_moe_text",
         "glm4v_moe_text",
         "glm5_next_text",
+        "hy_v4_vl_text",
+        "inkling2_loop_text",
         "inkling2_text",
         "mistral4",
         "mistral_large4_text",

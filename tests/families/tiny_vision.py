@@ -48,6 +48,13 @@ QWEN_VISION: Settings = {
 }
 DEEPSTACK_VISION: Settings = {**QWEN_VISION, "deepstack_visual_indexes": [0]}
 GLM_VISION: Settings = {**QWEN_VISION, "image_size": 32, "projection_intermediate_size": 32}
+INKLING2_VISION: Settings = {
+    **LAYERS,
+    "patch_size": 4,
+    "posemb_grid_size": GRID,
+    "projection_hidden_dim": 32,
+    "text_hidden_size": 32,
+}
 SQUARE_VISION: Settings = {**LAYERS, "image_size": 32, "patch_size": 8}
 GEMMA_VISION: Settings = {
     **LAYERS,
@@ -378,18 +385,33 @@ VISION_CASES = (
         "inkling2",
         "inkling2_text",
         "inkling2",
+        {"image_token_id": IMAGE, "vision_config": INKLING2_VISION},
+        inkling2_image,
+        16,
+    ),
+    Case(
+        "inkling2_loop",
+        "inkling2_loop_text",
+        "inkling2_loop",
+        {"image_token_id": IMAGE, "vision_config": INKLING2_VISION},
+        inkling2_image,
+        16,
+    ),
+    Case(
+        "hy_v4_vl",
+        "hy_v4_vl_text",
+        "hy_v4_vl",
         {
-            "image_token_id": IMAGE,
+            **TOKENS,
             "vision_config": {
                 **LAYERS,
                 "patch_size": 4,
-                "posemb_grid_size": GRID,
-                "projection_hidden_dim": 32,
-                "text_hidden_size": 32,
+                "max_image_size": 32,
+                "out_hidden_size": 32,
             },
         },
-        inkling2_image,
-        16,
+        grid_image(temporal=1),
+        20,
     ),
     Case(
         "nemotron_h_omni",
