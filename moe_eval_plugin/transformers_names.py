@@ -30,6 +30,12 @@ IMAGE_GRID = "image_grid_thw"
 PIXELS = "pixel_values"
 
 
+def cache_name(of: type) -> str | None:
+    """Return the name of the cache in the forward of a class of models; ``None`` without one."""
+    arguments = set(_forward_arguments(of))
+    return next((name for name in CACHE if name in arguments), None)
+
+
 def cache_among(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:  # noqa: ANN401  (no base)
     """Return the cache that a forward pass is given; ``None`` without one.
 

@@ -271,31 +271,33 @@ def filled(cache: DynamicCache | StaticCache) -> DynamicCache | StaticCache:
 CONFIG = AutoConfig.for_model("qwen3_moe", num_hidden_layers=1)
 
 
+@pytest.mark.parametrize("cache_name", ["cache", "past_key_values", "cache_params"])
 @pytest.mark.parametrize(
     ("args", "kwargs", "phase"),
     [
         ((ids(5),), {}, "prefill"),
-        ((), {"input_ids": ids(5), "past_key_values": None}, "prefill"),
-        ((), {"input_ids": ids(5), "past_key_values": DynamicCache()}, "prefill"),
-        ((), {"input_ids": ids(5), "past_key_values": filled(DynamicCache())}, "decode"),
+        ((), {"input_ids": ids(5), "CACHE": None}, "prefill"),
+        ((), {"input_ids": ids(5), "CACHE": DynamicCache()}, "prefill"),
+        ((), {"input_ids": ids(5), "CACHE": filled(DynamicCache())}, "decode"),
         ((ids(5), None, None, filled(DynamicCache())), {}, "decode"),
-        ((), {"input_ids": ids(5, 6), "past_key_values": filled(DynamicCache())}, "prefill"),
-        ((), {"input_ids": ids(5), "past_key_values": StaticCache(CONFIG, 8)}, "prefill"),
-        ((), {"input_ids": ids(5), "past_key_values": filled(StaticCache(CONFIG, 8))}, "decode"),
-        ((), {"input_ids": ids(5), "past_key_values": ((ids(1), ids(1)),)}, "decode"),
-        ((), {"input_ids": ids(5), "past_key_values": ()}, "prefill"),
+        ((), {"input_ids": ids(5, 6), "CACHE": filled(DynamicCache())}, "prefill"),
+        ((), {"input_ids": ids(5), "CACHE": StaticCache(CONFIG, 8)}, "prefill"),
+        ((), {"input_ids": ids(5), "CACHE": filled(StaticCache(CONFIG, 8))}, "decode"),
+        ((), {"input_ids": ids(5), "CACHE": ((ids(1), ids(1)),)}, "decode"),
+        ((), {"input_ids": ids(5), "CACHE": ()}, "prefill"),
         (
             (),
-            {"inputs_embeds": torch.zeros(2, 1, 4), "past_key_values": filled(DynamicCache())},
+            {"inputs_embeds": torch.zeros(2, 1, 4), "CACHE": filled(DynamicCache())},
             "decode",
         ),
-        ((), {"past_key_values": filled(DynamicCache())}, "prefill"),
+        ((), {"CACHE": filled(DynamicCache())}, "prefill"),
     ],
 )
 def test_decode_is_one_new_token_behind_a_filled_cache(
-    args: tuple[Any, ...], kwargs: dict[str, Any], phase: str
+    cache_name: str, args: tuple[Any, ...], kwargs: dict[str, Any], phase: str
 ) -> None:
-    assert phase_of(args, kwargs) == phase
+    named = {cache_name if name == "CACHE" else name: value for name, value in kwargs.items()}
+    assert phase_of(args, named) == phase
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Pret
 from moe_eval_plugin.anatomy import read_anatomy
 from moe_eval_plugin.cost import count_built
 from moe_eval_plugin.roofline import AttentionShape, LanguageModelCost, RoutedLayer
+from moe_eval_plugin.transformers_names import cache_name
 from tests.core.tiny_configs import deepseek_v2, qwen3_moe, qwen3_vl_moe
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def cost_of(model: Any) -> LanguageModelCost:
 def counted(model: Any, ids: torch.Tensor, **options: Any) -> tuple[int, Any]:
     with FlopCounterMode(display=False) as counter:
         output = model(input_ids=ids, logits_to_keep=1, use_cache=True, **options)
-    return counter.get_total_flops(), output.past_key_values
+    return counter.get_total_flops(), output[cache_name(type(model))]
 
 
 def tokens() -> torch.Tensor:
@@ -79,7 +80,7 @@ def test_flops_of_a_new_token_are_those_that_pytorch_counts(
 ) -> None:
     model = built(make(), k)
     _, cache = counted(model, tokens()[:, :-1])
-    expected, _ = counted(model, tokens()[:, -1:], past_key_values=cache)
+    expected, _ = counted(model, tokens()[:, -1:], **{str(cache_name(type(model))): cache})
     assert cost_of(model).decode_flops(k, N).total == pytest.approx(expected, rel=TOLERANCE)
 
 
