@@ -28,6 +28,7 @@ TOKEN_KINDS = ("mm_token_type_ids", "moe_mm_token_type_ids", "token_type_ids")
 PER_TOKEN = ("input_ids", "attention_mask", *TOKEN_KINDS)
 IMAGE_GRID = "image_grid_thw"
 PIXELS = "pixel_values"
+STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def cache_name(of: type) -> str | None:
@@ -78,14 +79,17 @@ def image_token_ids(config: Any) -> tuple[int, ...]:  # noqa: ANN401  (one of ma
 def require_known_names(model: nn.Module) -> None:
     """Raise ``MeasurementError`` if a model has its cache, tokens or images under unknown names.
 
-    Only a model that can generate is asked: encoders and image towers have no cache.
+    Only a model that can generate is asked: encoders and image towers have no cache. Of a forward
+    whose decorator hides its arguments nothing is known until a pass brings a cache.
     """
     can_generate = getattr(model, "can_generate", None)
     if not callable(can_generate) or not can_generate():
         return
     config = model.config
-    takes = list(dict.fromkeys(_forward_arguments(type(model))))
-    wanted = [("cache", CACHE, takes), ("input tokens", TOKENS, takes)]
+    takes = list(_forward_arguments(type(model)))
+    wanted: list[tuple[str, Sequence[str], Sequence[str]]] = []
+    if takes:
+        wanted = [("cache", CACHE, takes), ("input tokens", TOKENS, takes)]
     if getattr(config, "vision_config", None) is not None:
         has = [name for name in (*IMAGE_TOKEN, *vars(config)) if hasattr(config, name)]
         wanted.append(("image token", IMAGE_TOKEN, [name for name in has if "token" in name]))
@@ -102,11 +106,13 @@ def _forward_arguments(of: type) -> Iterator[str]:
     """
     for base in of.__mro__:
         forward = vars(base).get("forward")
-        if forward is not None:
-            kinds = inspect.signature(forward).parameters
-            yield from kinds
-            if len(kinds) > len(("self", "kwargs")):
-                return
+        if forward is None:
+            continue
+        _self, *others = inspect.signature(forward).parameters.values()
+        named = [other.name for other in others if other.kind not in STARRED]
+        yield from named
+        if named:
+            return
 
 
 def _is_cache(value: object) -> bool:
@@ -124,5 +130,5 @@ def _unknown(who: str, what: str, known: Sequence[str], has: Sequence[str]) -> s
         f"{who} has no {what} of a known name, so its tokens cannot be counted by phase and by "
         f"modality. Known names are {', '.join(known)}; it has {', '.join(has) or 'none'}. "
         f"transformers {transformers.__version__} may have renamed it: install another release "
-        '(pip install "transformers>=5.16,<=5.24"), and report the model.'
+        '(pip install "transformers>=5.16,<5.25"), and report the model.'
     )
