@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import OverrideError, UnsupportedFamilyError
 from moe_eval_plugin.policies import UNIFORM, find_policy
+from moe_eval_plugin.transformers_names import EXPERTS_MARK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.spec import RoutingRule
 
 TOKENS_BY_EXPERTS = 2
-# Experts with this attribute skip an index of num_experts when it is true.
-MARK = "_is_expert_parallel"
 NUM_EXPERTS = "num_experts"
 DECODER_LAYER = re.compile(r"(^|\.)layers\.\d+$")
 # The loops of these over experts fail at an index that stands for "none".
@@ -99,16 +98,16 @@ class _Door:
     @contextmanager
     def taken_over(self, block: nn.Module) -> Iterator[None]:
         """Stand at the door while the block runs, ahead of other hooks: they see what is left."""
-        was_parallel = getattr(self.experts, MARK)
+        was_parallel = getattr(self.experts, EXPERTS_MARK)
         add_hook = self.experts.register_forward_pre_hook
         handles = [add_hook(self._before_experts, with_kwargs=True, prepend=True)]
         if self.plan.routes_apart:
             handles.append(block.register_forward_pre_hook(self._before_block, with_kwargs=True))
-        setattr(self.experts, MARK, True)
+        setattr(self.experts, EXPERTS_MARK, True)
         try:
             yield
         finally:
-            setattr(self.experts, MARK, was_parallel)
+            setattr(self.experts, EXPERTS_MARK, was_parallel)
             for handle in handles:
                 handle.remove()
 
@@ -199,8 +198,11 @@ def _check(plan: LayerPlan, experts: nn.Module) -> None:
     name = type(experts).__name__
     implementation = getattr(getattr(experts, "config", None), "_experts_implementation", None)
     reason = None
-    if not hasattr(experts, MARK):
-        reason = f"{name} has no mark for an expert that is dropped"
+    if not hasattr(experts, EXPERTS_MARK):
+        reason = (
+            f"{name} has no mark for an expert that is dropped, which the experts of transformers "
+            "have since 5.18"
+        )
     elif implementation == "eager" and name in NO_MARK_IN_EAGER:
         reason = (
             f"{name} has no mark for an expert that is dropped in the implementation eager; use "
