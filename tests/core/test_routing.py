@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 
 from moe_eval_plugin import override, probe
 from moe_eval_plugin.errors import UnsupportedFamilyError
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from moe_eval_plugin.observation import Observation
+
+pytestmark = pytest.mark.skipif(
+    Version(transformers.__version__) < Version("5.18"),
+    reason="experts can be dropped since transformers 5.18",
+)
 
 TOKENS = torch.arange(2, 26).reshape(2, 12)
 IMAGE = 63

@@ -44,10 +44,10 @@ offers. A family that transformers has and that stands in no row fails a test. p
 switch_transformers and nllb-moe are not here: their routers cannot use another k, and a request
 for one is refused.
 
-The suite passes on transformers 5.18.0 and 5.19.0 too, where families that it lacks are skipped by
-name. On 5.16 and 5.17 it passes but for aria, whose experts cannot be observed there, doge, which
-these releases cannot run, and qwen4_exp, whose layers had other types; different k for text and
-image tokens are refused there.
+The suite passes on transformers 5.16 to 5.19 too, where families that it lacks are skipped by name.
+On 5.16 and 5.17 so are aria, whose experts cannot be observed there, doge, which these releases
+cannot run, and qwen4_exp, whose layers had other types; different k for text and image tokens are
+refused there.
 
 A model that transformers itself cannot run is skipped by name. In 5.24.0 that is llama4 with
 images, whose forward pass ends with `{FAULTS["llama4"]}`.

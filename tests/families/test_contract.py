@@ -26,6 +26,7 @@ from moe_eval_plugin.schedule import parse_experts_k
 
 from .contract import (
     CASES,
+    IS_BEFORE_5_18,
     config_of,
     fault_in_transformers,
     inputs_of,
@@ -84,7 +85,7 @@ def case(present: Case) -> Case:
     """One family that the installed transformers has and can run."""
     fault = fault_in_transformers(present)
     if fault is not None:
-        pytest.skip(f"{present.id} fails in transformers {transformers.__version__}: {fault}")
+        pytest.skip(f"{present.id} in transformers {transformers.__version__}: {fault}")
     return present
 
 
@@ -228,6 +229,8 @@ ONE_K_FOR_ALL_TOKENS = {"gemma4", "llama4", "step3p7", "diffusion_gemma"}
 def test_text_and_image_tokens_use_their_own_k(present: Case, text_k: int) -> None:
     if not present.image:
         return
+    if IS_BEFORE_5_18:
+        pytest.skip("experts can be dropped since transformers 5.18")
     schedule = parse_experts_k(f"text:{text_k}/image:3")
     assert schedule is not None
     resolved = schedule.resolve(describe(model_of(present).config))
