@@ -73,7 +73,7 @@ cli: $(STAMP) ## Test the real commands as programs of their own
 
 test-vllm: $(VLLM_STAMP) ## Test moe_vllm with a real vLLM on the CPU
 	@echo "==> pytest: vLLM on the CPU"
-	VLLM_CPU_KVCACHE_SPACE=1 $(VLLM_BIN)/python -m pytest -n 2 --dist loadfile tests/vllm $(PYTEST_ARGS)
+	VLLM_CPU_KVCACHE_SPACE=1 $(VLLM_BIN)/python -m pytest -n 2 --dist loadfile tests/vllm tests/engines/vllm $(PYTEST_ARGS)
 
 coverage: $(STAMP) ## Run the fast tests and show which lines no test reaches
 	$(BIN)/coverage run -m pytest --ignore tests/cli --ignore tests/packaging $(PYTEST_ARGS)

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from moe_eval_plugin.official_files import OFFICIAL_FILES
+from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

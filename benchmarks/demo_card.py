@@ -19,8 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.demo import MODEL_PATH
-from moe_eval_plugin.result import installed_versions
+from moe_eval_plugin.models.demo import MODEL_PATH
+from moe_eval_plugin.results.versions import installed_versions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,7 @@ nothing else.
 | data | the train split of easy-VQA (the package `easy-vqa`, MIT): 4,000 images, 38,575 questions, 13 answers; {held_out_images} of the images held out to watch progress |
 | licence | Apache-2.0 |
 | training | {steps:,} steps of {batch_size} questions; Muon for matrices (learning rate {muon_learning_rate}), AdamW for experts ({expert_learning_rate}) and all else ({learning_rate}); load-balancing weight {load_balancing_weight}; seed {seed}; {seconds:,} s of wall time with one thread, on two CPU cores that did other work as well; PyTorch {torch} |
-| made by | `python -m moe_eval_plugin.demo.train --output DIR` |
+| made by | `python -m moe_eval_plugin.models.demo.train --output DIR` |
 
 The shipped weights are those of the last step. The recipe was chosen by what the model answered at
 k of {num_experts_per_tok} and at k of 1 about the held-out images. Recipes before it were measured on the test split

@@ -24,20 +24,20 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from moe_eval_plugin.errors import DataError, UserError
-from moe_eval_plugin.official import read_annotations
-from moe_eval_plugin.stemming import RAW, STEMMED, detect_answer_set, stem
-from moe_eval_plugin.vqa_score import (
+from moe_eval_plugin.vqa.normalise import normalise_officially
+from moe_eval_plugin.vqa.official_data import read_annotations
+from moe_eval_plugin.vqa.scoring import (
     OFFICIAL,
     PLAIN_MODES,
-    normalise_officially,
     vqa_accuracy,
     with_stemmed_predictions,
 )
+from moe_eval_plugin.vqa.stemming import RAW, STEMMED, detect_answer_set, stem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from moe_eval_plugin.vqa_score import ScoringMode
+    from moe_eval_plugin.vqa.scoring import ScoringMode
 
 SEED = 20_261_122
 TIMES_LISTED = 2

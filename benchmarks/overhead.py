@@ -28,8 +28,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.demo import MODEL_PATH
-from moe_eval_plugin.result import installed_versions
+from moe_eval_plugin.models.demo import MODEL_PATH
+from moe_eval_plugin.results.versions import installed_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from moe_eval_plugin.errors import UserError
-from moe_eval_plugin.official import read_annotations
-from moe_eval_plugin.vqa_score import LMMS_OKVQA, LMMS_VQAV2, normalise, vqa_accuracy
+from moe_eval_plugin.vqa.normalise import normalise
+from moe_eval_plugin.vqa.official_data import read_annotations
+from moe_eval_plugin.vqa.scoring import LMMS_OKVQA, LMMS_VQAV2, vqa_accuracy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from moe_eval_plugin.vqa_score import ScoringMode
+    from moe_eval_plugin.vqa.scoring import ScoringMode
 
 SEED = 20_261_122
 TURN = 1_000

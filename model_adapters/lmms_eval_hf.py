@@ -16,34 +16,38 @@ from lmms_eval.api.model import lmms
 from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from tqdm import tqdm
 
-from moe_eval_plugin import timing
-from moe_eval_plugin._lmms_eval import user_errors
-from moe_eval_plugin.bench.steady import steady_decode
-from moe_eval_plugin.device import describe
-from moe_eval_plugin.events import Announcer
-from moe_eval_plugin.model_adapters.arguments import parse_arg_string, parse_arguments
-from moe_eval_plugin.model_adapters.batch_trace import BatchTrace
-from moe_eval_plugin.model_adapters.hf_engine import HFEngine
-from moe_eval_plugin.model_adapters.hf_request import check_request
-from moe_eval_plugin.model_adapters.lmms_eval_requests import RequestReader
-from moe_eval_plugin.model_adapters.running import BatchRunner
-from moe_eval_plugin.model_adapters.stopwatch import Stopwatch
-from moe_eval_plugin.plugins import plugin_manager
-from moe_eval_plugin.recording import HardwareMeter, RunRecorder, announce_end, make_records
-from moe_eval_plugin.result import RunRecord, installed_versions
-from moe_eval_plugin.verification import raise_if_ranks_differ
+from moe_eval_plugin.bench.steady_decode import steady_decode
+from moe_eval_plugin.engines.transformers.batch_runner import BatchRunner
+from moe_eval_plugin.engines.transformers.engine import HFEngine
+from moe_eval_plugin.engines.transformers.options import check_request
+from moe_eval_plugin.engines.transformers.profiler_trace import BatchTrace
+from moe_eval_plugin.experts.verification import raise_if_ranks_differ
+from moe_eval_plugin.hardware.device import describe
+from moe_eval_plugin.hardware.meter import HardwareMeter
+from moe_eval_plugin.hosts.lmms_eval.arguments import parse_arg_string
+from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
+from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader
+from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
+from moe_eval_plugin.measure import synchronize
+from moe_eval_plugin.measure.stopwatch import Stopwatch
+from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
+from moe_eval_plugin.plugins.announcer import Announcer
+from moe_eval_plugin.plugins.manager import plugin_manager
+from moe_eval_plugin.results.measurements import make_records
+from moe_eval_plugin.results.versions import installed_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lmms_eval.api.instance import Instance
 
-    from moe_eval_plugin.model_adapters.hf_engine import Conversation, Generated
-    from moe_eval_plugin.model_adapters.hf_request import EngineOptions
-    from moe_eval_plugin.model_adapters.running import Job
-    from moe_eval_plugin.recording import Measurements
-    from moe_eval_plugin.timing import BatchTiming
-    from moe_eval_plugin.verification import VerifiedOverride
+    from moe_eval_plugin.engines.request import Conversation, Job
+    from moe_eval_plugin.engines.transformers.engine import Generated
+    from moe_eval_plugin.engines.transformers.options import EngineOptions
+    from moe_eval_plugin.experts.verification import VerifiedOverride
+    from moe_eval_plugin.measure.timing import BatchTiming
+    from moe_eval_plugin.results.measurements import Measurements
+    from moe_eval_plugin.results.record import RunRecord
 
 logger = logging.getLogger(__name__)
 
@@ -243,7 +247,7 @@ class MoEHF(lmms):
             )
 
     def _synchronize(self) -> None:
-        timing.synchronize(str(self.device))
+        synchronize.synchronize(str(self.device))
 
 
 @dataclass(frozen=True)

@@ -14,38 +14,34 @@ from lmms_eval.api.model import lmms
 from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from tqdm import tqdm
 
-from moe_eval_plugin._lmms_eval import user_errors
+from moe_eval_plugin.engines.vllm.engine import Answer, Prompt, VLLMEngine
+from moe_eval_plugin.engines.vllm.hardware import WorkersHardware
+from moe_eval_plugin.engines.vllm.options import check_request
+from moe_eval_plugin.engines.vllm.process import engine_alive_or_fail
+from moe_eval_plugin.engines.vllm.provenance import provenance_of
+from moe_eval_plugin.engines.vllm.request_times import of_rounds, request_phases, with_request_times
+from moe_eval_plugin.engines.vllm.sampling import sampling_arguments
 from moe_eval_plugin.errors import EngineFailedError
-from moe_eval_plugin.events import Announcer
-from moe_eval_plugin.model_adapters.arguments import parse_arg_string
-from moe_eval_plugin.model_adapters.lmms_eval_requests import RequestReader
-from moe_eval_plugin.model_adapters.vllm_answers import CutShort
+from moe_eval_plugin.hosts.lmms_eval.arguments import parse_arg_string
+from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
+from moe_eval_plugin.hosts.lmms_eval.partial_answers import PartialAnswers
+from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader
+from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
+from moe_eval_plugin.measure.timing import LapTimer
 from moe_eval_plugin.model_adapters.vllm_arguments import parse_arguments
-from moe_eval_plugin.model_adapters.vllm_engine import Answer, Prompt, VLLMEngine
-from moe_eval_plugin.model_adapters.vllm_hardware import WorkersHardware
-from moe_eval_plugin.model_adapters.vllm_provenance import provenance_of
-from moe_eval_plugin.model_adapters.vllm_request import check_request
-from moe_eval_plugin.model_adapters.vllm_sampling import sampling_arguments
-from moe_eval_plugin.model_adapters.vllm_start import alive
-from moe_eval_plugin.model_adapters.vllm_times import (
-    of_rounds,
-    request_phases,
-    with_request_times,
-)
-from moe_eval_plugin.plugins import plugin_manager
-from moe_eval_plugin.recording import RunRecorder, announce_end, make_records
-from moe_eval_plugin.timing import LapTimer
+from moe_eval_plugin.plugins.announcer import Announcer
+from moe_eval_plugin.plugins.manager import plugin_manager
+from moe_eval_plugin.results.measurements import make_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from lmms_eval.api.instance import Instance
 
-    from moe_eval_plugin.model_adapters.running import Job
-    from moe_eval_plugin.model_adapters.vllm_engine import Conversation
-    from moe_eval_plugin.recording import Measurements
-    from moe_eval_plugin.result import RunRecord
-    from moe_eval_plugin.verification import VerifiedOverride
+    from moe_eval_plugin.engines.request import Conversation, Job
+    from moe_eval_plugin.experts.verification import VerifiedOverride
+    from moe_eval_plugin.results.measurements import Measurements
+    from moe_eval_plugin.results.record import RunRecord
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +126,9 @@ class MoEVLLM(lmms):
                 with self._measured(task, mine) as run:
                     run.answer([prompt(job) for job in mine], answers)
         except EngineFailedError as error:
-            return CutShort([as_host(answer) for answer in _unbroken(answers, n_requests)], error)
+            return PartialAnswers(
+                [as_host(answer) for answer in _unbroken(answers, n_requests)], error
+            )
         return [as_host(answers.get(index)) for index in range(n_requests)]
 
     @contextmanager
@@ -142,7 +140,10 @@ class MoEVLLM(lmms):
         recorder = RunRecorder(self._announcer, self.rank, None)
         recorder.start([task] * len(jobs), {task: experts}, self._provenance())
         self.hardware.start()
-        with tqdm(total=len(jobs), desc="moe_vllm", unit="request") as progress, alive():
+        with (
+            tqdm(total=len(jobs), desc="moe_vllm", unit="request") as progress,
+            engine_alive_or_fail(),
+        ):
             run = _Run(self, task, jobs, recorder, progress)
             yield run
             first, *others = self.hardware.finish(task)

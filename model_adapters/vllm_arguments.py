@@ -6,10 +6,10 @@ import os
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin import checkpoint
+from moe_eval_plugin.engines.vllm.options import VLLMOptions, check_names
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.model_adapters.arguments import RunOptions
-from moe_eval_plugin.model_adapters.vllm_request import VLLMOptions, check_names
+from moe_eval_plugin.hosts.run_options import RunOptions
+from moe_eval_plugin.models import checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

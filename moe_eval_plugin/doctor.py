@@ -17,9 +17,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from moe_eval_plugin.checkpoint import default_pretrained, network_errors, resolve
 from moe_eval_plugin.errors import ModelNotFoundError
-from moe_eval_plugin.preflight import cache_folder, free_disk_bytes, free_ram_bytes, gib
+from moe_eval_plugin.hardware.memory import free_disk_bytes, free_ram_bytes
+from moe_eval_plugin.models.checkpoint import (
+    cache_folder,
+    default_pretrained,
+    network_errors,
+    resolve,
+)
+from moe_eval_plugin.text import gib_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -218,14 +224,14 @@ def check_demo() -> Check:
 
 def check_machine() -> Check:
     """Report the free RAM and the cores."""
-    return Check("machine", "ok", f"{gib(free_ram_bytes())} RAM free; {os.cpu_count()} cores")
+    return Check("machine", "ok", f"{gib_text(free_ram_bytes())} RAM free; {os.cpu_count()} cores")
 
 
 def check_disk() -> Check:
     """Report the free space where models are downloaded to."""
     cache = cache_folder()
     free = free_disk_bytes(cache)
-    detail = f"{gib(free)} free for downloads in {cache}"
+    detail = f"{gib_text(free)} free for downloads in {cache}"
     if free >= LOW_DISK_BYTES:
         return Check("disk", "ok", detail)
     return Check("disk", "warn", detail, "Make room, or let HF_HOME name a larger disk.")
@@ -271,7 +277,7 @@ def _gpus(gpus: Sequence[Mapping[str, Any]]) -> Check:
     if not gpus:
         return Check("GPUs", "ok", "none: models run on the CPU")
     texts = [
-        f"{gpu['name']} ({gib(gpu['free_bytes'])} free of {gib(gpu['total_bytes'])})"
+        f"{gpu['name']} ({gib_text(gpu['free_bytes'])} free of {gib_text(gpu['total_bytes'])})"
         for gpu in gpus
     ]
     return Check("GPUs", "ok", "; ".join(texts))

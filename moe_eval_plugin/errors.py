@@ -26,15 +26,6 @@ A message says what failed, with which value, what is allowed, and what to do ne
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from moe_eval_plugin.places import RouterDecision
-
-MAX_LAYERS_IN_MESSAGE = 4
-
 
 class MoEEvalError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -82,74 +73,6 @@ class DataError(UserError):
 
 class OverrideError(MoEEvalError):
     """The experts that the model uses are not those that were asked for."""
-
-
-class NoRouterFoundError(OverrideError):
-    """No module of the model could be set to the k asked for.
-
-    ``trace`` holds each module that was looked at and why it was rejected.
-    """
-
-    def __init__(self, message: str, trace: Sequence[RouterDecision]) -> None:
-        super().__init__(message)
-        self.trace = tuple(trace)
-
-
-class OverrideNotEffectiveError(OverrideError):
-    """Tokens used another number of routed experts than was asked for.
-
-    ``requested`` and ``observed`` map an MoE layer, and the kind of token where the request tells
-    kinds apart, to the k asked for, and to a histogram of the k that was seen: distinct routed
-    experts -> tokens, empty where no token was seen. ``wrong`` names those that do not agree.
-    ``missed`` counts the tokens of the model that went round a layer's experts, by its path.
-    """
-
-    def __init__(
-        self,
-        requested: Mapping[str, int],
-        observed: Mapping[str, Mapping[int, int]],
-        wrong: Iterable[str],
-        missed: Mapping[str, int] | None = None,
-    ) -> None:
-        self.requested = dict(requested)
-        self.observed = {layer: dict(histogram) for layer, histogram in observed.items()}
-        self.missed = dict(missed or {})
-        self._wrong = set(wrong)
-        super().__init__(self._message())
-
-    def wrong_layers(self) -> list[str]:
-        """List what does not agree, in the order of the model."""
-        return [layer for layer in self.requested if layer in self._wrong]
-
-    def _message(self) -> str:
-        wrong = self.wrong_layers()
-        faults = [self._fault(layer) for layer in wrong]
-        faults += [
-            f"  {path}: {n} tokens were not seen at its experts, so their k is not known"
-            for path, n in self.missed.items()
-            if path not in self._wrong
-        ]
-        tells_kinds_apart = any(" tokens" in layer for layer in self.requested)
-        what = "MoE layers and kinds of token" if tells_kinds_apart else "MoE layers"
-        lines = [
-            (
-                f"Tokens do not use the number of experts asked for in {len(faults)} of "
-                f"{len(self.requested)} {what}, so no result is given:"
-            ),
-            *faults[:MAX_LAYERS_IN_MESSAGE],
-        ]
-        if len(faults) > MAX_LAYERS_IN_MESSAGE:
-            lines.append(f"  ... and {len(faults) - MAX_LAYERS_IN_MESSAGE} more")
-        lines.append(
-            "Run `moe-eval inspect MODEL` to see where this model keeps its k, and report the "
-            "model if its router was not found."
-        )
-        return "\n".join(lines)
-
-    def _fault(self, layer: str) -> str:
-        seen = self.observed.get(layer, {})
-        text = ", ".join(f"{k} by {n} tokens" for k, n in sorted(seen.items())) or "no token"
-        return f"  {layer}: {self.requested[layer]} asked for, observed {text}"
 
 
 class MeasurementError(MoEEvalError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from moe_eval_plugin.hookspecs import hookimpl
+from moe_eval_plugin.plugins.hookspecs import hookimpl
 
 
 def tasks_path() -> Path:

@@ -6,32 +6,23 @@ Functions take and return what lmms-eval hands over and expects, and import noth
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
-from math import fsum, sqrt
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.data import open_image
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.vqa_score import LMMS_VQAV2, OFFICIAL, scoring_mode, vqa_accuracy
+from moe_eval_plugin.vqa.images import open_image
+from moe_eval_plugin.vqa.scores_by_type import SCORES_BY_TYPE
+from moe_eval_plugin.vqa.scoring import LMMS_VQAV2, scoring_mode, vqa_accuracy
 
 if TYPE_CHECKING:
-    from collections.abc import ItemsView, Iterable, Iterator, Sequence
+    from collections.abc import ItemsView, Iterator, Sequence
 
     from PIL.Image import Image
 
 Document = Mapping[str, Any]
-TypedScores = tuple[str, str, Mapping[str, float]]
-Average = dict[str, float | None]
-ScoresByType = dict[str, dict[str, Average]]
 
 VQA_ACCURACY = "vqa_accuracy"
-# What an answer type of VQAv2 is called at the end of the name of its row.
-ANSWER_TYPES = {"yes/no": "yes_no", "number": "number", "other": "other"}
-# No row of the table: ``_lmms_eval`` moves it. A group averages the metrics whose names contain the
-# one that it names, so this name contains none of the others.
-SCORES_BY_TYPE = "moe_eval_scores"
 
 
 class SampleScores(Mapping[str, object]):
@@ -130,35 +121,6 @@ def score_vqa(
     return SampleScores(scores, _logged(doc, first), {SCORES_BY_TYPE: typed})
 
 
-def average_by_type(items: Iterable[TypedScores]) -> ScoresByType:
-    """Average each score over the questions of one type, beside its standard error and ``n``.
-
-    A standard error is ``None`` where there is one question. Questions without a type count for
-    none.
-    """
-    by_answer, by_question = defaultdict(list), defaultdict(list)
-    for question_type, answer_type, scores in items:
-        by_question[question_type].append(scores)
-        by_answer[answer_type].append(scores)
-    return {"answer_types": _average(by_answer), "question_types": _average(by_question)}
-
-
-def rows_by_answer_type(
-    by_type: ScoresByType, scoring: Mapping[str, str]
-) -> dict[str, tuple[float | None, float | None]]:
-    """Name the official scores of each answer type that occurs, with their standard errors.
-
-    These are published by answer type, and so they are rows of the table.
-    """
-    official = [metric for metric, name in scoring.items() if name == OFFICIAL.name]
-    return {
-        f"{metric}_{ANSWER_TYPES[kind]}": (average[metric], average[f"{metric}_stderr"])
-        for metric in official
-        for kind, average in by_type["answer_types"].items()
-        if kind in ANSWER_TYPES
-    }
-
-
 def score_exact_match(doc: Document, results: Sequence[str]) -> SampleScores:
     """Score 1 where the answer is the expected one, else 0.
 
@@ -185,23 +147,6 @@ def count_answered(items: Sequence[str]) -> int:
 
 def _plain(answer: str) -> str:
     return answer.strip().lower().removesuffix(".").rstrip()
-
-
-def _average(by_type: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, Average]:
-    averages: dict[str, Average] = {}
-    for name, scores in sorted(by_type.items()):
-        if name:
-            averages[name] = {"n": len(scores)}
-            for metric in scores[0]:
-                values = [one[metric] for one in scores]
-                averages[name] |= {metric: fmean(values), f"{metric}_stderr": _stderr(values)}
-    return averages
-
-
-def _stderr(values: Sequence[float]) -> float | None:
-    """Return the standard error of a mean, as lmms-eval computes that of its rows."""
-    n, mean = len(values), fmean(values)
-    return sqrt(fsum((value - mean) ** 2 for value in values) / (n - 1) / n) if n > 1 else None
 
 
 def _types(doc: Document) -> dict[str, str]:

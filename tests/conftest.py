@@ -4,31 +4,42 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from hypothesis import settings
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.models.fake_hub import Hub
+
 ROOT = Path(__file__).resolve().parents[1]
+CACHE = tempfile.TemporaryDirectory(prefix="moe-eval-test-cache-", ignore_cleanup_errors=True)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Fix the surroundings of all tests, and of the programs that they start.
-
-    This runs before a test module is imported, because the libraries read these variables when
-    they are imported.
-    """
-    cache = tempfile.TemporaryDirectory(prefix="moe-eval-test-cache-", ignore_cleanup_errors=True)
-    config.add_cleanup(cache.cleanup)
+def fix_surroundings() -> None:
+    """Fix the environment of all tests, and of the programs that they start."""
     for name in [*os.environ]:
         if name.startswith("MOE_EVAL_") and name != "MOE_EVAL_TEST_DATA":
             del os.environ[name]
     os.environ["HF_HUB_OFFLINE"] = "1"
-    os.environ["HF_HOME"] = cache.name
+    os.environ["HF_HOME"] = CACHE.name
     os.environ["WANDB_MODE"] = "disabled"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # The machines are shared: how long an example takes says nothing about the code.
+
+
+# Libraries read these variables when they are imported, and other conftests may import some.
+fix_surroundings()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Remove the cache at the end; the machines are shared, so no example has a deadline."""
+    config.add_cleanup(CACHE.cleanup)
     settings.register_profile("shared-machine", deadline=None)
     settings.load_profile("shared-machine")
 
@@ -46,3 +57,31 @@ def vqa_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there: set MOE_EVAL_TEST_DATA to a folder of VQA files")
     return folder.resolve()
+
+
+@pytest.fixture
+def fake_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
+    """A model hub on this machine, with an empty cache."""
+    import huggingface_hub
+
+    from tests.models.fake_hub import Hub
+
+    class ThisHub(Hub):
+        models: ClassVar[dict[str, dict[str, Any]]] = {}
+        requests: ClassVar[list[str]] = []
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), ThisHub)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+    url = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", url)
+    huggingface_hub.close_session()
+    yield ThisHub
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    huggingface_hub.close_session()

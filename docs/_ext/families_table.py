@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from docutils import nodes
     from sphinx.application import Sphinx
 
-    from moe_eval_plugin.family import Family
+    from moe_eval_plugin.plugins.family import Family
 
 
 def table_text(shown: Sequence[Family]) -> str:
     """Write the table in Markdown, a row per family."""
-    from moe_eval_plugin import catalogue
+    from moe_eval_plugin.models.inspection import families_table
 
-    header = [_row(catalogue.HEADER), _row("---" for _ in catalogue.HEADER)]
-    rows = ((f"`{name}`", kind, f"`{k}`", *rest) for name, kind, k, *rest in catalogue.rows(shown))
+    header = [_row(families_table.HEADER), _row("---" for _ in families_table.HEADER)]
+    rows = (
+        (f"`{name}`", kind, f"`{k}`", *rest) for name, kind, k, *rest in families_table.rows(shown)
+    )
     return "\n".join([*header, *map(_row, rows)])
 
 
@@ -58,7 +60,7 @@ class FamiliesDetails(SphinxDirective):
 
 
 def _own_families() -> list[Family]:
-    from moe_eval_plugin.families import moe_eval_register_families
+    from moe_eval_plugin.models.families import moe_eval_register_families
 
     return moe_eval_register_families()
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from moe_eval_plugin.roofline import LanguageModelCost
+    from moe_eval_plugin.models.cost_model import LanguageModelCost
 
 LEAST_POINTS = 3
 
@@ -91,7 +91,7 @@ class LatencyFit:
 
 
 @dataclass(frozen=True)
-class Judge:
+class EfficiencyModel:
     """Compares measured steps with the sizes of a model and the ceilings of a device.
 
     ``bytes_per_number`` is that of weights and cache; ``None`` where it is not known.

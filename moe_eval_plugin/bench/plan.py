@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError, MeasurementError
-from moe_eval_plugin.timing import TOLERANCE
+from moe_eval_plugin.measure.timing import TOLERANCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from moe_eval_plugin.device import PeakMemory
-    from moe_eval_plugin.timing import PhaseTimes
-    from moe_eval_plugin.verification import VerifiedOverride
+    from moe_eval_plugin.experts.verification import VerifiedOverride
+    from moe_eval_plugin.measure.hardware_use import PeakMemory
+    from moe_eval_plugin.measure.timing import PhaseTimes
 
 LEAST_REPEATS = 3
 LEAST_NEW_TOKENS = 2
@@ -96,11 +96,11 @@ class BenchPlan:
         """Generations in all: an observation, a warm-up and the repeats of each point."""
         return len(self.experts_k) * len(self.batch_sizes) * (2 + self.repeats)
 
-    def points(self) -> Iterator[Point]:
+    def points(self) -> Iterator[BenchSetting]:
         """Give each point, in the order of observation."""
         for k in self.experts_k:
             for batch_size in self.batch_sizes:
-                yield Point(k, batch_size)
+                yield BenchSetting(k, batch_size)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the plan as plain data, ready for JSON."""
@@ -108,7 +108,7 @@ class BenchPlan:
 
 
 @dataclass(frozen=True, order=True)
-class Point:
+class BenchSetting:
     """One combination that is measured; ``experts_k`` is ``None`` for a model as it is."""
 
     experts_k: int | None
@@ -211,14 +211,6 @@ class Repetition:
     def to_dict(self) -> dict[str, Any]:
         """Give what was measured as plain data, ready for JSON."""
         return asdict(self)
-
-
-def halves(largest: int, smallest: int = 1) -> tuple[int, ...]:
-    """List a number and its halves, rounded down, to the smallest: 8, 4, 2, 1."""
-    found = [largest]
-    while found[-1] // 2 >= smallest:
-        found.append(found[-1] // 2)
-    return tuple(found)
 
 
 def _rate(count: int, seconds: float) -> float | None:

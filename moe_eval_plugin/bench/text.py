@@ -6,14 +6,14 @@ import textwrap
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.preflight import gib
+from moe_eval_plugin.text import gib_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from moe_eval_plugin.bench.efficiency import LatencyFit
     from moe_eval_plugin.bench.plan import BenchPlan
-    from moe_eval_plugin.bench.result import BenchPoint, BenchReport
+    from moe_eval_plugin.bench.report import BenchPoint, BenchReport
     from moe_eval_plugin.bench.summary import Spread
 
 WIDTH = 100
@@ -194,7 +194,7 @@ def _request_ms(point: BenchPoint, part: str) -> str:
 
 
 def _memory(n_bytes: int | None) -> str:
-    return NOT_KNOWN if n_bytes is None else gib(n_bytes)
+    return NOT_KNOWN if n_bytes is None else gib_text(n_bytes)
 
 
 def _notes(report: BenchReport) -> Iterator[str]:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.commands import bench_hf, bench_vllm
-from moe_eval_plugin.commands.verb import add_verb
+from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from moe_eval_plugin.bench.plan import BenchPlan
-    from moe_eval_plugin.commands.verb import Verbs
+    from moe_eval_plugin.commands.subcommand import Subcommands
 
 DESCRIPTION = """\
 Generate a fixed number of tokens at each k and each batch size, and report steady decode and
@@ -38,7 +38,7 @@ examples:
 """
 
 
-def add(verbs: Verbs) -> None:
+def add(verbs: Subcommands) -> None:
     """Add the verb to the command."""
     verb = add_verb(
         verbs,
@@ -171,9 +171,9 @@ def _add_plan(verb: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Bench the model that the arguments name, and print the report."""
-    from moe_eval_plugin.bench import steady
+    from moe_eval_plugin.bench import subject
     from moe_eval_plugin.bench.text import render
-    from moe_eval_plugin.model_adapters.hf_request import DTYPES, check_choice
+    from moe_eval_plugin.engines.option_checks import DTYPES, check_choice
 
     if options.output is not None and not options.output.absolute().parent.is_dir():
         message = f"--output {options.output}: there is no such folder. Make it first."
@@ -186,7 +186,7 @@ def run(options: argparse.Namespace) -> int:
             bar.set_description_str(text, refresh=False)
             bar.update()
 
-        report = steady.run(benched.subject, benched.plan, benched.device, show)
+        report = subject.run(benched.subject, benched.plan, benched.device, show)
     if options.output is not None:
         report.save(options.output)
     print(json.dumps(report.to_dict(), indent=2) if options.json else render(report))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from moe_eval_plugin.bench.plan import BenchPlan
-    from moe_eval_plugin.bench.steady import Subject
+    from moe_eval_plugin.bench.subject import BenchTarget
 
 # Dest of the option: what it is by default.
 OF_VLLM = {"enforce_eager": False, "engine_args": [], "verify": "observe"}
@@ -33,8 +33,8 @@ def _check(options: argparse.Namespace) -> None:
     """Refuse what cannot end well before anything is loaded, and settle the device."""
     import torch
 
-    from moe_eval_plugin.bench.experts_kernels import IMPLEMENTATIONS
-    from moe_eval_plugin.model_adapters.hf_request import check_choice
+    from moe_eval_plugin.engines.option_checks import check_choice
+    from moe_eval_plugin.engines.transformers.experts_implementation import IMPLEMENTATIONS
 
     for name, default in OF_VLLM.items():
         if getattr(options, name) != default:
@@ -52,12 +52,12 @@ def _check(options: argparse.Namespace) -> None:
         options.device = "cuda:0"
 
 
-def _load(options: argparse.Namespace) -> tuple[Subject, BenchPlan]:
+def _load(options: argparse.Namespace) -> tuple[BenchTarget, BenchPlan]:
     """Check everything that the configuration tells, then load or make the weights."""
-    from moe_eval_plugin.bench.random_weights import parse_routing
-    from moe_eval_plugin.bench.shapes import load_shape, parse_changes
-    from moe_eval_plugin.bench.steady import subject_of
-    from moe_eval_plugin.checkpoint import load_config
+    from moe_eval_plugin.bench.subject import subject_of
+    from moe_eval_plugin.bench.workload.config_changes import load_shape, parse_changes
+    from moe_eval_plugin.bench.workload.random_weights import parse_routing
+    from moe_eval_plugin.models.checkpoint import load_config
 
     trust = options.trust_remote_code
     weights = "random" if options.random_weights else "trained"
@@ -76,7 +76,7 @@ def _load(options: argparse.Namespace) -> tuple[Subject, BenchPlan]:
 
 
 def _random_model(options: argparse.Namespace, config: PretrainedConfig) -> Any:  # noqa: ANN401
-    from moe_eval_plugin.bench.random_weights import build, parse_routing
+    from moe_eval_plugin.bench.workload.random_weights import build, parse_routing
 
     return build(
         config,
@@ -95,10 +95,11 @@ def _trained_model(
 ) -> tuple[Any, Any]:
     from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
-    from moe_eval_plugin import checkpoint, preflight
-    from moe_eval_plugin.bench.experts_kernels import use_experts
-    from moe_eval_plugin.model_adapters.hf_loading import load_model, load_processor
-    from moe_eval_plugin.model_adapters.hf_request import EngineOptions
+    from moe_eval_plugin.engines import memory_check
+    from moe_eval_plugin.engines.transformers.experts_implementation import use_experts
+    from moe_eval_plugin.engines.transformers.loading import load_model, load_processor
+    from moe_eval_plugin.engines.transformers.options import EngineOptions
+    from moe_eval_plugin.models import checkpoint
 
     wanted = EngineOptions(
         pretrained=options.model,
@@ -112,7 +113,7 @@ def _trained_model(
     if with_images and not takes_images:
         message = f"{options.model} reads text only. Leave --images and --image out."
         raise InvalidArgumentError(message)
-    preflight.check_memory(
+    memory_check.check_memory(
         options.model,
         revision=options.revision,
         device=options.device,
@@ -127,8 +128,8 @@ def _trained_model(
 
 
 def _device_facts(options: argparse.Namespace, dtype: str) -> Any:  # noqa: ANN401
-    from moe_eval_plugin.calibrate import calibrate
-    from moe_eval_plugin.device import describe
+    from moe_eval_plugin.hardware.calibration import calibrate
+    from moe_eval_plugin.hardware.device import describe
 
     measured = calibrate(options.device, dtype) if options.calibrate else None
     return describe(options.device, calibration=measured)

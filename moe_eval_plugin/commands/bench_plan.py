@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from moe_eval_plugin.bench.plan import BenchPlan
-    from moe_eval_plugin.bench.steady import Subject
-    from moe_eval_plugin.device import DeviceFacts
+    from moe_eval_plugin.bench.subject import BenchTarget
+    from moe_eval_plugin.hardware.device import DeviceFacts
 
 
 @dataclass(frozen=True)
 class Benched:
     """All that a bench needs: what is measured, in which order, and on which device."""
 
-    subject: Subject
+    subject: BenchTarget
     plan: BenchPlan
     device: DeviceFacts
 
@@ -28,10 +28,11 @@ def plan_of(options: argparse.Namespace, config: PretrainedConfig) -> BenchPlan:
     """Make the plan, and refuse what the configuration shows to be impossible."""
     import torch
 
-    from moe_eval_plugin.bench.inputs import BenchInputs
-    from moe_eval_plugin.bench.plan import BenchPlan, ImagePlan, halves
-    from moe_eval_plugin.families import describe
-    from moe_eval_plugin.spec import constant_schedule
+    from moe_eval_plugin.bench.plan import BenchPlan, ImagePlan
+    from moe_eval_plugin.bench.workload.inputs import BenchInputs
+    from moe_eval_plugin.experts.description import halves
+    from moe_eval_plugin.experts.schedule import constant_schedule
+    from moe_eval_plugin.models.families import describe
 
     description = describe(config)
     ks: tuple[int | None, ...] = (None,)

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from transformers import PretrainedConfig
 
+    from moe_eval_plugin.bench.engines.vllm import VLLMBenchEngine
     from moe_eval_plugin.bench.plan import BenchPlan
-    from moe_eval_plugin.bench.steady import Subject
-    from moe_eval_plugin.device import DeviceFacts
-    from moe_eval_plugin.model_adapters.vllm_bench import VLLMBenchEngine
+    from moe_eval_plugin.bench.subject import BenchTarget
+    from moe_eval_plugin.hardware.device import DeviceFacts
 
 # Dest of the option: what it is by default, and why it cannot be anything else.
 REFUSED: dict[str, tuple[object, str]] = {
@@ -51,7 +51,7 @@ WORDS = {"True": True, "False": False, "None": None}
 @contextmanager
 def load(options: argparse.Namespace) -> Iterator[Benched]:
     """Check everything that can be checked without vLLM's engine, then start it."""
-    from moe_eval_plugin.checkpoint import load_config
+    from moe_eval_plugin.models.checkpoint import load_config
 
     _refuse_options(options)
     _require_vllm()
@@ -70,7 +70,7 @@ def parse_engine_args(items: Sequence[str]) -> dict[str, Any]:
 
     Raises ``InvalidArgumentError`` for a name that vLLM does not know.
     """
-    from moe_eval_plugin.model_adapters.vllm_request import engine_argument_names
+    from moe_eval_plugin.engines.vllm.options import engine_argument_names
 
     known = engine_argument_names()
     found: dict[str, Any] = {}
@@ -117,8 +117,8 @@ def _start(
     config: PretrainedConfig,
     engine_args: dict[str, Any],
 ) -> VLLMBenchEngine:
-    from moe_eval_plugin.model_adapters.vllm_bench import VLLMBenchEngine
-    from moe_eval_plugin.model_adapters.vllm_engine import VLLMOptions
+    from moe_eval_plugin.bench.engines.vllm import VLLMBenchEngine
+    from moe_eval_plugin.engines.vllm.options import VLLMOptions
 
     if options.random_weights:
         engine_args = {"load_format": "dummy", **engine_args}
@@ -138,17 +138,17 @@ def _subject(
     plan: BenchPlan,
     config: PretrainedConfig,
     engine: VLLMBenchEngine,
-) -> Subject:
+) -> BenchTarget:
     """Put together what is known of the model; its costs are those of its shape."""
-    from moe_eval_plugin.bench.steady import Subject, read_cost, shape_facts
-    from moe_eval_plugin.cost import build_on_meta
-    from moe_eval_plugin.families import describe
+    from moe_eval_plugin.bench.subject import BenchTarget, read_cost, shape_facts
+    from moe_eval_plugin.models.families import describe
+    from moe_eval_plugin.models.parameters import build_on_meta
 
     description, facts = describe(config), engine.facts()
     shape = build_on_meta(config, trust_remote_code=options.trust_remote_code)
     cost, reason, counted = read_cost(shape, description)
     dtype = facts["quantization"] or facts["dtype"]
-    return Subject(
+    return BenchTarget(
         engine=engine,
         model={
             "name": options.model,
@@ -168,8 +168,8 @@ def _subject(
 
 
 def _device_facts(options: argparse.Namespace, engine: VLLMBenchEngine, dtype: str) -> DeviceFacts:
-    from moe_eval_plugin.calibrate import calibrate
-    from moe_eval_plugin.device import DeviceFacts, describe
+    from moe_eval_plugin.hardware.calibration import calibrate
+    from moe_eval_plugin.hardware.device import DeviceFacts, describe
 
     found = engine.device()
     of_worker = DeviceFacts(**{**found, "reasons": tuple(found["reasons"])})

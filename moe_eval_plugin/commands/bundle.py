@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.commands.verb import add_verb
+from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     import argparse
 
-    from moe_eval_plugin.commands.verb import Verbs
+    from moe_eval_plugin.commands.subcommand import Subcommands
 
 DESCRIPTION = """\
 Pack a finished sweep or run into one file that others can check and make again: results, samples,
@@ -31,7 +31,7 @@ examples:
 SUFFIX = ".tar.gz"
 
 
-def add(verbs: Verbs) -> None:
+def add(verbs: Subcommands) -> None:
     """Add the verb to the command."""
     verb = add_verb(
         verbs, "bundle", run, "pack a finished run so that others repeat it", (DESCRIPTION, EPILOG)
@@ -48,9 +48,9 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Pack, and print where the bundle is and its checksum."""
-    from moe_eval_plugin.bundle.contents import collect
-    from moe_eval_plugin.bundle.environment import lock_text
-    from moe_eval_plugin.bundle.pack import pack
+    from moe_eval_plugin.publish.bundle.contents import collect
+    from moe_eval_plugin.publish.bundle.environment import lock_text
+    from moe_eval_plugin.publish.bundle.pack import pack
 
     output = options.output or _beside(options.path)
     if not output.name.endswith(SUFFIX):

@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.commands.verb import add_verb
+from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     import argparse
 
-    from moe_eval_plugin.commands.verb import Verbs
-    from moe_eval_plugin.comparing.result import Comparison
+    from moe_eval_plugin.commands.subcommand import Subcommands
+    from moe_eval_plugin.results.compare.comparison import Comparison
 
 DESCRIPTION = """\
 Compare two finished runs over the same questions: how many answers are equal, how far the score of
@@ -35,7 +35,7 @@ POINTS = 100
 LISTS = (".csv", ".json")
 
 
-def add(verbs: Verbs) -> None:
+def add(verbs: Subcommands) -> None:
     """Add the verb to the command."""
     verb = add_verb(
         verbs, "compare", run, "compare two runs over the same questions", (DESCRIPTION, EPILOG)
@@ -83,9 +83,9 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare, print, and write the list; 1 if answers agree less often than was asked."""
-    from moe_eval_plugin.comparing.compare import Options, compare_runs
-    from moe_eval_plugin.comparing.text import render
-    from moe_eval_plugin.runs import find_run
+    from moe_eval_plugin.results.compare.compare import Options, compare_runs
+    from moe_eval_plugin.results.compare.text import render
+    from moe_eval_plugin.results.lmms_eval_files import find_run
     from moe_eval_plugin.stats.resampling import Bootstrap
 
     _check(options)
@@ -147,8 +147,8 @@ def _lacking(comparison: Comparison, share: float | None) -> list[str]:
 
 
 def _write_list(comparison: Comparison, path: Path, *, force: bool) -> None:
-    from moe_eval_plugin.comparing.text import changes_csv, changes_json
-    from moe_eval_plugin.export import write_files
+    from moe_eval_plugin.files import write_files
+    from moe_eval_plugin.results.compare.text import changes_csv, changes_json
 
     write = changes_json if path.suffix == ".json" else changes_csv
     write_files({path.name: write(comparison.changes)}, path.parent, force=force)

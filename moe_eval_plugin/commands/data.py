@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.commands.verb import add_verb
+from moe_eval_plugin.commands.subcommand import add_verb
 
 if TYPE_CHECKING:
     import argparse
 
-    from moe_eval_plugin.commands.verb import Verbs
+    from moe_eval_plugin.commands.subcommand import Subcommands
 
 DESCRIPTION = """\
 Look at the official files of OK-VQA and VQAv2 on this disk.
@@ -33,7 +33,7 @@ exit code: 0 when there is no error, else 1
 """
 
 
-def add(verbs: Verbs) -> None:
+def add(verbs: Subcommands) -> None:
     """Add the verb to the command."""
     verb = add_verb(verbs, "data", run, "check official data files", (DESCRIPTION, EPILOG))
     parts = verb.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -54,9 +54,9 @@ def run(options: argparse.Namespace) -> int:
     """Check the files with a progress bar, and print what was found; 1 if there is an error."""
     from tqdm import tqdm
 
-    from moe_eval_plugin.data import is_strict
-    from moe_eval_plugin.data_check import check_folder, count_bytes, exit_code
-    from moe_eval_plugin.data_check_text import render, to_dict
+    from moe_eval_plugin.vqa.check import check_folder, count_bytes, exit_code
+    from moe_eval_plugin.vqa.check_text import render, to_dict
+    from moe_eval_plugin.vqa.dataset import is_strict
 
     folder = options.folder.expanduser()
     # Without a terminal, nobody watches the bar.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.commands.verb import add_verb
+from moe_eval_plugin.commands.subcommand import add_verb
 
 if TYPE_CHECKING:
     import argparse
 
-    from moe_eval_plugin.commands.verb import Verbs
+    from moe_eval_plugin.commands.subcommand import Subcommands
 
 DESCRIPTION = """\
 Write a finished run in the file format of another tool or of a leaderboard.
@@ -32,7 +32,7 @@ there as the official script would. An incomplete run is refused.
 """
 
 
-def add(verbs: Verbs) -> None:
+def add(verbs: Subcommands) -> None:
     """Add the verb to the command."""
     verb = add_verb(
         verbs,
@@ -63,26 +63,27 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the files and print their paths and what there is to say about them."""
-    from moe_eval_plugin import export
+    from moe_eval_plugin import files
     from moe_eval_plugin.errors import InvalidArgumentError
-    from moe_eval_plugin.runs import find_runs
+    from moe_eval_plugin.publish.exports import answers, formats
+    from moe_eval_plugin.results.lmms_eval_files import find_runs
 
     if options.format == "":
-        print(export.render_formats())
+        print(formats.render_formats())
         return 0
     if options.format is None or not options.runs:
         message = "Write `moe-eval export --format NAME RUN`; --format alone lists the formats."
         raise InvalidArgumentError(message)
-    exporter = export.find_exporter(options.format)
+    exporter = formats.find_exporter(options.format)
     runs = [run for path in options.runs for run in find_runs(path)]
     try:
         exported = exporter.export(runs, options.task)
-    except export.IncompleteRunError as error:
+    except answers.IncompleteRunError as error:
         if options.list_missing:
             print(*error.faults, sep="\n")
         raise
-    folder = options.output or export.common_folder(runs)
-    for path in export.write_files(exported.files, folder, force=options.force):
+    folder = options.output or formats.common_folder(runs)
+    for path in files.write_files(exported.files, folder, force=options.force):
         print(f"wrote {path}")
     for note in exported.notes:
         print(f"  {note}")

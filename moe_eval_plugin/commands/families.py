@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.commands.verb import add_verb
+from moe_eval_plugin.commands.subcommand import add_verb
 
 if TYPE_CHECKING:
     import argparse
 
-    from moe_eval_plugin.commands.verb import Verbs
+    from moe_eval_plugin.commands.subcommand import Subcommands
 
 DESCRIPTION = """\
 List the model families that are known, and how well it was proven that their k can be changed.
@@ -27,7 +27,7 @@ examples:
 """
 
 
-def add(verbs: Verbs) -> None:
+def add(verbs: Subcommands) -> None:
     """Add the verb to the command."""
     verb = add_verb(
         verbs,
@@ -44,14 +44,14 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print all families, or one."""
-    from moe_eval_plugin import catalogue
+    from moe_eval_plugin.models.inspection import families_table
 
     if options.name is None:
-        found = catalogue.families()
-        data: Any = [catalogue.to_dict(family) for family in found]
-        text = catalogue.render_all(found)
+        found = families_table.families()
+        data: Any = [families_table.to_dict(family) for family in found]
+        text = families_table.render_all(found)
     else:
-        family = catalogue.find(options.name)
-        data, text = catalogue.to_dict(family), catalogue.render(family)
+        family = families_table.find(options.name)
+        data, text = families_table.to_dict(family), families_table.render(family)
     print(json.dumps(data, indent=2) if options.json else text)
     return 0

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.commands.verb import add_verb
+from moe_eval_plugin.commands.subcommand import add_verb
 
 if TYPE_CHECKING:
     import argparse
 
-    from moe_eval_plugin.commands.verb import Verbs
+    from moe_eval_plugin.commands.subcommand import Subcommands
 
 DESCRIPTION = """\
 Show the MoE layers of a model, its routed and shared experts, its k, whether the weights of the
@@ -33,7 +33,7 @@ examples:
 """
 
 
-def add(verbs: Verbs) -> None:
+def add(verbs: Subcommands) -> None:
     """Add the verb to the command."""
     verb = add_verb(
         verbs,
@@ -77,9 +77,9 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Inspect the model that the arguments name, and print the report."""
-    from moe_eval_plugin.inspect import inspect_model
-    from moe_eval_plugin.inspect_text import render
-    from moe_eval_plugin.scenario import Scenario
+    from moe_eval_plugin.models.cost_at_k import Scenario
+    from moe_eval_plugin.models.inspection.report import inspect_model
+    from moe_eval_plugin.models.inspection.text import render
 
     report = inspect_model(
         options.model,
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
         scenario=Scenario(options.context, tuple(options.batch_sizes), options.dtype),
     )
     if options.plot is not None:
-        from moe_eval_plugin.inspect_plot import draw
+        from moe_eval_plugin.models.inspection.plot import draw
 
         draw(report, options.plot)
     print(json.dumps(report.to_dict(), indent=2) if options.json else render(report))

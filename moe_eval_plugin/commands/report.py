@@ -6,13 +6,13 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.commands.verb import add_verb
+from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     import argparse
 
-    from moe_eval_plugin.commands.verb import Verbs
+    from moe_eval_plugin.commands.subcommand import Subcommands
 
 DESCRIPTION = """\
 Make one HTML file of finished runs: accuracy and speed at each k with intervals and tests, what the
@@ -36,7 +36,7 @@ The images of okvqa and vqa_v2_val are read from the folder that MOE_EVAL_DATA n
 NAME = "report.html"
 
 
-def add(verbs: Verbs) -> None:
+def add(verbs: Subcommands) -> None:
     """Add the verb to the command."""
     verb = add_verb(
         verbs, "report", run, "make an HTML report of finished runs", (DESCRIPTION, EPILOG)
@@ -79,7 +79,7 @@ def add(verbs: Verbs) -> None:
 def run(options: argparse.Namespace) -> int:
     """Make the report, say where it lies, and open it if that was asked for."""
     from moe_eval_plugin.report.build import Options, build
-    from moe_eval_plugin.report.files import check_output, write_report
+    from moe_eval_plugin.report.write import check_output, write_report
 
     _check(options)
     path = options.output or _beside(options.runs)

@@ -10,16 +10,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.commands.verb import add_verb
+from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from moe_eval_plugin.bundle.before import Before
-    from moe_eval_plugin.bundle.read import Bundle
-    from moe_eval_plugin.commands.verb import Verbs
+    from moe_eval_plugin.commands.subcommand import Subcommands
+    from moe_eval_plugin.publish.bundle.unpack import Bundle
+    from moe_eval_plugin.publish.reproduce.preconditions import EnvironmentDifferences
 
 DESCRIPTION = """\
 Make a finished run again from its bundle, and say number by number what agrees.
@@ -45,7 +45,7 @@ damaged or cannot be run
 AGREEMENT = "agreement.json"
 
 
-def add(verbs: Verbs) -> None:
+def add(verbs: Subcommands) -> None:
     """Add the verb to the command."""
     verb = add_verb(
         verbs, "reproduce", run, "run a bundle again: what agrees?", (DESCRIPTION, EPILOG)
@@ -83,15 +83,15 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check, run again or not, compare, and leave the verdict; 1 if something differs."""
-    from moe_eval_plugin.bundle.before import look_before
-    from moe_eval_plugin.bundle.read import unpack
+    from moe_eval_plugin.publish.bundle.unpack import unpack
+    from moe_eval_plugin.publish.reproduce.preconditions import compare_environment
 
     _check(options)
     with ExitStack() as stack:
         if options.check_only:
             temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="moe-eval-"))
             bundle = unpack(options.path, Path(temporary, "bundle"))
-            return _show_check(options, bundle, look_before(bundle, options.pretrained))
+            return _show_check(options, bundle, compare_environment(bundle, options.pretrained))
         folder = options.output or _beside_here(options.path)
         _check_folder(folder)
         bundle = unpack(options.path, folder / "bundle")
@@ -129,23 +129,26 @@ def _check_folder(folder: Path) -> None:
 
 
 def _reproduce(options: argparse.Namespace, bundle: Bundle, folder: Path) -> int:
-    from moe_eval_plugin.bundle.again import run_again
-    from moe_eval_plugin.bundle.agree import agree
-    from moe_eval_plugin.bundle.before import look_before, raise_if_no_checkpoint
-    from moe_eval_plugin.bundle.finished import read_finished
-    from moe_eval_plugin.bundle.text import render_agreement, render_before
-    from moe_eval_plugin.export import write_files
+    from moe_eval_plugin.files import write_files
+    from moe_eval_plugin.publish.bundle.finished import read_finished
+    from moe_eval_plugin.publish.reproduce.compare_points import compare_with_original
+    from moe_eval_plugin.publish.reproduce.preconditions import (
+        compare_environment,
+        raise_if_no_checkpoint,
+    )
+    from moe_eval_plugin.publish.reproduce.rerun import rerun
+    from moe_eval_plugin.publish.reproduce.text import render_agreement, render_before
 
     notes = sys.stderr if options.json else sys.stdout
-    before = look_before(bundle, options.pretrained)
+    before = compare_environment(bundle, options.pretrained)
     print(f"{options.path}: every checksum agrees.", file=notes)
     if options.against is None:
         raise_if_no_checkpoint(bundle, options.pretrained)
         print(render_before(before), file=notes, flush=True)
-        again = run_again(_commands(options, bundle), folder / "run", _tell(options), notes)
+        again = rerun(_commands(options, bundle), folder / "run", _tell(options), notes)
     else:
         again = options.against
-    agreement = agree(
+    agreement = compare_with_original(
         read_finished(bundle.files),
         read_finished(again),
         limited=options.limit is not None,
@@ -163,7 +166,7 @@ def _reproduce(options: argparse.Namespace, bundle: Bundle, folder: Path) -> int
 
 
 def _commands(options: argparse.Namespace, bundle: Bundle) -> list[list[str]]:
-    from moe_eval_plugin.bundle.again import Changes
+    from moe_eval_plugin.publish.reproduce.rerun import Changes
 
     changes = Changes(options.limit, options.pretrained)
     return [changes.applied(command) for command in bundle.commands]
@@ -177,8 +180,8 @@ def _tell(options: argparse.Namespace) -> Any:  # noqa: ANN401  (a function that
     return tell
 
 
-def _show_check(options: argparse.Namespace, bundle: Bundle, before: Before) -> int:
-    from moe_eval_plugin.bundle.text import render_before
+def _show_check(options: argparse.Namespace, bundle: Bundle, before: EnvironmentDifferences) -> int:
+    from moe_eval_plugin.publish.reproduce.text import render_before
 
     commands = _commands(options, bundle)
     if options.json:

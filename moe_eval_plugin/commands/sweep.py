@@ -9,17 +9,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.commands.verb import add_verb
+from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from moe_eval_plugin.commands.sweep_show import Show
-    from moe_eval_plugin.commands.verb import Verbs
-    from moe_eval_plugin.model_adapters.hf_request import EngineOptions
-    from moe_eval_plugin.sweep.host import Host
-    from moe_eval_plugin.sweep.launch import Launcher, Work
+    from moe_eval_plugin.commands.subcommand import Subcommands
+    from moe_eval_plugin.commands.sweep_progress import Show
+    from moe_eval_plugin.engines.transformers.options import EngineOptions
+    from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+    from moe_eval_plugin.sweep.launchers.launcher import Launcher, Work
     from moe_eval_plugin.sweep.plan import SweepPlan
 
 DESCRIPTION = """\
@@ -50,7 +50,7 @@ MOE_HF = "moe_hf"
 LAUNCHERS = ("local", "ray", "slurm")
 
 
-def add(verbs: Verbs) -> None:
+def add(verbs: Subcommands) -> None:
     """Add the verb to the command."""
     verb = add_verb(verbs, "sweep", run, "ask the same questions at each k", (DESCRIPTION, EPILOG))
     _add_points(verb)
@@ -161,7 +161,7 @@ def _add_running(verb: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Sweep, and print the table as it grows; 1 if a point failed."""
-    from moe_eval_plugin.sweep.prepare import Axes, make_plan
+    from moe_eval_plugin.sweep.planning import Axes, make_plan
 
     _check(options)
     axes = Axes(options.experts_k, options.experts_policy, options.renorm, options.seeds)
@@ -246,8 +246,8 @@ def _common(options: argparse.Namespace) -> SweepPlan:
 
 def _read_tasks(plan: SweepPlan, wanted: EngineOptions) -> tuple[Host, dict[str, Any]]:
     """Load the tasks with their data, and collect what numbers depend on."""
-    from moe_eval_plugin.sweep.facts import model_settings, version_settings
-    from moe_eval_plugin.sweep.host import Host
+    from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+    from moe_eval_plugin.sweep.fingerprint import model_settings, version_settings
 
     host = Host(plan.model, plan.tasks, plan.include_path)
     settings = {
@@ -276,9 +276,9 @@ def _dry_run(
 def _sweep(
     options: argparse.Namespace, plan: SweepPlan, host: Host, settings: dict[str, Any]
 ) -> int:
-    from moe_eval_plugin.commands.sweep_show import Show
+    from moe_eval_plugin.commands.sweep_progress import Show
     from moe_eval_plugin.sweep.manifest import locked
-    from moe_eval_plugin.sweep.run import open_manifest
+    from moe_eval_plugin.sweep.runner import open_manifest
 
     folder = options.output.resolve()
     with locked(folder):
@@ -302,15 +302,16 @@ def _means(
     stack: ExitStack,
 ) -> tuple[Launcher, Work]:
     """Choose where points run and what makes them."""
-    from moe_eval_plugin.sweep.child import ChildWork
-    from moe_eval_plugin.sweep.launch import LocalLauncher, make_launcher
-    from moe_eval_plugin.sweep.live import LiveWork
+    from moe_eval_plugin.sweep.launchers.choose import make_launcher
+    from moe_eval_plugin.sweep.launchers.launcher import LocalLauncher
+    from moe_eval_plugin.sweep.workers.child_process import ChildProcessWorker
+    from moe_eval_plugin.sweep.workers.in_process import InProcessWorker
 
     folder = options.output.resolve()
     alone = options.separate or options.processes_per_point > 1 or plan.model != MOE_HF
     if options.launcher != "local" or alone:
         own = dict(option.partition("=")[::2] for option in options.launcher_options)
         launcher = make_launcher(options.launcher, options.gpus_per_point, folder, own)
-        return launcher, ChildWork(plan, folder, options.processes_per_point)
-    live = LiveWork(plan, host, folder, settings, options.input_cache_gib, show.tell)
+        return launcher, ChildProcessWorker(plan, folder, options.processes_per_point)
+    live = InProcessWorker(plan, host, folder, settings, options.input_cache_gib, show.tell)
     return LocalLauncher(), stack.enter_context(live)

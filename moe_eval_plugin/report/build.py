@@ -11,12 +11,20 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import MissingDependencyError
-from moe_eval_plugin.report.numbers import SeriesNumbers, compute
-from moe_eval_plugin.report.points import read_series, sweep_at
+from moe_eval_plugin.report.analysis.speed_scope import sentences_on_speed
+from moe_eval_plugin.report.analysis.statistics import SeriesStatistics, compute
+from moe_eval_plugin.report.charts.theme import (
+    DARK,
+    LIGHT,
+    css_variables,
+    page_config,
+    paper_config,
+)
+from moe_eval_plugin.report.findings import margin_text, sentences
 from moe_eval_plugin.report.provenance import origin_of
-from moe_eval_plugin.report.questions import changed_questions
-from moe_eval_plugin.report.summary import margin_text, sentences
-from moe_eval_plugin.report.table import (
+from moe_eval_plugin.report.questions.changed import changed_questions
+from moe_eval_plugin.report.series import read_series, sweep_at
+from moe_eval_plugin.report.tables.table import (
     as_csv,
     as_markdown,
     make_full_type_table,
@@ -24,14 +32,12 @@ from moe_eval_plugin.report.table import (
     make_table,
     make_type_tables,
 )
-from moe_eval_plugin.report.theme import DARK, LIGHT, css_variables, page_config, paper_config
-from moe_eval_plugin.report.wall_time import sentences_on_speed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from moe_eval_plugin.report.drawing import Figure
+    from moe_eval_plugin.report.charts.base import Figure
 
 PACKAGES = ("altair", "jinja2", "vl_convert")
 PAGE = "page"
@@ -60,7 +66,7 @@ class Report:
 
     html: str
     files: Mapping[str, bytes]
-    series: tuple[SeriesNumbers, ...] = field(repr=False)
+    series: tuple[SeriesStatistics, ...] = field(repr=False)
 
 
 def build(paths: Sequence[Path], options: Options) -> Report:
@@ -70,7 +76,7 @@ def build(paths: Sequence[Path], options: Options) -> Report:
     benches that cannot be read, and ``InvalidArgumentError`` where it is not clear what to show.
     """
     _check_packages()
-    from moe_eval_plugin.report.charts_bench import bench_figures, read_bench
+    from moe_eval_plugin.report.charts.bench import bench_figures, read_bench
 
     benches = [read_bench(path) for path in options.benches]
     found = [
@@ -118,18 +124,18 @@ def _check_packages() -> None:
         raise MissingDependencyError(message)
 
 
-def _by_task(found: Sequence[SeriesNumbers]) -> list[list[SeriesNumbers]]:
+def _by_task(found: Sequence[SeriesStatistics]) -> list[list[SeriesStatistics]]:
     """Put the series of one task and score together."""
-    groups: dict[tuple[str, str], list[SeriesNumbers]] = {}
+    groups: dict[tuple[str, str], list[SeriesStatistics]] = {}
     for one in found:
         groups.setdefault((one.series.task, one.series.metric), []).append(one)
     return list(groups.values())
 
 
-def _task_part(task: Sequence[SeriesNumbers]) -> dict[str, Any]:
+def _task_part(task: Sequence[SeriesStatistics]) -> dict[str, Any]:
     """Give what the page shows of a task."""
-    from moe_eval_plugin.report.charts import main_figures
-    from moe_eval_plugin.report.charts_routing import routing_figures
+    from moe_eval_plugin.report.charts.accuracy_and_speed import main_figures
+    from moe_eval_plugin.report.charts.routing import routing_figures
 
     name = task[0].series.task
     figures = [*main_figures(task)]
@@ -152,7 +158,7 @@ def _renamed(figure: Figure, task: str) -> Figure:
     return replace(figure, name=f"{task}-{figure.name}")
 
 
-def _title(found: Sequence[SeriesNumbers]) -> str:
+def _title(found: Sequence[SeriesStatistics]) -> str:
     models = list(dict.fromkeys(one.series.points[0].first.facts.model for one in found))
     tasks = list(dict.fromkeys(one.series.task for one in found))
     return f"{', '.join(models)} on {', '.join(tasks)}: accuracy and speed at each k"

@@ -7,12 +7,12 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.exporters.facts import as_text
+from moe_eval_plugin.results.score_facts import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from moe_eval_plugin.report.points import FinishedTask, Series
+    from moe_eval_plugin.report.series import FinishedTask, Series
 
 # Options of lmms-eval that decide what a run does, in the order in which one writes them.
 OPTIONS = (

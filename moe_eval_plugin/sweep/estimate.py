@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.sweep.manifest import load_manifest
-from moe_eval_plugin.sweep.run import changes
+from moe_eval_plugin.sweep.runner import changes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from moe_eval_plugin.model_adapters.hf_request import EngineOptions
+    from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.sweep.manifest import Manifest
     from moe_eval_plugin.sweep.plan import SweepPlan
 
@@ -50,8 +50,9 @@ def estimate(
     settings: Mapping[str, Any],
 ) -> Estimate:
     """Look at the plan, at what is done in the folder, and at this machine; nothing is changed."""
-    from moe_eval_plugin.preflight import bytes_needed, free_memory
-    from moe_eval_plugin.weights import weight_size
+    from moe_eval_plugin.engines.memory_check import bytes_needed
+    from moe_eval_plugin.hardware.memory import free_memory
+    from moe_eval_plugin.models.weight_files import weight_size
 
     manifest = load_manifest(folder)
     changed = changes(manifest, plan, settings) if manifest and manifest.has_done else []
@@ -76,7 +77,7 @@ def estimate(
 
 def render_estimate(found: Estimate) -> str:
     """Write an estimate for a terminal."""
-    from moe_eval_plugin.preflight import gib
+    from moe_eval_plugin.text import gib_text
 
     width = max(map(len, found.states))
     points = [
@@ -85,8 +86,8 @@ def render_estimate(found: Estimate) -> str:
     ]
     questions = ", ".join(f"{n:,} of {task}" for task, n in found.n_questions.items())
     total = sum(found.n_questions.values()) * sum(s != "done" for s in found.states.values())
-    memory = NOT_KNOWN if found.memory_bytes is None else gib(found.memory_bytes)
-    free = NOT_KNOWN if found.free_bytes is None else gib(found.free_bytes)
+    memory = NOT_KNOWN if found.memory_bytes is None else gib_text(found.memory_bytes)
+    free = NOT_KNOWN if found.free_bytes is None else gib_text(found.free_bytes)
     lines = [
         f"{len(points)} points, the baseline first:",
         *points,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from moe_eval_plugin.sweep.plan import Point
+    from moe_eval_plugin.sweep.plan import SweepPoint
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -110,7 +110,7 @@ class Manifest:
             message = f"{path} cannot be written: {error.strerror}. Name another folder: --output."
             raise DataError(message) from error
 
-    def take_points(self, points: tuple[Point, ...]) -> None:
+    def take_points(self, points: tuple[SweepPoint, ...]) -> None:
         """Add the points that are new, in their order; what was interrupted is pending again."""
         for point in points:
             digest = point.digest(self.settings)

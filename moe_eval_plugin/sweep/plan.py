@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError, NotAnMoEError
-from moe_eval_plugin.policies import UNIFORM, parse_rule
-from moe_eval_plugin.schedule import parse_experts_k
-from moe_eval_plugin.spec import NATIVE
+from moe_eval_plugin.experts.routing_rule import NATIVE, UNIFORM
+from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.files import short_digest
+from moe_eval_plugin.override.policies import parse_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from moe_eval_plugin.families import MoEDescription
+    from moe_eval_plugin.experts.description import MoEDescription
 
 LONGEST_NAME = 60
-N_DIGITS = 12
 # What a point sets for itself, so that --model-args cannot.
 OF_POINTS = ("experts_k", "experts_policy", "renorm", "seed")
 
 
 @dataclass(frozen=True)
-class Point:
+class SweepPoint:
     """One place of the sweep: how many experts, by which rule, and the seed.
 
     ``name`` is stable, and the name of the point's folder. ``experts_k`` is a schedule as text.
@@ -58,7 +56,7 @@ class Point:
 
     def digest(self, settings: Mapping[str, Any]) -> str:
         """Give a digest of everything that its numbers depend on."""
-        return digest_of({"settings": dict(settings), "model_args": self.model_args})
+        return short_digest({"settings": dict(settings), "model_args": self.model_args})
 
 
 @dataclass(frozen=True)
@@ -72,14 +70,14 @@ class SweepPlan:
     model: str
     model_args: str
     tasks: tuple[str, ...]
-    points: tuple[Point, ...]
+    points: tuple[SweepPoint, ...]
     limit: int | None = None
     batch_size: str = "1"
     device: str | None = None
     gen_kwargs: str | None = None
     include_path: str | None = None
 
-    def host_arguments(self, point: Point, output: str) -> list[str]:
+    def host_arguments(self, point: SweepPoint, output: str) -> list[str]:
         """Give the arguments with which lmms-eval's own command makes this point."""
         optional = {
             "--limit": self.limit,
@@ -109,7 +107,7 @@ def make_points(
     policies: Sequence[str] = (UNIFORM,),
     renorms: Sequence[str] = (NATIVE.renorm,),
     seeds: Sequence[int] = (),
-) -> tuple[tuple[Point, ...], bool]:
+) -> tuple[tuple[SweepPoint, ...], bool]:
     """Make a point of each combination, seed by seed, the published k first.
 
     All points of a seed come before those of the next one: whatever slows a machine for a while
@@ -133,7 +131,9 @@ def make_points(
     ]
     chosen = dict.fromkeys([baseline, *asked])
     points = [
-        Point(_name(*of, seed if len(seeds) > 1 else None), *of, seed, is_baseline=of == baseline)
+        SweepPoint(
+            _name(*of, seed if len(seeds) > 1 else None), *of, seed, is_baseline=of == baseline
+        )
         for seed in (seeds or (None,))
         for of in chosen
     ]
@@ -152,12 +152,6 @@ def check_model_args(model_args: str) -> None:
                 f"Take it out, and give all its values with {option}."
             )
             raise InvalidArgumentError(message)
-
-
-def digest_of(content: Any) -> str:  # noqa: ANN401  (anything that JSON can hold)
-    """Give a short digest of plain data; the order of keys does not matter."""
-    text = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:N_DIGITS]
 
 
 def _schedule_text(given: str, description: MoEDescription) -> str:
@@ -182,13 +176,13 @@ def _name(experts_k: str, policy: str, renorm: str, seed: int | None) -> str:
     name = "-".join(part for part in parts if part).replace("/", "_").replace(":", "-")
     name = re.sub(r"[^\w.+-]", "-", name)
     if len(name) > LONGEST_NAME:
-        name = f"{name[:LONGEST_NAME]}-{digest_of(name)}"
+        name = f"{name[:LONGEST_NAME]}-{short_digest(name)}"
     return name if seed is None else f"{name}-seed{seed}"
 
 
-def _check_names(points: Iterable[Point]) -> None:
+def _check_names(points: Iterable[SweepPoint]) -> None:
     """Two points of one name would write to one folder."""
-    seen: dict[str, Point] = {}
+    seen: dict[str, SweepPoint] = {}
     for point in points:
         if point.name in seen:
             message = (

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.runs import read_run
+from moe_eval_plugin.results.lmms_eval_files import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from moe_eval_plugin.runs import TaskRun
+    from moe_eval_plugin.results.run import TaskRun
 
 UNKNOWN = "-"
 COLUMNS = (

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.bench.plan import Observed, Repetition, Workload
-from moe_eval_plugin.errors import InsufficientMemoryError, OverrideNotEffectiveError
+from moe_eval_plugin.errors import InsufficientMemoryError
+from moe_eval_plugin.experts.verification import OverrideNotEffectiveError, VerifiedOverride
 from moe_eval_plugin.testing import ManualClock
-from moe_eval_plugin.verification import VerifiedOverride
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

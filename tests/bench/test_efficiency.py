@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moe_eval_plugin.bench.efficiency import Hardware, Judge, LatencyFit, Step, fit_latency
-from moe_eval_plugin.roofline import AttentionShape, LanguageModelCost, RoutedLayer
+from moe_eval_plugin.bench.efficiency import (
+    EfficiencyModel,
+    Hardware,
+    LatencyFit,
+    Step,
+    fit_latency,
+)
+from moe_eval_plugin.models.cost_model import AttentionShape, LanguageModelCost, RoutedLayer
 
 # Two layers of 4 experts with 100 parameters each, 50 parameters beside them and a head of 50.
 COST = LanguageModelCost(
@@ -19,7 +25,7 @@ COST = LanguageModelCost(
     attentions=(AttentionShape(score_size=5, value_size=5, cached_numbers=10),),
 )
 HARDWARE = Hardware(memory_bandwidth_bytes_per_s=10_000.0, peak_flops_per_s=100_000.0)
-JUDGE = Judge(COST, HARDWARE, bytes_per_number=2)
+JUDGE = EfficiencyModel(COST, HARDWARE, bytes_per_number=2)
 REFERENCE = Step(
     experts_k=2, batch_size=2, context_length=10, seconds=1.0, distinct_experts=(3.0, 2.0)
 )
@@ -73,7 +79,7 @@ def test_a_larger_k_than_the_reference_has_a_prediction_and_no_ceiling() -> None
 
 
 def test_unknown_hardware_gives_none_and_no_zero() -> None:
-    found = Judge(COST, Hardware(), 2).decode(REFERENCE, None, None)
+    found = EfficiencyModel(COST, Hardware(), 2).decode(REFERENCE, None, None)
     assert (found.s_mfu, found.s_mbu) == (None, None)
     assert found.bytes_read is not None
 
@@ -88,7 +94,7 @@ def test_without_counted_experts_bytes_are_not_known(distinct: tuple[float, ...]
 
 
 def test_an_unknown_data_type_leaves_the_bytes_unknown() -> None:
-    found = Judge(COST, HARDWARE, None).decode(HALF, REFERENCE, 1.0)
+    found = EfficiencyModel(COST, HARDWARE, None).decode(HALF, REFERENCE, 1.0)
     assert (found.bytes_read, found.s_mbu) == (None, None)
     assert found.predicted_speedup is not None
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from moe_eval_plugin.bench.plan import BenchPlan, ImagePlan, Point, Repetition, halves
-from moe_eval_plugin.device import PeakMemory
+from moe_eval_plugin.bench.plan import BenchPlan, BenchSetting, ImagePlan, Repetition
 from moe_eval_plugin.errors import InvalidArgumentError, MeasurementError
-from moe_eval_plugin.timing import PhaseTimes
+from moe_eval_plugin.measure.hardware_use import PeakMemory
+from moe_eval_plugin.measure.timing import PhaseTimes
 
 GIB = 1024**3
 
@@ -72,7 +72,7 @@ def test_batch_sizes_grow_so_that_a_series_can_end() -> None:
 
 
 def test_a_model_as_it_is_has_no_k_in_its_points() -> None:
-    assert str(Point(None, 4)) == "batch 4"
+    assert str(BenchSetting(None, 4)) == "batch 4"
 
 
 @pytest.mark.parametrize(
@@ -103,10 +103,3 @@ def test_images_that_cannot_be_are_refused(changes: dict[str, object]) -> None:
 def test_each_file_is_shown_once() -> None:
     assert ImagePlan(files=("a.png", "b.png")).count == 2
     assert ImagePlan(n_images=3).count == 3
-
-
-@pytest.mark.parametrize(
-    ("largest", "smallest", "expected"), [(8, 1, (8, 4, 2, 1)), (6, 1, (6, 3, 1)), (8, 3, (8, 4))]
-)
-def test_halves_of_k(largest: int, smallest: int, expected: tuple[int, ...]) -> None:
-    assert halves(largest, smallest) == expected

@@ -9,11 +9,11 @@ import pytest
 
 from moe_eval_plugin.bench.plan import ImagePlan
 from moe_eval_plugin.bench.text import number_text, render
-from tests.bench.test_result import PLAN, a_report
+from tests.bench.bench_reports import PLAN, a_report
 
 if TYPE_CHECKING:
     from moe_eval_plugin.bench.plan import Repetition
-    from moe_eval_plugin.bench.result import BenchReport
+    from moe_eval_plugin.bench.report import BenchReport
 
 
 def rows(text: str, title: str) -> list[list[str]]:

@@ -20,8 +20,8 @@ from datasets.features import List
 from datasets.naming import camelcase_to_snakecase
 from datasets.splits import SplitDict, SplitInfo
 
-from tests.adapters.easy_requests import questions
 from tests.cli.test_lmms_eval import LMMS_EVAL, results_of, run
+from tests.hosts.lmms_eval.easy_requests import questions
 
 ROOT = Path(__file__).parents[2]
 REPOSITORY, SPLIT = "lmms-lab-encoder/LMMs-Eval-Lite", "lite"

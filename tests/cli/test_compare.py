@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.run_files import write_run
+from tests.results.run_files import write_run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.vqa_files import write_json
+from tests.vqa.vqa_files import write_json
 
 LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
 MOE_EVAL = Path(sys.executable).with_name("moe-eval")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.vqa_files import cut_off, edit_json, write_official
+from tests.vqa.vqa_files import cut_off, edit_json, write_official
 
 LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
 TIME_LIMIT_S = 600

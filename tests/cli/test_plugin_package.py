@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.run_files import write_run
+from tests.results.run_files import write_run
 
 PACKAGE = Path(__file__).parents[1] / "plugin_package"
 LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
 DESCRIBE_ITS_MODEL = """
 from moe_eval_example.model import PickyConfig
-from moe_eval_plugin.families import describe
+from moe_eval_plugin.models.families import describe
 
 found = describe(PickyConfig(choices=12, picks=5))
 print(found.family, found.num_experts, found.num_experts_per_tok, found.norm_topk_prob)
@@ -25,11 +25,11 @@ print(found.family, found.num_experts, found.num_experts_per_tok, found.norm_top
 OVERRIDE_ITS_MODEL = """
 import torch
 from moe_eval_example.model import PickyConfig, PickyModel
-from moe_eval_plugin.families import describe
-from moe_eval_plugin.override import apply
-from moe_eval_plugin.probe import observe
-from moe_eval_plugin.schedule import parse_experts_k
-from moe_eval_plugin.verification import verify
+from moe_eval_plugin.models.families import describe
+from moe_eval_plugin.override.apply import apply
+from moe_eval_plugin.override.observe import observe
+from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.experts.verification import verify
 
 model = PickyModel(PickyConfig())
 tokens = torch.arange(12).reshape(2, 6)

@@ -14,13 +14,13 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.exporters.schemas import (
+from tests.publish.exports.schemas import (
     EVAL_RESULTS,
     EVERY_EVAL_EVER,
     MODEL_INDEX,
     assert_data_store_takes,
 )
-from tests.vqa_files import IMAGE_IDS, write_official
+from tests.vqa.vqa_files import IMAGE_IDS, write_official
 
 LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
 MOE_EVAL = Path(sys.executable).with_name("moe-eval")

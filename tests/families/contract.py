@@ -20,11 +20,12 @@ from transformers import (
 )
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from moe_eval_plugin import override
-from moe_eval_plugin.families import describe
-from moe_eval_plugin.probe import observe
-from moe_eval_plugin.routers import HASH_TABLE, find_places, layer_number
-from moe_eval_plugin.schedule import parse_experts_k
+from moe_eval_plugin.experts.module_path import layer_number
+from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.models.families import describe
+from moe_eval_plugin.override.apply import apply
+from moe_eval_plugin.override.k_search import HASH_TABLE, find_k_locations
+from moe_eval_plugin.override.observe import observe
 from moe_eval_plugin.testing import fill_with_noise
 
 from .tiny_configs import TEXT_CASES, Case
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from transformers import PretrainedConfig
 
-    from moe_eval_plugin.observation import Observation
+    from moe_eval_plugin.experts.observation import Observation
 
 CASES: tuple[Case, ...] = (*TEXT_CASES, *VISION_CASES)
 # What fails inside transformers at any k: family -> what the error says.
@@ -133,7 +134,7 @@ def with_k(case: Case, k: int | Mapping[int, int]) -> Iterator[None]:
     assert schedule is not None
     description = describe(model_of(case).config)
     layers = None if isinstance(k, int) else list(k)
-    with override.apply(model_of(case), schedule.resolve(description, layers)):
+    with apply(model_of(case), schedule.resolve(description, layers)):
         yield
 
 
@@ -142,7 +143,7 @@ def routed_layers(case: Case) -> dict[str, int]:
 
     Hash-routed layers and those of an image tower are not among them; their places are rejected.
     """
-    places = [place for place in find_places(model_of(case)) if place.decision.accepted]
+    places = [place for place in find_k_locations(model_of(case)) if place.decision.accepted]
     routers = [place.decision.path for place in places if place.layer is not None]
     layers = {}
     for path in observed(case).layers:

@@ -18,11 +18,11 @@ from transformers.models.auto.configuration_auto import (
     model_type_to_module_name,
 )
 
-from moe_eval_plugin import override
 from moe_eval_plugin.errors import UnsupportedFamilyError
-from moe_eval_plugin.families import describe
-from moe_eval_plugin.routers import find_places
-from moe_eval_plugin.schedule import parse_experts_k
+from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.models.families import describe
+from moe_eval_plugin.override.apply import apply
+from moe_eval_plugin.override.k_search import find_k_locations
 
 from .contract import (
     CASES,
@@ -126,7 +126,7 @@ def test_only_known_layers_are_left_alone(case: Case) -> None:
         "dots3_note": {"model.vision_tower.blocks.1.mlp.experts"},
     }
     assert others == known.get(case.id, set())
-    rejected = [place for place in find_places(model_of(case)) if not place.decision.accepted]
+    rejected = [place for place in find_k_locations(model_of(case)) if not place.decision.accepted]
     assert bool(rejected) == bool(others)
 
 
@@ -202,7 +202,7 @@ def test_every_moe_family_of_transformers_has_a_case() -> None:
     assert not unknown, (
         f"transformers {transformers.__version__} has MoE families without a case: "
         f"{sorted(unknown)}. Add a row for each to tests/families/tiny_configs.py (with images: "
-        "tiny_vision.py), and an entry to moe_eval_plugin/families.json"
+        "tiny_vision.py), and an entry to moe_eval_plugin/models/families.json"
     )
 
 
@@ -235,11 +235,11 @@ def test_text_and_image_tokens_use_their_own_k(present: Case, text_k: int) -> No
     assert schedule is not None
     resolved = schedule.resolve(describe(model_of(present).config))
     if present.id in ONE_K_FOR_ALL_TOKENS:
-        with pytest.raises(UnsupportedFamilyError), override.apply(model_of(present), resolved):
+        with pytest.raises(UnsupportedFamilyError), apply(model_of(present), resolved):
             pass
         return
     published = logits(present)
-    with override.apply(model_of(present), resolved):
+    with apply(model_of(present), resolved):
         observation = observed(present)
     for path in routed_layers(present):
         assert set(observation.by_layer("text").get(path, {text_k: 1})) == {text_k}

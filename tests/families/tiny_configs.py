@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.families import K_KEYS
+from moe_eval_plugin.models.families import K_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

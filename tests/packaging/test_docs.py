@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.cli import build_parser
-from moe_eval_plugin.result import RunRecord
-from moe_eval_plugin.speed import TaskSpeed
-from moe_eval_plugin.verification import VerifiedOverride
+from moe_eval_plugin.experts.verification import VerifiedOverride
+from moe_eval_plugin.measure.speed import TaskSpeed
+from moe_eval_plugin.results.record import RunRecord
 from tests.packaging.wheel_env import known_files, shipped_files
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def test_links_between_files_lead_somewhere(name: str, repository_root: Path) ->
 
 
 def test_reference_lists_every_argument_of_the_model(repository_root: Path) -> None:
-    from moe_eval_plugin.model_adapters.arguments import RunOptions
-    from moe_eval_plugin.model_adapters.hf_engine import EngineOptions
+    from moe_eval_plugin.engines.transformers.options import EngineOptions
+    from moe_eval_plugin.hosts.run_options import RunOptions
 
     page = (repository_root / "docs" / "reference" / "moe-hf.md").read_text("utf-8")
     table = page.partition("\n| name |")[2].partition("\n\n")[0]

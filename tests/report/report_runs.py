@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.report.analysis.statistics import SeriesStatistics, compute
+from moe_eval_plugin.report.series import read_series
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 import json
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.data import load_easy_vqa
-from tests.exporters.sample_runs import DATE, easy_vqa, results_of_another_model
-from tests.vqa_files import edit_json, write_json
+from moe_eval_plugin.vqa.dataset import load_easy_vqa
+from tests.results.sample_runs import DATE, easy_vqa, results_of_another_model
+from tests.vqa.vqa_files import edit_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from moe_eval_plugin.data import Record
+    from moe_eval_plugin.vqa.dataset import Record
 
 TASK = "easy_vqa"
 N_LAYERS = 3
@@ -192,3 +200,8 @@ def _write(folder: Path, content: dict[str, Any], lines: Sequence[dict[str, Any]
     path = folder / f"{DATE}_results.json"
     write_json(path, content)
     return path
+
+
+def computed(path: Path, margin_points: float = 1.0) -> SeriesStatistics:
+    (series,) = read_series([path])
+    return compute(series, margin_points)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from moe_eval_plugin.report.theme import COLOURS
+from moe_eval_plugin.report.charts.theme import COLOURS
 from tests.report.report_runs import (
     ATTACK,
     records,
@@ -65,7 +65,7 @@ def axe_source() -> str:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from moe_eval_plugin.report.build import Options, build
-    from moe_eval_plugin.report.files import write_report
+    from moe_eval_plugin.report.write import write_report
 
     folder = tmp_path_factory.mktemp("runs")
     questions = records(120)

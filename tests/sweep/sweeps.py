@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from moe_eval_plugin.runs import read_samples
+from moe_eval_plugin.results.lmms_eval_files import read_samples
+from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
 
 SCRIPT = Path(sys.executable).with_name("moe-eval")
 N_QUESTIONS = 24
@@ -64,3 +65,9 @@ def numbers(output: Path) -> dict[str, Any]:
             "task_hashes": content["task_hashes"],
         }
     return found
+
+
+TWO_POINTS = [SweepPoint(f"k{k}", str(k)) for k in (8, 4, 1)]
+
+
+PLAN = SweepPlan("moe_hf", "pretrained=demo", ("easy_vqa", "okvqa"), ())

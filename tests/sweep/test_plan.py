@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moe_eval_plugin.checkpoint import load_config
-from moe_eval_plugin.errors import InvalidArgumentError, InvalidExpertCountError, NotAnMoEError
-from moe_eval_plugin.families import describe
-from moe_eval_plugin.sweep.plan import Point, SweepPlan, check_model_args, digest_of, make_points
-from moe_eval_plugin.sweep.prepare import Axes, make_plan
+from moe_eval_plugin.errors import InvalidArgumentError, NotAnMoEError
+from moe_eval_plugin.files import short_digest
+from moe_eval_plugin.models.checkpoint import load_config
+from moe_eval_plugin.models.families import describe
+from moe_eval_plugin.sweep.plan import SweepPoint, check_model_args, make_points
+from tests.sweep.sweeps import PLAN
 
 DEMO = describe(load_config("demo"))
-PLAN = SweepPlan("moe_hf", "pretrained=demo", ("easy_vqa", "okvqa"), ())
 
 
 def names(*schedules: str, **axes: tuple[object, ...]) -> list[str]:
@@ -72,16 +72,16 @@ def test_each_combination_is_there_once_and_digests_differ(
 
 
 def test_a_digest_changes_with_every_setting() -> None:
-    point = Point("k4", "4")
+    point = SweepPoint("k4", "4")
     assert point.digest({"limit": 1}) != point.digest({"limit": 2})
     assert point.digest({"a": 1, "b": 2}) == point.digest({"b": 2, "a": 1})
     assert point.digest({}) != replace(point, seed=1).digest({})
-    assert digest_of({"a": 1}) == digest_of({"a": 1})
+    assert short_digest({"a": 1}) == short_digest({"a": 1})
 
 
 def test_the_host_gets_the_arguments_of_its_own_command() -> None:
     plan = replace(PLAN, limit=5, batch_size="16", gen_kwargs="temperature=0")
-    arguments = plan.host_arguments(Point("k4", "4", "top_p:0.7", "unit", 1), "out/k4")
+    arguments = plan.host_arguments(SweepPoint("k4", "4", "top_p:0.7", "unit", 1), "out/k4")
     given_model_args = arguments[arguments.index("--model_args") + 1]
     assert (
         given_model_args
@@ -91,18 +91,6 @@ def test_the_host_gets_the_arguments_of_its_own_command() -> None:
     assert arguments[arguments.index("--limit") + 1] == "5"
     assert arguments[-3:] == ["--log_samples", "--output_path", "out/k4"]
     assert "--device" not in arguments
-
-
-def test_the_default_is_the_published_k_and_its_halves() -> None:
-    plan, wanted, added = make_plan(PLAN, Axes())
-    assert [point.name for point in plan.points] == ["k8", "k4", "k2", "k1"]
-    assert (wanted.pretrained, added) == ("demo", False)
-
-
-@pytest.mark.parametrize("schedule", ["0", "65", "90-99:4/8", "8/decode+image:2"])
-def test_a_k_that_is_not_possible_is_refused_before_a_weight_is_read(schedule: str) -> None:
-    with pytest.raises(InvalidExpertCountError, match=r"experts_k=.*"):
-        make_plan(PLAN, Axes((schedule,)))
 
 
 def test_a_dense_model_has_nothing_to_sweep() -> None:

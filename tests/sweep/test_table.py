@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from moe_eval_plugin.sweep.plan import Point
+from moe_eval_plugin.sweep.plan import SweepPoint
 from moe_eval_plugin.sweep.table import COLUMNS, Table, header, render
-from tests.run_files import write_run
-from tests.vqa_files import edit_json
+from tests.results.run_files import write_run
+from tests.vqa.vqa_files import edit_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def write_point(folder: Path, score: float, rate: float, observed: float = 4) ->
 
 
 def point(k: int, seed: int | None = None) -> dict[str, object]:
-    return Point(f"k{k}", str(k), seed=seed, is_baseline=k == 8).to_dict()
+    return SweepPoint(f"k{k}", str(k), seed=seed, is_baseline=k == 8).to_dict()
 
 
 def test_rows_are_compared_with_the_baseline_of_their_seed(tmp_path: Path) -> None:

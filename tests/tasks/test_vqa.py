@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from math import sqrt
-from statistics import stdev
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,16 +12,24 @@ from PIL import Image
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.tasks import vqa
-from tests.vqa_files import ANSWERS
+from moe_eval_plugin.vqa import scores_by_type
+from tests.vqa.vqa_files import ANSWERS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 AS_STRINGS: dict[str, Any] = {"question_id": 5, "image_id": 7, "question": "?", "answers": ANSWERS}
+
+
 AS_DICTS = AS_STRINGS | {
     "answers": [{"answer": text, "answer_id": n} for n, text in enumerate(ANSWERS, start=1)]
 }
+
+
 MODES = {"vqa_accuracy": "lmms-vqav2", "official": "official"}
+
+
 TYPES = {"question_type": "what color is the", "answer_type": "other"}
 
 
@@ -63,7 +69,7 @@ def test_what_is_summed_up_and_what_is_logged() -> None:
     assert {kind: sample[kind] for kind in TYPES} == TYPES
     both = {metric: sample[metric] for metric in MODES}
     typed = ("what color is the", "other", both)
-    assert dict(scores.items()) == {**both, vqa.SCORES_BY_TYPE: typed}
+    assert dict(scores.items()) == {**both, scores_by_type.SCORES_BY_TYPE: typed}
 
 
 @pytest.mark.parametrize("unknown", ["", None])
@@ -71,7 +77,11 @@ def test_a_type_that_is_not_known_is_not_logged(unknown: str | None) -> None:
     doc = AS_STRINGS | {"question_type": unknown, "answer_type": unknown}
     for scores in (vqa.score_vqa(doc, ["blue"]), vqa.score_vqa(AS_STRINGS, ["blue"])):
         assert set(scores) == {"vqa_accuracy", "score", "question_id", "image_id"}
-        assert scores.scores[vqa.SCORES_BY_TYPE] == ("", "", {"vqa_accuracy": scores["score"]})
+        assert scores.scores[scores_by_type.SCORES_BY_TYPE] == (
+            "",
+            "",
+            {"vqa_accuracy": scores["score"]},
+        )
 
 
 def test_exact_match_logs_the_types_too() -> None:
@@ -91,10 +101,13 @@ def test_the_official_scores_have_a_row_for_each_answer_type_that_occurs() -> No
     average = {"n": 2, "vqa_accuracy": 0.5, "vqa_accuracy_stderr": 0.5}
     average |= {"official": 0.25, "official_stderr": 0.125}
     by_type = {"answer_types": {"yes/no": average, "colour": average}, "question_types": {}}
-    assert vqa.rows_by_answer_type(by_type, MODES) == {"official_yes_no": (0.25, 0.125)}
-    assert vqa.rows_by_answer_type(by_type, {"vqa_accuracy": "lmms-vqav2"}) == {}
+    assert scores_by_type.rows_by_answer_type(by_type, MODES) == {"official_yes_no": (0.25, 0.125)}
+    assert scores_by_type.rows_by_answer_type(by_type, {"vqa_accuracy": "lmms-vqav2"}) == {}
     by_type["answer_types"] = dict.fromkeys(("number", "other"), average)
-    assert set(vqa.rows_by_answer_type(by_type, MODES)) == {"official_number", "official_other"}
+    assert set(scores_by_type.rows_by_answer_type(by_type, MODES)) == {
+        "official_number",
+        "official_other",
+    }
 
 
 def test_an_empty_answer_is_scored_like_any_other() -> None:
@@ -120,29 +133,6 @@ def test_a_scoring_of_modes_that_exist_is_taken() -> None:
 def test_a_scoring_that_says_nothing_is_refused(scoring: object, said: str) -> None:
     with pytest.raises(InvalidArgumentError, match=said):
         vqa.check_scoring(scoring)
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from(["", "how many", "is the"]),
-            st.sampled_from(["", "number", "yes/no"]),
-            st.fixed_dictionaries({"a": st.floats(0, 1), "b": st.floats(0, 1)}),
-        )
-    )
-)
-def test_scores_are_averaged_over_the_questions_of_each_type(items: list[Any]) -> None:
-    averages = vqa.average_by_type(items)
-    for place, kind in enumerate(("question_types", "answer_types")):
-        assert set(averages[kind]) == {item[place] for item in items} - {""}
-        for name, average in averages[kind].items():
-            scores = [item[2] for item in items if item[place] == name]
-            assert average["n"] == len(scores)
-            for metric in ("a", "b"):
-                values = [score[metric] for score in scores]
-                assert average[metric] == pytest.approx(sum(values) / len(values))
-                error = stdev(values) / sqrt(len(values)) if len(values) > 1 else None
-                assert average[f"{metric}_stderr"] == pytest.approx(error)
 
 
 @pytest.mark.parametrize(

@@ -18,24 +18,30 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, Qwen3VLMoeConfig
 
-from moe_eval_plugin import override
-from moe_eval_plugin.demo import MODEL_PATH
+from moe_eval_plugin.engines.transformers.engine import HFEngine
+from moe_eval_plugin.engines.transformers.options import EngineOptions
 from moe_eval_plugin.errors import (
     CheckpointMismatchError,
     InvalidArgumentError,
     InvalidExpertCountError,
     OverrideError,
-    OverrideNotEffectiveError,
     UnsupportedFamilyError,
 )
-from moe_eval_plugin.families import describe
-from moe_eval_plugin.model_adapters.arguments import parse_arguments
-from moe_eval_plugin.model_adapters.hf_engine import EngineOptions, HFEngine
-from moe_eval_plugin.probe import observe
-from moe_eval_plugin.schedule import parse_experts_k
-from moe_eval_plugin.spec import TOKEN_KINDS, ResolvedSchedule, constant_schedule
+from moe_eval_plugin.experts.schedule import ResolvedSchedule, constant_schedule
+from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.experts.tokens import TOKEN_KINDS
+from moe_eval_plugin.experts.verification import (
+    OverrideNotEffectiveError,
+    VerifiedOverride,
+    raise_if_ranks_differ,
+    verify,
+)
+from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
+from moe_eval_plugin.models.demo import MODEL_PATH
+from moe_eval_plugin.models.families import describe
+from moe_eval_plugin.override.apply import apply
+from moe_eval_plugin.override.observe import observe
 from moe_eval_plugin.testing import tiny_config, tiny_moe
-from moe_eval_plugin.verification import VerifiedOverride, raise_if_ranks_differ, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,7 +140,7 @@ def test_unknown_router_that_ignores_k() -> None:
 def test_layer_that_keeps_its_k() -> None:
     model = tiny_moe()
     request = resolved(model, 2)
-    with override.apply(model, request):
+    with apply(model, request):
         model.model.layers[1].mlp.gate.top_k = 4
         with pytest.raises(OverrideNotEffectiveError, match="in 1 of 3 MoE layers, so") as caught:
             check(model, request)
@@ -163,7 +169,7 @@ def test_compiled_model() -> None:
     model = tiny_moe()
     request = resolved(model, 2)
     model.compile()
-    with pytest.raises(OverrideError, match="is compiled"), override.apply(model, request):
+    with pytest.raises(OverrideError, match="is compiled"), apply(model, request):
         pass
 
 
@@ -178,7 +184,7 @@ def test_path_that_goes_round_the_experts() -> None:
     block = model.model.layers[2].mlp
     block.forward = MethodType(fused, block)
     with (
-        override.apply(model, request),
+        apply(model, request),
         pytest.raises(OverrideNotEffectiveError, match="observed no token"),
     ):
         check(model, request)
@@ -194,7 +200,7 @@ def test_path_that_goes_round_the_experts_in_decode_alone() -> None:
         return hidden if hidden.shape[1] == 1 else whole(hidden)
 
     block.forward = MethodType(fused, block)
-    with override.apply(model, request), observe(model) as pending:
+    with apply(model, request), observe(model) as pending:
         model.generate(TOKENS, min_new_tokens=3, max_new_tokens=3, do_sample=False)
     with pytest.raises(OverrideNotEffectiveError, match=r"layers\.2.*4 tokens were not seen"):
         verify(request, 4, pending.result())
@@ -224,14 +230,14 @@ def test_checkpoint_with_a_missing_weight(tmp_path: Path) -> None:
 
 def test_second_model_in_one_process() -> None:
     model, other = tiny_moe(), tiny_moe(seed=1)
-    with override.apply(model, resolved(model, 2)):
+    with apply(model, resolved(model, 2)):
         assert check(other, resolved(other, 4)).observed == 4
         assert check(model, unchecked(2)).observed == 2
 
 
 def test_exception_in_the_middle_of_a_run() -> None:
     model = tiny_moe()
-    with pytest.raises(KeyError), override.apply(model, resolved(model, 2)):
+    with pytest.raises(KeyError), apply(model, resolved(model, 2)):
         raise KeyError
     assert check(model, unchecked(4)).observed == 4
 
@@ -239,9 +245,9 @@ def test_exception_in_the_middle_of_a_run() -> None:
 def test_nested_overrides() -> None:
     model = tiny_moe()
     with (
-        override.apply(model, resolved(model, 2)),
+        apply(model, resolved(model, 2)),
         pytest.raises(OverrideError, match="cannot be nested"),
-        override.apply(model, unchecked(1)),
+        apply(model, unchecked(1)),
     ):
         pass
 
@@ -257,7 +263,7 @@ def test_schedule_that_names_a_dense_layer() -> None:
 def test_layer_skipped_by_mlp_only_layers() -> None:
     model = tiny_moe(mlp_only_layers=[1])
     request = resolved(model, 2)
-    with override.apply(model, request):
+    with apply(model, request):
         verified = check(model, request)
     assert (verified.observed, verified.n_layers) == (2, 2)
 
@@ -279,7 +285,7 @@ def test_draft_layers_of_a_checkpoint(tmp_path: Path) -> None:
 def test_live_change_behind_the_override() -> None:
     model = tiny_moe()
     request = resolved(model, 2)
-    with override.apply(model, request):
+    with apply(model, request):
         for layer in model.model.layers:
             layer.mlp.gate.top_k = 3
         with pytest.raises(OverrideNotEffectiveError, match="2 asked for, observed 3"):
@@ -300,7 +306,7 @@ def test_schedule_for_decode_where_nothing_was_decoded() -> None:
     model = tiny_moe()
     request = resolved(model, "prefill:4/decode:2")
     with (
-        override.apply(model, request),
+        apply(model, request),
         pytest.raises(OverrideNotEffectiveError, match=r"all tokens in decode: 2.*no token"),
     ):
         check(model, request)
@@ -310,7 +316,7 @@ def test_schedule_for_image_tokens_where_none_was_seen() -> None:
     model = tiny_moe()
     request = resolved(model, "text:4/image:2")
     with (
-        override.apply(model, request),
+        apply(model, request),
         pytest.raises(OverrideNotEffectiveError, match=r"image tokens: 2 asked.*no token"),
     ):
         check(model, request)

@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from moe_eval_plugin.model_adapters.vllm_engine import VLLMEngine
+    from moe_eval_plugin.engines.vllm.engine import VLLMEngine
 
 REASON = "vLLM is not installed here: make test-vllm sets up an environment for it"
 
@@ -42,7 +42,8 @@ def _small_vllm() -> None:
 @pytest.fixture(scope="module")
 def start_engine() -> Iterator[Callable[..., VLLMEngine]]:
     """A function that starts an engine on the embedded model; the one before it is closed."""
-    from moe_eval_plugin.model_adapters.vllm_engine import VLLMEngine, VLLMOptions
+    from moe_eval_plugin.engines.vllm.engine import VLLMEngine
+    from moe_eval_plugin.engines.vllm.options import VLLMOptions
 
     running: list[VLLMEngine] = []
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from moe_eval_plugin.events import BatchEnd, RunEnd
-from moe_eval_plugin.export import Exported, Exporter
-from moe_eval_plugin.family import Family
-from moe_eval_plugin.hookspecs import hookimpl
-from moe_eval_plugin.result import Metric
-from moe_eval_plugin.runs import Run
+from moe_eval_plugin.plugins.events import BatchEnd, RunEnd
+from moe_eval_plugin.plugins.exporter import Exported, Exporter
+from moe_eval_plugin.plugins.family import Family
+from moe_eval_plugin.plugins.hookspecs import hookimpl
+from moe_eval_plugin.results.record import Metric
+from moe_eval_plugin.results.run import Run
 
 slowest_s: dict[str, float] = {}
 

@@ -1,0 +1,37 @@
+"""The arguments of ``moe_hf``: what users write in ``--model_args``, sorted and checked."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import fields
+from typing import Any
+
+import torch
+
+from moe_eval_plugin.engines.transformers.options import EngineOptions
+from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.hosts.run_options import RunOptions
+from moe_eval_plugin.models import checkpoint
+
+
+def parse_arguments(model_args: dict[str, Any]) -> tuple[EngineOptions, RunOptions]:
+    """Sort ``--model_args`` and the host's own options into ours.
+
+    Raises ``InvalidArgumentError`` for an unknown name, with the nearest known one.
+    """
+    engine_names = {f.name for f in fields(EngineOptions)}
+    run_names = {f.name for f in fields(RunOptions)}
+    for name in model_args.keys() - engine_names - run_names:
+        raise InvalidArgumentError(_unknown_argument(name, sorted(engine_names | run_names)))
+    given = {name: value for name, value in model_args.items() if value is not None}
+    engine = {name: value for name, value in given.items() if name in engine_names}
+    engine.setdefault("pretrained", checkpoint.default_pretrained())
+    engine.setdefault("device", "cuda" if torch.cuda.is_available() else "cpu")
+    run = {name: value for name, value in given.items() if name in run_names}
+    return EngineOptions(**engine), RunOptions(**run)
+
+
+def _unknown_argument(name: str, known: list[str]) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {nearest[0]}?" if nearest else ""
+    return f"{name} is not an argument of moe_hf.{hint} Known are: {', '.join(known)}."

@@ -1,0 +1,280 @@
+"""A loaded transformers model as an engine of a bench: set to a k, observed, and timed."""
+
+from __future__ import annotations
+
+import gc
+from collections import defaultdict
+from contextlib import ExitStack, contextmanager, nullcontext
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.bench.plan import Observed, Repetition, Workload
+from moe_eval_plugin.errors import InsufficientMemoryError, MeasurementError
+from moe_eval_plugin.experts.observation import distinct_by_layer, mean_load_entropy
+from moe_eval_plugin.experts.schedule import constant_schedule
+from moe_eval_plugin.experts.verification import verify
+from moe_eval_plugin.hardware import memory
+from moe_eval_plugin.hardware.energy import EnergyMeter
+from moe_eval_plugin.hardware.memory import free_ram_bytes
+from moe_eval_plugin.measure.phases import PhaseRecorder, marks_for
+from moe_eval_plugin.measure.synchronize import synchronize
+from moe_eval_plugin.measure.timing import LapTimer, read_clock
+from moe_eval_plugin.models.architecture import image_tower
+from moe_eval_plugin.models.families import describe
+from moe_eval_plugin.models.moe_layers import find_moe_layers
+from moe_eval_plugin.override import observe as observe_module
+from moe_eval_plugin.override.apply import apply
+from moe_eval_plugin.text import gib_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from torch import Tensor, nn
+
+    from moe_eval_plugin.bench.workload.inputs import BenchInputs
+    from moe_eval_plugin.experts.description import MoEDescription
+    from moe_eval_plugin.experts.schedule import ResolvedSchedule
+    from moe_eval_plugin.measure.phases import Marks
+    from moe_eval_plugin.measure.timing import Clock
+    from moe_eval_plugin.models.cost_model import LanguageModelCost
+
+# A pass with hooks needs as many steps as make a steady mean, not all that are timed.
+OBSERVED_NEW_TOKENS = 32
+CPU_ALLOCATOR = "DefaultCPUAllocator"
+
+
+class TransformersEngine:
+    """Runs ``generate`` greedily, for exactly the tokens that are asked for.
+
+    ``inputs`` makes the prompts; equal workloads get equal ones. ``description`` is that of the
+    model as published; ``None`` for one that is never set to another k. ``cost`` tells the size of
+    the cache, so that a batch which cannot fit into RAM is refused before Linux ends the process.
+    ``clock`` and ``marks`` are those of ``timing`` and ``phases``, to be replaced in tests.
+    """
+
+    changes_k_live = True
+
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401  (one of many model classes)
+        inputs: BenchInputs,
+        description: MoEDescription | None = None,
+        cost: LanguageModelCost | None = None,
+        clock: Clock = read_clock,
+        marks: Marks | None = None,
+    ) -> None:
+        self._model = model
+        self._inputs = inputs
+        self._description = description
+        self._cost = cost
+        self._device = str(model.device)
+        devices = {str(parameter.device) for parameter in model.parameters()}
+        self._marks = marks or marks_for(devices)
+        self._timer = LapTimer(lambda: _wait(devices), clock)
+        self._meter = EnergyMeter(self._meter_device(devices), clock=clock)
+        self._resolved: ResolvedSchedule | None = None
+        self._was_full = False
+
+    def energy(self) -> dict[str, Any]:
+        """Describe the instrument that measures joules, as plain data."""
+        return self._meter.to_dict()
+
+    @contextmanager
+    def at_k(self, experts_k: int | None) -> Iterator[None]:
+        """Set k while the block runs; ``None`` leaves the model as it is."""
+        change: AbstractContextManager[object] = nullcontext()
+        if experts_k is not None:
+            description = self._description or describe(self._model.config)
+            self._resolved = constant_schedule(experts_k).resolve(description)
+            change = apply(self._model, self._resolved)
+        try:
+            with change:
+                yield
+        finally:
+            self._resolved = None
+
+    def observe(self, workload: Workload) -> Observed:
+        """Count experts in one pass, and time the layers that hold them in another one."""
+        short = Workload(
+            workload.batch_size,
+            workload.prompt_tokens,
+            min(workload.new_tokens, OBSERVED_NEW_TOKENS),
+        )
+        with self._memory(short):
+            inputs = self._inputs.make(short)
+            with observe_module.observe(self._model) as pending:
+                self._generate(inputs, short.new_tokens)
+            seen = pending.result()
+            with _time_layers(self._model, self._marks) as spans:
+                self._generate(inputs, short.new_tokens)
+                _wait({self._device})
+        baseline = self._description.num_experts_per_tok if self._description else None
+        return Observed(
+            verified=verify(self._resolved, baseline, seen),
+            decode_distinct_experts=distinct_by_layer(seen, "decode"),
+            prefill_distinct_experts=distinct_by_layer(seen, "prefill"),
+            load_entropy=mean_load_entropy(seen),
+            expert_layer_s=spans.seconds_per_decode_step(),
+        )
+
+    def run(self, workload: Workload) -> Repetition:
+        """Generate and time; only the forward pass of the whole model is marked."""
+        with self._memory(workload):
+            inputs = self._inputs.make(workload)
+            tower = image_tower(self._model) if self._inputs.has_images else None
+            recorder = PhaseRecorder(self._model, tower, self._marks)
+            memory.reset_peak_memory(self._device)
+            with recorder:
+                self._meter.start()
+                self._timer.restart()
+                recorder.start()
+                self._generate(inputs, workload.new_tokens, recorder.token)
+                e2e_s = self._timer.lap()
+            joules = self._meter.joules()
+            phases = recorder.finish()
+        if phases.first_token_s is None:
+            message = "No token was generated, so there is nothing to time. Report it."
+            raise MeasurementError(message)
+        return Repetition(
+            batch_size=workload.batch_size,
+            n_input_tokens=inputs["input_ids"].numel(),
+            new_tokens=workload.new_tokens,
+            ttft_s=phases.first_token_s,
+            e2e_latency_s=e2e_s,
+            phases=phases,
+            joules=joules,
+            peak_memory=memory.peak_memory(self._device),
+        )
+
+    def _generate(
+        self,
+        inputs: dict[str, Tensor],
+        new_tokens: int,
+        on_token: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Generate exactly ``new_tokens``. Raises ``MeasurementError`` if it were others."""
+        import torch
+
+        def tell(input_ids: Tensor, _scores: Tensor, **_: object) -> Tensor:
+            on_token()
+            return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+
+        with torch.inference_mode():
+            sequences = self._model.generate(
+                **inputs,
+                min_new_tokens=new_tokens,
+                max_new_tokens=new_tokens,
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                pad_token_id=self._inputs.pad_token_id,
+                stopping_criteria=[tell],
+            )
+        n_new = sequences.shape[1] - inputs["input_ids"].shape[1]
+        if n_new != new_tokens:
+            message = f"{new_tokens} tokens were asked for, and {n_new} generated. Report it."
+            raise MeasurementError(message)
+
+    @contextmanager
+    def _memory(self, workload: Workload) -> Iterator[None]:
+        """Turn what full memory raises into ``InsufficientMemoryError``."""
+        if self._was_full:
+            # Only now: the error itself kept the tensors of its frames alive.
+            _free_cached()
+            self._was_full = False
+        self._require_cache(workload)
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            self._was_full = True
+            raise InsufficientMemoryError(_short(error)) from error
+
+    def _require_cache(self, workload: Workload) -> None:
+        if self._cost is None or not self._device.startswith("cpu"):
+            return
+        length = workload.prompt_tokens + workload.new_tokens
+        width = next(self._model.parameters()).element_size()
+        needed = workload.batch_size * self._cost.cached_numbers(length) * width
+        free = free_ram_bytes()
+        if needed > free:
+            message = (
+                f"its cache of keys and values takes {gib_text(needed)}, "
+                f"and {gib_text(free)} are free"
+            )
+            raise InsufficientMemoryError(message)
+
+    def _meter_device(self, devices: set[str]) -> str:
+        return self._device if len(devices) == 1 else self._device.partition(":")[0]
+
+
+class _LayerSpans:
+    """The calls of each module with routed experts, in the order of the steps."""
+
+    def __init__(self, marks: Marks) -> None:
+        self._marks = marks
+        self._calls: dict[str, list[tuple[Any, Any]]] = defaultdict(list)
+        self._begins: dict[str, Any] = {}
+
+    def begin(self, path: str) -> None:
+        self._begins[path] = self._marks.mark()
+
+    def end(self, path: str) -> None:
+        self._calls[path].append((self._begins.pop(path), self._marks.mark()))
+
+    def seconds_per_decode_step(self) -> float | None:
+        """Take the median over decode steps and the mean over layers; call one is prefill."""
+        medians = [
+            median(self._marks.seconds(begin, end) for begin, end in calls[1:])
+            for calls in self._calls.values()
+            if len(calls) > 1
+        ]
+        return fmean(medians) if medians else None
+
+
+@contextmanager
+def _time_layers(model: nn.Module, marks: Marks) -> Iterator[_LayerSpans]:
+    """Mark each call of the modules that hold routed experts of text tokens."""
+    spans = _LayerSpans(marks)
+    with ExitStack() as hooks:
+        for layer in find_moe_layers(model):
+            if layer.modality == "image":
+                continue
+            module, path = model.get_submodule(layer.path), layer.path
+            before = module.register_forward_pre_hook(lambda *_, p=path: spans.begin(p))
+            after = module.register_forward_hook(lambda *_, p=path: spans.end(p))
+            hooks.callback(before.remove)
+            hooks.callback(after.remove)
+        yield spans
+
+
+def _wait(devices: set[str]) -> None:
+    for name in devices:
+        synchronize(name)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Tell full memory from other faults: torch's CPU allocator raises a bare ``RuntimeError``."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return CPU_ALLOCATOR in str(error)
+
+
+def _short(error: Exception) -> str:
+    """Give what an allocator says, without the place in its code and the advice behind it."""
+    said = str(error).partition("\n")[0]
+    said = said[max(0, said.find(CPU_ALLOCATOR)) :]
+    return said.partition(" GPU ")[0].rstrip(". ") or type(error).__name__
+
+
+def _free_cached() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

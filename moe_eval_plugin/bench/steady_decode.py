@@ -1,0 +1,75 @@
+"""Steady decode speed of a loaded model, for ``profile=full``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.bench.engines.transformers import TransformersEngine
+from moe_eval_plugin.bench.plan import LEAST_REPEATS, BenchPlan, ImagePlan
+from moe_eval_plugin.bench.runner import measure
+from moe_eval_plugin.bench.subject import _inputs
+from moe_eval_plugin.bench.summary import SpeedSummary, summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from moe_eval_plugin.bench.runner import MeasuredPoint, Progress
+
+# Larger ones are left to `moe-eval bench`: this run stands beside an evaluation, and is short.
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
+TOKENS = 128
+
+
+@dataclass(frozen=True)
+class SteadyPoint:
+    """Steady decode at one batch size, with the experts that its tokens were seen to use."""
+
+    batch_size: int
+    observed_num_experts_per_tok: float | None
+    distinct_experts_per_decode_step: float | None
+    speed: SpeedSummary
+
+
+@dataclass(frozen=True)
+class SteadyDecode:
+    """Steady decode of a model as it was, over batch sizes, with notes where memory ended."""
+
+    points: tuple[SteadyPoint, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all points as plain data, ready for JSON."""
+        return asdict(self)
+
+
+def steady_decode(
+    model: Any,  # noqa: ANN401  (one of many model classes)
+    *,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    prompt_tokens: int = TOKENS,
+    new_tokens: int = TOKENS,
+    repeats: int = LEAST_REPEATS,
+    seed: int = 0,
+    progress: Progress = lambda _text: None,
+) -> SteadyDecode:
+    """Time steady decode of a loaded transformers model at the k that it has now.
+
+    The sizes grow until one does not fit into memory. Prompts are random tokens without images.
+    The k of the model is not touched: verify it before.
+    """
+    plan = BenchPlan((None,), tuple(batch_sizes), prompt_tokens, new_tokens, repeats, seed=seed)
+    engine = TransformersEngine(model, _inputs(model, ImagePlan(), None, seed))
+    measured = measure(engine, plan, progress)
+    return SteadyDecode(tuple(map(_steady_point, measured.points)), measured.notes)
+
+
+def _steady_point(found: MeasuredPoint) -> SteadyPoint:
+    distinct = found.observed.decode_distinct_experts
+    return SteadyPoint(
+        batch_size=found.point.batch_size,
+        observed_num_experts_per_tok=found.observed.verified.observed,
+        distinct_experts_per_decode_step=fmean(distinct) if distinct else None,
+        speed=summarise(found.repetitions),
+    )

@@ -1,0 +1,1 @@
+"""What a bench runs: inputs, changed configurations, random weights."""

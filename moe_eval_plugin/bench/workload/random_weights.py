@@ -1,0 +1,180 @@
+"""A model of real size with random weights, from its configuration alone: speed needs no training.
+
+It is built without memory, then its tensors are allocated on the device in the data type that was
+asked for and filled one by one, so that nothing is held twice. transformers' own initialisation
+fills them, for every family that it knows; embeddings and routers are then filled anew, because
+with its small numbers all tokens come to look alike and choose the same experts.
+
+Who chooses what is set so. The embedding of each token is its own random direction, large beside
+what the layers add. A router's logits are then independent for tokens and experts: every expert is
+equally likely. For a skewed choice, all embeddings share one coordinate, and a router's weights
+there add the logarithm of the expert's popularity to its logits; with noise of the width of a
+Gumbel distribution, the best k of these are draws by popularity, without putting back.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.engines.memory_check import HEADROOM, require_memory
+from moe_eval_plugin.engines.transformers.experts_implementation import use_experts
+from moe_eval_plugin.errors import InvalidArgumentError, UnsupportedFamilyError
+from moe_eval_plugin.hardware.memory import free_memory
+from moe_eval_plugin.models.architecture import ROUTER_NAME, SHARED_NAME
+from moe_eval_plugin.models.moe_layers import find_moe_layers
+from moe_eval_plugin.models.parameters import MATRIX, build_on_meta
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor, nn
+    from transformers import PretrainedConfig
+
+    from moe_eval_plugin.models.moe_layers import MoELayer
+
+UNIFORM, SKEWED = "uniform", "skewed"
+SHARED_COORDINATE = 0
+SHARED_VALUE = 4.0
+GUMBEL_WIDTH = math.pi / math.sqrt(6)
+
+
+@dataclass(frozen=True)
+class Routing:
+    """How tokens choose experts: the r-th most popular one is chosen in proportion to r^-exponent.
+
+    An exponent of 0 makes all experts equally popular. Which ones are popular differs by layer.
+    """
+
+    exponent: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{SKEWED}:{self.exponent:g}" if self.exponent else UNIFORM
+
+
+def parse_routing(text: str) -> Routing:
+    """Read ``uniform`` or ``skewed:S``, S above 0. Raises ``InvalidArgumentError``."""
+    name, _, number = text.partition(":")
+    try:
+        exponent = float(number) if name == SKEWED else 0.0
+    except ValueError:
+        exponent = math.nan
+    is_skew = name == SKEWED and 0 < exponent < math.inf
+    if text != UNIFORM and not is_skew:
+        message = (
+            f"routing={text} is not known. Use {UNIFORM}, or {SKEWED}:S with a number above 0: the "
+            f"larger S, the more tokens choose the same experts ({SKEWED}:1 is Zipf's law)."
+        )
+        raise InvalidArgumentError(message)
+    return Routing(exponent)
+
+
+def build(
+    config: PretrainedConfig,
+    routing: Routing | None = None,
+    *,
+    dtype: str = "auto",
+    device: str = "cpu",
+    seed: int = 0,
+    experts_implementation: str | None = None,
+    attn_implementation: str | None = None,
+    trust_remote_code: bool = False,
+) -> Any:  # noqa: ANN401  (one of many model classes)
+    """Build a model and fill it with random weights on the device; ready to generate.
+
+    ``dtype`` is that of the configuration where it is ``auto`` (``float32`` if that has none).
+    The same seed gives the same weights on the same kind of device. Raises ``UserError`` where
+    transformers cannot build the model, ``InsufficientMemoryError`` where it does not fit, and
+    ``UnsupportedFamilyError`` for a skewed choice in a family whose routers cannot be skewed.
+    """
+    import torch
+
+    config = copy.deepcopy(config)
+    config.dtype = _dtype(config, dtype)
+    model: Any = build_on_meta(config, trust_remote_code=trust_remote_code)
+    model.set_attn_implementation(model.get_correct_attn_implementation(attn_implementation))
+    use_experts(model, experts_implementation)
+    _require_memory(model, device)
+    with _seeded(seed, device), torch.no_grad():
+        model.to_empty(device=device)
+        model.init_weights()
+        _fill(model, routing or Routing())
+    return model.requires_grad_(requires_grad=False).eval()
+
+
+def _dtype(config: PretrainedConfig, asked: str) -> Any:  # noqa: ANN401  (torch.dtype)
+    import torch
+
+    if asked != "auto":
+        return getattr(torch, asked)
+    return getattr(config, "dtype", None) or config.get_text_config().dtype or torch.float32
+
+
+def _require_memory(model: nn.Module, device: str) -> None:
+    memory = free_memory(device, None)
+    if memory is not None:
+        tensors = {id(p): p.numel() * p.element_size() for p in model.parameters()}
+        needed = int(sum(tensors.values()) * HEADROOM)
+        require_memory(f"{type(model).__name__} with random weights", needed, memory)
+
+
+@contextmanager
+def _seeded(seed: int, device: str) -> Iterator[None]:
+    """Draw from this seed within the block, and go on behind it as if nothing had been drawn."""
+    import torch
+
+    place = torch.device(device)
+    gpus = [place.index or 0] if place.type == "cuda" else []
+    with torch.random.fork_rng(gpus):
+        torch.manual_seed(seed)
+        yield
+
+
+def _fill(model: Any, routing: Routing) -> None:  # noqa: ANN401
+    """Fill embeddings and routers so that experts are chosen as asked."""
+    embedding = model.get_input_embeddings().weight
+    embedding.normal_()
+    if routing.exponent:
+        embedding[:, SHARED_COORDINATE] = SHARED_VALUE
+    n_routers = 0
+    for layer in find_moe_layers(model):
+        for weight in _router_weights(model, layer, embedding.shape[-1]):
+            _fill_router(weight, routing)
+            n_routers += 1
+    if routing.exponent and not n_routers:
+        message = (
+            f"routing={routing} is not possible for {model.config.model_type}: its routers have no "
+            f"weights of one row per expert that could be skewed. Use routing={UNIFORM}."
+        )
+        raise UnsupportedFamilyError(message)
+
+
+def _router_weights(model: nn.Module, layer: MoELayer, width: int) -> Iterator[Tensor]:
+    """Find the matrices of an MoE layer that choose its experts, as (experts, width)."""
+    block = layer.path.rpartition(".")[0] if layer.path in layer.holders else layer.path
+    counts = {layer.num_experts, (layer.num_experts or 0) + (layer.num_zero_experts or 0)}
+    for name, parameter in model.get_submodule(block).named_parameters():
+        path = f"{block}.{name}"
+        is_expert = any(path.startswith(f"{holder}.") for holder in layer.holders)
+        is_router = any(ROUTER_NAME.fullmatch(part) for part in name.split("."))
+        if parameter.dim() != MATRIX or is_expert or not is_router or SHARED_NAME.search(name):
+            continue
+        rows, columns = parameter.shape
+        if rows in counts and columns == width:
+            yield parameter
+        elif columns in counts and rows == width:
+            yield parameter.T
+
+
+def _fill_router(weight: Tensor, routing: Routing) -> None:
+    import torch
+
+    n_experts, width = weight.shape
+    weight.normal_(std=GUMBEL_WIDTH / math.sqrt(width))
+    if routing.exponent:
+        ranks = torch.randperm(n_experts, device=weight.device) + 1
+        popularity = -routing.exponent * ranks.log()
+        weight[:, SHARED_COORDINATE] = (popularity / SHARED_VALUE).to(weight.dtype)

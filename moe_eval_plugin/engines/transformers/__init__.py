@@ -1,0 +1,1 @@
+"""Run a model with Hugging Face transformers."""

@@ -1,0 +1,292 @@
+"""Hugging Face transformers as an engine: encode, generate, score, verify; no host is known here.
+
+Every host that runs transformers models uses this one class, so that k is set, observed and
+verified in one place.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import BatchFeature, StoppingCriteriaList
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+from moe_eval_plugin.engines import memory_check
+from moe_eval_plugin.engines.transformers.loading import load_model, load_processor
+from moe_eval_plugin.engines.transformers.options import EngineOptions, Request, check_request
+from moe_eval_plugin.engines.transformers.stopping import (
+    OnTokenCallback,
+    StopStringCriteria,
+    StopStrings,
+    truncate_after,
+    truncate_before,
+)
+from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.experts.verification import verify
+from moe_eval_plugin.measure.phases import PhaseRecorder, marks_for
+from moe_eval_plugin.models import checkpoint
+from moe_eval_plugin.models.architecture import image_tower
+from moe_eval_plugin.models.transformers_names import per_token_among
+from moe_eval_plugin.override.apply import apply
+from moe_eval_plugin.override.observe import observe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import Tensor
+
+    from moe_eval_plugin.engines.request import Conversation
+    from moe_eval_plugin.experts.verification import VerifiedOverride
+
+logger = logging.getLogger(__name__)
+
+VERIFICATION_NEW_TOKENS = 2
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A batch of conversations as tensors on the CPU, padded on the left.
+
+    ``n_input_tokens`` counts each conversation's tokens, image tokens included.
+    """
+
+    tensors: BatchFeature
+    n_input_tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One answer: its text up to the first stop string, and the tokens that were generated.
+
+    ``n_output_tokens`` counts up to and with the token that ended the answer.
+    """
+
+    text: str
+    n_input_tokens: int
+    n_output_tokens: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A continuation that was scored, by one pass over the prompt and the continuation.
+
+    ``log_probability`` is the sum of its tokens' natural logarithms; ``is_greedy`` tells whether
+    each token is the most likely one; ``n_input_tokens`` counts prompt and continuation.
+    """
+
+    log_probability: float
+    is_greedy: bool
+    n_input_tokens: int
+
+
+class HFEngine:
+    """A loaded model at the k that was asked for, until ``close``.
+
+    Everything that the configuration can tell is checked before a weight is read. The errors are
+    those of ``checkpoint``, ``spec``, ``preflight`` and ``override``.
+    """
+
+    def __init__(self, options: EngineOptions) -> None:
+        self.options = options
+        source = checkpoint.resolve(options.pretrained)
+        request = check_request(options)
+        self.description = request.description
+        memory_check.check_memory(
+            options.pretrained,
+            revision=options.revision,
+            device=options.device,
+            device_map=options.device_map,
+            dtype=options.dtype,
+        )
+        model_type = request.config.model_type
+        self.takes_images = model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+        self.processor = load_processor(options, source, takes_images=self.takes_images)
+        self.tokenizer = getattr(self.processor, "tokenizer", self.processor)
+        self.model = load_model(options, source, takes_images=self.takes_images)
+        self._stops: dict[tuple[str, ...], StopStrings] = {}
+        self._override = ExitStack()
+        self._apply(request)
+
+    def set_experts(
+        self,
+        experts_k: object = None,
+        experts_policy: str | None = None,
+        renorm: str | None = None,
+    ) -> None:
+        """Leave the override in force and enter another one; the weights stay where they are.
+
+        The arguments are those of ``EngineOptions``. What cannot be used is refused before
+        anything changes. If the model cannot be set, it is left as published.
+        """
+        options = replace(
+            self.options, experts_k=experts_k, experts_policy=experts_policy, renorm=renorm
+        )
+        request = check_request(options)
+        self.close()
+        self.options = options
+        self._apply(request)
+
+    def close(self) -> None:
+        """Restore the model's own k."""
+        self._override.close()
+
+    def _apply(self, request: Request) -> None:
+        """Enter the override that was asked for; it is in force until ``close``."""
+        self.rule, self.resolved = request.rule, request.resolved
+        self.warnings = self.description.warnings if self.resolved else ()
+        for warning in self.warnings:
+            logger.warning("%s: %s", self.description.model_type, warning)
+        self.trace = None
+        if self.resolved:
+            self.trace = self._override.enter_context(apply(self.model, self.resolved, self.rule))
+
+    @property
+    def input_device(self) -> torch.device:
+        """Where the inputs of a forward pass belong."""
+        return torch.device(self.model.device)
+
+    @property
+    def devices(self) -> set[str]:
+        """Where the weights lie."""
+        return {str(parameter.device) for parameter in self.model.parameters()}
+
+    def phase_recorder(self) -> PhaseRecorder:
+        """Make a recorder of the phases of this model; it watches while it is entered."""
+        return PhaseRecorder(self.model, image_tower(self.model), marks_for(self.devices))
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of each text as it stands: no template, no images."""
+        if not texts:
+            return []
+        encoded = self.tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)
+        return [len(ids) for ids in encoded["input_ids"]]
+
+    def encode(self, conversations: Sequence[Conversation]) -> Encoded:
+        """Apply the chat template, tokenise and preprocess images; safe to run in a thread."""
+        if self.takes_images:
+            tensors = self.processor.apply_chat_template(
+                list(conversations),
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=True,
+                return_tensors="pt",
+                processor_kwargs={"padding": True},
+            )
+        else:
+            texts = [self._text_prompt(conversation) for conversation in conversations]
+            tensors = self.tokenizer(texts, padding=True, return_tensors="pt")
+        counts = tensors["attention_mask"].sum(-1).tolist()
+        return Encoded(tensors=tensors, n_input_tokens=tuple(counts))
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        encoded: Encoded,
+        arguments: Mapping[str, Any],
+        until: Sequence[str] = (),
+        on_token: Callable[[], None] | None = None,
+    ) -> list[Generated]:
+        """Generate an answer for each conversation.
+
+        ``arguments`` go to transformers' ``generate``. Generation of an answer ends with the
+        model's end token or once it holds one of the strings of ``until``, which are cut off.
+        ``on_token`` is called each time that a token of every answer was chosen.
+        """
+        inputs = encoded.tensors.to(self.input_device)
+        n_prompt = inputs["input_ids"].shape[1]
+        stops = self._stop_strings(until)
+        criteria = StoppingCriteriaList()
+        if on_token is not None:
+            criteria.append(OnTokenCallback(on_token))
+        if until:
+            criteria.append(StopStringCriteria(stops, n_prompt))
+        sequences = self.model.generate(**inputs, **arguments, stopping_criteria=criteria)
+        ends = self._end_ids()
+        answers = [
+            stops.cut_behind(truncate_after(ids, ends)) for ids in sequences[:, n_prompt:].tolist()
+        ]
+        texts = self.tokenizer.batch_decode(
+            answers, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return [
+            Generated(truncate_before(text, until), n_input, len(ids))
+            for text, n_input, ids in zip(texts, encoded.n_input_tokens, answers, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def score(self, encoded: Encoded, continuation: str) -> Scored:
+        """Score a continuation as the assistant's answer to one encoded conversation."""
+        inputs = dict(encoded.tensors.to(self.input_device))
+        target = self.tokenizer(continuation, add_special_tokens=False, return_tensors="pt")
+        target_ids = target["input_ids"].to(self.input_device)
+        for name in per_token_among(inputs):
+            filler = _continuation_of(name, inputs[name], target_ids)
+            inputs[name] = torch.cat([inputs[name], filler], dim=1)
+        logits = self.model(**inputs, use_cache=False).logits[0, -target_ids.shape[1] - 1 : -1]
+        log_probs = logits.float().log_softmax(-1)
+        chosen = log_probs.gather(-1, target_ids[0, :, None]).sum()
+        is_greedy = bool((log_probs.argmax(-1) == target_ids[0]).all())
+        return Scored(float(chosen), is_greedy, n_input_tokens=inputs["input_ids"].shape[1])
+
+    def verify(self, conversations: Sequence[Conversation]) -> VerifiedOverride:
+        """Run a few real prompts, prefill and decode, and compare the k that tokens used.
+
+        Raises ``OverrideNotEffectiveError``. A dense model has nothing to observe.
+        """
+        with observe(self.model) as pending:
+            self.generate(
+                self.encode(conversations),
+                {
+                    "do_sample": False,
+                    "min_new_tokens": VERIFICATION_NEW_TOKENS,
+                    "max_new_tokens": VERIFICATION_NEW_TOKENS,
+                },
+            )
+        baseline = self.description.num_experts_per_tok or None
+        return verify(self.resolved, baseline, pending.result(), self.rule)
+
+    def _stop_strings(self, until: Sequence[str]) -> StopStrings:
+        key = tuple(until)
+        if key not in self._stops:
+            self._stops[key] = StopStrings(self.tokenizer, key)
+        return self._stops[key]
+
+    def _end_ids(self) -> set[int]:
+        ends = self.model.generation_config.eos_token_id
+        return {ends} if isinstance(ends, int) else set(ends or ())
+
+    def _text_prompt(self, conversation: Conversation) -> str:
+        """Build the prompt of a text-only model: its chat template, or the bare text."""
+        messages = [{**m, "content": _only_text(m["content"])} for m in conversation]
+        if self.tokenizer.chat_template is None:
+            return "\n".join(message["content"] for message in messages)
+        prompt = self.tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=False
+        )
+        return str(prompt)
+
+
+def _continuation_of(name: str, prompt: Tensor, target_ids: Tensor) -> Tensor:
+    """Give what stands behind the prompt in one of the model's per-token inputs."""
+    if name == "input_ids":
+        return target_ids
+    fill = 1 if name == "attention_mask" else 0
+    return torch.full_like(target_ids, fill, dtype=prompt.dtype)
+
+
+def _only_text(content: Any) -> str:  # noqa: ANN401  (a string or a list of parts)
+    """Join the text of a message; ``InvalidArgumentError`` where it holds an image."""
+    if isinstance(content, str):
+        return content
+    kinds = {part["type"] for part in content} - {"text"}
+    if kinds:
+        message = (
+            f"This model reads text only, and the task shows it {', '.join(sorted(kinds))}. "
+            "Name a vision-language model with pretrained=, or run a text-only task."
+        )
+        raise InvalidArgumentError(message)
+    return "".join(part["text"] for part in content)

@@ -1,0 +1,97 @@
+"""Where an answer ends: at a stop string of its task, or at an end token of the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import StoppingCriteria
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+UNFINISHED_CHARACTER = "\ufffd"
+
+
+class StopStrings:
+    """The strings that end the answers of a task, and what is known of the tokens that do so.
+
+    One object serves all batches of a run: it remembers which tokens can end a stop string, so
+    that answers are decoded only where one of these was chosen.
+    """
+
+    def __init__(self, tokenizer: Any, strings: Sequence[str]) -> None:  # noqa: ANN401  (one of many classes)
+        self._tokenizer = tokenizer
+        self._strings = tuple(strings)
+        self._last_characters = {string[-1] for string in strings} | {UNFINISHED_CHARACTER}
+        self._can_end: dict[int, bool] = {}
+        # A token decodes to one byte at least, so a string of n bytes ends within n tokens.
+        self._window = max((len(string.encode()) for string in strings), default=0) + 1
+
+    def can_end(self, token_id: int) -> bool:
+        """Tell whether a stop string can end inside this token: it holds the last character."""
+        if token_id not in self._can_end:
+            # Some tokenizers drop the space before the first token of a text, so it is given twice.
+            text = self._tokenizer.decode([token_id, token_id], skip_special_tokens=True)
+            self._can_end[token_id] = not self._last_characters.isdisjoint(text)
+        return self._can_end[token_id]
+
+    def end(self, answer: Sequence[int]) -> bool:
+        """Tell whether the text of these tokens holds a stop string near its end."""
+        tail = answer[-self._window :]
+        text = self._tokenizer.decode(tail, skip_special_tokens=True)
+        return any(string in text for string in self._strings)
+
+    def cut_behind(self, answer: Sequence[int]) -> Sequence[int]:
+        """Cut a row of tokens behind the first one that completes a stop string."""
+        for position, token_id in enumerate(answer, start=1):
+            if self.can_end(token_id) and self.end(answer[:position]):
+                return answer[:position]
+        return answer
+
+
+class StopStringCriteria(StoppingCriteria):
+    """Ends each row whose answer holds a stop string; the prompt is not looked at."""
+
+    def __init__(self, stops: StopStrings, n_prompt: int) -> None:
+        self._stops = stops
+        self._n_prompt = n_prompt
+
+    def __call__(self, input_ids: Tensor, _scores: Tensor, **_kwargs: Any) -> Tensor:  # noqa: ANN401
+        """Look at the end of each row (rows, tokens); give a boolean for each."""
+        ended = [
+            self._stops.can_end(token_id)
+            and self._stops.end(input_ids[row, self._n_prompt :].tolist())
+            for row, token_id in enumerate(input_ids[:, -1].tolist())
+        ]
+        return torch.tensor(ended, device=input_ids.device)
+
+
+class OnTokenCallback(StoppingCriteria):
+    """Ends nothing, and calls a function each time that a token of every row was chosen."""
+
+    def __init__(self, on_token: Callable[[], None]) -> None:
+        self._on_token = on_token
+
+    def __call__(self, input_ids: Tensor, _scores: Tensor, **_kwargs: Any) -> Tensor:  # noqa: ANN401
+        """Tell of the token, and end no row."""
+        self._on_token()
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+
+
+def truncate_before(text: str, until: Sequence[str]) -> str:
+    """Cut a text before the first of some stop strings; empty strings stop nothing."""
+    for stop in until:
+        if stop:
+            text = text.split(stop, 1)[0]
+    return text
+
+
+def truncate_after(ids: Sequence[int], ends: set[int]) -> Sequence[int]:
+    """Cut a generated row behind the first token that ends an answer."""
+    for position, token_id in enumerate(ids):
+        if token_id in ends:
+            return ids[: position + 1]
+    return ids

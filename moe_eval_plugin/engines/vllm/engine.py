@@ -1,0 +1,292 @@
+"""vLLM as an engine: start, verify, generate, score; no host is known here."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.engines.vllm.options import (
+    VLLMOptions,
+    check_request,
+    engine_argument_names,
+    engine_arguments,
+)
+from moe_eval_plugin.engines.vllm.process import engine_alive_or_fail, start, wake_on_death
+from moe_eval_plugin.engines.vllm.request_times import RequestTimes
+from moe_eval_plugin.engines.vllm.set_k import EVERY_LAYER
+from moe_eval_plugin.engines.vllm.verification import Workers
+from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.models import checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from moe_eval_plugin.engines.request import Conversation
+    from moe_eval_plugin.experts.verification import VerifiedOverride
+
+logger = logging.getLogger(__name__)
+
+VERIFICATION_NEW_TOKENS = 2
+PROMPTS_TO_VERIFY = 4
+SHUTDOWN_S = 30.0
+# Requests that wait inside vLLM for each that runs, so that its scheduler never waits for us.
+WAITING_PER_RUNNING = 2
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A conversation to be answered; ``build`` reads its images, ``sampling`` is for vLLM.
+
+    A ``continuation`` is scored instead: its tokens follow the conversation.
+    """
+
+    build: Callable[[], Conversation]
+    sampling: Mapping[str, Any]
+    continuation: str | None = None
+
+    @classmethod
+    def of(cls, conversation: Conversation, sampling: Mapping[str, Any]) -> Prompt:
+        """Make a prompt of a conversation whose images are there."""
+        return cls(lambda: conversation, sampling)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a prompt.
+
+    ``error`` tells why it could not be answered, and the text is empty then. ``times`` holds the
+    counts of tokens too: ``n_output_tokens`` counts up to and with the token that ended the answer.
+    ``log_probability`` and ``is_greedy`` are set for a continuation that was scored.
+    """
+
+    text: str
+    times: RequestTimes
+    error: str | None = None
+    log_probability: float | None = None
+    is_greedy: bool | None = None
+
+
+class VLLMEngine:
+    """A running vLLM at the k that was asked for.
+
+    Everything that the configuration can tell is checked before it starts. Raises the errors of
+    ``checkpoint``, ``spec`` and ``vllm_request``, ``InsufficientMemoryError`` and
+    ``EngineFailedError`` if it does not start, and ``OverrideError`` if a layer has another k.
+    """
+
+    def __init__(self, options: VLLMOptions) -> None:
+        engine_argument_names()
+        self.options = options
+        self.request = check_request(options)
+        self.warnings = self.request.description.warnings if self.request.resolved else ()
+        for warning in self.warnings:
+            logger.warning("%s: %s", self.request.description.model_type, warning)
+        source = checkpoint.resolve(options.pretrained)
+        self.llm = start(engine_arguments(options, self.request, source))
+        self._closed = wake_on_death(self.llm.llm_engine.engine_core)
+        self.config = self.llm.llm_engine.vllm_config
+        self.workers = Workers(self.llm.collective_rpc, self.request, options.verify)
+        self.workers.check_layers()
+        self._names = (str(number) for number in itertools.count())
+        self._requests = {str(options.experts_k): self.request}
+
+    @property
+    def max_num_seqs(self) -> int:
+        """The requests that vLLM runs at once, at most."""
+        return int(self.config.scheduler_config.max_num_seqs)
+
+    @property
+    def generation_defaults(self) -> dict[str, Any]:
+        """What the model's own generation settings say, in vLLM's words."""
+        return dict(self.llm.model_config.get_diff_sampling_param())
+
+    def close(self) -> None:
+        """Stop vLLM's processes."""
+        self._closed.set()
+        self.llm.llm_engine.engine_core.shutdown(timeout=SHUTDOWN_S)
+
+    def set_k(self, experts_k: object) -> None:
+        """Give the running engine another k, for a series of measurements.
+
+        That is right only where nothing was compiled or captured with the k before: raises
+        ``InvalidArgumentError`` unless ``enforce_eager`` is set. Verify it as the first one.
+        """
+        if not self.config.model_config.enforce_eager:
+            message = (
+                "k cannot be changed in a running vLLM that compiles, because compiled code and "
+                "CUDA graphs keep the old one. Start it with enforce_eager=True, or start it anew."
+            )
+            raise InvalidArgumentError(message)
+        self.options = replace(self.options, experts_k=experts_k)
+        if str(experts_k) not in self._requests:
+            self._requests[str(experts_k)] = check_request(self.options)
+        self.request = self._requests[str(experts_k)]
+        table = self.request.table or {EVERY_LAYER: self.request.description.num_experts_per_tok}
+        self.llm.collective_rpc("moe_eval_set_k", args=(table,))
+        # What the cache holds was computed with the k before.
+        self.llm.reset_prefix_cache()
+        self.workers = Workers(self.llm.collective_rpc, self.request, self.options.verify)
+        self.workers.check_layers()
+
+    def verify(self, builds: Iterable[Callable[[], Conversation]]) -> VerifiedOverride:
+        """Run a few real prompts, prefill and decode, and compare the k that tokens used.
+
+        ``builds`` make the conversations; the first ones that can be asked are taken. Raises
+        ``OverrideNotEffectiveError``. A dense model has nothing to observe.
+        """
+        arguments = {
+            "max_tokens": VERIFICATION_NEW_TOKENS,
+            "min_tokens": VERIFICATION_NEW_TOKENS,
+            "ignore_eos": True,
+            "temperature": 0.0,
+        }
+        prompts = (Prompt(build, arguments) for build in builds)
+        with engine_alive_or_fail():
+            return self.workers.verify(lambda: self._run_in_turn(prompts))
+
+    def run(self, prompts: Iterable[Prompt], at_once: int | None) -> Iterator[tuple[int, Answer]]:
+        """Answer prompts as vLLM gets done with them: yields (place among the prompts, answer).
+
+        With ``at_once`` vLLM has so many at a time; ``None`` leaves it to vLLM's scheduler. Raises
+        ``EngineFailedError`` if vLLM dies; what was yielded before is good.
+        """
+        most = at_once or self.max_num_seqs * (1 + WAITING_PER_RUNNING)
+        running = _Running()
+        for place, prompt in enumerate(prompts):
+            refused = self._add(place, prompt, running)
+            if refused is not None:
+                yield place, refused
+            while len(running.places) >= most:
+                yield from self._step(running)
+        while running.places:
+            yield from self._step(running)
+
+    def run_tokens(
+        self, prompts: Sequence[Sequence[int]], sampling: Mapping[str, Any]
+    ) -> tuple[float, list[Any]]:
+        """Hand in prompts of token numbers, all at once, and wait until vLLM is done with them.
+
+        Gives the moment at which the first was handed in, by the clock of vLLM's engine
+        (``time.monotonic``), and vLLM's ``RequestOutput`` of each in their order. Raises
+        ``EngineFailedError`` if vLLM dies.
+        """
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        params = SamplingParams(**sampling, output_kind=RequestOutputKind.FINAL_ONLY)
+        engine = self.llm.llm_engine
+        done: dict[str, Any] = {}
+        rendered = engine.renderer.render_cmpl([{"prompt_token_ids": [*ids]} for ids in prompts])
+        names = [next(self._names) for _ in prompts]
+        with engine_alive_or_fail():
+            begin = time.monotonic()
+            for name, prompt in zip(names, rendered, strict=True):
+                engine.add_request(name, prompt, params)
+            while len(done) < len(names):
+                done |= {_name(output): output for output in engine.step() if output.finished}
+        return begin, [done[name] for name in names]
+
+    def _run_in_turn(self, prompts: Iterable[Prompt]) -> None:
+        n_asked = 0
+        for _, answer in self.run(prompts, at_once=1):
+            if answer.error is not None:
+                logger.warning("A prompt cannot serve to verify k: %s", answer.error)
+            n_asked += answer.error is None
+            if n_asked == PROMPTS_TO_VERIFY:
+                return
+
+    def _add(self, place: int, prompt: Prompt, running: _Running) -> Answer | None:
+        """Hand a prompt to vLLM; an answer comes back at once if vLLM or its image refuses it."""
+        from vllm import SamplingParams
+        from vllm.exceptions import VLLMValidationError
+        from vllm.sampling_params import RequestOutputKind
+
+        arguments = dict(prompt.sampling)
+        if prompt.continuation is not None:
+            arguments = {"max_tokens": 1, "prompt_logprobs": 1, "temperature": 0.0}
+        params = SamplingParams(**arguments, output_kind=RequestOutputKind.FINAL_ONLY)
+        name = next(self._names)
+        try:
+            rendered = self.llm._preprocess_chat_one(_messages(prompt.build()))  # noqa: SLF001  (its public methods run what they render)
+            target = self._append(rendered, prompt.continuation)
+            with engine_alive_or_fail():
+                self.llm.llm_engine.add_request(name, rendered, params)
+        except (OSError, ValueError, VLLMValidationError) as error:
+            return Answer("", RequestTimes(0, 0), error=f"{type(error).__name__}: {error}")
+        running.places[name] = place
+        if target is not None:
+            running.targets[name] = target
+        return None
+
+    def _append(self, rendered: dict[str, Any], continuation: str | None) -> list[int] | None:
+        if continuation is None:
+            return None
+        tokenizer = self.llm.get_tokenizer()
+        target: list[int] = tokenizer.encode(continuation, add_special_tokens=False)
+        rendered["prompt_token_ids"] = [*rendered["prompt_token_ids"], *target]
+        return target
+
+    def _step(self, running: _Running) -> Iterator[tuple[int, Answer]]:
+        with engine_alive_or_fail():
+            outputs = self.llm.llm_engine.step()
+        for output in outputs:
+            if output.finished:
+                name = _name(output)
+                target = running.targets.pop(name, None)
+                yield running.places.pop(name), _answer(output, target)
+
+
+class _Running:
+    """The requests that vLLM has: the place of each, and what is to be scored of it."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, int] = {}
+        self.targets: dict[str, list[int]] = {}
+
+
+def _name(output: Any) -> str:  # noqa: ANN401  (a RequestOutput)
+    """Give the name of a request as it was handed in; vLLM adds to it."""
+    return str(output.request_id).partition("-")[0]
+
+
+def _messages(conversation: Conversation) -> Conversation:
+    """Turn a conversation of transformers into one of vLLM, which names its images otherwise."""
+    return [
+        {**message, "content": [_part(part) for part in message["content"]]}
+        if isinstance(message["content"], list)
+        else message
+        for message in conversation
+    ]
+
+
+def _part(part: dict[str, Any]) -> dict[str, Any]:
+    if part["type"] == "text":
+        return part
+    if part["type"] != "image":
+        message = f"moe_vllm shows text and images, and this task has {part['type']}"
+        raise InvalidArgumentError(message)
+    image = part["image"]
+    if isinstance(image, str):
+        from PIL import Image
+
+        with Image.open(image) as opened:
+            image = opened.convert("RGB")
+    return {"type": "image_pil", "image_pil": image}
+
+
+def _answer(output: Any, target: Sequence[int] | None) -> Answer:  # noqa: ANN401  (a RequestOutput)
+    completion, n_input = output.outputs[0], len(output.prompt_token_ids)
+    if target is None:
+        times = RequestTimes.read(output.metrics, n_input, len(completion.token_ids))
+        return Answer(completion.text, times)
+    of_tokens = output.prompt_logprobs[-len(target) :]
+    chosen = [found[token] for found, token in zip(of_tokens, target, strict=True)]
+    return Answer(
+        "",
+        RequestTimes.read(output.metrics, n_input, 0),
+        log_probability=sum(one.logprob for one in chosen),
+        is_greedy=all(one.rank == 1 for one in chosen),
+    )

@@ -1,0 +1,97 @@
+"""The life of vLLM's processes: how they start, and what is said when they do not, or die."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.errors import EngineFailedError, InsufficientMemoryError, InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECONDS_BETWEEN_LOOKS = 0.5
+MEMORY_ADVICE = (
+    "Give it less to hold: a smaller max_model_len (the longest prompt and answer, in tokens), a "
+    "smaller max_num_seqs, or dtype=bfloat16. Or give it more: another gpu_memory_utilization (on "
+    "a CPU VLLM_CPU_KVCACHE_SPACE, in GiB), or more GPUs with tensor_parallel_size."
+)
+
+
+def start(arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (a vllm.LLM)
+    """Start a ``vllm.LLM`` with its own arguments.
+
+    Raises ``InvalidArgumentError``, ``InsufficientMemoryError`` or ``EngineFailedError``.
+    """
+    from pydantic import ValidationError
+    from vllm import LLM
+
+    _check_platform(arguments)
+    try:
+        return LLM(**arguments)
+    except (TypeError, ValidationError) as error:
+        message = f"vLLM does not accept these arguments: {error}"
+        raise InvalidArgumentError(message) from error
+    except Exception as error:
+        text = str(error)
+        if "memory" in text.lower():
+            message = f"vLLM found too little memory and did not start: {text} {MEMORY_ADVICE}"
+            raise InsufficientMemoryError(message) from error
+        message = (
+            f"vLLM did not start: {text} Its own message stands above. If that speaks of memory: "
+            f"{MEMORY_ADVICE}"
+        )
+        raise EngineFailedError(message) from error
+
+
+def _check_platform(arguments: dict[str, Any]) -> None:
+    from vllm.platforms import current_platform
+
+    if current_platform.is_cpu() and arguments.get("enable_expert_parallel"):
+        message = (
+            "enable_expert_parallel=True is not possible on a CPU: vLLM's kernel for CPUs reads "
+            "experts that its process does not have, and crashes (seen with vLLM 0.32.0). Use "
+            "tensor_parallel_size alone, or GPUs."
+        )
+        raise InvalidArgumentError(message)
+
+
+def wake_on_death(client: Any) -> Event:  # noqa: ANN401  (vLLM's client of its engine)
+    """Wake whoever waits for an engine that was killed; until the event that is returned is set.
+
+    vLLM's client notices the death, and then waits for ever for an answer. An engine in this
+    process has nothing to watch.
+    """
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    closed = Event()
+
+    def watch() -> None:
+        while not closed.wait(SECONDS_BETWEEN_LOOKS):
+            if client.resources.engine_dead:
+                error = EngineDeadError(suppress_context=True)
+                client.outputs_queue.put_nowait(error)
+                for waiting in [one for one in client.utility_results.values() if not one.done()]:
+                    waiting.set_exception(error)
+                return
+
+    if hasattr(client, "outputs_queue"):
+        Thread(target=watch, name="vllm-death-watch", daemon=True).start()
+    return closed
+
+
+@contextmanager
+def engine_alive_or_fail() -> Iterator[None]:
+    """Raise ``EngineFailedError`` if vLLM dies in the block."""
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    try:
+        yield
+    except EngineDeadError as error:
+        message = (
+            "vLLM died while it was answering. Its own message stands above; if there is none, "
+            "something killed its process (the system does so when memory runs out). "
+            f"{MEMORY_ADVICE}"
+        )
+        raise EngineFailedError(message) from error

@@ -1,0 +1,1 @@
+"""k as data: requested, allowed, observed and verified; no torch."""

@@ -1,0 +1,222 @@
+"""What the experts of one MoE layer were observed to do: frozen counts, and sums over them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from moe_eval_plugin.experts.tokens import CONTENT, PHASES, ObservedModality, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+class TokenCount(NamedTuple):
+    """So many tokens of one modality, in one phase, used k distinct experts each."""
+
+    phase: Phase
+    modality: ObservedModality
+    k: int
+    n_tokens: int
+
+
+class StepCount(NamedTuple):
+    """Distinct experts that the forward passes of one phase touched in one layer.
+
+    ``n_distinct`` adds up over ``n_steps`` passes; ``smallest`` and ``largest`` are of one pass.
+    """
+
+    phase: Phase
+    n_steps: int
+    n_distinct: int
+    smallest: int
+    largest: int
+
+    @property
+    def mean(self) -> float:
+        """Distinct experts per forward pass."""
+        return self.n_distinct / self.n_steps
+
+
+@dataclass(frozen=True)
+class LayerObservation:
+    """What one MoE layer was observed to do; a layer that no token reached has no counts.
+
+    ``num_experts`` counts the routed experts that compute, ``num_zero_experts`` those that do not
+    (an identity, for instance); both are ``None`` where the layer could not be watched.
+    ``modality`` is set where the layer serves tokens of that modality alone. ``tokens`` counts
+    every expert that a token chose, ``ffn_tokens`` only those that compute; an index that stands
+    for "no expert" is in neither. ``load`` has the text and image tokens of each expert, those
+    that compute nothing last. ``steps`` counts the experts that compute, for passes with at least
+    one token in this layer; padding is left out.
+    """
+
+    num_experts: int | None = None
+    num_zero_experts: int | None = None
+    modality: ObservedModality | None = None
+    tokens: tuple[TokenCount, ...] = ()
+    ffn_tokens: tuple[TokenCount, ...] = ()
+    load: tuple[int, ...] = ()
+    steps: tuple[StepCount, ...] = ()
+
+    @property
+    def expert_load(self) -> tuple[int, ...]:
+        """Text and image tokens of each expert that computes something."""
+        return self.load[: self.num_experts]
+
+    @property
+    def load_entropy(self) -> float | None:
+        """Evenness of the load: 1 if all experts get the same, 0 if one expert gets everything.
+
+        This is the Shannon entropy of the experts' shares of the load over its largest value,
+        ``-sum(p * log(p)) / log(num_experts)``. ``None`` without load, or with a single expert.
+        """
+        load = self.expert_load
+        total = sum(load)
+        if total == 0 or len(load) == 1:
+            return None
+        shares = (count / total for count in load if count)
+        return abs(sum(share * math.log(share) for share in shares)) / math.log(len(load))
+
+    @property
+    def load_gini(self) -> float | None:
+        """Gini coefficient of the load: 0 if all experts get the same.
+
+        It is half the mean absolute difference between two experts over the mean load, and
+        reaches ``1 - 1 / num_experts`` if one expert gets everything. ``None`` without load.
+        """
+        load = sorted(self.expert_load)
+        total = sum(load)
+        if total == 0:
+            return None
+        ranked = sum(rank * count for rank, count in enumerate(load, start=1))
+        return 2 * ranked / (len(load) * total) - (len(load) + 1) / len(load)
+
+    @property
+    def unused_experts(self) -> tuple[int, ...]:
+        """Indices of the experts that compute and that no text or image token used."""
+        return tuple(index for index, count in enumerate(self.expert_load) if count == 0)
+
+    def distinct_per_step(self, phase: Phase) -> StepCount | None:
+        """Give the distinct experts that forward passes of a phase touched; ``None`` if none ran.
+
+        An expert counts once per pass, however many tokens use it.
+        """
+        return next((count for count in self.steps if count.phase == phase), None)
+
+    def histogram(self, modality: ObservedModality | None, phase: Phase | None) -> Counter[int]:
+        """Count tokens by the distinct experts that they chose; ``None``: see ``Observation``."""
+        return _histogram(self.tokens, modality, phase)
+
+    def ffn_histogram(self, modality: ObservedModality | None, phase: Phase | None) -> Counter[int]:
+        """Count tokens by the distinct experts that computed for them."""
+        return _histogram(self.ffn_tokens, modality, phase)
+
+    def to_state(self) -> dict[str, Any]:
+        """Give all counts as plain JSON data."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> LayerObservation:
+        """Rebuild what ``to_state`` gave, also after a way through JSON."""
+        rows = {"tokens": TokenCount, "ffn_tokens": TokenCount, "steps": StepCount}
+        counts = {name: tuple(row(*values) for values in state[name]) for name, row in rows.items()}
+        return cls(**{**state, "load": tuple(state["load"]), **counts})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Summarise the layer as plain JSON data of a fixed size."""
+        steps = {phase: self.distinct_per_step(phase) for phase in PHASES}
+        return {
+            "num_experts": self.num_experts,
+            "num_zero_experts": self.num_zero_experts,
+            "modality": self.modality,
+            "observed_num_experts_per_tok": _means(self.tokens),
+            "observed_num_ffn_experts_per_tok": _means(self.ffn_tokens),
+            "load": {
+                "entropy": self.load_entropy,
+                "gini": self.load_gini,
+                "n_unused_experts": len(self.unused_experts) if self.load else None,
+            },
+            "distinct_experts_per_step": {
+                phase: count
+                and {
+                    "n_steps": count.n_steps,
+                    "mean": count.mean,
+                    "min": count.smallest,
+                    "max": count.largest,
+                }
+                for phase, count in steps.items()
+            },
+        }
+
+
+def merge_layers(parts: Sequence[LayerObservation]) -> LayerObservation:
+    """Add up observations of copies of one layer. Raises ``ValueError`` if they are not copies."""
+    first, *others = parts
+    if any(_kind(other) != _kind(first) for other in others):
+        message = (
+            "Observations of different layers cannot be added up: (experts, zero experts, "
+            f"modality) are {sorted({str(_kind(part)) for part in parts})}. "
+            "Merge only what copies of one model did."
+        )
+        raise ValueError(message)
+    loads = [part.load for part in parts if part.load]
+    return LayerObservation(
+        *_kind(first),
+        tokens=_merge_tokens(count for part in parts for count in part.tokens),
+        ffn_tokens=_merge_tokens(count for part in parts for count in part.ffn_tokens),
+        load=tuple(map(sum, zip(*loads, strict=True))),
+        steps=_merge_steps([count for part in parts for count in part.steps]),
+    )
+
+
+def mean_of(histogram: Counter[int]) -> float | None:
+    """Average k over tokens; ``None`` without tokens."""
+    n = histogram.total()
+    return sum(k * count for k, count in histogram.items()) / n if n else None
+
+
+def _kind(layer: LayerObservation) -> tuple[int | None, int | None, ObservedModality | None]:
+    return layer.num_experts, layer.num_zero_experts, layer.modality
+
+
+def _merge_tokens(counts: Iterable[TokenCount]) -> tuple[TokenCount, ...]:
+    total: Counter[tuple[Phase, ObservedModality, int]] = Counter()
+    for count in counts:
+        total[count.phase, count.modality, count.k] += count.n_tokens
+    return tuple(TokenCount(*key, n) for key, n in sorted(total.items()))
+
+
+def _merge_steps(counts: list[StepCount]) -> tuple[StepCount, ...]:
+    by_phase = ((phase, [c for c in counts if c.phase == phase]) for phase in sorted(PHASES))
+    return tuple(
+        StepCount(
+            phase,
+            n_steps=sum(c.n_steps for c in same),
+            n_distinct=sum(c.n_distinct for c in same),
+            smallest=min(c.smallest for c in same),
+            largest=max(c.largest for c in same),
+        )
+        for phase, same in by_phase
+        if same
+    )
+
+
+def _histogram(
+    rows: Iterable[TokenCount], modality: ObservedModality | None, phase: Phase | None
+) -> Counter[int]:
+    wanted = CONTENT if modality is None else (modality,)
+    total: Counter[int] = Counter()
+    for row in rows:
+        if row.modality in wanted and phase in (None, row.phase):
+            total[row.k] += row.n_tokens
+    return total
+
+
+def _means(rows: tuple[TokenCount, ...]) -> dict[str, dict[str, float | None]]:
+    return {
+        phase: {modality: mean_of(_histogram(rows, modality, phase)) for modality in CONTENT}
+        for phase in PHASES
+    }

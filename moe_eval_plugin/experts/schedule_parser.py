@@ -1,0 +1,108 @@
+"""Reads ``experts_k``: a number, the schedule grammar (see ``spec``), or a YAML file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+
+from moe_eval_plugin.errors import InvalidExpertCountError
+from moe_eval_plugin.experts.schedule import ExpertSchedule, ScheduleRule
+from moe_eval_plugin.experts.tokens import Modality, Phase
+
+WANTED = (
+    "Give a whole number of routed experts per token, for instance experts_k=4, or a schedule: "
+    "0-11:8/12-47:4 by layer, text:8/image:2, prefill:8/decode:4, 8/image+12-47:2, @file.yaml."
+)
+FILE_KEYS = ("k", "layers", "modality", "phase")
+LAYERS = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
+
+
+def parse_experts_k(value: object) -> ExpertSchedule | None:
+    """Read the option ``experts_k``.
+
+    Takes an ``int`` or a string in the grammar of ``spec``; ``None`` and the empty string mean
+    that the model runs as published, and give ``None``. Anything else raises
+    ``InvalidExpertCountError``. Whether the schedule is possible for a model is decided by
+    ``ExpertSchedule.resolve``.
+    """
+    if value is None or value == "":
+        return None
+    text = str(value).strip()
+    if isinstance(value, bool):
+        raise _unreadable(text, "it is not a number")
+    if text.startswith("@"):
+        return _read_file(Path(text[1:]).expanduser())
+    return ExpertSchedule(tuple(_rule(part.strip(), text) for part in text.split("/")))
+
+
+def _rule(part: str, text: str) -> ScheduleRule:
+    where, colon, number = part.rpartition(":")
+    conditions = [condition.strip() for condition in where.split("+")] if colon else []
+    given: dict[str, Any] = {}
+    for condition in conditions:
+        field, value = _condition(condition, text)
+        if field in given:
+            raise _unreadable(text, f"{part} gives {field} twice; write two parts for that")
+        given[field] = value
+    return ScheduleRule(_count(number.strip(), text), **given)
+
+
+def _condition(condition: str, text: str) -> tuple[str, object]:
+    if condition in get_args(Modality):
+        return "modality", condition
+    if condition in get_args(Phase):
+        return "phase", condition
+    return "layers", _layers(condition, text)
+
+
+def _layers(given: str, text: str) -> tuple[int, int]:
+    match = LAYERS.fullmatch(given)
+    if match is None:
+        known = "text, image, prefill, decode, a layer (3) or layers (0-11)"
+        raise _unreadable(text, f"{given!r} is none of {known}")
+    first, last = int(match[1]), int(match[2] or match[1])
+    if first > last:
+        raise _unreadable(text, f"layers {given} run backwards")
+    return first, last
+
+
+def _count(digits: str, text: str) -> int:
+    digits = digits.removeprefix("+")
+    if not (digits.isascii() and digits.isdigit()):
+        raise _unreadable(text, f"{digits!r} is not a number of experts")
+    return int(digits)
+
+
+def _read_file(path: Path) -> ExpertSchedule:
+    """Read a list of rules; each has ``k`` and any of ``layers``, ``modality`` and ``phase``."""
+    text = f"@{path}"
+    try:
+        rules = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise _unreadable(text, " ".join(str(error).split())) from error
+    if not isinstance(rules, list) or not rules or not all(isinstance(r, dict) for r in rules):
+        raise _unreadable(text, "the file must hold a list of rules, such as `- {k: 8}`")
+    return ExpertSchedule(tuple(_file_rule(rule, text) for rule in rules))
+
+
+def _file_rule(rule: dict[object, Any], text: str) -> ScheduleRule:
+    unknown = [str(key) for key in rule if key not in FILE_KEYS]
+    if unknown or "k" not in rule or isinstance(rule["k"], bool):
+        raise _unreadable(text, f"the rule {rule} needs k, and knows {', '.join(FILE_KEYS)}")
+    for key, allowed in (("modality", get_args(Modality)), ("phase", get_args(Phase))):
+        if rule.get(key) not in (None, *allowed):
+            raise _unreadable(text, f"{key}: {rule[key]} is none of {', '.join(allowed)}")
+    layers = rule.get("layers")
+    return ScheduleRule(
+        _count(str(rule["k"]), text),
+        layers=None if layers is None else _layers(str(layers), text),
+        modality=rule.get("modality"),
+        phase=rule.get("phase"),
+    )
+
+
+def _unreadable(text: str, why: str) -> InvalidExpertCountError:
+    return InvalidExpertCountError(f"experts_k={text} cannot be read: {why}. {WANTED}")

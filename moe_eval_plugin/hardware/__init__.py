@@ -1,0 +1,1 @@
+"""Devices, their ceilings, and meters of memory and energy."""

@@ -1,0 +1,1 @@
+"""Evaluation harnesses; none knows an engine."""

@@ -1,0 +1,135 @@
+"""The speed of a model that is not ours, timed around the method that gets its requests."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter, defaultdict
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Self
+from unittest.mock import patch
+
+from moe_eval_plugin.measure.speed import TaskSpeed
+from moe_eval_plugin.measure.timing import read_clock
+from moe_eval_plugin.results.record import RunRecord
+from moe_eval_plugin.results.versions import installed_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from moe_eval_plugin.measure.timing import Clock
+
+METHODS = ("generate_until", "generate_until_multi_round", "loglikelihood")
+PADDING = "__padding_only__"
+
+
+class ForeignModelTimer:
+    """Hands a model its requests task by task and takes the time, while it is entered.
+
+    A host hands over the requests of all tasks at once, and models run them in an order of their
+    own; so each task becomes a call of its own. The answers are those of the model, in the order
+    of the requests. ``lm`` is any object; one that lacks all of ``METHODS``, or does not let them
+    be replaced, is left alone and has no records. Neither have several tasks on several processes,
+    which may have to make the same calls.
+    """
+
+    def __init__(self, lm: Any, clock: Clock = read_clock) -> None:  # noqa: ANN401
+        self._lm = lm
+        self._clock = clock
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._n_samples: Counter[str] = Counter()
+        self._restore = ExitStack()
+        self._is_timing = False
+
+    def __enter__(self) -> Self:
+        for name in METHODS:
+            method = getattr(self._lm, name, None)
+            # The attributes of an object with slots cannot be replaced.
+            if callable(method) and hasattr(self._lm, "__dict__"):
+                self._restore.enter_context(patch.object(self._lm, name, self._timed(method)))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._restore.close()
+
+    def records(self) -> dict[str, RunRecord]:
+        """Give a record of each task, over all processes; a process that did nothing counts as 0.
+
+        All processes must call it. What cannot be seen from outside is ``None``.
+        """
+        ranks = _gather((dict(self._seconds), dict(self._n_samples)))
+        tasks = dict.fromkeys(task for seconds, _ in ranks for task in seconds)
+        provenance = {
+            "model_class": type(self._lm).__name__,
+            "timed": "from outside",
+            "n_ranks": len(ranks),
+            "versions": installed_versions(),
+        }
+        return {
+            task: RunRecord(
+                task,
+                experts=None,
+                speed=TaskSpeed(
+                    n_samples=sum(counts.get(task, 0) for _, counts in ranks),
+                    n_input_tokens=None,
+                    n_output_tokens=None,
+                    wall_s=max(seconds.get(task, 0.0) for seconds, _ in ranks),
+                ),
+                provenance=provenance,
+            )
+            for task in tasks
+        }
+
+    def _timed(self, method: Callable[[list[Any]], list[Any]]) -> Callable[[list[Any]], list[Any]]:
+        @functools.wraps(method)
+        def by_task(requests: list[Any]) -> list[Any]:
+            tasks = _places(requests)
+            if self._is_timing:  # some models answer one kind of request by way of another
+                return method(requests)
+            if len(tasks) > 1 and _is_distributed():
+                return method(requests)
+            answers: list[Any] = [None] * len(requests)
+            for task, places in tasks.items():
+                found = self._time(task, method, [requests[place] for place in places])
+                for place, answer in zip(places, found, strict=True):
+                    answers[place] = answer
+            return answers
+
+        return by_task
+
+    def _time(
+        self, task: str, method: Callable[[list[Any]], list[Any]], requests: list[Any]
+    ) -> list[Any]:
+        begin = self._clock()
+        self._is_timing = True
+        try:
+            answers = method(requests)
+        finally:
+            self._is_timing = False
+        self._seconds[task] += self._clock() - begin
+        self._n_samples[task] += sum(not one.metadata.get(PADDING) for one in requests)
+        return answers
+
+
+def _places(requests: Sequence[Any]) -> dict[str, list[int]]:
+    """List where the requests of each task stand."""
+    places: dict[str, list[int]] = {}
+    for place, request in enumerate(requests):
+        places.setdefault(request.task_name, []).append(place)
+    return places
+
+
+def _gather(mine: Any) -> list[Any]:  # noqa: ANN401
+    """Collect what all processes have; a single process has its own alone."""
+    import torch.distributed
+
+    if not _is_distributed():
+        return [mine]
+    ranks: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(ranks, mine)
+    return ranks
+
+
+def _is_distributed() -> bool:
+    import torch.distributed
+
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -1,0 +1,1 @@
+"""lmms-eval: registration, requests, results and exit codes."""

@@ -1,0 +1,135 @@
+"""lmms-eval within one process: its tasks are loaded once, and its own command makes each point.
+
+The command is run as a user would run it, so that the files it leaves are the same. What it makes
+anew each time is kept instead: the list of tasks, the tasks with their data, and the model.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.files import short_digest
+from moe_eval_plugin.results.lmms_eval_files import find_results
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+
+class Host:
+    """lmms-eval with tasks that are loaded; ``tasks`` are names that it knows.
+
+    Raises ``InvalidArgumentError`` for a task that it does not know.
+    """
+
+    def __init__(self, model: str, tasks: Sequence[str], include_path: str | None = None) -> None:
+        _quieten()
+        import lmms_eval.models  # noqa: F401  (brings our tasks, before the list of tasks is made)
+        from lmms_eval.models import get_model
+        from lmms_eval.tasks import TaskManager, get_task_dict
+
+        arguments = ["lmms-eval"]
+        with patch.object(sys, "argv", arguments):
+            self._manager = TaskManager("WARNING", include_path=include_path, model_name=model)
+        names = self._manager.match_tasks(list(tasks))
+        for missing in [name for name in tasks if name not in names and "*" not in name]:
+            message = (
+                f"--tasks {missing} is not known to lmms-eval. `lmms-eval tasks list` names those "
+                "that are."
+            )
+            raise InvalidArgumentError(message)
+        kind = "simple" if get_model(model).is_simple else "chat"
+        self._task_dict = get_task_dict(names, self._manager, kind)
+
+    def n_questions(self, limit: int | None) -> dict[str, int]:
+        """Count the questions of each task, as many as will be asked."""
+        counts = {name: len(task.eval_docs_no_media) for name, task in self._tasks()}
+        return {name: min(limit or n, n) for name, n in counts.items()}
+
+    def settings(self) -> dict[str, Any]:
+        """Give what the numbers of each task depend on: its definition, and its data."""
+        found: dict[str, Any] = {}
+        for name, task in self._tasks():
+            config = {key: _stable(value) for key, value in task.dump_config().items()}
+            found[f"task {name}: version"] = str(task.VERSION)
+            found[f"task {name}: definition"] = short_digest(config)
+            found[f"task {name}: questions"] = len(task.eval_docs_no_media)
+        return found
+
+    @contextmanager
+    def resident(self, make_model: Callable[..., Any]) -> Iterator[None]:
+        """Let the host's command use these tasks and this model while the block runs."""
+        import lmms_eval.__main__ as command
+        from lmms_eval import evaluator, models
+
+        _quieten()
+
+        class Resident:
+            is_simple = False
+            create_from_arg_string = staticmethod(make_model)
+
+        with ExitStack() as stack:
+            for target, name, value in (
+                (command, "TaskManager", lambda *_, **__: self._manager),
+                (evaluator, "get_task_dict", lambda *_, **__: self._task_dict),
+                (models, "get_model", lambda *_, **__: Resident),
+            ):
+                stack.enter_context(patch.object(target, name, value))
+            yield
+
+    @staticmethod
+    def evaluate(arguments: Sequence[str], folder: Path) -> Path:
+        """Run lmms-eval's command in this process, and return the results file that it left.
+
+        An error of the model comes as it was raised.
+        """
+        import lmms_eval.__main__ as command
+
+        with patch.object(sys, "argv", ["lmms-eval", *arguments]):
+            _, options = command.parse_eval_args()
+            try:
+                command.cli_evaluate_single(options)
+            except SystemExit as ended:
+                # Our models end the process of the host on an error; here that is the point's end.
+                cause = ended.__context__
+                raise (cause if isinstance(cause, Exception) else ended) from None
+        return find_results(folder)
+
+    def _tasks(self) -> Iterator[tuple[str, Any]]:
+        yield from _flatten(self._task_dict)
+
+
+def _flatten(tasks: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the tasks of all groups with their names."""
+    for name, task in tasks.items():
+        if isinstance(task, dict):
+            yield from _flatten(task)
+        else:
+            yield str(name), task[1] if isinstance(task, tuple) else task
+
+
+def _stable(value: object) -> str:
+    """Write a setting of a task without the address of a function."""
+    named = getattr(value, "__qualname__", None)
+    return f"{getattr(value, '__module__', '')}.{named}" if named else _without_address(value)
+
+
+def _without_address(value: object) -> str:
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+def _quieten() -> None:
+    """Send the host's log to wherever standard error goes at the time, warnings only."""
+    from loguru import logger
+
+    logger.remove()
+    logger.add(_write_error, level="WARNING")
+
+
+def _write_error(line: str) -> None:
+    sys.stderr.write(line)

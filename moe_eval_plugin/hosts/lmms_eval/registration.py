@@ -1,0 +1,83 @@
+"""Our place in lmms-eval: the models it lists, and the tasks it finds.
+
+lmms-eval 0.7 has an entry point for models and none for tasks, so its ``TaskManager`` is extended
+once it is imported. Nothing that it ships is changed or shadowed: our folder is read last, and on
+equal names the host's own task stays. Its command line prints a traceback and exits with 0 on any
+``Exception``; ``user_errors`` makes a failed run end as one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import inspect
+import logging
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from lmms_eval.models.registry_v2 import ModelManifest
+
+# Our models by name: the class of each, whose module has a `check_arguments`.
+MODELS = {
+    "moe_hf": "moe_eval_plugin.model_adapters.lmms_eval_hf.MoEHF",
+    "moe_vllm": "moe_eval_plugin.model_adapters.lmms_eval_vllm.MoEVLLM",
+}
+logger = logging.getLogger(__name__)
+
+FALLBACK = 'Add --include_path "$(moe-eval tasks-path)" to the command instead.'
+
+
+def manifests() -> list[ModelManifest]:
+    """List our models for lmms-eval; the payload of the entry point ``lmms_eval.models``.
+
+    Called when lmms-eval starts. It imports neither torch nor transformers.
+    """
+    import wrapt
+    from lmms_eval.models.registry_v2 import ModelManifest
+
+    wrapt.register_post_import_hook(_extend_task_manager, "lmms_eval.tasks")
+    return [ModelManifest(model_id=name, chat_class_path=path) for name, path in MODELS.items()]
+
+
+def _extend_task_manager(tasks: ModuleType) -> None:
+    """Wrap ``TaskManager.initialize_tasks`` so that it reads our folder too."""
+    original: Callable[..., dict[str, Any]] | None = getattr(
+        getattr(tasks, "TaskManager", None), "initialize_tasks", None
+    )
+    if original is None or "include_path" not in inspect.signature(original).parameters:
+        logger.warning("This lmms-eval cannot be shown the tasks of moe-eval-plugin. %s", FALLBACK)
+        return
+
+    @functools.wraps(original)
+    def initialize_tasks(self: Any, include_path: Any = None, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
+        from moe_eval_plugin.hosts.lmms_eval.result_rows import add_rows_to_results
+        from moe_eval_plugin.plugins.manager import task_folders
+
+        add_rows_to_results()
+        _check_command(sys.argv[1:])
+        given = [include_path] if isinstance(include_path, str) else list(include_path or [])
+        with user_errors():
+            ours = [str(folder) for folder in task_folders()]
+        return original(self, include_path=[*given, *ours], **kwargs)
+
+    tasks.TaskManager.initialize_tasks = initialize_tasks
+
+
+def _check_command(arguments: list[str]) -> None:
+    """Refuse wrong arguments of ours before the host reads thousands of task definitions."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--model")
+    parser.add_argument("--model_args", default="")
+    command, _ = parser.parse_known_args(arguments)
+    if "--tasks" not in arguments or "list" in arguments:
+        return
+    if command.model in MODELS:
+        module = import_module(MODELS[command.model].rpartition(".")[0])
+        module.check_arguments(command.model_args)

@@ -1,0 +1,123 @@
+"""Our rows in lmms-eval's results: records of speed and routing, and scores by type.
+
+The host's ``evaluate`` is wrapped once. Models of ours bring their records; the requests of any
+other model are timed from outside, task by task, and what cannot be seen from there is not
+claimed.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.hosts.foreign_models import ForeignModelTimer
+from moe_eval_plugin.results.record import Score
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from moe_eval_plugin.results.record import RunRecord
+    from moe_eval_plugin.vqa.scores_by_type import ScoresByType
+
+NO_FILTER = "none"
+NOT_KNOWN = "N/A"
+
+
+def add_rows_to_results() -> None:
+    """Let what we know beside the scores stand in the host's results.
+
+    These are the speed of every model, what else is known of ours, and for our tasks the scores by
+    type of question, whatever the model.
+    """
+    from lmms_eval import evaluator
+
+    original = evaluator.evaluate
+    if getattr(original, "_has_moe_eval_rows", False):
+        return
+
+    @functools.wraps(original)
+    def evaluate(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (the host's signature)
+        lm = args[0] if args else kwargs["lm"]
+        if hasattr(lm, "moe_eval_records"):
+            results = original(*args, **kwargs)
+            records = lm.moe_eval_records
+        else:
+            with ForeignModelTimer(lm) as timer:
+                results = original(*args, **kwargs)
+            records = timer.records()
+        if results is not None:
+            _move_scores_by_type(results)
+            _add_rows(results, records)
+        return results
+
+    evaluate._has_moe_eval_rows = True  # type: ignore[attr-defined]  # noqa: SLF001
+    evaluator.evaluate = evaluate
+
+
+def _add_rows(results: dict[str, Any], records: Mapping[str, RunRecord]) -> None:
+    scored = {
+        task: replace(record, score=_score_of(results, task))
+        for task, record in records.items()
+        if task in results["results"]
+    }
+    for task, record in scored.items():
+        rows = results["results"][task]
+        # A row of the host is never replaced, whatever a plugin calls its own.
+        added = {
+            name: value
+            for name, value in record.rows().items()
+            if value is not None and f"{name},{NO_FILTER}" not in rows
+        }
+        rows.update({f"{name},{NO_FILTER}": value for name, value in added.items()})
+        directions = record.higher_is_better().items()
+        results["higher_is_better"].setdefault(task, {}).update(
+            {name: is_better for name, is_better in directions if name in added}
+        )
+    if scored:
+        results["moe_eval"] = {task: record.to_dict() for task, record in scored.items()}
+
+
+def _score_of(results: dict[str, Any], task: str) -> Score | None:
+    """Find the first mean of a task that is better the higher it is, and lies between 0 and 1.
+
+    Scores of other kinds (sums, 0 to 100, judged by a server) have no number of correct answers.
+    """
+    rows = results["results"][task]
+    for metric in results["configs"].get(task, {}).get("metric_list") or ():
+        is_mean = metric.get("aggregation") == "mean" and metric.get("higher_is_better")
+        value = rows.get(f"{metric['metric']},{NO_FILTER}") if is_mean else None
+        if isinstance(value, int | float) and 0 <= value <= 1:
+            return Score(metric["metric"], float(value))
+    return None
+
+
+def _move_scores_by_type(results: dict[str, Any]) -> None:
+    """Give the scores by type a part of their own, and of them only a few rows in the table.
+
+    The host could make rows of a metric that some documents lack, but would then count fewer
+    documents for the task, and weight it wrongly in a group.
+    """
+    from moe_eval_plugin.vqa.scores_by_type import SCORES_BY_TYPE
+
+    for task, rows in results["results"].items():
+        for name in [name for name in rows if name.startswith(SCORES_BY_TYPE)]:
+            by_type, filter_name = rows.pop(name), name.partition(",")[2]
+            if isinstance(by_type, dict) and any(by_type.values()):
+                key = task if filter_name == NO_FILTER else f"{task},{filter_name}"
+                results.setdefault(SCORES_BY_TYPE, {})[key] = by_type
+                _add_rows_by_answer_type(results, task, by_type, filter_name)
+
+
+def _add_rows_by_answer_type(
+    results: dict[str, Any], task: str, by_type: ScoresByType, filter_name: str
+) -> None:
+    from moe_eval_plugin.vqa.scores_by_type import rows_by_answer_type
+
+    scoring = results["configs"][task]["metadata"].get("scoring") or {}
+    for metric, (value, stderr) in rows_by_answer_type(by_type, scoring).items():
+        rows = results["results"][task]
+        rows[f"{metric},{filter_name}"] = value
+        for kind in ("stderr", "stderr_clt"):
+            rows[f"{metric}_{kind},{filter_name}"] = NOT_KNOWN if stderr is None else stderr
+        results["higher_is_better"][task][metric] = True

@@ -1,0 +1,71 @@
+"""Options of a run that do not depend on the engine: batch size, seed, profile, prompt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.engines.option_checks import check_choice
+from moe_eval_plugin.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    import torch
+
+LARGEST_AUTO_BATCH = {"cuda": 64, "cpu": 16}
+PROFILES = ("off", "basic", "full")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How requests are run, beside how the model is loaded (``EngineOptions``).
+
+    ``batch_size`` is a number or ``auto``: as large as the memory takes, ``max_batch_size`` at
+    most. ``max_new_tokens`` holds for tasks that set none. ``seed`` is set before the first
+    request of a kind. ``profile`` says what is measured beside wall time: nothing (``off``),
+    phases (``basic``), or phases and steady decode (``full``). ``profile_trace`` is a folder for
+    a Chrome trace of a few batches.
+    """
+
+    batch_size: int | str = 1
+    max_batch_size: int | None = None
+    max_new_tokens: int = 128
+    system_prompt: str | None = None
+    seed: int = 0
+    profile: str = "basic"
+    profile_trace: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ``InvalidArgumentError`` for a value that no option can take."""
+        check_choice("profile", self.profile, PROFILES)
+        if self.profile_trace is not None:
+            _check_folder("profile_trace", str(self.profile_trace))
+
+    def largest_batch(self, device: torch.device) -> int:
+        """Give the batch size to begin with; it is halved when memory runs out."""
+        return self.fixed_batch() or self.max_batch_size or LARGEST_AUTO_BATCH.get(device.type, 16)
+
+    def fixed_batch(self) -> int | None:
+        """Give the batch size that was asked for; ``None`` for ``auto``.
+
+        Raises ``InvalidArgumentError`` for anything but that and a whole number from 1.
+        """
+        if self.batch_size == "auto":
+            return None
+        text = str(self.batch_size)
+        if not text.isascii() or not text.isdigit() or int(text) < 1:
+            message = f"batch_size={text} is not possible. Use auto, or a whole number from 1."
+            raise InvalidArgumentError(message)
+        return int(text)
+
+
+def _check_folder(name: str, value: str) -> None:
+    """Refuse a folder that cannot be made, because a file stands in its way; nothing is made."""
+    path = Path(value)
+    in_the_way = [place for place in (path, *path.parents) if place.is_file()]
+    if in_the_way:
+        message = (
+            f"{name}={value} is not possible: {in_the_way[0]} is a file. Name a folder; it is made "
+            "if it is not there."
+        )
+        raise InvalidArgumentError(message)

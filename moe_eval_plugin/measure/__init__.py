@@ -1,0 +1,1 @@
+"""Records of time and cost."""

@@ -1,0 +1,59 @@
+"""Records of memory and energy used by a task."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+NVML, RAPL = "NVML total energy", "RAPL"
+
+
+@dataclass(frozen=True)
+class PeakMemory:
+    """The most memory that this process held, in bytes.
+
+    ``allocated_bytes`` were in tensors and ``reserved_bytes`` were taken from the GPUs by torch's
+    cache, each added up over the peaks of all visible GPUs; ``None`` without a GPU.
+    ``process_bytes`` is RAM (resident set).
+    """
+
+    allocated_bytes: int | None
+    reserved_bytes: int | None
+    process_bytes: int
+
+    def largest(self, other: PeakMemory | None) -> PeakMemory:
+        """Give the larger one of each peak; ``other`` is of another time or process."""
+        if other is None:
+            return self
+        return PeakMemory(
+            larger_or_known(self.allocated_bytes, other.allocated_bytes),
+            larger_or_known(self.reserved_bytes, other.reserved_bytes),
+            max(self.process_bytes, other.process_bytes),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the peaks as plain data, ready for JSON."""
+        return asdict(self)
+
+
+def larger_or_known(one: int | None, other: int | None) -> int | None:
+    """Return the larger of two counts, or the known one; ``None`` if neither is known."""
+    known = [number for number in (one, other) if number is not None]
+    return max(known, default=None)
+
+
+@dataclass(frozen=True)
+class HardwareUse:
+    """What the hardware did while a task was answered.
+
+    ``peak_memory`` is that of the process that took the most; ``joules`` are those of all
+    processes.
+    """
+
+    peak_memory: PeakMemory | None = None
+    joules: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all fields as plain JSON data."""
+        memory = self.peak_memory.to_dict() if self.peak_memory else None
+        return {"peak_memory": memory, "joules": self.joules}

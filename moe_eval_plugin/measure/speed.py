@@ -1,0 +1,188 @@
+"""How fast a task was answered: batches of all ranks, added up to one record per task.
+
+"Not measured" is ``None``, never 0. Seconds everywhere; rates are counts of all ranks by the
+seconds of the slowest one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from statistics import median, quantiles
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from moe_eval_plugin.measure.timing import BatchTiming
+
+HOST_BOUND_SHARE = 0.2
+PERCENTILE = 95
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """How a quantity lies over the samples of a task: its median and 95th percentile."""
+
+    median: float
+    p95: float
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Distribution | None:
+        """Describe some values; ``None`` for none. Percentiles interpolate between two values."""
+        if not values:
+            return None
+        if len(values) == 1:
+            return cls(values[0], values[0], 1)
+        p95 = quantiles(values, n=100, method="inclusive")[PERCENTILE - 1]
+        return cls(median(values), p95, len(values))
+
+
+@dataclass(frozen=True)
+class PhaseTotals:
+    """Seconds of one rank's batches by phase; with ``host_gap_s`` they add up to ``wall_s``.
+
+    ``vision_s`` is ``None`` where no image tower is known; its time is part of ``prefill_s`` then.
+    """
+
+    vision_s: float | None
+    prefill_s: float
+    decode_s: float
+    host_gap_s: float
+    wall_s: float
+
+    @property
+    def host_bound(self) -> bool:
+        """Tell whether the device waited for the host in more than a fifth of the time."""
+        return self.host_gap_s > HOST_BOUND_SHARE * self.wall_s
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all fields as plain JSON data."""
+        return {**asdict(self), "host_bound": self.host_bound}
+
+
+@dataclass(frozen=True)
+class TaskSpeed:
+    """The work that one task took, over all ranks.
+
+    ``wall_s`` and ``phases`` are those of the slowest rank; counts are sums, and distributions are
+    over the samples of all ranks. ``ttft_s`` reaches from the start of a sample's preprocessing
+    to the first token of its batch, ``e2e_latency_s`` to the end of its batch, without the time
+    that a batch waited for its turn. ``None`` stands for "not measured".
+    """
+
+    n_samples: int
+    n_input_tokens: int | None
+    n_output_tokens: int | None
+    wall_s: float
+    phases: PhaseTotals | None = None
+    ttft_s: Distribution | None = None
+    e2e_latency_s: Distribution | None = None
+    output_tokens_per_sample: Distribution | None = None
+    n_decoded_tokens: int | None = None
+
+    @property
+    def samples_per_s(self) -> float | None:
+        """Answered samples of all ranks, by the slowest rank's wall time."""
+        return _rate(self.n_samples, self.wall_s)
+
+    @property
+    def output_tokens_per_s(self) -> float | None:
+        """Tokens of all answers by wall time."""
+        return _rate(self.n_output_tokens, self.wall_s)
+
+    @property
+    def total_tokens_per_s(self) -> float | None:
+        """Tokens of all prompts and answers by wall time."""
+        if self.n_input_tokens is None or self.n_output_tokens is None:
+            return None
+        return _rate(self.n_input_tokens + self.n_output_tokens, self.wall_s)
+
+    @property
+    def mean_output_tokens(self) -> float | None:
+        """Tokens of all answers by samples."""
+        return _rate(self.n_output_tokens, self.n_samples)
+
+    @property
+    def prefill_tokens_per_s(self) -> float | None:
+        """Tokens of all prompts, image tokens included, by the time of prefill alone."""
+        return _rate(self.n_input_tokens, self.phases.prefill_s) if self.phases else None
+
+    @property
+    def decode_tokens_per_s(self) -> float | None:
+        """Tokens behind the first of each answer, by the time of decode alone."""
+        return _rate(self.n_decoded_tokens, self.phases.decode_s) if self.phases else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all fields and rates as plain JSON data."""
+        return {
+            **asdict(self),
+            "phases": self.phases.to_dict() if self.phases else None,
+            "samples_per_s": self.samples_per_s,
+            "output_tokens_per_s": self.output_tokens_per_s,
+            "total_tokens_per_s": self.total_tokens_per_s,
+            "prefill_tokens_per_s": self.prefill_tokens_per_s,
+            "decode_tokens_per_s": self.decode_tokens_per_s,
+        }
+
+
+def summarise(ranks: Iterable[Sequence[BatchTiming]]) -> dict[str, TaskSpeed]:
+    """Add up the batches of each task over ranks; the slowest rank decides the wall time."""
+    batches_of_ranks = [list(batches) for batches in ranks]
+    tasks = dict.fromkeys(b.task for batches in batches_of_ranks for b in batches)
+    return {
+        task: _task_speed([[b for b in batches if b.task == task] for batches in batches_of_ranks])
+        for task in tasks
+    }
+
+
+def _task_speed(ranks: Sequence[Sequence[BatchTiming]]) -> TaskSpeed:
+    batches = [batch for rank in ranks for batch in rank]
+    slowest = max(ranks, key=_wall_s)
+    return TaskSpeed(
+        n_samples=sum(batch.n_samples for batch in batches),
+        n_input_tokens=sum(batch.n_input_tokens for batch in batches),
+        n_output_tokens=sum(batch.n_output_tokens for batch in batches),
+        wall_s=_wall_s(slowest),
+        phases=_phase_totals(slowest),
+        ttft_s=Distribution.of(list(_first_token_times(batches))),
+        e2e_latency_s=Distribution.of(list(_latencies(batches))),
+        output_tokens_per_sample=Distribution.of([n for b in batches for n in b.output_tokens]),
+        n_decoded_tokens=sum(max(0, n - 1) for b in batches for n in b.output_tokens),
+    )
+
+
+def _wall_s(batches: Iterable[BatchTiming]) -> float:
+    return sum(batch.wall_s for batch in batches)
+
+
+def _phase_totals(batches: Sequence[BatchTiming]) -> PhaseTotals | None:
+    """Add up the phases of one rank; ``None`` unless they are known of every batch."""
+    phases = [batch.phases for batch in batches if batch.phases is not None]
+    if not batches or len(phases) < len(batches):
+        return None
+    seen = [part.vision_s for part in phases if part.vision_s is not None]
+    vision_s = sum(seen) if seen else None
+    prefill_s = sum(part.prefill_s for part in phases)
+    decode_s = sum(part.decode_s for part in phases)
+    wall_s = _wall_s(batches)
+    gap = sum(batch.host_gap_s or 0.0 for batch in batches)
+    return PhaseTotals(vision_s, prefill_s, decode_s, gap, wall_s)
+
+
+def _first_token_times(batches: Iterable[BatchTiming]) -> Iterator[float]:
+    for batch in batches:
+        first = batch.phases.first_token_s if batch.phases else None
+        if first is not None and batch.encode_s is not None:
+            yield from [batch.encode_s + first] * batch.n_samples
+
+
+def _latencies(batches: Iterable[BatchTiming]) -> Iterator[float]:
+    for batch in batches:
+        if batch.encode_s is not None and batch.generate_s is not None:
+            yield from [batch.encode_s + batch.generate_s] * batch.n_samples
+
+
+def _rate(count: int | None, seconds: float) -> float | None:
+    """Divide, unless nothing was counted or no time passed."""
+    return count / seconds if count and seconds > 0 else None

@@ -1,0 +1,105 @@
+"""Clocks, and what they say about the batches of a run.
+
+Time is monotonic, in seconds, and read after the device has finished its work. Loading, the
+verification pass and warm-up are not in it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from moe_eval_plugin.errors import MeasurementError
+
+Clock = Callable[[], float]
+read_clock: Clock = time.perf_counter
+# Events of a device and the clock of the host are two clocks.
+TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class PhaseTimes:
+    """Seconds that the device spent on one batch, by phase.
+
+    ``vision_s`` is the encoding of images, ``None`` where no image tower is known, and then part
+    of ``prefill_s``. ``first_token_s`` reaches from the call of the model to the first token of
+    the answers, ``None`` where no token was generated. ``decode_s`` is that of all
+    ``n_decode_steps`` forward passes behind it.
+    """
+
+    vision_s: float | None
+    prefill_s: float
+    decode_s: float
+    first_token_s: float | None
+    n_decode_steps: int
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds inside forward passes."""
+        return (self.vision_s or 0.0) + self.prefill_s + self.decode_s
+
+
+@dataclass(frozen=True)
+class BatchTiming:
+    """One batch of one task: what went in and came out, and the wall time since the last one.
+
+    ``wall_s`` reaches from the end of the batch before (or the start of the run) to the end of
+    this one. So the times of all batches add up to the time of the run, and whatever was not
+    overlapped (reading images, preprocessing) is in them. ``encode_s`` is the time that reading
+    images, preprocessing and tokenising took, overlapped or not, and ``generate_s`` that of the
+    call of the model. ``output_tokens`` counts the tokens of each sample's answer.
+
+    Raises ``MeasurementError`` if the device was busy for longer than the wall clock ran: then
+    the clock was read without waiting for the device, and no time of this run can be believed.
+    """
+
+    task: str
+    n_samples: int
+    n_input_tokens: int
+    output_tokens: tuple[int, ...]
+    wall_s: float
+    encode_s: float | None = None
+    generate_s: float | None = None
+    phases: PhaseTimes | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse phases that do not fit into the wall time."""
+        if self.phases is not None and self.phases.busy_s > self.wall_s * (1 + TOLERANCE):
+            message = (
+                f"A batch of {self.task} kept the device busy for {self.phases.busy_s:.6f} s "
+                f"within {self.wall_s:.6f} s of wall time: the clock was read before it had "
+                "finished, so this run has no times. Report it, with the device and the versions."
+            )
+            raise MeasurementError(message)
+
+    @property
+    def n_output_tokens(self) -> int:
+        """Tokens of all answers."""
+        return sum(self.output_tokens)
+
+    @property
+    def host_gap_s(self) -> float | None:
+        """Seconds in which the device waited for the host; ``None`` where phases are not known."""
+        return None if self.phases is None else max(0.0, self.wall_s - self.phases.busy_s)
+
+
+class LapTimer:
+    """Measures from one lap to the next, so that no time between batches is lost."""
+
+    def __init__(self, synchronize: Callable[[], None], clock: Clock = read_clock) -> None:
+        self._synchronize = synchronize
+        self._clock = clock
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin to measure now; what lies before is not counted."""
+        self._synchronize()
+        self._last = self._clock()
+
+    def lap(self) -> float:
+        """Wait for the device, and give the seconds since the last lap."""
+        self._synchronize()
+        now = self._clock()
+        elapsed, self._last = now - self._last, now
+        return elapsed

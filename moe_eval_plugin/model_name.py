@@ -1,0 +1,20 @@
+"""What ``pretrained`` names: the demo model, a folder, or an id on the hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+DEMO = "demo"
+HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+
+
+def is_folder(name: str) -> bool:
+    """Tell whether a resolved name is a folder on this disk; otherwise it is a hub id."""
+    return Path(name).is_dir()
+
+
+def hub_id(name: str) -> str | None:
+    """Return a name that has the form of a repository on the Hub, and is no folder here."""
+    is_id = name.count("/") == 1 and HUB_ID.fullmatch(name) and not name.startswith(".")
+    return name if is_id and not is_folder(name) else None

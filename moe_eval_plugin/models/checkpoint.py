@@ -1,0 +1,236 @@
+"""From the name of a model to its configuration: the embedded one, a folder, or the hub.
+
+Every way in which that fails ends in a ``UserError`` that says what to do next. The hub is asked
+once, with a time limit and without retries, so that a machine without a network learns it at once.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.errors import MissingDependencyError, ModelNotFoundError, UserError
+from moe_eval_plugin.model_name import DEMO, HUB_ID, is_folder
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
+    from transformers import PretrainedConfig
+
+
+FALLBACK_PRETRAINED = "Qwen/Qwen3-VL-30B-A3B-Instruct"
+HUB_TIMEOUT_S = 5.0
+NEXT_STEP = (
+    "Give a folder with config.json and weights, a model id of the hub, or pretrained=demo for "
+    "the embedded model."
+)
+
+
+def default_pretrained() -> str:
+    """Give the model to use when none is named: ``$MOE_EVAL_PRETRAINED``, else Qwen3-VL-30B."""
+    return os.environ.get("MOE_EVAL_PRETRAINED") or FALLBACK_PRETRAINED
+
+
+def resolve(pretrained: str) -> str:
+    """Turn the name of a model into the folder or the hub id that holds it.
+
+    ``demo`` is always the embedded model (write ``./demo`` for a folder of that name); an existing
+    folder is itself; anything else must have the form of a hub id. The hub is not asked. Raises
+    ``ModelNotFoundError``.
+    """
+    if pretrained == DEMO:
+        from moe_eval_plugin.models.demo import MODEL_PATH
+
+        return _checked_folder(MODEL_PATH)
+    path = Path(pretrained).expanduser()
+    if pretrained and path.is_dir():
+        return _checked_folder(path)
+    if path.is_file():
+        message = f"pretrained={pretrained} is a file, and a folder is needed. {NEXT_STEP}"
+        raise ModelNotFoundError(message)
+    if not HUB_ID.fullmatch(pretrained) or pretrained.startswith("."):
+        message = (
+            f"pretrained={pretrained}: there is no such folder, and it is no model id of the hub "
+            f"either, which looks like {FALLBACK_PRETRAINED}. {NEXT_STEP}"
+        )
+        raise ModelNotFoundError(message)
+    return pretrained
+
+
+def load_config(
+    pretrained: str, revision: str | None = None, *, trust_remote_code: bool = False
+) -> PretrainedConfig:
+    """Read the configuration of a model; nothing else of it is downloaded.
+
+    Without a network, a configuration in the hub's cache is used. Raises ``ModelNotFoundError``
+    when there is no such model or revision, when it is gated, or when the hub cannot be reached
+    and the cache does not hold it; ``UserError`` when transformers cannot read it, and
+    ``MissingDependencyError`` when its own code needs a package that is absent.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AutoConfig
+
+    name = resolve(pretrained)
+    local_only = not is_folder(name) and ask_hub(name, revision) is None
+    _check_readable(
+        name,
+        _raw_config(name, revision, local_only=local_only),
+        trust_remote_code=trust_remote_code,
+    )
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(
+            name,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            local_files_only=local_only,
+        )
+    except ImportError as error:
+        message = f"The code of {name} cannot be imported: {_one_line(error)}"
+        raise MissingDependencyError(message) from error
+    except (StrictDataclassError, ValueError, TypeError, KeyError, AttributeError) as error:
+        message = (
+            f"config.json of {name} does not fit transformers {version('transformers')}: "
+            f"{_one_line(error)}. Compare the file with the published one, or upgrade "
+            "transformers: pip install --upgrade transformers."
+        )
+        raise UserError(message) from error
+    return config
+
+
+def ask_hub(
+    name: str, revision: str | None = None, *, files_metadata: bool = False
+) -> ModelInfo | None:
+    """Ask the hub about a model, once and for at most some seconds.
+
+    ``files_metadata`` adds the size of each file. Gives ``None`` when the hub cannot be reached
+    or is switched off; raises ``ModelNotFoundError`` when it answers that there is no such model
+    or revision, or that it is gated.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        return HfApi().model_info(
+            name, revision=revision, timeout=HUB_TIMEOUT_S, files_metadata=files_metadata
+        )
+    except GatedRepoError as error:
+        raise ModelNotFoundError(_gated(name)) from error
+    except RevisionNotFoundError as error:
+        message = (
+            f"{name} has no revision {revision} on the hub. Leave revision out for its main "
+            "branch, or give a branch, a tag or a commit."
+        )
+        raise ModelNotFoundError(message) from error
+    except RepositoryNotFoundError as error:
+        message = (
+            f"pretrained={name} is no folder here, and the hub has no such model (or it is "
+            f"private: log in with `hf auth login`). {NEXT_STEP}"
+        )
+        raise ModelNotFoundError(message) from error
+    except network_errors():
+        return None
+
+
+def network_errors() -> tuple[type[Exception], ...]:
+    """List the errors that mean that the hub gave no usable answer."""
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # httpx or httpx2
+
+    return (HTTPError, ConnectionError)
+
+
+def _checked_folder(path: Path) -> str:
+    if not (path / "config.json").is_file():
+        message = f"The folder {path} holds no config.json, so it is no model. {NEXT_STEP}"
+        raise ModelNotFoundError(message)
+    return str(path)
+
+
+def _raw_config(name: str, revision: str | None, *, local_only: bool) -> dict[str, Any]:
+    """Read ``config.json`` as it is written, before any class interprets it."""
+    from huggingface_hub.errors import GatedRepoError
+    from transformers import PretrainedConfig
+
+    try:
+        raw, _ = PretrainedConfig.get_config_dict(
+            name, revision=revision, local_files_only=local_only
+        )
+    except (TypeError, AttributeError) as error:
+        raise ModelNotFoundError(_no_object(name)) from error
+    except OSError as error:
+        if any(isinstance(cause, GatedRepoError) for cause in _causes(error)):
+            raise ModelNotFoundError(_gated(name)) from error
+        message = _unreachable(name) if local_only else f"{_one_line(error)} {NEXT_STEP}"
+        raise ModelNotFoundError(message) from error
+    if not isinstance(raw, dict):
+        raise ModelNotFoundError(_no_object(name))
+    return raw
+
+
+def _check_readable(name: str, raw: dict[str, Any], *, trust_remote_code: bool) -> None:
+    """Refuse a configuration that the installed transformers has no class for."""
+    from transformers import CONFIG_MAPPING
+
+    model_type = raw.get("model_type")
+    if model_type in CONFIG_MAPPING:
+        return
+    brings_code = "AutoConfig" in (raw.get("auto_map") or {})
+    if brings_code and not trust_remote_code:
+        message = (
+            f"{name} brings code of its own, and model type {model_type} is not in transformers. "
+            "Read that code, and if you trust it allow it with trust_remote_code=True "
+            "(--trust-remote-code for moe-eval)."
+        )
+        raise UserError(message)
+    if not brings_code:
+        kind = f"model type {model_type}" if model_type else "a config.json without model_type"
+        message = (
+            f"{name} has {kind}, which transformers {version('transformers')} does not know. "
+            "Upgrade it (pip install --upgrade transformers), or name another model."
+        )
+        raise UserError(message)
+
+
+def _gated(name: str) -> str:
+    return (
+        f"{name} is gated: accept its conditions at https://huggingface.co/{name}, then log in "
+        "with `hf auth login` or set HF_TOKEN."
+    )
+
+
+def _unreachable(name: str) -> str:
+    from huggingface_hub import constants
+
+    offline = constants.is_offline_mode()
+    why = "HF_HUB_OFFLINE is set" if offline else "the hub cannot be reached"
+    return (
+        f"pretrained={name} is no folder here, {why}, and the cache {constants.HF_HUB_CACHE} does "
+        f"not hold its config.json. {NEXT_STEP}"
+    )
+
+
+def _no_object(name: str) -> str:
+    return f"config.json of {name} is no JSON object. {NEXT_STEP}"
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    chain = []
+    while error is not None:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    return chain
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()).rstrip(".")
+
+
+def cache_folder() -> Path:
+    """Give the folder that models are downloaded to."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)

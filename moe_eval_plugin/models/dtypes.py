@@ -1,0 +1,20 @@
+"""Bytes of one element of each data type."""
+
+from __future__ import annotations
+
+DTYPE_BYTES = {
+    "float64": 8,
+    "float32": 4,
+    "float": 4,
+    "fp32": 4,
+    "float16": 2,
+    "half": 2,
+    "fp16": 2,
+    "bfloat16": 2,
+    "bf16": 2,
+}
+
+
+def dtype_bytes(dtype: str | None) -> int | None:
+    """Give the bytes of one number of a data type, ``None`` for one that is not known."""
+    return DTYPE_BYTES.get(dtype or "")

@@ -1,0 +1,233 @@
+"""MoE families as data: where a configuration keeps k, and what the router does with it.
+
+A configuration alone is enough here: nothing is loaded and torch is not imported. One generic
+rule reads every family, the unknown ones too, because the observation decides in the end whether
+an override worked. The table, ``families.json``, holds what a configuration does not say. It comes
+in through the hook ``moe_eval_register_families``, as the families of third parties do.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.errors import PluginLoadError
+from moe_eval_plugin.experts.description import MoEDescription
+from moe_eval_plugin.plugins.family import Family, Proof
+from moe_eval_plugin.plugins.hookspecs import hookimpl
+from moe_eval_plugin.plugins.manager import plugin_manager, registered_families
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from transformers import PretrainedConfig
+
+    from moe_eval_plugin.plugins.family import Renormalisation
+
+K_KEYS = (
+    "num_experts_per_tok",
+    "num_experts_per_token",
+    "moe_topk",
+    "moe_top_k",
+    "moe_k",
+    "top_k_experts",
+)
+NUM_EXPERTS_KEYS = (
+    "num_experts",
+    "n_routed_experts",
+    "num_local_experts",
+    "moe_num_experts",
+)
+SHARED_EXPERTS_KEYS = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts")
+SINGLE_SHARED_EXPERT_KEYS = ("shared_expert_intermediate_size", "shared_intermediate_size")
+ZERO_EXPERTS_KEYS = ("zero_expert_num",)
+UNGROUPED_METHOD = "greedy"
+
+
+@hookimpl
+def moe_eval_register_families() -> list[Family]:
+    """Give the families that come with this package."""
+    table = json.loads(Path(__file__).with_name("families.json").read_text("utf-8"))
+    return [
+        _family(table["routers"].get(entry.pop("router", ""), {}), entry)
+        for entry in table["families"]
+    ]
+
+
+@cache
+def table() -> dict[str, Family]:
+    """Give every family that is registered, ours and third parties', by its model type.
+
+    Raises ``PluginLoadError`` for a plugin that cannot be loaded or used, and for a family that
+    two of them register.
+    """
+    return {family.model_type: family for family in _by_name().values()}
+
+
+def family_of(model_types: Iterable[str]) -> Family | None:
+    """Find the entry for the first of some model types that the table knows.
+
+    The text part of a composite model carries its family's name with ``_text`` behind it.
+    """
+    families = _by_name()
+    for model_type in model_types:
+        family = families.get(model_type) or families.get(model_type.removesuffix("_text"))
+        if family is not None:
+            return family
+    return None
+
+
+def describe(config: PretrainedConfig) -> MoEDescription:
+    """Read the experts of a model from its configuration alone.
+
+    The table says where to look. For a model type that it does not know the text part is searched
+    first, then the whole, then the other parts; the first one that names both k and the number of
+    experts is taken.
+    """
+    model_type = str(config.model_type)
+    for family, part in _places(config):
+        description = _describe_part(model_type, family, part)
+        if description is not None:
+            return description
+    return MoEDescription(
+        model_type=model_type,
+        is_moe=False,
+        num_experts=0,
+        num_experts_per_tok=0,
+        num_shared_experts=0,
+        num_zero_experts=0,
+        norm_topk_prob=None,
+    )
+
+
+@cache
+def _by_name() -> dict[str, Family]:
+    if not plugin_manager().has_plugin("families"):
+        message = (
+            "The families of moe-eval-plugin are not registered: its installed metadata is older "
+            "than its code. Install it again, for instance with: pip install -e ."
+        )
+        raise PluginLoadError(message)
+    return registered_families()
+
+
+def _family(router: dict[str, Any], entry: dict[str, Any]) -> Family:
+    values: dict[str, Any] = {**router, **entry, "proof": Proof(entry["proof"])}
+    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return Family(**{**values, **lists})
+
+
+def _places(config: PretrainedConfig) -> list[tuple[Family | None, PretrainedConfig]]:
+    """List the parts of a configuration that may hold k, each with its family, best first."""
+    whole = family_of((str(config.model_type),))
+    named = _part_at(config, whole.config_part) if whole else None
+    if named is not None:
+        # Only this one: another part, an image tower for instance, may have experts of its own.
+        return [(whole, named)]
+    nested = [value for value in vars(config).values() if hasattr(value, "model_type")]
+    places = []
+    for part in (_text_part(config), config, *nested):
+        family = family_of((str(part.model_type),)) or whole
+        places.append((family, (_part_at(part, family.config_part) if family else None) or part))
+    return places
+
+
+def _text_part(config: PretrainedConfig) -> PretrainedConfig:
+    try:
+        return config.get_text_config()
+    except ValueError:
+        # There are two, for instance the text encoder and the decoder of a music model.
+        return config
+
+
+def _part_at(config: PretrainedConfig, path: str) -> PretrainedConfig | None:
+    part: Any = config
+    for name in path.split(".") if path else ():
+        part = getattr(part, name, None)
+    return part if hasattr(part, "model_type") else None
+
+
+def _describe_part(
+    model_type: str, family: Family | None, part: PretrainedConfig
+) -> MoEDescription | None:
+    """Describe the experts that a part of a configuration names; ``None`` if it names none."""
+    known = family or Family(model_type=model_type, renormalise="norm_topk_prob", has_groups=True)
+    counts = _counts(part, (known.num_experts_key, *NUM_EXPERTS_KEYS))
+    k = known.num_experts_per_tok_in_code or max(_counts(part, (known.k_key or "", *K_KEYS)))
+    is_enabled = known.enabled_key is None or bool(getattr(part, known.enabled_key, True))
+    if max(counts) <= 1 or k <= 0 or not is_enabled:
+        return None
+    return MoEDescription(
+        model_type=model_type,
+        is_moe=True,
+        num_experts=max(counts) - known.num_zero_experts_included,
+        num_experts_per_tok=k,
+        num_shared_experts=_shared_experts(known, part),
+        num_zero_experts=known.num_zero_experts_included
+        or max(_counts(part, (known.zero_experts_key or "", *ZERO_EXPERTS_KEYS))),
+        norm_topk_prob=_renormalises(known.renormalise, part),
+        fixed_k_reason=known.fixed_k_reason,
+        family=family.model_type if family else None,
+        warnings=known.warnings,
+        min_num_experts_per_tok=known.min_num_experts_per_tok,
+        computes_all_experts=known.computes_all_experts,
+        max_num_experts_per_tok=_reachable(
+            min(n for n in counts if n > 1) - known.num_zero_experts_included,
+            part,
+            has_groups=known.has_groups,
+        ),
+    )
+
+
+def _shared_experts(family: Family, part: PretrainedConfig) -> int:
+    if family.num_shared_experts is not None:
+        return family.num_shared_experts
+    single = SINGLE_SHARED_EXPERT_KEYS
+    counting = tuple(
+        key
+        for key in (family.shared_experts_key, *SHARED_EXPERTS_KEYS)
+        if key and key not in single
+    )
+    return max(_counts(part, counting)) or int(max(_counts(part, single)) > 0)
+
+
+def _reachable(num_experts: int, part: PretrainedConfig, *, has_groups: bool) -> int:
+    """Count the experts that one token can choose among."""
+    n_group, topk_group = max(_counts(part, ("n_group",))), max(_counts(part, ("topk_group",)))
+    is_ungrouped = getattr(part, "topk_method", None) == UNGROUPED_METHOD
+    if not has_groups or is_ungrouped or n_group <= 1 or topk_group == 0:
+        return num_experts
+    return topk_group * num_experts // n_group
+
+
+def _renormalises(rule: Renormalisation, part: PretrainedConfig) -> bool | None:
+    if rule == "expert_selection_fn":
+        rule = "norm_topk_prob" if getattr(part, rule, None) == "sigmoid" else "by_construction"
+    if rule == "norm_topk_prob":
+        flag = getattr(part, rule, None)
+        return flag if isinstance(flag, bool) else None
+    if rule == "moe_normalize_expert_weights":
+        # The power of the norm that the weights are divided by; only the first gives their sum.
+        return {None: False, 1: True}.get(getattr(part, rule, None))
+    return {"always": True, "by_construction": True, "never": False}.get(rule)
+
+
+def _counts(part: PretrainedConfig, keys: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the first of some values that is a count, or the counts of all layers."""
+    for key in keys:
+        value = _value(part, key)
+        values = value if isinstance(value, list | tuple) else (value,)
+        counts = tuple(v for v in values if isinstance(v, int) and not isinstance(v, bool))
+        if counts:
+            return counts
+    return (0,)
+
+
+def _value(part: PretrainedConfig, key: str) -> Any:  # noqa: ANN401  (a setting may be anything)
+    try:
+        return getattr(part, key, None)
+    except RuntimeError:
+        # transformers refuses to give one value for a setting that differs between layers.
+        return [getattr(layer, key, None) for layer in part.per_layer_config]

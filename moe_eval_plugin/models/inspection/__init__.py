@@ -1,0 +1,1 @@
+"""``moe-eval inspect`` and ``moe-eval families``."""

@@ -1,0 +1,159 @@
+"""The table of families as a reader sees it: in a terminal, as JSON and in the documentation."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.models.families import family_of, table
+from moe_eval_plugin.plugins.family import Family, Proof
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HEADER = ("family", "kind", "k is in", "weights of the chosen", "proof", "k can be changed")
+IN_CODE = "the code"
+UNNAMED = (
+    "A vision-language model that takes any text model is known by the model type of its text part."
+)
+RENORMALISATION = {
+    "always": "add up to 1",
+    "by_construction": "add up to 1",
+    "norm_topk_prob": "norm_topk_prob says",
+    "moe_normalize_expert_weights": "moe_normalize_expert_weights says",
+    "expert_selection_fn": "expert_selection_fn says",
+    "joint": "add up to 1 with the shared",
+    "never": "as scored",
+    "unknown": "not known",
+}
+PROOFS = {
+    Proof.IMAGE: "a live change equals a rebuilt model bit for bit, with an image too",
+    Proof.TEXT: "a live change equals a rebuilt model bit for bit, on text",
+    Proof.PARTLY: "a live change works in some layers only, see the warning",
+    Proof.NOT_TRIED: "not compared with a rebuilt model",
+}
+
+
+def families() -> list[Family]:
+    """List every registered family, by name."""
+    return sorted(table().values(), key=lambda family: family.model_type.lower())
+
+
+def find(name: str) -> Family:
+    """Find a family by its model type or another name, or raise ``InvalidArgumentError``."""
+    family = family_of((name,))
+    if family is None:
+        close = difflib.get_close_matches(name, table(), n=3)
+        message = (
+            f"No family is called {name}. "
+            + (f"Close names: {', '.join(close)}. " if close else "")
+            + "Run `moe-eval families` for all of them. A model whose type is not there may work "
+            "too: `moe-eval inspect MODEL` shows what its configuration says."
+        )
+        raise InvalidArgumentError(message)
+    return family
+
+
+def to_dict(family: Family) -> dict[str, Any]:
+    """Give a family as plain data, ready for JSON."""
+    return {**asdict(family), "proof": family.proof.value}
+
+
+def rows(shown: Sequence[Family]) -> list[tuple[str, ...]]:
+    """Give the cells of the table, a row per family, in the order of ``HEADER``."""
+    return [
+        (
+            family.model_type,
+            family.kind,
+            _where(family),
+            RENORMALISATION[family.renormalise],
+            _proof(family),
+            _changeable(family),
+        )
+        for family in shown
+    ]
+
+
+def render_all(shown: Sequence[Family]) -> str:
+    """Write the table for a terminal, with what its words mean below it."""
+    meanings = [f"  {proof.value:<9}  {meaning}" for proof, meaning in PROOFS.items()]
+    lines = [*_align([HEADER, *rows(shown)]), "", "proof:", *meanings, "", UNNAMED]
+    return "\n".join(lines)
+
+
+def render(family: Family) -> str:
+    """Write all that is known of one family for a terminal."""
+    facts = [
+        ("family", family.model_type),
+        ("other names", ", ".join(family.aliases)),
+        ("kind", family.kind),
+        ("k is in", _where(family)),
+        ("k can be changed", _changeable(family)),
+        ("number of experts", _path(family, family.num_experts_key)),
+        ("experts are used if", _path(family, family.enabled_key)),
+        ("shared experts", _shared(family)),
+        ("zero experts", _zero(family)),
+        ("dense layers", ", ".join(family.dense_layer_keys) or "none"),
+        ("scoring", family.scoring or "not known"),
+        ("weights of the chosen", RENORMALISATION[family.renormalise]),
+        ("limit on k", _limit(family)),
+        ("experts are called", _call(family)),
+        ("proof", PROOFS[family.proof]),
+        *(("warning", warning) for warning in family.warnings),
+        *(("note", note) for note in family.notes),
+    ]
+    return "\n".join(_align([fact for fact in facts if fact[1]]))
+
+
+def _where(family: Family) -> str:
+    if family.num_experts_per_tok_in_code is not None:
+        return f"{IN_CODE} ({family.num_experts_per_tok_in_code})"
+    return _path(family, family.k_key)
+
+
+def _path(family: Family, key: str | None) -> str:
+    return ".".join(part for part in (family.config_part, key) if part) if key else ""
+
+
+def _proof(family: Family) -> str:
+    return "-" if family.fixed_k_reason else family.proof.value
+
+
+def _changeable(family: Family) -> str:
+    return f"no: {family.fixed_k_reason}" if family.fixed_k_reason else "yes"
+
+
+def _shared(family: Family) -> str:
+    if family.num_shared_experts is not None:
+        return str(family.num_shared_experts)
+    return _path(family, family.shared_experts_key) or "none"
+
+
+def _zero(family: Family) -> str:
+    if family.num_zero_experts_included:
+        return f"the last {family.num_zero_experts_included} of {family.num_experts_key}"
+    return _path(family, family.zero_experts_key)
+
+
+def _limit(family: Family) -> str:
+    limits = [f"at least {family.min_num_experts_per_tok}"] * (family.min_num_experts_per_tok > 1)
+    if family.has_groups:
+        limits.append("at most the experts in topk_group of n_group groups, where n_group > 1")
+    return ", ".join(limits)
+
+
+def _call(family: Family) -> str:
+    if family.has_uniform_call:
+        return "experts(hidden_states, top_k_index, top_k_weights)"
+    return "in a way of its own"
+
+
+def _align(table_rows: Sequence[Sequence[str]]) -> list[str]:
+    """Pad all columns but the last."""
+    widths = [max(map(len, column)) for column in zip(*table_rows, strict=True)][:-1]
+    return [
+        "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]])
+        for row in table_rows
+    ]

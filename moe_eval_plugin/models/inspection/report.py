@@ -1,0 +1,272 @@
+"""What a model is, before it is run: its experts, its k, and what it costs at each k."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from moe_eval_plugin.errors import UserError
+from moe_eval_plugin.models.architecture import Architecture, DecoderLayer, read_architecture
+from moe_eval_plugin.models.checkpoint import load_config, resolve
+from moe_eval_plugin.models.cost_at_k import CostAtK, Scenario, costs_at_k
+from moe_eval_plugin.models.dtypes import dtype_bytes
+from moe_eval_plugin.models.families import describe
+from moe_eval_plugin.models.parameters import (
+    ParameterCounts,
+    RoutedParameters,
+    build_on_meta,
+    count_built,
+)
+from moe_eval_plugin.models.weight_files import weight_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PretrainedConfig
+
+    from moe_eval_plugin.experts.description import MoEDescription
+    from moe_eval_plugin.models.cost_model import LanguageModelCost
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """What ``moe-eval inspect`` says of a model; ``None`` stands for "not known".
+
+    ``baseline_num_experts_per_tok`` counts routed experts of the published model, and
+    ``total_num_experts_per_tok`` adds the shared ones. ``n_layers`` counts the layers of the
+    language model and ``n_moe_layers`` those with routed experts. ``expert_modules`` names each
+    module that holds routed experts, ``layers`` each decoder layer with its parts.
+    ``weights_bytes`` is the size of the weight files, ``weights_memory_bytes`` that of all
+    parameters in ``memory_dtype``. ``routed_flop_share`` is that of a prompt at the baseline,
+    ``decode_routed_flop_share`` that of one new token. FLOPs of the image tower are estimated as
+    2 for each parameter of its matrices and each patch, without the attention between patches;
+    for an image they are known where the configuration fixes the size of images.
+    """
+
+    schema_version: int
+    model: str
+    resolved: str
+    model_type: str
+    is_moe: bool
+    n_layers: int | None
+    n_moe_layers: int | None
+    num_experts: int
+    num_shared_experts: int
+    num_zero_experts: int
+    min_num_experts_per_tok: int
+    max_num_experts_per_tok: int
+    baseline_num_experts_per_tok: int
+    total_num_experts_per_tok: int
+    renormalisation: Literal["always", "never", "unknown"]
+    fixed_k_reason: str | None
+    warnings: tuple[str, ...]
+    total_parameters: int | None
+    routed_parameters: int | None
+    parameters_unknown_reason: str | None
+    dtype: str | None
+    quantisation: str | None
+    weights_bytes: int | None
+    memory_dtype: str | None
+    weights_memory_bytes: int | None
+    kv_cache_bytes_per_token: int | None
+    context_length: int
+    kv_cache_bytes_per_sequence: int | None
+    routed_flop_share: float | None
+    decode_routed_flop_share: float | None
+    image_flops_per_patch: int | None
+    image_flops_per_image: int | None
+    cost_unknown_reason: str | None
+    costs: tuple[CostAtK, ...]
+    layers: tuple[DecoderLayer, ...]
+    expert_modules: tuple[RoutedParameters, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the report as plain data, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What was read from the modules of a model; what could not be read is ``None``."""
+
+    counts: ParameterCounts | None = None
+    counts_unknown_reason: str | None = None
+    anatomy: Architecture | None = None
+    cost: LanguageModelCost | None = None
+    cost_unknown_reason: str | None = None
+
+
+def inspect_model(
+    pretrained: str,
+    revision: str | None = None,
+    *,
+    trust_remote_code: bool = False,
+    scenario: Scenario | None = None,
+) -> ModelReport:
+    """Describe a model from its configuration and the list of its files; no weight is loaded.
+
+    Raises ``ModelNotFoundError`` and ``UserError`` as ``checkpoint.load_config`` does. What cannot
+    be counted is ``None``, with the reason beside it.
+    """
+    scenario = scenario or Scenario()
+    config = load_config(pretrained, revision, trust_remote_code=trust_remote_code)
+    description = describe(config)
+    model = _read_model(config, description, trust_remote_code=trust_remote_code)
+    size = weight_size(pretrained, revision)
+    return ModelReport(
+        schema_version=SCHEMA_VERSION,
+        model=pretrained,
+        resolved=resolve(pretrained),
+        n_layers=getattr(config.get_text_config(), "num_hidden_layers", None),
+        dtype=_dtype(config),
+        quantisation=_quantisation(config),
+        weights_bytes=size.total_bytes if size else None,
+        context_length=scenario.context_length,
+        **_described(description),
+        **_counted(model),
+        **_memory(model, config, scenario),
+        **_shares(model, description, scenario),
+        **_image(model, config),
+        costs=_costs(model, description, scenario, _width(config, scenario)),
+    )
+
+
+def k_values(baseline: int, num_experts: int) -> list[int]:
+    """List the k worth showing: 1 to the baseline, the powers of two, and all experts."""
+    powers = {2**i for i in range(num_experts.bit_length())}
+    return sorted({*range(1, baseline + 1), *powers, num_experts})
+
+
+def _read_model(
+    config: PretrainedConfig, description: MoEDescription, *, trust_remote_code: bool
+) -> _Model:
+    try:
+        built = build_on_meta(config, trust_remote_code=trust_remote_code)
+        counts = count_built(built, config)
+    except UserError as error:
+        return _Model(counts_unknown_reason=str(error), cost_unknown_reason=str(error))
+    try:
+        anatomy = read_architecture(built, counts.layers)
+    except UserError as error:
+        return _Model(counts, cost_unknown_reason=str(error))
+    cost, reason = anatomy.cost, anatomy.cost_unknown_reason
+    if cost is not None and description.is_moe and not cost.routed_layers:
+        cost, reason = None, "No routed experts were found among the modules of the model."
+    if cost is not None and description.computes_all_experts:
+        cost, reason = None, "All experts compute every token, so a smaller k saves nothing."
+    return _Model(counts, None, anatomy, cost, reason)
+
+
+def _described(description: MoEDescription) -> dict[str, Any]:
+    routed, shared = description.num_experts_per_tok, description.num_shared_experts
+    renormalisation = {True: "always", False: "never", None: "unknown"}
+    return {
+        "model_type": description.model_type,
+        "is_moe": description.is_moe,
+        "num_experts": description.num_experts,
+        "num_shared_experts": shared,
+        "num_zero_experts": description.num_zero_experts,
+        "min_num_experts_per_tok": description.min_num_experts_per_tok,
+        "max_num_experts_per_tok": description.max_num_experts_per_tok,
+        "baseline_num_experts_per_tok": routed,
+        "total_num_experts_per_tok": routed + shared,
+        "renormalisation": renormalisation[description.norm_topk_prob],
+        "fixed_k_reason": description.fixed_k_reason,
+        "warnings": description.warnings,
+    }
+
+
+def _counted(model: _Model) -> dict[str, Any]:
+    counts = model.counts
+    return {
+        "n_moe_layers": _n_moe_layers(counts.layers) if counts else None,
+        "total_parameters": counts.total if counts else None,
+        "routed_parameters": counts.routed if counts else None,
+        "parameters_unknown_reason": model.counts_unknown_reason,
+        "layers": model.anatomy.layers if model.anatomy else (),
+        "expert_modules": counts.layers if counts else (),
+    }
+
+
+def _n_moe_layers(layers: Sequence[RoutedParameters]) -> int:
+    """Count the decoder layers: a layer may hold experts in more than one module."""
+    return len({_decoder_layer(layer.path) for layer in layers})
+
+
+def _decoder_layer(path: str) -> str:
+    parts = path.split(".")
+    number = next((i for i, part in enumerate(parts) if part.isdigit()), len(parts))
+    return ".".join(parts[: number + 1])
+
+
+def _memory(model: _Model, config: PretrainedConfig, scenario: Scenario) -> dict[str, Any]:
+    width = _width(config, scenario)
+    n, cost, counts = scenario.context_length, model.cost, model.counts
+    return {
+        "memory_dtype": scenario.dtype or _dtype(config),
+        "weights_memory_bytes": counts.total * width if counts and width else None,
+        "kv_cache_bytes_per_token": cost.cached_numbers(1) * width if cost and width else None,
+        "kv_cache_bytes_per_sequence": cost.cached_numbers(n) * width if cost and width else None,
+    }
+
+
+def _shares(model: _Model, description: MoEDescription, scenario: Scenario) -> dict[str, Any]:
+    n, k = scenario.context_length, description.num_experts_per_tok
+    cost = model.cost if k > 0 else None
+    return {
+        "routed_flop_share": cost.prefill_flops(k, n).routed_flop_share if cost else None,
+        "decode_routed_flop_share": cost.decode_flops(k, n).routed_flop_share if cost else None,
+        "cost_unknown_reason": model.cost_unknown_reason,
+    }
+
+
+def _image(model: _Model, config: PretrainedConfig) -> dict[str, Any]:
+    parameters = model.anatomy.image_matrix_parameters if model.anatomy else None
+    per_patch = None if parameters is None else 2 * parameters
+    patches = _patches(getattr(config, "vision_config", None))
+    return {
+        "image_flops_per_patch": per_patch,
+        "image_flops_per_image": per_patch * patches if per_patch and patches else None,
+    }
+
+
+def _patches(vision: PretrainedConfig | None) -> int | None:
+    """Count the patches of an image, where all images have one size."""
+    size, patch = getattr(vision, "image_size", None), getattr(vision, "patch_size", None)
+    if isinstance(size, int) and isinstance(patch, int):
+        return int((size // patch) ** 2)
+    return None
+
+
+def _costs(
+    model: _Model, description: MoEDescription, scenario: Scenario, width: int | None
+) -> tuple[CostAtK, ...]:
+    baseline = description.num_experts_per_tok
+    if model.counts is None or not model.counts.layers or baseline == 0:
+        return ()
+    if description.fixed_k_reason is not None:
+        ks = [baseline]
+    else:
+        possible = range(
+            description.min_num_experts_per_tok, description.max_num_experts_per_tok + 1
+        )
+        ks = [k for k in k_values(baseline, possible[-1]) if k in possible]
+    return costs_at_k(model.counts, model.cost, ks, baseline, scenario, width)
+
+
+def _dtype(config: PretrainedConfig) -> str | None:
+    return str(config.dtype).removeprefix("torch.") if config.dtype else None
+
+
+def _width(config: PretrainedConfig, scenario: Scenario) -> int | None:
+    return dtype_bytes(scenario.dtype or _dtype(config))
+
+
+def _quantisation(config: PretrainedConfig) -> str | None:
+    settings = getattr(config, "quantization_config", None)
+    if settings is None:
+        return None
+    settings = settings if isinstance(settings, dict) else settings.to_dict()
+    return str(settings.get("quant_method", "unknown"))

@@ -1,0 +1,287 @@
+"""The report on a model as text for a terminal, at most 100 columns wide."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.text import GIB, gib_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from moe_eval_plugin.models.architecture import DecoderLayer
+    from moe_eval_plugin.models.cost_at_k import CostAtK, DecodeStep
+    from moe_eval_plugin.models.inspection.report import ModelReport
+
+WIDTH = 100
+NOT_KNOWN = "not known"
+UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"))
+FLOP_UNITS = ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP"), (1.0, "FLOP"))
+MILLION = 1_000_000
+MIB = 1024**2
+EFFECTS = {
+    "always": (
+        "the weights of the chosen experts are divided by their sum, so they add up to 1 at every k"
+    ),
+    "never": (
+        "the weights of the chosen experts are not divided by their sum, so with a lower k the "
+        "norm of the routed output falls too"
+    ),
+    "unknown": "the configuration does not say what a lower k does to the norm of the output",
+}
+ACTIVE_NOTE = (
+    "Active: all parameters but those of the routed experts that a token does not choose; image "
+    "tower, embeddings and shared experts are counted in. FLOPs: the language model alone, for one "
+    "token of a prompt of {n} tokens on average, and for one new token at position {n}."
+)
+CEILING_NOTE = (
+    "At most: prefill as far as it waits for arithmetic, a decode step (batch 1, 8, ...) as far as "
+    "it waits for weights and cache of {n} tokens. Launching kernels, encoding images and the host "
+    "lower every figure, and a large batch reads nearly all experts at any k: measure. Bytes: from "
+    "all tokens choosing the same experts to none sharing one."
+)
+
+
+def render(report: ModelReport) -> str:
+    """Write a report as text for a terminal."""
+    blocks = [_facts_block(report), _layers_block(report), _costs_block(report)]
+    blocks += [_ceilings_block(report)]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def count_text(n: int) -> str:
+    """Write a number of parameters: in full below a million, else in millions or billions."""
+    for unit, name in UNITS:
+        if n >= unit:
+            return f"{n / unit:.2f} {name}"
+    return f"{n:,}"
+
+
+def flops_text(n: int | None) -> str:
+    """Write a number of FLOPs with the unit that fits."""
+    if n is None:
+        return NOT_KNOWN
+    unit, name = next(found for found in FLOP_UNITS if n >= found[0] or found[0] == 1.0)
+    return f"{n / unit:.2f} {name}"
+
+
+def bytes_text(n: int | None) -> str:
+    """Write a number of bytes in KiB, MiB or GiB."""
+    if n is None:
+        return NOT_KNOWN
+    if n >= GIB:
+        return gib_text(n)
+    return f"{n / MIB:.1f} MiB" if n >= MIB else f"{n / 1024:.1f} KiB"
+
+
+def _facts_block(report: ModelReport) -> list[str]:
+    rows = list(_facts(report))
+    width = max(len(label) for label, _ in rows) + 2
+    lines = []
+    for label, text in rows:
+        lines += textwrap.wrap(
+            text,
+            WIDTH,
+            initial_indent=label.ljust(width),
+            subsequent_indent=" " * width,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return lines
+
+
+def _facts(report: ModelReport) -> Iterator[tuple[str, str]]:
+    yield "model", report.model
+    if report.resolved != report.model:
+        yield "found in", report.resolved
+    yield "model_type", report.model_type
+    if report.is_moe:
+        yield from _expert_facts(report)
+    else:
+        yield "experts", "none: this is a dense model, so it has no k to change"
+    yield from _size_facts(report)
+    yield from _flop_facts(report)
+
+
+def _expert_facts(report: ModelReport) -> Iterator[tuple[str, str]]:
+    shared, zero = report.num_shared_experts, report.num_zero_experts
+    yield "MoE layers", _layer_text(report)
+    if report.baseline_num_experts_per_tok:
+        yield "routed experts", f"{report.num_experts} per MoE layer"
+        yield "shared experts", f"{shared} per MoE layer, used by every token" if shared else "none"
+        if zero:
+            yield "zero experts", f"{zero} more to choose from, which compute nothing"
+        yield "k per token", _k_text(report)
+        yield "renormalisation", f"{report.renormalisation}: {EFFECTS[report.renormalisation]}"
+    yield "k can be changed", _changeable(report)
+    for warning in report.warnings:
+        yield "warning", warning
+
+
+def _k_text(report: ModelReport) -> str:
+    routed, shared = report.baseline_num_experts_per_tok, report.num_shared_experts
+    return f"{routed} routed + {shared} shared = {report.total_num_experts_per_tok}"
+
+
+def _layer_text(report: ModelReport) -> str:
+    if report.n_moe_layers is None:
+        return NOT_KNOWN
+    paths = [module.path for module in report.expert_modules]
+    if not paths:
+        return "not found among the modules of the model"
+    shown = ", ".join([paths[0], "...", paths[-1]] if len(paths) > 2 else paths)  # noqa: PLR2004
+    return f"{report.n_moe_layers} of {report.n_layers or 'an unknown number'} ({shown})"
+
+
+def _changeable(report: ModelReport) -> str:
+    if report.fixed_k_reason is not None:
+        return f"no: {report.fixed_k_reason}"
+    least, most = report.min_num_experts_per_tok, report.max_num_experts_per_tok
+    return f"yes: experts_k={least} to experts_k={most} (routed experts)"
+
+
+def _size_facts(report: ModelReport) -> Iterator[tuple[str, str]]:
+    total, routed = report.total_parameters, report.routed_parameters
+    if total is None:
+        yield "parameters", f"{NOT_KNOWN}: {report.parameters_unknown_reason}"
+    else:
+        in_experts = f", of which {count_text(routed)} in routed experts" if routed else ""
+        yield "parameters", count_text(total) + in_experts
+    stored = ", ".join(part for part in (report.dtype, report.quantisation) if part)
+    files = "size not known" if report.weights_bytes is None else bytes_text(report.weights_bytes)
+    yield "weight files", f"{files} ({stored})" if stored else files
+    yield "memory", _memory_text(report)
+
+
+def _memory_text(report: ModelReport) -> str:
+    weights, cache = report.weights_memory_bytes, report.kv_cache_bytes_per_token
+    if weights is None:
+        return (
+            f"{NOT_KNOWN}: give a data type with --dtype" if report.total_parameters else NOT_KNOWN
+        )
+    text = f"{bytes_text(weights)} of weights in {report.memory_dtype}"
+    if report.quantisation:
+        text += f" (as {report.quantisation} they are smaller)"
+    if cache is None:
+        return f"{text}; cache {NOT_KNOWN}"
+    sequence = bytes_text(report.kv_cache_bytes_per_sequence)
+    return (
+        f"{text}, and {bytes_text(cache)} of cache per token, {sequence} for a sequence of "
+        f"{report.context_length}"
+    )
+
+
+def _flop_facts(report: ModelReport) -> Iterator[tuple[str, str]]:
+    if report.cost_unknown_reason is not None and report.parameters_unknown_reason is None:
+        yield "FLOPs", f"{NOT_KNOWN}: {report.cost_unknown_reason}"
+    if report.is_moe and report.routed_flop_share is not None:
+        text = (
+            f"{report.routed_flop_share:.1%} of a prompt of {report.context_length} tokens, "
+            f"{report.decode_routed_flop_share:.1%} of one new token after it (rho, at the "
+            "baseline; without the image tower)"
+        )
+        yield "routed FLOP share", text
+    if report.image_flops_per_patch is not None:
+        per_image = report.image_flops_per_image
+        text = (
+            f"about {flops_text(report.image_flops_per_patch)} per patch"
+            f"{f', {flops_text(per_image)} per image' if per_image else ''} (2 per parameter; "
+            "attention left out), whatever k is"
+        )
+        yield "image tower", text
+
+
+def _layers_block(report: ModelReport) -> list[str]:
+    if not report.layers:
+        return []
+    heads = ("layers", "", "attention", "router", "routed experts", "shared", "MLP, norms")
+    rows = [heads, *(_layer_row(run) for run in _runs(report.layers))]
+    return ["Parameters of each layer", *_align(rows)]
+
+
+def _runs(layers: Sequence[DecoderLayer]) -> list[list[DecoderLayer]]:
+    """Join layers that follow each other and do not differ."""
+    alike = groupby(layers, key=lambda layer: replace(layer, number=0, path=""))
+    return [list(run) for _, run in alike]
+
+
+def _layer_row(run: Sequence[DecoderLayer]) -> tuple[str, ...]:
+    first, last = run[0], run[-1]
+    routed = f"{first.num_experts} x {count_text(first.parameters_per_expert)}"
+    return (
+        str(first.number) if first is last else f"{first.number}-{last.number}",
+        "MoE" if first.is_moe else "dense",
+        count_text(first.attention_parameters),
+        count_text(first.router_parameters) if first.is_moe else "-",
+        routed if first.is_moe else "-",
+        count_text(first.shared_expert_parameters) if first.shared_expert_parameters else "-",
+        count_text(first.other_parameters),
+    )
+
+
+def _costs_block(report: ModelReport) -> list[str]:
+    if not report.costs:
+        return []
+    heads = ("k routed", "k total", "active", "of total", "prefill", "decode", "")
+    rows = [heads, *(_cost_row(report, cost) for cost in report.costs)]
+    note = ACTIVE_NOTE.format(n=report.context_length)
+    return ["Parameters and FLOPs per token", *_align(rows), *textwrap.wrap(note, WIDTH)]
+
+
+def _cost_row(report: ModelReport, cost: CostAtK) -> tuple[str, ...]:
+    k = cost.num_experts_per_tok
+    return (
+        str(k),
+        str(k + report.num_shared_experts),
+        count_text(cost.active_parameters),
+        f"{cost.active_parameters / (report.total_parameters or 1):.1%}",
+        flops_text(cost.prefill_flops_per_token),
+        flops_text(cost.decode_flops_per_token),
+        "baseline" if k == report.baseline_num_experts_per_tok else "",
+    )
+
+
+def _ceilings_block(report: ModelReport) -> list[str]:
+    costs = [cost for cost in report.costs if cost.prefill_speedup_ceiling is not None]
+    if not costs:
+        return []
+    batches = [f"batch {step.batch_size}" for step in costs[0].decode_steps]
+    heads = ("k routed", "prefill", *batches, *(f"bytes, {batch}" for batch in batches))
+    rows = [heads, *(_ceiling_row(cost) for cost in costs)]
+    title = (
+        f"Speed-up at most, against k={report.baseline_num_experts_per_tok}; bytes of a decode step"
+    )
+    note = CEILING_NOTE.format(n=report.context_length)
+    return [title, *_align(rows), *textwrap.wrap(note, WIDTH)]
+
+
+def _ceiling_row(cost: CostAtK) -> tuple[str, ...]:
+    return (
+        str(cost.num_experts_per_tok),
+        _factor(cost.prefill_speedup_ceiling),
+        *(_factor(step.speedup_ceiling) for step in cost.decode_steps),
+        *(_range_text(step) for step in cost.decode_steps),
+    )
+
+
+def _factor(ceiling: float | None) -> str:
+    return "-" if ceiling is None else f"{ceiling:.2f}x"
+
+
+def _range_text(step: DecodeStep) -> str:
+    if step.least_bytes is None or step.most_bytes is None:
+        return NOT_KNOWN
+    unit, name = (GIB, "GiB") if step.most_bytes >= GIB else (MIB, "MiB")
+    least, most = f"{step.least_bytes / unit:.1f}", f"{step.most_bytes / unit:.1f}"
+    return f"{least} {name}" if least == most else f"{least}-{most} {name}"
+
+
+def _align(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

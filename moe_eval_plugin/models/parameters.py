@@ -1,0 +1,169 @@
+"""What a model costs at k: its parameters, in total and per token.
+
+The model is built from its configuration on PyTorch's meta device, which gives every parameter a
+shape and no memory, so the counts are exact and cost neither a download nor a gigabyte.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.errors import InvalidExpertCountError, UserError
+from moe_eval_plugin.models.families import describe
+from moe_eval_plugin.models.moe_layers import find_experts
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PretrainedConfig
+
+MAPPINGS = (
+    ("AutoModelForImageTextToText", "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING"),
+    ("AutoModelForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING"),
+    ("AutoModelForSeq2SeqLM", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING"),
+    ("AutoModelForMultimodalLM", "MODEL_FOR_MULTIMODAL_LM_MAPPING"),
+)
+MATRIX = 2
+
+
+@dataclass(frozen=True)
+class RoutedParameters:
+    """The routed experts of one layer, at the path of the module that holds them.
+
+    ``routed_parameters`` are those of all its routed experts, ``parameters_per_expert`` those that
+    one more expert per token brings in. The router and the shared experts are not among them.
+    """
+
+    path: str
+    num_experts: int
+    routed_parameters: int
+    parameters_per_expert: int
+
+
+@dataclass(frozen=True)
+class ParameterCounts:
+    """Parameters of a model: ``total``, and ``routed``, those of all routed experts.
+
+    Parameters that two modules share (tied embeddings) count once. ``layers`` is empty for a
+    dense model.
+    """
+
+    total: int
+    routed: int
+    layers: tuple[RoutedParameters, ...]
+
+    def active(self, k: int) -> int:
+        """Count the parameters that serve a token at k routed experts in each MoE layer.
+
+        That is every parameter except those of the routed experts that were not chosen: image
+        tower, embeddings, routers and shared experts are in. Where a token may choose experts that
+        compute nothing this is the most it uses, and where image and text tokens have routed
+        experts of their own (ernie4_5_vl_moe) both kinds are counted.
+
+        Raises ``InvalidExpertCountError`` unless each layer has k experts.
+        """
+        smallest = min((layer.num_experts for layer in self.layers), default=0)
+        if self.layers and not 0 <= k <= smallest:
+            message = f"k={k} is not possible where layers have {smallest} routed experts."
+            raise InvalidExpertCountError(message)
+        return self.total - self.routed + k * sum(x.parameters_per_expert for x in self.layers)
+
+
+def count_parameters(
+    config: PretrainedConfig, *, trust_remote_code: bool = False
+) -> ParameterCounts:
+    """Count the parameters of the model that transformers builds from a configuration.
+
+    A quantised checkpoint is counted as the model that it stands for. Raises ``UserError`` where
+    transformers has no class for the model, or cannot build it without weights.
+    """
+    return count_built(build_on_meta(config, trust_remote_code=trust_remote_code), config)
+
+
+def count_built(model: nn.Module, config: PretrainedConfig) -> ParameterCounts:
+    """Count the parameters of a model that is built already, from this configuration."""
+    description = describe(config)
+    layers = tuple(
+        _layer(path, module, description.num_experts, description.num_zero_experts)
+        for path, module in _expert_modules(model, description.num_experts).items()
+    )
+    return ParameterCounts(
+        total=sum(parameter.numel() for parameter in model.parameters()),
+        routed=sum(layer.routed_parameters for layer in layers),
+        layers=layers,
+    )
+
+
+def build_on_meta(config: PretrainedConfig, *, trust_remote_code: bool = False) -> nn.Module:
+    """Build the model of a configuration without memory for its weights.
+
+    Raises ``UserError`` where transformers has no class for it, or cannot build it.
+    """
+    import torch
+
+    auto_class = _auto_class(config)
+    try:
+        with torch.device("meta"):
+            model: nn.Module = auto_class.from_config(
+                copy.deepcopy(config),
+                trust_remote_code=trust_remote_code,
+                attn_implementation="eager",
+            )
+    except Exception as error:  # the constructor of a model may raise anything; it is chained
+        message = (
+            f"transformers {version('transformers')} cannot build {config.model_type} from its "
+            "configuration, so its parameters cannot be counted: " + " ".join(str(error).split())
+        )
+        raise UserError(message) from error
+    return model
+
+
+def _auto_class(config: PretrainedConfig) -> Any:  # noqa: ANN401  (the auto classes share no base)
+    import transformers
+
+    for name, mapping in MAPPINGS:
+        brings_code = name in (getattr(config, "auto_map", None) or {})
+        if brings_code or type(config) in getattr(transformers, mapping, ()):
+            return getattr(transformers, name)
+    message = (
+        f"transformers {version('transformers')} has no language model for {config.model_type}, so "
+        "its parameters cannot be counted."
+    )
+    raise UserError(message)
+
+
+def _expert_modules(model: nn.Module, num_experts: int) -> dict[str, nn.Module]:
+    """Find what the observation watches, and lists of experts named ``experts`` besides."""
+    from torch import nn
+
+    lists = {
+        path: module
+        for path, module in model.named_modules()
+        if path.endswith("experts")
+        and isinstance(module, nn.ModuleList)
+        and len(module) == num_experts
+    }
+    return {**find_experts(model), **lists}
+
+
+def _layer(
+    path: str, module: nn.Module, num_experts: int, num_zero_experts: int
+) -> RoutedParameters:
+    children = list(module.children())
+    num_experts = int(getattr(module, "num_experts", 0)) or num_experts or len(children)
+    if len(children) == num_experts:
+        routed = sum(parameter.numel() for parameter in module.parameters())
+        return RoutedParameters(path, num_experts, routed, routed // num_experts)
+    stacks = [p for p in module.parameters() if p.dim() >= MATRIX]
+    # A stack has a row per expert, and in some families one for each that computes nothing too.
+    with_zero = num_experts + num_zero_experts
+    return RoutedParameters(
+        path=path,
+        num_experts=num_experts,
+        routed_parameters=sum(p.numel() for p in stacks),
+        parameters_per_expert=sum(
+            p.numel() // (with_zero if p.shape[0] == with_zero else num_experts) for p in stacks
+        ),
+    )

@@ -1,0 +1,141 @@
+"""How large a model is: its weight files on disk, in the hub's cache, or on the hub."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.errors import UserError
+from moe_eval_plugin.model_name import is_folder
+from moe_eval_plugin.models.checkpoint import ask_hub, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from huggingface_hub import ModelInfo
+
+# In the order in which transformers prefers them; each pattern names a whole set of files.
+WEIGHT_FILES = (
+    re.compile(r"model\.safetensors"),
+    re.compile(r"model(\.safetensors)?-\d+-of-\d+\.safetensors"),
+    re.compile(r"(?!adapter|consolidated)[^/]*\.safetensors"),
+    re.compile(r"pytorch_model\.bin"),
+    re.compile(r"pytorch_model-\d+-of-\d+\.bin"),
+)
+FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+LENGTH_BYTES = 8
+MAX_HEADER_BYTES = 100_000_000
+
+
+@dataclass(frozen=True)
+class WeightSize:
+    """The weight files of a model: bytes in all, and bytes that are still to be downloaded.
+
+    ``elements`` counts the numbers stored in each safetensors dtype (``BF16`` -> count); it is
+    empty where the files do not say.
+    """
+
+    total_bytes: int
+    download_bytes: int = 0
+    elements: Mapping[str, int] = field(default_factory=dict)
+
+
+def weight_size(pretrained: str, revision: str | None = None) -> WeightSize | None:
+    """Measure the weight files of a model, on disk or on the hub; ``None`` if unknown."""
+    name = resolve(pretrained)
+    if is_folder(name):
+        return _size_on_disk(Path(name))
+    info = ask_hub(name, revision, files_metadata=True)
+    if info is not None:
+        return _size_on_hub(name, info)
+    snapshot = _cached_snapshot(name, revision)
+    return _size_on_disk(snapshot) if snapshot else None
+
+
+def choose_weight_files(names: Iterable[str]) -> list[str]:
+    """Pick the files that transformers would load: safetensors before ``.bin``, one set of them.
+
+    Copies in other formats, in sub-folders or in another precision are left out.
+    """
+    known = list(names)
+    for pattern in WEIGHT_FILES:
+        chosen = [name for name in known if pattern.fullmatch(name)]
+        if chosen:
+            return sorted(chosen)
+    return []
+
+
+def _size_on_disk(folder: Path) -> WeightSize | None:
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
+    names = choose_weight_files(sizes)
+    if not names:
+        return None
+    elements: Counter[str] = Counter()
+    for name in names:
+        if name.endswith(".safetensors"):
+            elements.update(safetensors_elements(folder / name))
+    return WeightSize(sum(sizes[name] for name in names), elements=dict(elements))
+
+
+def safetensors_elements(path: Path) -> dict[str, int]:
+    """Count the numbers of each dtype in a safetensors file, from its header alone.
+
+    Raises ``UserError`` for a file that is cut off, or that is no safetensors file.
+    """
+    try:
+        with path.open("rb") as file:
+            header_bytes = int.from_bytes(file.read(LENGTH_BYTES), "little")
+            header = json.loads(file.read(min(header_bytes, MAX_HEADER_BYTES)))
+        header.pop("__metadata__", None)
+        counts: Counter[str] = Counter()
+        data_bytes = 0
+        for tensor in header.values():
+            begin, end = tensor["data_offsets"]
+            counts[tensor["dtype"]] += (end - begin) // FLOAT_BYTES.get(tensor["dtype"], 1)
+            data_bytes = max(data_bytes, end)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(_broken(path, "its header cannot be read")) from error
+    expected_bytes = LENGTH_BYTES + header_bytes + data_bytes
+    if path.stat().st_size < expected_bytes:
+        raise UserError(_broken(path, f"its header promises {expected_bytes} bytes"))
+    return dict(counts)
+
+
+def _broken(path: Path, why: str) -> str:
+    return (
+        f"{path} ({path.stat().st_size} bytes) is no complete safetensors file: {why}. Download "
+        "it again, or delete it if it does not belong to the model."
+    )
+
+
+def _size_on_hub(name: str, info: ModelInfo) -> WeightSize | None:
+    sizes = {file.rfilename: file.size for file in info.siblings or []}
+    chosen = {file: sizes[file] for file in choose_weight_files(sizes)}
+    known = {file: n_bytes for file, n_bytes in chosen.items() if n_bytes is not None}
+    if not known or len(known) < len(chosen):
+        return None
+    return WeightSize(
+        total_bytes=sum(known.values()),
+        download_bytes=sum(n for file, n in known.items() if not _is_cached(name, file, info.sha)),
+        elements=dict(info.safetensors.parameters) if info.safetensors else {},
+    )
+
+
+def _is_cached(name: str, file: str, commit: str | None) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(name, file, revision=commit), str)
+
+
+def _cached_snapshot(name: str, revision: str | None) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None

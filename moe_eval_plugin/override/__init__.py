@@ -1,0 +1,1 @@
+"""Set and observe k in a loaded PyTorch model."""

@@ -1,0 +1,214 @@
+"""Where k stands in a loaded model: the search for every place that holds it.
+
+Places are found by structure: an integer with a router's name, equal to the configuration's k,
+in an MoE layer or in a module around one; and the same key in each configuration object that a
+module holds. The small tables below name what structure does not tell, each with its reason.
+Places that are left alone are listed too, because a place that was missed has to be explained.
+
+Layers that a checkpoint holds for drafting (MTP, "next-n") are not among the places: transformers
+leaves them out when it loads a model, and its ``MtpModel`` is a model of its own.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import TYPE_CHECKING, TypeGuard
+
+from moe_eval_plugin.experts.module_path import layer_number
+from moe_eval_plugin.models.families import K_KEYS, NUM_EXPERTS_KEYS, describe, table
+from moe_eval_plugin.models.moe_layers import find_experts
+from moe_eval_plugin.override.k_location import (
+    KLocation,
+    attribute_location,
+    element_location,
+    private_config_location,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from torch import nn
+    from transformers import PretrainedConfig
+
+# openai_privacy_filter multiplies the experts' output by k, which its MLP keeps under this name.
+OTHER_NAMES_OF_K = {"OpenAIPrivacyFilterMLP": ("num_experts",)}
+# MoE++ is remote code: its router and its layer read this constant of their Python module.
+MODULE_CONSTANTS = ("MOE_TOP_K",)
+# deepseek_v4 has such a buffer in the routers of its first layers.
+HASH_TABLE = "tid2eid"
+HASH_ROUTED = (
+    "its experts are looked up by token id in a table of the checkpoint, which has one column "
+    "for each of the published k and no order among them, so no other k is defined. Give this "
+    "layer the published k in a schedule by layer"
+)
+
+
+def find_k_locations(model: nn.Module) -> list[KLocation]:
+    """List every place of a model that holds k or looks as if it did, each with a reason.
+
+    ``model.config`` is the model's configuration; the k that it states now is the one searched
+    for. What all layers share comes first. Nothing is changed.
+    """
+    search = _KSearch(model)
+    return [
+        *search.configurations(),
+        *search.constants(),
+        *search.attributes(),
+        *search.own_configurations(),
+    ]
+
+
+class _KSearch:
+    """The places of one model; holds what all kinds of places are judged by."""
+
+    def __init__(self, model: nn.Module) -> None:
+        description = describe(model.config)
+        family = table().get(description.family or "")
+        self._k = description.num_experts_per_tok
+        self._k_keys = _with_key(family.k_key if family else None, K_KEYS)
+        self._count_keys = _with_key(family.num_experts_key if family else None, NUM_EXPERTS_KEYS)
+        self._modules = dict(model.named_modules())
+        self._part = self._moe_part(model.config)
+        # Experts that are rows of an embedding (doge) have no module of their own, but a count.
+        counts = set(_counts(self._part, self._count_keys))
+        self._moe_layers = {path.rpartition(".")[0] for path in find_experts(model)} | {
+            path
+            for path, module in self._modules.items()
+            if layer_number(path) is not None and counts & set(_counts(module, self._count_keys))
+        }
+
+    def configurations(self) -> Iterator[KLocation]:
+        """The keys for k in each configuration object that some module holds, once each."""
+        for config in _configurations(self._modules.values()):
+            why_not = self._why_not_part(config)
+            for key in self._k_keys:
+                value = vars(config).get(key)
+                if isinstance(value, list):
+                    layers = (layer for layer, k in enumerate(value) if _is_count(k))
+                    yield from (element_location(config, key, layer, why_not) for layer in layers)
+                elif _is_count(value):
+                    reason = why_not or self._why_not_value(value, None)
+                    yield attribute_location(config, key, "config", reason)
+
+    def constants(self) -> Iterator[KLocation]:
+        """Constants of the Python modules in which the classes of this model are defined.
+
+        No configuration states their value, so there is none to compare it with.
+        """
+        for name in dict.fromkeys(type(module).__module__ for module in self._modules.values()):
+            python_module = sys.modules.get(name)
+            for constant in MODULE_CONSTANTS:
+                if _is_count(getattr(python_module, constant, None)):
+                    yield attribute_location(python_module, constant, name, None)
+
+    def attributes(self) -> Iterator[KLocation]:
+        """Integer attributes of modules that have a router's name."""
+        for path, module in self._modules.items():
+            others = OTHER_NAMES_OF_K.get(type(module).__name__, ())
+            for name in ("top_k", *self._k_keys, *others):
+                value = vars(module).get(name)
+                if _is_count(value):
+                    yield attribute_location(module, name, path, self._why_not(path, module, value))
+
+    def own_configurations(self) -> Iterator[KLocation]:
+        """Routers that read k from a configuration in each forward pass (gemma4)."""
+        for path, module in self._modules.items():
+            config = vars(module).get("config")
+            key = self._key_read_in_forward(module) if hasattr(config, "model_type") else None
+            value = vars(config).get(key) if key else None
+            if key and _is_count(value) and self._is_inside(path):
+                yield private_config_location(module, key, path, self._why_not(path, module, value))
+
+    def _why_not(self, path: str, module: nn.Module, value: int) -> str | None:
+        if not self._is_inside(path) and not self._is_around(path):
+            return "the module is no part of an MoE layer"
+        if HASH_TABLE in dict(module.named_buffers(recurse=False)):
+            return HASH_ROUTED
+        owner = self._nearest_configuration(path)
+        return self._why_not_part(owner) or self._why_not_value(value, layer_number(path))
+
+    def _why_not_value(self, value: int, layer: int | None) -> str | None:
+        expected = self._expected_k(layer)
+        if value == expected:
+            return None
+        return f"it holds {value}, which is not the model's k of {expected}"
+
+    def _why_not_part(self, config: PretrainedConfig) -> str | None:
+        """Tell parts of a model apart by the model type of their configurations.
+
+        A model that speaks has a talker with experts of its own, and an image tower may have some.
+        """
+        part = self._moe_part(config)
+        if getattr(part, "model_type", None) == getattr(self._part, "model_type", None):
+            return None
+        return f"it belongs to {config.model_type}, another part of the model"
+
+    def _expected_k(self, layer: int | None) -> int:
+        for key in self._k_keys:
+            value = vars(self._part).get(key) if self._part is not None else None
+            if isinstance(value, list) and layer is not None and layer < len(value):
+                return int(value[layer])
+        return self._k
+
+    def _is_inside(self, path: str) -> bool:
+        return any(f"{path}.".startswith(f"{layer}.") for layer in self._moe_layers)
+
+    def _is_around(self, path: str) -> bool:
+        return not path or any(layer.startswith(f"{path}.") for layer in self._moe_layers)
+
+    def _nearest_configuration(self, path: str) -> PretrainedConfig:
+        while True:
+            config = vars(self._modules[path]).get("config")
+            if hasattr(config, "model_type") or not path:
+                return config
+            path = path.rpartition(".")[0]
+
+    def _moe_part(self, config: PretrainedConfig) -> PretrainedConfig | None:
+        """Find the part of a configuration that names both k and the number of experts."""
+        try:
+            text = config.get_text_config()
+        except ValueError:
+            # There are two, for instance the text encoder and the decoder of a music model.
+            text = config
+        for part in (text, config, *_nested(config)):
+            has_k = any(vars(part).get(key) for key in self._k_keys)
+            if has_k and _counts(part, self._count_keys):
+                return part
+        return None
+
+    def _key_read_in_forward(self, module: nn.Module) -> str | None:
+        """Name the key for k that a module's forward pass reads from ``self.config``, if any."""
+        code = getattr(inspect.unwrap(type(module).forward), "__code__", None)
+        names = code.co_names if code is not None else ()
+        return next((key for key in self._k_keys if key in names and "config" in names), None)
+
+
+def _with_key(key: str | None, keys: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((key, *keys) if key else keys))
+
+
+def _counts(owner: object, names: tuple[str, ...]) -> list[int]:
+    """Give the counts that an object itself holds under some names."""
+    held = vars(owner) if owner is not None else {}
+    return [held[name] for name in names if _is_count(held.get(name))]
+
+
+def _nested(config: PretrainedConfig) -> list[PretrainedConfig]:
+    return [value for value in vars(config).values() if hasattr(value, "model_type")]
+
+
+def _configurations(modules: Iterable[nn.Module]) -> list[PretrainedConfig]:
+    """Collect the configurations of modules and the parts nested in them, each object once."""
+    found: dict[int, PretrainedConfig] = {}
+    pending = [config for m in modules if (config := vars(m).get("config")) is not None]
+    while pending:
+        config = pending.pop()
+        if id(config) not in found and hasattr(config, "model_type"):
+            found[id(config)] = config
+            pending.extend(_nested(config))
+    return list(found.values())
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)

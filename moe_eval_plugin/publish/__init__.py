@@ -1,0 +1,1 @@
+"""A finished run for others: exports, bundles, reproduction."""

@@ -1,0 +1,188 @@
+"""The commands that make a finished sweep or run again, as lists of arguments.
+
+They are made from what the results say they were made with, not from what somebody typed: a sweep
+that was extended three times is one command here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from moe_eval_plugin.publish.bundle.finished import Setting
+    from moe_eval_plugin.results.run import Run
+    from moe_eval_plugin.sweep.manifest import Manifest
+
+# Stands for the folder that is written to.
+OUTPUT = "{output}"
+SWEEP = ("moe-eval", "sweep")
+HOST = "lmms-eval"
+PINNABLE = ("moe_hf", "moe_vllm")
+# Arguments of the host that change what is computed, beside those in its settings.
+HOST_OPTIONS = (
+    "offset",
+    "num_fewshot",
+    "include_path",
+    "system_instruction",
+    "apply_chat_template",
+    "fewshot_as_multiturn",
+    "max_tokens",
+    "predict_only",
+    "process_with_media",
+    "force_simple",
+    "trust_remote_code",
+    "reasoning_tags",
+    "repeats",
+)
+# What the host takes when nothing is said; it would only make the command longer.
+HOST_DEFAULTS = {
+    "repeats": 1,
+    "offset": 0,
+    "reasoning_tags": '[["<think>", "</think>"], ["<analysis>", "</analysis>"]]',
+}
+SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
+
+
+def sweep_commands(manifest: Manifest) -> list[list[str]]:
+    """Give the commands that make all points of a sweep; one, unless k differs between rules."""
+    settings = manifest.settings
+    given = {
+        "--model": settings.get("model"),
+        "--model-args": _pinned(settings, settings.get("model revision")),
+        "--limit": settings.get("limit"),
+        "--batch-size": settings.get("batch_size"),
+        "--device": settings.get("device"),
+        "--gen-kwargs": settings.get("gen_kwargs"),
+        "--include-path": settings.get("include_path"),
+    }
+    tasks = str(settings.get("tasks", "")).split(",")
+    common = [*SWEEP, *_options(given), "--tasks", *tasks, *_processes(manifest.command)]
+    points = [entry.point for entry in manifest.entries.values()]
+    seeds = dict.fromkeys(str(point["seed"]) for point in points if point["seed"] is not None)
+    seeding = ["--seeds", *seeds] if seeds else []
+    return [
+        [*common, *axes, *seeding, "--output", OUTPUT]
+        for axes in _axes(
+            dict.fromkeys(map(_setting, points)),
+            {_setting(point) for point in points if point["is_baseline"]},
+        )
+    ]
+
+
+def run_command(run: Run) -> list[str]:
+    """Give the command of lmms-eval that makes a run again."""
+    config = run.content["config"]
+    resolved = config.get("resolved_cli_args")
+    resolved = resolved if isinstance(resolved, dict) else {}
+    records = [(task.record or {}).get("provenance") for task in run.tasks]
+    revisions = [record.get("revision") for record in records if isinstance(record, dict)]
+    tasks = resolved.get("tasks") or ",".join(task.task for task in run.tasks)
+    seeds = [str(config.get(name)) for name in SEEDS]
+    given = {
+        "--model": run.model,
+        "--model_args": _pinned(config, revisions[0] if revisions else None),
+        "--tasks": tasks,
+        "--batch_size": config.get("batch_size"),
+        "--device": config.get("device"),
+        "--limit": _whole(config.get("limit")),
+        "--gen_kwargs": config.get("gen_kwargs"),
+        "--seed": None if "None" in seeds else ",".join(seeds),
+        **{
+            f"--{name}": resolved.get(name)
+            for name in HOST_OPTIONS
+            if resolved.get(name) != HOST_DEFAULTS.get(name)
+        },
+    }
+    return [HOST, *_options(given), "--log_samples", "--output_path", OUTPUT]
+
+
+def with_option(command: Sequence[str], name: str, value: str) -> list[str]:
+    """Set an option of a command that takes one value; it is added where it is not given."""
+    kept = list(command)
+    if name in kept:
+        kept[kept.index(name) + 1] = value
+        return kept
+    return [*kept[:-2], name, value, *kept[-2:]]
+
+
+def with_checkpoint(command: Sequence[str], pretrained: str) -> list[str]:
+    """Let a command take the checkpoint from another place."""
+    name = "--model-args" if tuple(command[:2]) == SWEEP else "--model_args"
+    given = command[command.index(name) + 1] if name in command else ""
+    others = [part for part in given.split(",") if part and not part.startswith("pretrained=")]
+    return with_option(command, name, ",".join([f"pretrained={pretrained}", *others]))
+
+
+def _axes(settings: Iterable[Setting], baselines: set[Setting]) -> Iterator[list[str]]:
+    """Yield the options that give these settings: once, or for each rule.
+
+    The baseline comes by itself, so it need not be a combination of what is named.
+    """
+    wanted = list(settings)
+    named = [one for one in wanted if one not in baselines]
+    for chosen in (wanted, named):
+        values = [list(dict.fromkeys(one[place] for one in chosen)) for place in range(3)]
+        if chosen and {*itertools.product(*values), *baselines} == set(wanted):
+            yield _axis_options(*values)
+            return
+    rules = dict.fromkeys(one[1:] for one in wanted)
+    for policy, renorm in rules:
+        ks = [one[0] for one in wanted if one[1:] == (policy, renorm)]
+        yield _axis_options(ks, [policy], [renorm])
+
+
+def _axis_options(ks: list[str], policies: list[str], renorms: list[str]) -> list[str]:
+    return ["--experts-k", *ks, "--experts-policy", *policies, "--renorm", *renorms]
+
+
+def _setting(point: Mapping[str, Any]) -> Setting:
+    return str(point["experts_k"]), str(point["experts_policy"]), str(point["renorm"])
+
+
+def _pinned(settings: Mapping[str, Any], commit: object) -> str:
+    """Give the arguments of the model with the commit of the checkpoint, where it is known."""
+    model_args = _text(settings.get("model_args"))
+    names = {part.partition("=")[0] for part in model_args.split(",")}
+    if not commit or "revision" in names or settings.get("model") not in PINNABLE:
+        return model_args
+    return ",".join(part for part in (model_args, f"revision={commit}") if part)
+
+
+def _processes(command: Sequence[str]) -> list[str]:
+    """Take over how the questions of a point were shared among processes; it changes speed."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--separate", action="store_true")
+    parser.add_argument("--processes-per-point", default="1")
+    try:
+        given, _ = parser.parse_known_args(list(command[2:]))
+    except argparse.ArgumentError:
+        return []
+    separate = ["--separate"] if given.separate else []
+    shared = given.processes_per_point
+    return [*separate, *([] if shared == "1" else ["--processes-per-point", shared])]
+
+
+def _options(given: Mapping[str, object]) -> list[str]:
+    """Write options; what is not set is left out, and a switch has no value."""
+    return [
+        part
+        for name, value in given.items()
+        if value not in (None, False, "")
+        for part in ([name] if value is True else [name, str(value)])
+    ]
+
+
+def _whole(limit: object) -> object:
+    """Give a number of questions as a whole number; the host keeps it with a fraction."""
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
+
+
+def _text(model_args: object) -> str:
+    """Write arguments of a model as the command line takes them; the host may keep a table."""
+    if isinstance(model_args, dict):
+        return ",".join(f"{name}={value}" for name, value in model_args.items())
+    return str(model_args or "")

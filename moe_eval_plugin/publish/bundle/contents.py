@@ -1,0 +1,190 @@
+"""What goes into a bundle: the files of a finished run, and a description of how it was made."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.publish.bundle.commands import run_command, sweep_commands
+from moe_eval_plugin.publish.bundle.environment import locked_versions
+from moe_eval_plugin.publish.bundle.finished import raise_if_unfinished, read_finished
+from moe_eval_plugin.sweep.manifest import MANIFEST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from moe_eval_plugin.publish.bundle.finished import Finished
+    from moe_eval_plugin.results.run import Run
+
+SCHEMA_VERSION = 1
+KIND = "bundle"
+SWEEP, RUN = "sweep", "run"
+# The folder within a bundle that holds the files of the run, as they lay there.
+FILES = "run"
+CHECKSUM_FILES = ("config.json", "*.safetensors.index.json")
+DEMO = "demo"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is packed: ``files`` by their names in the bundle, and ``about`` for ``bundle.json``.
+
+    ``warnings`` are for whoever packs; they stand in ``about`` as well.
+    """
+
+    files: Mapping[str, Path]
+    about: Mapping[str, Any]
+    warnings: tuple[str, ...]
+
+
+def collect(path: Path, lock: str) -> Contents:
+    """Find the files of a sweep or a run, and describe it.
+
+    ``lock`` is the environment as it is now (``environment.lock_text``). Raises ``DataError`` for
+    a sweep that is not finished, and where there is no run.
+    """
+    finished = read_finished(path)
+    if finished.manifest is not None:
+        raise_if_unfinished(finished.manifest)
+    files = dict(_files(finished))
+    warnings = tuple(_warnings(finished, lock))
+    first = finished.points[0].run
+    about = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": KIND,
+        "of": SWEEP if finished.manifest else RUN,
+        "made": _made(finished),
+        "commands": _commands(finished),
+        "checkpoint": _checkpoint(finished, first),
+        "points": {
+            point.name: _name_in_bundle(point.run.path, finished.folder)
+            for point in finished.points
+        },
+        "host_commands": {point.name: run_command(point.run) for point in finished.points},
+        "code": {
+            "versions": dict(_provenance(first).get("versions") or {}),
+            "git_hash": first.content.get("git_hash"),
+            "python": platform.python_version(),
+        },
+        "machine": _provenance(first).get("hardware"),
+        "images": "not in the bundle: samples name the images, and the task reads them again",
+        "warnings": list(warnings),
+    }
+    return Contents(files, about, warnings)
+
+
+def _commands(finished: Finished) -> list[list[str]]:
+    if finished.manifest is not None:
+        return sweep_commands(finished.manifest)
+    return [run_command(finished.points[0].run)]
+
+
+def _files(finished: Finished) -> Iterator[tuple[str, Path]]:
+    """Yield each file with its name in the bundle."""
+    if finished.manifest is not None:
+        yield f"{FILES}/{MANIFEST}", finished.folder / MANIFEST
+    for point in finished.points:
+        yield _name_in_bundle(point.run.path, finished.folder), point.run.path
+        for task in point.run.tasks:
+            if task.samples is not None:
+                yield _name_in_bundle(task.samples, finished.folder), task.samples
+
+
+def _name_in_bundle(path: Path, folder: Path) -> str:
+    try:
+        return f"{FILES}/{path.resolve().relative_to(folder.resolve()).as_posix()}"
+    except ValueError as error:
+        message = (
+            f"{path} lies outside of {folder}, so it cannot be packed with it. Move the results "
+            "into the folder of the sweep, or sweep into a new folder."
+        )
+        raise DataError(message) from error
+
+
+def _made(finished: Finished) -> str | None:
+    """Tell when the run began: the same for each bundle of it, unlike the time of packing."""
+    if finished.manifest is None:
+        date = finished.points[0].run.content.get("date")
+        return None if date is None else str(date)
+    began = [entry.began for entry in finished.manifest.entries.values() if entry.began]
+    return min(began, default=None)
+
+
+def _checkpoint(finished: Finished, run: Run) -> dict[str, Any]:
+    """Name the weights; of those in a folder of this machine the small files are digested."""
+    pretrained = run.checkpoint
+    settings = finished.manifest.settings if finished.manifest else {}
+    folder = Path(pretrained).expanduser()
+    local = pretrained != DEMO and folder.is_dir()
+    found: dict[str, Any] = {
+        "pretrained": pretrained,
+        "revision": settings.get("model revision") or _provenance(run).get("revision"),
+        "in_bundle": False,
+        "is_local_folder": local,
+    }
+    if local:
+        found["sha256"] = {
+            file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+            for pattern in CHECKSUM_FILES
+            for file in sorted(folder.glob(pattern))
+        }
+    return found
+
+
+def _warnings(finished: Finished, lock: str) -> Iterator[str]:
+    """Yield what will make it hard to reproduce the run."""
+    yield from _sample_warnings(finished)
+    run = finished.points[0].run
+    checkpoint = _checkpoint(finished, run)
+    if checkpoint["is_local_folder"]:
+        yield (
+            f"The checkpoint {run.checkpoint} is a folder of this machine and not in the bundle. "
+            "Publish it too; whoever has it names it with `moe-eval reproduce --pretrained`."
+        )
+    config = run.content["config"].get("resolved_cli_args")
+    if isinstance(config, dict) and config.get("include_path"):
+        yield (
+            f"The task definitions in {config['include_path']} (--include_path) are not in the "
+            "bundle. Publish them too."
+        )
+    now = locked_versions(lock)
+    changed = [
+        f"{name} {version} -> {now.get(name, 'absent')}"
+        for name, version in (_provenance(run).get("versions") or {}).items()
+        if version is not None and now.get(name) != version
+    ]
+    if changed:
+        yield (
+            "requirements.txt is of the environment that packed, and packages changed since the "
+            f"run: {', '.join(changed)}. Pack in the environment of the run."
+        )
+
+
+def _sample_warnings(finished: Finished) -> Iterator[str]:
+    for point in finished.points:
+        for task in point.run.tasks:
+            if task.samples is None:
+                yield (
+                    f"{point.name} has no samples of {task.task}, so its scores cannot be "
+                    "compared question by question. Run with --log_samples."
+                )
+                continue
+            with task.samples.open("rb") as lines:
+                n_lines = sum(1 for _ in lines)
+            if task.n_samples is not None and n_lines < task.n_samples:
+                yield (
+                    f"{task.samples.name} of {point.name} has {n_lines:,} of {task.n_samples:,} "
+                    "samples: it may have been cut off."
+                )
+
+
+def _provenance(run: Run) -> Mapping[str, Any]:
+    for task in run.tasks:
+        found = (task.record or {}).get("provenance")
+        if isinstance(found, dict):
+            return found
+    return {}

@@ -1,0 +1,104 @@
+"""The page inside a bundle, for people who have the bundle and not this package."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.publish.bundle.commands import OUTPUT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+AGAIN = "again"
+
+PAGE = """\
+# A finished evaluation, to be made again
+
+This archive holds {what} made {made}with {model}. It was packed by moe-eval-plugin.
+
+| file | what it is |
+|---|---|
+| `run/` | results and samples, as lmms-eval wrote them |
+| `bundle.json` | commands, checkpoint, versions and machine |
+| `requirements.txt` | every package of the environment, with its version |
+| `SHA256SUMS` | a checksum of each file |
+
+Images and weights are not in it. The samples name their images; the tasks read them again from
+where they came from.{checkpoint}
+{warnings}
+## Are the files whole?
+
+```console
+sha256sum --check SHA256SUMS
+```
+
+## Run it again
+
+With moe-eval-plugin, on the archive itself:
+
+```console
+moe-eval reproduce ARCHIVE.tar.gz
+```
+
+Without it, in an empty environment of Python {python}:
+
+```console
+pip install -r requirements.txt
+{commands}
+```
+
+{points}Lines of `requirements.txt` that begin with `#` name packages that came from a folder:
+install those from where they are published. A package built for one kind of hardware, torch above
+all, may need the index of its project.
+
+## Compare
+
+The scores stand in `*_results.json` under `results`, and what was measured beside them under
+`moe_eval`. Scores of two runs over the same questions are compared in pairs, by the ids in
+`*_samples_*.jsonl`; `moe-eval compare` does that. The number of experts that tokens were observed
+to use must be equal. Speed depends on the machine: compare its ratio to that at the published k.
+"""
+
+
+def readme_text(about: Mapping[str, Any]) -> str:
+    """Write the page from what ``bundle.json`` says."""
+    points = list(about["points"])
+    what = f"a sweep of {len(points)} points ({', '.join(points)})"
+    checkpoint = about["checkpoint"]
+    revision = checkpoint["revision"]
+    return PAGE.format(
+        what=what if about["of"] == "sweep" else "a run",
+        made=f"at {about['made']} " if about["made"] else "",
+        model=f"`{checkpoint['pretrained']}`" + (f" at revision {revision}" if revision else ""),
+        checkpoint=_checkpoint_text(checkpoint),
+        warnings="".join(f"\n- {warning}" for warning in about["warnings"])
+        + ("\n" if about["warnings"] else ""),
+        python=".".join(about["code"]["python"].split(".")[:2]),
+        commands="\n".join(map(_shell, about["commands"])),
+        points=_points_text(about["host_commands"]) if about["of"] == "sweep" else "",
+    )
+
+
+def _points_text(commands: Mapping[str, list[str]]) -> str:
+    """List the command of each point of a sweep, for who has another way to run many of them."""
+    listed = "\n".join(_shell(command, f"{AGAIN}/{name}") for name, command in commands.items())
+    return f"Or point by point, with lmms-eval's own command:\n\n```console\n{listed}\n```\n\n"
+
+
+def _shell(command: list[str], folder: str = AGAIN) -> str:
+    return shlex.join(folder if part == OUTPUT else part for part in command)
+
+
+def _checkpoint_text(checkpoint: Mapping[str, Any]) -> str:
+    if not checkpoint["is_local_folder"]:
+        return ""
+    text = (
+        f" The checkpoint is the folder `{checkpoint['pretrained']}` of the machine that ran it. "
+        "You need a copy"
+    )
+    sums = checkpoint.get("sha256") or {}
+    if not sums:
+        return f"{text}."
+    listed = "\n".join(f"{digest}  {name}" for name, digest in sums.items())
+    return f"{text}, with these files among others:\n\n```text\n{listed}\n```"

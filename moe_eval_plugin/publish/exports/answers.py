@@ -1,0 +1,195 @@
+"""The answers of a run to the questions of a split, and whether they are complete and proper."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.results.lmms_eval_files import read_samples
+from moe_eval_plugin.vqa.dataset import DATA_VARIABLE
+from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from moe_eval_plugin.results.run import Run, TaskRun
+
+
+MAX_IDS_IN_MESSAGE = 5
+LONG_CHARACTERS = 1_000
+CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+# The word for a fault where all are listed, and how it is said in a message.
+FAULTS = {
+    "missing": "questions have no answer",
+    "repeated": "questions are answered more than once",
+    "empty": "questions have an empty answer",
+    "not-unicode": "questions have an answer that is not valid Unicode",
+    "unknown": "answers are to questions that are not in the split",
+}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a samples file holds: an answer by question id, the first where there are several.
+
+    ``repeated`` lists the ids of the others. White space around an answer is left out, as it is
+    in every task of this package and in the official script.
+    """
+
+    texts: Mapping[int, str]
+    repeated: Sequence[int]
+
+    @property
+    def n_samples(self) -> int:
+        """The number of samples in the file."""
+        return len(self.texts) + len(self.repeated)
+
+
+def read_answers(run: Run, task: TaskRun) -> Answers:
+    """Read the answers of a task from its samples file.
+
+    Raises ``DataError`` if there is no such file, if it is broken, and for samples without a
+    question id and an answer.
+    """
+    if task.samples is None:
+        message = (
+            f"{run.path} has no samples file of {task.task} beside it, and the answers stand "
+            "there. Run the task again with --log_samples."
+        )
+        raise DataError(message)
+    texts: dict[int, str] = {}
+    repeated: list[int] = []
+    for number, sample in enumerate(read_samples(task.samples), start=1):
+        question_id, answer = _entry(sample)
+        if type(question_id) is not int or not isinstance(answer, str):
+            message = (
+                f"{task.samples}, line {number}, has question_id {question_id!r:.100} and answer "
+                f"{answer!r:.100}, where an integer and one string were expected. Are these "
+                f"samples of {task.task}?"
+            )
+            raise DataError(message)
+        if question_id in texts:
+            repeated.append(question_id)
+        texts.setdefault(question_id, answer.strip())
+    return Answers(texts, repeated)
+
+
+def check_answers(
+    answers: Answers, expected: Collection[int] | None, data: str, run: Run, task: TaskRun
+) -> None:
+    """Raise ``IncompleteRunError`` unless each question has exactly one proper answer.
+
+    ``expected`` holds the ids of the split ``data``, a key of ``OFFICIAL_FILES``. Where they are
+    not known, ``None``, the questions are counted.
+    """
+    faults = {word: ids for word, ids in _faults(answers, expected) if ids}
+    lines = [f"{len(ids):,} {FAULTS[word]} (first: {_first(ids)})" for word, ids in faults.items()]
+    if expected is None:
+        lines += _miscounted(answers, data)
+    if not lines:
+        return
+    message = "\n  ".join([f"{task.samples} cannot be submitted:", *lines])
+    advice = ["Run the whole task again.", *["--list-missing lists them all."] * bool(faults)]
+    message = "\n".join([message, *_causes(answers, run, task), " ".join(advice)])
+    raise IncompleteRunError(
+        message, [f"{word} {question_id}" for word, ids in faults.items() for question_id in ids]
+    )
+
+
+def describe_oddities(answers: Answers) -> Iterator[str]:
+    """Say what is allowed in an answer and yet rarely meant."""
+    control = [key for key, text in answers.texts.items() if CONTROL_CHARACTER.search(text)]
+    if control:
+        yield (
+            f"{len(control):,} answers hold control characters, which are kept and written as "
+            f"escapes (questions: {_first(control)})"
+        )
+    long = [key for key, text in answers.texts.items() if len(text) > LONG_CHARACTERS]
+    if long:
+        yield (
+            f"{len(long):,} answers are longer than {LONG_CHARACTERS:,} characters (questions: "
+            f"{_first(long)})"
+        )
+
+
+def _entry(sample: Mapping[str, Any]) -> tuple[object, object]:
+    """Return question id and answer of a sample: those to submit, or else those that were scored.
+
+    The host writes a single answer as it is or, where filters keep several, as a list.
+    """
+    submission = sample.get("submission")
+    if isinstance(submission, dict):
+        return submission.get("question_id"), submission.get("answer")
+    answer = sample.get("filtered_resps")
+    if isinstance(answer, list) and len(answer) == 1:
+        answer = answer[0]
+    return sample.get("question_id"), answer
+
+
+def _faults(
+    answers: Answers, expected: Collection[int] | None
+) -> Iterator[tuple[str, Sequence[int]]]:
+    texts = answers.texts
+    if expected is not None:
+        yield "missing", sorted(key for key in expected if key not in texts)
+        yield "unknown", sorted(key for key in texts if key not in expected)
+    yield "repeated", sorted(answers.repeated)
+    yield "empty", sorted(key for key, text in texts.items() if not text)
+    yield "not-unicode", sorted(key for key, text in texts.items() if not _is_unicode(text))
+
+
+def _miscounted(answers: Answers, data: str) -> Iterator[str]:
+    files = OFFICIAL_FILES[data]
+    if len(answers.texts) != files.n_questions:
+        yield (
+            f"{len(answers.texts):,} questions are answered, where the split has "
+            f"{files.n_questions:,}; to learn which ones, set {DATA_VARIABLE} to a folder with "
+            f"{files.questions}"
+        )
+
+
+def _causes(answers: Answers, run: Run, task: TaskRun) -> Iterator[str]:
+    """Say what the run itself knows about answers that are missing or empty."""
+    n_left_out = task.metadata.get("n_left_out")
+    if n_left_out:
+        reason = task.metadata.get("left_out_because", "of their data")
+        yield f"The run left out {n_left_out} questions because {reason}."
+    limit = run.content["config"].get("limit")
+    if limit:
+        yield f"The run was limited by --limit {limit}."
+    if task.n_samples is not None and task.n_samples > answers.n_samples:
+        yield (
+            f"The run asked {task.n_samples:,} questions, and its samples file has "
+            f"{answers.n_samples:,}: it may have been cut off."
+        )
+    if "" in answers.texts.values():
+        yield (
+            "An answer may be empty because its tokens went into thinking: allow more of them, "
+            "for instance --gen_kwargs max_new_tokens=512."
+        )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _first(ids: Sequence[int]) -> str:
+    shown = [str(question_id) for question_id in ids[:MAX_IDS_IN_MESSAGE]]
+    return ", ".join([*shown, *["..."] * (len(ids) > MAX_IDS_IN_MESSAGE)])
+
+
+class IncompleteRunError(DataError):
+    """A run does not hold what a format needs; the message names the first few faults.
+
+    ``faults`` has a line for each of them.
+    """
+
+    def __init__(self, message: str, faults: Sequence[str]) -> None:
+        super().__init__(message)
+        self.faults = tuple(faults)

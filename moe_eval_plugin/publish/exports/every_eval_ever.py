@@ -1,0 +1,242 @@
+"""Results in the form of Every Eval Ever, schema 0.3.0, laid out as its data store expects them.
+
+Each task of each run becomes one file, ``data/<task>/<developer>/<model>/<uuid>.json``. The UUID
+is made of what the file says, so the same run is the same file each time. What the run cannot know
+is said to be unknown: who ran it, and in what relation to those who made the model. The schema
+knows no k; it stands with the settings of the generation, as text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import re
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.plugins.exporter import Exported, Exporter
+from moe_eval_plugin.results.score_facts import PROPORTION, collect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from moe_eval_plugin.results.run import Run
+    from moe_eval_plugin.results.score_facts import ScoreFacts
+
+SCHEMA_VERSION = "0.3.0"
+UNKNOWN = "unknown"
+# The transformers library runs the model; an engine that is not listed is left out.
+ENGINES = {"moe_hf": "transformers"}
+# Names that the registry of the data store has; others are marked as ours or as the host's.
+METRIC_IDS = {"exact_match": "exact-match"}
+KINDS = {
+    PROPORTION: "accuracy",
+    "samples/s": "throughput",
+    "tokens/s": "throughput",
+    "s": "latency",
+}
+GENERATION = (
+    "experts_k",
+    "num_experts_per_tok",
+    "observed_num_experts_per_tok",
+    "baseline_num_experts_per_tok",
+    "experts_policy",
+    "renorm",
+    "settings",
+    "samples_per_s",
+    "wall_s",
+    "n_input_tokens",
+    "n_output_tokens",
+)
+DATA = (
+    "data_origin",
+    "data_revision",
+    "data_sha256",
+    "answer_set",
+    "dataset_config",
+    "n_questions",
+)
+PUBLISH = (
+    "Before you publish: fill in source_organization_name and evaluator_relationship, which a run "
+    "does not know."
+)
+
+
+def export(runs: Sequence[Run], task: str | None) -> Exported:
+    """Make a file for each task of each run.
+
+    Scores of which the run does not tell whether higher is better are left out. Raises
+    ``DataError`` if none is left.
+    """
+    facts = collect(runs, task)
+    kept = [one for one in facts if one.higher_is_better is not None]
+    reasons = dict.fromkeys(_reason_to_skip(one) for one in facts if one not in kept)
+    if not kept:
+        message = f"Nothing can be exported to Every Eval Ever. {' '.join(reasons)}"
+        raise DataError(message)
+    by_run = itertools.groupby(kept, key=lambda one: (one.run, one.task))
+    files = dict(_file(list(scores)) for _, scores in by_run)
+    strangers = {_portable_id(one) for one in kept if not one.hub_model}
+    notes = [
+        f"{name} stands for a model that is no repository on the Hub: change model_info.id, and "
+        "the folders of the file, if it has a public name."
+        for name in sorted(strangers)
+    ]
+    return Exported(files, (*reasons, *notes, PUBLISH))
+
+
+def _reason_to_skip(facts: ScoreFacts) -> str:
+    return (
+        f"{facts.task}: {facts.metric} is left out, because the run does not tell whether higher "
+        "is better, and the schema asks for it."
+    )
+
+
+def _file(scores: Sequence[ScoreFacts]) -> tuple[str, str]:
+    """Name and write the file of one task of one run."""
+    first = scores[0]
+    log = _log(first, [_result(one) for one in scores])
+    name = f"data/{_portable(first.task)}/{_portable_id(first)}/{_uuid(log)}.json"
+    log["retrieved_timestamp"] = str(time.time())
+    return name, json.dumps(log, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _uuid(log: Mapping[str, Any]) -> uuid.UUID:
+    """Make a UUID of what a file says; the data store takes only the form of version 4."""
+    digest = hashlib.sha256(json.dumps(log, sort_keys=True).encode())
+    return uuid.UUID(bytes=digest.digest()[:16], version=4)
+
+
+def _portable_id(facts: ScoreFacts) -> str:
+    return "/".join(_portable(part) for part in facts.model_id.split("/", 1))
+
+
+def _portable(name: str) -> str:
+    """Turn a name into one that a folder may have on any system."""
+    safe = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).strip(". ")
+    reserved = re.fullmatch(r"(data|con|prn|aux|nul|com\d|lpt\d)(\..*)?", safe, re.IGNORECASE)
+    return f"_{safe}" if reserved or not safe else safe
+
+
+def _log(facts: ScoreFacts, results: list[dict[str, Any]]) -> dict[str, Any]:
+    ran = str(facts.date.timestamp()) if facts.date else None
+    what = (facts.task, _portable_id(facts), facts.setting, ran)
+    packages = {name: version for name, version in facts.versions.items() if name != "lmms-eval"}
+    log: dict[str, Any] = _without_none(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "evaluation_id": "/".join(part for part in what if part),
+            "evaluation_timestamp": ran,
+            "source_metadata": {
+                "source_name": "lmms-eval",
+                "source_type": "evaluation_run",
+                "source_organization_name": UNKNOWN,
+                "evaluator_relationship": "other",
+            },
+            "eval_library": {
+                "name": "lmms-eval",
+                "version": facts.versions.get("lmms-eval", UNKNOWN),
+                "additional_details": packages,
+            },
+            "model_info": _model_info(facts),
+            "evaluation_results": results,
+        }
+    )
+    return log
+
+
+def _model_info(facts: ScoreFacts) -> dict[str, Any]:
+    engine = ENGINES.get(facts.backend)
+    is_open = facts.hub_model or not facts.model_id.startswith("local/")
+    details = {
+        "deployment_type": "self_deployed" if facts.is_ours else UNKNOWN,
+        "model_availability": "open_weights" if is_open else UNKNOWN,
+        "backend": facts.backend,
+        "revision": facts.model_revision,
+    }
+    return {
+        "name": facts.model,
+        "id": _portable_id(facts),
+        "developer": _portable_id(facts).partition("/")[0] if is_open else None,
+        "inference_engine": {"name": engine, "version": facts.versions.get(str(engine))}
+        if engine
+        else None,
+        "additional_details": details,
+    }
+
+
+def _result(facts: ScoreFacts) -> dict[str, Any]:
+    stderr = None if facts.stderr is None else {"value": facts.stderr}
+    return {
+        "evaluation_result_id": f"{facts.task}/{facts.metric}",
+        "evaluation_name": facts.task,
+        "source_data": _source_data(facts),
+        "metric_config": _metric_config(facts),
+        "score_details": {
+            "score": facts.value,
+            "uncertainty": {"standard_error": stderr, "num_samples": facts.n},
+        },
+        "generation_config": {"additional_details": _details(facts, GENERATION)},
+    }
+
+
+def _source_data(facts: ScoreFacts) -> dict[str, Any]:
+    """Name the data set on the Hub only where the data were read from there."""
+    is_hub = facts.dataset is not None and (facts.data_origin or "hub").startswith("hub")
+    return {
+        "dataset_name": facts.task,
+        "source_type": "hf_dataset" if is_hub else "other",
+        "hf_repo": facts.dataset if is_hub else None,
+        "hf_split": facts.split if is_hub else None,
+        "samples_number": facts.n_questions if is_hub else None,
+        "additional_details": _details(facts, DATA),
+    }
+
+
+def _metric_config(facts: ScoreFacts) -> dict[str, Any]:
+    prefix = "moe_eval" if facts.unit else "lmms_eval"
+    low, high = facts.bounds or (None, None)
+    return {
+        "metric_id": METRIC_IDS.get(facts.metric, f"{prefix}.{facts.metric}"),
+        "metric_name": facts.metric,
+        "metric_kind": KINDS.get(str(facts.unit)),
+        "metric_unit": facts.unit,
+        "metric_parameters": {"scoring": facts.scoring},
+        "lower_is_better": not facts.higher_is_better,
+        "score_type": "continuous" if facts.bounds else None,
+        "min_score": low,
+        "max_score": "Infinity" if high == math.inf else high,
+    }
+
+
+def _details(facts: ScoreFacts, names: Sequence[str]) -> dict[str, str]:
+    """Give some of the facts as the schema wants details: a flat mapping of texts."""
+    known = facts.known()
+    flat: dict[str, Any] = {}
+    for name in (name for name in names if name in known):
+        nested = known[name] if isinstance(known[name], dict) else {"": known[name]}
+        flat |= {f"{name}.{key}".strip("."): value for key, value in nested.items()}
+    return {name: one if isinstance(one, str) else json.dumps(one) for name, one in flat.items()}
+
+
+def _without_none(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
+    """Drop what is not known, at any depth, and the mappings that are empty without it."""
+    if isinstance(value, list):
+        return [_without_none(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {name: _without_none(one) for name, one in value.items()}
+    return {name: one for name, one in kept.items() if one not in (None, {})}
+
+
+EXPORTERS = (
+    Exporter(
+        "every-eval-ever",
+        f"JSON of Every Eval Ever, schema {SCHEMA_VERSION}, a file for each task of each run",
+        export,
+    ),
+)

@@ -1,0 +1,120 @@
+"""Tables: CSV with everything for programs, Markdown for readers.
+
+One row for each score of each task of each run. CSV has a column for each fact, numbers as they
+were stored, and mappings as JSON. Markdown rounds, and has a second table that says how the numbers
+came about, because one table would be too wide to read.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import asdict, fields
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.plugins.exporter import Exported, Exporter
+from moe_eval_plugin.results.score_facts import ScoreFacts, as_text, collect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from moe_eval_plugin.results.run import Run
+
+CSV_FILE = "results.csv"
+MARKDOWN_FILE = "results.md"
+DECIMALS = 4
+# A spreadsheet takes a cell that begins like this for a formula, and runs it.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+MARKUP = re.compile(r"[\\`*\[\]<&~$]|(?<![^\W_])_|_(?![^\W_])")
+
+
+def export_csv(runs: Sequence[Run], task: str | None) -> Exported:
+    """Write all facts of each score as CSV, an empty cell for what is not known."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow([field.name for field in fields(ScoreFacts)])
+    for facts in collect(runs, task):
+        table.writerow([_csv_cell(value) for value in asdict(facts).values()])
+    return Exported({CSV_FILE: text.getvalue()})
+
+
+def export_markdown(runs: Sequence[Run], task: str | None) -> Exported:
+    """Write two tables: the scores, and below them how they came about."""
+    facts = collect(runs, task)
+    origins = list(dict.fromkeys((one.run, one.task) for one in facts))
+    numbers = {origin: number for number, origin in enumerate(origins, start=1)}
+    first = {number: one for one in reversed(facts) if (number := numbers[one.run, one.task])}
+    scores = [{"run": numbers[one.run, one.task], **_score_row(one)} for one in facts]
+    settings = [{"run": number, **_setting_row(first[number])} for number in numbers.values()]
+    return Exported({MARKDOWN_FILE: f"{_table(scores)}\n{_table(settings)}"})
+
+
+def _csv_cell(value: object) -> object:
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False) if value else ""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def _score_row(facts: ScoreFacts) -> dict[str, str]:
+    return {
+        "task": facts.task,
+        "setting": facts.setting,
+        "k": as_text(facts.num_experts_per_tok),
+        "observed k": as_text(facts.observed_num_experts_per_tok),
+        "baseline k": as_text(facts.baseline_num_experts_per_tok),
+        "metric": facts.metric,
+        "value": _rounded(facts.value),
+        "stderr": _rounded(facts.stderr),
+        "n": as_text(facts.n),
+        "scoring": as_text(facts.scoring),
+    }
+
+
+def _setting_row(facts: ScoreFacts) -> dict[str, str]:
+    return {
+        "task": facts.task,
+        "model": facts.model,
+        "model revision": as_text(facts.model_revision),
+        "backend": facts.backend,
+        "data": as_text(facts.data_origin or facts.dataset),
+        "data revision": as_text(facts.data_revision) or as_text(dict(facts.data_sha256)),
+        "answers": as_text(facts.answer_set),
+        "questions": as_text(facts.n_questions),
+        "date": facts.date.isoformat() if facts.date else "",
+        "settings": as_text(dict(facts.settings)),
+        "versions": as_text(dict(facts.versions)),
+    }
+
+
+def _rounded(value: float | None) -> str:
+    return "" if value is None else f"{value:.{DECIMALS}f}"
+
+
+def _table(rows: Sequence[dict[str, object]]) -> str:
+    """Write rows as a table; the library escapes pipes."""
+    from pytablewriter import MarkdownTableWriter
+    from pytablewriter.typehint import String
+
+    writer = MarkdownTableWriter(
+        headers=list(rows[0]),
+        value_matrix=[[_literal(str(cell)) for cell in row.values()] for row in rows],
+        type_hints=[String for _ in rows[0]],
+        margin=1,
+    )
+    return str(writer.dumps())
+
+
+def _literal(text: str) -> str:
+    """Keep Markdown from reading a text as markup; underscores within words are none."""
+    return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+EXPORTERS = (
+    Exporter("csv", f"{CSV_FILE}, with all that is known of each score", export_csv),
+    Exporter("markdown", f"{MARKDOWN_FILE}, rounded tables for a report", export_markdown),
+)

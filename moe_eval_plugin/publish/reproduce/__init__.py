@@ -1,0 +1,1 @@
+"""Run the commands of a bundle again, and compare the numbers."""

@@ -1,0 +1,102 @@
+"""How this environment and machine differ from those of a bundle, before anything is run."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.errors import ModelNotFoundError
+from moe_eval_plugin.files import sha256_of
+from moe_eval_plugin.publish.bundle.environment import (
+    important_first,
+    lock_text,
+    locked_versions,
+    package_differences,
+)
+from moe_eval_plugin.results.versions import PACKAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from moe_eval_plugin.publish.bundle.unpack import Bundle
+
+FACTS = ("kind", "name", "n_devices", "threads", "driver", "memory_bytes")
+
+
+@dataclass(frozen=True)
+class EnvironmentDifferences:
+    """Differences as ``name: before -> now``: of packages and Python, and of the machine.
+
+    ``checkpoint`` tells what is wrong with the copy here of a checkpoint that was a folder.
+    """
+
+    packages: tuple[str, ...]
+    machine: tuple[str, ...]
+    checkpoint: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all fields as plain JSON data."""
+        return asdict(self)
+
+
+def compare_environment(bundle: Bundle, pretrained: str | None = None) -> EnvironmentDifferences:
+    """Compare packages, Python, hardware and checkpoint with what the bundle names.
+
+    ``pretrained`` is where the checkpoint lies here, ``None`` for the same place.
+    """
+    packages = package_differences(locked_versions(bundle.lock), locked_versions(lock_text()))
+    before, now = bundle.about["code"].get("python"), platform.python_version()
+    python = [f"python: {before} -> {now}"] if before != now else []
+    recorded = bundle.about.get("machine")
+    machine = _machine_differences(recorded) if isinstance(recorded, dict) else ()
+    return EnvironmentDifferences(
+        (*python, *important_first(packages, PACKAGES)),
+        machine,
+        _checkpoint_differences(bundle, pretrained),
+    )
+
+
+def raise_if_no_checkpoint(bundle: Bundle, pretrained: str | None) -> None:
+    """Raise ``ModelNotFoundError`` if the checkpoint was a folder that is not here."""
+    folder = _checkpoint_folder(bundle, pretrained)
+    if folder is not None and not folder.is_dir():
+        message = (
+            f"The checkpoint {folder} is a folder, is not in the bundle, and is not here. Get it "
+            "from the authors of the bundle, and name its place with --pretrained."
+        )
+        raise ModelNotFoundError(message)
+
+
+def _checkpoint_folder(bundle: Bundle, pretrained: str | None) -> Path | None:
+    """Return where the checkpoint has to lie; ``None`` for one of the hub and for the demo."""
+    known = bundle.about["checkpoint"]
+    return (
+        Path(pretrained or known["pretrained"]).expanduser() if known["is_local_folder"] else None
+    )
+
+
+def _checkpoint_differences(bundle: Bundle, pretrained: str | None) -> tuple[str, ...]:
+    folder = _checkpoint_folder(bundle, pretrained)
+    if folder is None:
+        return ()
+    if not folder.is_dir():
+        return (f"{folder} is not here: name its place with --pretrained",)
+    sums = bundle.about["checkpoint"].get("sha256") or {}
+    return tuple(
+        f"{folder / name} is not the file that the run used"
+        for name, digest in sums.items()
+        if not (folder / name).is_file() or sha256_of(folder / name) != digest
+    )
+
+
+def _machine_differences(before: Mapping[str, Any]) -> tuple[str, ...]:
+    from moe_eval_plugin.hardware.device import describe_this_machine
+
+    now = describe_this_machine().to_dict()
+    return tuple(
+        f"{name}: {before.get(name)} -> {now.get(name)}"
+        for name in FACTS
+        if before.get(name) != now.get(name)
+    )

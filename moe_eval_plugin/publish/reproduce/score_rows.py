@@ -1,0 +1,167 @@
+"""Scores of a run and of its repetition: paired by question where both have samples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.publish.reproduce.agreement import AGREES, DIFFERS, NOT_JUDGED, Row
+from moe_eval_plugin.results.compare.compare import Options, compare_tasks
+from moe_eval_plugin.results.samples import read_task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from moe_eval_plugin.publish.reproduce.agreement import Verdict
+    from moe_eval_plugin.results.compare.comparison import ScoreComparison, TaskComparison
+    from moe_eval_plugin.results.run import Run, TaskRun
+    from moe_eval_plugin.results.samples import AnsweredTask
+
+MEAN = "mean"
+PERCENT = 100
+# What a run records beside its settings, and what differs each time.
+MEASURED = frozenset({"encode_s", "energy", "hardware", "n_answered_before", "n_processes"})
+# The host writes scores with all their digits; only the order of a sum may differ.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class ScoreRows:
+    """The rows of one task, and what else was seen: other settings, and notes."""
+
+    rows: tuple[Row, ...]
+    settings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def compare_scores(
+    point: str, one: tuple[Run, TaskRun], two: tuple[Run, TaskRun], *, limited: bool
+) -> ScoreRows:
+    """Compare the questions, the answers and each score of a task."""
+    name = one[1].task
+    if one[1].samples is None or two[1].samples is None:
+        return ScoreRows(tuple(_unpaired(point, one, two)))
+    try:
+        a, b = read_task(*one), read_task(*two)
+        compared = compare_tasks(a, b, Options(metrics=_metrics(a, b), common=True))
+    except DataError as error:
+        row = Row(point, name, "questions", None, None, DIFFERS, str(error))
+        return ScoreRows((row,))
+    rows = [_questions(point, compared, a, b, limited=limited), _answers(point, compared)]
+    rows += [_score(point, a, b, score, compared) for score in compared.scores]
+    settings = [
+        f"{one.name}: {one.a} -> {one.b}"
+        for one in compared.settings
+        # These differ between the points of a sweep, and have rows of their own.
+        if one.a != one.b and not one.name.startswith("k ") and one.name not in MEASURED
+    ]
+    notes = [] if limited else [f"{name}: {note}" for note in compared.notes]
+    return ScoreRows(tuple(row for row in rows if row is not None), tuple(settings), tuple(notes))
+
+
+def score_names(run: Run, task: TaskRun) -> list[str]:
+    """Name the scores of a task: what it lists, what our record names, or what has an error bar."""
+    listed = [str(metric["metric"]) for metric in _metric_list(run, task) if "metric" in metric]
+    found = [name for name in listed if task.score(name) is not None]
+    score = (task.record or {}).get("score")
+    recorded = [str(score["metric"])] if isinstance(score, dict) else []
+    return found or recorded or [row.metric for row in task.scores if row.stderr is not None]
+
+
+def _metrics(a: AnsweredTask, b: AnsweredTask) -> list[str]:
+    """Choose the scores to compare: the listed ones, the main one, or every number there is."""
+    common = [name for name in a.metrics if name in b.metrics]
+    listed = [name for name in score_names(a.run, a.task) if name in common]
+    main = [name for name in (a.main_metric,) if name in common and name is not None]
+    return listed or main or common
+
+
+def _unpaired(point: str, one: tuple[Run, TaskRun], two: tuple[Run, TaskRun]) -> Iterator[Row]:
+    task = one[1].task
+    for name in score_names(*one):
+        first, second = _value(one[1], name), _value(two[1], name)
+        if first is not None and first == second:
+            yield Row(point, task, name, first, second, AGREES, "the same number")
+        else:
+            reason = "without samples in both runs, questions cannot be paired"
+            yield Row(point, task, name, first, second, NOT_JUDGED, reason)
+
+
+def _value(task: TaskRun, name: str) -> float | None:
+    score = task.score(name)
+    return None if score is None else score.value
+
+
+def _questions(
+    point: str, compared: TaskComparison, a: AnsweredTask, b: AnsweredTask, *, limited: bool
+) -> Row:
+    asked = a.task.n_samples or len(a.questions)
+    counts = float(asked), float(len(b.questions))
+    verdict: Verdict = DIFFERS
+    if limited:
+        verdict, reason = NOT_JUDGED, "a part was asked again: --limit"
+    elif compared.n_only_a or compared.n_only_b or asked != len(a.questions):
+        reason = (
+            f"{compared.n_only_a:,} were not asked again, {compared.n_only_b:,} are new, and the "
+            f"samples file has {len(a.questions):,} of {asked:,}"
+        )
+    else:
+        verdict, reason = AGREES, "the same questions"
+    return Row(point, compared.task, "questions", *counts, verdict, reason)
+
+
+def _answers(point: str, compared: TaskComparison) -> Row | None:
+    share = compared.equal_answers
+    if share is None:
+        return None
+    verdict: Verdict = AGREES if share == 1 else NOT_JUDGED
+    reason = f"{share:.2%} are the same text"
+    if share < 1:
+        reason += "; the score tells whether it matters"
+    return Row(point, compared.task, "equal answers", 1.0, share, verdict, reason)
+
+
+def _score(
+    point: str, a: AnsweredTask, b: AnsweredTask, score: ScoreComparison, compared: TaskComparison
+) -> Row:
+    """Judge a score by the interval of its paired difference.
+
+    What the results file says must be what its own samples give: the samples are what is paired,
+    and the file is what was published.
+    """
+    found = score.difference
+    published, now = _published(a, score.metric), _published(b, score.metric)
+    values = (
+        found.baseline_value if published is None else published,
+        found.value if now is None else now,
+    )
+    own = sum(one.scores[score.metric] for one in a.questions.values()) / len(a.questions)
+    if published is not None and not math.isclose(published, own, abs_tol=ROUNDING):
+        reason = f"the results file says {published:.6f}, and its own samples give {own:.6f}"
+        return Row(point, compared.task, score.metric, *values, DIFFERS, reason)
+    holds = found.interval.holds(0)
+    low, high = found.interval.low * PERCENT, found.interval.high * PERCENT
+    reason = (
+        f"{PERCENT * found.difference:+.2f} points, {found.interval.confidence:.0%} interval "
+        f"{low:+.2f} to {high:+.2f} {'holds' if holds else 'does not hold'} 0"
+    )
+    verdict = AGREES if holds else DIFFERS
+    return Row(point, compared.task, score.metric, *values, verdict, reason, found.interval)
+
+
+def _published(answered: AnsweredTask, metric: str) -> float | None:
+    """Return the number of the results file, if it is the mean of the samples."""
+    row = answered.task.score(metric)
+    is_mean = any(
+        one.get("metric") == metric and one.get("aggregation") == MEAN
+        for one in _metric_list(answered.run, answered.task)
+    )
+    return row.value if row is not None and is_mean else None
+
+
+def _metric_list(run: Run, task: TaskRun) -> list[dict[str, object]]:
+    config = run.content["configs"].get(task.task)
+    found = config.get("metric_list") if isinstance(config, dict) else None
+    return [one for one in found or [] if isinstance(one, dict)]

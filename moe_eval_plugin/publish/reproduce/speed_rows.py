@@ -1,0 +1,155 @@
+"""Speeds of a sweep and of its repetition: as ratios to the published k, and as they are.
+
+A speed has an interval only where it was measured several times, with several seeds for instance.
+A single measurement is shown and not judged, unless somebody says how far it may be off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.publish.reproduce.agreement import AGREES, DIFFERS, NOT_JUDGED, Row
+from moe_eval_plugin.stats.speed import speed, speed_ratio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from moe_eval_plugin.publish.bundle.finished import FinishedPoint, Setting
+    from moe_eval_plugin.publish.reproduce.agreement import Verdict
+    from moe_eval_plugin.results.run import Run
+    from moe_eval_plugin.stats.resampling import Interval
+
+    Pair = tuple[FinishedPoint, FinishedPoint]
+
+RATES = ("samples_per_s", "output_tokens_per_s")
+# Two series of four lie apart by chance in 2 of 70 cases; two of three do in 2 of 20.
+FEWEST = 4
+MACHINE = ("kind", "name", "n_devices", "threads")
+ONCE = f"no interval with fewer than {FEWEST} measurements (see --speed-within)"
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A rate in both: its value, and its interval where there are enough measurements."""
+
+    original: float
+    again: float
+    intervals: tuple[Interval | None, Interval | None]
+
+
+class Speeds:
+    """The speeds of all points that both have; ``within`` is a share, ``None`` for none.
+
+    Points that differ in their seeds alone are repetitions of one.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], within: float | None) -> None:
+        self._within = within
+        self._groups: dict[Setting | None, list[Pair]] = {}
+        for pair in pairs:
+            self._groups.setdefault(pair[0].setting, []).append(pair)
+        baselines = [group for group in self._groups.values() if group[0][0].is_baseline]
+        self._baseline = baselines[0] if baselines else None
+        self._elsewhere = machine_differences(pairs)
+
+    def rows(self) -> Iterator[Row]:
+        """Yield a row for each rate: its ratio to the baseline, then the rate itself."""
+        for group in self._groups.values():
+            for task in [task.task for task in group[0][0].run.tasks]:
+                for rate in RATES:
+                    yield from self._rows(group, task, rate)
+
+    def _rows(self, group: Sequence[Pair], task: str, rate: str) -> Iterator[Row]:
+        own = _rates(group, task, rate)
+        if not own[0]:
+            return
+        name = group[0][0].name
+        base = _rates(self._baseline, task, rate) if self._baseline else ([], [])
+        if self._baseline is not None and group is not self._baseline and all((*own, *base)):
+            ratio = _ratio(own, base)
+            yield self._row((name, task, f"{rate}, ratio to baseline"), ratio, judged=True)
+        if own[1]:
+            yield self._row((name, task, rate), _plain(own), judged=not self._elsewhere)
+        else:
+            yield Row(name, task, rate, own[0][0], None, NOT_JUDGED, "it was not measured again")
+
+    def _row(self, names: tuple[str, str, str], found: _Measured, *, judged: bool) -> Row:
+        values = found.original, found.again
+        interval = found.intervals[1]
+        if not judged:
+            reason = f"another machine: {'; '.join(self._elsewhere)}"
+            return Row(*names, *values, NOT_JUDGED, reason, interval)
+        verdict, reason = self._judge(found)
+        return Row(*names, *values, verdict, reason, interval)
+
+    def _judge(self, found: _Measured) -> tuple[Verdict, str]:
+        change = found.again / found.original - 1
+        if self._within is not None:
+            fits = abs(change) <= self._within
+            word = "within" if fits else "beyond"
+            return (AGREES if fits else DIFFERS), f"{change:+.1%}, {word} {self._within:.1%}"
+        before, now = found.intervals
+        if before is None or now is None:
+            return NOT_JUDGED, f"{change:+.1%}; {ONCE}"
+        meet = before.low <= now.high and now.low <= before.high
+        text = (
+            f"intervals {before.low:.3g} to {before.high:.3g} and {now.low:.3g} to {now.high:.3g} "
+            f"({before.confidence:.0%}, {now.confidence:.0%}) {'meet' if meet else 'lie apart'}"
+        )
+        return (AGREES if meet else DIFFERS), text
+
+
+def machine_differences(pairs: Iterable[Pair]) -> tuple[str, ...]:
+    """Tell how the machines of two runs differ, as far as speed goes; nothing if they do not."""
+    found: dict[str, None] = {}
+    for one, two in pairs:
+        before, now = _machine(one.run), _machine(two.run)
+        for name in before:
+            if before[name] != now.get(name):
+                found[f"{name} {before[name]} -> {now.get(name)}"] = None
+    return tuple(found)
+
+
+def _machine(run: Run) -> dict[str, Any]:
+    for task in run.tasks:
+        provenance = _part(task.record, "provenance")
+        hardware = _part(provenance, "hardware")
+        if provenance:
+            facts = {name: hardware.get(name) for name in MACHINE}
+            return {**facts, "processes": provenance.get("n_ranks")}
+    return {}
+
+
+def _rates(pairs: Sequence[Pair], task: str, rate: str) -> tuple[list[float], list[float]]:
+    """Give the rates of all repetitions, before and now; those that are not measured are not in."""
+    found: tuple[list[float], list[float]] = ([], [])
+    for pair in pairs:
+        for point, rates in zip(pair, found, strict=True):
+            records = [one.record for one in point.run.tasks if one.task == task]
+            value = _part(records[0], "speed").get(rate) if records else None
+            if isinstance(value, int | float) and value > 0:
+                rates.append(float(value))
+    return found
+
+
+def _plain(own: tuple[list[float], list[float]]) -> _Measured:
+    before, now = speed(own[0]), speed(own[1])
+    intervals = [one.interval if one.n_repetitions >= FEWEST else None for one in (before, now)]
+    return _Measured(before.median, now.median, (intervals[0], intervals[1]))
+
+
+def _ratio(
+    own: tuple[list[float], list[float]], base: tuple[list[float], list[float]]
+) -> _Measured:
+    found = [
+        speed_ratio(rates, reference, paired=len(rates) == len(reference))
+        for rates, reference in zip(own, base, strict=True)
+    ]
+    intervals = [one.interval if (one.n_pairs or 0) >= FEWEST else None for one in found]
+    return _Measured(found[0].ratio, found[1].ratio, (intervals[0], intervals[1]))
+
+
+def _part(whole: Mapping[str, Any] | None, key: str) -> Mapping[str, Any]:
+    part = (whole or {}).get(key)
+    return part if isinstance(part, dict) else {}

@@ -1,0 +1,67 @@
+"""The types of questions: by their answers, and by how they are asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from moe_eval_plugin.report.series import FinishedTask, Series
+
+YES_NO = frozenset({"yes", "no"})
+NOT_TYPED = "not typed"
+# VQAv2 has 65 question types. Most hold few questions, and so tell little of their own.
+MOST_QUESTION_TYPES = 12
+
+
+@dataclass(frozen=True)
+class QuestionTypes:
+    """The type of each question, by its key, and the types in the order to show them in."""
+
+    of: Mapping[str, str]
+    order: tuple[str, ...]
+
+
+def answer_types(series: Series) -> QuestionTypes:
+    """Tell the answer type of each question; the type with the most questions stands first."""
+    of: dict[str, str] = {}
+    for run in _runs(series):
+        for key in run.questions:
+            if key not in of:
+                of[key] = answer_type(run, key)
+    return QuestionTypes(of, tuple(name for name, _ in Counter(of.values()).most_common()))
+
+
+def answer_type(run: FinishedTask, key: str) -> str:
+    """Give the answer type that the data tell, or else the one that the expected answer is of."""
+    if run.types:
+        return run.types.get(key) or NOT_TYPED
+    target = run.questions[key].target.strip().lower()
+    if target in YES_NO:
+        return "yes/no"
+    return "number" if target.replace(".", "", 1).isdigit() else "other"
+
+
+def question_types(series: Series) -> QuestionTypes:
+    """Tell the question type of each question, as far as the data do; small types stand as one."""
+    of: dict[str, str] = {}
+    for run in _runs(series):
+        if run.question_types:
+            of |= {key: run.question_types.get(key, NOT_TYPED) for key in run.questions}
+    counts = Counter(of.values())
+    # Types of equal size are sorted by name, so that every report shows the same ones.
+    names = sorted(counts, key=lambda name: (-counts[name], name))
+    shown, rest = names[:MOST_QUESTION_TYPES], names[MOST_QUESTION_TYPES:]
+    if len(rest) <= 1:
+        return QuestionTypes(of, tuple(names))
+    together = f"{len(rest)} other types"
+    return QuestionTypes(
+        {key: together if name in rest else name for key, name in of.items()}, (*shown, together)
+    )
+
+
+def _runs(series: Series) -> list[FinishedTask]:
+    return [run for point in series.points for run in point.runs]

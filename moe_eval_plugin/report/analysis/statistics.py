@@ -1,0 +1,303 @@
+"""The numbers of a report: intervals, differences to the baseline, speed, and what to choose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin import stats
+from moe_eval_plugin.report.analysis.measured_values import MEASURED, number
+from moe_eval_plugin.report.analysis.pooled_scores import paired, pool
+from moe_eval_plugin.report.analysis.question_types import answer_types, question_types
+from moe_eval_plugin.stats import pareto
+from moe_eval_plugin.stats.accuracy import UNIT_BOUNDS
+from moe_eval_plugin.stats.paired import adjust
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from moe_eval_plugin.report.analysis.pooled_scores import Pooled
+    from moe_eval_plugin.report.analysis.question_types import QuestionTypes
+    from moe_eval_plugin.report.series import FinishedTask, ReportPoint, Series
+
+# Of a normal distribution, for scores that come with a standard error alone.
+Z_95 = 1.959964
+HUNDRED = 100.0
+
+
+@dataclass(frozen=True)
+class PointStatistics:
+    """What is known of a point; ``None`` is not known or not measured.
+
+    Scores and their intervals are in the unit of the score. ``difference`` is against the baseline
+    of the series. ``by_type`` has the scores and differences of each answer type, and
+    ``by_question_type`` those of each question type; there, ``of_type`` names the type, and nothing
+    is said of speed. ``beside`` has the medians over runs of what was measured beside the rate, by
+    the names of ``MEASURED``.
+    """
+
+    point: ReportPoint
+    questions: Pooled = field(repr=False)
+    accuracy: float
+    interval: tuple[float, float] | None
+    n_questions: int | None
+    n_images: int | None
+    difference: stats.PairedDifference | None = None
+    equivalence: stats.Equivalence | None = None
+    of_type: str | None = None
+    by_type: Mapping[str, PointStatistics] = field(default_factory=dict)
+    by_question_type: Mapping[str, PointStatistics] = field(default_factory=dict)
+    speed: stats.Speed | None = None
+    speed_ratio: float | None = None
+    beside: Mapping[str, float | None] = field(default_factory=dict)
+    seconds_per_correct: float | None = None
+    joules_per_correct: float | None = None
+    on_front: bool = False
+    is_knee: bool = False
+
+
+@dataclass(frozen=True)
+class SeriesStatistics:
+    """A series with the numbers of its points, and the points that decision aids name.
+
+    ``fastest`` is the fastest point that loses at most ``margin``; ``fastest_certain`` is the one
+    that is also shown not to lose more. Both may be the baseline, and are ``None`` without one.
+    ``scale`` is 100 where scores lie between 0 and 1, so that they are shown as points of 100.
+    """
+
+    series: Series
+    points: tuple[PointStatistics, ...]
+    margin: float
+    scale: float
+    fastest: str | None
+    fastest_certain: str | None
+    notes: tuple[str, ...] = ()
+
+
+def compute(series: Series, margin_points: float) -> SeriesStatistics:
+    """Compute everything that a report says of a series.
+
+    ``margin_points`` is in the unit in which scores are shown: points of 100 for shares.
+    """
+    bounds = _bounds(series)
+    scale = HUNDRED if bounds == UNIT_BOUNDS else 1.0
+    margin = margin_points / scale
+    kinds = answer_types(series), question_types(series)
+    found = [_measure(point, kinds, bounds) for point in series.points]
+    baseline = next((one for one in found if one.point.is_baseline), None)
+    if baseline is not None:
+        found = list(_compare(found, baseline, bounds, margin))
+    return _decide(series, found, margin, scale)
+
+
+def _measure(
+    point: ReportPoint, kinds: tuple[QuestionTypes, QuestionTypes], bounds: tuple[float, float]
+) -> PointStatistics:
+    """Describe a point on its own, by answer type and by question type too."""
+    questions = pool(point)
+    rates = [number(run, "speed", "samples_per_s") for run in point.runs]
+    known = [rate for rate in rates if rate]
+    return PointStatistics(
+        point=point,
+        questions=questions,
+        **_accuracy(point, questions, bounds),
+        by_type=_of_each_type(point, questions, kinds[0], bounds),
+        by_question_type=_of_each_type(point, questions, kinds[1], bounds),
+        speed=stats.speed(known) if known and len(known) == len(rates) else None,
+        beside={name: _median(map(read, point.runs)) for name, read in MEASURED.items()},
+        seconds_per_correct=_median(_per_correct(run, "speed", "wall_s") for run in point.runs),
+        joules_per_correct=_median(_per_correct(run, "hardware", "joules") for run in point.runs),
+    )
+
+
+def _accuracy(point: ReportPoint, questions: Pooled, bounds: tuple[float, float]) -> dict[str, Any]:
+    """Take the interval over questions, or else the host's value with its standard error."""
+    if questions.scores:
+        found = stats.accuracy(questions.values, questions.clusters, bounds=bounds)
+        interval = (found.interval.low, found.interval.high)
+        images = found.n_clusters if questions.clusters else None
+        return {
+            "accuracy": found.value,
+            "interval": interval,
+            "n_questions": found.n_questions,
+            "n_images": images,
+        }
+    facts = point.first.facts
+    error = facts.stderr if len(point.runs) == 1 else None
+    return {
+        "accuracy": sum(run.facts.value for run in point.runs) / len(point.runs),
+        "interval": None
+        if error is None
+        else (facts.value - Z_95 * error, facts.value + Z_95 * error),
+        "n_questions": facts.n,
+        "n_images": None,
+    }
+
+
+def _of_each_type(
+    point: ReportPoint, questions: Pooled, kinds: QuestionTypes, bounds: tuple[float, float]
+) -> dict[str, PointStatistics]:
+    """Describe a point once for each type of its questions."""
+    members: dict[str, list[str]] = {name: [] for name in kinds.order}
+    for key in questions.scores:
+        if key in kinds.of:
+            members[kinds.of[key]].append(key)
+    parts = {name: questions.only(keys) for name, keys in members.items() if keys}
+    return {
+        name: PointStatistics(
+            point=point, questions=part, of_type=name, **_accuracy(point, part, bounds)
+        )
+        for name, part in parts.items()
+    }
+
+
+def _bounds(series: Series) -> tuple[float, float]:
+    """Return the range of the score: 0 to 1, or that of its values where they leave this."""
+    values = [run.facts.value for point in series.points for run in point.runs]
+    values += [
+        question.scores[series.metric]
+        for point in series.points
+        for run in point.runs
+        for question in run.questions.values()
+    ]
+    low, high = min(values), max(values)
+    return UNIT_BOUNDS if low >= UNIT_BOUNDS[0] and high <= UNIT_BOUNDS[1] else (low, high)
+
+
+def _compare(
+    found: Sequence[PointStatistics],
+    baseline: PointStatistics,
+    bounds: tuple[float, float],
+    margin: float,
+) -> Iterator[PointStatistics]:
+    """Add to each point how it stands against the baseline, over the questions that both have."""
+    differences = _differences([(one, baseline) for one in found], bounds)
+    by_type = _compare_types([one.by_type for one in found], baseline.by_type, bounds)
+    by_question_type = _compare_types(
+        [one.by_question_type for one in found], baseline.by_question_type, bounds
+    )
+    rows = zip(found, differences, by_type, by_question_type, strict=True)
+    for one, difference, own_types, own_question_types in rows:
+        ratio = one.speed.median / baseline.speed.median if one.speed and baseline.speed else None
+        yield replace(
+            one,
+            difference=difference,
+            equivalence=stats.equivalence(difference, margin) if difference else None,
+            by_type=own_types,
+            by_question_type=own_question_types,
+            speed_ratio=ratio,
+        )
+
+
+def _compare_types(
+    found: Sequence[Mapping[str, PointStatistics]],
+    baseline: Mapping[str, PointStatistics],
+    bounds: tuple[float, float],
+) -> list[dict[str, PointStatistics]]:
+    """Compare type by type; p-values are adjusted for the number of types and settings."""
+    pairs = [(one, baseline.get(name)) for types in found for name, one in types.items()]
+    differences = iter(_differences(pairs, bounds))
+    return [
+        {name: replace(one, difference=next(differences)) for name, one in types.items()}
+        for types in found
+    ]
+
+
+def _differences(
+    pairs: Sequence[tuple[PointStatistics, PointStatistics | None]], bounds: tuple[float, float]
+) -> list[stats.PairedDifference | None]:
+    """Compare each with its baseline, and adjust the p-values for the number of comparisons."""
+    found = {
+        str(place): difference
+        for place, (one, base) in enumerate(pairs)
+        if base is not None
+        and not one.point.is_baseline
+        and (difference := paired(one.questions, base.questions, bounds)) is not None
+    }
+    adjusted = adjust(found)
+    return [adjusted.get(str(place)) for place in range(len(pairs))]
+
+
+def _decide(
+    series: Series, found: Sequence[PointStatistics], margin: float, scale: float
+) -> SeriesStatistics:
+    """Mark the Pareto front, the knee, and the fastest points that lose little."""
+    points = {
+        one.point.label: pareto.TradeOffPoint(
+            one.point.label, one.accuracy, one.speed.median, one.difference
+        )
+        for one in found
+        if one.speed is not None
+    }
+    choices = list(points.values())
+    front = {point.name for point in pareto.pareto_front(choices)} if len(choices) > 1 else set()
+    knee = pareto.knee(choices)
+    baseline = points.get(series.baseline.label) if series.baseline else None
+
+    def fastest(*, certain: bool) -> str | None:
+        if baseline is None:
+            return None
+        point = pareto.fastest_within(choices, baseline, margin, certain=certain)
+        return point.name if point else None
+
+    return SeriesStatistics(
+        series=series,
+        points=tuple(
+            replace(
+                one,
+                on_front=one.point.label in front,
+                is_knee=knee is not None and one.point.label == knee.name,
+            )
+            for one in found
+        ),
+        margin=margin,
+        scale=scale,
+        fastest=fastest(certain=False),
+        fastest_certain=fastest(certain=True),
+        notes=tuple(_notes(series, found)),
+    )
+
+
+def _notes(series: Series, found: Sequence[PointStatistics]) -> Iterator[str]:
+    ours = any(one.point.k is not None for one in found)
+    if ours and series.baseline is None:
+        yield (
+            "The published k was not run, so there is no difference and no speed-up: nothing to "
+            "compare with."
+        )
+    unpaired = [
+        one.point.label
+        for one in found
+        if series.baseline and one.difference is None and not one.point.is_baseline
+    ]
+    if unpaired:
+        yield (
+            f"Without samples that pair with the baseline's: {', '.join(unpaired)}. Run with "
+            "--log_samples."
+        )
+    fewer = [
+        one.point.label
+        for one in found
+        if one.difference and one.n_questions and one.difference.n_questions < one.n_questions
+    ]
+    if fewer:
+        yield (
+            "Compared over the questions that they share with the baseline only: "
+            f"{', '.join(fewer)}."
+        )
+
+
+def _per_correct(run: FinishedTask, part: str, name: str) -> float | None:
+    """Divide what a run took by its right answers; ``None`` where these are not known."""
+    n, value = run.facts.n, run.facts.value
+    if n is None or not 0 <= value <= 1:
+        return None
+    return pareto.per_correct_answer(number(run, part, name), value * n)
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    """Return the median, unless one of the values was not measured."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return median(known) if known and len(known) == len(found) else None

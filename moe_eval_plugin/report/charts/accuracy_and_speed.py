@@ -1,0 +1,297 @@
+"""The charts of accuracy, speed and phases, as Vega-Lite specifications made with Altair."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+
+from moe_eval_plugin.report.analysis.speed_scope import axis_title, speed_caption
+from moe_eval_plugin.report.charts.base import (
+    POINT_SIZE,
+    Figure,
+    accuracy_axis,
+    by_series,
+    data,
+    finished,
+    intervals,
+    k_axis,
+    labels,
+    numbers_on_hover,
+    score_axis_title,
+)
+from moe_eval_plugin.report.charts.by_type import type_figures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from moe_eval_plugin.report.analysis.statistics import PointStatistics, SeriesStatistics
+    from moe_eval_plugin.report.charts.base import Row
+
+PHASES = {
+    "vision_s": "vision",
+    "prefill_s": "prefill",
+    "decode_s": "decode",
+    "host_gap_s": "host gap",
+}
+MILLISECONDS = 1000
+# Room that a label takes beside its point, as a share of the range of speeds.
+LABEL_ROOM = 0.15
+
+
+def main_figures(task: Sequence[SeriesStatistics]) -> Iterator[Figure]:
+    """Draw what the series of one task have to show; what was not measured is left out."""
+    rows = [row for series in task for row in _rows(series)]
+    if any(row["speed"] is not None for row in rows):
+        yield _accuracy_against_speed(task, [row for row in rows if row["speed"] is not None])
+    with_k = [row for row in rows if row["k"] is not None]
+    if len({row["k"] for row in with_k}) > 1:
+        yield _accuracy_over_k(task, with_k, [row for row in rows if row["k"] is None])
+        ratios = [row for row in with_k if row["ratio"] is not None]
+        if ratios:
+            yield _speed_up_over_k(task, ratios)
+    for number, series in enumerate(task):
+        yield from type_figures(series, number, several=len(task) > 1)
+    phases = [row for series in task for row in _phase_rows(series, several=len(task) > 1)]
+    if phases:
+        yield _phases(phases)
+
+
+def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
+    """Yield what the charts need of each point."""
+    for one in numbers.points:
+        low, high = one.interval or (None, None)
+        ours = one.point.k is not None
+        yield {
+            "series": numbers.series.name,
+            "label": one.point.label if ours else numbers.series.name,
+            "k": one.point.k,
+            "accuracy": one.accuracy * numbers.scale,
+            "low": None if low is None else low * numbers.scale,
+            "high": None if high is None else high * numbers.scale,
+            "speed": one.speed.median if one.speed else None,
+            "slowest": one.speed.smallest if one.speed else None,
+            "fastest": one.speed.largest if one.speed else None,
+            "ratio": one.speed_ratio,
+            "front": one.on_front,
+        }
+
+
+def _accuracy_against_speed(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> Figure:
+    scale = alt.Scale(zero=False, nice=True, padding=24)
+    x = alt.X("speed:Q", title=axis_title(task), scale=scale)
+    y = accuracy_axis(rows, task[0])
+    colour = by_series(task, rows)
+    base = alt.Chart(data(rows)).encode(color=colour)
+    several = [row for row in rows if row["slowest"] != row["fastest"]]
+    front = [row for row in rows if row["front"]]
+    layers = [
+        *(
+            [
+                alt.Chart(data(front))
+                .mark_line(style=["curve"], opacity=0.6)
+                .encode(x=x, y=y, order="speed:Q", color=colour)
+            ]
+            if front
+            else []
+        ),
+        *intervals(rows, x, score_axis_title(task[0]), colour),
+        base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(
+            x=x,
+            y=y,
+            tooltip=[
+                alt.Tooltip("series:N", title="model"),
+                alt.Tooltip("label:N", title="setting"),
+                *numbers_on_hover(
+                    ("accuracy:Q", score_axis_title(task[0]), ".2f"),
+                    ("low:Q", "interval from", ".2f"),
+                    ("high:Q", "to", ".2f"),
+                    ("speed:Q", "samples per second", ".3~s"),
+                ),
+            ],
+        ),
+        *_labels_beside(rows, x, y),
+    ]
+    if several:
+        spread = alt.Chart(data(several)).mark_rule(style=["interval"])
+        layers.append(spread.encode(x="slowest:Q", x2="fastest:Q", y=y, color=colour))
+    return Figure(
+        name="accuracy-against-throughput",
+        title="Accuracy against throughput",
+        caption=(
+            f"Questions per second, {speed_caption(task)}. Up and to the right is better. Bars are "
+            "95% intervals; the line joins the points that no other one of the same model beats in "
+            "both (the Pareto front)."
+        ),
+        description=_spoken(
+            "Accuracy against throughput", task, lambda one, text: f"{text}, {_rate(one)}"
+        ),
+        chart=finished(alt.layer(*layers)),
+    )
+
+
+def _labels_beside(rows: Sequence[Row], x: alt.X, y: alt.Y) -> Iterator[alt.Chart]:
+    """Write labels to the right of their points; where there is no room, by turns above and below.
+
+    Those stand to the left, far enough up or down to pass a label that comes from there.
+    """
+    crowded = sorted((row for row in rows if _has_no_room_right(row, rows)), key=_speed)
+    beside = [row for row in rows if row not in crowded]
+    places = (
+        ("left", 8, -8, beside),
+        ("right", -8, -20, crowded[::2]),
+        ("right", -8, 22, crowded[1::2]),
+    )
+    for align, dx, dy, own in places:
+        if own:
+            base = alt.Chart(data(own)).encode(x=x, y=y)
+            yield from labels(base, alt.Text("label:N"), align=align, dx=dx, dy=dy)
+
+
+def _speed(row: Row) -> float:
+    return float(row["speed"])
+
+
+def _has_no_room_right(row: Row, rows: Sequence[Row]) -> bool:
+    """Tell whether a point lies at the right edge, or has a neighbour to its right."""
+    room = LABEL_ROOM * _range(rows, "speed")
+    near = LABEL_ROOM * _range(rows, "accuracy")
+    at_edge = max(map(_speed, rows)) - row["speed"] < room
+    has_neighbour = any(
+        0 < one["speed"] - row["speed"] < room and abs(one["accuracy"] - row["accuracy"]) <= near
+        for one in rows
+    )
+    return room > 0 and (at_edge or has_neighbour)
+
+
+def _range(rows: Sequence[Row], name: str) -> float:
+    values = [float(row[name]) for row in rows]
+    return max(values) - min(values)
+
+
+def _accuracy_over_k(
+    task: Sequence[SeriesStatistics], rows: Sequence[Row], without_k: Sequence[Row]
+) -> Figure:
+    x, colour = k_axis(rows), by_series(task, [*rows, *without_k])
+    base = alt.Chart(data(rows)).encode(x=x, color=colour)
+    y = accuracy_axis([*rows, *without_k], task[0])
+    tooltip = [
+        alt.Tooltip("series:N", title="model"),
+        alt.Tooltip("label:N", title="setting"),
+        *numbers_on_hover(
+            ("accuracy:Q", score_axis_title(task[0]), ".2f"),
+            ("low:Q", "interval from", ".2f"),
+            ("high:Q", "to", ".2f"),
+        ),
+    ]
+    others = alt.Chart(data(without_k)).mark_rule(style=["ceiling"])
+    chart = alt.layer(
+        *([others.encode(y=y, color=colour, tooltip=tooltip)] if without_k else []),
+        base.mark_line(style=["curve"]).encode(y=y),
+        *intervals(rows, x, score_axis_title(task[0]), colour),
+        base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(y=y, tooltip=tooltip),
+    )
+    return Figure(
+        name="accuracy-over-k",
+        title="Accuracy against k",
+        caption="Bars are 95% intervals, clustered by image where images are known."
+        + " Dashed: a model without k." * bool(without_k),
+        description=_spoken("Accuracy against k", task, lambda _, text: text),
+        chart=finished(chart),
+    )
+
+
+def _speed_up_over_k(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> Figure:
+    base = alt.Chart(data(rows)).encode(x=k_axis(rows), color=by_series(task, rows))
+    y = alt.Y(
+        "ratio:Q", title="times the published k", scale=alt.Scale(zero=False, nice=True, padding=8)
+    )
+    tooltip = [
+        alt.Tooltip("series:N", title="model"),
+        alt.Tooltip("label:N", title="setting"),
+        *numbers_on_hover(
+            ("ratio:Q", "speed-up", ".2f"), ("speed:Q", "samples per second", ".3~s")
+        ),
+    ]
+    chart = alt.layer(
+        alt.Chart(data([{"one": 1}])).mark_rule(style=["reference"]).encode(y=alt.Y("one:Q")),
+        base.mark_line(style=["curve"]).encode(y=y),
+        base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(y=y, tooltip=tooltip),
+        *labels(
+            alt.Chart(data(rows)).encode(x=k_axis(rows), y=y),
+            alt.Text("ratio:Q", format=".2f"),
+            dy=-14,
+        ),
+    )
+    spoken = ". ".join(f"{row['series']}, {row['label']}: {row['ratio']:.2f} times" for row in rows)
+    return Figure(
+        name="speed-up-over-k",
+        title="Speed-up against k",
+        caption=(f"Questions per second, {speed_caption(task)}, by those at the published k."),
+        description=f"Speed-up against k. {spoken}.",
+        chart=finished(chart),
+    )
+
+
+def _phase_rows(numbers: SeriesStatistics, *, several: bool) -> Iterator[Row]:
+    """Yield milliseconds per question of each phase that was measured."""
+    for one in numbers.points:
+        n = one.beside.get("n_samples")
+        name = numbers.series.name
+        label = f"{name}, {one.point.label}" if several else one.point.label
+        for order, (field, phase) in enumerate(PHASES.items()):
+            seconds = one.beside.get(field)
+            if seconds is not None and n:
+                yield {
+                    "label": label,
+                    "phase": phase,
+                    "order": order,
+                    "milliseconds": seconds / n * MILLISECONDS,
+                }
+
+
+def _phases(rows: Sequence[Row]) -> Figure:
+    labels = list(dict.fromkeys(row["label"] for row in rows))
+    colour = alt.Color("phase:N", sort=list(PHASES.values()), legend=alt.Legend(title=None))
+    chart = (
+        alt.Chart(data(rows))
+        .mark_bar(style=["cell-border"])
+        .encode(
+            x=alt.X("milliseconds:Q", title="milliseconds per question"),
+            y=alt.Y("label:N", sort=labels, title=None),
+            color=colour,
+            order="order:Q",
+            tooltip=[
+                alt.Tooltip("label:N", title="setting"),
+                alt.Tooltip("phase:N", title="phase"),
+                *numbers_on_hover(("milliseconds:Q", "milliseconds per question", ".2f")),
+            ],
+        )
+    )
+    spoken = ". ".join(
+        f"{row['label']}, {row['phase']}: {row['milliseconds']:.2f} ms" for row in rows
+    )
+    return Figure(
+        name="phases",
+        title="Where the time of a question goes",
+        caption=(
+            "Wall time by the number of questions, of the slowest process. Host gap: the device "
+            "waited for preprocessing and the like."
+        ),
+        description=f"Milliseconds per question by phase. {spoken}.",
+        chart=finished(chart, height=max(120, 34 * len(labels))),
+    )
+
+
+def _spoken(what: str, task: Sequence[SeriesStatistics], say: Any) -> str:  # noqa: ANN401
+    parts = [
+        f"{numbers.series.name}, {one.point.label}: "
+        + say(one, f"{one.accuracy * numbers.scale:.2f}")
+        for numbers in task
+        for one in numbers.points
+    ]
+    return f"{what}. {'. '.join(parts)}."
+
+
+def _rate(one: PointStatistics) -> str:
+    return f"{one.speed.median:.4g} samples per second" if one.speed else "speed not measured"

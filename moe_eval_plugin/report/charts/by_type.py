@@ -1,0 +1,153 @@
+"""The charts by type of question: accuracy of each answer type, and what each type loses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import altair as alt
+
+from moe_eval_plugin.report.charts.base import (
+    POINT_SIZE,
+    Figure,
+    accuracy_axis,
+    data,
+    finished,
+    intervals,
+    k_axis,
+    numbers_on_hover,
+    score_axis_title,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from moe_eval_plugin.report.analysis.statistics import PointStatistics, SeriesStatistics
+    from moe_eval_plugin.report.charts.base import Row
+
+# Pixels of a setting in the row of its type, and of the space between two types.
+SETTING_HEIGHT = 9
+SPACE = 13
+LABEL_WIDTH = 150
+
+
+def type_figures(numbers: SeriesStatistics, number: int, *, several: bool) -> Iterator[Figure]:
+    """Draw a series by type of question; nothing where all questions are of one type.
+
+    With ``several`` series, the titles name theirs, the ``number``-th.
+    """
+    suffix = f"-{number + 1}" if number else ""
+    behind = f": {numbers.series.name}" if several else ""
+    if len(numbers.points) > 1 and any(len(point.by_type) > 1 for point in numbers.points):
+        yield _by_answer_type(numbers, suffix, behind)
+    rows = list(_difference_rows(numbers))
+    if len({row["type"] for row in rows}) > 1:
+        yield _by_question_type(rows, suffix, behind)
+
+
+def _by_answer_type(numbers: SeriesStatistics, suffix: str, behind: str) -> Figure:
+    rows = [
+        {
+            "label": one.point.label,
+            "k": one.point.k,
+            "type": f"{kind} ({found.n_questions:,})",
+            "accuracy": found.accuracy * numbers.scale,
+            **_ends(found, numbers.scale),
+        }
+        for one in numbers.points
+        if one.point.k is not None
+        for kind, found in one.by_type.items()
+    ]
+    names = list(dict.fromkeys(str(row["type"]) for row in rows))
+    colour = alt.Color("type:N", sort=names, legend=alt.Legend(title=None))
+    base = alt.Chart(data(rows)).encode(x=k_axis(rows), color=colour)
+    title = score_axis_title(numbers)
+    y = accuracy_axis(rows, numbers)
+    tooltip = [
+        alt.Tooltip("type:N", title="answer type (questions)"),
+        alt.Tooltip("label:N", title="setting"),
+        *numbers_on_hover(
+            ("accuracy:Q", title, ".2f"), ("low:Q", "interval from", ".2f"), ("high:Q", "to", ".2f")
+        ),
+    ]
+    chart = alt.layer(
+        base.mark_line(style=["curve"]).encode(y=y),
+        *intervals(rows, k_axis(rows), title, colour),
+        base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(
+            y=y, shape=alt.Shape("type:N", sort=names, legend=None), tooltip=tooltip
+        ),
+    )
+    typed = any(run.types for point in numbers.series.points for run in point.runs)
+    source = "as the data tell them" if typed else "of the expected answers: the data tell none"
+    spoken = ". ".join(f"{row['type']}, {row['label']}: {row['accuracy']:.1f}" for row in rows)
+    return Figure(
+        name=f"accuracy-by-answer-type{suffix}",
+        title=f"Accuracy by answer type{behind}",
+        caption=f"Answer types {source}. In brackets, the number of questions.",
+        description=f"Accuracy by answer type. {spoken}.",
+        chart=finished(chart),
+    )
+
+
+def _ends(found: PointStatistics, scale: float) -> Row:
+    low, high = found.interval or (None, None)
+    return {
+        "low": None if low is None else low * scale,
+        "high": None if high is None else high * scale,
+    }
+
+
+def _difference_rows(numbers: SeriesStatistics) -> Iterator[Row]:
+    """Yield the difference to the baseline of each question type at each setting."""
+    for one in numbers.points:
+        for kind, found in one.by_question_type.items():
+            if found.difference is not None:
+                yield {
+                    "label": one.point.label,
+                    "type": f"{kind} ({found.difference.n_questions:,})",
+                    "difference": found.difference.difference * numbers.scale,
+                    "low": found.difference.interval.low * numbers.scale,
+                    "high": found.difference.interval.high * numbers.scale,
+                }
+
+
+def _by_question_type(rows: Sequence[Row], suffix: str, behind: str) -> Figure:
+    types = list(dict.fromkeys(row["type"] for row in rows))
+    settings = list(dict.fromkeys(row["label"] for row in rows))
+    axis = alt.Axis(labelLimit=LABEL_WIDTH, grid=False, ticks=False, labelPadding=6)
+    colour = alt.Color("label:N", sort=settings, legend=alt.Legend(title=None))
+    base = alt.Chart(data(rows)).encode(
+        y=alt.Y("type:N", sort=types, title=None, axis=axis),
+        yOffset=alt.YOffset("label:N", sort=settings),
+        color=colour,
+    )
+    title = "points against the published k"
+    chart = alt.layer(
+        alt.Chart(data([{"zero": 0}])).mark_rule(style=["reference"]).encode(x="zero:Q"),
+        base.mark_rule(style=["interval"]).encode(x=alt.X("low:Q", title=title), x2="high:Q"),
+        base.mark_point(size=POINT_SIZE / 2, filled=True, opacity=1).encode(
+            x=alt.X("difference:Q", title=title),
+            shape=alt.Shape("label:N", sort=settings, legend=None),
+            tooltip=[
+                alt.Tooltip("type:N", title="question type (questions)"),
+                alt.Tooltip("label:N", title="setting"),
+                *numbers_on_hover(
+                    ("difference:Q", "difference, points", "+.2f"),
+                    ("low:Q", "interval from", "+.2f"),
+                    ("high:Q", "to", "+.2f"),
+                ),
+            ],
+        ),
+    )
+    spoken = ". ".join(f"{row['type']}, {row['label']}: {row['difference']:+.1f}" for row in rows)
+    return Figure(
+        name=f"difference-by-question-type{suffix}",
+        title=f"What each question type loses{behind}",
+        caption=(
+            "Score minus the baseline's on the same questions, with 95% intervals clustered by "
+            "image where images are known; left of the line is a loss. In brackets, the number of "
+            "questions. With many types some lie off by chance: the table has p-values that are "
+            "adjusted for their number."
+        ),
+        description=f"Difference to the baseline in points, by question type. {spoken}.",
+        chart=finished(chart, height=len(types) * (SETTING_HEIGHT * len(settings) + SPACE)),
+    )

@@ -1,0 +1,1 @@
+"""Questions whose answers changed, with their images."""

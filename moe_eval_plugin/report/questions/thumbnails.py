@@ -1,0 +1,170 @@
+"""The images of questions, found where the task found them, as small pictures inside the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.errors import UserError
+from moe_eval_plugin.vqa.dataset import DATA_VARIABLE, data_folder, load_easy_vqa, without_hub
+from moe_eval_plugin.vqa.images import open_image
+from moe_eval_plugin.vqa.official_data import load_official
+from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import BinaryIO
+
+    from moe_eval_plugin.report.series import FinishedTask
+
+EASY_VQA = "easy_vqa"
+LONGEST_SIDE = 160
+QUALITY = 60
+# Of all pictures of a page together, as text. With the rest of the page it stays below 10 MB.
+BUDGET_BYTES = 6_000_000
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """The records of a task's questions by their ids; ``reason`` tells why there are none.
+
+    A record has its ``question``, and as ``image`` the path of a file. Where there is no such file
+    it has the ``content`` of one too, in bytes.
+    """
+
+    records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reason: str = ""
+
+
+def find_images(run: FinishedTask) -> ImageSource:
+    """Find the data of a task on this machine.
+
+    They are those of the package easy-vqa, official files, or the copy of the hub's data that a
+    run has left. What is missing or broken is told as a reason, since a report without images is
+    still one.
+    """
+    config = run.run.content["configs"].get(run.facts.task)
+    source = _source(config if isinstance(config, dict) else {})
+    try:
+        if source == EASY_VQA:
+            questions = load_easy_vqa()
+        elif source not in OFFICIAL_FILES:
+            return ImageSource(reason=f"it is not known where {run.facts.task} keeps its images")
+        else:
+            folder = data_folder()
+            if folder is None:
+                return _of_the_hub(config)
+            questions = load_official(source, folder)
+    except UserError as error:
+        return ImageSource(reason=str(error))
+    return ImageSource({str(one["question_id"]): one for one in questions.records})
+
+
+def _of_the_hub(config: Mapping[str, Any]) -> ImageSource:
+    import datasets
+
+    path, metadata = config.get("dataset_path"), config.get("metadata") or {}
+    try:
+        with without_hub():
+            split = datasets.load_dataset(
+                path, split=config.get("test_split"), revision=metadata.get("revision")
+            )
+        return ImageSource(_HubRecords(split))
+    except (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError):
+        reason = (
+            f"{DATA_VARIABLE} names no folder with the official files, and this machine has no "
+            f"copy of {path} of the hub"
+        )
+        return ImageSource(reason=reason)
+
+
+class _HubRecords(Mapping[str, Mapping[str, Any]]):
+    """The rows of a data set of the hub by the ids of their questions, read one by one."""
+
+    def __init__(self, split: Any) -> None:  # noqa: ANN401  (a Dataset of datasets)
+        import datasets
+
+        self._rows = {str(key): row for row, key in enumerate(split["question_id"])}
+        self._split = split.cast_column("image", datasets.Image(decode=False))
+
+    def __getitem__(self, key: str) -> Mapping[str, Any]:
+        row = self._split[self._rows[key]]
+        image = row["image"]
+        # Questions about one image share its path; without one each has an image of its own.
+        name = image["path"] or f"question {key}"
+        return {"question": row["question"], "image": name, "content": image["bytes"]}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def _source(config: Mapping[str, Any]) -> str:
+    arguments = config.get("dataset_kwargs")
+    return str(arguments.get("source", "")) if isinstance(arguments, dict) else ""
+
+
+class Album:
+    """Pictures for a page: each file is read and kept once, until the budget is used up.
+
+    ``pictures`` are data URLs. ``n_left_out`` counts files without a picture: beyond the budget,
+    or not to be read.
+    """
+
+    def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
+        self.pictures: list[str] = []
+        self._numbers: dict[str, int | None] = {}
+        self._free_bytes = budget_bytes
+
+    @property
+    def n_left_out(self) -> int:
+        """The number of files that were asked for and have no picture."""
+        return sum(number is None for number in self._numbers.values())
+
+    def add(self, source: ImageSource, key: str, prompt: str) -> int | None:
+        """Return the number of a question's picture; ``None`` where there is none.
+
+        The data on this machine may be others than those of the run: the question has to agree.
+        """
+        record = source.records.get(key)
+        if record is None or record["question"] not in prompt:
+            return None
+        path = record["image"]
+        if path not in self._numbers:
+            content = record.get("content")
+            self._numbers[path] = self._take(io.BytesIO(content) if content else path, key)
+        return self._numbers[path]
+
+    def _take(self, path: str | BinaryIO, key: str) -> int | None:
+        if self._free_bytes <= 0:
+            return None
+        try:
+            picture = thumbnail(path, key)
+        except UserError:
+            return None
+        if len(picture) > self._free_bytes:
+            self._free_bytes = 0
+            return None
+        self._free_bytes -= len(picture)
+        self.pictures.append(picture)
+        return len(self.pictures) - 1
+
+
+def thumbnail(path: str | BinaryIO, question_id: str) -> str:
+    """Make a small WebP picture of a file, as a data URL; ``DataError`` if it cannot be read."""
+    image = open_image(path, question_id)
+    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    small = io.BytesIO()
+    image.save(small, "WEBP", quality=QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(small.getvalue()).decode('ascii')}"
+
+
+def describe_absence(sources: Iterable[ImageSource]) -> list[str]:
+    """Say once for each reason why questions have no image."""
+    reasons = dict.fromkeys(source.reason for source in sources if source.reason)
+    return [f"Shown without images: {reason.rstrip('.')}." for reason in reasons]

@@ -1,0 +1,259 @@
+"""Finished runs, sorted for a report: the same task and model in a series, its points by k."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from moe_eval_plugin.errors import DataError, InvalidArgumentError
+from moe_eval_plugin.experts.routing_rule import NATIVE
+from moe_eval_plugin.results.lmms_eval_files import find_runs, read_run, read_samples
+from moe_eval_plugin.results.samples import read_task
+from moe_eval_plugin.results.score_facts import collect
+from moe_eval_plugin.sweep.manifest import load_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from moe_eval_plugin.results.run import Run, TaskRun
+    from moe_eval_plugin.results.samples import AnsweredTask, Question
+    from moe_eval_plugin.results.score_facts import ScoreFacts
+    from moe_eval_plugin.sweep.manifest import Manifest
+
+SeriesKey: TypeAlias = tuple[str, str, str, tuple[str, ...]]
+Key = TypeVar("Key")
+WITHOUT_K = "as it is"
+TYPE_FIELDS = ("answer_type", "question_type")
+
+
+@dataclass(frozen=True)
+class FinishedTask:
+    """One task of one results file.
+
+    ``facts`` are those of the score that is shown. ``answered`` has its questions, ``None`` where
+    there is no samples file. ``types`` maps a question to its answer type, and ``question_types``
+    to its question type, both as far as samples tell.
+    """
+
+    run: Run
+    task: TaskRun
+    facts: ScoreFacts
+    answered: AnsweredTask | None
+    types: Mapping[str, str]
+    question_types: Mapping[str, str]
+
+    @cached_property
+    def questions(self) -> Mapping[str, Question]:
+        """The questions that have the score that is shown; nothing without a samples file."""
+        found = self.answered.questions if self.answered else {}
+        metric = self.facts.metric
+        return {key: one for key, one in found.items() if metric in one.scores}
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What our plugin measured beside the score; empty for other results files."""
+        return self.task.record or {}
+
+
+@dataclass(frozen=True)
+class ReportPoint:
+    """One setting of a model: runs that differ in their seeds alone, or in nothing."""
+
+    label: str
+    k: float | None
+    is_baseline: bool
+    runs: tuple[FinishedTask, ...]
+
+    @property
+    def first(self) -> FinishedTask:
+        """The run that stands for all where they cannot differ."""
+        return self.runs[0]
+
+
+@dataclass(frozen=True)
+class Series:
+    """The points of one task with one model on one machine, from large k to small.
+
+    A model that is not ours is a series of one point without a k.
+    """
+
+    task: str
+    metric: str
+    name: str
+    points: tuple[ReportPoint, ...]
+
+    @property
+    def baseline(self) -> ReportPoint | None:
+        """The point at the published k; ``None`` where it was not run."""
+        return next((point for point in self.points if point.is_baseline), None)
+
+
+def read_series(
+    paths: Sequence[Path], task: str | None = None, metric: str | None = None
+) -> list[Series]:
+    """Read all runs at these paths, and sort them by task, model and k.
+
+    ``metric`` names the score to show; without it each task shows the one that it is compared by.
+    Raises ``DataError`` where there are no runs or no scores, and ``InvalidArgumentError`` where it
+    cannot be told which score to show.
+    """
+    runs = {run.path.resolve(): run for path in paths for run in _runs_at(path)}
+    finished = list(_finished(list(runs.values()), task, metric))
+    if not finished:
+        known = sorted({one.task for run in runs.values() for one in run.tasks})
+        message = (
+            f"None of the runs has a task {task} with a score {metric or 'to show'}; their tasks "
+            f"are: {', '.join(known) or 'none'}. Name one of them with --task."
+        )
+        raise DataError(message)
+    groups = _grouped(finished, _series_key)
+    keys = list(groups)
+    return [
+        Series(key[0], key[1], _name(key, keys), tuple(_points(members)))
+        for key, members in groups.items()
+    ]
+
+
+def sweep_at(path: Path) -> Manifest | None:
+    """Return the manifest of a folder, where it is that of a sweep."""
+    return load_manifest(path) if path.is_dir() else None
+
+
+def _runs_at(path: Path) -> list[Run]:
+    """Read the runs of a folder; of a sweep those alone that its manifest calls done.
+
+    A setting that was changed starts a point anew, and what it left before may still lie there.
+    """
+    sweep = sweep_at(path)
+    if sweep is None:
+        return find_runs(path)
+    done = [sweep.results_path(name) for name in sweep.entries]
+    runs = [read_run(file) for file in done if file is not None]
+    if not runs:
+        message = f"No point of the sweep in {path} is done yet. Run it to its first point."
+        raise DataError(message)
+    return runs
+
+
+def _finished(runs: Sequence[Run], task: str | None, metric: str | None) -> Iterator[FinishedTask]:
+    facts = {(one.run, one.task, one.metric): one for one in collect(runs, task)}
+    for run in runs:
+        for one in run.tasks:
+            if task in (None, one.task):
+                answered = read_task(run, one) if one.samples else None
+                name = metric or _shown_metric(run, one, answered, list(facts.values()))
+                shown = facts.get((str(run.path), one.task, name))
+                if shown is not None:
+                    yield FinishedTask(run, one, shown, answered, *_types(one, answered))
+
+
+def _shown_metric(
+    run: Run, task: TaskRun, answered: AnsweredTask | None, facts: Iterable[ScoreFacts]
+) -> str:
+    """Name the score that a task is compared by."""
+    own = [one for one in facts if (one.run, one.task) == (str(run.path), task.task)]
+    main = next((one.metric for one in own if one.is_main), None)
+    found = main or (answered.main_metric if answered else None)
+    if found is None:
+        names = [one.metric for one in own if one.unit in (None, "proportion")]
+        message = (
+            f"It cannot be told which score of {task.task} to show in {run.path}. Name one with "
+            f"--metric: {', '.join(names) or 'it has none'}."
+        )
+        raise InvalidArgumentError(message)
+    return found
+
+
+def _types(task: TaskRun, answered: AnsweredTask | None) -> tuple[dict[str, str], dict[str, str]]:
+    """Map questions to their answer types, and to their question types."""
+    found: tuple[dict[str, str], dict[str, str]] = ({}, {})
+    if task.samples is None or answered is None:
+        return found
+    # The questions were read from the same lines, in the same order.
+    for key, sample in zip(answered.questions, read_samples(task.samples), strict=True):
+        for types, name in zip(found, TYPE_FIELDS, strict=True):
+            if sample.get(name):
+                types[key] = str(sample[name])
+    return found
+
+
+def _series_key(one: FinishedTask) -> SeriesKey:
+    facts = one.facts
+    return facts.task, facts.metric, facts.pretrained, _distinctions(one)
+
+
+def _distinctions(one: FinishedTask) -> tuple[str, ...]:
+    """Say what else makes two runs of a model ones that cannot be averaged, in a fixed order."""
+    settings = one.facts.settings
+    machine = _part(settings, "hardware").get("name") or settings.get("device")
+    words = {
+        "{}": one.facts.backend,
+        "revision {}": one.facts.model_revision,
+        "{} questions": one.facts.n,
+        "on {}": machine,
+        "in {}": settings.get("dtype"),
+        "batch size {}": settings.get("batch_size"),
+        "{} processes": settings.get("n_ranks"),
+        "experts by {}": settings.get("experts_implementation"),
+        # Such speeds are of the model alone, and not to be compared with others.
+        "inputs prepared {}": "beforehand" if settings.get("inputs") else None,
+    }
+    return tuple("" if value is None else word.format(value) for word, value in words.items())
+
+
+def _name(key: SeriesKey, keys: Sequence[SeriesKey]) -> str:
+    """Name a series by its model, and by whatever tells it from others of this model."""
+    task, metric, pretrained, own = key
+    rivals = [other for other in keys if other[:2] == (task, metric)]
+    alike = [other[3] for other in rivals if other[2] == pretrained]
+    differ = [len(set(texts)) > 1 for texts in zip(*alike, strict=True)]
+    words = [text for text, differs in zip(own, differ, strict=True) if text and differs]
+    names = {other[2] for other in rivals if _short(other[2]) == _short(pretrained)}
+    return ", ".join([_short(pretrained) if len(names) == 1 else pretrained, *words])
+
+
+def _short(pretrained: str) -> str:
+    """Leave out the folders that a model on this machine lies in."""
+    return pretrained if pretrained.count("/") == 1 else PurePath(pretrained).name or pretrained
+
+
+def _points(members: Sequence[FinishedTask]) -> Iterator[ReportPoint]:
+    groups = _grouped(members, _label)
+    ordered = sorted(groups.items(), key=lambda group: -(group[1][0].facts.k or 0))
+    for label, runs in ordered:
+        facts = runs[0].facts
+        yield ReportPoint(label, facts.k, _is_baseline(facts), tuple(runs))
+
+
+def _label(one: FinishedTask) -> str:
+    facts = one.facts
+    if not facts.is_ours:
+        return WITHOUT_K
+    text = facts.setting
+    if facts.experts_k is None and facts.k is not None:
+        # As published is the same as to ask for the published k.
+        text = text.replace("as published", f"k={facts.k:g}")
+    return text
+
+
+def _is_baseline(facts: ScoreFacts) -> bool:
+    native = (NATIVE.policy_text, NATIVE.renorm)
+    unchanged = (facts.experts_policy, facts.renorm) == native
+    return facts.is_ours and unchanged and facts.k == facts.baseline_num_experts_per_tok
+
+
+def _grouped(
+    members: Iterable[FinishedTask], key: Callable[[FinishedTask], Key]
+) -> dict[Key, list[FinishedTask]]:
+    groups: dict[Key, list[FinishedTask]] = {}
+    for one in members:
+        groups.setdefault(key(one), []).append(one)
+    return groups
+
+
+def _part(whole: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    part = whole.get(key)
+    return part if isinstance(part, dict) else {}

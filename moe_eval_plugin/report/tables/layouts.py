@@ -1,0 +1,66 @@
+"""Which columns each table shows: a few for people, and those of a type of questions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.report.tables.column import NOT_KNOWN, Column
+from moe_eval_plugin.report.tables.columns import COLUMNS
+
+if TYPE_CHECKING:
+    from moe_eval_plugin.report.analysis.statistics import PointStatistics, SeriesStatistics
+
+
+def _score_text(numbers: SeriesStatistics, one: PointStatistics) -> str:
+    text = f"{one.accuracy * numbers.scale:.2f}"
+    if one.interval is None:
+        return text
+    low, high = (end * numbers.scale for end in one.interval)
+    return f"{text} ({low:.2f} to {high:.2f})"
+
+
+def _difference_text(numbers: SeriesStatistics, one: PointStatistics) -> str:
+    if one.difference is None:
+        return NOT_KNOWN
+    ends = one.difference.interval
+    low, high = ends.low * numbers.scale, ends.high * numbers.scale
+    return f"{one.difference.difference * numbers.scale:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+BY_KEY = {column.key: column for column in COLUMNS}
+SHORT_COLUMNS: tuple[Column, ...] = (
+    BY_KEY["model"],
+    BY_KEY["task"],
+    BY_KEY["setting"],
+    BY_KEY["observed_num_experts_per_tok"],
+    replace(BY_KEY["score"], heading="Score (95% interval)", show=_score_text),
+    replace(BY_KEY["difference"], heading="Difference, points (95%)", show=_difference_text),
+    BY_KEY["p_value_holm"],
+    BY_KEY["equivalent"],
+    BY_KEY["samples_per_s"],
+    BY_KEY["speed_up"],
+)
+TYPES = Column("types", "Types", "What the types are of", lambda _, __: None)
+TYPE = Column("type", "Type", "Answer type or question type", lambda _, p: p.of_type)
+ADJUSTED = replace(
+    BY_KEY["p_value_holm"],
+    meaning="p-value, adjusted for the number of types and settings by Holm's method",
+)
+TYPE_COLUMNS: tuple[Column, ...] = (
+    BY_KEY["model"],
+    BY_KEY["task"],
+    TYPE,
+    *(BY_KEY[key] for key in ("setting", "metric", "score", "score_low", "score_high")),
+    *(BY_KEY[key] for key in ("n_questions", "n_images", "n_runs")),
+    *(BY_KEY[key] for key in ("difference", "difference_low", "difference_high", "p_value")),
+    ADJUSTED,
+    *(BY_KEY[key] for key in ("test", "retention", "n_worse", "n_better")),
+)
+SHORT_TYPE_COLUMNS: tuple[Column, ...] = (
+    BY_KEY["model"],
+    TYPE,
+    *(BY_KEY[key] for key in ("setting", "n_questions", "n_images")),
+    *(column for column in SHORT_COLUMNS if column.key in ("score", "difference")),
+    ADJUSTED,
+)

@@ -1,0 +1,1 @@
+"""A finished task: stored, and read back as the same types."""

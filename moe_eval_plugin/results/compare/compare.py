@@ -1,0 +1,279 @@
+"""Compare two runs: how many answers agree, and what the scores do.
+
+Runs of any model of lmms-eval will do, if they were made with ``--log_samples``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.results.compare.comparison import (
+    BETTER,
+    NOT_SCORED,
+    RIGHT_TO_WRONG,
+    SAME_SCORE,
+    WORSE,
+    WRONG_TO_RIGHT,
+    Change,
+    Comparison,
+    ScoreComparison,
+    TaskComparison,
+)
+from moe_eval_plugin.results.compare.settings import compare_settings
+from moe_eval_plugin.results.samples import IMAGE_ID, choose_metrics, read_task
+from moe_eval_plugin.stats.accuracy import UNIT_BOUNDS
+from moe_eval_plugin.stats.equivalence import equivalence
+from moe_eval_plugin.stats.paired import adjust, paired_difference
+from moe_eval_plugin.stats.resampling import Bootstrap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from moe_eval_plugin.results.run import Run, TaskRun
+    from moe_eval_plugin.results.samples import AnsweredTask, Question
+
+    Pair = tuple[Question, Question]
+
+MAX_IDS_IN_MESSAGE = 5
+FEW_CLUSTERS = 30
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to compare and how.
+
+    ``metrics`` are the scores; none stands for the one that the task is compared by. ``common``
+    takes the questions that both runs have where they differ. ``margin`` is that of the
+    equivalence test, in the unit of the scores.
+    """
+
+    metrics: Sequence[str] = ()
+    common: bool = False
+    margin: float | None = None
+    bootstrap: Bootstrap = field(default_factory=Bootstrap)
+
+
+def compare_runs(
+    a: Run, b: Run, task: str | None = None, options: Options | None = None
+) -> Comparison:
+    """Compare the task of that name, or all that both runs have.
+
+    Raises ``DataError`` if there is no such task, where questions differ, and for runs without
+    samples; ``InvalidArgumentError`` for a score that is not there.
+    """
+    names = _shared_tasks(a, b, task)
+    compared = [
+        compare_tasks(read_task(a, a.task(name)), read_task(b, b.task(name)), options or Options())
+        for name in names
+    ]
+    notes = [
+        f"Only {name} has the task {one.task}."
+        for name, run in (("A", a), ("B", b))
+        for one in run.tasks
+        if task is None and one.task not in names
+    ]
+    return Comparison(str(a.path), str(b.path), tuple(_adjusted(compared)), tuple(notes))
+
+
+def compare_tasks(a: AnsweredTask, b: AnsweredTask, options: Options) -> TaskComparison:
+    """Compare one task of two runs question by question, in the order of A."""
+    pairs = _pair(a, b, common=options.common)
+    metrics = choose_metrics(a, b, options.metrics)
+    by_image = all(one.image is not None for one, _ in pairs)
+    clusters = [str(one.image) for one, _ in pairs] if by_image else None
+    bounds = [_bounds(metric, pairs) for metric in metrics]
+    scores = tuple(
+        _compare_scores(metric, pairs, clusters, limits, options)
+        for metric, limits in zip(metrics, bounds, strict=True)
+    )
+    n_equal = sum(one.answer == two.answer for one, two in pairs)
+    return TaskComparison(
+        task=a.task.task,
+        n_questions=len(pairs),
+        n_only_a=len(a.questions) - len(pairs),
+        n_only_b=len(b.questions) - len(pairs),
+        clustered_by=IMAGE_ID if by_image else None,
+        equal_answers=n_equal / len(pairs) if _are_texts(pairs) else None,
+        scores=scores,
+        changes=tuple(_changes(a.task, pairs, metrics, bounds)),
+        settings=compare_settings((a.run, a.task), (b.run, b.task)),
+        notes=tuple(_notes(a, b, pairs, scores)),
+    )
+
+
+def _shared_tasks(a: Run, b: Run, task: str | None) -> list[str]:
+    if task is not None:
+        return [run.task(task).task for run in (a, b)][:1]
+    known = {one.task for one in b.tasks}
+    names = [one.task for one in a.tasks if one.task in known]
+    if not names:
+        texts = [", ".join(one.task for one in run.tasks) or "none" for run in (a, b)]
+        message = (
+            f"The runs share no task: A has {texts[0]}, and B has {texts[1]}. Give two runs of the "
+            "same task."
+        )
+        raise DataError(message)
+    return names
+
+
+def _pair(a: AnsweredTask, b: AnsweredTask, *, common: bool) -> list[Pair]:
+    """Pair the questions by their ids; ``DataError`` if they are not the same questions."""
+    if a.key_name != b.key_name:
+        message = (
+            f"Questions of {a.task.task} are told apart by {a.key_name} in A and by {b.key_name} "
+            "in B, so they cannot be paired. Run both with the same task definition."
+        )
+        raise DataError(message)
+    pairs = [(one, b.questions[key]) for key, one in a.questions.items() if key in b.questions]
+    only_a = [key for key in a.questions if key not in b.questions]
+    only_b = [key for key in b.questions if key not in a.questions]
+    if not pairs or ((only_a or only_b) and not common):
+        raise DataError(_differing(a, only_a, only_b, len(pairs)))
+    others = [one.key for one, two in pairs if one.target != two.target]
+    if others:
+        message = (
+            f"{len(others):,} questions of {a.task.task} have the same {a.key_name} in A and B and "
+            f"another target ({_first(others)}), so they are not the same questions. Give runs of "
+            "the same data."
+        )
+        raise DataError(message)
+    return pairs
+
+
+def _differing(a: AnsweredTask, only_a: list[str], only_b: list[str], n_shared: int) -> str:
+    texts = [
+        f"{len(keys):,} stand only in {name}{f' ({_first(keys)})' if keys else ''}"
+        for name, keys in (("A", only_a), ("B", only_b))
+    ]
+    advice = f"Add --common to compare the {n_shared:,} that both have, or run both on the same."
+    return (
+        f"The questions of {a.task.task} differ, told apart by {a.key_name}: {', '.join(texts)}. "
+        f"{advice if n_shared else 'They share none.'}"
+    )
+
+
+def _first(keys: Sequence[str]) -> str:
+    shown = [*keys[:MAX_IDS_IN_MESSAGE], *["..."] * (len(keys) > MAX_IDS_IN_MESSAGE)]
+    return f"first: {', '.join(shown)}"
+
+
+def _are_texts(pairs: Iterable[Pair]) -> bool:
+    return all(one.answer is not None and two.answer is not None for one, two in pairs)
+
+
+def _bounds(metric: str, pairs: Sequence[Pair]) -> tuple[float, float]:
+    """Return the range of a score: 0 to 1, or that of its values where they leave this."""
+    values = [question.scores[metric] for pair in pairs for question in pair]
+    low, high = min(values), max(values)
+    return UNIT_BOUNDS if low >= UNIT_BOUNDS[0] and high <= UNIT_BOUNDS[1] else (low, high)
+
+
+def _compare_scores(
+    metric: str,
+    pairs: Sequence[Pair],
+    clusters: Sequence[str] | None,
+    bounds: tuple[float, float],
+    options: Options,
+) -> ScoreComparison:
+    difference = paired_difference(
+        [two.scores[metric] for _, two in pairs],
+        [one.scores[metric] for one, _ in pairs],
+        clusters,
+        bounds=bounds,
+        bootstrap=options.bootstrap,
+    )
+    within = None if options.margin is None else equivalence(difference, options.margin)
+    return ScoreComparison(metric, difference, within)
+
+
+def _changes(
+    task: TaskRun,
+    pairs: Iterable[Pair],
+    metrics: Sequence[str],
+    bounds: Sequence[tuple[float, float]],
+) -> Iterator[Change]:
+    """Yield the questions whose answer, or one of whose scores, differs."""
+    row = task.score(metrics[0]) if metrics else None
+    sign = -1 if row is not None and row.higher_is_better is False else 1
+    for one, two in pairs:
+        scores_a = {metric: one.scores[metric] for metric in metrics}
+        scores_b = {metric: two.scores[metric] for metric in metrics}
+        if one.answer == two.answer and scores_a == scores_b:
+            continue
+        kind = NOT_SCORED
+        if metrics:
+            right = sign * sum(bounds[0]) / 2
+            kind = _kind(sign * scores_a[metrics[0]], sign * scores_b[metrics[0]], right)
+        yield Change(
+            task=task.task,
+            question=one.key,
+            prompt=one.prompt,
+            target=one.target,
+            answer_a=one.answer,
+            answer_b=two.answer,
+            scores_a=scores_a,
+            scores_b=scores_b,
+            change=kind,
+        )
+
+
+def _kind(a: float, b: float, right: float) -> str:
+    """Name a change; an answer is right from the score ``right`` on."""
+    if a == b:
+        return SAME_SCORE
+    if a >= right > b:
+        return RIGHT_TO_WRONG
+    if b >= right > a:
+        return WRONG_TO_RIGHT
+    return BETTER if b > a else WORSE
+
+
+def _notes(
+    a: AnsweredTask, b: AnsweredTask, pairs: Sequence[Pair], scores: Sequence[ScoreComparison]
+) -> Iterator[str]:
+    left_out = len(a.questions) + len(b.questions) - 2 * len(pairs)
+    if left_out:
+        yield (
+            f"Only the {len(pairs):,} questions that both runs have are compared; A has "
+            f"{len(a.questions):,} and B {len(b.questions):,}."
+        )
+    for name, run in (("A", a), ("B", b)):
+        n_asked = run.task.n_samples
+        if n_asked is not None and n_asked > len(run.questions):
+            yield (
+                f"{name} asked {n_asked:,} questions, and its samples file has "
+                f"{len(run.questions):,}: it may have been cut off."
+            )
+    n_prompts = sum(one.prompt != two.prompt for one, two in pairs)
+    if n_prompts:
+        yield f"The prompts of {n_prompts:,} questions differ."
+    if not _are_texts(pairs):
+        yield "The answers are no text, so it is not counted how many are equal."
+    if not scores:
+        yield "There are no scores: only the organisers of this task know them."
+    if scores and scores[0].difference.n_clusters < FEW_CLUSTERS:
+        n = scores[0].difference.n_clusters
+        yield f"There are {n} images or questions on their own: too few for intervals to be exact."
+
+
+def _adjusted(tasks: Sequence[TaskComparison]) -> list[TaskComparison]:
+    """Adjust the p-values for the number of scores that are compared, over all tasks."""
+    found = {
+        f"{number} {one.metric}": one.difference
+        for number, task in enumerate(tasks)
+        for one in task.scores
+    }
+    if len(found) <= 1:
+        return list(tasks)
+    adjusted = adjust(found)
+    return [
+        replace(
+            task,
+            scores=tuple(
+                replace(one, difference=adjusted[f"{number} {one.metric}"]) for one in task.scores
+            ),
+        )
+        for number, task in enumerate(tasks)
+    ]

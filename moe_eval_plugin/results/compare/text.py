@@ -1,0 +1,163 @@
+"""A comparison for people: tables for a terminal, and the list of what changed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from moe_eval_plugin.results.compare.comparison import (
+        Change,
+        Comparison,
+        ScoreComparison,
+        Setting,
+        TaskComparison,
+    )
+    from moe_eval_plugin.stats.resampling import Interval
+
+WIDTH = 100
+LONGEST_SETTING = 40
+NOT_KNOWN = "-"
+LEAST_P = 0.0001
+# A spreadsheet takes a cell that begins like this for a formula, and runs it.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def render(comparison: Comparison) -> str:
+    """Write a comparison as text: each task with scores, changes, settings and notes."""
+    head = [f"A  {comparison.a}", f"B  {comparison.b}"]
+    blocks = [head, *(list(_task(task)) for task in comparison.tasks)]
+    if comparison.notes:
+        blocks.append([line for note in comparison.notes for line in _wrapped(f"Note: {note}")])
+    return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def changes_json(changes: Sequence[Change]) -> str:
+    """Write the questions that changed as JSON, one object for each."""
+    return json.dumps([change.to_dict() for change in changes], ensure_ascii=False, indent=1) + "\n"
+
+
+def changes_csv(changes: Sequence[Change]) -> str:
+    """Write the questions that changed as CSV, with two columns for each score."""
+    metrics = list(dict.fromkeys(metric for change in changes for metric in change.scores_a))
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    names = ["task", "question", "change", "answer_a", "answer_b"]
+    pairs = [f"{metric}_{side}" for metric in metrics for side in "ab"]
+    table.writerow([*names, *pairs, "target", "prompt"])
+    for change in changes:
+        scores = [
+            scores.get(metric)
+            for metric in metrics
+            for scores in (change.scores_a, change.scores_b)
+        ]
+        texts = [getattr(change, name) for name in names]
+        table.writerow(map(_cell, [*texts, *scores, change.target, change.prompt]))
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return ""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def _task(task: TaskComparison) -> Iterator[str]:
+    equal = "not counted" if task.equal_answers is None else f"{task.equal_answers:.2%}"
+    yield f"{task.task}: {task.n_questions:,} questions, equal answers {equal}"
+    if task.scores:
+        yield ""
+        yield from _aligned([HEADER, *(_score_row(score) for score in task.scores)])
+    for score in task.scores:
+        yield from _sentences(task, score)
+    if task.changes:
+        counts = ", ".join(f"{kind} {n:,}" for kind, n in task.change_counts.items())
+        yield from _wrapped(f"Changed questions: {len(task.changes):,} ({counts})")
+    yield ""
+    yield from _aligned([("", "A", "B"), *map(_setting_row, task.settings)], left=3)
+    for note in task.notes:
+        yield from _wrapped(f"Note: {note}")
+
+
+HEADER = ("score", "A", "B", "B - A", "95% interval", "p", "p (Holm)", "kept", "higher", "lower")
+
+
+def _score_row(score: ScoreComparison) -> tuple[str, ...]:
+    one = score.difference
+    return (
+        score.metric,
+        f"{one.baseline_value:.4f}",
+        f"{one.value:.4f}",
+        f"{one.difference:+.4f}",
+        _interval(one.interval),
+        _p(one.p_value),
+        _p(one.adjusted_p_value),
+        NOT_KNOWN if one.retention is None else f"{one.retention:.1%}",
+        f"{one.n_higher:,}",
+        f"{one.n_lower:,}",
+    )
+
+
+def _sentences(task: TaskComparison, score: ScoreComparison) -> Iterator[str]:
+    one, within = score.difference, score.equivalence
+    drawn = f"{one.n_clusters:,} images" if task.clustered_by else "questions on their own"
+    if score is task.scores[0]:
+        yield f"p by {one.test}, interval from {drawn}"
+    if within is None:
+        return
+    text = (
+        f"{score.metric} within {within.margin:g} of A: {within.verdict} (90% interval "
+        f"{_interval(within.interval)})."
+    )
+    text += f" If there is no difference, {_questions(within.n_questions_needed)} would tell"
+    as_observed = within.n_questions_needed_as_observed
+    if as_observed is None:
+        text += "; the observed one is outside."
+    else:
+        text += f"; if it is the observed one, {_questions(as_observed)}."
+    yield from _wrapped(text)
+
+
+def _questions(n: int | None) -> str:
+    return "no number of questions" if n is None else f"{n:,} questions"
+
+
+def _setting_row(setting: Setting) -> tuple[str, str, str]:
+    return setting.name, _short(setting.a), _short(setting.b)
+
+
+def _short(value: str | None) -> str:
+    if value is None:
+        return NOT_KNOWN
+    return value if len(value) <= LONGEST_SETTING else f"{value[: LONGEST_SETTING - 3]}..."
+
+
+def _interval(interval: Interval) -> str:
+    return f"{interval.low:+.4f} to {interval.high:+.4f}"
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return NOT_KNOWN
+    return f"<{LEAST_P}" if value < LEAST_P else f"{value:.4f}"
+
+
+def _aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Lay out rows in columns; the first ``left`` columns stand to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if number < left else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)

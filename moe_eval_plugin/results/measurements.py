@@ -1,0 +1,77 @@
+"""Measurements of one process, and the records joined from those of all ranks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.measure.hardware_use import RAPL, HardwareUse
+from moe_eval_plugin.measure.speed import summarise
+from moe_eval_plugin.results.record import RunRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from moe_eval_plugin.experts.verification import VerifiedOverride
+    from moe_eval_plugin.measure.hardware_use import PeakMemory
+    from moe_eval_plugin.measure.timing import BatchTiming
+
+ONE_SOCKET = (
+    "each of {} processes counted the energy of the whole processor, so it cannot be added up"
+)
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What one process measured; the parts are by task. It can be sent to another process.
+
+    ``energy`` describes the counter of energy as plain data.
+    """
+
+    batches: tuple[BatchTiming, ...] = ()
+    hardware: Mapping[str, HardwareUse] = field(default_factory=dict)
+    energy: Mapping[str, Any] | None = None
+
+
+def make_records(
+    ranks: Sequence[Measurements],
+    experts: Mapping[str, VerifiedOverride],
+    provenance: Mapping[str, Any],
+    steady_decode: Mapping[str, Any] | None = None,
+) -> dict[str, RunRecord]:
+    """Join what all processes measured to one record per task."""
+    energy, _ = _energy_of(ranks)
+    return {
+        task: RunRecord(
+            task,
+            experts[task],
+            speed,
+            {**provenance, "energy": energy},
+            use_of(task, ranks),
+            steady_decode=steady_decode,
+        )
+        for task, speed in summarise([rank.batches for rank in ranks]).items()
+        if task in experts
+    }
+
+
+def use_of(task: str, ranks: Sequence[Measurements]) -> HardwareUse:
+    """Take the largest memory of a process, and the joules of all if each is known."""
+    _, adds_up = _energy_of(ranks)
+    uses = [rank.hardware[task] for rank in ranks if task in rank.hardware]
+    largest: PeakMemory | None = None
+    for use in uses:
+        if use.peak_memory is not None:
+            largest = use.peak_memory.largest(largest)
+    joules = [use.joules for use in uses if use.joules is not None]
+    is_known = adds_up and bool(joules) and len(joules) == len(uses)
+    return HardwareUse(largest, sum(joules) if is_known else None)
+
+
+def _energy_of(ranks: Sequence[Measurements]) -> tuple[dict[str, Any] | None, bool]:
+    """Describe the counters, and tell whether those of all processes can be added up."""
+    energy = ranks[0].energy
+    if energy is None or len(ranks) == 1 or energy["source"] != RAPL:
+        return dict(energy) if energy is not None else None, True
+    reason = ONE_SOCKET.format(len(ranks))
+    return {**energy, "reasons": [*energy["reasons"], reason]}, False

@@ -1,0 +1,302 @@
+"""What every export says of a score: how it came about, from k to the versions of the packages.
+
+The k of a model that is not ours is ``None`` here: not known, and not 0.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.experts.routing_rule import NATIVE
+from moe_eval_plugin.model_name import DEMO, hub_id
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Mapping, Sequence
+
+    from moe_eval_plugin.results.run import Run, ScoreRow, TaskRun
+
+# The host's rows of k are facts of every score, and no scores themselves.
+K_ROW = "num_experts_per_tok"
+PROPORTION = "proportion"
+# Rows that are counted or measured have their unit in their name; the others are scores.
+UNITS = (
+    (r"n_\w+", "count"),
+    (r"(?:\w+_)?([a-z]+)_per_s", r"\1/s"),
+    (r"\w+_s(?:_\w+)?", "s"),
+    (r"seconds_per_\w+", "s"),
+    (r"\w+_bytes", "bytes"),
+    (r"\w+_gib", "GiB"),
+    (r"(?:\w+_)?joules(?:_\w+)?", "J"),
+)
+SPEED_FIELDS = ("samples_per_s", "wall_s", "n_input_tokens", "n_output_tokens")
+ASKED = ("experts_k", "experts_policy", "renorm")
+# What the hardware is and what plugins did are no settings of the model.
+NOT_SETTINGS = frozenset(
+    {"pretrained", "revision", "versions", "hardware", "energy", "plugin_failures", *ASKED}
+)
+
+
+@dataclass(frozen=True)
+class ScoreFacts:
+    """One score of one task of one run, and all that is known of it; ``None`` is not known.
+
+    ``n`` counts the questions that the score is the mean of, ``n_questions`` those that the data
+    set has. ``is_main`` marks the score that stands for its task. ``num_experts_per_tok`` is the k
+    that was asked for: ``None`` for a model as published and for a schedule of several k, which
+    ``experts_k`` holds as text. ``pretrained`` is the model as the user named it. ``dataset`` is a
+    repository on the Hub, ``data_origin`` tells where the data were really read. ``data_sha256``
+    maps file names to hashes, ``versions`` packages to versions. ``date`` is when the run began.
+    """
+
+    run: str
+    task: str
+    metric: str
+    value: float
+    stderr: float | None
+    unit: str | None
+    higher_is_better: bool | None
+    is_main: bool
+    n: int | None
+    n_questions: int | None
+    scoring: str | None
+    answer_set: str | None
+    experts_k: str | None
+    num_experts_per_tok: int | None
+    observed_num_experts_per_tok: float | None
+    baseline_num_experts_per_tok: int | None
+    experts_policy: str | None
+    renorm: str | None
+    pretrained: str
+    model_revision: str | None
+    backend: str
+    versions: Mapping[str, str]
+    settings: Mapping[str, Any]
+    dataset: str | None
+    dataset_config: str | None
+    split: str | None
+    data_origin: str | None
+    data_revision: str | None
+    data_sha256: Mapping[str, str]
+    samples_per_s: float | None
+    wall_s: float | None
+    n_input_tokens: int | None
+    n_output_tokens: int | None
+    date: datetime | None
+
+    @property
+    def k(self) -> float | None:
+        """The k that was asked for, else the one that tokens were observed to use."""
+        asked = self.num_experts_per_tok
+        return asked if asked is not None else self.observed_num_experts_per_tok
+
+    @property
+    def is_ours(self) -> bool:
+        """Tell whether the model was one of ours, which know what they do to routers."""
+        return self.experts_policy is not None
+
+    @property
+    def model(self) -> str:
+        """The model, without the folders that a model on disk lies in."""
+        return self.pretrained if self.hub_model else PurePath(self.pretrained).name or "unknown"
+
+    @property
+    def hub_model(self) -> str | None:
+        """The repository of the model on the Hub, ``None`` for the embedded one and for folders."""
+        return hub_id(self.pretrained)
+
+    @property
+    def model_id(self) -> str:
+        """A name of two parts for the model, also where it has no repository."""
+        owner = "moe-eval-plugin" if self.is_ours and self.pretrained == DEMO else "local"
+        return self.hub_model or f"{owner}/{self.model}"
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """The least and the largest value that the score can have; ``None`` where not known."""
+        if self.unit is None:
+            return None
+        return (0.0, 1.0 if self.unit == PROPORTION else math.inf)
+
+    @property
+    def is_partial(self) -> bool:
+        """Tell whether the score is that of a part of the data set."""
+        return None not in (self.n, self.n_questions) and self.n != self.n_questions
+
+    @property
+    def setting(self) -> str:
+        """What was asked of the routers, in words; nothing for a model that is not ours."""
+        if not self.is_ours:
+            return ""
+        asked = (self.experts_policy, self.renorm)
+        native = (NATIVE.policy_text, NATIVE.renorm)
+        changes = [text for text, usual in zip(asked, native, strict=True) if text != usual]
+        k = f"k={self.experts_k}" if self.experts_k else "as published"
+        return ", ".join(map(str, [k, *changes]))
+
+    def known(self) -> dict[str, Any]:
+        """Give what is known and may be published: plain values, no folders of this machine."""
+        values = {"model": self.model, **asdict(self)}
+        values["date"] = self.date.isoformat() if self.date else None
+        for name in ("run", "pretrained", "is_main"):
+            del values[name]
+        return {name: value for name, value in values.items() if value not in (None, {})}
+
+
+def collect(runs: Sequence[Run], task: str | None = None) -> list[ScoreFacts]:
+    """List the facts of each score of a task, or of all, by task and from large k to small.
+
+    The scores of one task of one run stand together. A run that is given twice counts once.
+    Raises ``DataError`` if no run has that task, or if there is no score at all.
+    """
+    distinct = {run.path.resolve(): run for run in runs}.values()
+    chosen = [(run, one) for run in distinct for one in run.tasks if task in (None, one.task)]
+    found = [facts for run, one in chosen for facts in _of_task(run, one)]
+    if not found:
+        names = sorted({one.task for run in runs for one in run.tasks})
+        what = "have no score" if task is None or task in names else f"have no task {task!r}"
+        message = (
+            f"The runs {what}; their tasks are: {', '.join(names) or 'none'}. Give other runs, or "
+            "name one of these tasks."
+        )
+        raise DataError(message)
+    return sorted(found, key=lambda facts: (facts.task, -(facts.k or 0), facts.pretrained))
+
+
+def as_text(value: object) -> str:
+    """Write a value for people: mappings as ``name value`` pairs, nothing for ``None``."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {as_text(one)}".rstrip() for name, one in value.items())
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "" if value is None else str(value)
+
+
+def _of_task(run: Run, task: TaskRun) -> Iterator[ScoreFacts]:
+    config = _part(run.content["configs"], task.task)
+    record = task.record or {}
+    shared = {
+        **_experts(_part(record, "experts")),
+        **_model(run, _part(record, "provenance")),
+        **_data(config, task.metadata),
+        **{name: _part(record, "speed").get(name) for name in SPEED_FIELDS},
+    }
+    scores = [score for score in task.scores if K_ROW not in score.metric]
+    main = _main_metric(config, scores, _part(record, "extra"))
+    for score in scores:
+        yield ScoreFacts(
+            run=str(run.path),
+            task=task.task,
+            is_main=score.metric == main,
+            n_questions=_n_questions(run, task),
+            **_score(run, task, score, config.get("score_key")),
+            **shared,
+        )
+
+
+def _main_metric(
+    config: Mapping[str, Any], scores: Sequence[ScoreRow], extra: Container[str]
+) -> str | None:
+    """Name the score that the task says to compare by, or the only one; not a plugin's row."""
+    names = [score.metric for score in scores if score.metric not in extra]
+    metrics = [name for name in names if _unit(name) is None]
+    if config.get("score_key") in metrics:
+        return str(config["score_key"])
+    return metrics[0] if len(metrics) == 1 else None
+
+
+def _score(run: Run, task: TaskRun, score: ScoreRow, score_key: str | None) -> dict[str, Any]:
+    modes = _scoring_modes(task.metadata, score_key)
+    # A part of the questions has a row of its own: the name of the whole, and that of the part.
+    whole = max((m for m in modes if f"{score.metric}_".startswith(f"{m}_")), default="")
+    part = score.metric.removeprefix(f"{whole}_")
+    return {
+        "metric": score.metric,
+        "value": score.value,
+        "stderr": score.stderr,
+        "unit": PROPORTION if whole else _unit(score.metric),
+        "higher_is_better": score.higher_is_better,
+        "n": task.n_samples if part == score.metric else _n_of_part(run, task.task, part),
+        "scoring": modes.get(whole),
+    }
+
+
+def _unit(metric: str) -> str | None:
+    """Read the unit of what was counted or measured from its name; ``None`` for a score."""
+    matches = ((re.fullmatch(pattern, metric), unit) for pattern, unit in UNITS)
+    return next((match.expand(unit) for match, unit in matches if match), None)
+
+
+def _scoring_modes(metadata: Mapping[str, Any], score_key: str | None) -> dict[str, str]:
+    """Map metrics to how they are computed, as far as the task tells."""
+    matching = metadata.get("matching")
+    by_key = {score_key: str(matching)} if score_key and matching else {}
+    return {**by_key, **_part(metadata, "scoring")}
+
+
+def _n_of_part(run: Run, task: str, part: str) -> int | None:
+    """Count the questions of an answer type, which has no slash in the name of its row."""
+    types = _part(_part(_part(run.content, "moe_eval_scores"), task), "answer_types")
+    return {name.replace("/", "_"): _part(types, name).get("n") for name in types}.get(part)
+
+
+def _n_questions(run: Run, task: TaskRun) -> int | None:
+    """Count all questions of the data set, those included that had to be left out."""
+    counts = _part(_part(run.content, "n-samples"), task.task)
+    n_used = task.metadata.get("n_questions", counts.get("original"))
+    return None if n_used is None else n_used + task.metadata.get("n_left_out", 0)
+
+
+def _experts(experts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "num_experts_per_tok": experts.get("requested"),
+        "observed_num_experts_per_tok": experts.get("observed"),
+        "baseline_num_experts_per_tok": experts.get("baseline"),
+        **{name: experts.get(name) for name in ASKED},
+    }
+
+
+def _model(run: Run, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {name: value for name, value in provenance.items() if name not in NOT_SETTINGS}
+    versions = _part(provenance, "versions")
+    return {
+        "pretrained": provenance.get("pretrained") or run.checkpoint,
+        "model_revision": provenance.get("revision"),
+        "backend": run.model,
+        "versions": {name: version for name, version in versions.items() if version},
+        "settings": {name: value for name, value in settings.items() if value not in (None, [])},
+        "date": _date(run.content),
+    }
+
+
+def _data(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "dataset": hub_id(str(config.get("dataset_path") or "")),
+        "dataset_config": config.get("dataset_name"),
+        "split": config.get("test_split"),
+        "answer_set": metadata.get("answer_set"),
+        "data_origin": metadata.get("origin"),
+        "data_revision": metadata.get("revision"),
+        "data_sha256": _part(metadata, "sha256"),
+    }
+
+
+def _part(whole: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return the object under a key; an empty one where there is none, or something else."""
+    part = whole.get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def _date(content: Mapping[str, Any]) -> datetime | None:
+    """Read the date of a run in the time zone that the host was told to write it in."""
+    try:
+        zone = ZoneInfo(content["config"]["resolved_cli_args"]["timezone"])
+        return datetime.strptime(content["date"], "%Y%m%d_%H%M%S").replace(tzinfo=zone)
+    except (KeyError, TypeError, ValueError, OSError):
+        return None

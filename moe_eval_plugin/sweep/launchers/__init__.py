@@ -1,0 +1,1 @@
+"""Where the points of a sweep run: here, on Ray, or on Slurm."""

@@ -1,0 +1,66 @@
+"""Points as tasks of Ray: on this machine, or on the cluster that Ray was told of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.sweep.launchers.launcher import Outcome, attempt, reason_of, retry_once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from moe_eval_plugin.sweep.launchers.launcher import Options, Work
+    from moe_eval_plugin.sweep.plan import SweepPoint
+
+
+class RayLauncher:
+    """Runs each point as a task that asks for its GPUs, and for one CPU.
+
+    ``options`` go to ``ray.init``: ``address`` of a cluster, or ``num_cpus`` of a Ray that is
+    started here and ended with the sweep. A Ray that runs already is used as it is.
+    """
+
+    def __init__(self, gpus_per_point: float, options: Options) -> None:
+        self._gpus_per_point = gpus_per_point
+        self._options: dict[str, Any] = {
+            name: int(value) if value.isdigit() else value for name, value in options.items()
+        }
+
+    def run(
+        self, points: Sequence[SweepPoint], work: Work, begin: Callable[[SweepPoint], None]
+    ) -> Iterator[Outcome]:
+        """Submit all points; Ray runs as many at a time as it has room for."""
+        import ray
+
+        started_here = not ray.is_initialized()
+        if started_here:
+            ray.init(**{"include_dashboard": False, "log_to_driver": False, **self._options})
+        try:
+            task = ray.remote(num_cpus=1, num_gpus=self._gpus_per_point, max_retries=0)(attempt)
+
+            def submit(point: SweepPoint) -> Any:  # noqa: ANN401  (Ray's reference)
+                begin(point)
+                return task.remote(point, work)
+
+            yield from retry_once(points, submit, _next_done, _end_of)
+        finally:
+            if started_here:
+                ray.shutdown()
+
+
+def _next_done(jobs: Sequence[Any]) -> Any:  # noqa: ANN401
+    import ray
+
+    done, _ = ray.wait(list(jobs), num_returns=1)
+    return done[0]
+
+
+def _end_of(job: Any) -> Outcome | str:  # noqa: ANN401
+    """Give the outcome, or what became of the worker; ``attempt`` itself raises nothing."""
+    import ray
+
+    try:
+        outcome: Outcome = ray.get(job)
+    except ray.exceptions.RayError as error:
+        return reason_of(error)
+    return outcome

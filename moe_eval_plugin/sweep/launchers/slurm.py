@@ -1,0 +1,65 @@
+"""Points as jobs of Slurm, by submitit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.sweep.launchers.launcher import Outcome, attempt, reason_of, retry_once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from moe_eval_plugin.sweep.launchers.launcher import Options, Work
+    from moe_eval_plugin.sweep.plan import SweepPoint
+
+LOGS = "slurm"
+
+
+class SlurmLauncher:
+    """Runs each point as a job that asks for its GPUs.
+
+    ``options`` are parameters of submitit's ``AutoExecutor``: ``slurm_partition``,
+    ``timeout_min``, ``mem_gb`` and so on. ``cluster=local`` runs the jobs on this machine.
+    ``folder`` must be seen by all machines.
+    """
+
+    def __init__(self, gpus_per_point: float, folder: Path, options: Options) -> None:
+        self._gpus_per_point = int(gpus_per_point)
+        self._folder = folder / LOGS
+        self._options: dict[str, Any] = {
+            name: int(value) if value.isdigit() else value for name, value in options.items()
+        }
+
+    def run(
+        self, points: Sequence[SweepPoint], work: Work, begin: Callable[[SweepPoint], None]
+    ) -> Iterator[Outcome]:
+        """Submit all points; Slurm runs them as it has room."""
+        import submitit
+
+        options = dict(self._options)
+        executor = submitit.AutoExecutor(self._folder, cluster=options.pop("cluster", None))
+        executor.update_parameters(gpus_per_node=self._gpus_per_point, **options)
+
+        def submit(point: SweepPoint) -> Any:  # noqa: ANN401  (submitit's job)
+            begin(point)
+            return executor.submit(attempt, point, work)
+
+        yield from retry_once(points, submit, _next_done, _end_of)
+
+
+def _next_done(jobs: Sequence[Any]) -> Any:  # noqa: ANN401
+    from submitit.helpers import as_completed
+
+    return next(iter(as_completed(list(jobs))))
+
+
+def _end_of(job: Any) -> Outcome | str:  # noqa: ANN401
+    """Give the outcome, or what became of the job; ``attempt`` itself raises nothing."""
+    from submitit.core.utils import FailedJobError, UncompletedJobError
+
+    try:
+        outcome: Outcome = job.result()
+    except (FailedJobError, UncompletedJobError) as error:
+        return reason_of(error)
+    return outcome

@@ -1,0 +1,73 @@
+"""The work of points in processes of their own: each runs lmms-eval's own command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.results.lmms_eval_files import find_results
+from moe_eval_plugin.sweep.workers.in_process import LOGS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
+
+N_LAST_LINES = 12
+
+
+@dataclass(frozen=True)
+class ChildProcessWorker:
+    """Makes a point in a process of its own, anywhere; it can be sent to another machine.
+
+    ``n_processes`` above 1 shares the questions among that many processes of accelerate. The paths
+    must mean the same on each machine.
+    """
+
+    plan: SweepPlan
+    folder: Path
+    n_processes: int = 1
+
+    def __call__(self, point: SweepPoint) -> Path:
+        """Run lmms-eval's command to its end, and return the results file that it left.
+
+        Raises ``RuntimeError`` with the last lines of its output where it left none.
+        """
+        output = self.folder / point.name
+        log = self.folder / LOGS / f"{point.name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = [*self._program(), *self.plan.host_arguments(point, str(output))]
+        with log.open("w", encoding="utf-8") as file:
+            ended = subprocess.run(  # noqa: S603  (this very Python, with arguments as a list)
+                command, stdout=file, stderr=subprocess.STDOUT, check=False
+            )
+        if ended.returncode != 0:
+            message = f"lmms-eval ended with {ended.returncode}: {_last_lines(log)}"
+            raise RuntimeError(message)
+        try:
+            return find_results(output)
+        except RuntimeError as error:
+            # The host ends with 0 after an error of its own.
+            message = f"{error}: {_last_lines(log)}"
+            raise RuntimeError(message) from error
+
+    def _program(self) -> list[str]:
+        mortal = [
+            sys.executable,
+            "-m",
+            "moe_eval_plugin.sweep.workers.die_with_parent",
+            str(os.getpid()),
+        ]
+        if self.n_processes == 1:
+            return [*mortal, "lmms_eval"]
+        launch = [*mortal, "accelerate.commands.launch"]
+        return [*launch, "--num_processes", str(self.n_processes), "-m", "lmms_eval"]
+
+
+def _last_lines(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    shown = "\n".join(lines[-N_LAST_LINES:])
+    return f"{shown}\n(all of it: {log})"

@@ -1,0 +1,79 @@
+"""The work of points on transformers: one process, the weights and the data loaded once."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from typing import TYPE_CHECKING, Any, Self
+
+from moe_eval_plugin.sweep.fingerprint import machine
+from moe_eval_plugin.sweep.workers.input_cache import InputCache, limit_bytes
+from moe_eval_plugin.sweep.workers.journal import Journal, journal_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+    from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
+    from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
+
+LOGS = "logs"
+
+
+class InProcessWorker:
+    """Makes points one by one with one model, whose k is changed and verified at each.
+
+    ``input_cache_gib`` is the memory for encoded inputs; ``None`` takes a share of what is free
+    once the weights are loaded. ``tell`` is called with the number of questions that were
+    answered. What the host prints goes into a log for each point.
+    """
+
+    def __init__(
+        self,
+        plan: SweepPlan,
+        host: Host,
+        folder: Path,
+        settings: Mapping[str, Any],
+        input_cache_gib: float | None,
+        tell: Callable[[int], None],
+    ) -> None:
+        self._plan = plan
+        self._host = host
+        self._folder = folder
+        self._settings = settings
+        self._input_cache_gib = input_cache_gib
+        self._inputs: InputCache | None = None
+        self._tell = tell
+        self._model: ResidentMoEHF | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self._host.resident(self._get_model))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def __call__(self, point: SweepPoint) -> Path:
+        """Make one point: answer what its journal does not hold, score, and write the files."""
+        identity = {"digest": point.digest(self._settings), **machine()}
+        self._journal = Journal(journal_path(self._folder, point.name), identity)
+        output = self._folder / point.name
+        log = self._folder / LOGS / f"{point.name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        arguments = self._plan.host_arguments(point, str(output))
+        with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+            return self._host.evaluate(arguments, output)
+
+    def _get_model(
+        self, arg_string: str, additional_config: dict[str, Any] | None
+    ) -> ResidentMoEHF:
+        from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF, SweepContext
+
+        if self._model is None or self._inputs is None:
+            self._model = ResidentMoEHF.create_from_arg_string(arg_string, additional_config)
+            self._inputs = InputCache(limit_bytes(self._input_cache_gib))
+        else:
+            self._model.become(arg_string, additional_config)
+        self._model.surroundings = SweepContext(self._inputs, self._journal, self._tell)
+        return self._model

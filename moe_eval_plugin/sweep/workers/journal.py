@@ -1,0 +1,140 @@
+"""The journal of a point: each batch that was answered, so that a killed sweep loses only one.
+
+lmms-eval has a cache of responses, but it stores them when all requests of a run are answered, and
+without their tokens. A journal has a line for each batch, written to the disk before the next batch
+begins: its answers, and its times as they were measured. The first line tells what it belongs to; a
+journal of another point, of other settings or of another machine is begun anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.measure.timing import BatchTiming, PhaseTimes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+SCHEMA_VERSION = 1
+JOURNALS = "journal"
+# Numbers of processes come again, on another day or in another container.
+PROCESS = uuid.uuid4().hex
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer as the model gave it, with its tokens counted."""
+
+    text: str
+    n_input_tokens: int
+    n_output_tokens: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch that was answered: ``indices`` are the places of its requests.
+
+    ``process`` names the process that answered it.
+    """
+
+    indices: tuple[int, ...]
+    answers: tuple[Answer, ...]
+    timing: BatchTiming
+    process: str
+
+
+class Journal:
+    """The batches of one point on disk; ``identity`` is what its numbers depend on."""
+
+    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+        self._path = path
+        self._header = {"schema_version": SCHEMA_VERSION, **identity}
+        self._batches: dict[tuple[int, ...], Batch] = {}
+        self._n_from: dict[int, int] = {}
+        self._n_bytes = 0
+        self._read()
+
+    def __len__(self) -> int:
+        """Count the batches."""
+        return len(self._batches)
+
+    def batch(self, indices: Sequence[int]) -> Batch | None:
+        """Return the batch of exactly these requests, if it was answered."""
+        return self._batches.get(tuple(indices))
+
+    def was_halved(self, indices: Sequence[int]) -> bool:
+        """Tell whether a smaller batch begins these: then they did not fit into the memory."""
+        n = self._n_from.get(indices[0])
+        return n is not None and n < len(indices)
+
+    def append(self, batch: Batch) -> None:
+        """Add a batch; it is on the disk when this returns."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        begins = self._n_bytes == 0
+        with self._path.open("wb" if begins else "r+b") as file:
+            # What lies behind was being written when a process was killed.
+            file.truncate(self._n_bytes)
+            file.seek(self._n_bytes)
+            if begins:
+                file.write(_line(self._header))
+            file.write(_line(asdict(batch)))
+            file.flush()
+            os.fsync(file.fileno())
+            self._n_bytes = file.tell()
+        self._keep(batch)
+
+    def _read(self) -> None:
+        try:
+            lines = self._path.read_bytes().splitlines(keepends=True)
+        except FileNotFoundError:
+            return
+        if not lines or _parse(lines[0]) != json.loads(json.dumps(self._header)):
+            return
+        self._n_bytes = len(lines[0])
+        for line in lines[1:]:
+            found = _parse(line)
+            if found is None:
+                return
+            self._keep(_batch(found))
+            self._n_bytes += len(line)
+
+    def _keep(self, batch: Batch) -> None:
+        self._batches[batch.indices] = batch
+        self._n_from[batch.indices[0]] = len(batch.indices)
+
+
+def journal_path(folder: Path, point: str) -> Path:
+    """Say where the journal of a point lies in the folder of its sweep."""
+    return folder / JOURNALS / f"{point}.jsonl"
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, ensure_ascii=False).encode() + b"\n"
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """Read one line; ``None`` for one that was cut off."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        content: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return content
+
+
+def _batch(content: Mapping[str, Any]) -> Batch:
+    timing = dict(content["timing"])
+    phases = timing.pop("phases")
+    timing["output_tokens"] = tuple(timing["output_tokens"])
+    return Batch(
+        indices=tuple(content["indices"]),
+        answers=tuple(Answer(**answer) for answer in content["answers"]),
+        timing=BatchTiming(**timing, phases=PhaseTimes(**phases) if phases else None),
+        process=content["process"],
+    )

@@ -1,0 +1,1 @@
+"""VQA data sets and scores."""

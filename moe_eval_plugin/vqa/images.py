@@ -1,0 +1,43 @@
+"""Decode one image of a data set."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from PIL.Image import Image
+
+_decoding = threading.Lock()
+
+
+def open_image(path: str | Path | BinaryIO, question_id: object) -> Image:
+    """Read and decode the image of a question, as RGB.
+
+    Raises ``DataError`` for a file that is missing, no image, or cut short. Pillow can be told,
+    for a whole process, to fill up what is missing of a file with grey, and lmms-eval does; a
+    model would then be scored on an image that is not the one asked about. So that is switched
+    off while an image is read.
+    """
+    from PIL import Image, ImageFile
+
+    broken = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+    with _decoding:
+        tolerant = ImageFile.LOAD_TRUNCATED_IMAGES
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+        try:
+            with Image.open(path) as image:
+                return image.convert("RGB")
+        except broken as error:
+            message = (
+                f"{path}, the image of question {question_id}, cannot be read: {error}. "
+                "Download it again, or delete it to leave its questions out."
+            )
+            raise DataError(message) from error
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = tolerant

@@ -1,0 +1,285 @@
+"""The questions and answers of VQA data sets, from their official files.
+
+Every file is checked while it is read: one that is missing, broken, or at odds with another one
+raises ``DataError``, which names it and says what was expected. No more is kept of a file than
+what is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from moe_eval_plugin.errors import DataError, InvalidArgumentError
+from moe_eval_plugin.vqa.dataset import STRICT_VARIABLE, Questions, Record
+from moe_eval_plugin.vqa.json_entries import EntryReader
+from moe_eval_plugin.vqa.official_files import (
+    OFFICIAL_FILES,
+    find,
+    list_images,
+    locate,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from moe_eval_plugin.vqa.json_entries import Json
+    from moe_eval_plugin.vqa.official_files import OfficialPaths
+
+N_ANSWERS = 10
+AS_GIVEN = "as-given"
+RAW = "raw"
+# Each set of answers, and its key in an answer of the annotations.
+ANSWER_KEYS = {AS_GIVEN: "answer", RAW: "raw_answer"}
+MAX_IDS_IN_MESSAGE = 5
+MAX_ENTRY_CHARACTERS = 200
+
+Value = TypeVar("Value")
+
+
+class Question(NamedTuple):
+    """What is asked, and about which image."""
+
+    image_id: int
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """The ten answers to a question, and the types of both; a type that is unknown is empty."""
+
+    answers: list[str]
+    question_type: str
+    answer_type: str
+
+
+def read_questions(name: str, folder: Path) -> dict[int, Question]:
+    """Map the id of each question of a split to the question, in the order of the official file.
+
+    Neither answers nor images need be there. ``name`` is a key of ``OFFICIAL_FILES``, and the file
+    may lie in ``folder`` or up to two folders below it. Raises ``DataError`` if it is missing or
+    broken, or has a question id twice.
+    """
+    path = find(name, folder, OFFICIAL_FILES[name].questions)
+    return dict(_questions(EntryReader(path, "questions")))
+
+
+def read_annotations(
+    name: str, folder: Path, answer_set: str | None = None
+) -> dict[int, Annotation] | None:
+    """Map question ids to annotations, or return ``None`` where a split has no public answers.
+
+    ``name`` and ``folder`` are those of ``read_questions``. ``answer_set`` is ``as-given`` or
+    ``None`` for the answers of the official scores, or ``raw`` for the answers as people wrote
+    them, which only OK-VQA has beside the others. Raises ``DataError`` for a file that is missing
+    or broken, and for a question with other than ten answers.
+    """
+    key = _answer_key(name, answer_set)
+    wanted = OFFICIAL_FILES[name].annotations
+    if wanted is None:
+        return None
+    return dict(_annotations(EntryReader(find(name, folder, wanted), "annotations"), key))
+
+
+def load_official(
+    name: str, folder: Path, *, strict: bool = False, answer_set: str | None = None
+) -> Questions:
+    """Read the questions of a split, and their answers if public, from its official files.
+
+    ``name``, ``folder`` and ``answer_set`` are those of ``read_annotations``. Questions without an
+    image are left out; with ``strict`` they are a ``DataError``, as are the absence of every image
+    and any file that is missing, broken or inconsistent.
+    """
+    key = _answer_key(name, answer_set)
+    files, paths = OFFICIAL_FILES[name], locate(name, folder)
+    images = list_images(paths.images)
+    answered, hashes = _answered(paths.annotations, key)
+    questions = EntryReader(paths.questions, "questions")
+    records: list[Record] = []
+    unanswered: list[int] = []
+    n_without_image, first_without_image = 0, ""
+    for question_id, question in _questions(questions):
+        annotation = Annotation([], "", "") if answered is None else answered.get(question_id)
+        image_name = files.image_name.format(question.image_id)
+        if annotation is None:
+            unanswered.append(question_id)
+        elif image_name in images:
+            records.append(_record(question_id, question, annotation, images[image_name]))
+        else:
+            n_without_image += 1
+            first_without_image = first_without_image or image_name
+    if unanswered:
+        raise _no_answers(unanswered, paths)
+    if n_without_image and (strict or not records):
+        counts = n_without_image, n_without_image + len(records)
+        raise _no_images(name, paths.images, first_without_image, counts)
+    return Questions(
+        "official files",
+        records,
+        n_left_out=n_without_image,
+        reason=f"their image is not in {paths.images}" if n_without_image else "",
+        sha256={paths.questions.name: questions.sha256, **hashes},
+    )
+
+
+def _question_in(entry: Json, path: Path) -> tuple[int, Question]:
+    """Take the id and the question from an entry of the questions file ``path``.
+
+    Raises ``DataError`` if something is absent or of another type.
+    """
+    question_id = _field(entry, "question_id", int, path)
+    image_id = _field(entry, "image_id", int, path)
+    return question_id, Question(image_id, _field(entry, "question", str, path))
+
+
+def _annotation_in(entry: Json, path: Path, key: str = "answer") -> tuple[int, Annotation]:
+    """Take the id and the annotation from an entry of the annotations file ``path``.
+
+    ``key`` is a value of ``ANSWER_KEYS``. Raises ``DataError`` if something is absent or of
+    another type, or if there are other than ten answers.
+    """
+    question_id = _field(entry, "question_id", int, path)
+    given = _field(entry, "answers", list, path)
+    if len(given) != N_ANSWERS:
+        message = (
+            f"{path}: question {question_id} has {len(given)} answers, where {N_ANSWERS} were "
+            "expected: the official score is defined for ten. Take the official file."
+        )
+        raise DataError(message)
+    answers = [_answer_in(answer, key, question_id, path) for answer in given]
+    types = [_type_in(entry, of, path) for of in ("question_type", "answer_type")]
+    return question_id, Annotation(answers, *types)
+
+
+def _field(entry: Json, key: str, kind: type[Value], path: Path) -> Value:
+    """Take a value from an entry of ``path``; ``DataError`` if it is absent or of another type."""
+    value = entry.get(key)
+    if isinstance(value, kind) and is_of_type(entry, key, kind):
+        return value
+    shown = "is absent" if key not in entry else f"is {value!r}"
+    message = (
+        f'{path}: "{key}" {shown} in an entry, where a value of type {kind.__name__} was '
+        f"expected: {json.dumps(entry)[:MAX_ENTRY_CHARACTERS]}. Take the official file."
+    )
+    raise DataError(message)
+
+
+def is_of_type(entry: Json, key: str, kind: type) -> bool:
+    """Tell whether an entry has a value of this type."""
+    value = entry.get(key)
+    # True and False are integers to Python, and no ids.
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _first(ids: Sequence[object]) -> str:
+    """List the first few ids for a message."""
+    more = ", ..." if len(ids) > MAX_IDS_IN_MESSAGE else ""
+    return ", ".join(str(item) for item in ids[:MAX_IDS_IN_MESSAGE]) + more
+
+
+def _questions(reader: EntryReader) -> Iterator[tuple[int, Question]]:
+    return _each_once((_question_in(entry, reader.path) for entry in reader), reader.path)
+
+
+def _annotations(reader: EntryReader, key: str) -> Iterator[tuple[int, Annotation]]:
+    return _each_once((_annotation_in(entry, reader.path, key) for entry in reader), reader.path)
+
+
+def _answered(path: Path | None, key: str) -> tuple[dict[int, Annotation] | None, dict[str, str]]:
+    """Read the annotations, if there are any, and the hash of their file."""
+    if path is None:
+        return None, {}
+    reader = EntryReader(path, "annotations")
+    return dict(_annotations(reader, key)), {path.name: reader.sha256}
+
+
+def _each_once(entries: Iterable[tuple[int, Value]], path: Path) -> Iterator[tuple[int, Value]]:
+    """Pass entries on; at their end, raise ``DataError`` if some question id came again."""
+    seen: set[int] = set()
+    repeated: dict[int, None] = {}
+    for question_id, value in entries:
+        if question_id in seen:
+            repeated[question_id] = None
+        else:
+            seen.add(question_id)
+            yield question_id, value
+    if repeated:
+        message = (
+            f"{path} has more than one entry for {len(repeated):,} question ids (first: "
+            f"{_first([*repeated])}), where each must occur once. Take the official file."
+        )
+        raise DataError(message)
+
+
+def _answer_key(name: str, answer_set: str | None) -> str:
+    """Return the key of the answers in the annotations."""
+    if answer_set is not None and answer_set not in ANSWER_KEYS:
+        message = f"answer_set={answer_set} is unknown. Use {' or '.join(ANSWER_KEYS)}."
+        raise InvalidArgumentError(message)
+    key = ANSWER_KEYS[answer_set or AS_GIVEN]
+    if key == ANSWER_KEYS[RAW] and OFFICIAL_FILES[name].annotations is None:
+        message = (
+            f"answer_set={answer_set} was asked for, and the answers of {name} are not public. "
+            f"Use answer_set={AS_GIVEN}."
+        )
+        raise DataError(message)
+    return key
+
+
+def _answer_in(answer: object, key: str, question_id: int, path: Path) -> str:
+    if not isinstance(answer, dict):
+        message = (
+            f"{path}: question {question_id} has an answer that is {answer!r}, where an object "
+            'with an "answer" was expected. Take the official file.'
+        )
+        raise DataError(message)
+    if key not in answer and key == ANSWER_KEYS[RAW]:
+        message = (
+            f'{path} has no "{key}" for question {question_id}, the answer as it was written. Of '
+            "the official files, only the annotations of OK-VQA v1.1 have it "
+            f"({OFFICIAL_FILES['okvqa'].site}). Take them, or run the task okvqa, "
+            f"which uses answer_set={AS_GIVEN}."
+        )
+        raise DataError(message)
+    # Millions of answers are a few thousand words: each is kept once.
+    return sys.intern(_field(answer, key, str, path))
+
+
+def _type_in(entry: Json, key: str, path: Path) -> str:
+    if entry.get(key) is None:
+        return ""
+    return sys.intern(_field(entry, key, str, path))
+
+
+def _record(question_id: int, question: Question, annotation: Annotation, image: str) -> Record:
+    return Record(
+        question_id=question_id,
+        image_id=question.image_id,
+        question=question.question,
+        image=image,
+        answers=annotation.answers,
+        question_type=annotation.question_type,
+        answer_type=annotation.answer_type,
+    )
+
+
+def _no_answers(question_ids: Sequence[int], paths: OfficialPaths) -> DataError:
+    return DataError(
+        f"{paths.annotations} has no answers for {len(question_ids):,} of the questions (first: "
+        f"{_first(question_ids)}). Take the questions and annotations of the same release."
+    )
+
+
+def _no_images(name: str, folder: Path, first: str, counts: tuple[int, int]) -> DataError:
+    """Say that ``counts`` are without an image: so many of so many."""
+    n_missing, n_all = counts
+    message = (
+        f"{name}: {n_missing:,} of {n_all:,} questions have no image in {folder} (first: {first}). "
+        f"Put the images of {OFFICIAL_FILES[name].site} there"
+    )
+    if n_missing < n_all:
+        return DataError(f"{message}, or unset {STRICT_VARIABLE} to leave these questions out.")
+    return DataError(f"{message}.")

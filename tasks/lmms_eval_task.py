@@ -1,0 +1,225 @@
+"""The task class of the VQA tasks: it brings its own data, and serves both kinds of models.
+
+lmms-eval loads data from the hub, tries five times whatever the error, and shows its traceback.
+Here the data may come from official files, and an error ends the run with one message.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import datasets
+from lmms_eval.api.task import ConfigurableMessagesTask, ConfigurableTask
+
+from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
+from moe_eval_plugin.hosts.lmms_eval.result_rows import add_rows_to_results
+from moe_eval_plugin.tasks.vqa import answers_of, check_scoring
+from moe_eval_plugin.vqa.dataset import (
+    DATA_VARIABLE,
+    Questions,
+    data_folder,
+    is_strict,
+    load_easy_vqa,
+    without_hub,
+)
+from moe_eval_plugin.vqa.official_data import load_official, read_annotations
+from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES
+from moe_eval_plugin.vqa.scores_by_type import SCORES_BY_TYPE, average_by_type
+from moe_eval_plugin.vqa.stemming import RAW, STEMMED, detect_answer_set
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from lmms_eval.api.instance import Instance
+    from PIL.Image import Image
+
+logger = logging.getLogger(__name__)
+
+HUB_TIMEOUT_S = 10
+EASY_VQA = "easy_vqa"
+NEEDED_COLUMNS = frozenset({"question_id", "question", "image"})
+FEATURES = datasets.Features(
+    {
+        "question_id": datasets.Value("int64"),
+        "image_id": datasets.Value("int64"),
+        "question": datasets.Value("string"),
+        "image": datasets.Image(decode=False),
+        "answers": datasets.List(datasets.Value("string")),
+        "question_type": datasets.Value("string"),
+        "answer_type": datasets.Value("string"),
+    }
+)
+
+
+class VQATask(ConfigurableMessagesTask):
+    """A VQA task whose YAML file says in ``dataset_kwargs.source`` where its data may come from.
+
+    The source is ``easy_vqa`` (the package) or a key of ``OFFICIAL_FILES``: official files if
+    ``MOE_EVAL_DATA`` is set, else the hub. ``metadata.scoring`` maps each metric to the name of a
+    scoring mode, and so decides the rows of the results; runs are compared by the first one.
+    ``dataset_kwargs.answer_set`` is the set of answers that the task is about, ``stemmed`` or
+    ``raw``, where the data set has both. What was loaded, and how many questions were left out, is
+    added to the metadata and so to the results.
+    """
+
+    def __init__(self, config: Mapping[str, Any], model_name: str | None = None) -> None:
+        settings = {key: value for key, value in config.items() if key != "class"}
+        scoring = settings["metadata"].get("scoring")
+        if scoring is not None:
+            with user_errors():
+                scoring = check_scoring(scoring)
+            settings["process_results"] = partial(settings["process_results"], scoring=scoring)
+            settings["metric_list"] = [
+                {"metric": metric, "aggregation": "mean", "higher_is_better": True}
+                for metric in scoring
+            ]
+            settings["score_key"] = next(iter(scoring))
+        super().__init__(config=settings, model_name=model_name)
+        add_rows_to_results()
+
+    def download(self, dataset_kwargs: Mapping[str, Any]) -> None:
+        """Load the data: the host calls this once, while the task is made."""
+        with user_errors():
+            source, folder = dataset_kwargs["source"], data_folder()
+            if source == EASY_VQA:
+                self._use(load_easy_vqa())
+            elif folder is not None:
+                self._take_from_files(source, folder, dataset_kwargs.get("answer_set"))
+            else:
+                self._take_from_hub(source, dataset_kwargs.get("answer_set"))
+
+    def aggregation(self) -> dict[str, Callable[..., object]]:
+        """Tell how each metric is summed up, those that are no rows of the table included."""
+        return {**super().aggregation(), SCORES_BY_TYPE: average_by_type}
+
+    def doc_to_visual(self, doc: Mapping[str, Any]) -> list[Image]:
+        """Open the image of a document; an image that cannot be read ends the run."""
+        with user_errors():
+            images: list[Image] = super().doc_to_visual(doc)
+        return images
+
+    def process_results(
+        self,
+        doc: Mapping[str, Any],
+        results: Sequence[Any],
+        full_docs: object = None,
+    ) -> Mapping[str, Any]:
+        """Score one document, without the host's retries: they cannot mend an error of scoring."""
+        score = inspect.unwrap(ConfigurableTask.process_results)
+        with user_errors():
+            scores: Mapping[str, Any] = score(self, doc, results, full_docs)
+        return scores
+
+    def construct_requests(self, doc_id: int, ctx: str, **kwargs: object) -> Instance:
+        """Make a request in the form that the model takes: messages, or text beside images."""
+        if self._model_is_simple():
+            return ConfigurableTask.construct_requests(self, doc_id, ctx, **kwargs)
+        return super().construct_requests(doc_id, ctx, **kwargs)
+
+    def _model_is_simple(self) -> bool:
+        """Tell whether the model on the command line is one that takes no messages."""
+        arguments = getattr(self, "args", None)
+        if arguments is None:
+            return False
+        from lmms_eval.models import get_model
+
+        return bool(get_model(arguments.model, arguments.force_simple).is_simple)
+
+    def _use(self, questions: Questions) -> None:
+        """Turn questions into a data set. Images stay paths: nothing is opened yet."""
+        split = datasets.Dataset.from_list(list(questions.records), features=FEATURES)
+        name = self.config.test_split
+        self.dataset = datasets.DatasetDict({name: split})
+        self.dataset_no_image = datasets.DatasetDict({name: split.remove_columns("image")})
+        self._record(
+            origin=questions.origin,
+            n_questions=len(split),
+            n_left_out=questions.n_left_out,
+            sha256=questions.sha256,
+        )
+        if questions.n_left_out:
+            self._record(left_out_because=questions.reason)
+            logger.warning(
+                "%s: %s of %s questions are used; %s were left out because %s.",
+                self.config.task,
+                f"{len(split):,}",
+                f"{len(split) + questions.n_left_out:,}",
+                f"{questions.n_left_out:,}",
+                questions.reason,
+            )
+
+    def _take_from_files(self, source: str, folder: Path, answer_set: str | None) -> None:
+        """Load the data set from its official files."""
+        raw = RAW if answer_set == RAW else None
+        self._use(load_official(source, folder, strict=is_strict(), answer_set=raw))
+        if answer_set is not None:
+            # All of them: those of the questions that have an image may be too few to tell by.
+            annotations = read_annotations(source, folder, raw) or {}
+            self._look_at_answers(answer_set, [a.answers for a in annotations.values()])
+
+    def _take_from_hub(self, source: str, answer_set: str | None) -> None:
+        """Load the data set from the hub, or the copy of it that an earlier run has left."""
+        path = self.config.dataset_path
+        revision, reason = _hub_revision(path)
+        load = inspect.unwrap(ConfigurableTask.download)
+        try:
+            with without_hub(active=revision is None):
+                load(self, {"revision": revision} if revision else None)
+        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+            cause = str(reason or error).rstrip(".")
+            message = (
+                f"{self.config.task} needs the data set {path}, and it could not be loaded from "
+                f"the hub: {cause}. Set {DATA_VARIABLE} to a folder that holds "
+                f"{OFFICIAL_FILES[source].describe()}."
+            )
+            raise DataError(message) from error
+        split = self.dataset[self.config.test_split]
+        missing = NEEDED_COLUMNS.difference(split.column_names)
+        if missing:
+            message = (
+                f"The data set {path} has no column {', '.join(sorted(missing))}; it has "
+                f"{', '.join(split.column_names)}. Set {DATA_VARIABLE} to use official files."
+            )
+            raise DataError(message)
+        self._record(origin=f"hub: {path}", n_questions=len(split), revision=revision)
+        if answer_set is not None:
+            column = split["answers"] if "answers" in split.column_names else ()
+            self._look_at_answers(answer_set, [answers_of({"answers": one}) for one in column])
+
+    def _look_at_answers(self, expected: str, answers: Sequence[Sequence[str]]) -> None:
+        """Record which set of answers the data hold, and say so if it is not the expected one."""
+        found = detect_answer_set(answers)
+        self._record(answer_set=found)
+        if (expected, found) == (STEMMED, RAW):
+            logger.warning(
+                "%s: the answers are as people wrote them (%s). Published figures use the stemmed "
+                "ones, which moves a score by up to about one point. Set %s to a folder with the "
+                "official files, or run okvqa_raw, which is about these.",
+                self.config.task,
+                self.config.metadata["origin"],
+                DATA_VARIABLE,
+            )
+        if (expected, found) == (RAW, STEMMED):
+            message = (
+                f"{self.config.task} needs the answers as people wrote them, and these are "
+                f"stemmed ({self.config.metadata['origin']}). Run okvqa for these."
+            )
+            raise DataError(message)
+
+    def _record(self, **facts: object) -> None:
+        self.config.metadata = {**self.config.metadata, **facts}
+
+
+def _hub_revision(path: str) -> tuple[str | None, str]:
+    """Return the commit of a data set on the hub; or ``None``, and why it cannot be told."""
+    from huggingface_hub import HfApi
+
+    try:
+        return HfApi().dataset_info(path, timeout=HUB_TIMEOUT_S).sha, ""
+    except Exception as error:  # noqa: BLE001  (errors of whichever HTTP library the hub uses)
+        return None, str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from transformers import Qwen3MoeConfig
+
+from tests.cli.bundle_runs import moe_eval
+from tests.sweep.sweeps import sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KS = ("--experts-k", "8", "1")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of a real sweep, beside the sweep."""
+    folder = tmp_path_factory.mktemp("published")
+    run = sweep(folder / "sweep", *KS)
+    assert run.returncode == 0, run.stderr
+    packed = moe_eval("bundle", "sweep", cwd=folder)
+    assert packed.returncode == 0, packed.stderr
+    assert packed.stdout.startswith("sweep.tar.gz: 2 points")
+    return folder / "sweep.tar.gz"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    Qwen3MoeConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=48,
+        moe_intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        num_experts=8,
+        num_experts_per_tok=4,
+    ).save_pretrained(tmp_path)
+    return str(tmp_path)

@@ -1,0 +1,123 @@
+"""The console script, as a user runs it: in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+
+from moe_eval_plugin import cli
+from moe_eval_plugin.commands import tasks_path
+from tests.cli.moe_eval_script import SCRIPT, moe_eval
+
+VERBS = (
+    "inspect",
+    "sweep",
+    "report",
+    "bench",
+    "compare",
+    "export",
+    "bundle",
+    "reproduce",
+    "data",
+    "families",
+    "doctor",
+    "tasks-path",
+)
+
+
+def test_help_is_quick_and_teaches() -> None:
+    before = os.times()
+    run = moe_eval("--help")
+    after = os.times()
+    # Processor time, because a busy machine makes everything wait.
+    assert after.children_user + after.children_system - sum(before[2:4]) < 1
+    assert run.returncode == 0
+    for part in (
+        "inspect",
+        "bench",
+        "export",
+        "data",
+        "families",
+        "doctor",
+        "tasks-path",
+        "examples:",
+        "exit codes:",
+    ):
+        assert part in run.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; from moe_eval_plugin.cli import build_parser; build_parser().format_help(); "
+        "print([m for m in ('torch', 'transformers', 'lmms_eval') if m in sys.modules])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "[]"
+
+
+def test_every_verb_has_examples() -> None:
+    for verb in VERBS:
+        run = moe_eval(verb, "--help")
+        assert run.returncode == 0
+        assert "examples:" in run.stdout
+
+
+def test_no_verb_prints_the_help_and_fails() -> None:
+    run = moe_eval()
+    assert run.returncode == 2
+    assert run.stdout.startswith("usage: moe-eval")
+
+
+def test_version_names_what_matters() -> None:
+    run = moe_eval("--version")
+    assert run.returncode == 0
+    assert run.stdout.splitlines() == [
+        f"{name} {metadata.version(name)}"
+        for name in ("moe-eval-plugin", "lmms-eval", "transformers", "torch")
+    ]
+
+
+def test_unknown_verb_is_refused() -> None:
+    run = moe_eval("improve")
+    assert run.returncode == 2
+    assert "improve" in run.stderr
+
+
+@pytest.mark.parametrize("verb", [["inspect", "MODEL", "--json"], ["--help"]])
+def test_reader_that_goes_away_is_no_traceback(model: str, verb: list[str]) -> None:
+    command = [str(SCRIPT), *(model if part == "MODEL" else part for part in verb)]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    error = process.stderr.read().decode()
+    process.stderr.close()
+    assert process.wait(timeout=300) == 141
+    assert "BrokenPipe" not in error
+
+
+def test_interrupt_is_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_options: object) -> int:
+        # What SIGINT raises; a process started in the background may be told to ignore the signal.
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tasks_path, "run", interrupted)
+    assert cli.main(["tasks-path"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_module_runs_like_the_script() -> None:
+    command = [sys.executable, "-m", "moe_eval_plugin.cli", "--version"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("moe-eval-plugin ")

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.cli.bundle_runs import moe_eval
+from tests.publish.bundle.finished_sweeps import change, members, rewrite
+from tests.report.report_runs import TASK
+from tests.sweep.sweeps import numbers, results
+
+
+def test_a_sweep_is_reproduced_from_its_bundle_alone(bundle: Path, tmp_path: Path) -> None:
+    archive = shutil.copy(bundle, tmp_path)
+    run = moe_eval("reproduce", archive, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "Packages and machine are those of the bundle." in run.stdout
+    assert "$ moe-eval sweep --model moe_hf --model-args pretrained=demo" in run.stdout
+    assert "Reproduced: everything that is judged agrees" in run.stdout
+    again = tmp_path / "sweep-again"
+    assert numbers(again / "run") == numbers(bundle.parent / "sweep")
+    verdict = json.loads((again / "agreement.json").read_text("utf-8"))
+    assert verdict["agrees"]
+    judged = {
+        (row["point"], row["number"]) for row in verdict["rows"] if row["verdict"] == "agrees"
+    }
+    for point in ("k8", "k1"):
+        for number in ("equal answers", "exact_match", "observed_num_experts_per_tok"):
+            assert (point, number) in judged
+
+
+def test_a_run_of_lmms_eval_is_reproduced_from_its_bundle_alone(tmp_path: Path) -> None:
+    host = Path(sys.executable).with_name("lmms-eval")
+    model = ("--model", "moe_hf", "--model_args", "pretrained=demo,experts_k=2")
+    asked = ("--tasks", TASK, "--limit", "4", "--batch_size", "2")
+    command = [str(host), *model, *asked, "--log_samples", "--output_path", "k2"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=900)
+    packed = moe_eval("bundle", "k2", cwd=tmp_path)
+    assert packed.returncode == 0, packed.stderr
+    run = moe_eval("reproduce", "k2.tar.gz", "--output", "new", "--json", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    verdict = json.loads(run.stdout)
+    assert verdict["agrees"]
+    assert verdict["environment"] == {"packages": [], "machine": [], "checkpoint": []}
+    assert {row["point"] for row in verdict["rows"]} == {"run"}
+    assert "lmms-eval --model moe_hf --model_args pretrained=demo,experts_k=2" in run.stderr
+
+
+def test_a_check_shows_what_would_be_run_and_leaves_nothing(bundle: Path, tmp_path: Path) -> None:
+    run = moe_eval("reproduce", bundle, "--check-only", "--limit", "8", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "every checksum agrees" in run.stdout
+    assert "--limit 8" in run.stdout
+    assert "--experts-k 8 1" in run.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_is_there_already_is_compared_and_a_changed_k_found(
+    bundle: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(bundle.parent / "sweep", mine)
+    run = moe_eval("reproduce", bundle, "--against", mine, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    (path,) = (mine / "k1").rglob("*_results.json")
+    content = results(mine, "k1")
+    content["moe_eval"][TASK]["experts"]["observed"] = 2
+    change(path, lambda old: old.update(content))
+    run = moe_eval("reproduce", bundle, "--against", mine, cwd=tmp_path)
+    assert run.returncode == 1
+    assert "Not reproduced: k1 observed_num_experts_per_tok" in run.stdout
+    assert not json.loads((tmp_path / "sweep-again" / "agreement.json").read_text())["agrees"]
+
+
+def test_a_bundle_that_was_tampered_with_is_refused(bundle: Path, tmp_path: Path) -> None:
+    archive = Path(shutil.copy(bundle, tmp_path))
+    files = members(archive)
+    name = next(name for name in files if name.endswith("_results.json"))
+    rewrite(archive, {**files, name: files[name].replace(b"0.", b"1.", 1)})
+    run = moe_eval("reproduce", archive, cwd=tmp_path)
+    assert run.returncode == 2
+    assert "was changed" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [archive.name]

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moe_eval_plugin.engines.vllm.request_times import (
+    RequestTimes,
+    request_phases,
+    with_request_times,
+)
+from moe_eval_plugin.measure.speed import summarise
+
+stamps = st.lists(st.floats(0, 1e3), min_size=4, max_size=4).map(sorted)
+
+
+@given(stamps, st.integers(1, 50))
+def test_the_parts_of_a_request_fill_its_time_in_the_engine(
+    at: list[float], n_output_tokens: int
+) -> None:
+    stats = SimpleNamespace(
+        queued_ts=at[0],
+        scheduled_ts=at[1],
+        first_token_ts=at[2],
+        last_token_ts=at[3],
+    )
+    times = RequestTimes.read(stats, 9, n_output_tokens)
+    parts = (times.queue_s, times.prefill_s, times.decode_s)
+    assert sum(parts) == pytest.approx(at[3] - at[0])
+    assert times.ttft_s == pytest.approx(at[2] - at[0])
+    assert times.e2e_latency_s == pytest.approx(at[3] - at[0])
+    if n_output_tokens == 1:
+        assert times.tpot_s is None
+    else:
+        assert times.tpot_s * (n_output_tokens - 1) == pytest.approx(times.decode_s)
+
+
+def test_what_was_not_measured_is_none_and_never_0() -> None:
+    times = [RequestTimes.read(None, 5, 2), RequestTimes.read(None, 6, 1)]
+    batches = [one.as_batch("easy_vqa", wall_s=1.0) for one in times]
+    speed = with_request_times(summarise([batches])["easy_vqa"], times)
+    assert (speed.n_input_tokens, speed.n_output_tokens, speed.n_decoded_tokens) == (11, 3, 1)
+    assert speed.samples_per_s == 1.0
+    assert speed.ttft_s is speed.e2e_latency_s is None
+    assert set(request_phases(times).values()) == {None}

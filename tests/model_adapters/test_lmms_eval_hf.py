@@ -1,0 +1,162 @@
+"""``moe_hf`` inside the host: arguments, batches, memory, rounds, records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from moe_eval_plugin.hosts.run_options import RunOptions
+from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF
+from tests.hosts.lmms_eval.easy_requests import (
+    N_QUESTIONS,
+    SPLIT,
+    TASK,
+    messages,
+    questions,
+    request,
+    scoring_request,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[MoEHF]:
+    model = MoEHF(pretrained="demo", experts_k=2, batch_size=4, dtype="float32")
+    model.task_dict = {name: {SPLIT: questions()} for name in (TASK, "other")}
+    yield model
+    model.clean()
+
+
+@pytest.fixture(scope="module")
+def expected(model: MoEHF) -> list[str]:
+    return [model.generate_until([request(i)])[0].text for i in range(N_QUESTIONS)]
+
+
+def test_answers_come_in_the_order_of_the_requests(model: MoEHF, expected: list[str]) -> None:
+    order = [7, 0, 11, 3, 5, 1]
+    answers = model.generate_until([request(i) for i in order])
+    assert [answer.text for answer in answers] == [expected[i] for i in order]
+    assert len(set(expected)) > 2
+    assert all(answer.token_counts.output_tokens == 2 for answer in answers)
+    assert all(answer.token_counts.input_tokens > 16 for answer in answers)
+
+
+def test_each_task_gets_a_record_of_its_own(model: MoEHF) -> None:
+    model.generate_until([request(0), request(1, task="other"), request(2)])
+    records = model.moe_eval_records
+    assert records[TASK].speed.n_samples == 2
+    assert records["other"].speed.n_samples == 1
+    assert records[TASK].experts.observed == 2
+    assert records[TASK].experts.n_image_tokens == 2 * 16
+    assert records[TASK].provenance["versions"]["transformers"]
+
+
+def test_requests_that_only_pad_a_rank_are_not_run_or_counted(model: MoEHF) -> None:
+    answers = model.generate_until([request(0), request(1, __padding_only__=True)])
+    assert answers[1].text == ""
+    assert model.moe_eval_records[TASK].speed.n_samples == 1
+
+
+def test_out_of_memory_halves_the_batch_and_loses_nothing(
+    expected: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = MoEHF(pretrained="demo", experts_k=2, batch_size="auto", dtype="float32")
+    model.task_dict = {TASK: {SPLIT: questions()}}
+    generate = model.engine.generate
+
+    def small_memory(encoded: Any, *args: Any) -> Any:
+        if len(encoded.n_input_tokens) > 3:
+            message = "CUDA out of memory. Tried to allocate 2.00 GiB"
+            raise torch.OutOfMemoryError(message)
+        return generate(encoded, *args)
+
+    monkeypatch.setattr(model, "_verify", lambda _items: None)
+    monkeypatch.setattr(model.engine, "generate", small_memory)
+    answers = model.generate_until([request(i) for i in range(N_QUESTIONS)])
+    assert [answer.text for answer in answers] == expected
+    assert model.batch_size == 3
+    assert "Out of memory with 12 requests in a batch; going on with 6." in caplog.text
+
+
+def test_one_request_that_does_not_fit_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = MoEHF(pretrained="demo")
+    model.task_dict = {TASK: {SPLIT: questions()}}
+
+    def no_memory(*_: Any) -> None:
+        message = "CUDA out of memory."
+        raise torch.OutOfMemoryError(message)
+
+    monkeypatch.setattr(model, "_verify", lambda _items: None)
+    monkeypatch.setattr(model.engine, "generate", no_memory)
+    with pytest.raises(SystemExit) as ended:
+        model.generate_until([request(0)])
+    assert ended.value.code == 1
+
+
+def test_rounds_follow_the_answers_before_them(model: MoEHF, expected: list[str]) -> None:
+    seen = []
+
+    def rounds(
+        doc: dict[str, Any],
+        round_idx: int | None = None,
+        previous_output: list[str] | None = None,
+        previous_round_info: object = None,
+    ) -> Any:
+        if round_idx is None:
+            return messages(doc)
+        seen.append((round_idx, list(previous_output or []), previous_round_info))
+        return messages(questions()[1]), round_idx == 2, previous_output, f"round {round_idx}"
+
+    answers = model.generate_until_multi_round([request(0, to_messages=rounds)])
+    assert answers == [[expected[0], expected[1]]]
+    assert seen == [(1, [expected[0]], None), (2, [expected[0], expected[1]], "round 1")]
+
+
+def test_loglikelihood_ranks_the_answers(model: MoEHF, expected: list[str]) -> None:
+    other = "yes" if expected[0] != "yes" else "circle"
+    (right, greedy), (wrong, _) = model.loglikelihood(
+        [scoring_request(0, lambda _doc: expected[0]), scoring_request(0, other)]
+    )
+    assert greedy
+    assert right > wrong
+
+
+def test_sampling_is_reproducible_with_a_seed(model: MoEHF) -> None:
+    hot = request(0, generation={"temperature": 50.0, "do_sample": True, "max_new_tokens": 8})
+    first, second = (model.generate_until([hot])[0].text for _ in range(2))
+    assert first == second
+
+
+def test_a_task_without_a_limit_gets_the_models(model: MoEHF) -> None:
+    settings = model._requests.settings({"until": ["\n"]})
+    assert settings.arguments["max_new_tokens"] == RunOptions.max_new_tokens
+    assert settings.arguments["do_sample"] is False
+    assert settings.until == ("\n",)
+    assert model._requests.settings({"max_new_tokens": 3}).arguments["max_new_tokens"] == 3
+
+
+def test_arguments_that_are_not_used_are_named(
+    model: MoEHF, caplog: pytest.LogCaptureFixture
+) -> None:
+    model._requests.settings({"image_aspect_ratio": "original"})
+    assert "image_aspect_ratio" in caplog.text
+
+
+def test_model_args_come_before_the_options_of_the_host() -> None:
+    host = {"batch_size": 1, "max_batch_size": None, "device": None}
+    model = MoEHF.create_from_arg_string("pretrained=demo,batch_size=16", host)
+    assert model.batch_size == 16
+    assert (
+        MoEHF.create_from_arg_string("pretrained=demo", {**host, "batch_size": "3"}).batch_size == 3
+    )
+
+
+@pytest.mark.parametrize("size", [0, "many", -1, 1.5])
+def test_an_impossible_batch_size_is_refused(size: object) -> None:
+    with pytest.raises(SystemExit) as ended:
+        MoEHF(pretrained="demo", batch_size=size)
+    assert ended.value.code == 2

@@ -1,0 +1,140 @@
+"""The commands that make a finished run again, made from what its results say."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moe_eval_plugin.cli import build_parser
+from moe_eval_plugin.publish.bundle.commands import run_command, sweep_commands
+from moe_eval_plugin.publish.reproduce.rerun import Changes
+from moe_eval_plugin.results.lmms_eval_files import read_run
+from moe_eval_plugin.sweep.manifest import Entry, Manifest
+from tests.publish.bundle.finished_sweeps import SETTINGS, change, in_record, point
+from tests.report.report_runs import write_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+Setting = tuple[str, str, str]
+
+
+BASELINE: Setting = ("8", "uniform", "native")
+
+
+SETTINGS_OF_POINTS = st.lists(
+    st.tuples(
+        st.sampled_from(["8", "4", "8/image:2"]),
+        st.sampled_from(["uniform", "top_p:0.7"]),
+        st.sampled_from(["native", "unit"]),
+    ),
+    unique=True,
+    max_size=8,
+)
+
+
+def manifest(points: Iterable[dict[str, Any]], **settings: object) -> Manifest:
+    """Make the manifest of a sweep with these points."""
+    entries = {str(number): Entry(fields, "digest", "done") for number, fields in enumerate(points)}
+    return Manifest(Path("sweep"), {**SETTINGS, **settings}, ("moe-eval", "sweep"), entries)
+
+
+def of_setting(setting: Setting) -> dict[str, Any]:
+    k, policy, renorm = setting
+    is_baseline = setting == BASELINE
+    fields = {"experts_policy": policy, "renorm": renorm, "is_baseline": is_baseline}
+    return {**point(k), **fields}
+
+
+def made(command: Sequence[str]) -> set[Setting]:
+    """Give the settings that a command of a sweep makes, its baseline included."""
+    options = build_parser().parse_args(list(command[1:]))
+    axes = options.experts_k, options.experts_policy, options.renorm
+    return {BASELINE, *itertools.product(*axes)}
+
+
+def test_a_sweep_is_one_command_with_the_settings_that_its_points_share() -> None:
+    (command,) = sweep_commands(manifest(map(point, (8, 4, 1))))
+    options = build_parser().parse_args(command[1:])
+    assert options.experts_k == ["8", "4", "1"]
+    assert (options.model, options.model_args) == (["moe_hf"], ["pretrained=demo"])
+    assert (options.tasks, options.limit, options.batch_size) == (["easy_vqa"], 40, "4")
+    assert options.seeds == []
+    assert command[-2:] == ["--output", "{output}"]
+
+
+@given(SETTINGS_OF_POINTS)
+def test_the_commands_make_exactly_the_points_that_there_were(settings: list[Setting]) -> None:
+    wanted = list(dict.fromkeys([BASELINE, *settings]))
+    commands = sweep_commands(manifest(map(of_setting, wanted)))
+    assert set().union(*map(made, commands)) == set(wanted)
+
+
+def test_rules_that_share_their_ks_are_one_command_whether_the_baseline_was_named_or_not() -> None:
+    for ks in (["8", "4"], ["4", "2"]):
+        settings = itertools.product(ks, ["uniform", "top_p:0.7"], ["native"])
+        wanted = dict.fromkeys([BASELINE, *settings])
+        assert len(sweep_commands(manifest(map(of_setting, wanted)))) == 1
+
+
+def test_seeds_are_taken_over() -> None:
+    points = [point(k, seed, several=True) for seed in (1, 2) for k in (8, 4)]
+    (command,) = sweep_commands(manifest(points))
+    assert build_parser().parse_args(command[1:]).seeds == [1, 2]
+
+
+def test_the_commit_of_a_checkpoint_is_pinned() -> None:
+    pinned = {"model revision": "c0ffee", "model_args": "pretrained=a/b"}
+    (command,) = sweep_commands(manifest([point(8)], **pinned))
+    assert "pretrained=a/b,revision=c0ffee" in command
+    named = {**pinned, "model_args": "pretrained=a/b,revision=main"}
+    (command,) = sweep_commands(manifest([point(8)], **named))
+    assert "pretrained=a/b,revision=main" in command
+
+
+def test_how_questions_were_shared_among_processes_is_taken_over() -> None:
+    found = manifest([point(8)])
+    found.command = ("moe-eval", "sweep", "--processes-per-point=2", "--separate", "--json")
+    (command,) = sweep_commands(found)
+    options = build_parser().parse_args(command[1:])
+    assert (options.processes_per_point, options.separate, options.json) == (2, True, False)
+
+
+def test_a_single_run_is_the_host_s_own_command(tmp_path: Path) -> None:
+    path = write_run(tmp_path, 4)
+
+    def settings(content: dict[str, Any]) -> None:
+        content["config"] |= {
+            "model_args": "pretrained=demo,experts_k=4",
+            "limit": 24.0,
+            "batch_size": "2",
+            "random_seed": 0,
+            "numpy_seed": 1,
+            "torch_seed": 2,
+            "fewshot_seed": 3,
+        }
+        more = {"trust_remote_code": True, "apply_chat_template": False, "repeats": 1}
+        content["config"]["resolved_cli_args"] |= {**more, "output_path": "elsewhere"}
+
+    change(path, settings)
+    change(path, in_record(lambda record: record["provenance"].update(revision=None)))
+    command = run_command(read_run(path))
+    assert command == [
+        *("lmms-eval", "--model", "moe_hf", "--model_args", "pretrained=demo,experts_k=4"),
+        *("--tasks", "easy_vqa", "--batch_size", "2", "--limit", "24", "--seed", "0,1,2,3"),
+        *("--trust_remote_code", "--log_samples", "--output_path", "{output}"),
+    ]
+
+
+def test_a_limit_and_another_place_of_the_checkpoint_change_a_command() -> None:
+    (command,) = sweep_commands(manifest([point(8)], limit=None, model_args="a=1,pretrained=x"))
+    changed = Changes(limit=7, pretrained="/models/x").applied(command)
+    options = build_parser().parse_args(changed[1:])
+    assert (options.limit, options.model_args) == (7, ["pretrained=/models/x,a=1"])
+    assert changed[-2:] == ["--output", "{output}"]
+    assert Changes(limit=9).applied(changed).count("--limit") == 1

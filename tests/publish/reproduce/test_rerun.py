@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from moe_eval_plugin.errors import DataError, UserError
+from moe_eval_plugin.publish.reproduce.rerun import rerun
+from tests.report.report_runs import write_run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+def test_a_run_is_not_written_over_another_one(tmp_path: Path) -> None:
+    write_run(tmp_path, 4)
+    command = ["lmms-eval", "--output_path", "{output}"]
+    with pytest.raises(DataError, match="holds a run already"):
+        rerun([command], tmp_path, print)
+
+
+def test_a_command_that_cannot_be_run_ends_with_an_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told: list[Sequence[str]] = []
+    command = ["moe-eval", "sweep", "--no-such-option", "--output", "{output}"]
+    with pytest.raises(UserError, match="moe-eval sweep ended with 2"):
+        rerun([command], tmp_path / "out", told.append)
+    assert told == [["moe-eval", "sweep", "--no-such-option", "--output", str(tmp_path / "out")]]
+    assert "required: --tasks" in capfd.readouterr().err

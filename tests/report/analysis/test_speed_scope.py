@@ -1,0 +1,83 @@
+"""A speed of the model alone is never shown as that of a whole benchmark, nor beside one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.report.analysis.speed_scope import (
+    INPUTS_TOO,
+    MODEL_ALONE,
+    axis_title,
+    sentences_on_speed,
+    speed_caption,
+)
+from moe_eval_plugin.report.analysis.statistics import SeriesStatistics, compute
+from moe_eval_plugin.report.series import read_series
+from moe_eval_plugin.report.tables.table import make_table
+from tests.report.report_runs import prepare_beforehand, write_other_run, write_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def computed(path: Path) -> list[SeriesStatistics]:
+    return [compute(series, 1.0) for series in read_series([path])]
+
+
+def speeds_of(numbers: list[SeriesStatistics]) -> set[object]:
+    table = make_table(numbers)
+    place = [column.key for column in table.columns].index("speed_of")
+    return {row[place].value for row in table.rows}
+
+
+def test_speeds_of_a_sweep_are_said_to_be_of_the_model_alone(tmp_path: Path) -> None:
+    for k in (8, 4):
+        prepare_beforehand(write_run(tmp_path / f"k{k}", k))
+
+    (numbers,) = found = computed(tmp_path)
+
+    (text,) = sentences_on_speed(numbers)
+    assert "model alone" in text
+    assert "12.5 s" in text
+    assert "model alone" in axis_title(found)
+    assert "without preparing" in speed_caption(found)
+    assert speeds_of(found) == {MODEL_ALONE}
+
+
+def test_other_speeds_are_said_to_be_of_the_whole_benchmark(tmp_path: Path) -> None:
+    write_run(tmp_path, 8)
+
+    (numbers,) = found = computed(tmp_path)
+
+    (text,) = sentences_on_speed(numbers)
+    assert "whole benchmark" in text
+    assert "preprocessing included" in speed_caption(found)
+    assert speeds_of(found) == {INPUTS_TOO}
+
+
+def test_speeds_with_and_without_inputs_are_not_compared(tmp_path: Path) -> None:
+    write_run(tmp_path / "whole", 8)
+    prepare_beforehand(write_run(tmp_path / "alone", 4, rate=50))
+
+    found = computed(tmp_path)
+
+    assert {one.series.name for one in found} == {"demo", "demo, inputs prepared beforehand"}
+    assert all(point.speed_ratio in (None, 1.0) for one in found for point in one.points)
+    assert axis_title(found) == "samples per second"
+    assert "of each model above" in speed_caption(found)
+
+
+def test_nothing_is_said_of_a_speed_that_was_not_measured(tmp_path: Path) -> None:
+    write_other_run(tmp_path)
+
+    (numbers,) = computed(tmp_path)
+
+    assert list(sentences_on_speed(numbers)) == []
+
+
+def test_time_that_is_not_known_is_left_out(tmp_path: Path) -> None:
+    prepare_beforehand(write_run(tmp_path, 8), seconds=None)
+
+    (text,) = sentences_on_speed(computed(tmp_path)[0])
+
+    assert "were prepared beforehand. No rate" in text

@@ -1,0 +1,56 @@
+"""The charts show each point that was measured, and can be drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from moe_eval_plugin.report.analysis.statistics import compute
+from moe_eval_plugin.report.series import read_series
+
+pytest.importorskip("altair", reason="the extra report is not installed")
+
+from moe_eval_plugin.report.charts.accuracy_and_speed import main_figures
+from tests.report.charts.chart_values import values
+from tests.report.report_runs import write_run, wrong_every
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from moe_eval_plugin.report.charts.base import Figure
+
+
+def test_points_of_all_models_with_a_speed_stand_against_it(figures: dict[str, Figure]) -> None:
+    rows = values(figures["accuracy-against-throughput"])
+
+    assert {(row["label"], row["speed"]) for row in rows} == {("k=8", 5), ("k=4", 10), ("k=1", 40)}
+
+
+def test_no_label_is_written_over_its_neighbour_or_over_the_edge(tmp_path: Path) -> None:
+    for k, rate in ((8, 10.0), (4, 50.0), (2, 10.5)):
+        write_run(tmp_path / f"k{k}", k, wrong_every(5), rate=rate)
+    task = [compute(series, 1.0) for series in read_series([tmp_path])]
+
+    chart = next(main_figures(task)).chart.to_dict()
+
+    sides: dict[tuple[str, str], set[str]] = {}
+    for layer in chart["layer"]:
+        if layer["mark"]["type"] == "text":
+            rows = chart["datasets"][layer["data"]["name"]]
+            mark = layer["mark"]
+            side = mark["align"], "above" if mark["dy"] < 0 else "below"
+            sides.setdefault(side, set()).update(row["label"] for row in rows)
+    # k=2 is hardly faster than k=8, and k=4 is at the right edge.
+    assert sides == {
+        ("right", "above"): {"k=8"},
+        ("right", "below"): {"k=4"},
+        ("left", "above"): {"k=2"},
+    }
+
+
+def test_phases_add_up_to_the_time_of_a_question(figures: dict[str, Figure]) -> None:
+    rows = [row for row in values(figures["phases"]) if row["label"].endswith("k=8")]
+
+    assert {row["phase"] for row in rows} == {"prefill", "decode", "host gap"}
+    assert sum(row["milliseconds"] for row in rows) == pytest.approx(1000 / 5)

@@ -1,0 +1,69 @@
+"""The tables hold what was computed: unrounded for programs, and written for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+from markdown_it import MarkdownIt
+
+from moe_eval_plugin.report.analysis.statistics import SeriesStatistics, compute
+from moe_eval_plugin.report.series import read_series
+from moe_eval_plugin.report.tables.table import as_csv, as_markdown, make_short_table, make_table
+from tests.report.report_runs import write_other_run, write_run, wrong_every
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def numbers(tmp_path: Path) -> list[SeriesStatistics]:
+    write_run(tmp_path / "k8", 8, wrong_every(20), rate=10)
+    write_run(tmp_path / "k4", 4, wrong_every(3), rate=15)
+    write_other_run(tmp_path / "other")
+    return [compute(series, 1.0) for series in read_series([tmp_path])]
+
+
+def test_csv_has_a_row_for_each_point_and_numbers_as_they_are(
+    numbers: list[SeriesStatistics],
+) -> None:
+    rows = list(csv.DictReader(io.StringIO(as_csv(make_table(numbers)))))
+
+    by_setting = {row["setting"]: row for row in rows}
+    assert set(by_setting) == {"k=8", "k=4", "as it is"}
+    difference = float(by_setting["k=4"]["difference"])
+    assert difference == pytest.approx(100 * (26 / 40 - 38 / 40), abs=1e-12)
+    assert float(by_setting["k=4"]["samples_per_s"]) == 15
+    assert by_setting["k=8"]["remarks"].startswith("baseline")
+
+
+def test_what_is_not_known_is_empty_and_never_zero(numbers: list[SeriesStatistics]) -> None:
+    rows = list(csv.DictReader(io.StringIO(as_csv(make_table(numbers)))))
+
+    other = next(row for row in rows if row["setting"] == "as it is")
+    assert (other["samples_per_s"], other["difference"], other["wall_s"]) == ("", "", "")
+
+
+def test_columns_in_which_nothing_is_known_are_left_out(numbers: list[SeriesStatistics]) -> None:
+    shown = {column.key for column in make_table(numbers).columns}
+
+    assert "joules_per_sample" not in shown
+    assert "peak_memory_gib" in shown
+
+
+def test_markdown_is_a_table_with_a_row_for_each_point(numbers: list[SeriesStatistics]) -> None:
+    tokens = MarkdownIt().enable("table").parse(as_markdown(make_short_table(numbers)))
+
+    assert [token.type for token in tokens].count("tr_open") == 1 + 3
+
+
+def test_a_name_with_marks_of_markdown_stays_in_its_cell(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", 8, pretrained="a|b<i>")
+    write_run(tmp_path / "b", 8, pretrained="other")
+    found = [compute(series, 1.0) for series in read_series([tmp_path])]
+
+    html = MarkdownIt().enable("table").render(as_markdown(make_short_table(found)))
+
+    assert "<td>a|b&lt;i&gt;</td>" in html

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.results.compare.compared_runs import add_record, compare_files, write_pair
+from tests.vqa.vqa_files import edit_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from moe_eval_plugin.results.compare.comparison import TaskComparison
+
+
+def record(k: int, **provenance: Any) -> dict[str, Any]:
+    experts = {"requested": k, "observed": k, "baseline": 8, "experts_k": str(k)}
+    shared = {"pretrained": "demo", "revision": "abc", "versions": {"torch": "2.9", "vllm": None}}
+    return {"experts": experts, "provenance": {**shared, **provenance}}
+
+
+def settings_of(found: TaskComparison) -> Mapping[str, tuple[str | None, str | None]]:
+    return {one.name: (one.a, one.b) for one in found.settings}
+
+
+def test_what_differs_between_the_runs_is_shown(tmp_path: Path) -> None:
+    a, b = write_pair(
+        tmp_path,
+        record(8, batch_size=8, dtype="float32"),
+        record(4, batch_size=16, dtype="float32"),
+    )
+    edit_json(b, lambda content: content["config"].update(model="moe_vllm", batch_size=1))
+
+    shown = settings_of(compare_files(a, b).tasks[0])
+
+    assert shown == {
+        "backend": ("qwen3_vl", "moe_vllm"),
+        "model": ("demo", "demo"),
+        "k requested": ("8", "4"),
+        "k observed": ("8", "4"),
+        "k baseline": ("8", "8"),
+        "experts_k": ("8", "4"),
+        "batch_size": ("8", "16"),
+    }
+
+
+@pytest.mark.parametrize("name", ["revision", "dtype", "torch"])
+def test_revision_type_and_versions_are_among_what_differs(tmp_path: Path, name: str) -> None:
+    other: dict[str, Any] = {name: "other"}
+    changed = {"versions": other} if name == "torch" else other
+    a, b = write_pair(tmp_path, record(8), record(8, **changed))
+
+    shown = settings_of(compare_files(a, b).tasks[0])
+
+    key = "version of torch" if name == "torch" else name
+    assert shown[key] == ({"revision": "abc", "torch": "2.9"}.get(name), "other")
+
+
+def test_a_model_that_is_not_ours_has_no_k(tmp_path: Path) -> None:
+    a, b = write_pair(tmp_path)
+    edit_json(a, lambda content: content["config"].update(model_args="dtype=float16"))
+    add_record(b, record(4))
+
+    shown = settings_of(compare_files(a, b).tasks[0])
+
+    assert shown["k requested"] == (None, "4")
+    assert shown["model"] == ("Qwen/Qwen3-VL-4B", "demo")
+    assert shown["model_args"] == ("dtype=float16", None)

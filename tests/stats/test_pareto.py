@@ -1,0 +1,131 @@
+"""Pareto front, knee, and the fastest point that is good enough."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.stats.paired import paired_difference
+from moe_eval_plugin.stats.pareto import (
+    TradeOffPoint,
+    fastest_within,
+    knee,
+    pareto_front,
+    per_correct_answer,
+)
+from moe_eval_plugin.stats.resampling import Bootstrap
+
+BASELINE = TradeOffPoint("k=8", 0.80, 10.0)
+levels = st.integers(0, 6).map(float)
+some_points = st.lists(st.builds(TradeOffPoint, st.text(max_size=3), levels, levels), max_size=12)
+
+
+def beats(one: TradeOffPoint, other: TradeOffPoint) -> bool:
+    at_least = one.score >= other.score and one.samples_per_s >= other.samples_per_s
+    return at_least and (one.score > other.score or one.samples_per_s > other.samples_per_s)
+
+
+@given(some_points)
+def test_the_front_is_what_no_point_beats(points: list[TradeOffPoint]) -> None:
+    front = pareto_front(points)
+
+    for point in points:
+        assert (point in front) == (not any(beats(other, point) for other in points))
+    assert len(front) == sum(point in front for point in points)
+    speeds = [point.samples_per_s for point in front]
+    assert speeds == sorted(speeds)
+
+
+@given(some_points)
+def test_the_knee_is_a_point_of_the_front_between_its_ends(points: list[TradeOffPoint]) -> None:
+    found = knee(points)
+
+    if found is not None:
+        front = pareto_front(points)
+        assert found in front
+        assert front[0].samples_per_s < found.samples_per_s < front[-1].samples_per_s
+        assert front[0].score > found.score > front[-1].score
+
+
+def test_the_knee_is_where_speed_begins_to_cost() -> None:
+    cheap, dear = TradeOffPoint("k=4", 0.79, 18.0), TradeOffPoint("k=2", 0.60, 22.0)
+    points = [TradeOffPoint("k=1", 0.30, 26.0), dear, cheap, BASELINE]
+
+    assert knee(points) == cheap
+
+
+@given(st.floats(0.1, 100), st.floats(0.1, 100))
+def test_the_knee_does_not_depend_on_units(speed_unit: float, score_unit: float) -> None:
+    values = [("k=8", 0.8, 10.0), ("k=4", 0.79, 18.0), ("k=2", 0.60, 22.0), ("k=1", 0.3, 26.0)]
+    points = [TradeOffPoint(name, s * score_unit, v * speed_unit) for name, s, v in values]
+
+    found = knee(points)
+
+    assert found is not None
+    assert found.name == "k=4"
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [],
+        [BASELINE],
+        [BASELINE, TradeOffPoint("k=4", 0.7, 20.0)],
+        [BASELINE] * 4,
+        # On the line, and below it.
+        [BASELINE, TradeOffPoint("k=4", 0.7, 20.0), TradeOffPoint("k=2", 0.6, 30.0)],
+        [BASELINE, TradeOffPoint("k=4", 0.65, 20.0), TradeOffPoint("k=2", 0.6, 30.0)],
+    ],
+)
+def test_there_may_be_no_knee(points: list[TradeOffPoint]) -> None:
+    found = knee(points)
+
+    # Rounding leaves a point on the line above or below it by the last digit.
+    assert found is None or found.score == pytest.approx(0.7)
+
+
+def test_the_fastest_point_within_a_margin_is_found() -> None:
+    points = [BASELINE, TradeOffPoint("k=4", 0.79, 18.0), TradeOffPoint("k=2", 0.785, 22.0)]
+
+    assert fastest_within(points, BASELINE, 0.01) == points[1]
+    assert fastest_within(points, BASELINE, 0.03) == points[2]
+    assert fastest_within(points, BASELINE, 0.0) == BASELINE
+    assert fastest_within([points[2]], BASELINE, 0.01) is None
+
+
+def test_certainty_needs_questions_enough() -> None:
+    quick = Bootstrap(n_resamples=500)
+    few, many = (
+        TradeOffPoint("k=4", 0.8, 18.0, paired_difference([1.0] * n, [1.0] * n, bootstrap=quick))
+        for n in (20, 2000)
+    )
+    not_compared = TradeOffPoint("k=4", 0.8, 18.0)
+
+    assert fastest_within([BASELINE, few], BASELINE, 0.01, certain=True) == BASELINE
+    assert fastest_within([BASELINE, many], BASELINE, 0.01, certain=True) == many
+    assert fastest_within([BASELINE, not_compared], BASELINE, 0.01, certain=True) == BASELINE
+    assert fastest_within([BASELINE, few], BASELINE, 0.01) == few
+
+
+@pytest.mark.parametrize("margin", [-0.01, float("nan")])
+def test_a_margin_below_0_is_refused(margin: float) -> None:
+    with pytest.raises(InvalidArgumentError, match="margin"):
+        fastest_within([BASELINE], BASELINE, margin)
+
+
+def test_amounts_are_shared_out_among_right_answers() -> None:
+    assert per_correct_answer(30.0, 12.5) == 2.4
+    assert per_correct_answer(None, 12.5) is None
+    assert per_correct_answer(30.0, 0.0) is None
+
+
+def test_a_point_is_plain_data() -> None:
+    difference = paired_difference([1.0], [1.0], bootstrap=Bootstrap(n_resamples=10))
+
+    stored = json.loads(json.dumps(TradeOffPoint("k=4", 0.8, 18.0, difference).to_dict()))
+
+    assert (stored["name"], stored["difference"]["n_questions"]) == ("k=4", 1)

@@ -1,0 +1,146 @@
+"""The model of a sweep: k changed live, inputs encoded once, journaled batches not run again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from moe_eval_plugin.errors import OverrideError
+from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF
+from tests.hosts.lmms_eval.easy_requests import N_QUESTIONS, TASK
+from tests.sweep.workers.resident_runs import ARGUMENTS, answer, become, surround
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from moe_eval_plugin.sweep.workers.resident_model import (
+        ResidentMoEHF,
+    )
+
+
+def weights(model: ResidentMoEHF) -> dict[str, int]:
+    return {name: p.data_ptr() for name, p in model.engine.model.named_parameters()}
+
+
+@pytest.mark.parametrize("experts_k", [4, 1, "8/image:2", 8])
+def test_a_live_change_answers_as_a_model_that_was_loaded_for_it(
+    model: ResidentMoEHF, tmp_path: Path, experts_k: object
+) -> None:
+    fresh = MoEHF(**ARGUMENTS, experts_k=experts_k)
+    fresh.task_dict = model.task_dict
+    expected = answer(fresh)
+    loaded = weights(model)
+    surround(model, tmp_path / "k.jsonl")
+    become(model, experts_k)
+    assert answer(model) == expected
+    assert model.moe_eval_records[TASK].experts == fresh.moe_eval_records[TASK].experts
+    assert weights(model) == loaded
+
+
+def test_a_rule_and_a_seed_change_live_too(model: ResidentMoEHF, tmp_path: Path) -> None:
+    surround(model, tmp_path / "k.jsonl")
+    become(model, 8, experts_policy="top_p:0.5", renorm="unit", seed=3)
+    answer(model)
+    record = model.moe_eval_records[TASK]
+    assert record.experts.observed < 8
+    assert record.provenance["experts_policy"] == "top_p:0.5"
+    assert record.provenance["seed"] == 3
+    become(model, 8)
+    answer(model)
+    assert model.moe_eval_records[TASK].experts.observed == 8
+
+
+def test_a_model_that_cannot_be_set_is_left_as_published(model: ResidentMoEHF) -> None:
+    become(model, 4)
+    compiled = model.engine.model.lm_head
+    compiled._compiled_call_impl = object()
+    try:
+        with pytest.raises(OverrideError, match="compiled"):
+            model.engine.set_experts(2)
+    finally:
+        compiled._compiled_call_impl = None
+    model.engine.set_experts()
+    with torch.no_grad():
+        verified = model.engine.verify(
+            [[{"role": "user", "content": [{"type": "text", "text": "a"}]}]]
+        )
+    assert verified.observed == 8
+
+
+def test_batches_of_the_journal_are_not_run_again(
+    model: ResidentMoEHF, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "k2.jsonl"
+    told = surround(model, path)
+    become(model, 2)
+    texts = answer(model)
+    whole = model.moe_eval_records[TASK].speed
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-1]))
+    generate = model.engine.generate
+    run: list[int] = []
+
+    def counted(batch: Any, *args: Any) -> Any:
+        run.append(len(batch.n_input_tokens))
+        return generate(batch, *args)
+
+    monkeypatch.setattr(model, "_verify", lambda _: model._experts.update({TASK: None}))
+    again = surround(model, path)
+    become(model, 2)
+    monkeypatch.setattr(model.engine, "generate", counted)
+    assert answer(model) == texts
+    assert run == [4]
+    assert again == told
+    assert model.moe_eval_records[TASK].speed.n_samples == whole.n_samples == N_QUESTIONS
+
+
+def test_energy_of_a_part_is_not_given_as_that_of_the_whole(
+    model: ResidentMoEHF, tmp_path: Path
+) -> None:
+    path = tmp_path / "k2.jsonl"
+    surround(model, path)
+    become(model, 2)
+    answer(model)
+    from moe_eval_plugin.sweep.workers.journal import PROCESS
+
+    path.write_text(path.read_text().replace(PROCESS, "another"))
+    surround(model, path)
+    become(model, 2)
+    answer(model)
+    record = model.moe_eval_records[TASK]
+    assert record.hardware.joules is None
+    assert "interrupted" in " ".join(record.provenance["energy"]["reasons"])
+    assert record.provenance["n_answered_before"] == N_QUESTIONS
+    assert record.speed.n_samples == N_QUESTIONS
+
+
+def test_a_batch_that_did_not_fit_is_halved_again_after_a_crash(
+    model: ResidentMoEHF, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate = model.engine.generate
+    sizes: list[int] = []
+
+    def small_memory(batch: Any, *args: Any) -> Any:
+        if len(batch.n_input_tokens) > 2:
+            message = "CUDA out of memory. Tried to allocate 2.00 GiB"
+            raise torch.OutOfMemoryError(message)
+        sizes.append(len(batch.n_input_tokens))
+        return generate(batch, *args)
+
+    monkeypatch.setattr(model, "_verify", lambda _: model._experts.update({TASK: None}))
+    monkeypatch.setattr(model.engine, "generate", small_memory)
+    path = tmp_path / "k2.jsonl"
+    surround(model, path)
+    become(model, 2)
+    texts = answer(model)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:4]))
+    model.batch_size = 4
+    sizes.clear()
+    surround(model, path)
+    become(model, 2)
+    assert answer(model) == texts
+    assert sum(sizes) == N_QUESTIONS - 3 * 2
+    model.batch_size = 4
