@@ -88,11 +88,11 @@ def command(run: FinishedTask) -> str:
 
     The folder of the output is the reader's to choose.
     """
-    config = run.run.content["config"]
-    given = {**config, **_part(config, "resolved_cli_args")}
+    arguments = run.run.arguments
+    given = {**run.run.settings, **arguments.options}
     if not given.get("model"):
         return ""
-    given.setdefault("tasks", run.facts.task)
+    given["tasks"] = arguments.tasks or run.facts.task
     words = ["lmms-eval"]
     for name in OPTIONS:
         if given.get(name) not in USUAL:
@@ -119,19 +119,18 @@ def _facts(run: FinishedTask) -> Iterator[tuple[str, str]]:
 
 
 def _values(run: FinishedTask) -> Iterator[tuple[str, Any]]:
-    facts, content = run.facts, run.run.content
-    provenance = _part(run.record, "provenance")
-    hardware = _part(provenance, "hardware")
+    facts, setup = run.facts, run.setup
     yield "Model", facts.model
     yield "Model revision", facts.model_revision
     yield "Backend", facts.backend
     yield "Setting asked for", facts.setting
     yield "Published k", facts.baseline_num_experts_per_tok
     yield "Observed k", facts.observed_num_experts_per_tok
-    machine = [text.format(hardware[name]) for name, text in HARDWARE.items() if hardware.get(name)]
+    known = {name: getattr(setup.machine, name, None) for name in HARDWARE}
+    machine = [HARDWARE[name].format(value) for name, value in known.items() if value]
     yield "Machine", ", ".join(machine)
     for name, text in SETTINGS.items():
-        yield text, provenance.get(name)
+        yield text, setup.values.get(name)
     yield "Data", facts.data_origin or facts.dataset
     yield "Data revision", facts.data_revision
     yield "Data files (SHA-256)", _short_hashes(facts.data_sha256)
@@ -141,9 +140,9 @@ def _values(run: FinishedTask) -> Iterator[tuple[str, Any]]:
     yield "Scoring", facts.scoring
     yield "Answer set", facts.answer_set
     yield "Versions", facts.versions
-    yield "Version of lmms-eval, by itself", content.get("lmms_eval_version")
-    yield "Git revision of the folder it was started in", content.get("git_hash")
-    yield "Date", facts.date.isoformat() if facts.date else content.get("date")
+    yield "Version of lmms-eval, by itself", run.run.host_version
+    yield "Git revision of the folder it was started in", run.run.code_revision
+    yield "Date", facts.date.isoformat() if facts.date else run.run.date_text
     yield "Results file", run.run.path.name
 
 
@@ -155,8 +154,3 @@ def _plain(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)
-
-
-def _part(whole: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    part = whole.get(key)
-    return part if isinstance(part, dict) else {}
