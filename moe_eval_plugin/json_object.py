@@ -33,6 +33,16 @@ class JsonObject:
             return value
         raise self._wrong(key, "a string")
 
+    def choice(self, key: str, allowed: tuple[T, ...]) -> T | None:
+        """Return one of the allowed values."""
+        value = self.values.get(key)
+        if value is None:
+            return None
+        for one in allowed:
+            if one == value:
+                return one
+        raise self._wrong(key, f"one of {', '.join(map(str, allowed))}")
+
     def integer(self, key: str) -> int | None:
         """Return a whole number."""
         value = self.values.get(key)
@@ -64,7 +74,7 @@ class JsonObject:
 
     def items(self, key: str) -> list[JsonObject]:
         """List the objects of an array; none where it is absent or null."""
-        found = self.values.get(key) or []
+        found = [] if self.values.get(key) is None else self.values[key]
         if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
             raise self._wrong(key, "an array of objects")
         name = self._name(key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -179,6 +179,7 @@ class TaskSpeed:
             e2e_latency_s=_distribution(values, "e2e_latency_s"),
             output_tokens_per_sample=_distribution(values, "output_tokens_per_sample"),
             n_decoded_tokens=values.integer("n_decoded_tokens"),
+            latency_from=values.choice("latency_from", get_args(LatencyStart)),
         )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.hosts.lmms_eval.command import settings_of
 from moe_eval_plugin.results.score_facts import as_text
 
 if TYPE_CHECKING:
@@ -14,22 +14,6 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.report.series import FinishedTask, Series
 
-# Options of lmms-eval that decide what a run does, in the order in which one writes them.
-OPTIONS = (
-    "model",
-    "model_args",
-    "tasks",
-    "num_fewshot",
-    "batch_size",
-    "device",
-    "limit",
-    "offset",
-    "gen_kwargs",
-    "system_instruction",
-    "include_path",
-)
-FLAGS = ("apply_chat_template", "fewshot_as_multiturn", "trust_remote_code", "force_simple")
-USUAL: tuple[object, ...] = (None, "", 0, False, [], {})
 HARDWARE = {
     "name": "{}",
     "n_devices": "devices: {}",
@@ -88,27 +72,10 @@ def command(run: FinishedTask) -> str:
 
     The folder of the output is the reader's to choose.
     """
-    arguments = run.run.arguments
-    given = {**run.run.settings, **arguments.options}
-    if not given.get("model"):
+    if not run.run.options.get("model"):
         return ""
-    given["tasks"] = arguments.tasks or run.facts.task
-    words = ["lmms-eval"]
-    for name in OPTIONS:
-        if given.get(name) not in USUAL:
-            words += [f"--{name}", _word(given[name])]
-    words += [f"--{name}" for name in FLAGS if given.get(name)]
-    if run.task.samples is not None:
-        words.append("--log_samples")
-    return shlex.join([*words, "--output_path", "repeated"])
-
-
-def _word(value: object) -> str:
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, dict):
-        return ",".join(f"{name}={one}" for name, one in value.items())
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    settings = settings_of(run.run, log_samples=run.task.samples is not None)
+    return settings.shell_text("repeated")
 
 
 def _facts(run: FinishedTask) -> Iterator[tuple[str, str]]:

@@ -19,7 +19,6 @@ from moe_eval_plugin.results.record import RunRecord
 from moe_eval_plugin.results.run import (
     UNKNOWN,
     Run,
-    RunArguments,
     ScoreRow,
     TaskData,
     TaskMetric,
@@ -38,7 +37,6 @@ SAMPLES = "samples"
 RESULTS_FILES = f"[0-9]*_{RESULTS}"
 NEEDED_KEYS = ("results", "configs", "config")
 HOST = "lmms-eval"
-SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
 # What changes answers: of the host's settings, of a task's definition, and of its metadata.
 RUN_SETTINGS = (
     "model_args",
@@ -91,6 +89,7 @@ def read_run(path: Path) -> Run:
         )
         raise DataError(message)
     config = content["config"]
+    options = _mapping(config, "resolved_cli_args")
     tasks = tuple(_tasks(path, content))
     recorded = (task.record.setup.pretrained for task in tasks if task.record)
     return Run(
@@ -103,8 +102,10 @@ def read_run(path: Path) -> Run:
         code_revision=_text(content, "git_hash"),
         date=_date(content),
         date_text=_text(content, "date"),
-        arguments=_arguments(config),
+        limit=_number(config.get("limit")),
+        include_path=_text(options, "include_path"),
         settings={name: config.get(name) for name in RUN_SETTINGS},
+        options={**options, **config},
     )
 
 
@@ -201,35 +202,6 @@ def _data(
         n_left_out=n_left_out,
         left_out_because=_text(metadata, "left_out_because"),
     )
-
-
-def _arguments(config: Mapping[str, Any]) -> RunArguments:
-    """Read what the host was started with; its results do not hold all options."""
-    options = _mapping(config, "resolved_cli_args")
-    given = {**options, **{name: config[name] for name in RUN_SETTINGS if name in config}}
-    seeds = [_count(config.get(name)) for name in SEEDS]
-    known = [seed for seed in seeds if seed is not None]
-    limit = _number(given.get("limit"))
-    return RunArguments(
-        model_args=_joined(given.get("model_args")),
-        tasks=_joined(options.get("tasks")) or None,
-        batch_size=_joined(given.get("batch_size")) or None,
-        device=_text({**options, **config}, "device"),
-        limit=limit,
-        gen_kwargs=_joined(given.get("gen_kwargs")),
-        include_path=_text(options, "include_path"),
-        seeds=tuple(known) if len(known) == len(SEEDS) else None,
-        options=options,
-    )
-
-
-def _joined(value: object) -> str:
-    """Write an option as the command line takes it; the host may keep a table or a list."""
-    if isinstance(value, dict):
-        return ",".join(f"{name}={one}" for name, one in value.items())
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return "" if value is None else str(value)
 
 
 def _date(content: Mapping[str, Any]) -> datetime | None:

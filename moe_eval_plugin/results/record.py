@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +162,7 @@ class RunRecord:
         record = cls(
             task=task,
             experts=VerifiedOverride.from_dict(experts) if experts else None,
-            speed=TaskSpeed.from_dict(values.need_item("speed")),
+            speed=_speed(values),
             provenance=values.mapping("provenance"),
             hardware=HardwareUse.from_dict(hardware) if hardware else HardwareUse(),
             score=Score.from_dict(score) if score else None,
@@ -214,3 +214,12 @@ def _rows_by_modality(experts: VerifiedOverride) -> dict[str, float | None]:
         "observed_num_experts_per_tok_text": text,
         "observed_num_experts_per_tok_image": image,
     }
+
+
+def _speed(values: JsonObject) -> TaskSpeed:
+    """Read the speed; older records do not say where their latencies start."""
+    speed = TaskSpeed.from_dict(values.need_item("speed"))
+    if speed.latency_from is not None or not any(speed.latencies.values()):
+        return speed
+    is_vllm = values.mapping("provenance").get("backend") == "vllm"
+    return replace(speed, latency_from="queue" if is_vllm else "preprocessing")

@@ -135,30 +135,6 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class RunArguments:
-    """What a host was started with; ``None`` is not set."""
-
-    model_args: str = ""
-    """Arguments of the model, as ``NAME=VALUE,NAME=VALUE``."""
-    tasks: str | None = None
-    """Tasks as they were named, with commas between them."""
-    batch_size: str | None = None
-    """Questions answered at once."""
-    device: str | None = None
-    """Device that the host was told to use."""
-    limit: float | None = None
-    """Number of questions, or their share below 1, that each task was limited to."""
-    gen_kwargs: str = ""
-    """Arguments of generation that replace those of the tasks."""
-    include_path: str | None = None
-    """Folder with further definitions of tasks."""
-    seeds: tuple[int, ...] | None = None
-    """Seeds of random, numpy, torch and few-shot examples; ``None`` where one is not known."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """All options of the host's command, by its own names."""
-
-
-@dataclass(frozen=True)
 class Run:
     """One results file of a host."""
 
@@ -180,10 +156,14 @@ class Run:
     """When the run began."""
     date_text: str | None = None
     """The same, as the host writes it."""
-    arguments: RunArguments = field(default_factory=RunArguments)
-    """What the host was started with."""
+    limit: float | None = None
+    """Number of questions of each task, or their share below 1; ``None`` for all."""
+    include_path: str | None = None
+    """Folder with further task definitions that the host was given."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of the host that change answers, by its own names."""
+    """Options of the host that change answers, by its own names."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """All options of the host, for the module that writes its command line."""
 
     @property
     def setup(self) -> Setup | None:

@@ -38,6 +38,7 @@ def _peak_memory(record: RunRecord) -> float | None:
 
 MEASURED: dict[str, Read] = {
     "observed_num_experts_per_tok": _record(lambda r: r.experts.observed if r.experts else None),
+    "n_samples": _speed(lambda speed: speed.n_samples),
     "wall_s": _speed(lambda speed: speed.wall_s),
     "output_tokens_per_s": _speed(lambda speed: speed.output_tokens_per_s),
     "total_tokens_per_s": _speed(lambda speed: speed.total_tokens_per_s),

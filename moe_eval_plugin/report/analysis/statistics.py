@@ -106,7 +106,9 @@ def _measure(
         by_question_type=_of_each_type(point, questions, kinds[1], bounds),
         speed=stats.speed(known) if known and len(known) == len(rates) else None,
         beside={name: _median(map(read, point.runs)) for name, read in MEASURED.items()},
-        seconds_per_correct=_median(_per_correct(run, MEASURED["wall_s"](run)) for run in point.runs),
+        seconds_per_correct=_median(
+            _per_correct(run, MEASURED["wall_s"](run)) for run in point.runs
+        ),
         joules_per_correct=_median(_per_correct(run, _joules(run)) for run in point.runs),
     )
 
@@ -286,6 +288,10 @@ def _notes(series: Series, found: Sequence[PointStatistics]) -> Iterator[str]:
             "Compared over the questions that they share with the baseline only: "
             f"{', '.join(fewer)}."
         )
+
+
+def _wall_s(run: FinishedTask) -> float | None:
+    return run.record.speed.wall_s if run.record else None
 
 
 def _joules(run: FinishedTask) -> float | None:
