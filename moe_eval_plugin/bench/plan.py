@@ -203,10 +203,7 @@ class Repetition:
     @property
     def peak_memory_bytes(self) -> int | None:
         """The most that was allocated on the GPUs, or held in RAM by the process without one."""
-        if self.peak_memory is None:
-            return None
-        on_gpu = self.peak_memory.allocated_bytes
-        return self.peak_memory.process_bytes if on_gpu is None else on_gpu
+        return None if self.peak_memory is None else self.peak_memory.used_bytes
 
     def to_dict(self) -> dict[str, Any]:
         """Give what was measured as plain data, ready for JSON."""
