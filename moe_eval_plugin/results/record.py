@@ -80,8 +80,10 @@ class RunRecord:
             "samples_per_s": speed.samples_per_s,
             "output_tokens_per_s": speed.output_tokens_per_s,
             "prefill_tokens_per_s": speed.prefill_tokens_per_s,
-            "ttft_s_median": speed.ttft_s.median if speed.ttft_s else None,
-            "e2e_latency_s_median": speed.e2e_latency_s.median if speed.e2e_latency_s else None,
+            **{
+                f"{name}_median": latency.median if latency else None
+                for name, latency in speed.latencies.items()
+            },
             "n_output_tokens_per_sample": speed.mean_output_tokens,
             "seconds_per_correct_answer": self.seconds_per_correct_answer,
             "peak_memory_gib": self._peak_memory_gib(),
@@ -146,6 +148,8 @@ HIGHER_IS_BETTER = {
     "steady_decode_tokens_per_s": True,
     "ttft_s_median": False,
     "e2e_latency_s_median": False,
+    "ttft_from_queue_s_median": False,
+    "e2e_latency_from_queue_s_median": False,
     "seconds_per_correct_answer": False,
     "peak_memory_gib": False,
     "joules_per_sample": False,
