@@ -10,7 +10,7 @@ from moe_eval_plugin.stats.speed import Spread
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from moe_eval_plugin.bench.plan import Repetition
+    from moe_eval_plugin.bench.measurement import Repetition
 
 METRICS: dict[str, Callable[[Repetition], float | None]] = {
     "ttft_s": lambda repetition: repetition.ttft_s,

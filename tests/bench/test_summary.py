@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moe_eval_plugin.bench.plan import Repetition
+from moe_eval_plugin.bench.measurement import Repetition
 from moe_eval_plugin.bench.summary import speed_up, summarise
 from moe_eval_plugin.stats.speed import Spread
 
