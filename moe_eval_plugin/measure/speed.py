@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from moe_eval_plugin.measure.timing import BatchTiming
+
+LatencyStart: TypeAlias = Literal["preprocessing", "queue", "call"]
 
 HOST_BOUND_SHARE = 0.2
 PERCENTILE = 95
@@ -63,23 +65,39 @@ class PhaseTotals:
 
 @dataclass(frozen=True)
 class TaskSpeed:
-    """The work that one task took, over all ranks.
-
-    ``wall_s`` and ``phases`` are those of the slowest rank; counts are sums, and distributions are
-    over the samples of all ranks. ``ttft_s`` reaches from the start of a sample's preprocessing
-    to the first token of its batch, ``e2e_latency_s`` to the end of its batch, without the time
-    that a batch waited for its turn. ``None`` stands for "not measured".
-    """
+    """The work and the time that one task took, over all ranks; ``None`` is "not measured"."""
 
     n_samples: int
+    """Questions answered, summed over ranks."""
     n_input_tokens: int | None
+    """Tokens of all prompts, image tokens included."""
     n_output_tokens: int | None
+    """Tokens of all answers, the token that ends each answer included."""
     wall_s: float
+    """Wall time of the slowest rank, in seconds."""
     phases: PhaseTotals | None = None
+    """Seconds of the slowest rank by phase."""
     ttft_s: Distribution | None = None
+    """Seconds to the first token of a sample's batch, counted from ``latency_from``."""
     e2e_latency_s: Distribution | None = None
+    """Seconds to the end of a sample's batch, counted from ``latency_from``."""
     output_tokens_per_sample: Distribution | None = None
+    """Tokens of each answer."""
     n_decoded_tokens: int | None = None
+    """Tokens after the first of each answer."""
+    latency_from: LatencyStart | None = None
+    """Start of both latencies: a sample's preprocessing, its arrival in vLLM's queue, or the call
+    of the engine. The time that a batch waits for its turn is not in the first and the last."""
+
+    @property
+    def latencies(self) -> dict[str, Distribution | None]:
+        """Map names that say where a latency starts to the two latencies.
+
+        Preprocessing is the start of the plain names ``ttft_s`` and ``e2e_latency_s``.
+        """
+        start = self.latency_from
+        infix = "" if start in {None, "preprocessing"} else f"_from_{start}"
+        return {f"ttft{infix}_s": self.ttft_s, f"e2e_latency{infix}_s": self.e2e_latency_s}
 
     @property
     def samples_per_s(self) -> float | None:
@@ -139,6 +157,7 @@ def summarise(ranks: Iterable[Sequence[BatchTiming]]) -> dict[str, TaskSpeed]:
 def _task_speed(ranks: Sequence[Sequence[BatchTiming]]) -> TaskSpeed:
     batches = [batch for rank in ranks for batch in rank]
     slowest = max(ranks, key=_wall_s)
+    latencies = Distribution.of(list(_latencies(batches)))
     return TaskSpeed(
         n_samples=sum(batch.n_samples for batch in batches),
         n_input_tokens=sum(batch.n_input_tokens for batch in batches),
@@ -146,9 +165,10 @@ def _task_speed(ranks: Sequence[Sequence[BatchTiming]]) -> TaskSpeed:
         wall_s=_wall_s(slowest),
         phases=_phase_totals(slowest),
         ttft_s=Distribution.of(list(_first_token_times(batches))),
-        e2e_latency_s=Distribution.of(list(_latencies(batches))),
+        e2e_latency_s=latencies,
         output_tokens_per_sample=Distribution.of([n for b in batches for n in b.output_tokens]),
         n_decoded_tokens=sum(max(0, n - 1) for b in batches for n in b.output_tokens),
+        latency_from="preprocessing" if latencies else None,
     )
 
 

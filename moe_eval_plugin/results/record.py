@@ -80,8 +80,10 @@ class RunRecord:
             "samples_per_s": speed.samples_per_s,
             "output_tokens_per_s": speed.output_tokens_per_s,
             "prefill_tokens_per_s": speed.prefill_tokens_per_s,
-            "ttft_s_median": speed.ttft_s.median if speed.ttft_s else None,
-            "e2e_latency_s_median": speed.e2e_latency_s.median if speed.e2e_latency_s else None,
+            **{
+                f"{name}_median": latency.median if latency else None
+                for name, latency in speed.latencies.items()
+            },
             "n_output_tokens_per_sample": speed.mean_output_tokens,
             "seconds_per_correct_answer": self.seconds_per_correct_answer,
             "peak_memory_gib": self._peak_memory_gib(),
@@ -135,12 +137,8 @@ class RunRecord:
         return {"steady_decode_tokens_per_s": rate["median"] if rate else None}
 
     def _peak_memory_gib(self) -> float | None:
-        """Give the memory in tensors on the GPUs, or the RAM of the process where none is used."""
         peak = self.hardware.peak_memory
-        if peak is None:
-            return None
-        used = peak.process_bytes if peak.allocated_bytes is None else peak.allocated_bytes
-        return used / GIB
+        return None if peak is None else peak.used_bytes / GIB
 
 
 HIGHER_IS_BETTER = {
@@ -150,6 +148,8 @@ HIGHER_IS_BETTER = {
     "steady_decode_tokens_per_s": True,
     "ttft_s_median": False,
     "e2e_latency_s_median": False,
+    "ttft_from_queue_s_median": False,
+    "e2e_latency_from_queue_s_median": False,
     "seconds_per_correct_answer": False,
     "peak_memory_gib": False,
     "joules_per_sample": False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from statistics import median
 
 import numpy as np
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 
 from moe_eval_plugin.measure.speed import Distribution, PhaseTotals, TaskSpeed, summarise
 from moe_eval_plugin.measure.timing import BatchTiming, PhaseTimes
+
+STARTS = ("preprocessing", "queue", "call")
 
 
 def batch(task: str = "a", wall_s: float = 4.0, output: tuple[int, ...] = (1, 3)) -> BatchTiming:
@@ -96,6 +99,19 @@ def test_a_record_is_plain_json() -> None:
     assert stored["phases"]["host_gap_s"] == 1.5
     assert stored["samples_per_s"] == 0.5
     assert stored["ttft_s"] == {"median": 2.0, "p95": 2.0, "n": 2}
+    assert stored["latency_from"] == "preprocessing"
+
+
+def test_latencies_of_different_starts_have_different_names() -> None:
+    speed = summarise([[batch()]])["a"]
+    assert speed.latencies == {"ttft_s": speed.ttft_s, "e2e_latency_s": speed.e2e_latency_s}
+    names = {start: set(replace(speed, latency_from=start).latencies) for start in STARTS}
+    assert names["queue"] == {"ttft_from_queue_s", "e2e_latency_from_queue_s"}
+    assert len(set.union(*names.values())) == 2 * len(STARTS)
+
+
+def test_without_a_latency_there_is_no_start_of_one() -> None:
+    assert summarise([[BatchTiming("a", 2, 100, (1, 1), 4.0)]])["a"].latency_from is None
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -141,6 +142,8 @@ def test_every_row_with_a_good_end_says_which_one_it_is() -> None:
     assert lower == {
         "ttft_s_median",
         "e2e_latency_s_median",
+        "ttft_from_queue_s_median",
+        "e2e_latency_from_queue_s_median",
         "seconds_per_correct_answer",
         "peak_memory_gib",
         "joules_per_sample",
@@ -151,6 +154,13 @@ def test_every_row_with_a_good_end_says_which_one_it_is() -> None:
         "n_output_tokens_per_sample",
         "colour",
     }
+
+
+def test_latencies_that_start_elsewhere_have_rows_of_their_own() -> None:
+    from_queue = replace(record().speed, latency_from="queue")
+    rows = record(speed=from_queue).rows()
+    assert (rows["ttft_from_queue_s_median"], rows["e2e_latency_from_queue_s_median"]) == (1.5, 2.5)
+    assert {"ttft_s_median", "e2e_latency_s_median"}.isdisjoint(rows)
 
 
 def test_a_schedule_has_no_single_k_and_a_row_for_each_modality() -> None:

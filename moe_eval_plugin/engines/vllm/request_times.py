@@ -77,11 +77,13 @@ def of_rounds(rounds: Sequence[RequestTimes]) -> RequestTimes:
 
 
 def with_request_times(speed: TaskSpeed, times: Sequence[RequestTimes]) -> TaskSpeed:
-    """Add what vLLM timed of each request to what was counted and timed of the task."""
+    """Return the speed of a task with the latencies of its requests, counted from vLLM's queue."""
+    ttft_s = _distribution(times, "ttft_s")
     return replace(
         speed,
-        ttft_s=_distribution(times, "ttft_s"),
+        ttft_s=ttft_s,
         e2e_latency_s=_distribution(times, "e2e_latency_s"),
+        latency_from="queue" if ttft_s else None,
     )
 
 

@@ -43,5 +43,13 @@ def test_what_was_not_measured_is_none_and_never_0() -> None:
     speed = with_request_times(summarise([batches])["easy_vqa"], times)
     assert (speed.n_input_tokens, speed.n_output_tokens, speed.n_decoded_tokens) == (11, 3, 1)
     assert speed.samples_per_s == 1.0
-    assert speed.ttft_s is speed.e2e_latency_s is None
+    assert speed.ttft_s is speed.e2e_latency_s is speed.latency_from is None
     assert set(request_phases(times).values()) == {None}
+
+
+def test_latencies_of_requests_start_in_the_queue() -> None:
+    times = [RequestTimes(5, 2, queue_s=1.0, prefill_s=2.0, decode_s=3.0)]
+    batches = [one.as_batch("easy_vqa", wall_s=8.0) for one in times]
+    speed = with_request_times(summarise([batches])["easy_vqa"], times)
+    medians = {name: one.median for name, one in speed.latencies.items() if one}
+    assert medians == {"ttft_from_queue_s": 3.0, "e2e_latency_from_queue_s": 6.0}
