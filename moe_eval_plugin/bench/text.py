@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.bench.efficiency import LatencyFit
     from moe_eval_plugin.bench.plan import BenchPlan
     from moe_eval_plugin.bench.report import BenchPoint, BenchReport
-    from moe_eval_plugin.bench.summary import Spread
+    from moe_eval_plugin.stats.speed import Spread
 
 NOT_KNOWN = "-"
 GAIN_NOTE = (

@@ -78,16 +78,6 @@ def calibrate(device: str, dtype: str) -> Calibration:
     return Calibration(name, bandwidth, peak, tuple(reasons))
 
 
-def measure(device: str, dtype: str) -> tuple[float, float]:
-    """Measure bytes per second of the memory and FLOP per second of matrices of a data type.
-
-    ``device`` and ``dtype`` are names of torch (``cuda:0``, ``bfloat16``). Takes one to two
-    seconds, and a quarter of the free memory at the most. Raises ``RuntimeError`` where torch does,
-    and ``MemoryError``; ``calibrate`` does not.
-    """
-    return memory_bandwidth(device), peak_flops(device, dtype)
-
-
 def memory_bandwidth(device: str, clock: Clock = read_clock) -> float:
     """Measure bytes per second: the faster of copying a buffer (read and write) and adding it up.
 

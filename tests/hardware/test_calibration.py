@@ -128,9 +128,8 @@ def test_the_fastest_size_of_matrices_counts(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_this_machine_has_ceilings() -> None:
-    bandwidth, peak = calibration_module.measure("cpu", "torch.float32")
-    assert 1e8 < bandwidth < 1e13
-    assert 1e8 < peak < 1e15
+    assert 1e8 < calibration_module.memory_bandwidth("cpu") < 1e13
+    assert 1e8 < calibration_module.peak_flops("cpu", "torch.float32") < 1e15
 
 
 @pytest.mark.usefixtures("small")

@@ -41,21 +41,27 @@ ENGINE_DEFAULTS = {"enable_prefix_caching": False, "mm_processor_cache_gb": 0}
 
 @dataclass(frozen=True)
 class VLLMOptions:
-    """How an engine is started. ``engine`` goes to vLLM by name, as it is.
-
-    ``verify`` is ``observe``, or ``config``: then only the k that routers and kernels hold is
-    checked, for kernels that hide the choice of experts. ``min_pixels`` and ``max_pixels`` limit
-    an image's size, in pixels.
-    """
+    """How an engine is started."""
 
     pretrained: str
+    """``demo``, a folder, or a model id of the hub; default: ``$MOE_EVAL_PRETRAINED``, else
+    ``Qwen/Qwen3-VL-30B-A3B-Instruct``."""
     revision: str | None = None
+    """A branch, tag or commit of the hub; default: the main branch."""
     experts_k: object = None
+    """Routed experts per token: a number, or one for each range of layers (``0-11:8/12-47:4``);
+    default: the published k."""
     verify: str = "observe"
+    """``observe`` counts the experts that tokens use; ``config`` checks only the k that routers and
+    kernels hold, for kernels that hide the choice of experts; default: ``observe``."""
     trust_remote_code: bool = False
+    """``true`` runs Python code that comes with the checkpoint; default: ``false``."""
     min_pixels: int | None = None
+    """Lower limit of an image's size in pixels, where the processor has one; default: its own."""
     max_pixels: int | None = None
+    """Upper limit of an image's size in pixels, where the processor has one; default: its own."""
     engine: Mapping[str, Any] = field(default_factory=dict)
+    """Engine arguments of vLLM by name, passed on as they are."""
 
     def __post_init__(self) -> None:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""

@@ -172,13 +172,13 @@ COLUMNS: tuple[Column, ...] = (
         "samples_per_s_smallest",
         "slowest",
         "Smallest rate of several runs",
-        lambda _, p: p.speed.smallest if p.speed and p.speed.n_repetitions > 1 else None,
+        lambda _, p: p.speed.smallest if p.speed and p.speed.n > 1 else None,
     ),
     Column(
         "samples_per_s_largest",
         "fastest",
         "Largest rate of several runs",
-        lambda _, p: p.speed.largest if p.speed and p.speed.n_repetitions > 1 else None,
+        lambda _, p: p.speed.largest if p.speed and p.speed.n > 1 else None,
     ),
     Column("speed_up", "Speed-up", "Rate by that of the baseline", lambda _, p: p.speed_ratio, 2),
     Column(
