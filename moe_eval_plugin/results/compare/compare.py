@@ -135,8 +135,8 @@ def _pair(a: AnsweredTask, b: AnsweredTask, *, common: bool) -> list[Pair]:
     if others:
         message = (
             f"{len(others):,} questions of {a.task.task} have the same {a.key_name} in A and B and "
-            f"another target (first: {first_few(others)}), so they are not the same questions. Give runs of "
-            "the same data."
+            f"another target (first: {first_few(others)}), so they are not the same questions. "
+            "Compare runs over the same data."
         )
         raise DataError(message)
     return pairs
