@@ -39,7 +39,7 @@ class ScheduleRule:
     modality: Modality | None = None
     phase: Phase | None = None
 
-    def holds_for(self, layer: int | None, modality: Modality, phase: Phase) -> bool:
+    def matches(self, layer: int | None, modality: Modality, phase: Phase) -> bool:
         """Tell whether the rule speaks of such a token; a ``layer`` of ``None`` is any layer."""
         first, last = self.layers or (0, 0)
         in_layers = layer is None or self.layers is None or first <= layer <= last
@@ -95,7 +95,7 @@ class ExpertSchedule:
         )
 
     def _rule(self, layer: int | None, modality: Modality, phase: Phase) -> ScheduleRule | None:
-        fitting = (r for r in reversed(self.rules) if r.holds_for(layer, modality, phase))
+        fitting = (r for r in reversed(self.rules) if r.matches(layer, modality, phase))
         return next(fitting, None)
 
     def _check_model(self, description: MoEDescription) -> None:
@@ -163,7 +163,7 @@ class ResolvedSchedule:
         k = self.table.get((layer, modality, phase))
         return self.table[None, modality, phase] if k is None else k
 
-    def speaks_of(self, layer: int) -> bool:
+    def covers(self, layer: int) -> bool:
         """Tell whether the schedule gives a k to a decoder layer."""
         return any(place[0] in (None, layer) for place in self.table)
 

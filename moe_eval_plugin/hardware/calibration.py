@@ -18,14 +18,13 @@ from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.hardware.memory import free_memory
 from moe_eval_plugin.measure.synchronize import synchronize
 from moe_eval_plugin.measure.timing import Clock, read_clock
-from moe_eval_plugin.text import gib_text
+from moe_eval_plugin.text import MIB, gib_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import torch
 
-MIB = 1024**2
 # Far above the caches of common processors and GPUs, and quick to copy on the fastest memory.
 SMALLEST_BUFFER_BYTES, LARGEST_BUFFER_BYTES = 256 * MIB, 1024 * MIB
 SMALLEST_SIDE, LARGEST_SIDE = 512, 16384
