@@ -30,7 +30,7 @@ def test_an_unknown_family_is_one_line_with_close_names() -> None:
     run = moe_eval("families", "qwen3_vl")
     assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr.startswith(
-        "moe-eval: No family is called qwen3_vl. Close names: qwen3_vl_moe"
+        "moe-eval: No family is called qwen3_vl. Did you mean qwen3_vl_moe?"
     )
 
 

@@ -13,6 +13,7 @@ from moe_eval_plugin.report.analysis.question_types import answer_types, questio
 from moe_eval_plugin.stats import pareto
 from moe_eval_plugin.stats.accuracy import UNIT_BOUNDS
 from moe_eval_plugin.stats.paired import adjust
+from moe_eval_plugin.text import HUNDRED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 # Of a normal distribution, for scores that come with a standard error alone.
 Z_95 = 1.959964
-HUNDRED = 100.0
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.report.analysis.speed_scope import speed_of
-from moe_eval_plugin.report.tables.column import HUNDRED, Column
-from moe_eval_plugin.text import GIB
+from moe_eval_plugin.report.tables.column import Column
+from moe_eval_plugin.text import GIB, HUNDRED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
