@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from statistics import fmean, median
@@ -16,8 +15,9 @@ from moe_eval_plugin.bench.efficiency import (
     Step,
     fit_latency,
 )
-from moe_eval_plugin.bench.summary import SpeedSummary, Spread, speed_up, summarise
+from moe_eval_plugin.bench.summary import SpeedSummary, speed_up, summarise
 from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.files import write_whole
 from moe_eval_plugin.results.versions import installed_versions
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.bench.measurement import Measured, MeasuredPoint, Repetition
     from moe_eval_plugin.bench.plan import BenchPlan
+    from moe_eval_plugin.stats.speed import Spread
 
 SCHEMA_VERSION = 1
 
@@ -100,12 +101,9 @@ class BenchReport:
     def save(self, path: Path) -> None:
         """Write the report as JSON: whole, or not at all. Raises ``DataError``."""
         text = json.dumps(self.to_dict(), indent=1)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
-            part.write_text(f"{text}\n", "utf-8")
-            part.replace(path)
+            write_whole(path, f"{text}\n")
         except OSError as error:
-            part.unlink(missing_ok=True)
             message = f"{path} cannot be written: {error.strerror}. Name another file as output."
             raise DataError(message) from error
 

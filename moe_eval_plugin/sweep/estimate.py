@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.sweep.plan import SweepPlan
 
 MINUTE = 60
-MIB = 2**20
 UNKNOWN = "unknown"
 
 
@@ -121,7 +120,7 @@ def _time_text(seconds: float | None) -> str:
 
 
 def _size_text(n_bytes: int | None) -> str:
-    from moe_eval_plugin.text import GIB, gib_text
+    from moe_eval_plugin.text import GIB, MIB, gib_text
 
     if n_bytes is None:
         return UNKNOWN

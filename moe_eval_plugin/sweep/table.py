@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.results.lmms_eval_files import read_run
+from moe_eval_plugin.text import HUNDRED, align
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,18 +16,16 @@ if TYPE_CHECKING:
 
 UNKNOWN = "-"
 COLUMNS = (
-    ("setting", 24),
-    ("task", 14),
-    ("k", 6),
-    ("observed", 9),
-    ("accuracy", 9),
-    ("points", 8),
-    ("questions/s", 12),
-    ("speed-up", 9),
-    ("tokens/s", 9),
+    ("setting", 23),
+    ("task", 13),
+    ("k", 5),
+    ("observed", 8),
+    ("accuracy", 8),
+    ("points", 7),
+    ("questions/s", 11),
+    ("speed-up", 8),
+    ("tokens/s", 8),
 )
-TEXT_COLUMNS = 2
-POINTS = 100
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def render(row: Row) -> str:
             row.experts_k,
             _number(row.observed_num_experts_per_tok, ".2f"),
             _number(row.score, ".2%"),
-            _number(None if row.difference is None else row.difference * POINTS, "+.2f"),
+            _number(None if row.difference is None else row.difference * HUNDRED, "+.2f"),
             _number(row.samples_per_s, ".2f"),
             _speedup(row.ratio),
             _number(row.output_tokens_per_s, ".2f"),
@@ -133,8 +132,4 @@ def _speedup(value: float | None) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    padded = [
-        cell.ljust(width) if number < TEXT_COLUMNS else cell.rjust(width)
-        for number, (cell, (_, width)) in enumerate(zip(cells, COLUMNS, strict=True))
-    ]
-    return " ".join(padded).rstrip()
+    return align([cells], "llr", [width for _, width in COLUMNS])[0]

@@ -9,6 +9,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -142,3 +143,17 @@ def test_ci_runs_make_test(repository_root: Path) -> None:
     assert script.stat().st_mode & 0o111
     assert "set -euo pipefail" in script.read_text("utf-8")
     assert script.read_text("utf-8").splitlines()[-1] == "make test"
+
+
+def test_the_workflow_makes_what_make_test_makes(repository_root: Path) -> None:
+    workflow = yaml.safe_load(
+        (repository_root / ".github" / "workflows" / "ci.yml").read_text("utf-8")
+    )
+    makefile = (repository_root / "Makefile").read_text("utf-8")
+    job = workflow["jobs"]["make"]
+    recipe = re.findall(r"^test:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[0]
+
+    made = {word for word in recipe.split() if re.fullmatch(r"[a-z-]+", word)}
+
+    assert {step["run"] for step in job["steps"] if "run" in step} == {"make ${{ matrix.target }}"}
+    assert set(job["strategy"]["matrix"]["target"]) == made - {"vllm-env"}
