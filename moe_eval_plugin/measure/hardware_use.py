@@ -36,7 +36,7 @@ class PeakMemory:
 
     @property
     def used_bytes(self) -> int:
-        """Memory in tensors on the GPUs; the RAM of the process where none is used."""
+        """Bytes in tensors on the GPUs, or the RAM of the process where no GPU is used."""
         return self.process_bytes if self.allocated_bytes is None else self.allocated_bytes
 
     def to_dict(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from moe_eval_plugin.experts.module_path import layer_number
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
 from moe_eval_plugin.models import checkpoint, parameters
 from moe_eval_plugin.models.families import K_KEYS, describe, family_of
+from moe_eval_plugin.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,21 +41,27 @@ ENGINE_DEFAULTS = {"enable_prefix_caching": False, "mm_processor_cache_gb": 0}
 
 @dataclass(frozen=True)
 class VLLMOptions:
-    """How an engine is started. ``engine`` goes to vLLM by name, as it is.
-
-    ``verify`` is ``observe``, or ``config``: then only the k that routers and kernels hold is
-    checked, for kernels that hide the choice of experts. ``min_pixels`` and ``max_pixels`` limit
-    an image's size, in pixels.
-    """
+    """How an engine is started."""
 
     pretrained: str
+    """``demo``, a folder, or a model id of the hub; default: ``$MOE_EVAL_PRETRAINED``, else
+    ``Qwen/Qwen3-VL-30B-A3B-Instruct``."""
     revision: str | None = None
+    """A branch, tag or commit of the hub; default: the main branch."""
     experts_k: object = None
+    """Routed experts per token: a number, or one for each range of layers (``0-11:8/12-47:4``);
+    default: the published k."""
     verify: str = "observe"
+    """``observe`` counts the experts that tokens use; ``config`` checks only the k that routers and
+    kernels hold, for kernels that hide the choice of experts; default: ``observe``."""
     trust_remote_code: bool = False
+    """``true`` runs Python code that comes with the checkpoint; default: ``false``."""
     min_pixels: int | None = None
+    """Lower limit of an image's size in pixels, where the processor has one; default: its own."""
     max_pixels: int | None = None
+    """Upper limit of an image's size in pixels, where the processor has one; default: its own."""
     engine: Mapping[str, Any] = field(default_factory=dict)
+    """Engine arguments of vLLM by name, passed on as they are."""
 
     def __post_init__(self) -> None:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""
@@ -173,11 +179,9 @@ def _unknown(name: str, known: Sequence[str], ours: Sequence[str]) -> str:
         )
     if name in OWNED:
         return f"{name} cannot be given: moe_vllm sets it. Name the model with pretrained=."
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {nearest[0]}?" if nearest else ""
     return (
-        f"{name} is not an argument of moe_vllm.{hint} Known are: {', '.join(ours)}, and all "
-        "engine arguments of vLLM (`vllm serve --help=all` lists them)."
+        f"{name} is not an argument of moe_vllm.{did_you_mean(name, known)} Known are: "
+        f"{', '.join(ours)}, and all engine arguments of vLLM (`vllm serve --help=all` lists them)."
     )
 
 
