@@ -63,7 +63,7 @@ def kill_in_the_middle(output: Path, point: str, n_batches: int) -> None:
 
 def test_the_baseline_comes_first_and_each_k_is_observed(undisturbed: tuple[Path, str]) -> None:
     folder, printed = undisturbed
-    assert "The baseline, k8, was added" in printed
+    assert "Added k=8, the published k, as the baseline." in printed
     points = manifest(folder)["points"]
     assert list(points) == ["k8", "k4", "k1"]
     assert [entry["state"] for entry in points.values()] == ["done"] * 3
@@ -146,7 +146,8 @@ def test_a_dry_run_changes_nothing_and_shows_the_plan(
     assert run.returncode == 0, run.stderr
     assert "k8_image-2  pending  experts_k=8/image:2" in run.stdout
     assert f"{N_QUESTIONS} of easy_vqa; {2 * N_QUESTIONS} answers to go" in run.stdout
-    assert "time: not known" in run.stdout
+    assert "time: unknown until the first setting is done." in run.stdout
+    assert " MiB (weights plus 10%); " in run.stdout
     assert not (tmp_path / "new").exists()
     run = sweep_here(undisturbed[0], *KS, "2", "--dry-run", "--json")
     shown = json.loads(run.stdout)
@@ -163,13 +164,13 @@ def test_a_dry_run_changes_nothing_and_shows_the_plan(
     ("arguments", "said"),
     [
         (("--experts-k", "8", "65"), "experts_k=65 is not possible"),
-        (("--model-args", "pretrained=demo,experts_k=4"), "give all its values with --experts-k"),
+        (("--model-args", "pretrained=demo,experts_k=4"), "pass its values with --experts-k"),
         (("--experts-policy", "top_p:2"), "experts_policy=top_p:2 is not possible"),
         (("--limit", "0"), "--limit 0 is not possible"),
         (("--input-cache-gib", "-1"), "--input-cache-gib -1.0 is not possible"),
         (("--tasks", "no_such_task"), "--tasks no_such_task is not known"),
         (("--model", "moe_hf", "moe_hf"), "Name each model once"),
-        (("--model", "moe_hf", "moe_vllm", "--json"), "--json is about one model"),
+        (("--model", "moe_hf", "moe_vllm", "--json"), "--json works with one model"),
     ],
 )
 def test_a_sweep_that_cannot_be_made_says_so(
@@ -186,7 +187,7 @@ def test_two_sweeps_do_not_work_in_one_folder(tmp_path: Path) -> None:
     with locked(tmp_path):
         second = sweep(tmp_path, *KS)
     assert second.returncode == 2
-    assert f"Another sweep is at work in {tmp_path} (process {os.getpid()})" in second.stderr
+    assert f"Another sweep runs in {tmp_path} (process {os.getpid()})" in second.stderr
     assert not (tmp_path / "manifest.json").exists()
 
 
@@ -199,7 +200,7 @@ def test_a_point_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     points = manifest(blocked)["points"]
     assert [entry["state"] for entry in points.values()] == ["done", "failed", "done"]
     assert "IsADirectoryError" in points["k4"]["reason"]
-    assert "Failed: k4. The same command tries them again." in run.stderr
+    assert "Failed: k4. Run the same command to try again." in run.stderr
     (blocked / "logs" / "k4.log").rmdir()
     run = sweep_here(blocked, *KS)
     assert run.returncode == 0, run.stderr

@@ -51,6 +51,31 @@ def test_changelog_opens_with_the_version_of_the_wheel(
     assert RELEASE_HEADING.findall(changelog)[0] == installed.version
 
 
+def test_citation_names_the_latest_release(repository_root: Path, project: dict[str, Any]) -> None:
+    citation = yaml.safe_load((repository_root / "CITATION.cff").read_text("utf-8"))
+    changelog = (repository_root / "CHANGELOG.md").read_text("utf-8")
+
+    assert citation["title"] == project["project"]["name"]
+    assert citation["license"] == project["project"]["license"]
+    assert citation["keywords"] == project["project"]["keywords"]
+    assert citation["version"] == project["project"]["version"]
+    released = f"## [{citation['version']}] - {citation['date-released']}"
+    assert released in changelog.splitlines()
+
+
+def test_citation_has_what_its_format_asks_for(
+    repository_root: Path, project: dict[str, Any]
+) -> None:
+    citation = yaml.safe_load((repository_root / "CITATION.cff").read_text("utf-8"))
+
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["type"] == "software"
+    assert citation["message"]
+    assert citation["authors"] == [
+        {"name": author["name"]} for author in project["project"]["authors"]
+    ]
+
+
 def test_extras_are_those_that_the_documents_name(project: dict[str, Any]) -> None:
     assert set(project["project"]["optional-dependencies"]) == EXTRAS
 
