@@ -20,7 +20,7 @@ from moe_eval_plugin.report.charts.theme import (
     page_config,
     paper_config,
 )
-from moe_eval_plugin.report.findings import margin_text, sentences
+from moe_eval_plugin.report.findings import sentences
 from moe_eval_plugin.report.provenance import origin_of
 from moe_eval_plugin.report.questions.changed import changed_questions
 from moe_eval_plugin.report.series import read_series, sweep_at
@@ -101,7 +101,7 @@ def build(paths: Sequence[Path], options: Options) -> Report:
         questions=changed_questions([one.series for one in found], options.max_questions),
         origins=[origin_of(one.series) for one in found],
         sweeps=[line for path in paths for line in _sweep_lines(path)],
-        margin=margin_text(found[0]),
+        margin=found[0].margin_text,
         max_questions=options.max_questions,
     )
     tables = {

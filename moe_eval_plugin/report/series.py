@@ -13,6 +13,7 @@ from moe_eval_plugin.results.lmms_eval_files import find_runs, read_run
 from moe_eval_plugin.results.samples import read_task
 from moe_eval_plugin.results.score_facts import collect
 from moe_eval_plugin.results.setup import Setup
+from moe_eval_plugin.stats.speed import Spread
 from moe_eval_plugin.sweep.manifest import load_manifest
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ class FinishedTask:
         """What the run was made with, as far as its record tells."""
         return self.task.record.setup if self.task.record else Setup()
 
+    @property
+    def samples_per_s(self) -> float | None:
+        """Questions per second; ``None`` where they were not measured."""
+        return self.record.speed.samples_per_s if self.record else None
+
     @cached_property
     def has_answer_types(self) -> bool:
         """Whether the data have answer types."""
@@ -88,6 +94,11 @@ class ReportPoint:
     def first(self) -> FinishedTask:
         """The run that stands for all where they cannot differ."""
         return self.runs[0]
+
+    def median(self, read: Callable[[RunRecord], float | None]) -> float | None:
+        """Return the median over runs of a value in their records; ``None`` where one lacks it."""
+        spread = Spread.of(read(run.record) if run.record else None for run in self.runs)
+        return spread.median if spread else None
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.report.analysis.measured_values import samples_per_s
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -19,7 +17,7 @@ AXIS = "samples per second"
 
 def speed_of(run: FinishedTask) -> str | None:
     """Say what a run's speeds are of; ``None`` where they were not measured."""
-    if samples_per_s(run) is None:
+    if run.samples_per_s is None:
         return None
     return MODEL_ALONE if run.setup.inputs else INPUTS_TOO
 

@@ -7,7 +7,6 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin import stats
-from moe_eval_plugin.report.analysis.measured_values import MEASURED, samples_per_s
 from moe_eval_plugin.report.analysis.pooled_scores import paired, pool
 from moe_eval_plugin.report.analysis.question_types import answer_types, question_types
 from moe_eval_plugin.stats import pareto
@@ -28,51 +27,68 @@ Z_95 = 1.959964
 
 @dataclass(frozen=True)
 class PointStatistics:
-    """What is known of a point; ``None`` is not known or not measured.
-
-    Scores and their intervals are in the unit of the score. ``difference`` is against the baseline
-    of the series. ``by_type`` has the scores and differences of each answer type, and
-    ``by_question_type`` those of each question type; there, ``of_type`` names the type, and nothing
-    is said of speed. ``beside`` has the medians over runs of what was measured beside the rate, by
-    the names of ``MEASURED``.
-    """
+    """The statistics of a setting; ``None`` is not known or not measured."""
 
     point: ReportPoint
+    """The setting and its runs."""
     questions: Pooled = field(repr=False)
+    """Its questions, with the mean of their scores over runs."""
     accuracy: float
+    """Mean score, in the unit of the score."""
     interval: tuple[float, float] | None
+    """95% interval of the accuracy."""
     n_questions: int | None
+    """Questions that were scored."""
     n_images: int | None
+    """Images that the questions are about."""
     difference: stats.PairedDifference | None = None
+    """Difference to the baseline of the series, on the same questions."""
     equivalence: stats.Equivalence | None = None
+    """Test whether the difference is within the margin."""
     of_type: str | None = None
+    """Type of the questions, where these are the statistics of one type."""
     by_type: Mapping[str, PointStatistics] = field(default_factory=dict)
+    """Scores and differences of each answer type."""
     by_question_type: Mapping[str, PointStatistics] = field(default_factory=dict)
+    """Scores and differences of each question type."""
     speed: stats.Spread | None = None
-    speed_ratio: float | None = None
-    beside: Mapping[str, float | None] = field(default_factory=dict)
+    """Questions per second over the runs."""
+    speed_up: float | None = None
+    """Median speed divided by that of the baseline."""
     seconds_per_correct: float | None = None
+    """Wall time divided by the sum of the scores, median over runs."""
     joules_per_correct: float | None = None
+    """Energy divided by the sum of the scores, median over runs."""
     on_front: bool = False
+    """Whether no other setting beats it on both accuracy and speed."""
     is_knee: bool = False
+    """Whether each further gain in speed costs much more accuracy."""
 
 
 @dataclass(frozen=True)
 class SeriesStatistics:
-    """A series with the numbers of its points, and the points that decision aids name.
-
-    ``fastest`` is the fastest point that loses at most ``margin``; ``fastest_certain`` is the one
-    that is also shown not to lose more. Both may be the baseline, and are ``None`` without one.
-    ``scale`` is 100 where scores lie between 0 and 1, so that they are shown as points of 100.
-    """
+    """A series with the statistics of its settings, and the settings to recommend."""
 
     series: Series
+    """The series."""
     points: tuple[PointStatistics, ...]
+    """The statistics of its settings, in its order."""
     margin: float
+    """Largest loss that counts as none, in the unit of the score."""
     scale: float
+    """100 where scores lie between 0 and 1, so that they are shown in percent; else 1."""
     fastest: str | None
+    """Fastest setting that loses at most the margin; ``None`` without a baseline."""
     fastest_certain: str | None
+    """Fastest setting that is also shown not to lose more; ``None`` without a baseline."""
     notes: tuple[str, ...] = ()
+    """Sentences about what could not be compared."""
+
+    @property
+    def margin_text(self) -> str:
+        """The margin with its unit."""
+        value = self.margin * self.scale
+        return f"{value:g} {'point' if value == 1 else 'points'}"
 
 
 def compute(series: Series, margin_points: float) -> SeriesStatistics:
@@ -96,7 +112,7 @@ def _measure(
 ) -> PointStatistics:
     """Describe a point on its own, by answer type and by question type too."""
     questions = pool(point)
-    rates = [samples_per_s(run) or None for run in point.runs]
+    rates = [run.samples_per_s or None for run in point.runs]
     return PointStatistics(
         point=point,
         questions=questions,
@@ -104,7 +120,6 @@ def _measure(
         by_type=_of_each_type(point, questions, kinds[0], bounds),
         by_question_type=_of_each_type(point, questions, kinds[1], bounds),
         speed=stats.Spread.of(rates),
-        beside={name: _median(map(read, point.runs)) for name, read in MEASURED.items()},
         seconds_per_correct=_median(_per_correct(run, _wall_s(run)) for run in point.runs),
         joules_per_correct=_median(_per_correct(run, _joules(run)) for run in point.runs),
     )
@@ -185,7 +200,7 @@ def _compare(
             equivalence=stats.equivalence(difference, margin) if difference else None,
             by_type=own_types,
             by_question_type=own_question_types,
-            speed_ratio=ratio,
+            speed_up=ratio,
         )
 
 

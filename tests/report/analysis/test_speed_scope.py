@@ -62,7 +62,7 @@ def test_speeds_with_and_without_inputs_are_not_compared(tmp_path: Path) -> None
     found = computed(tmp_path)
 
     assert {one.series.name for one in found} == {"demo", "demo, inputs prepared beforehand"}
-    assert all(point.speed_ratio in (None, 1.0) for one in found for point in one.points)
+    assert all(point.speed_up in (None, 1.0) for one in found for point in one.points)
     assert axis_title(found) == "samples per second"
     assert "of each model above" in speed_caption(found)
 
