@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import MissingDependencyError
 from moe_eval_plugin.report.analysis.speed_scope import sentences_on_speed
-from moe_eval_plugin.report.analysis.statistics import SeriesStatistics, compute
+from moe_eval_plugin.report.analysis.statistics import compute
 from moe_eval_plugin.report.charts.theme import (
     DARK,
     LIGHT,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
     from moe_eval_plugin.report.charts.base import Figure
 
 PACKAGES = ("altair", "jinja2", "vl_convert")

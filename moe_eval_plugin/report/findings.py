@@ -9,7 +9,7 @@ from moe_eval_plugin.stats.equivalence import CANNOT_TELL, NO
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from moe_eval_plugin.report.analysis.statistics import PointStatistics, SeriesStatistics
+    from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
 
 SIGNIFICANT = 0.05
 

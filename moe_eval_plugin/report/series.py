@@ -13,6 +13,7 @@ from moe_eval_plugin.results.lmms_eval_files import find_runs, read_run
 from moe_eval_plugin.results.samples import read_task
 from moe_eval_plugin.results.score_facts import collect
 from moe_eval_plugin.results.setup import Setup
+from moe_eval_plugin.stats.accuracy import score_bounds
 from moe_eval_plugin.stats.speed import Spread
 from moe_eval_plugin.sweep.manifest import load_manifest
 
@@ -117,6 +118,14 @@ class Series:
     def baseline(self) -> ReportPoint | None:
         """The point at the published k; ``None`` where it was not run."""
         return next((point for point in self.points if point.is_baseline), None)
+
+    @cached_property
+    def bounds(self) -> tuple[float, float]:
+        """Range of the score: 0 to 1, or that of its values where they leave this."""
+        runs = [run for point in self.points for run in point.runs]
+        values = [run.facts.value for run in runs]
+        values += [one.scores[self.metric] for run in runs for one in run.questions.values()]
+        return score_bounds(values)
 
 
 def read_series(

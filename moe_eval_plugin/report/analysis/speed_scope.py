@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from moe_eval_plugin.report.analysis.statistics import SeriesStatistics
+    from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
     from moe_eval_plugin.report.series import FinishedTask
 
 MODEL_ALONE = "model alone"

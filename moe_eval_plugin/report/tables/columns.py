@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.report.tables.column import Column
+from moe_eval_plugin.report.tables.column import NOT_KNOWN, Column
+from moe_eval_plugin.report.tables.speed_columns import SPEED_COLUMNS
+from moe_eval_plugin.stats.equivalence import CANNOT_TELL, YES
 from moe_eval_plugin.text import HUNDRED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from moe_eval_plugin.report.analysis.statistics import PointStatistics, SeriesStatistics
+    from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
     from moe_eval_plugin.report.tables.column import Reader, Value
 
 

@@ -11,13 +11,15 @@ from moe_eval_plugin.report.analysis.speed_scope import (
     sentences_on_speed,
     speed_caption,
 )
-from moe_eval_plugin.report.analysis.statistics import SeriesStatistics, compute
+from moe_eval_plugin.report.analysis.statistics import compute
 from moe_eval_plugin.report.series import read_series
 from moe_eval_plugin.report.tables.table import make_table
 from tests.report.report_runs import prepare_beforehand, write_other_run, write_run
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
 
 
 def computed(path: Path) -> list[SeriesStatistics]:
