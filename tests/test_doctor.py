@@ -137,7 +137,7 @@ def test_demo_model_without_weights_fails(tmp_path: Path, monkeypatch: pytest.Mo
         ("MOE_EVAL_DATA", "/no/such/folder", "fail", "is no folder"),
         ("MOE_EVAL_DATA", "/", "ok", "/"),
         ("MOE_EVAL_PRETAINED", "demo", "warn", "no such setting"),
-        ("MOE_EVAL_PRETRAINED", "/no/such/folder", "fail", "no such folder"),
+        ("MOE_EVAL_PRETRAINED", "/no/such/folder", "fail", "not a local folder"),
         ("MOE_EVAL_PRETRAINED", "some/model", "ok", "some/model"),
         ("MOE_EVAL_SKIP_PREFLIGHT", "1", "ok", "1 (1: do not check"),
     ],
