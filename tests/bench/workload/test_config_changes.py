@@ -45,7 +45,7 @@ def test_settings_go_by_all_their_names() -> None:
 
 @pytest.mark.parametrize("name", ["hiden_size", "vision.depth", "text_config.no_such"])
 def test_a_setting_that_is_not_there_is_refused(name: str) -> None:
-    with pytest.raises(InvalidArgumentError, match=f"config {name} is no setting"):
+    with pytest.raises(InvalidArgumentError, match=f"config {name} is not a setting"):
         load_changed_config("demo", {name: 1})
 
 
