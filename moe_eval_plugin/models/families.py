@@ -102,7 +102,7 @@ def describe(config: PretrainedConfig) -> MoEDescription:
 def moe_part(config: PretrainedConfig) -> PretrainedConfig | None:
     """Return the part of a configuration that holds k and the number of experts, or ``None``.
 
-    The table says which part it is. For a model type that is not in the table the text part is
+    The table defines which part it is. For a model type that is not in the table the text part is
     tried first, then the whole, then the other parts.
     """
     found = _find_experts(config)
@@ -231,7 +231,7 @@ def _renormalises(rule: Renormalisation, part: PretrainedConfig) -> bool | None:
         flag = getattr(part, rule, None)
         return flag if isinstance(flag, bool) else None
     if rule == "moe_normalize_expert_weights":
-        # The power of the norm that the weights are divided by; only the first gives their sum.
+        # The power of the norm that the weights are divided by; only the first is their sum.
         return {None: False, 1: True}.get(getattr(part, rule, None))
     return {"always": True, "by_construction": True, "never": False}.get(rule)
 

@@ -93,7 +93,7 @@ class _Setting:
             location.restore()
 
     def set_phase(self, phase: Phase) -> None:
-        """Set the k of a phase. A router of both modalities gets the larger of their k."""
+        """Set the k of a phase. A router of both modalities is set to the larger k."""
         self.phase = phase
         for location in self.locations:
             location.set(self._k_of(location))

@@ -3,8 +3,8 @@
 A router has one k for all tokens of a forward pass. Where image and text tokens are to use
 different k, where experts are dropped by their weights, or where weights are renormalised in
 another way, the arguments of the call ``experts(hidden, index, weights)`` are rewritten, a call
-that most families make. A dropped expert gets the index ``num_experts`` and the weight 0, which
-transformers skips, so that it costs no computation.
+that most families make. A dropped expert's index becomes ``num_experts`` and its weight 0;
+transformers skips that index, so it costs no computation.
 
 The choice at the k of one modality is the router's own: the layer's routing is run once for each k
 that is needed and stopped at the call of the experts, so selection biases, groups and

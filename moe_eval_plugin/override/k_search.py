@@ -53,8 +53,8 @@ MODULE_CONSTANTS = ("MOE_TOP_K",)
 HASH_TABLE = "tid2eid"
 HASH_ROUTED = (
     "its experts are looked up by token id in a table of the checkpoint, which has one column "
-    "for each of the published k and no order among them, so no other k is defined. Give this "
-    "layer the published k in a schedule by layer"
+    "for each of the published k and no order among them, so no other k is defined. Use the "
+    "published k for this layer in a schedule by layer"
 )
 
 

@@ -1,8 +1,8 @@
-"""Policies: rules that drop some of the experts a router chose for a token, by their weights.
+"""Built-in policies, which drop some of a token's experts by weight, and their parsing.
 
-``experts_policy=NAME:NUMBER`` selects one. ``uniform`` drops none and is the default. A policy
-gets the weights of the chosen experts of one MoE layer's tokens and marks those to keep; the expert
-with the largest weight is always kept. Third parties add policies through
+``experts_policy=NAME:NUMBER`` selects one. ``uniform`` drops none and is the default. A policy is
+called with the weights of the chosen experts of one MoE layer's tokens and marks those to keep; the
+expert with the largest weight is always kept. Third parties add policies through
 ``moe_eval_register_policies``.
 """
 

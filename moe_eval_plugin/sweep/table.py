@@ -1,4 +1,4 @@
-"""The table of a sweep: a row for each task of each point, read from the files that were left."""
+"""The table of a sweep: a row for each task of each point, read from its results file."""
 
 from __future__ import annotations
 
@@ -16,44 +16,50 @@ if TYPE_CHECKING:
 
 UNKNOWN = "-"
 COLUMNS = (
-    ("point", 23),
+    ("setting", 23),
     ("task", 13),
     ("k", 5),
     ("observed", 8),
     ("accuracy", 8),
     ("points", 7),
-    ("samples/s", 9),
-    ("ratio", 6),
+    ("questions/s", 11),
+    ("speed-up", 8),
     ("tokens/s", 8),
 )
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one task of one point came to; ``None`` stands for "not known".
-
-    ``score`` is from 0 to 1. ``difference`` and ``ratio`` compare the score and the samples per
-    second with the baseline's.
-    """
+    """The numbers of one task at one point; ``None`` where one is not known."""
 
     point: str
+    """Name of the point."""
     task: str
+    """Name of the task."""
     experts_k: str
+    """The requested schedule of k."""
     observed_num_experts_per_tok: float | None
+    """The k that tokens used."""
     metric: str | None
+    """Name of the score."""
     score: float | None
+    """The accuracy, from 0 to 1."""
     difference: float | None
+    """The score minus the baseline's."""
     samples_per_s: float | None
+    """Questions per second."""
     ratio: float | None
+    """Speed-up: questions per second by the baseline's."""
     output_tokens_per_s: float | None
+    """Output tokens per second."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all fields as plain JSON data."""
+        """Return all fields as plain JSON data."""
         return asdict(self)
 
 
 class Table:
-    """Rows as they come; each is compared with the baseline of its seed, which comes before it."""
+    """The rows so far; each is compared with the baseline of its seed, which comes before it."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
@@ -62,7 +68,7 @@ class Table:
     def add(self, point: Mapping[str, Any], results: Path) -> list[Row]:
         """Read the results file of a point, and return its rows.
 
-        ``point`` has the fields of ``plan.Point``.
+        ``point`` has the fields of ``SweepPoint``.
         """
         added = []
         for task in read_run(results).tasks:
@@ -76,12 +82,12 @@ class Table:
 
 
 def header() -> str:
-    """Name the columns."""
+    """Return the line of column names."""
     return _line([name for name, _ in COLUMNS])
 
 
 def render(row: Row) -> str:
-    """Write one row in columns; times in rates by second, the difference in points of 100."""
+    """Return one row in columns; the difference in points of 100."""
     return _line(
         [
             row.point,
@@ -91,34 +97,38 @@ def render(row: Row) -> str:
             _number(row.score, ".2%"),
             _number(None if row.difference is None else row.difference * HUNDRED, "+.2f"),
             _number(row.samples_per_s, ".2f"),
-            _number(row.ratio, ".2f"),
+            _speedup(row.ratio),
             _number(row.output_tokens_per_s, ".2f"),
         ]
     )
 
 
 def _row(point: Mapping[str, Any], task: TaskRun, baseline: Row | None) -> Row:
-    record = task.record or {}
-    experts, speed, score = (record.get(key) or {} for key in ("experts", "speed", "score"))
-    value, rate = score.get("value"), speed.get("samples_per_s")
+    record = task.record
+    value = record.score.value if record and record.score else None
+    rate = record.speed.samples_per_s if record else None
     base_value = baseline.score if baseline else None
     base_rate = baseline.samples_per_s if baseline else None
     return Row(
         point=point["name"],
         task=task.task,
         experts_k=point["experts_k"],
-        observed_num_experts_per_tok=experts.get("observed"),
-        metric=score.get("metric"),
+        observed_num_experts_per_tok=record.experts.observed if record and record.experts else None,
+        metric=record.score.metric if record and record.score else None,
         score=value,
         difference=None if value is None or base_value is None else value - base_value,
         samples_per_s=rate,
         ratio=rate / base_rate if rate and base_rate else None,
-        output_tokens_per_s=speed.get("output_tokens_per_s"),
+        output_tokens_per_s=record.speed.output_tokens_per_s if record else None,
     )
 
 
 def _number(value: float | None, form: str) -> str:
     return UNKNOWN if value is None else format(value, form)
+
+
+def _speedup(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.2f}x"
 
 
 def _line(cells: Sequence[str]) -> str:

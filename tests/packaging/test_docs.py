@@ -6,7 +6,9 @@ import importlib.util
 import itertools
 import re
 import sys
+import tomllib
 from dataclasses import fields
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 LINK = re.compile(r"\[[^\]]*\]\((?!https?://)([^)#\s]+)")
 CODE = re.compile(r"`(\w+)`")
+PATH = re.compile(r"`([\w.-]+/[\w./-]*|[\w-]+\.(?:cff|md|py|toml))`")
+GENERATED = (".venv/", "build/", "dist/", "runs/")
 VARIABLE = re.compile(r"\bMOE_EVAL_[A-Z_]+[A-Z]\b")
 VERBS = {
     "inspect",
@@ -96,6 +100,47 @@ def test_links_between_files_lead_somewhere(name: str, repository_root: Path) ->
     links = LINK.findall(page.read_text("utf-8"))
 
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_paths_that_are_named_exist(document: str, repository_root: Path) -> None:
+    text = (repository_root / document).read_text("utf-8")
+    files = known_files()
+    folders = {f"{parent}/" for name in files for parent in PurePath(name).parents}
+
+    named = [path for path in PATH.findall(text) if not path.startswith(GENERATED)]
+
+    assert named
+    assert [
+        path for path in named if path not in files and f"{path.rstrip('/')}/" not in folders
+    ] == []
+
+
+def test_architecture_shows_the_layers_of_the_import_rules(repository_root: Path) -> None:
+    project = tomllib.loads((repository_root / "pyproject.toml").read_text("utf-8"))
+    (layers,) = [
+        contract["layers"]
+        for contract in project["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers"
+    ]
+    page = (repository_root / "ARCHITECTURE.md").read_text("utf-8")
+
+    shown = page.partition("```text\n")[2].partition("\n```")[0]
+
+    assert shown.splitlines() == layers
+
+
+def test_architecture_lists_every_package(repository_root: Path) -> None:
+    page = (repository_root / "ARCHITECTURE.md").read_text("utf-8")
+    packages = {
+        name.removesuffix("__init__.py")
+        for name in shipped_files()
+        if re.fullmatch(r"moe_eval_plugin/\w+/__init__\.py|\w+/__init__\.py", name)
+    } - {"moe_eval_plugin/"}
+
+    listed = set(re.findall(r"^\| `([\w/]+/)` \|", page, re.MULTILINE)) - {"tests/"}
+
+    assert listed == packages
 
 
 def test_every_option_of_the_models_is_in_the_reference_with_a_meaning(
@@ -176,13 +221,21 @@ def test_reference_lists_every_row_of_the_results(repository_root: Path) -> None
     experts = VerifiedOverride(
         4, 8, 3.0, n_layers=2, n_text_tokens=1, n_image_tokens=1, observed_text=4, observed_image=2
     )
-    speed, provenance = TaskSpeed(1, 1, 1, 1.0), {"batch_size": 1}
-    record = RunRecord("a_task", experts, speed, provenance, steady_decode={"points": []})
+    records = [
+        RunRecord(
+            "a_task",
+            experts,
+            TaskSpeed(1, 1, 1, 1.0, latency_from=start),
+            {"batch_size": 1},
+            steady_decode={"points": []},
+        )
+        for start in ("preprocessing", "queue")
+    ]
     page = (repository_root / "docs" / "reference" / "results.md").read_text("utf-8")
 
     documented = set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))
 
-    assert documented == set(record.rows())
+    assert documented == {name for record in records for name in record.rows()}
 
 
 def test_reference_lists_every_environment_variable(repository_root: Path) -> None:

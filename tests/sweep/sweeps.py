@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from moe_eval_plugin.results.lmms_eval_files import read_samples
+from moe_eval_plugin.results.lmms_eval_samples import read_lines
 from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
 
 SCRIPT = Path(sys.executable).with_name("moe-eval")
@@ -17,10 +17,15 @@ BATCH_SIZE = 4
 QUESTIONS = ("--tasks", "easy_vqa", "--limit", str(N_QUESTIONS), "--batch-size", str(BATCH_SIZE))
 
 
-def command(output: Path, *arguments: str) -> list[str]:
-    """Write the command of a sweep over a few questions."""
+def sweep_arguments(output: Path, *arguments: str) -> list[str]:
+    """Write the arguments of a sweep over a few questions."""
     model = ("--model-args", "pretrained=demo")
-    return [str(SCRIPT), "sweep", *model, *QUESTIONS, "--output", str(output), *arguments]
+    return ["sweep", *model, *QUESTIONS, "--output", str(output), *arguments]
+
+
+def command(output: Path, *arguments: str) -> list[str]:
+    """Write the command of such a sweep."""
+    return [str(SCRIPT), *sweep_arguments(output, *arguments)]
 
 
 def sweep(output: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -46,7 +51,7 @@ def results(output: Path, point: str) -> dict[str, Any]:
 def answers(output: Path, point: str) -> list[dict[str, Any]]:
     """Read what was answered and scored at a point, question by question."""
     (path,) = (output / point).rglob("*_samples_easy_vqa.jsonl")
-    return list(read_samples(path))
+    return list(read_lines(path))
 
 
 def numbers(output: Path) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def test_markdown_rounds_and_tells_k_and_how_the_numbers_came_about(tmp_path: Pa
     assert [row[6:] for row in scores[1:]] == [
         ["vqa_accuracy", "0.6123", "0.0061", "5046", "lmms-vqav2"],
         ["vqa_accuracy_official", "0.5900", "", "5046", "official"],
-        ["samples_per_s", "17.5959", "", "5046", ""],
+        ["samples_per_s", "17.6126", "", "5046", ""],
     ]
     (row,) = [dict(zip(origins[0], row, strict=True)) for row in origins[1:]]
     assert row == {

@@ -62,5 +62,5 @@ def test_the_copy_of_a_checkpoint_is_compared_and_missed(tmp_path: Path) -> None
     assert compare_environment(bundle, str(copy)).checkpoint == ()
     (copy / "config.json").write_text("{ }", "utf-8")
     (fault,) = compare_environment(bundle, str(copy)).checkpoint
-    assert fault == f"{copy / 'config.json'} is not the file that the run used"
+    assert fault == f"{copy / 'config.json'} is not the file of the original run"
     assert "The checkpoint differs" in render_before(compare_environment(bundle, str(copy)))
