@@ -230,7 +230,7 @@ def test_a_data_set_that_is_on_no_hub_is_named_by_its_task(tmp_path: Path) -> No
 
 
 @settings(deadline=None, max_examples=30)
-@given(prompt=TEXT, policy=TEXT, version=TEXT)
+@given(prompt=TEXT, policy=TEXT.filter(bool), version=TEXT)
 def test_whatever_text_a_run_holds_is_read_back(prompt: str, policy: str, version: str) -> None:
     content = results()
     record = content["moe_eval"]["okvqa"]

@@ -17,7 +17,9 @@ from moe_eval_plugin.results.lmms_eval_files import read_run
 from moe_eval_plugin.vqa.official_data import read_annotations
 from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES
 from tests.publish.exports.submissions import FORMATS, IDS, SPLITS, export, refused, samples
+from tests.results import sample_records
 from tests.results.run_files import write_run
+from tests.results.sample_records import experts
 from tests.vqa.vqa_files import edit_json, write_official
 
 if TYPE_CHECKING:
@@ -101,8 +103,8 @@ def test_the_file_name_says_what_was_run(
 
 
 def record(experts_k: str | None, policy: str, renorm: str) -> dict[str, Any]:
-    experts = {"experts_k": experts_k, "experts_policy": policy, "renorm": renorm}
-    return {"okvqa": {"experts": experts}}
+    used = experts(experts_k=experts_k, experts_policy=policy, renorm=renorm)
+    return {"okvqa": sample_records.record("okvqa", experts=used).to_dict()}
 
 
 @pytest.mark.usefixtures("data")
