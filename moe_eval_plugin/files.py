@@ -7,23 +7,53 @@ import json
 import os
 import shutil
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
-N_DIGITS = 12
+SHORT_DIGEST_DIGITS = 12
 
 
-def sha256_of(path: Path) -> str:
-    """Give the SHA-256 of a file, as ``sha256sum`` writes it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of ``path``; it replaces ``path`` when the block ends.
+
+    After an exception ``path`` is as it was, and the temporary file is gone. Raises ``OSError`` if
+    the file cannot be put there.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write one file as UTF-8, whole or not at all; raises ``OSError``."""
+    with replacing(path) as part:
+        part.write_text(text, "utf-8")
+
+
+def write_all(content: Mapping[Path, bytes], folder: Path) -> None:
+    """Write several files below a folder, in their order: all of them or none.
+
+    Folders are made where they are missing. Raises ``OSError``; then everything is as it was.
+    """
+    with ExitStack() as undo:
+        _make_folder(folder, undo)
+        with tempfile.TemporaryDirectory(prefix=".staging-", dir=folder) as staging:
+            staged = [Path(staging, str(number)) for number in range(len(content))]
+            for path, data in zip(staged, content.values(), strict=True):
+                path.write_bytes(data)
+            _replace_all(dict(zip(staged, content, strict=True)))
+        undo.pop_all()
 
 
 def write_files(files: Mapping[str, str], folder: Path, *, force: bool = False) -> list[Path]:
@@ -34,20 +64,29 @@ def write_files(files: Mapping[str, str], folder: Path, *, force: bool = False) 
     folder that cannot be written to; then everything is as it was.
     """
     content = {folder / _inside(name): _encode(name, text) for name, text in files.items()}
-    there = [path for path in content if path.exists()]
-    if there and not force:
-        names = "\n  ".join(map(str, there))
+    existing = [path for path in content if path.exists()]
+    if existing and not force:
+        names = "\n  ".join(map(str, existing))
         message = f"This would overwrite:\n  {names}\nAdd --force, or name a folder with --output."
         raise InvalidArgumentError(message)
     try:
-        with ExitStack() as undo:
-            _make_folder(folder, undo)
-            _write_all(content, folder)
-            undo.pop_all()
+        write_all(content, folder)
     except OSError as error:
         message = f"Nothing was written to {folder}: {error}. Name another folder with --output."
         raise DataError(message) from error
     return list(content)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, as ``sha256sum`` writes it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def short_digest(content: Any) -> str:  # noqa: ANN401  (anything that JSON can hold)
+    """Return a short digest of plain data; the order of keys does not matter."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:SHORT_DIGEST_DIGITS]
 
 
 def _inside(name: str) -> PurePath:
@@ -66,13 +105,10 @@ def _encode(name: str, text: str) -> bytes:
         raise DataError(message) from error
 
 
-def _write_all(content: Mapping[Path, bytes], folder: Path) -> None:
-    """Write all files beside their places first; a fault puts back what was there before."""
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as staging, ExitStack() as undo:
-        staged = [Path(staging, str(number)) for number in range(len(content))]
-        for path, data in zip(staged, content.values(), strict=True):
-            path.write_bytes(data)
-        for ready, path in zip(staged, content, strict=True):
+def _replace_all(staged: Mapping[Path, Path]) -> None:
+    """Move finished files to their paths; an error restores the files that were there before."""
+    with ExitStack() as undo:
+        for ready, path in staged.items():
             _make_folder(path.parent, undo)
             if path.exists():
                 before = shutil.copy2(path, ready.with_suffix(".before"))
@@ -89,9 +125,3 @@ def _make_folder(folder: Path, undo: ExitStack) -> None:
     for path in reversed(missing):
         path.mkdir()
         undo.callback(path.rmdir)
-
-
-def short_digest(content: Any) -> str:  # noqa: ANN401  (anything that JSON can hold)
-    """Give a short digest of plain data; the order of keys does not matter."""
-    text = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:N_DIGITS]

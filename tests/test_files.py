@@ -8,8 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
-from moe_eval_plugin.files import write_files
+from moe_eval_plugin.files import (
+    replacing,
+    sha256_of,
+    short_digest,
+    write_all,
+    write_files,
+    write_whole,
+)
 from tests.results.run_files import tree
+
+EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 NAMES = st.text("abc.", min_size=1, max_size=4).filter(lambda name: name.strip("."))
 
@@ -88,3 +97,58 @@ def test_a_folder_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Name another folder with --output"):
         write_files({"a.txt": "1"}, tmp_path / "file" / "out")
     assert tree(tmp_path) == {"file": ""}
+
+
+def test_a_file_is_replaced_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    with replacing(path) as part:
+        part.write_text("1", encoding="utf-8")
+        assert part.parent == tmp_path
+        assert not path.exists()
+    assert tree(tmp_path) == {"a.json": "1"}
+
+    def interrupted() -> None:
+        with replacing(path) as part:
+            part.write_text("half", encoding="utf-8")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert tree(tmp_path) == {"a.json": "1"}
+
+    write_whole(path, "ü")
+    assert tree(tmp_path) == {"a.json": "ü"}
+
+
+def test_a_new_file_has_the_permissions_that_the_user_s_files_have(tmp_path: Path) -> None:
+    write_whole(tmp_path / "written", "")
+    (tmp_path / "usual").touch()
+    assert (tmp_path / "written").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+@pytest.mark.parametrize("name", ["taken", "missing/a.txt", "file/a.txt"])
+def test_a_file_that_cannot_be_put_there_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    with pytest.raises(OSError, match=name.split("/", maxsplit=1)[0]):
+        write_whole(tmp_path / name, "1")
+    assert tree(tmp_path) == {"taken": None, "file": "mine"}
+
+
+def test_files_replace_the_old_ones_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = []
+    move = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda a, b: (moved.append(b), move(a, b)))
+    paths = [tmp_path / "b" / "1", tmp_path / "a"]
+    write_all(dict.fromkeys(paths, b"1"), tmp_path)
+    assert moved == paths
+    assert tree(tmp_path) == {"b": None, "b/1": "1", "a": "1"}
+
+
+def test_digests_depend_on_content_alone(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    assert sha256_of(tmp_path / "empty") == EMPTY
+    assert short_digest({"a": 1, "b": 2}) == short_digest({"b": 2, "a": 1})
+    assert short_digest({"a": 1}) != short_digest({"a": 2})

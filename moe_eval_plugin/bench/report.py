@@ -1,9 +1,8 @@
-"""What a bench found, as one record: settings, machine, versions, medians and every repetition."""
+"""The record of a bench: settings, machine, versions, medians and every repetition."""
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from statistics import fmean, median
@@ -18,88 +17,98 @@ from moe_eval_plugin.bench.efficiency import (
 )
 from moe_eval_plugin.bench.summary import SpeedSummary, Spread, speed_up, summarise
 from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.files import write_whole
 from moe_eval_plugin.results.versions import installed_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from moe_eval_plugin.bench.plan import BenchPlan, Repetition
-    from moe_eval_plugin.bench.runner import Measured, MeasuredPoint
+    from moe_eval_plugin.bench.measurement import Measured, MeasuredPoint, Repetition
+    from moe_eval_plugin.bench.plan import BenchPlan
 
 SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
 class BenchPoint:
-    """One k at one batch size.
-
-    ``num_experts_per_tok`` is the k that was asked for, ``None`` for a model as it was;
-    ``observed_num_experts_per_tok`` the one that tokens used. Speed-ups are against the reference
-    k at the same batch size, pairwise by rounds. Distinct experts are those of one forward pass,
-    averaged over layers. ``prefill`` and ``decode`` are ``None`` where the sizes of the model are
-    not known.
-    """
+    """One k at one batch size: speed, speed-up, efficiency and experts."""
 
     num_experts_per_tok: int | None
+    """The requested k; ``None`` for a model as it is."""
     observed_num_experts_per_tok: float | None
+    """The k that tokens used; ``None`` for a dense model."""
     batch_size: int
+    """Sequences in the batch."""
     speed: SpeedSummary
+    """Times, rates, energy and memory over the repetitions."""
     prefill_speedup: Spread | None
+    """Speed-up of prefill over the reference k at this batch size, paired by rounds."""
     decode_speedup: Spread | None
+    """Speed-up of decode over the reference k at this batch size, paired by rounds."""
     prefill: PhaseEfficiency | None
+    """Efficiency of prefill; ``None`` where the sizes of the model are not known."""
     decode: PhaseEfficiency | None
+    """Efficiency of decode; ``None`` where the sizes of the model are not known."""
     distinct_experts_per_prefill: float | None
+    """Distinct experts of a layer that prefill touches, averaged over layers."""
     distinct_experts_per_decode_step: float | None
+    """Distinct experts of a layer that one decode step touches, averaged over layers."""
     distinct_experts_per_decode_step_by_layer: tuple[float, ...]
+    """The same for each routed layer; empty where the experts were not seen."""
     expert_layer_s: float | None
+    """Seconds of the routed experts of one layer in one decode step."""
     load_entropy: float | None
+    """Evenness of the experts' load: 1 if all get the same."""
     repetitions: tuple[Repetition, ...]
+    """Every timed generation, by rounds."""
 
 
 @dataclass(frozen=True)
 class BenchReport:
-    """A whole bench.
-
-    ``model`` and ``device`` are facts as plain data. ``reference_num_experts_per_tok`` is the k
-    that gains are measured against: the published one, or the largest that was measured; ``None``
-    where only one k was. ``decode_step_fit`` and ``expert_layer_fit`` are lines through the times
-    of a decode step, and of the routed experts of one layer in it, over distinct experts.
-    ``reasons`` tell why something is not known.
-    """
+    """A whole bench."""
 
     model: Mapping[str, Any]
+    """Name, sizes and settings of the model, as plain data."""
     device: Mapping[str, Any]
+    """The hardware and its peak rates, as plain data."""
     energy: Mapping[str, Any]
+    """The instrument that measured joules, as plain data."""
     plan: BenchPlan
+    """What was measured."""
     reference_num_experts_per_tok: int | None
+    """The k of the speed-ups: the published one, else the largest; ``None`` with a single k."""
     points: tuple[BenchPoint, ...]
+    """One for each k and batch size that fitted into memory."""
     decode_step_fit: LatencyFit | None
+    """Line through the seconds of a decode step over distinct experts."""
     expert_layer_fit: LatencyFit | None
+    """Line through the seconds of one layer's routed experts over distinct experts."""
     notes: tuple[str, ...] = ()
+    """What a reader must know to interpret the numbers."""
     reasons: tuple[str, ...] = ()
+    """Why something is not known."""
     versions: Mapping[str, str | None] = field(default_factory=installed_versions)
+    """Package versions by name."""
     date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    """When the report was made, in UTC."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the report as plain data, ready for JSON."""
+        """Return the report as plain data, ready for JSON."""
         return {"schema_version": SCHEMA_VERSION, "kind": "bench", **asdict(self)}
 
     def save(self, path: Path) -> None:
         """Write the report as JSON: whole, or not at all. Raises ``DataError``."""
         text = json.dumps(self.to_dict(), indent=1)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
-            part.write_text(f"{text}\n", "utf-8")
-            part.replace(path)
+            write_whole(path, f"{text}\n")
         except OSError as error:
-            part.unlink(missing_ok=True)
             message = f"{path} cannot be written: {error.strerror}. Name another file as output."
             raise DataError(message) from error
 
 
 def reference_k(plan: BenchPlan, baseline: int | None) -> int | None:
-    """Choose the k that gains are measured against; ``None`` where there is nothing to compare."""
+    """Return the k of the speed-ups: the published, else the largest; ``None`` for a single k."""
     ks = [k for k in plan.experts_k if k is not None]
     if len(ks) <= 1:
         return None
@@ -107,16 +116,19 @@ def reference_k(plan: BenchPlan, baseline: int | None) -> int | None:
 
 
 def make_points(
-    measured: Measured, plan: BenchPlan, reference: int | None, judge: EfficiencyModel | None
+    measured: Measured,
+    plan: BenchPlan,
+    reference: int | None,
+    efficiency: EfficiencyModel | None,
 ) -> tuple[BenchPoint, ...]:
-    """Summarise and judge each point; without a ``judge`` only times are compared."""
+    """Summarise each setting; without an ``efficiency`` model only times are compared."""
     bases = {
-        found.point.batch_size: found
+        found.setting.batch_size: found
         for found in measured.points
-        if reference is not None and found.point.experts_k == reference
+        if reference is not None and found.setting.experts_k == reference
     }
     return tuple(
-        _bench_point(found, bases.get(found.point.batch_size), plan, judge)
+        _bench_point(found, bases.get(found.setting.batch_size), plan, efficiency)
         for found in measured.points
     )
 
@@ -124,33 +136,36 @@ def make_points(
 def fit_over_experts(
     points: Iterable[BenchPoint], seconds: Callable[[BenchPoint], float | None]
 ) -> LatencyFit | None:
-    """Fit a time over the distinct experts of a decode step, over all points that have both."""
+    """Fit a time over the distinct experts of a decode step, from all points that have both."""
     pairs = ((point.distinct_experts_per_decode_step, seconds(point)) for point in points)
     return fit_latency((x, y) for x, y in pairs if x is not None and y is not None)
 
 
 def _bench_point(
-    found: MeasuredPoint, base: MeasuredPoint | None, plan: BenchPlan, judge: EfficiencyModel | None
+    found: MeasuredPoint,
+    base: MeasuredPoint | None,
+    plan: BenchPlan,
+    efficiency: EfficiencyModel | None,
 ) -> BenchPoint:
     own, others = found.repetitions, base.repetitions if base else ()
     prefill_gain = speed_up(own, others, lambda r: r.prefill_s) if base else None
     decode_gain = speed_up(own, others, lambda r: r.tpot_s) if base else None
     seen = found.observed
+    prefill = decode = None
+    if efficiency is not None:
+        step, reference = _prefill_step(found), _prefill_step(base)
+        prefill = _compare(efficiency.prefill, step, reference, prefill_gain)
+        step, reference = _decode_step(found, plan.new_tokens), _decode_step(base, plan.new_tokens)
+        decode = _compare(efficiency.decode, step, reference, decode_gain)
     return BenchPoint(
-        num_experts_per_tok=found.point.experts_k,
+        num_experts_per_tok=found.setting.experts_k,
         observed_num_experts_per_tok=seen.verified.observed,
-        batch_size=found.point.batch_size,
+        batch_size=found.setting.batch_size,
         speed=summarise(own),
         prefill_speedup=prefill_gain,
         decode_speedup=decode_gain,
-        prefill=_judged(judge.prefill if judge else None, found, base, prefill_gain, _prefill_step),
-        decode=_judged(
-            judge.decode if judge else None,
-            found,
-            base,
-            decode_gain,
-            lambda point: _decode_step(point, plan.new_tokens),
-        ),
+        prefill=prefill,
+        decode=decode,
         distinct_experts_per_prefill=_mean(seen.prefill_distinct_experts),
         distinct_experts_per_decode_step=_mean(seen.decode_distinct_experts),
         distinct_experts_per_decode_step_by_layer=seen.decode_distinct_experts,
@@ -160,23 +175,22 @@ def _bench_point(
     )
 
 
-def _judged(
-    judge: Callable[[Step, Step | None, float | None], PhaseEfficiency] | None,
-    found: MeasuredPoint,
-    base: MeasuredPoint | None,
+def _compare(
+    efficiency_of: Callable[[Step, Step | None, float | None], PhaseEfficiency],
+    step: Step | None,
+    reference: Step | None,
     gain: Spread | None,
-    step_of: Callable[[MeasuredPoint], Step | None],
 ) -> PhaseEfficiency | None:
-    step = step_of(found)
-    if judge is None or step is None:
+    if step is None:
         return None
-    return judge(step, step_of(base) if base else None, gain.median if gain else None)
+    return efficiency_of(step, reference, gain.median if gain else None)
 
 
-def _prefill_step(found: MeasuredPoint) -> Step | None:
-    k, first = _cost_k(found), found.repetitions[0]
-    if k is None:
+def _prefill_step(found: MeasuredPoint | None) -> Step | None:
+    k = _observed_k(found)
+    if found is None or k is None:
         return None
+    first = found.repetitions[0]
     return Step(
         experts_k=k,
         batch_size=first.batch_size,
@@ -186,24 +200,25 @@ def _prefill_step(found: MeasuredPoint) -> Step | None:
     )
 
 
-def _decode_step(found: MeasuredPoint, new_tokens: int) -> Step | None:
-    k, first = _cost_k(found), found.repetitions[0]
-    if k is None:
+def _decode_step(found: MeasuredPoint | None, new_tokens: int) -> Step | None:
+    k = _observed_k(found)
+    if found is None or k is None:
         return None
+    first = found.repetitions[0]
     prompt = first.n_input_tokens // first.batch_size
     return Step(
         experts_k=k,
         batch_size=first.batch_size,
-        # The tokens that are decoded stand at the positions prompt + 1 to prompt + new - 1.
+        # Decoded tokens have the positions prompt + 1 to prompt + new - 1.
         context_length=prompt + new_tokens // 2,
         seconds=median(r.tpot_s for r in found.repetitions),
         distinct_experts=found.observed.decode_distinct_experts,
     )
 
 
-def _cost_k(found: MeasuredPoint) -> int | None:
-    """Give the one k of all tokens that were observed; ``None`` where they differ."""
-    observed = found.observed.verified.observed
+def _observed_k(found: MeasuredPoint | None) -> int | None:
+    """Return the one k that all tokens used; ``None`` where they differ."""
+    observed = found.observed.verified.observed if found else None
     return int(observed) if observed is not None and observed == int(observed) else None
 
 

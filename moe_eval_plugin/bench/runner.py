@@ -1,95 +1,78 @@
-"""Runs a plan on an engine: observe every point, warm up, then time all k in turn, round by round.
+"""Run a plan on an engine: verify every setting, warm up, then time all k in turn by rounds.
 
-An engine is a loaded model that can be set to a k, observed, and timed; nothing here knows how.
-Rounds go over all k before they begin again, so that whatever else the machine does hits all of
-them alike. An engine that must be started anew for each k is done with one before the next.
+Rounds go over all k before they begin again, so that whatever else the machine does slows all of
+them alike. An engine that must be started anew for each k finishes one k before the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
+from moe_eval_plugin.bench.efficiency import EfficiencyModel, Hardware
+from moe_eval_plugin.bench.measurement import Measured, MeasuredPoint
 from moe_eval_plugin.bench.plan import BenchSetting
+from moe_eval_plugin.bench.report import BenchReport, fit_over_experts, make_points, reference_k
 from moe_eval_plugin.errors import InsufficientMemoryError
+from moe_eval_plugin.models.dtypes import dtype_bytes
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from moe_eval_plugin.bench.plan import BenchPlan, Observed, Repetition, Workload
+    from moe_eval_plugin.bench.engines.engine import BenchEngine
+    from moe_eval_plugin.bench.measurement import Observed, Repetition
+    from moe_eval_plugin.bench.plan import BenchPlan, Workload
+    from moe_eval_plugin.bench.targets.target import BenchTarget
+    from moe_eval_plugin.hardware.device import DeviceFacts
 
 Progress = Callable[[str], None]
 T = TypeVar("T")
 
 
-class BenchEngine(Protocol):
-    """A loaded model, whatever runs it.
+def run_bench(
+    target: BenchTarget,
+    plan: BenchPlan,
+    device: DeviceFacts,
+    progress: Progress = lambda _text: None,
+) -> BenchReport:
+    """Verify and time every k at every batch size, and report speed-ups and efficiency.
 
-    ``changes_k_live`` tells whether k can be changed between two generations at little cost.
+    Raises what the engine raises: ``OverrideNotEffectiveError`` before anything is timed.
     """
-
-    @property
-    def changes_k_live(self) -> bool:
-        """Tell whether rounds may go over all k."""
-
-    def at_k(self, experts_k: int | None) -> AbstractContextManager[object]:
-        """Set k while the block runs, and restore the model afterwards; ``None`` changes nothing.
-
-        Raises the errors of ``spec`` and ``override``.
-        """
-
-    def observe(self, workload: Workload) -> Observed:
-        """Count the experts that tokens use at the k that is set, in a pass that is not timed.
-
-        Raises ``OverrideNotEffectiveError`` if it is another k, and ``InsufficientMemoryError``.
-        """
-
-    def run(self, workload: Workload) -> Repetition:
-        """Generate exactly so many tokens for each sequence, and time it.
-
-        Nothing but the clock may watch the model meanwhile. Raises ``InsufficientMemoryError``
-        where the batch does not fit; the engine can be used for smaller ones afterwards.
-        """
-
-    def energy(self) -> Mapping[str, Any]:
-        """Describe the instrument that measures joules as plain data, and why there is none."""
-
-
-@dataclass(frozen=True)
-class MeasuredPoint:
-    """What was seen and timed at one point; the repetitions of equal rank belong to one round."""
-
-    point: BenchSetting
-    observed: Observed
-    repetitions: tuple[Repetition, ...]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """All points that fitted into memory, and notes on series that ended before the plan did."""
-
-    points: tuple[MeasuredPoint, ...]
-    notes: tuple[str, ...]
+    measured = measure(target.engine, plan, progress)
+    reference = reference_k(plan, target.baseline)
+    points = make_points(measured, plan, reference, _efficiency_model(target, device))
+    return BenchReport(
+        model=target.model,
+        device=device.to_dict(),
+        energy=target.engine.energy(),
+        plan=plan,
+        reference_num_experts_per_tok=reference,
+        points=points,
+        decode_step_fit=fit_over_experts(
+            points, lambda point: point.speed.tpot_s.median if point.speed.tpot_s else None
+        ),
+        expert_layer_fit=fit_over_experts(points, lambda point: point.expert_layer_s),
+        notes=(*target.notes, *measured.notes),
+        reasons=(target.cost_unknown_reason,) if target.cost_unknown_reason else (),
+    )
 
 
 def measure(
     engine: BenchEngine, plan: BenchPlan, progress: Progress = lambda _text: None
 ) -> Measured:
-    """Verify every point, then time it. ``progress`` is told of each generation before it runs.
+    """Verify every setting, then time it. ``progress`` is called before each generation.
 
     Where memory ends, the larger batches of that k are left out, with a note. Raises what the
-    engine raises otherwise; no k is timed before it was seen to be the one asked for.
+    engine raises otherwise; no k is timed before its verification.
     """
     run = _Run(engine, plan, progress)
-    together = [plan.experts_k] if engine.changes_k_live else [(k,) for k in plan.experts_k]
-    for ks in together:
+    series = [plan.experts_k] if engine.changes_k_live else [(k,) for k in plan.experts_k]
+    for ks in series:
         run.series(ks)
     return run.result()
 
 
 class _Run:
-    """What is known so far."""
+    """The measurements so far."""
 
     def __init__(self, engine: BenchEngine, plan: BenchPlan, progress: Progress) -> None:
         self._engine = engine
@@ -111,40 +94,49 @@ class _Run:
                 for k in ks:
                     self._time(BenchSetting(k, batch_size), number)
 
-    def _observe(self, point: BenchSetting) -> None:
-        """Verify the k of a point and count its experts."""
-        observed = self._attempt(point, "observing", self._engine.observe)
+    def _observe(self, setting: BenchSetting) -> None:
+        """Verify the k of a setting and count its experts."""
+        observed = self._attempt(setting, "observing", self._engine.observe)
         if observed is not None:
-            self._observed[point] = observed
+            self._observed[setting] = observed
 
-    def _time(self, point: BenchSetting, number: int) -> None:
-        """Time a point once; number 0 is the warm-up, which is not counted."""
+    def _time(self, setting: BenchSetting, number: int) -> None:
+        """Time a setting once; number 0 is the warm-up, which is not counted."""
         what = f"round {number} of {self._plan.repeats}" if number else "warming up"
-        repetition = self._attempt(point, what, self._engine.run)
+        repetition = self._attempt(setting, what, self._engine.run)
         if repetition is not None and number > 0:
-            self._timed.setdefault(point, []).append(repetition)
+            self._timed.setdefault(setting, []).append(repetition)
 
     def result(self) -> Measured:
-        """Give the points whose repetitions are complete."""
+        """Return the settings whose repetitions are complete."""
         points = tuple(
-            MeasuredPoint(point, self._observed[point], tuple(self._timed[point]))
-            for point in self._plan.points()
-            if not self._has_ended(point) and point in self._timed
+            MeasuredPoint(setting, self._observed[setting], tuple(self._timed[setting]))
+            for setting in self._plan.settings()
+            if not self._has_ended(setting) and setting in self._timed
         )
         return Measured(points, tuple(self._notes))
 
-    def _attempt(self, point: BenchSetting, what: str, act: Callable[[Workload], T]) -> T | None:
-        if self._has_ended(point):
+    def _attempt(self, setting: BenchSetting, what: str, act: Callable[[Workload], T]) -> T | None:
+        if self._has_ended(setting):
             return None
-        self._progress(f"{point}: {what}")
+        self._progress(f"{setting}: {what}")
         try:
-            with self._engine.at_k(point.experts_k):
-                return act(self._plan.workload(point.batch_size))
+            with self._engine.at_k(setting.experts_k):
+                return act(self._plan.workload(setting.batch_size))
         except InsufficientMemoryError as error:
-            self._ended[point.experts_k] = point.batch_size
-            self._notes.append(f"{point}: memory ends here ({error}), so this series is shorter.")
+            self._ended[setting.experts_k] = setting.batch_size
+            self._notes.append(
+                f"{setting}: out of memory ({error}); this and larger batches were skipped."
+            )
             return None
 
-    def _has_ended(self, point: BenchSetting) -> bool:
-        ended = self._ended.get(point.experts_k)
-        return ended is not None and point.batch_size >= ended
+    def _has_ended(self, setting: BenchSetting) -> bool:
+        ended = self._ended.get(setting.experts_k)
+        return ended is not None and setting.batch_size >= ended
+
+
+def _efficiency_model(target: BenchTarget, device: DeviceFacts) -> EfficiencyModel | None:
+    if target.cost is None:
+        return None
+    hardware = Hardware(device.memory_bandwidth_bytes_per_s, device.peak(target.dtype))
+    return EfficiencyModel(target.cost, hardware, dtype_bytes(target.dtype))

@@ -7,15 +7,16 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.bench.engines.transformers import TransformersEngine
-from moe_eval_plugin.bench.plan import LEAST_REPEATS, BenchPlan, ImagePlan
+from moe_eval_plugin.bench.plan import LEAST_REPEATS, BenchPlan
 from moe_eval_plugin.bench.runner import measure
-from moe_eval_plugin.bench.subject import _inputs
 from moe_eval_plugin.bench.summary import SpeedSummary, summarise
+from moe_eval_plugin.bench.workload.inputs import BenchInputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from moe_eval_plugin.bench.runner import MeasuredPoint, Progress
+    from moe_eval_plugin.bench.measurement import MeasuredPoint
+    from moe_eval_plugin.bench.runner import Progress
 
 # Larger ones are left to `moe-eval bench`: this run stands beside an evaluation, and is short.
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -60,7 +61,7 @@ def steady_decode(
     The k of the model is not touched: verify it before.
     """
     plan = BenchPlan((None,), tuple(batch_sizes), prompt_tokens, new_tokens, repeats, seed=seed)
-    engine = TransformersEngine(model, _inputs(model, ImagePlan(), None, seed))
+    engine = TransformersEngine(model, BenchInputs.for_model(model, seed=seed))
     measured = measure(engine, plan, progress)
     return SteadyDecode(tuple(map(_steady_point, measured.points)), measured.notes)
 
@@ -68,7 +69,7 @@ def steady_decode(
 def _steady_point(found: MeasuredPoint) -> SteadyPoint:
     distinct = found.observed.decode_distinct_experts
     return SteadyPoint(
-        batch_size=found.point.batch_size,
+        batch_size=found.setting.batch_size,
         observed_num_experts_per_tok=found.observed.verified.observed,
         distinct_experts_per_decode_step=fmean(distinct) if distinct else None,
         speed=summarise(found.repetitions),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from moe_eval_plugin.bench.plan import Repetition
+    from moe_eval_plugin.bench.measurement import Repetition
 
 METRICS: dict[str, Callable[[Repetition], float | None]] = {
     "ttft_s": lambda repetition: repetition.ttft_s,

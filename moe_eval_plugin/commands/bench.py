@@ -171,7 +171,7 @@ def _add_plan(verb: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Bench the model that the arguments name, and print the report."""
-    from moe_eval_plugin.bench import subject
+    from moe_eval_plugin.bench.runner import run_bench
     from moe_eval_plugin.bench.text import render
     from moe_eval_plugin.engines.option_checks import DTYPES, check_choice
 
@@ -179,18 +179,32 @@ def run(options: argparse.Namespace) -> int:
         message = f"--output {options.output}: there is no such folder. Make it first."
         raise InvalidArgumentError(message)
     check_choice("dtype", options.dtype, DTYPES)
-    load = bench_vllm.load if options.backend == "vllm" else bench_hf.load
-    with load(options) as benched, _progress_bar(benched.plan) as bar:
+    prepare = bench_vllm.prepare if options.backend == "vllm" else bench_hf.prepare
+    with prepare(options, _plan(options)) as bench, _progress_bar(bench.plan) as bar:
 
         def show(text: str) -> None:
             bar.set_description_str(text, refresh=False)
             bar.update()
 
-        report = subject.run(benched.subject, benched.plan, benched.device, show)
+        report = run_bench(bench.target, bench.plan, bench.device, show)
     if options.output is not None:
         report.save(options.output)
     print(json.dumps(report.to_dict(), indent=2) if options.json else render(report))
     return 0
+
+
+def _plan(options: argparse.Namespace) -> BenchPlan:
+    from moe_eval_plugin.bench.plan import BenchPlan, ImagePlan
+
+    return BenchPlan(
+        experts_k=tuple(options.experts_k or [None]),
+        batch_sizes=tuple(options.batch_sizes),
+        prompt_tokens=options.prompt_tokens,
+        new_tokens=options.new_tokens,
+        repeats=options.repeats,
+        images=ImagePlan(options.images, options.image_size, tuple(options.image)),
+        seed=options.seed,
+    )
 
 
 def _progress_bar(plan: BenchPlan) -> Any:  # noqa: ANN401

@@ -6,33 +6,29 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from moe_eval_plugin.experts.tokens import Modality, ObservedModality
+    from moe_eval_plugin.experts.tokens import Modality
 
-# ernie4_5_vl_moe has two routers in each layer; the name of the block tells whose tokens it takes.
-MODALITY_BLOCKS: dict[str, Modality] = {"text_moe": "text", "vision_moe": "image"}
 LAYER_NUMBER = re.compile(r"(?:^|\.)(?:layers?|blocks?|h)\.(\d+)(?=\.|$)")
+TEXT_BLOCK = "text_moe"
+IMAGE_BLOCK = re.compile(r"vis(ion|ual)(_moe|_tower|_model)?")
 
 
-def layer_modality(path: str) -> ObservedModality | None:
-    """Tell from a path whether a layer has experts for one modality alone.
+def path_modality(path: str) -> Modality | None:
+    """Return the modality whose tokens alone pass through a module; ``None`` for all tokens.
 
-    ernie4_5_vl_moe has a ``text_moe`` and a ``vision_moe`` in each layer, and the image tower of
-    some models has experts for patches.
+    ernie4_5_vl_moe has a ``text_moe`` and a ``vision_moe`` in each layer, each with a router and
+    experts of its own; the image tower of some models has experts for patches.
     """
-    if re.search(r"(^|\.)vis(ion|ual)(_moe|_tower|_model)?\.", path):
+    parts = path.split(".")
+    if any(IMAGE_BLOCK.fullmatch(part) for part in parts):
         return "image"
-    return "text" if ".text_moe." in path else None
+    return "text" if TEXT_BLOCK in parts else None
 
 
 def layer_number(path: str) -> int | None:
-    """Read the number of the decoder layer from a module's path; ``None`` outside of layers.
+    """Return the number of the decoder layer in a module's path; ``None`` outside of layers.
 
     ``model.language_model.layers.3.mlp.gate`` gives 3.
     """
     match = LAYER_NUMBER.search(path)
     return int(match[1]) if match else None
-
-
-def router_modality(path: str) -> Modality | None:
-    """Return the modality that a router serves alone; ``None`` for a router of all tokens."""
-    return next((MODALITY_BLOCKS[n] for n in path.split(".") if n in MODALITY_BLOCKS), None)

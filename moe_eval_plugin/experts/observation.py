@@ -1,6 +1,6 @@
-"""What tokens were observed to use in a whole model: counts, the sums over them, merging.
+"""Observed experts of a whole model: counts by layer, sums over them, merging.
 
-Nothing here knows a model. ``probe`` fills these counts; verification and results read them.
+``override.observe`` and vLLM's workers fill these counts; verification and results read them.
 """
 
 from __future__ import annotations
@@ -23,11 +23,9 @@ from moe_eval_plugin.experts.tokens import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from moe_eval_plugin.experts.tokens import Phase
-
 
 class InputTokenCount(NamedTuple):
-    """So many tokens of one modality were given to the model in one phase."""
+    """Number of input tokens of one modality in one phase."""
 
     phase: Phase
     modality: ObservedModality
@@ -36,30 +34,30 @@ class InputTokenCount(NamedTuple):
 
 @dataclass(frozen=True)
 class Observation:
-    """What tokens used: the counts of each MoE layer, under the path of its routed experts.
+    """Observed experts of a model: the counts of each MoE layer, by the path of the layer.
 
-    ``fed`` counts the tokens given to the model, whether or not any experts were seen with them.
-    Wherever a modality can be chosen, ``None`` means text and image, without padding; a phase of
-    ``None`` means both. Image tokens include those of videos. A token whose kind is not known
-    counts as text: where the model was given embeddings, or the layer another number of rows, and
-    padding too where the mask is not one of (rows, tokens).
+    ``input_tokens`` counts the tokens of the model's input, whether or not any layer observed
+    them. A modality of ``None`` means text and image, without padding; a phase of ``None`` means
+    both. Image tokens include those of videos. A token of unknown kind counts as text: where the
+    input is embeddings, where a layer has another number of rows, and padding too where the mask
+    is not (rows, tokens).
     """
 
     layers: Mapping[str, LayerObservation]
-    fed: tuple[InputTokenCount, ...] = ()
+    input_tokens: tuple[InputTokenCount, ...] = ()
 
     def by_layer(
         self, modality: ObservedModality | None = None, phase: Phase | None = None
     ) -> dict[str, dict[int, int]]:
-        """Give the histogram of each layer: distinct routed experts -> tokens.
+        """Return the histogram of each layer: distinct routed experts -> tokens.
 
-        A layer whose experts were not seen has an empty histogram. A layer that serves one
-        modality alone is left out where no such token was asked for, or given to the model.
+        A layer that observed no token has an empty histogram. A layer that serves one modality
+        alone is left out where such tokens were not requested, or are not in the model's input.
         """
         return {
             path: dict(sorted(layer.histogram(modality, phase).items()))
             for path, layer in self.layers.items()
-            if self._is_concerned(layer, modality, phase)
+            if self._is_included(layer, modality, phase)
         }
 
     def distinct_k(
@@ -75,9 +73,9 @@ class Observation:
         modality: ObservedModality | None = None,
         phase: Phase | None = None,
     ) -> float | None:
-        """Average the routed experts per token over tokens and layers; ``None`` without tokens.
+        """Return the mean routed experts per token and layer; ``None`` without tokens.
 
-        Raises ``KeyError`` for a layer that is not there.
+        Raises ``KeyError`` for a layer that was not observed.
         """
         chosen = (part.histogram(modality, phase) for part in self._chosen(layer))
         return mean_of(sum(chosen, Counter()))
@@ -88,7 +86,7 @@ class Observation:
         modality: ObservedModality | None = None,
         phase: Phase | None = None,
     ) -> float | None:
-        """Average as ``mean_k`` does, over the experts that compute something.
+        """Return the mean as ``mean_k`` does, of the experts that compute something.
 
         It differs from ``mean_k`` only in families with zero-computation experts.
         """
@@ -96,25 +94,25 @@ class Observation:
         return mean_of(sum(chosen, Counter()))
 
     def n_tokens(self, modality: ObservedModality, phase: Phase | None = None) -> int:
-        """Count the tokens of one modality that were given to the model."""
+        """Count the tokens of one modality in the model's input."""
         return sum(
             count.n_tokens
-            for count in self.fed
+            for count in self.input_tokens
             if count.modality == modality and phase in (None, count.phase)
         )
 
     def missed_tokens(self) -> dict[str, int]:
-        """Count the text and image tokens given to the model that a layer's experts did not get.
+        """Count the text and image tokens of the input that never reached a layer's experts.
 
-        Layers that got all are left out. One that is listed was passed by on some path, in decode
-        alone perhaps, and nothing is known of the experts that those tokens used. In an
-        encoder-decoder model each layer gets a part of the tokens, so all are listed.
+        Layers that all tokens reached are left out. A listed layer was bypassed on some path, in
+        decode alone perhaps, and the experts of those tokens are unknown. In an encoder-decoder
+        model each layer receives a part of the tokens, so all layers are listed.
         """
         missed = {path: self._n_missed(layer) for path, layer in self.layers.items()}
         return {path: count for path, count in missed.items() if count > 0}
 
     def to_dict(self) -> dict[str, Any]:
-        """Summarise the observation as plain JSON data, whose size depends on the layers alone."""
+        """Return a summary as plain JSON data, whose size depends on the number of layers alone."""
         return {
             "n_tokens": {
                 phase: {
@@ -128,20 +126,20 @@ class Observation:
         }
 
     def to_state(self) -> dict[str, Any]:
-        """Give all counts as plain JSON data, to be sent to another process."""
+        """Return all counts as plain JSON data, to be sent to another process."""
         layers = {path: layer.to_state() for path, layer in self.layers.items()}
-        return {"layers": layers, "fed": [list(count) for count in self.fed]}
+        return {"layers": layers, "fed": [list(count) for count in self.input_tokens]}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Observation:
-        """Rebuild what ``to_state`` gave, also after a way through JSON."""
+        """Rebuild the observation from ``to_state``, also after a round trip through JSON."""
         layers = {p: LayerObservation.from_state(part) for p, part in state["layers"].items()}
         return cls(layers, tuple(InputTokenCount(*count) for count in state["fed"]))
 
     def _chosen(self, layer: str | None) -> list[LayerObservation]:
         return list(self.layers.values()) if layer is None else [self.layers[layer]]
 
-    def _is_concerned(
+    def _is_included(
         self, layer: LayerObservation, modality: ObservedModality | None, phase: Phase | None
     ) -> bool:
         own = layer.modality
@@ -149,15 +147,15 @@ class Observation:
 
     def _n_missed(self, layer: LayerObservation) -> int:
         own = CONTENT if layer.modality is None else (layer.modality,)
-        given = sum(self.n_tokens(modality) for modality in own)
-        return given - layer.histogram(None, None).total()
+        n_input = sum(self.n_tokens(modality) for modality in own)
+        return n_input - layer.histogram(None, None).total()
 
 
 def merge(observations: Iterable[Observation]) -> Observation:
-    """Add up observations of copies of one model, those of data-parallel ranks for instance.
+    """Return the sum of observations of copies of one model, such as data-parallel ranks.
 
-    A forward pass of each copy is a step of its own. Raises ``ValueError`` where a layer has
-    another number of experts in one of them.
+    A forward pass of each copy counts as a step. Raises ``ValueError`` where the copies have
+    another number of experts in a layer.
     """
     parts = list(observations)
     paths = dict.fromkeys(path for part in parts for path in part.layers)
@@ -165,17 +163,18 @@ def merge(observations: Iterable[Observation]) -> Observation:
         path: merge_layers([part.layers[path] for part in parts if path in part.layers])
         for path in paths
     }
-    fed: Counter[tuple[Phase, ObservedModality]] = Counter()
-    for part in parts:
-        fed.update({(count.phase, count.modality): count.n_tokens for count in part.fed})
-    return Observation(layers, tuple(InputTokenCount(*key, n) for key, n in sorted(fed.items())))
+    n_tokens: Counter[tuple[Phase, ObservedModality]] = Counter()
+    for count in (count for part in parts for count in part.input_tokens):
+        n_tokens[count.phase, count.modality] += count.n_tokens
+    counts = (InputTokenCount(*key, n) for key, n in sorted(n_tokens.items()))
+    return Observation(layers, tuple(counts))
 
 
 def distinct_by_layer(seen: Observation, phase: Phase) -> tuple[float, ...]:
-    """Give the mean distinct experts of a forward pass for each decoder layer with routed experts.
+    """Return the mean distinct experts of a forward pass, for each decoder layer with experts.
 
-    Where a layer has them in several modules their mean is taken; those for image tokens alone are
-    left out. Empty unless all layers were seen in this phase.
+    A layer with experts in several modules has their mean; modules for image tokens alone are left
+    out. Empty unless every layer was observed in this phase.
     """
     by_layer: dict[int | None, list[LayerObservation]] = defaultdict(list)
     for path, layer in seen.layers.items():

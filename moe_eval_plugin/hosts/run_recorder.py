@@ -10,7 +10,6 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.plugins import events
 from moe_eval_plugin.plugins.events import BatchEnd, RunEnd, RunStart
 from moe_eval_plugin.results.measurements import Measurements
 
@@ -48,7 +47,7 @@ class RunRecorder:
         self._n_requests = len(tasks_of_requests)
         self._n_left = Counter(tasks_of_requests)
         event = RunStart(provenance, dict(self._n_left), dict(experts), self._rank)
-        self._announcer.announce(events.RUN_START, event)
+        self._announcer.run_start(event)
         if self._hardware is not None:
             self._hardware.start()
 
@@ -58,12 +57,9 @@ class RunRecorder:
         self._n_left[timing.task] -= timing.n_samples
         if self._hardware is not None:
             self._hardware.batch_end(timing.task, is_last=self._n_left[timing.task] <= 0)
-        if not self._announcer.listens(events.BATCH_END):
-            return False
         n_done = self._n_requests - self._n_left.total()
         event = BatchEnd(timing, n_done, self._n_requests, self._rank)
-        self._announcer.announce(events.BATCH_END, event)
-        return True
+        return self._announcer.batch_end(event)
 
     def measurements(self) -> Measurements:
         """Give all that was measured."""
@@ -81,7 +77,7 @@ def announce_end(
 ) -> dict[str, RunRecord]:
     """Tell plugins that a run has ended, and add the rows that they have for it."""
     event = RunEnd(dict(records), rank)
-    announcer.announce(events.RUN_END, event)
+    announcer.run_end(event)
     metrics = announcer.extra_metrics(event)
     return {
         task: replace(

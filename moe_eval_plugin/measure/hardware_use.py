@@ -31,6 +31,11 @@ class PeakMemory:
             max(self.process_bytes, other.process_bytes),
         )
 
+    @property
+    def used_bytes(self) -> int:
+        """Bytes in tensors on the GPUs, or the RAM of the process where no GPU is used."""
+        return self.process_bytes if self.allocated_bytes is None else self.allocated_bytes
+
     def to_dict(self) -> dict[str, Any]:
         """Give the peaks as plain data, ready for JSON."""
         return asdict(self)

@@ -1,22 +1,21 @@
-"""Where the choice of experts can be seen in a model's modules: one table, by class name.
+"""Table of MoE layer classes: which module call exposes the selected expert indices.
 
-Nearly every family hands its choice to a module of experts as a tensor of indices, one row per
-token: ``experts(hidden, top_k_index, top_k_weights)``. Whatever an attribute or a configuration
-says, that tensor is what the model computes with, so it is read there, at the uniform door, for
-families that nobody has heard of too. The table lists the families that pass their choice on in
-another way, each with its reason.
+Most families call ``experts(hidden, top_k_index, top_k_weights)``, the standard call. The indices
+are read from that call, because the model computes with them whatever an attribute or a
+configuration says; this covers families that are not in any table too. Classes that pass the
+choice on differently have an entry in ``CHOICE_READERS``, each with its reason.
 
-What cannot be seen at any door:
+No call exposes the choice in these cases:
 
 - Experts in an ``nn.ModuleList``, as in the own code of many checkpoints (but MoE++): the
   layer calls each expert with the rows routed to it. Rows per expert would give the mean k, but
-  not which token used how many. Such a layer is found and has no door.
-- The mxfp4 kernels of gpt_oss: the layer hands the router's *weights* to a kernel that chooses and
-  computes, and calls neither the router nor the door of its experts.
-- Any kernel or compiled graph that takes the place of a layer and calls no module inside.
+  not which token used how many. Such a layer is found, and nothing is read in it.
+- The mxfp4 kernels of gpt_oss: the layer passes the router's *weights* to a kernel that chooses
+  and computes, and calls neither the router nor the experts.
+- Any kernel or compiled graph that replaces a layer and calls no module inside it.
 
-Such layers end up without a single observed token, which verification takes for a failure. To
-make one observable, give ``probe.observe`` a ``Door`` for it.
+Such layers end up without a single observed token, which verification treats as a failure. To make
+one observable, pass ``observe`` a ``ChoiceReader`` for it.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.experts.module_path import layer_modality
+from moe_eval_plugin.experts.module_path import path_modality
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +40,7 @@ MATRIX, STACK = 2, 3
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a watched module. ``output`` is ``None`` for a door that is read before."""
+    """One call of an observed module; ``output`` is ``None`` for one that is read before it."""
 
     module: nn.Module
     arguments: tuple[Any, ...]
@@ -50,38 +49,42 @@ class Call:
 
 @dataclass(frozen=True)
 class ChoiceReader:
-    """How the choice of experts is read in one kind of MoE layer.
+    """How the selected experts are read in one class of MoE layers.
 
-    ``class_name`` is a regular expression for the whole name of a module's class. All paths are
-    relative to that module, "" being the module itself: ``at`` is the module whose calls are
-    read, ``holders`` are those that hold the weights of the routed experts, and ``layer`` is the
-    one whose path names the layer. ``read`` gets each call and returns the chosen experts as an
-    integer tensor (tokens, width), where an index below 0 stands for "no expert", or ``None`` if
-    the call shows none. It must not make the host wait for the device: no ``item()``,
-    ``tolist()``, ``nonzero()`` or indexing by a mask. With ``is_after`` it runs after the call
-    and sees its output, else before. ``num_zero_experts`` is the number of experts, the last ones
-    of a layer's ``num_experts``, that compute nothing.
+    All paths are relative to the module of that class; "" is the module itself.
     """
 
     class_name: str
+    """Regular expression that matches the whole name of the module's class."""
     reason: str
+    """Why the choice is read in this way."""
     read: Callable[[Call], Tensor | None]
-    at: str = ""
-    is_after: bool = False
+    """Return the chosen experts of a call, integers (tokens, width), or ``None`` if it shows none.
+
+    An index below 0 means "no expert". It must not make the host wait for the device: no
+    ``item()``, ``tolist()``, ``nonzero()`` or indexing by a mask.
+    """
+    observed_module: str = ""
+    """Path of the module whose calls are read."""
+    reads_output: bool = False
+    """Whether ``read`` runs after the call and gets its output; else it runs before."""
     layer: str = ""
-    holders: tuple[str, ...] = ("",)
+    """Path of the module whose own path names the layer in observations."""
+    expert_modules: tuple[str, ...] = ("",)
+    """Paths of the modules that hold the weights of the routed experts."""
     num_zero_experts: int = 0
+    """How many of the layer's ``num_experts``, the last ones, compute nothing."""
 
     def fits(self, module: nn.Module) -> bool:
-        """Tell whether a module has the class and the parts that this door is about."""
+        """Whether a module has the class and the submodules that this reader expects."""
         if not re.fullmatch(self.class_name, type(module).__name__):
             return False
         inside = dict(module.named_modules())
-        return {self.at, self.layer, *self.holders} <= inside.keys()
+        return {self.observed_module, self.layer, *self.expert_modules} <= inside.keys()
 
 
 def read_indices(call: Call) -> Tensor | None:
-    """Find the matrix of expert indices (tokens, k) among the arguments of a call."""
+    """Return the matrix of expert indices (tokens, k) among a call's arguments, or ``None``."""
     import torch
 
     for value in call.arguments:
@@ -93,7 +96,7 @@ def read_indices(call: Call) -> Tensor | None:
 
 
 def _where(is_used: Tensor) -> Tensor:
-    """Turn a mask (tokens, experts) into indices of the same shape, -1 where it is false."""
+    """Return a mask (tokens, experts) as indices of the same shape, -1 where it is false."""
     import torch
 
     indices = torch.arange(is_used.shape[-1], device=is_used.device)
@@ -116,10 +119,10 @@ def _from_nllb_weights(call: Call) -> Tensor:
 
 
 def _from_jetmoe_order(call: Call) -> Tensor:
-    """Undo the sorting of (token, choice) pairs by expert.
+    """Return the indices, by undoing the sorting of (token, choice) pairs by expert.
 
-    The output of the gating has their order first and the number of pairs of each expert, a list,
-    fourth.
+    The first output of the gating is the order of the pairs, the fourth lists the number of pairs
+    of each expert.
     """
     import torch
 
@@ -132,7 +135,7 @@ def _from_jetmoe_order(call: Call) -> Tensor:
 
 
 def _from_rows_of_experts(call: Call) -> Tensor:
-    """Read expert -> (its rows, their weights), which stands beside the logits in the output."""
+    """Return the indices from the output: (expert -> (its rows, their weights), logits)."""
     import torch
 
     rows_of, logits = call.output
@@ -151,33 +154,33 @@ STANDARD_CALL = ChoiceReader(
 )
 LISTED = ChoiceReader(
     r"ModuleList|ModuleDict",
-    "The experts are called one by one, with rows instead of tokens: there is nothing to read.",
+    "Each expert is called with the rows routed to it: no call shows the choice of a token.",
     lambda _call: None,
 )
-DOORS = (
+CHOICE_READERS = (
     ChoiceReader(
         "Llama4TextMoe",
         "All experts run on all tokens, on inputs times a score, which is 0 where not chosen.",
         _from_scores,
-        at="router",
-        is_after=True,
+        observed_module="router",
+        reads_output=True,
         layer="experts",
-        holders=("experts",),
+        expert_modules=("experts",),
     ),
     ChoiceReader(
         "JetMoeMoE|JetMoeMoA",
-        "The gating sorts tokens by expert, in the MLP and in the attention; no indices go on.",
+        "The gating sorts tokens by expert, in MLP and attention; no indices are passed on.",
         _from_jetmoe_order,
-        at="router",
-        is_after=True,
-        holders=("input_linear", "output_linear"),
+        observed_module="router",
+        reads_output=True,
+        expert_modules=("input_linear", "output_linear"),
     ),
     ChoiceReader(
         "DogeCDMoE",
         "Experts are rows of two embeddings, looked up by index.",
         read_indices,
-        at="down_embed",
-        holders=("down_embed", "up_embed"),
+        observed_module="down_embed",
+        expert_modules=("down_embed", "up_embed"),
     ),
     ChoiceReader(
         "SwitchTransformersExperts",
@@ -193,10 +196,10 @@ DOORS = (
         "MOE",
         "MoE++: its router gives the rows of each expert; the last four compute next to nothing.",
         _from_rows_of_experts,
-        at="moe.gate",
-        is_after=True,
+        observed_module="moe.gate",
+        reads_output=True,
         layer="moe",
-        holders=("moe.experts",),
+        expert_modules=("moe.experts",),
         num_zero_experts=4,
     ),
     STANDARD_CALL,
@@ -205,70 +208,79 @@ DOORS = (
 
 @dataclass(frozen=True)
 class MoELayer:
-    """One MoE layer of a model and where its choice of experts is read.
-
-    ``holders`` maps the path of each module with weights of its routed experts to the module.
-    ``num_experts`` and ``num_zero_experts`` are ``None`` where the layer does not tell; then it
-    cannot be watched. ``modality`` is set where it serves tokens of that modality alone.
-    """
+    """One MoE layer of a loaded model, and where its choice of experts is read."""
 
     path: str
-    door: ChoiceReader
-    at: nn.Module
-    holders: dict[str, nn.Module]
+    """Path of the layer in the model, as observations name it."""
+    choice_reader: ChoiceReader
+    """How the choice is read from the calls of ``observed_module``."""
+    observed_module: nn.Module
+    """The module whose calls are read."""
+    expert_modules: dict[str, nn.Module]
+    """The modules that hold weights of its routed experts, by path."""
     num_experts: int | None
+    """Routed experts that compute; ``None`` if unknown, and then the layer is not observed."""
     num_zero_experts: int | None
+    """Routed experts that compute nothing; ``None`` if unknown."""
     modality: ObservedModality | None = None
+    """The modality whose tokens alone the layer serves; ``None`` for all tokens."""
 
 
-def find_moe_layers(model: nn.Module, doors: Sequence[ChoiceReader] = DOORS) -> Iterator[MoELayer]:
-    """Find each MoE layer of a model, in the order of the model, once.
+def find_moe_layers(
+    model: nn.Module, choice_readers: Sequence[ChoiceReader] = CHOICE_READERS
+) -> Iterator[MoELayer]:
+    """Yield each MoE layer of a model once, in the order of the model.
 
-    The first door whose class name fits is taken. A list of two modules or more under the name
-    ``experts`` is a layer too, though nothing can be read there.
+    The first reader that fits is used. A list of two modules or more under the name ``experts`` is
+    a layer too, though nothing can be read there.
     """
     inside: str | None = None
     for path, module in model.named_modules():
         if inside is not None and path.startswith(inside):
             continue
-        door = _door_of(path, module, doors)
-        if door is not None:
+        reader = _reader_of(path, module, choice_readers)
+        if reader is not None:
             inside = f"{path}." if path else ""
-            yield _watched(inside, module, door)
+            yield _moe_layer(inside, module, reader)
 
 
-def _door_of(path: str, module: nn.Module, doors: Sequence[ChoiceReader]) -> ChoiceReader | None:
+def _reader_of(
+    path: str, module: nn.Module, choice_readers: Sequence[ChoiceReader]
+) -> ChoiceReader | None:
     name = type(module).__name__
-    door = next((door for door in doors if door.fits(module)), None)
+    reader = next((reader for reader in choice_readers if reader.fits(module)), None)
     is_list = path.rpartition(".")[2] == "experts" and re.fullmatch(LISTED.class_name, name)
-    return door or (LISTED if is_list and len(list(module.children())) > 1 else None)
+    return reader or (LISTED if is_list and len(list(module.children())) > 1 else None)
 
 
-def _watched(prefix: str, module: nn.Module, door: ChoiceReader) -> MoELayer:
-    at = module.get_submodule(door.at)
-    path = (prefix + door.layer).removesuffix(".")
-    num_experts, num_zero_experts = _expert_counts((module.get_submodule(door.layer), at, module))
-    if num_experts is not None and door.num_zero_experts:
-        num_experts, num_zero_experts = num_experts - door.num_zero_experts, door.num_zero_experts
+def _moe_layer(prefix: str, module: nn.Module, reader: ChoiceReader) -> MoELayer:
+    observed = module.get_submodule(reader.observed_module)
+    path = (prefix + reader.layer).removesuffix(".")
+    num_experts, num_zero_experts = _expert_counts(
+        (module.get_submodule(reader.layer), observed, module)
+    )
+    if num_experts is not None and reader.num_zero_experts:
+        num_zero_experts = reader.num_zero_experts
+        num_experts -= num_zero_experts
     return MoELayer(
         path=path,
-        door=door,
-        at=at,
-        holders={
-            (prefix + holder).removesuffix("."): module.get_submodule(holder)
-            for holder in door.holders
+        choice_reader=reader,
+        observed_module=observed,
+        expert_modules={
+            (prefix + name).removesuffix("."): module.get_submodule(name)
+            for name in reader.expert_modules
         },
         num_experts=num_experts,
         num_zero_experts=num_zero_experts,
-        modality=layer_modality(path),
+        modality=path_modality(path),
     )
 
 
 def _expert_counts(modules: tuple[nn.Module, ...]) -> tuple[int | None, int | None]:
-    """Ask modules, first come first served, for their experts: those that compute, and the rest.
+    """Return the experts that compute and those that do not, from the first module that has them.
 
     longcat_flash counts both in one index: ``num_routed_experts`` compute, and the
-    ``zero_expert_num`` behind them pass a token through as it is.
+    ``zero_expert_num`` after them return a token unchanged.
     """
     for module in modules:
         for name in ("num_experts", "num_routed_experts"):
@@ -281,10 +293,12 @@ def _expert_counts(modules: tuple[nn.Module, ...]) -> tuple[int | None, int | No
 
 
 def find_experts(model: nn.Module) -> dict[str, nn.Module]:
-    """Find the modules that hold the weights of routed experts: path -> module, in model order.
+    """Return the modules that hold the weights of routed experts, by path, in model order.
 
     Shared experts are not among them. An MoE layer may have several such modules.
     """
     return {
-        path: module for layer in find_moe_layers(model) for path, module in layer.holders.items()
+        path: module
+        for layer in find_moe_layers(model)
+        for path, module in layer.expert_modules.items()
     }

@@ -1,4 +1,4 @@
-"""What the tokens of the present forward pass are: text, image or padding; prefill or decode."""
+"""Phase and token kinds of the current forward pass: text, image or padding; prefill or decode."""
 
 from __future__ import annotations
 
@@ -25,77 +25,79 @@ ROWS_BY_TOKENS = 2
 
 @dataclass
 class ForwardPass:
-    """The forward pass that is going on.
+    """State of the current forward pass: phase and kind of each token.
 
-    ``kinds`` (tokens,) has an index of ``OBSERVED_MODALITIES`` per token, row by row; it is
-    ``None`` outside of a pass. ``on_begin`` is called when a pass has begun. ``depth`` counts the
-    models that run inside each other, a language model in a vision-language model for instance:
-    only the outermost one is given all tokens as they are.
+    Models run inside each other, a language model in a vision-language model for instance. Only
+    the outermost one is called with all tokens as they are, so its arguments decide.
     """
 
     on_begin: Callable[[ForwardPass], None]
+    """Called with this object when the outermost pass begins."""
     depth: int = 0
+    """How many models are running inside each other; 0 outside of a pass."""
     phase: Phase = "prefill"
-    kinds: Tensor | None = None
+    """Phase of the pass; ``prefill`` outside of one."""
+    token_kinds: Tensor | None = None
+    """Index of ``OBSERVED_MODALITIES`` of each token, row by row (tokens,); ``None`` outside."""
 
     def begin(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], image_ids: Sequence[int]
     ) -> None:
-        """Note what each token of the coming forward pass is, unless it is inside another."""
+        """Set phase and token kinds for the pass that begins, unless it is inside another."""
         self.depth += 1
         tokens = _tokens_of(args, kwargs)
         if self.depth > 1 or tokens is None:
             return
         self.phase = phase_of(args, kwargs)
-        self.kinds = _kinds(tokens, kwargs.get("attention_mask"), image_ids)
+        self.token_kinds = _token_kinds(tokens, kwargs.get("attention_mask"), image_ids)
         self.on_begin(self)
 
     def end(self) -> None:
-        """Forget the forward pass that ends."""
+        """Reset the state when the outermost pass ends."""
         self.depth -= 1
         if self.depth == 0:
-            self.phase, self.kinds = "prefill", None
+            self.phase, self.token_kinds = "prefill", None
 
     def is_image(self, like: Tensor) -> Tensor:
-        """Tell which rows of ``like`` (tokens, ...) are image tokens: booleans (tokens,).
+        """Return which rows of ``like`` (tokens, ...) are image tokens: booleans (tokens,).
 
-        Raises ``OverrideError`` where the rows are not the tokens that the model was given.
+        Raises ``OverrideError`` where the rows are not the tokens of the model's input.
         """
-        if self.kinds is None or self.kinds.numel() != len(like):
+        if self.token_kinds is None or self.token_kinds.numel() != len(like):
             message = (
-                "Image and text tokens cannot be told apart in this forward pass, because the "
-                "experts get other rows than the model was given. Use an experts_k that is the "
-                "same for text and image."
+                "Image and text tokens cannot be distinguished in this forward pass, because the "
+                "experts are called with other rows than the model's input tokens. Use an "
+                "experts_k that is the same for text and image."
             )
             raise OverrideError(message)
-        return (self.kinds == IMAGE).to(like.device)
+        return (self.token_kinds == IMAGE).to(like.device)
 
 
 @contextmanager
 def track_forward_passes(
     model: nn.Module, layers: Iterable[str], on_begin: Callable[[ForwardPass], None]
 ) -> Iterator[ForwardPass]:
-    """Follow the forward passes of a model while the block runs, then take all hooks off again.
+    """Track the forward passes of a model while the block runs, then remove all hooks.
 
     A pass may start at the model or at a model inside it that holds one of ``layers``, the paths
     of MoE layers. It must be called as a module (``model(...)`` or ``generate``). Raises
-    ``MeasurementError`` where the names that tell phases and modalities apart are not known.
+    ``MeasurementError`` where the arguments that decide phase and modality have unknown names.
     """
     paths = list(layers)
     if paths:
         require_known_names(model)
     forward_pass = ForwardPass(on_begin)
     with ExitStack() as hooks:
-        for module in _entrances(model, paths):
-            _watch_entrance(module, forward_pass, hooks)
+        for module in _entry_models(model, paths):
+            _track_entry(module, forward_pass, hooks)
         yield forward_pass
 
 
 def phase_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Phase:
-    """Tell the phase of a forward pass from the arguments that the model is called with.
+    """Return the phase of a forward pass, from the arguments of the model's call.
 
-    It is decode when a non-empty KV cache lies behind it and each row brings one new token; else
-    it is prefill, which takes in a later part of a long prompt and the check of drafted tokens.
+    It is decode if a non-empty KV cache is passed and each row has one new token; else it is
+    prefill, which includes later parts of a long prompt and the check of drafted tokens.
     """
     tokens = _tokens_of(args, kwargs)
     if tokens is None or tokens.shape[1] != 1:
@@ -104,7 +106,7 @@ def phase_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Phase:
     return "decode" if cache is not None and _is_filled(cache) else "prefill"
 
 
-def _entrances(model: nn.Module, layers: Sequence[str]) -> list[nn.Module]:
+def _entry_models(model: nn.Module, layers: Sequence[str]) -> list[nn.Module]:
     """List where a forward pass may start: the model, and the models inside it with MoE layers."""
     from transformers import PreTrainedModel
 
@@ -117,7 +119,7 @@ def _entrances(model: nn.Module, layers: Sequence[str]) -> list[nn.Module]:
     return [model, *inner]
 
 
-def _watch_entrance(module: nn.Module, forward_pass: ForwardPass, hooks: ExitStack) -> None:
+def _track_entry(module: nn.Module, forward_pass: ForwardPass, hooks: ExitStack) -> None:
     image_ids = image_token_ids(getattr(module, "config", None))
 
     def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -127,12 +129,12 @@ def _watch_entrance(module: nn.Module, forward_pass: ForwardPass, hooks: ExitSta
         forward_pass.end()
 
     hooks.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
-    # Also called when the forward pass fails, so that the next one is not taken for an inner one.
+    # Also called when the forward pass fails, so that the next one does not count as an inner one.
     hooks.callback(module.register_forward_hook(after, always_call=True).remove)
 
 
 def _tokens_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """Find the new tokens among a model's arguments: ids (rows, tokens), or their embeddings."""
+    """Return the new tokens among a model's arguments: ids (rows, tokens), or embeddings."""
     import torch
 
     named = (kwargs.get(key) for key in TOKENS)
@@ -141,22 +143,22 @@ def _tokens_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | Non
     return next((tokens for tokens in found if tokens.dim() >= ROWS_BY_TOKENS), None)
 
 
-def _kinds(tokens: Tensor, mask: object, image_ids: Sequence[int]) -> Tensor:
+def _token_kinds(tokens: Tensor, mask: object, image_ids: Sequence[int]) -> Tensor:
     import torch
 
-    kinds = torch.zeros(tokens.shape[:2], dtype=torch.long, device=tokens.device)
+    token_kinds = torch.zeros(tokens.shape[:2], dtype=torch.long, device=tokens.device)
     if not tokens.is_floating_point():
         for token_id in image_ids:
-            kinds.masked_fill_(tokens == token_id, IMAGE)
+            token_kinds.masked_fill_(tokens == token_id, IMAGE)
     if isinstance(mask, torch.Tensor) and mask.dim() == ROWS_BY_TOKENS:
-        present = mask[:, -kinds.shape[1] :].to(kinds.device)
-        if present.shape == kinds.shape:
-            kinds.masked_fill_(present == 0, PADDING)
-    return kinds.flatten()
+        present = mask[:, -token_kinds.shape[1] :].to(token_kinds.device)
+        if present.shape == token_kinds.shape:
+            token_kinds.masked_fill_(present == 0, PADDING)
+    return token_kinds.flatten()
 
 
 def _is_filled(cache: Any) -> bool:  # noqa: ANN401  (the caches of transformers share no base)
-    """Tell whether a cache holds the states of earlier tokens, without waiting for the device."""
+    """Whether a cache holds the states of earlier tokens, without waiting for the device."""
     import torch
 
     if not hasattr(cache, "get_seq_length"):
@@ -165,5 +167,5 @@ def _is_filled(cache: Any) -> bool:  # noqa: ANN401  (the caches of transformers
         length = cache.get_seq_length()
     except ValueError:  # a cache of linear attention alone has a state and no length
         return bool(cache.has_previous_state())
-    # A static cache keeps its length on the device, and says 0 as long as it was never used.
+    # A static cache keeps its length on the device, and returns the integer 0 until it is used.
     return isinstance(length, torch.Tensor) or length > 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.experts.module_path import layer_number, router_modality
+from moe_eval_plugin.experts.module_path import layer_number, path_modality
 from moe_eval_plugin.experts.trace import RouterDecision
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def attribute_location(owner: object, name: str, path: str, rejected: str | None
     value = getattr(owner, name)
     decision = _decide(path, owner, name, value, rejected)
     write = partial(setattr, owner, name)
-    return KLocation(decision, layer_number(path), router_modality(path), write, value)
+    return KLocation(decision, layer_number(path), path_modality(path), write, value)
 
 
 def element_location(
@@ -91,7 +91,7 @@ def private_config_location(
 
     decision = _decide(path, module, f"config.{key}", getattr(config, key), rejected)
     write = partial(setattr, module, "config")
-    return KLocation(decision, layer_number(path), router_modality(path), write, config, copy_with)
+    return KLocation(decision, layer_number(path), path_modality(path), write, config, copy_with)
 
 
 def _decide(

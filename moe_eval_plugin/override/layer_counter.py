@@ -1,7 +1,7 @@
-"""The counts of one MoE layer on the device of that layer, while tokens pass through it.
+"""On-device counters of one MoE layer; no host synchronisation until ``observation()``.
 
 Every table has a fixed size and each call adds to it in place, so memory does not grow with the
-tokens and the host is never made to wait: nothing here looks at a value before ``observation``.
+tokens.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Tables:
-    """The counts of a layer with E experts that compute and Z that do not.
-
-    ``by_k`` and ``by_ffn_k`` are (phase, modality, k), k from 0 to E + Z. ``load`` has an entry
-    per expert and a last one for "no expert". ``n_distinct``, ``smallest`` and ``largest`` are
-    (phase,), of the distinct experts that a forward pass touched.
-    """
+    """The counts of a layer with E experts that compute and Z that do not."""
 
     by_k: Tensor
+    """Tokens, (phase, modality, k), by the distinct experts that they chose: k is 0 to E + Z."""
     by_ffn_k: Tensor
+    """The same, counting only the experts that compute."""
     load: Tensor
+    """Text and image tokens of each expert, (E + Z + 1,); the last entry is "no expert"."""
     n_distinct: Tensor
+    """Distinct experts touched by a forward pass, added up over passes, (phase,)."""
     smallest: Tensor
+    """Fewest distinct experts touched by a forward pass, (phase,)."""
     largest: Tensor
+    """Most distinct experts touched by a forward pass, (phase,)."""
 
 
 class LayerCounter:
-    """Adds up what one layer's tokens chose. Give it every choice, then ask for ``observation``."""
+    """Counter of the experts that one layer's tokens choose: ``add`` each, then ``observation``."""
 
     def __init__(self, layer: MoELayer) -> None:
         self.layer = layer
@@ -45,12 +46,12 @@ class LayerCounter:
         self._n_steps = dict.fromkeys(PHASES, 0)
         self._tables: _Tables | None = None
 
-    def add(self, chosen: Tensor, kinds: Tensor, phase: Phase) -> None:
-        """Count one forward pass.
+    def add(self, chosen: Tensor, token_kinds: Tensor, phase: Phase) -> None:
+        """Count the tokens of one forward pass.
 
-        ``chosen`` has the experts of each token, (tokens, width); an index that is no expert's,
-        ``num_experts`` for instance, counts as no expert. ``kinds`` (tokens,) has indices of
-        ``OBSERVED_MODALITIES``.
+        ``chosen`` has the experts of each token, (tokens, width); an index outside the layer's
+        experts, ``num_experts`` for instance, counts as no expert. ``token_kinds`` (tokens,) has
+        indices of ``OBSERVED_MODALITIES``.
         """
         import torch
 
@@ -58,21 +59,21 @@ class LayerCounter:
         is_new = torch.ones_like(ordered, dtype=torch.bool)
         is_new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
         is_expert = is_new & (ordered >= 0) & (ordered < self._num_choices)
-        is_counted = is_expert & (kinds != PADDING)[:, None]
-        # The last entry takes what does not count, because leaving it out by a mask would wait.
+        is_counted = is_expert & (token_kinds != PADDING)[:, None]
+        # The last entry counts all else: a mask that leaves it out would wait for the device.
         experts = torch.where(is_counted, ordered, self._num_choices).flatten()
         tables = self._tables = self._tables or self._empty(chosen)
         by_k, by_ffn_k = tables.by_k[PHASES.index(phase)], tables.by_ffn_k[PHASES.index(phase)]
-        count(by_k, kinds * by_k.shape[-1] + is_expert.sum(-1))
+        count(by_k, token_kinds * by_k.shape[-1] + is_expert.sum(-1))
         is_ffn = is_expert & (ordered < self._num_experts)
-        count(by_ffn_k, kinds * by_k.shape[-1] + is_ffn.sum(-1))
+        count(by_ffn_k, token_kinds * by_k.shape[-1] + is_ffn.sum(-1))
         load = torch.zeros_like(tables.load)
         count(load, experts)
         tables.load.add_(load)
         self._add_step((load[: self._num_experts] > 0).sum(), tables, phase)
 
     def observation(self) -> LayerObservation:
-        """Give the counts until now; this waits for the device."""
+        """Return the counts so far; this waits for the device."""
         tables = self._tables
         if tables is None:
             return LayerObservation(
@@ -100,11 +101,11 @@ class LayerCounter:
         )
 
     def _add_step(self, n_distinct: Tensor, tables: _Tables, phase: Phase) -> None:
-        at = PHASES.index(phase)
+        row = PHASES.index(phase)
         self._n_steps[phase] += 1
-        tables.n_distinct[at] += n_distinct
-        tables.smallest[at].clamp_(max=n_distinct)
-        tables.largest[at].clamp_(min=n_distinct)
+        tables.n_distinct[row] += n_distinct
+        tables.smallest[row].clamp_(max=n_distinct)
+        tables.largest[row].clamp_(min=n_distinct)
 
     def _step_counts(self, tables: _Tables) -> tuple[StepCount, ...]:
         columns = (tables.n_distinct, tables.smallest, tables.largest)
@@ -114,9 +115,9 @@ class LayerCounter:
 
 
 def new_table(shape: tuple[int, ...], like: Tensor, value: int = 0) -> Tensor:
-    """Make a table of counts on the device of a tensor.
+    """Build a table of integer counts on the device of ``like``, filled with ``value``.
 
-    It can be added to in every mode: one that is made in inference mode could be nowhere else.
+    It can be added to in every mode; a tensor made in inference mode cannot be changed outside it.
     """
     import torch
 
@@ -127,7 +128,7 @@ def new_table(shape: tuple[int, ...], like: Tensor, value: int = 0) -> Tensor:
 def count(table: Tensor, positions: Tensor) -> None:
     """Add 1 to the flattened ``table`` at each position, in place.
 
-    ``torch.bincount`` would do, but it waits for a GPU to learn the largest position.
+    ``torch.bincount`` would wait for the GPU to find the largest position.
     """
     import torch
 

@@ -1,6 +1,6 @@
-"""Which experts tokens really use: observed at the door of the experts, not read from settings.
+"""Count which experts tokens use, from the calls of the experts instead of from settings.
 
-While a model is watched, each choice of experts is counted on the device that made it: nothing
+While a model is observed, each choice of experts is counted on the device that made it: nothing
 is copied to the host, so no forward pass waits, and memory does not grow with the tokens. Hooks
 cost time all the same: observe in a pass of its own, never in one that is timed.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.experts.observation import InputTokenCount, Observation
 from moe_eval_plugin.experts.tokens import IMAGE, OBSERVED_MODALITIES, PHASES, TEXT
-from moe_eval_plugin.models.moe_layers import DOORS, Call, find_moe_layers
+from moe_eval_plugin.models.moe_layers import CHOICE_READERS, Call, find_moe_layers
 from moe_eval_plugin.override.forward_pass import ForwardPass, track_forward_passes
 from moe_eval_plugin.override.layer_counter import LayerCounter, count, new_table
 
@@ -27,57 +27,59 @@ if TYPE_CHECKING:
 
 @contextmanager
 def observe(
-    model: nn.Module, doors: Sequence[ChoiceReader] = DOORS
+    model: nn.Module, choice_readers: Sequence[ChoiceReader] = CHOICE_READERS
 ) -> Iterator[PendingObservation]:
-    """Watch every MoE layer of a model while the block runs, then take all hooks off again.
+    """Observe every MoE layer of a model while the block runs, then remove all hooks.
 
-    The object that is yielded gives the ``Observation`` during the block or afterwards. The
-    model must be called as a module (``model(...)`` or ``generate``), so that its hooks run.
-    Several observers may watch one model. Hooks run in the order in which they were set, so what
-    changes a choice on its way to the experts must be in place before the observer. ``doors`` says
-    where choices are read, for a model whose layers the table does not know.
+    The yielded object returns the ``Observation`` during the block or afterwards. The model must
+    be called as a module (``model(...)`` or ``generate``), so that its hooks run. Several
+    observers may observe one model. Hooks run in the order in which they were installed, so
+    whatever changes a choice before the experts must be installed before the observer.
+    ``choice_readers`` define where choices are read, for a model whose layers the table lacks.
     """
-    fed = _InputTokenCounter()
-    tallies = [LayerCounter(layer) for layer in find_moe_layers(model, doors)]
+    input_tokens = _InputTokenCounter()
+    counters = [LayerCounter(layer) for layer in find_moe_layers(model, choice_readers)]
     with ExitStack() as hooks:
-        paths = [tally.layer.path for tally in tallies]
-        forward_pass = hooks.enter_context(track_forward_passes(model, paths, fed.add))
-        for tally in tallies:
-            if tally.layer.num_experts is not None:
-                _watch_layer(tally, forward_pass, hooks)
-        yield PendingObservation(fed, tallies)
+        paths = [counter.layer.path for counter in counters]
+        tracked = track_forward_passes(model, paths, input_tokens.add)
+        forward_pass = hooks.enter_context(tracked)
+        for counter in counters:
+            if counter.layer.num_experts is not None:
+                _observe_layer(counter, forward_pass, hooks)
+        yield PendingObservation(input_tokens, counters)
 
 
 @dataclass(frozen=True)
 class PendingObservation:
-    """What ``observe`` has seen so far."""
+    """Everything that ``observe`` has counted so far."""
 
-    _fed: _InputTokenCounter
-    _tallies: Sequence[LayerCounter]
+    _input_tokens: _InputTokenCounter
+    _counters: Sequence[LayerCounter]
 
     def result(self) -> Observation:
-        """Give the counts until now; this waits for the device."""
-        layers = {tally.layer.path: tally.observation() for tally in self._tallies}
-        return Observation(layers, self._fed.counts())
+        """Return the counts so far; this waits for the device."""
+        layers = {counter.layer.path: counter.observation() for counter in self._counters}
+        return Observation(layers, self._input_tokens.counts())
 
 
 class _InputTokenCounter:
-    """Counts the tokens that a model was given, (phase, modality), on their device."""
+    """On-device counter of the tokens that a model is called with, (phase, modality)."""
 
     def __init__(self) -> None:
         self._table: Tensor | None = None
 
     def add(self, forward_pass: ForwardPass) -> None:
         """Count the tokens of a forward pass that begins."""
-        kinds = forward_pass.kinds
-        if kinds is None:
+        token_kinds = forward_pass.token_kinds
+        if token_kinds is None:
             return
         if self._table is None:
-            self._table = new_table((len(PHASES), len(OBSERVED_MODALITIES)), kinds)
-        count(self._table[PHASES.index(forward_pass.phase)], kinds.to(self._table.device))
+            self._table = new_table((len(PHASES), len(OBSERVED_MODALITIES)), token_kinds)
+        row = self._table[PHASES.index(forward_pass.phase)]
+        count(row, token_kinds.to(row.device))
 
     def counts(self) -> tuple[InputTokenCount, ...]:
-        """Give the counts until now; this waits for the device."""
+        """Return the counts so far; this waits for the device."""
         rows: list[list[int]] = [] if self._table is None else self._table.tolist()
         counts = (
             InputTokenCount(phase, modality, n)
@@ -87,8 +89,8 @@ class _InputTokenCounter:
         return tuple(sorted(count for count in counts if count.n_tokens))
 
 
-def _watch_layer(tally: LayerCounter, forward_pass: ForwardPass, hooks: ExitStack) -> None:
-    layer = tally.layer
+def _observe_layer(counter: LayerCounter, forward_pass: ForwardPass, hooks: ExitStack) -> None:
+    layer = counter.layer
 
     def read(
         module: nn.Module,
@@ -96,28 +98,28 @@ def _watch_layer(tally: LayerCounter, forward_pass: ForwardPass, hooks: ExitStac
         kwargs: dict[str, Any],
         output: Any = None,  # noqa: ANN401  (any output)
     ) -> None:
-        chosen = layer.door.read(Call(module, (*args, *kwargs.values()), output))
+        chosen = layer.choice_reader.read(Call(module, (*args, *kwargs.values()), output))
         if chosen is not None and chosen.shape[0] > 0:
-            kinds = _kinds_of_rows(chosen, layer, forward_pass.kinds)
-            tally.add(chosen, kinds, forward_pass.phase)
+            token_kinds = _kinds_of_rows(chosen, layer, forward_pass.token_kinds)
+            counter.add(chosen, token_kinds, forward_pass.phase)
 
-    if layer.door.is_after:
-        handle = layer.at.register_forward_hook(read, with_kwargs=True)
+    if layer.choice_reader.reads_output:
+        handle = layer.observed_module.register_forward_hook(read, with_kwargs=True)
     else:
-        handle = layer.at.register_forward_pre_hook(read, with_kwargs=True)
+        handle = layer.observed_module.register_forward_pre_hook(read, with_kwargs=True)
     hooks.callback(handle.remove)
 
 
-def _kinds_of_rows(chosen: Tensor, layer: MoELayer, kinds: Tensor | None) -> Tensor:
-    """Tell what each row that a layer was given is, as far as rows and tokens match."""
+def _kinds_of_rows(chosen: Tensor, layer: MoELayer, token_kinds: Tensor | None) -> Tensor:
+    """Return the token kind of each row of a layer, (rows,), as far as rows and tokens match."""
     import torch
 
     n_rows, device = chosen.shape[0], chosen.device
     own = IMAGE if layer.modality == "image" else TEXT
-    if kinds is not None and kinds.numel() == n_rows:
-        return kinds.to(device)
-    if kinds is None or kinds.numel() < n_rows or layer.modality is None:
+    if token_kinds is not None and token_kinds.numel() == n_rows:
+        return token_kinds.to(device)
+    if token_kinds is None or token_kinds.numel() < n_rows or layer.modality is None:
         return torch.full((n_rows,), own, device=device)
-    # Picking rows by a mask would wait for their number, which the layer's input tells anyway.
-    is_other = (kinds == IMAGE) != (own == IMAGE)
-    return kinds[is_other.long().argsort(stable=True)[:n_rows]].to(device)
+    # Picking rows by a mask would wait for their number, which the layer's input has anyway.
+    is_other = (token_kinds == IMAGE) != (own == IMAGE)
+    return token_kinds[is_other.long().argsort(stable=True)[:n_rows]].to(device)

@@ -1,8 +1,8 @@
-"""What plugins are told while a run goes on, and what they may add to its results.
+"""Call plugins at the events of a run, and collect the metrics that they add to its results.
 
-Events carry one frozen record each. They are announced between timed regions: the clock of the run
-stands still while plugins work. A plugin that fails is dropped for the rest of the run, and the
-results say so: a broken exporter must not cost the answers of a night.
+Events are announced between timed regions: the clock of the run is stopped while plugins work. A
+plugin that fails is not called again in the run, and the results name it: a broken plugin must not
+cost the answers of a long run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.plugins.events import EXTRA_METRICS, HOOKS, RunEnd
 from moe_eval_plugin.results.record import Metric
 
 if TYPE_CHECKING:
@@ -20,12 +19,19 @@ if TYPE_CHECKING:
 
     import pluggy
 
+    from moe_eval_plugin.plugins.events import BatchEnd, RunEnd, RunStart
+
+RUN_START = "moe_eval_run_start"
+BATCH_END = "moe_eval_batch_end"
+RUN_END = "moe_eval_run_end"
+EXTRA_METRICS = "moe_eval_extra_metrics"
+HOOKS = (RUN_START, BATCH_END, RUN_END, EXTRA_METRICS)
 
 logger = logging.getLogger(__name__)
 
 
 class Announcer:
-    """Tells the plugins of a manager what happens, and keeps what failed in ``failures``."""
+    """Calls the plugins of a manager; ``failures`` lists the plugins that failed, and why."""
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
         # pluggy keeps the one to be called first at the end.
@@ -34,26 +40,32 @@ class Announcer:
         }
         self.failures: list[str] = []
 
-    def listens(self, hook: str) -> bool:
-        """Tell whether any plugin wants to know of this event."""
-        return bool(self._implementations[hook])
+    def run_start(self, event: RunStart) -> None:
+        """Call each plugin that implements ``moe_eval_run_start``."""
+        self._call(RUN_START, event, _ignore)
 
-    def announce(self, hook: str, event: object) -> None:
-        """Call each plugin with the event."""
-        self._call(hook, event, lambda _returned: None)
+    def batch_end(self, event: BatchEnd) -> bool:
+        """Call each plugin that implements ``moe_eval_batch_end``; return whether there is any."""
+        is_heard = bool(self._implementations[BATCH_END])
+        self._call(BATCH_END, event, _ignore)
+        return is_heard
+
+    def run_end(self, event: RunEnd) -> None:
+        """Call each plugin that implements ``moe_eval_run_end``."""
+        self._call(RUN_END, event, _ignore)
 
     def extra_metrics(self, event: RunEnd) -> list[Metric]:
-        """Collect the rows that plugins add.
+        """Return the metrics of each plugin that implements ``moe_eval_extra_metrics``.
 
-        A row for an unknown task, under a name that stands for something else, or of a value that
-        is no number, is an error of the plugin; then none of its rows is taken.
+        A metric of an unknown task, under a name that is taken, or with a value that is not a
+        finite number is an error of its plugin; then none of the plugin's metrics is returned.
         """
         metrics: list[Metric] = []
         ours = {(task, name) for task, one in event.records.items() for name in one.rows()}
 
         def collect(returned: object) -> None:
             found: list[Metric] = []
-            for metric in _as_rows(returned):
+            for metric in _as_metrics(returned):
                 taken = ours.union((one.task, one.name) for one in [*metrics, *found])
                 found.append(_checked(metric, event.records, taken))
             metrics.extend(found)
@@ -61,11 +73,12 @@ class Announcer:
         self._call(EXTRA_METRICS, event, collect)
         return metrics
 
-    def _call(self, hook: str, event: object, take: Callable[[object], None]) -> None:
+    def _call(self, hook: str, event: object, use: Callable[[object], None]) -> None:
+        # Not through pluggy, which would stop at the first plugin that fails.
         for one in list(self._implementations[hook]):
             try:
-                take(one.function(*[event for _ in one.argnames]))
-            except Exception as error:  # noqa: BLE001  (a guest's fault must not cost the answers)
+                use(one.function(*[event for _ in one.argnames]))
+            except Exception as error:  # noqa: BLE001  (a plugin's fault must not cost the answers)
                 self._drop(one.plugin_name, hook, error)
 
     def _drop(self, name: str, hook: str, error: Exception) -> None:
@@ -76,29 +89,29 @@ class Announcer:
             implementations[:] = [one for one in implementations if one.plugin_name != name]
 
 
-def _as_rows(returned: object) -> Iterable[object]:
-    """Give what a plugin returned as rows; ``None`` stands for no row."""
+def _ignore(_returned: object) -> None:
+    """Drop what a hook without a result returned."""
+
+
+def _as_metrics(returned: object) -> Iterable[object]:
+    """Return what a plugin returned as an iterable; ``None`` means no metric."""
     if returned is None:
         return ()
     if isinstance(returned, Iterable):
         return returned
-    message = f"{returned!r} is no list of Metric. Return or yield one Metric for each row."
+    message = f"{returned!r} is not a list of Metric. Return or yield one Metric for each row."
     raise TypeError(message)
 
 
 def _checked(metric: object, tasks: Container[str], taken: Container[tuple[str, str]]) -> Metric:
     if not isinstance(metric, Metric):
-        message = (
-            f"{metric!r} is no Metric. Use moe_eval_plugin.results.record.Metric for each row."
-        )
+        message = f"{metric!r} is not a Metric. Use moe_eval_plugin.plugins.Metric for each row."
         raise TypeError(message)
     if metric.task not in tasks or (metric.task, metric.name) in taken:
         message = f"{metric.name} of {metric.task} is not a free name of a known task"
         raise ValueError(message)
     if metric.value is not None and not _is_number(metric.value):
-        message = (
-            f"{metric.name} of {metric.task} is {metric.value!r}: give a finite number or None"
-        )
+        message = f"{metric.name} of {metric.task} is {metric.value!r}: use a finite number or None"
         raise ValueError(message)
     return metric
 

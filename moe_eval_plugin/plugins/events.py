@@ -1,4 +1,4 @@
-"""Events of a run that plugins can receive; each is one frozen record."""
+"""Events of a run that plugins receive; each is one frozen record."""
 
 from __future__ import annotations
 
@@ -12,42 +12,40 @@ if TYPE_CHECKING:
     from moe_eval_plugin.measure.timing import BatchTiming
     from moe_eval_plugin.results.record import RunRecord
 
-RUN_START = "moe_eval_run_start"
-BATCH_END = "moe_eval_batch_end"
-RUN_END = "moe_eval_run_end"
-EXTRA_METRICS = "moe_eval_extra_metrics"
-HOOKS = (RUN_START, BATCH_END, RUN_END, EXTRA_METRICS)
-
 
 @dataclass(frozen=True)
 class RunStart:
-    """The model is loaded and its k verified; nothing was scored or timed yet.
-
-    ``n_requests`` and ``experts`` are by task, those of this process alone.
-    """
+    """The model is loaded and its k verified; nothing has been scored or timed."""
 
     provenance: Mapping[str, Any]
+    """Checkpoint, settings, versions and hardware of the run, as in its results."""
     n_requests: Mapping[str, int]
+    """Number of requests to this process, by task."""
     experts: Mapping[str, VerifiedOverride]
+    """Verified k of this process, by task."""
     rank: int
+    """Number of this process, from 0."""
 
 
 @dataclass(frozen=True)
 class BatchEnd:
-    """A batch was answered; the counts are of this process, over all tasks."""
+    """A batch has been answered; counts are of this process, over all tasks."""
 
     timing: BatchTiming
+    """Size and times of the batch."""
     n_done: int
+    """Number of requests answered so far."""
     n_requests: int
+    """Number of requests of the run."""
     rank: int
+    """Number of this process, from 0."""
 
 
 @dataclass(frozen=True)
 class RunEnd:
-    """All requests were answered, on all processes; scores are not known yet.
-
-    ``records`` are by task: what was asked for, observed and measured.
-    """
+    """All processes have answered all requests; scores are not known yet."""
 
     records: Mapping[str, RunRecord]
+    """Requested and observed k, speed and hardware use, by task."""
     rank: int
+    """Number of this process, from 0."""

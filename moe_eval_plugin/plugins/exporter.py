@@ -1,4 +1,4 @@
-"""``Exporter``: a file format for finished runs, and ``Exported``, what it makes."""
+"""``Exporter``: a file format for finished runs, and ``Exported``, the files that it makes."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Exported:
-    """What an exporter made: the text of each file by its name, and what there is to say.
-
-    A name may lead into folders, as in ``results/run.json``; it never leads out.
-    """
+    """Files that an exporter made, and notes for the user."""
 
     files: Mapping[str, str]
+    """Text of each file by its name, which may lead into folders but never out of the output."""
     notes: tuple[str, ...] = ()
+    """Lines that the command prints after the files are written."""
 
 
 @dataclass(frozen=True)
 class Exporter:
-    """A file format.
-
-    ``name`` stands behind ``--format`` and ``summary`` in its help. ``export`` takes the runs and
-    the task that was asked for, ``None`` for all of them, and raises ``DataError`` if the runs
-    lack something that the format needs.
-    """
+    """A file format for ``moe-eval export``."""
 
     name: str
+    """Name of the format in ``--format NAME``."""
     summary: str
+    """What the format holds, for the list of formats."""
     export: Callable[[Sequence[Run], str | None], Exported]
+    """Maps the runs and the requested task (``None``: all tasks) to files.
+
+    Raises ``DataError`` if the runs lack something that the format needs.
+    """

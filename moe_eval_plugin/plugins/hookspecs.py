@@ -1,11 +1,12 @@
-"""The plugin API: what a third party can add, as typed signatures.
+"""The hooks that a plugin can implement, as typed signatures.
 
-A plugin is a module or object whose functions carry ``@hookimpl`` and one of these names. A
-distribution announces it in the entry-point group ``moe_eval_plugin``::
+A plugin is a module or object whose functions are marked with ``@hookimpl`` and have one of these
+names. Everything that it needs is imported from ``moe_eval_plugin.plugins``. Its distribution
+names it in the entry-point group ``moe_eval_plugin``::
 
     # my_package/moe_eval.py
     from pathlib import Path
-    from moe_eval_plugin.plugins.hookspecs import hookimpl
+    from moe_eval_plugin.plugins import hookimpl
 
     @hookimpl
     def moe_eval_task_folders():
@@ -15,7 +16,9 @@ distribution announces it in the entry-point group ``moe_eval_plugin``::
     [project.entry-points.moe_eval_plugin]
     my_package = "my_package.moe_eval"
 
-Our own tasks, families, policies, exporters and accelerators come in through the same hooks.
+The tasks, families, policies, exporters and accelerators of this package use the same hooks.
+Hook wrappers (``@hookimpl(wrapper=True)`` or ``hookwrapper=True``) are refused when a plugin is
+loaded: implementations are called one by one, so that one that fails does not stop the others.
 """
 
 from __future__ import annotations
@@ -42,23 +45,29 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def moe_eval_task_folders() -> Iterable[Path]:  # type: ignore[empty-body]
-    """Name folders with lmms-eval task definitions (YAML), to be found by ``--tasks``.
+    """Return folders with lmms-eval task definitions (YAML), for ``--tasks``.
 
     Called each time the host indexes its tasks, so it must be fast and import nothing heavy.
-    On equal task names the host's own task stays, then the folder that is named first.
+    On equal task names the host's own task is used, else that of the first folder. Example::
+
+        from pathlib import Path
+        from moe_eval_plugin.plugins import hookimpl
+
+        @hookimpl
+        def moe_eval_task_folders():
+            return [Path(__file__).parent / "tasks"]
     """
 
 
 @hookspec
 def moe_eval_register_families() -> Iterable[Family]:  # type: ignore[empty-body]
-    """Describe model families: where their configurations keep k, and what their routers do.
+    """Return model families: where their configurations store k, and what their routers do.
 
     Called once per process, when a configuration is first described, so it must be fast and import
     nothing heavy. A model type that is registered twice is an error: a plugin cannot replace a
     family of this package or of another one. Example::
 
-        from moe_eval_plugin.plugins.family import Family
-        from moe_eval_plugin.plugins.hookspecs import hookimpl
+        from moe_eval_plugin.plugins import Family, hookimpl
 
         @hookimpl
         def moe_eval_register_families():
@@ -68,12 +77,11 @@ def moe_eval_register_families() -> Iterable[Family]:  # type: ignore[empty-body
 
 @hookspec
 def moe_eval_register_policies() -> Iterable[Policy]:  # type: ignore[empty-body]
-    """Name policies for ``experts_policy``: rules that drop some of a token's chosen experts.
+    """Return policies for ``experts_policy``: rules that drop some of a token's chosen experts.
 
-    Called when a run asks for a policy. A name that is registered twice is an error. Example::
+    Called when a run uses a policy. A name that is registered twice is an error. Example::
 
-        from moe_eval_plugin.plugins.hookspecs import hookimpl
-        from moe_eval_plugin.override.policies import Policy
+        from moe_eval_plugin.plugins import Policy, hookimpl
 
         @hookimpl
         def moe_eval_register_policies():
@@ -90,13 +98,12 @@ def moe_eval_register_policies() -> Iterable[Policy]:  # type: ignore[empty-body
 
 @hookspec
 def moe_eval_register_exporters() -> Iterable[Exporter]:  # type: ignore[empty-body]
-    """Name exporters for ``moe-eval export``: file formats that a finished run is written in.
+    """Return exporters for ``moe-eval export``: file formats for finished runs.
 
-    Called when the command lists or uses the formats, so import what is heavy in the exporter's
-    own function. A name that is registered twice is an error. Example::
+    Called when the command lists or uses the formats, so import heavy packages inside the
+    exporter's own function. A name that is registered twice is an error. Example::
 
-        from moe_eval_plugin.publish.exports.formats import Exported, Exporter
-        from moe_eval_plugin.plugins.hookspecs import hookimpl
+        from moe_eval_plugin.plugins import Exported, Exporter, hookimpl
 
         def export(runs, task):
             return Exported({"tasks.txt": " ".join(one.task for run in runs for one in run.tasks)})
@@ -109,13 +116,12 @@ def moe_eval_register_exporters() -> Iterable[Exporter]:  # type: ignore[empty-b
 
 @hookspec
 def moe_eval_register_accelerators() -> Iterable[Accelerator]:  # type: ignore[empty-body]
-    """Tell what devices can do at the most: their memory bandwidth and peak FLOP/s.
+    """Return devices with their memory bandwidth and peak FLOP/s.
 
     Called when the hardware of a run is described. A name that is registered twice is an error.
     Example::
 
-        from moe_eval_plugin.hardware.accelerators import Accelerator
-        from moe_eval_plugin.plugins.hookspecs import hookimpl
+        from moe_eval_plugin.plugins import Accelerator, hookimpl
 
         @hookimpl
         def moe_eval_register_accelerators():
@@ -126,28 +132,28 @@ def moe_eval_register_accelerators() -> Iterable[Accelerator]:  # type: ignore[e
 
 @hookspec
 def moe_eval_run_start(event: RunStart) -> None:
-    """Learn that a run begins: the model is loaded and its k verified, nothing is timed yet.
+    """React to the start of a run: the model is loaded and its k verified, nothing is timed yet.
 
-    Called in each process, once for all requests of one kind. Nothing may be changed. A plugin that
+    Called in each process, once for all requests of one type. Nothing may be changed. A plugin that
     raises an error here, or in one of the following hooks, is not called again in this run; the
     results say so under ``provenance.plugin_failures``. Example::
 
-        from moe_eval_plugin.plugins.hookspecs import hookimpl
+        from moe_eval_plugin.plugins import hookimpl
 
         @hookimpl
         def moe_eval_run_start(event):
-            print("asked:", event.n_requests, "of", event.provenance["pretrained"])
+            print("requests:", event.n_requests, "to", event.provenance["pretrained"])
     """
 
 
 @hookspec
 def moe_eval_batch_end(event: BatchEnd) -> None:
-    """Learn that a batch was answered, with its times.
+    """React to an answered batch and its times.
 
-    Called in each process, while the clock of the run stands still: the time that this takes is not
-    measured, but it is spent. Example, a gauge for Prometheus::
+    Called in each process while the clock of the run is stopped: the time that a plugin takes is
+    not in the results, but the run lasts longer by it. Example, a gauge for Prometheus::
 
-        from moe_eval_plugin.plugins.hookspecs import hookimpl
+        from moe_eval_plugin.plugins import hookimpl
         from prometheus_client import Gauge
 
         SPEED = Gauge("moe_eval_samples_per_s", "samples per second of the last batch", ["task"])
@@ -161,12 +167,13 @@ def moe_eval_batch_end(event: BatchEnd) -> None:
 
 @hookspec
 def moe_eval_run_end(event: RunEnd) -> None:
-    """Learn that all requests were answered, with the records of all tasks; no score is known yet.
+    """React to the end of a run, with the records of all tasks; scores are not known yet.
 
-    Called in each process, after the records of all were joined. Example, Weights & Biases::
+    Called in each process, after the records of all processes were joined. Example, Weights &
+    Biases::
 
         import wandb
-        from moe_eval_plugin.plugins.hookspecs import hookimpl
+        from moe_eval_plugin.plugins import hookimpl
 
         @hookimpl
         def moe_eval_run_end(event):
@@ -179,12 +186,11 @@ def moe_eval_run_end(event: RunEnd) -> None:
 
 @hookspec
 def moe_eval_extra_metrics(event: RunEnd) -> Iterable[Metric]:  # type: ignore[empty-body]
-    """Add rows to the results of tasks, beside those of this package.
+    """Return further rows for the results of tasks.
 
     Called after ``moe_eval_run_end``. A name that is taken is an error. Example::
 
-        from moe_eval_plugin.plugins.hookspecs import hookimpl
-        from moe_eval_plugin.results.record import Metric
+        from moe_eval_plugin.plugins import Metric, hookimpl
 
         @hookimpl
         def moe_eval_extra_metrics(event):

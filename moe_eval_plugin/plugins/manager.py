@@ -1,4 +1,4 @@
-"""Builds the plugin manager: our own parts and third parties' come in by the same door."""
+"""Load the plugins of this package and of third parties, and collect what they register."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ def plugin_manager() -> pluggy.PluginManager:
     """Load every installed plugin once per process.
 
     Raises ``PluginLoadError``, which names the distribution, for a plugin that cannot be
-    imported, that has the name of another one, or that implements a hook which does not exist.
+    imported, that has the name of another one, that implements a hook which does not exist, or
+    that implements one as a wrapper.
     """
     return build_manager(entry_points(group=ENTRY_POINT_GROUP))
 
 
 def build_manager(entries: Iterable[EntryPoint]) -> pluggy.PluginManager:
-    """Build a manager from some entry points; ``plugin_manager`` does it for the installed ones."""
+    """Build a manager with the plugins of these entry points; errors as in ``plugin_manager``."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     origins: dict[str, str] = {}
@@ -54,34 +55,34 @@ def build_manager(entries: Iterable[EntryPoint]) -> pluggy.PluginManager:
 
 def task_folders() -> list[Path]:
     """List the task folders of all plugins, each once."""
-    named = plugin_manager().hook.moe_eval_task_folders()
-    return list(dict.fromkeys(folder for folders in named for folder in folders))
+    by_plugin = plugin_manager().hook.moe_eval_task_folders()
+    return list(dict.fromkeys(folder for folders in by_plugin for folder in folders))
 
 
 def registered_families(manager: pluggy.PluginManager | None = None) -> dict[str, Family]:
-    """Collect the families of all plugins, by model type and by each further name of theirs.
+    """Return the families of all plugins, by model type and alias.
 
-    ``manager`` is the one of the installed plugins unless it is given. Raises ``PluginLoadError``,
-    which names the plugins, if one of them fails or two register the same name.
+    Without a ``manager``, the installed plugins are used. Raises ``PluginLoadError``, which names
+    the plugins, if one of them fails or two register the same name.
     """
     hook = (manager or plugin_manager()).hook.moe_eval_register_families
     return _collect(hook, "model family", lambda family: (family.model_type, *family.aliases))
 
 
 def registered_policies(manager: pluggy.PluginManager | None = None) -> dict[str, Policy]:
-    """Collect the policies of all plugins by name; errors are those of ``registered_families``."""
+    """Return the policies of all plugins by name; errors as in ``registered_families``."""
     hook = (manager or plugin_manager()).hook.moe_eval_register_policies
     return _collect(hook, "policy", lambda policy: (policy.name,))
 
 
 def registered_exporters(manager: pluggy.PluginManager | None = None) -> dict[str, Exporter]:
-    """Collect the exporters of all plugins by name; errors are those of ``registered_families``."""
+    """Return the exporters of all plugins by name; errors as in ``registered_families``."""
     hook = (manager or plugin_manager()).hook.moe_eval_register_exporters
     return _collect(hook, "exporter", lambda exporter: (exporter.name,))
 
 
 def registered_accelerators(manager: pluggy.PluginManager | None = None) -> dict[str, Accelerator]:
-    """Collect the devices of all plugins by name; errors are those of ``registered_families``."""
+    """Return the devices of all plugins by name; errors as in ``registered_families``."""
     hook = (manager or plugin_manager()).hook.moe_eval_register_accelerators
     return _collect(hook, "accelerator", lambda accelerator: accelerator.keys)
 
@@ -89,7 +90,7 @@ def registered_accelerators(manager: pluggy.PluginManager | None = None) -> dict
 def _collect(
     hook: pluggy.HookCaller, what: str, names_of: Callable[[Any], tuple[str, ...]]
 ) -> dict[str, Any]:
-    """Collect what the implementations of a hook register, under each of its names."""
+    """Return what the implementations of a hook register, under each of its names."""
     found: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for implementation in hook.get_hookimpls():
@@ -113,7 +114,7 @@ def _registered_by(implementation: pluggy.HookImpl, origin: str, what: str) -> l
         return list(cast("Iterable[Any]", implementation.function()))
     except Exception as error:
         message = (
-            f"The plugin {origin} could not register what it has of kind {what}: "
+            f"The plugin {origin} could not register a {what}: "
             f"{type(error).__name__}: {error}. Update it, or uninstall it with pip."
         )
         raise PluginLoadError(message) from error
@@ -121,7 +122,8 @@ def _registered_by(implementation: pluggy.HookImpl, origin: str, what: str) -> l
 
 def _register(manager: pluggy.PluginManager, entry: EntryPoint, origin: str) -> None:
     try:
-        manager.register(entry.load(), name=entry.name)
+        plugin = entry.load()
+        manager.register(plugin, name=entry.name)
         manager.check_pending()
     except Exception as error:
         message = (
@@ -129,6 +131,21 @@ def _register(manager: pluggy.PluginManager, entry: EntryPoint, origin: str) -> 
             "Update it, or uninstall it with pip."
         )
         raise PluginLoadError(message) from error
+    for hook in manager.get_hookcallers(plugin) or ():
+        _refuse_wrappers(hook, plugin, origin)
+
+
+def _refuse_wrappers(hook: pluggy.HookCaller, plugin: object, origin: str) -> None:
+    # A wrapper is a generator around the other implementations. Ours are called one by one, so
+    # that the one that fails can be left out; there is nothing that a wrapper could be around.
+    for one in hook.get_hookimpls():
+        if one.plugin is plugin and (one.wrapper or one.hookwrapper):
+            option = "wrapper" if one.wrapper else "hookwrapper"
+            message = (
+                f"The plugin {origin} implements {hook.name} with {option}=True. Hook wrappers are "
+                f"not supported: use @hookimpl without {option}, or uninstall the plugin with pip."
+            )
+            raise PluginLoadError(message)
 
 
 def _origin(entry: EntryPoint) -> str:

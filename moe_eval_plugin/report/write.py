@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
+from moe_eval_plugin.files import write_all
 from moe_eval_plugin.report.build import GENERATOR
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pathlib import Path
 
     from moe_eval_plugin.report.build import Report
 
@@ -37,33 +36,18 @@ def check_output(path: Path, *, force: bool = False) -> None:
 def write_report(report: Report, path: Path) -> list[Path]:
     """Write the page and the files beside it, and return their paths, the page first.
 
-    Each file is whole or not there. Raises ``DataError`` for a place that cannot be written to.
+    Either all files are written or none. Raises ``DataError`` if they cannot be written.
     """
     folder = path.with_name(f"{path.stem}_files")
     content = {path: report.html.encode()}
     content |= {folder / name: data for name, data in report.files.items()}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(content, path.parent)
+        # The page comes last: where it is, the rest is too.
+        write_all(dict(reversed(content.items())), path.parent)
     except OSError as error:
         message = f"{path} cannot be written: {error}. Name another file with --output."
         raise DataError(message) from error
     return list(content)
-
-
-def _write(content: Mapping[Path, bytes], folder: Path) -> None:
-    """Write everything beside its place first, so that a full disk leaves nothing behind.
-
-    The page comes last: where it is, the rest is too.
-    """
-    with tempfile.TemporaryDirectory(prefix=".report-", dir=folder) as staging:
-        staged = {path: Path(staging, str(n)) for n, path in enumerate(content)}
-        for path, data in content.items():
-            staged[path].write_bytes(data)
-        for parent in {path.parent for path in content}:
-            parent.mkdir(exist_ok=True)
-        for path, ready in reversed(staged.items()):
-            ready.replace(path)
 
 
 def _is_report(path: Path) -> bool:

@@ -137,12 +137,8 @@ class RunRecord:
         return {"steady_decode_tokens_per_s": rate["median"] if rate else None}
 
     def _peak_memory_gib(self) -> float | None:
-        """Give the memory in tensors on the GPUs, or the RAM of the process where none is used."""
         peak = self.hardware.peak_memory
-        if peak is None:
-            return None
-        used = peak.process_bytes if peak.allocated_bytes is None else peak.allocated_bytes
-        return used / GIB
+        return None if peak is None else peak.used_bytes / GIB
 
 
 HIGHER_IS_BETTER = {

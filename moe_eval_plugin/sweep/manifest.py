@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from moe_eval_plugin.errors import DataError, UserError
+from moe_eval_plugin.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -99,14 +100,11 @@ class Manifest:
     def save(self) -> None:
         """Write the manifest: whole, or not at all. Raises ``DataError``."""
         path = self.folder / MANIFEST
-        part = path.with_name(f"{MANIFEST}.{os.getpid()}.part")
         text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            part.write_text(f"{text}\n", "utf-8")
-            part.replace(path)
+            write_whole(path, f"{text}\n")
         except OSError as error:
-            part.unlink(missing_ok=True)
             message = f"{path} cannot be written: {error.strerror}. Name another folder: --output."
             raise DataError(message) from error
 

@@ -11,6 +11,7 @@ from moe_eval_plugin.errors import InvalidArgumentError, NotAnMoEError
 from moe_eval_plugin.experts.routing_rule import NATIVE, UNIFORM
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
 from moe_eval_plugin.files import short_digest
+from moe_eval_plugin.hosts.lmms_eval.command import RunSettings
 from moe_eval_plugin.override.policies import parse_rule
 
 if TYPE_CHECKING:
@@ -78,21 +79,19 @@ class SweepPlan:
     include_path: str | None = None
 
     def host_arguments(self, point: SweepPoint, output: str) -> list[str]:
-        """Give the arguments with which lmms-eval's own command makes this point."""
-        optional = {
-            "--limit": self.limit,
-            "--device": self.device,
-            "--gen_kwargs": self.gen_kwargs,
-            "--include_path": self.include_path,
-        }
-        model_args = ",".join(part for part in (self.model_args, point.model_args) if part)
-        given = [[name, str(value)] for name, value in optional.items() if value is not None]
-        return [
-            *("--model", self.model, "--model_args", model_args),
-            *("--tasks", ",".join(self.tasks), "--batch_size", self.batch_size),
-            *itertools.chain.from_iterable(given),
-            *("--log_samples", "--output_path", output),
-        ]
+        """Return the arguments with which lmms-eval's own command makes this point."""
+        settings = RunSettings(
+            model=self.model,
+            model_args=",".join(part for part in (self.model_args, point.model_args) if part),
+            tasks=self.tasks,
+            batch_size=self.batch_size,
+            device=self.device,
+            limit=self.limit,
+            gen_kwargs=self.gen_kwargs,
+            include_path=self.include_path,
+            log_samples=True,
+        )
+        return settings.arguments(output)
 
     def own_settings(self) -> dict[str, Any]:
         """Give what is equal for all points and was asked for, by name."""

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.bench import subject as subject_module
 from moe_eval_plugin.bench.plan import BenchPlan
+from moe_eval_plugin.bench.runner import run_bench
+from moe_eval_plugin.bench.targets.target import BenchTarget
 from moe_eval_plugin.hardware.device import DeviceFacts
 from moe_eval_plugin.models.cost_model import AttentionShape, LanguageModelCost, RoutedLayer
 from tests.bench.clockwork_engine import BASELINE, ClockworkEngine
@@ -38,5 +39,5 @@ class WithoutEnergy(ClockworkEngine):
 def a_report(plan: BenchPlan = PLAN, cost: LanguageModelCost | None = COST) -> BenchReport:
     reason = None if cost else "its sizes are not known"
     model = {"name": "clockwork", "model_type": "clock", "num_experts": 64, "dtype": "float32"}
-    subject = subject_module.BenchTarget(WithoutEnergy(), model, "float32", BASELINE, cost, reason)
-    return subject_module.run(subject, plan, DEVICE)
+    target = BenchTarget(WithoutEnergy(), model, "float32", BASELINE, cost, reason)
+    return run_bench(target, plan, DEVICE)

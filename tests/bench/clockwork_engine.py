@@ -5,13 +5,15 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.bench.plan import Observed, Repetition, Workload
+from moe_eval_plugin.bench.measurement import Observed, Repetition
 from moe_eval_plugin.errors import InsufficientMemoryError
 from moe_eval_plugin.experts.verification import OverrideNotEffectiveError, VerifiedOverride
 from moe_eval_plugin.testing import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from moe_eval_plugin.bench.plan import Workload
 
 TTFT_S, STEP_S = 2.0, 0.25
 BASELINE = 8

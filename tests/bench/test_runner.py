@@ -13,9 +13,9 @@ from tests.bench.clockwork_engine import STEP_S, TTFT_S, ClockworkEngine
 def test_every_rate_of_every_round_is_exact() -> None:
     plan = BenchPlan(experts_k=(8, 2), batch_sizes=(1, 4), prompt_tokens=16, new_tokens=5)
     measured = measure(ClockworkEngine(), plan)
-    assert [found.point for found in measured.points] == list(plan.points())
+    assert [found.setting for found in measured.points] == list(plan.settings())
     for found in measured.points:
-        k, batch = found.point.experts_k, found.point.batch_size
+        k, batch = found.setting.experts_k, found.setting.batch_size
         assert k is not None
         assert len(found.repetitions) == 3
         for repetition in found.repetitions:
@@ -42,12 +42,12 @@ def test_an_engine_that_cannot_change_k_is_done_with_one_before_the_next() -> No
     assert [k for _, k, _ in engine.did] == [8] * (2 + 4) + [4] * (2 + 8)
     whats = [what for what, k, _ in engine.did if k == 4]
     assert whats == ["observe"] * 2 + ["run"] * 8
-    assert [found.point for found in measured.points] == [
+    assert [found.setting for found in measured.points] == [
         BenchSetting(8, 1),
         BenchSetting(4, 1),
         BenchSetting(4, 2),
     ]
-    assert measured.notes[0].startswith("k=8, batch 2: memory ends here")
+    assert measured.notes[0].startswith("k=8, batch 2: out of memory")
 
 
 def test_nothing_is_timed_where_the_model_uses_another_k() -> None:
@@ -68,10 +68,10 @@ def test_full_memory_ends_one_series_and_not_the_run() -> None:
         BenchSetting(1, 4),
         BenchSetting(1, 16),
     ]
-    assert [found.point for found in measured.points] == points
+    assert [found.setting for found in measured.points] == points
     assert measured.notes == (
-        "k=8, batch 16: memory ends here (the memory is full), so this series is shorter.",
-        "k=1, batch 64: memory ends here (the memory is full), so this series is shorter.",
+        "k=8, batch 16: out of memory (the memory is full); this and larger batches were skipped.",
+        "k=1, batch 64: out of memory (the memory is full); this and larger batches were skipped.",
     )
 
 
@@ -84,7 +84,7 @@ def test_memory_that_ends_while_timing_leaves_smaller_batches_standing() -> None
             engine.room[8] = 1
 
     measured = measure(engine, plan, fill)
-    assert [found.point for found in measured.points] == [BenchSetting(8, 1)]
+    assert [found.setting for found in measured.points] == [BenchSetting(8, 1)]
     assert len(measured.notes) == 1
 
 

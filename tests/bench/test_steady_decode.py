@@ -40,4 +40,4 @@ def test_steady_decode_grows_until_memory_ends() -> None:
     found = steady_decode.steady_decode(model, prompt_tokens=4, new_tokens=3)
     assert [point.batch_size for point in found.points] == [1, 2]
     assert len(found.notes) == 1
-    assert found.notes[0].startswith("batch 4: memory ends here (DefaultCPUAllocator")
+    assert found.notes[0].startswith("batch 4: out of memory (DefaultCPUAllocator")

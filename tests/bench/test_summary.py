@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moe_eval_plugin.bench.plan import Repetition
+from moe_eval_plugin.bench.measurement import Repetition
 from moe_eval_plugin.bench.summary import Spread, speed_up, summarise
 
 SECONDS = st.floats(0.001, 1000)

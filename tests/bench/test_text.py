@@ -12,7 +12,7 @@ from moe_eval_plugin.bench.text import number_text, render
 from tests.bench.bench_reports import PLAN, a_report
 
 if TYPE_CHECKING:
-    from moe_eval_plugin.bench.plan import Repetition
+    from moe_eval_plugin.bench.measurement import Repetition
     from moe_eval_plugin.bench.report import BenchReport
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from moe_eval_plugin.experts.module_path import layer_number
+from moe_eval_plugin.experts.module_path import layer_number, path_modality
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,20 @@ from moe_eval_plugin.experts.module_path import layer_number
 )
 def test_the_layer_is_read_from_the_path(path: str, number: int | None) -> None:
     assert layer_number(path) == number
+
+
+@pytest.mark.parametrize(
+    ("path", "modality"),
+    [
+        ("model.language_model.layers.1.mlp.text_moe.gate", "text"),
+        ("model.language_model.layers.1.mlp.vision_moe.experts", "image"),
+        ("model.language_model.layers.1.mlp.vision_moe", "image"),
+        ("model.vision_tower.blocks.1.mlp.gate", "image"),
+        ("visual.blocks.1.mlp", "image"),
+        ("model.language_model.layers.3.mlp.gate", None),
+        ("model.supervision.layers.3.mlp", None),
+        ("", None),
+    ],
+)
+def test_the_modality_is_read_from_the_path(path: str, modality: str | None) -> None:
+    assert path_modality(path) == modality

@@ -58,11 +58,11 @@ def observations(draw: st.DrawFn) -> Observation:
             for phase, seen in sorted(steps.items())
         ),
     )
-    fed = draw(
+    input_tokens = draw(
         st.dictionaries(st.tuples(*map(st.sampled_from, (PHASES, OBSERVED_MODALITIES))), st.just(3))
     )
     return Observation(
-        {"mlp": layer}, tuple(InputTokenCount(*key, n) for key, n in sorted(fed.items()))
+        {"mlp": layer}, tuple(InputTokenCount(*key, n) for key, n in sorted(input_tokens.items()))
     )
 
 

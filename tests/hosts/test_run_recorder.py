@@ -21,9 +21,9 @@ from moe_eval_plugin.hardware.energy import EnergyMeter
 from moe_eval_plugin.hardware.meter import HardwareMeter
 from moe_eval_plugin.hosts.run_recorder import RunRecorder
 from moe_eval_plugin.measure.hardware_use import RAPL, HardwareUse, PeakMemory
-from moe_eval_plugin.plugins import hookspecs
+from moe_eval_plugin.plugins import hookimpl, hookspecs
 from moe_eval_plugin.plugins.announcer import Announcer
-from moe_eval_plugin.plugins.hookspecs import PROJECT, hookimpl
+from moe_eval_plugin.plugins.hookspecs import PROJECT
 from moe_eval_plugin.results.measurements import Measurements, make_records
 from moe_eval_plugin.testing import ManualClock
 from moe_eval_plugin.text import GIB

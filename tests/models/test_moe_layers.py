@@ -216,9 +216,14 @@ def test_a_door_of_ones_own_makes_a_list_observable() -> None:
     model = ListedModel()
     model.mlp.num_experts = 4
     door = ChoiceReader(
-        "ListedMoE", "the gate's choice", read, at="gate", is_after=True, layer="experts"
+        "ListedMoE",
+        "the gate's choice",
+        read,
+        observed_module="gate",
+        reads_output=True,
+        layer="experts",
     )
-    with observe(model, (door, *moe_layers.DOORS)) as pending:
+    with observe(model, (door, *moe_layers.CHOICE_READERS)) as pending:
         model(input_ids=TOKENS)
     assert pending.result().by_layer() == {"mlp.experts": {2: 24}}
 
@@ -280,7 +285,7 @@ def test_class_names_of_routed_experts(name: str, *, is_routed: bool) -> None:
 
 
 def test_every_door_gives_a_reason() -> None:
-    assert all(door.reason for door in moe_layers.DOORS)
+    assert all(door.reason for door in moe_layers.CHOICE_READERS)
 
 
 def test_every_moe_layer_is_found_and_shared_experts_are_not() -> None:

@@ -24,7 +24,7 @@ def test_rows_that_are_no_tokens_count_as_text() -> None:
         model(input_ids=ids(9, 9), choice=torch.tensor([[1]]))
         model(torch.zeros(1, 2, 4), torch.tensor([[1], [1]]))
     assert pending.result().by_layer("text") == {"experts": {1: 6}}
-    assert pending.result().fed == (InputTokenCount("prefill", "image", 4),)
+    assert pending.result().input_tokens == (InputTokenCount("prefill", "image", 4),)
 
 
 def test_embeddings_count_as_text_tokens() -> None:
@@ -86,7 +86,7 @@ def test_decode_is_one_new_token_behind_a_filled_cache(
 def test_a_generation_has_one_prefill_and_a_decode_step_per_further_token() -> None:
     tokens = torch.tensor([[0, 0, 3, 4, 5], [6, 7, 8, 9, 10]])
     observation = generate(tiny_moe(), input_ids=tokens, attention_mask=tokens != 0)
-    assert observation.fed == (
+    assert observation.input_tokens == (
         InputTokenCount("decode", "text", 4),
         InputTokenCount("prefill", "padding", 2),
         InputTokenCount("prefill", "text", 8),
@@ -102,7 +102,7 @@ def test_a_generation_has_one_prefill_and_a_decode_step_per_further_token() -> N
 def test_phases_with_a_static_cache() -> None:
     tokens = torch.tensor([[3, 4, 5], [6, 7, 8]])
     observation = generate(tiny_moe(), input_ids=tokens, cache_implementation="static")
-    assert observation.fed == (
+    assert observation.input_tokens == (
         InputTokenCount("decode", "text", 4),
         InputTokenCount("prefill", "text", 6),
     )

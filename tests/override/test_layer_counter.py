@@ -69,6 +69,6 @@ def test_tables_do_not_grow_with_tokens() -> None:
         sizes = []
         for n_tokens in (1, 1000):
             model(ids(*([5] * n_tokens)), torch.zeros(n_tokens, 4, dtype=torch.long))
-            (tally,) = pending._tallies
-            sizes.append([table.numel() for table in vars(tally._tables).values()])
+            (counter,) = pending._counters
+            sizes.append([table.numel() for table in vars(counter._tables).values()])
     assert sizes[0] == sizes[1]

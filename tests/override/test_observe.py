@@ -193,20 +193,20 @@ def image_inputs(model_type: str) -> dict[str, torch.Tensor]:
     image = [52, IMAGE, IMAGE, IMAGE, IMAGE, 53]
     tokens = torch.tensor([[0, 0, *image, 5], [6, 7, *image, 8]])
     depth = 2 if model_type == "qwen3_vl_moe" else 1
-    kinds = (tokens == IMAGE).long()
+    token_kinds = (tokens == IMAGE).long()
     inputs = {
         "input_ids": tokens,
         "attention_mask": (tokens != 0).long(),
         "pixel_values": torch.randn(32, 3 * depth * 16),
         "image_grid_thw": torch.tensor([[1, 4, 4], [1, 4, 4]]),
-        "mm_token_type_ids": kinds,
+        "mm_token_type_ids": token_kinds,
     }
-    return inputs | ({"moe_mm_token_type_ids": kinds} if depth == 1 else {})
+    return inputs | ({"moe_mm_token_type_ids": token_kinds} if depth == 1 else {})
 
 
 def test_an_image_is_told_from_text_in_a_vision_language_model() -> None:
     observation = generate(vision_model("qwen3_vl_moe"), **image_inputs("qwen3_vl_moe"))
-    assert observation.fed == (
+    assert observation.input_tokens == (
         InputTokenCount("decode", "text", 4),
         InputTokenCount("prefill", "image", 8),
         InputTokenCount("prefill", "padding", 2),

@@ -8,25 +8,26 @@ import pluggy
 import pytest
 
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
-from moe_eval_plugin.plugins import hookspecs
-from moe_eval_plugin.plugins.announcer import Announcer
-from moe_eval_plugin.plugins.events import (
+from moe_eval_plugin.plugins import BatchEnd, Metric, RunEnd, RunStart, hookimpl, hookspecs
+from moe_eval_plugin.plugins.announcer import (
     BATCH_END,
     EXTRA_METRICS,
     HOOKS,
     RUN_END,
     RUN_START,
-    RunEnd,
+    Announcer,
 )
-from moe_eval_plugin.plugins.hookspecs import PROJECT, hookimpl
+from moe_eval_plugin.plugins.hookspecs import PROJECT
 from moe_eval_plugin.results.measurements import make_records
-from moe_eval_plugin.results.record import Metric
 from tests.results.sample_records import batch, experts, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+START = RunStart({}, {"a": 2, "b": 1}, {}, rank=0)
+BATCH = BatchEnd(batch("a", 2), n_done=2, n_requests=3, rank=0)
 END = RunEnd({"a": record("a"), "b": record("b")}, rank=0)
+EVENT_TYPES = dict(zip(HOOKS, ("RunStart", "BatchEnd", "RunEnd", "RunEnd"), strict=True))
 
 
 def plugin(**hooks: Callable[..., Any]) -> Any:
@@ -119,13 +120,13 @@ def test_the_one_that_wants_to_be_first_is_called_first() -> None:
     def second(event: object) -> None:  # noqa: ARG001
         order.append("second")
 
-    announcer(first=First(), second=plugin(run_end=second)).announce(RUN_END, END)
+    announcer(first=First(), second=plugin(run_end=second)).run_end(END)
     assert order == ["first", "second"]
 
 
-@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize(("hook", "event_type"), EVENT_TYPES.items())
 def test_a_plugin_that_fails_is_dropped_for_the_rest_of_the_run_and_named(
-    hook: str, caplog: pytest.LogCaptureFixture
+    hook: str, event_type: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     heard: list[tuple[str, Any]] = []
     broken = listener(heard)
@@ -133,13 +134,14 @@ def test_a_plugin_that_fails_is_dropped_for_the_rest_of_the_run_and_named(
     others: list[tuple[str, Any]] = []
     announce = announcer(before=listener(others), broken=broken, after=listener(others))
     for _ in range(2):
-        for name in HOOKS[:3]:
-            announce.announce(name, END)
+        announce.run_start(START)
+        announce.batch_end(BATCH)
+        announce.run_end(END)
         announce.extra_metrics(END)
     assert [name for name, _ in heard] == list(HOOKS[: HOOKS.index(hook)])
     assert len(others) == 2 * 2 * len(HOOKS)
     assert announce.failures == [
-        f"The plugin broken failed in {hook}: OSError: no such server: RunEnd"
+        f"The plugin broken failed in {hook}: OSError: no such server: {event_type}"
     ]
     assert "It is not called again in this run." in caplog.text
 
@@ -159,7 +161,7 @@ def test_an_interruption_is_not_swallowed() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        announcer(one=plugin(run_end=interrupts)).announce(RUN_END, END)
+        announcer(one=plugin(run_end=interrupts)).run_end(END)
 
 
 ROWS = [Metric("a", "samples_per_hour", 2.5, higher_is_better=True), Metric("b", "watts", None)]
@@ -197,11 +199,11 @@ def test_no_rows_are_no_fault(returned: object) -> None:
         (Metric("a", "samples_per_s", 1.0), "samples_per_s of a is not a free name"),
         (Metric("a", "joules_per_sample", 1.0), "joules_per_sample of a is not a free name"),
         (Metric("b", "samples_per_hour", 3.0), "samples_per_hour of b is not a free name"),
-        (Metric("a", "watts", float("nan")), "watts of a is nan: give a finite number or None"),
+        (Metric("a", "watts", float("nan")), "watts of a is nan: use a finite number or None"),
         (Metric("a", "watts", "many"), "watts of a is 'many'"),  # type: ignore[arg-type]
         (Metric("a", "watts", value=True), "watts of a is True"),
-        (("a", "watts", 1.0), "('a', 'watts', 1.0) is no Metric"),
-        ("watts", "'watts' is no Metric"),
+        (("a", "watts", 1.0), "('a', 'watts', 1.0) is not a Metric"),
+        ("watts", "'watts' is not a Metric"),
     ],
 )
 def test_a_row_that_cannot_be_taken_costs_the_plugin_all_its_rows(row: Any, reason: str) -> None:
@@ -215,7 +217,7 @@ def test_a_row_that_cannot_be_taken_costs_the_plugin_all_its_rows(row: Any, reas
 def test_one_metric_outside_of_a_list_is_a_fault_and_not_lost_in_silence() -> None:
     announce = extra(Metric("a", "watts", 1.0))
     assert announce.extra_metrics(END) == []
-    assert "is no list of Metric" in announce.failures[0]
+    assert "is not a list of Metric" in announce.failures[0]
 
 
 def test_a_generator_that_breaks_off_gives_no_rows() -> None:

@@ -6,12 +6,12 @@ import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 
 from moe_eval_plugin.errors import PluginLoadError
-from moe_eval_plugin.plugins.family import Family
-from moe_eval_plugin.plugins.hookspecs import hookimpl
+from moe_eval_plugin.plugins import Family, hookimpl, hookspecs
 from moe_eval_plugin.plugins.manager import (
     ENTRY_POINT_GROUP,
     build_manager,
@@ -19,6 +19,9 @@ from moe_eval_plugin.plugins.manager import (
     task_folders,
 )
 from moe_eval_plugin.tasks import tasks_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture
@@ -54,6 +57,26 @@ def test_a_misspelt_hook_is_an_error(third_party: ModuleType) -> None:
     third_party.moe_eval_task_folder = moe_eval_task_folder  # type: ignore[attr-defined]
     with pytest.raises(PluginLoadError, match="moe_eval_task_folder"):
         build_manager([entry()])
+
+
+HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("moe_eval_"))
+
+
+@pytest.mark.parametrize("option", ["wrapper", "hookwrapper"])
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_wrapper_of_any_hook_is_refused_and_named(
+    third_party: ModuleType, hook: str, option: str
+) -> None:
+    def wrapper() -> Iterator[None]:
+        yield
+
+    setattr(third_party, hook, hookimpl(**{option: True})(wrapper))  # type: ignore[call-overload]
+    with pytest.raises(PluginLoadError) as caught:
+        build_manager([entry()])
+    assert str(caught.value) == (
+        f"The plugin third (third_party_plugin) implements {hook} with {option}=True. Hook wrappers"
+        f" are not supported: use @hookimpl without {option}, or uninstall the plugin with pip."
+    )
 
 
 def test_two_plugins_of_one_name_are_both_named(third_party: ModuleType) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from moe_eval_plugin.bench.engines.vllm import VLLMBenchEngine
-    from moe_eval_plugin.bench.plan import Repetition
+    from moe_eval_plugin.bench.measurement import Repetition
 
 
 needs_vllm = pytest.mark.needs_vllm
@@ -61,9 +61,9 @@ def check_times(repetition: Repetition) -> None:
 @needs_vllm
 def test_every_k_is_verified_and_the_times_of_its_batches_add_up(engine: VLLMBenchEngine) -> None:
     measured = measure(engine, PLAN)
-    assert [found.point for found in measured.points] == list(PLAN.points())
+    assert [found.setting for found in measured.points] == list(PLAN.settings())
     for found in measured.points:
-        k, batch = found.point.experts_k, found.point.batch_size
+        k, batch = found.setting.experts_k, found.setting.batch_size
         assert found.observed.verified.observed == k
         assert found.observed.verified.n_text_tokens > 0
         # A single token touches k experts of each of the four layers; a batch is not seen.

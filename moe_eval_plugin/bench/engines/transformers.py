@@ -8,7 +8,9 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.bench.plan import Observed, Repetition, Workload
+from moe_eval_plugin.bench.measurement import Observed, Repetition
+from moe_eval_plugin.bench.plan import Workload
+from moe_eval_plugin.engines.transformers.stopping import OnTokenCallback
 from moe_eval_plugin.errors import InsufficientMemoryError, MeasurementError
 from moe_eval_plugin.experts.observation import distinct_by_layer, mean_load_entropy
 from moe_eval_plugin.experts.schedule import constant_schedule
@@ -156,10 +158,6 @@ class TransformersEngine:
         """Generate exactly ``new_tokens``. Raises ``MeasurementError`` if it were others."""
         import torch
 
-        def tell(input_ids: Tensor, _scores: Tensor, **_: object) -> Tensor:
-            on_token()
-            return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
-
         with torch.inference_mode():
             sequences = self._model.generate(
                 **inputs,
@@ -170,7 +168,7 @@ class TransformersEngine:
                 top_p=None,
                 top_k=None,
                 pad_token_id=self._inputs.pad_token_id,
-                stopping_criteria=[tell],
+                stopping_criteria=[OnTokenCallback(on_token)],
             )
         n_new = sequences.shape[1] - inputs["input_ids"].shape[1]
         if n_new != new_tokens:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from moe_eval_plugin.bench.engines.vllm_times import BatchTimes
-from moe_eval_plugin.bench.plan import Observed, Repetition, Workload
+from moe_eval_plugin.bench.measurement import Observed, Repetition
 from moe_eval_plugin.bench.workload.inputs import BenchInputs
 from moe_eval_plugin.engines.vllm.engine import (
     PROMPTS_TO_VERIFY,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from transformers import PretrainedConfig
 
-    from moe_eval_plugin.bench.plan import BenchPlan
+    from moe_eval_plugin.bench.plan import BenchPlan, Workload
     from moe_eval_plugin.engines.expert_request import ModelConfig
     from moe_eval_plugin.engines.vllm.options import VLLMOptions
     from moe_eval_plugin.experts.verification import VerifiedOverride

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NEXT_STEP = "Write it as --config hidden_size=512 num_experts=64 (or vision_config.depth=4)."
 
 
-def load_shape(
+def load_changed_config(
     name: str,
     changes: Mapping[str, Any],
     revision: str | None = None,

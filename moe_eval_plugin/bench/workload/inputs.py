@@ -42,6 +42,18 @@ class BenchInputs:
     processor: Any = None
     seed: int = 0
 
+    @classmethod
+    def for_model(
+        cls,
+        model: Any,  # noqa: ANN401  (one of many model classes)
+        images: ImagePlan | None = None,
+        processor: Any = None,  # noqa: ANN401  (one of many processor classes)
+        seed: int = 0,
+    ) -> BenchInputs:
+        """Return inputs for a loaded model, on its device and in its data type."""
+        device, dtype = str(model.device), model.dtype
+        return cls(model.config, device, dtype, images or ImagePlan(), processor, seed)
+
     @property
     def has_images(self) -> bool:
         """Tell whether there are images in the prompts."""

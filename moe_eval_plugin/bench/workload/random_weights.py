@@ -154,11 +154,11 @@ def _fill(model: Any, routing: Routing) -> None:  # noqa: ANN401
 
 def _router_weights(model: nn.Module, layer: MoELayer, width: int) -> Iterator[Tensor]:
     """Find the matrices of an MoE layer that choose its experts, as (experts, width)."""
-    block = layer.path.rpartition(".")[0] if layer.path in layer.holders else layer.path
+    block = layer.path.rpartition(".")[0] if layer.path in layer.expert_modules else layer.path
     counts = {layer.num_experts, (layer.num_experts or 0) + (layer.num_zero_experts or 0)}
     for name, parameter in model.get_submodule(block).named_parameters():
         path = f"{block}.{name}"
-        is_expert = any(path.startswith(f"{holder}.") for holder in layer.holders)
+        is_expert = any(path.startswith(f"{holder}.") for holder in layer.expert_modules)
         is_router = any(ROUTER_NAME.fullmatch(part) for part in name.split("."))
         if parameter.dim() != MATRIX or is_expert or not is_router or SHARED_NAME.search(name):
             continue

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch.profiler import ProfilerAction
+
+from moe_eval_plugin.files import replacing
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -64,12 +65,8 @@ class BatchTrace:
         self._folder.mkdir(parents=True, exist_ok=True)
         now = datetime.now(UTC).strftime("%Y%m%d_%H%M%S_%f")
         path = self._folder / f"{now}_trace_rank{self._rank}.json"
-        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            profiler.export_chrome_trace(str(unfinished))
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with replacing(path) as part:
+            profiler.export_chrome_trace(str(part))
         self.path = path
         logger.info("Wrote a trace of %d batch(es) to %s", n_traced, path)
 

@@ -93,7 +93,7 @@ class Workers:
             if rank.layers:
                 verify(resolved, baseline, rank)
         layers = {path: layer for rank in ranks for path, layer in rank.layers.items()}
-        return verify(resolved, baseline, Observation(layers, ranks[0].fed))
+        return verify(resolved, baseline, Observation(layers, ranks[0].input_tokens))
 
     def _check_all_are_there(self) -> None:
         found = {layer_number(layer["path"]) for layer in self.layers}

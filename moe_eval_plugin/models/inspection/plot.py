@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError, MissingDependencyError
+from moe_eval_plugin.files import replacing
 
 if TYPE_CHECKING:
     from moe_eval_plugin.models.cost_at_k import CostAtK
@@ -38,7 +37,8 @@ def draw(report: ModelReport, path: Path) -> None:
         raise InvalidArgumentError(message)
     figure = _figure(report)
     try:
-        _write(figure, path)
+        with replacing(path) as part:
+            figure.savefig(part, format="png")
     except OSError as error:
         message = f"plot={path} cannot be written: {error.strerror}. Give another path."
         raise InvalidArgumentError(message) from error
@@ -120,15 +120,3 @@ def _draw_k_axis(axes: Any, report: ModelReport, ks: list[int]) -> None:  # noqa
     axes.set_xticks(shown, [str(k) for k in shown])
     axes.axvline(report.baseline_num_experts_per_tok, color="0.6", linewidth=1, zorder=0)
     axes.grid(visible=True, alpha=0.3)
-
-
-def _write(figure: Any, path: Path) -> None:  # noqa: ANN401
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    unfinished = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            figure.savefig(file, format="png")
-        unfinished.chmod(0o644)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

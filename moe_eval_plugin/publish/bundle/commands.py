@@ -10,6 +10,8 @@ import argparse
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.hosts.lmms_eval.command import pinned_model_args, settings_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -20,39 +22,16 @@ if TYPE_CHECKING:
 # Stands for the folder that is written to.
 OUTPUT = "{output}"
 SWEEP = ("moe-eval", "sweep")
-HOST = "lmms-eval"
-PINNABLE = ("moe_hf", "moe_vllm")
-# Arguments of the host that change what is computed, beside those in its settings.
-HOST_OPTIONS = (
-    "offset",
-    "num_fewshot",
-    "include_path",
-    "system_instruction",
-    "apply_chat_template",
-    "fewshot_as_multiturn",
-    "max_tokens",
-    "predict_only",
-    "process_with_media",
-    "force_simple",
-    "trust_remote_code",
-    "reasoning_tags",
-    "repeats",
-)
-# What the host takes when nothing is said; it would only make the command longer.
-HOST_DEFAULTS = {
-    "repeats": 1,
-    "offset": 0,
-    "reasoning_tags": '[["<think>", "</think>"], ["<analysis>", "</analysis>"]]',
-}
-SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
 
 
 def sweep_commands(manifest: Manifest) -> list[list[str]]:
     """Give the commands that make all points of a sweep; one, unless k differs between rules."""
     settings = manifest.settings
+    model = settings.get("model")
+    revision = settings.get("model revision")
     given = {
-        "--model": settings.get("model"),
-        "--model-args": _pinned(settings, settings.get("model revision")),
+        "--model": model,
+        "--model-args": pinned_model_args(model, settings.get("model_args") or "", revision),
         "--limit": settings.get("limit"),
         "--batch-size": settings.get("batch_size"),
         "--device": settings.get("device"),
@@ -74,30 +53,8 @@ def sweep_commands(manifest: Manifest) -> list[list[str]]:
 
 
 def run_command(run: Run) -> list[str]:
-    """Give the command of lmms-eval that makes a run again."""
-    config = run.content["config"]
-    resolved = config.get("resolved_cli_args")
-    resolved = resolved if isinstance(resolved, dict) else {}
-    records = [(task.record or {}).get("provenance") for task in run.tasks]
-    revisions = [record.get("revision") for record in records if isinstance(record, dict)]
-    tasks = resolved.get("tasks") or ",".join(task.task for task in run.tasks)
-    seeds = [str(config.get(name)) for name in SEEDS]
-    given = {
-        "--model": run.model,
-        "--model_args": _pinned(config, revisions[0] if revisions else None),
-        "--tasks": tasks,
-        "--batch_size": config.get("batch_size"),
-        "--device": config.get("device"),
-        "--limit": _whole(config.get("limit")),
-        "--gen_kwargs": config.get("gen_kwargs"),
-        "--seed": None if "None" in seeds else ",".join(seeds),
-        **{
-            f"--{name}": resolved.get(name)
-            for name in HOST_OPTIONS
-            if resolved.get(name) != HOST_DEFAULTS.get(name)
-        },
-    }
-    return [HOST, *_options(given), "--log_samples", "--output_path", OUTPUT]
+    """Return the command of lmms-eval that repeats a run."""
+    return settings_of(run).command(OUTPUT)
 
 
 def with_option(command: Sequence[str], name: str, value: str) -> list[str]:
@@ -143,15 +100,6 @@ def _setting(point: Mapping[str, Any]) -> Setting:
     return str(point["experts_k"]), str(point["experts_policy"]), str(point["renorm"])
 
 
-def _pinned(settings: Mapping[str, Any], commit: object) -> str:
-    """Give the arguments of the model with the commit of the checkpoint, where it is known."""
-    model_args = _text(settings.get("model_args"))
-    names = {part.partition("=")[0] for part in model_args.split(",")}
-    if not commit or "revision" in names or settings.get("model") not in PINNABLE:
-        return model_args
-    return ",".join(part for part in (model_args, f"revision={commit}") if part)
-
-
 def _processes(command: Sequence[str]) -> list[str]:
     """Take over how the questions of a point were shared among processes; it changes speed."""
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
@@ -167,22 +115,10 @@ def _processes(command: Sequence[str]) -> list[str]:
 
 
 def _options(given: Mapping[str, object]) -> list[str]:
-    """Write options; what is not set is left out, and a switch has no value."""
+    """Write options; what is not set is left out."""
     return [
         part
         for name, value in given.items()
-        if value not in (None, False, "")
-        for part in ([name] if value is True else [name, str(value)])
+        if value not in (None, "")
+        for part in (name, str(value))
     ]
-
-
-def _whole(limit: object) -> object:
-    """Give a number of questions as a whole number; the host keeps it with a fraction."""
-    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
-
-
-def _text(model_args: object) -> str:
-    """Write arguments of a model as the command line takes them; the host may keep a table."""
-    if isinstance(model_args, dict):
-        return ",".join(f"{name}={value}" for name, value in model_args.items())
-    return str(model_args or "")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.files import sha256_of
 from moe_eval_plugin.publish.bundle.commands import run_command, sweep_commands
 from moe_eval_plugin.publish.bundle.environment import locked_versions
 from moe_eval_plugin.publish.bundle.finished import raise_if_unfinished, read_finished
@@ -128,7 +128,7 @@ def _checkpoint(finished: Finished, run: Run) -> dict[str, Any]:
     }
     if local:
         found["sha256"] = {
-            file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+            file.name: sha256_of(file)
             for pattern in CHECKSUM_FILES
             for file in sorted(folder.glob(pattern))
         }

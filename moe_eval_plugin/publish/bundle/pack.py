@@ -11,7 +11,7 @@ import tarfile
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
-from moe_eval_plugin.files import sha256_of
+from moe_eval_plugin.files import replacing, sha256_of
 from moe_eval_plugin.publish.bundle.readme import readme_text
 from moe_eval_plugin.publish.bundle.secrets import raise_if_secrets
 from moe_eval_plugin.results.lmms_eval_files import RESULTS
@@ -45,19 +45,16 @@ def pack(contents: Contents, lock: str, output: Path, *, force: bool = False) ->
         raise InvalidArgumentError(message)
     about = json.dumps(contents.about, indent=1, ensure_ascii=False) + "\n"
     texts = {ABOUT: about, LOCK: lock, README: readme_text(contents.about)}
-    part = output.with_name(f"{output.name}.{os.getpid()}.part")
     try:
         _raise_if_secrets(contents, texts)
         output.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            _write(file, contents.files, {name: text.encode() for name, text in texts.items()})
-        digest = sha256_of(part)
-        part.replace(output)
+        with replacing(output) as part:
+            with part.open("wb") as file:
+                _write(file, contents.files, {name: text.encode() for name, text in texts.items()})
+            digest = sha256_of(part)
     except (OSError, UnicodeError) as error:
         message = f"{output} was not written: {error}. Name another file with --output."
         raise DataError(message) from error
-    finally:
-        part.unlink(missing_ok=True)
     return digest
 
 

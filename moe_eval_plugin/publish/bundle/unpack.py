@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.files import sha256_of
-from moe_eval_plugin.publish.bundle.commands import HOST, OUTPUT
+from moe_eval_plugin.hosts.lmms_eval.command import PROGRAM
+from moe_eval_plugin.publish.bundle.commands import OUTPUT
 from moe_eval_plugin.publish.bundle.commands import SWEEP as SWEEP_COMMAND
 from moe_eval_plugin.publish.bundle.contents import FILES, KIND, RUN, SCHEMA_VERSION, SWEEP
 from moe_eval_plugin.publish.bundle.pack import ABOUT, LOCK, README, ROOT, SUMS
@@ -185,5 +186,5 @@ def _read_about(path: Path, root: Path) -> dict[str, Any]:
 def _is_ours(command: list[str]) -> bool:
     """Tell whether a command is one that a bundle may name: it is about to be run."""
     texts = all(isinstance(part, str) for part in command)
-    known = tuple(command[:2]) == SWEEP_COMMAND or command[:1] == [HOST]
+    known = tuple(command[:2]) == SWEEP_COMMAND or command[:1] == [PROGRAM]
     return texts and known and command.count(OUTPUT) == 1 and command[-1] == OUTPUT

@@ -1,27 +1,31 @@
-"""An example of a plugin: a task, a model family, a file format for results, and a row for them."""
+"""Example plugin: a task, a model family, a file format, and a row of results."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from moe_eval_plugin.plugins.events import BatchEnd, RunEnd
-from moe_eval_plugin.plugins.exporter import Exported, Exporter
-from moe_eval_plugin.plugins.family import Family
-from moe_eval_plugin.plugins.hookspecs import hookimpl
-from moe_eval_plugin.results.record import Metric
-from moe_eval_plugin.results.run import Run
+from moe_eval_plugin.plugins import (
+    BatchEnd,
+    Exported,
+    Exporter,
+    Family,
+    Metric,
+    Run,
+    RunEnd,
+    hookimpl,
+)
 
 slowest_s: dict[str, float] = {}
 
 
 @hookimpl
 def moe_eval_task_folders() -> list[Path]:
-    """Name the folder that holds our task."""
+    """Return the folder that holds the task."""
     return [Path(__file__).parent / "tasks"]
 
 
 @hookimpl
 def moe_eval_register_families() -> list[Family]:
-    """Tell where our models keep k: under a name that nobody would guess."""
+    """Return the family, which stores k under an unusual key."""
     return [
         Family(
             model_type="picky_moe",
@@ -35,12 +39,12 @@ def moe_eval_register_families() -> list[Family]:
 
 @hookimpl
 def moe_eval_register_exporters() -> list[Exporter]:
-    """Offer a format of our own to ``moe-eval export``."""
+    """Return the format for ``moe-eval export``."""
     return [Exporter("shout", "SHOUT.txt, every score in a line of capitals", shout)]
 
 
 def shout(runs: Sequence[Run], task: str | None) -> Exported:
-    """Write the scores of the tasks that were asked for."""
+    """Return the scores of the requested tasks as one file."""
     lines = [
         f"{one.task} {score.metric}: {score.value}\n".upper()
         for run in runs
@@ -59,13 +63,13 @@ def moe_eval_run_start() -> None:
 
 @hookimpl
 def moe_eval_batch_end(event: BatchEnd) -> None:
-    """Keep the time of the slowest batch of each task."""
+    """Store the time of the slowest batch of each task."""
     task, wall_s = event.timing.task, event.timing.wall_s
     slowest_s[task] = max(slowest_s.get(task, 0.0), wall_s)
 
 
 @hookimpl
 def moe_eval_extra_metrics(event: RunEnd) -> Iterator[Metric]:
-    """Add a row: on a steady machine, it is hardly above the mean."""
+    """Yield a row for each task: the time of its slowest batch."""
     for task in event.records:
         yield Metric(task, "slowest_batch_s", slowest_s.get(task), higher_is_better=False)

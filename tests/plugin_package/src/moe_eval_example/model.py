@@ -1,4 +1,4 @@
-"""A tiny model of our own family: one MoE layer, with names that no other family uses."""
+"""A tiny model of its own family: one MoE layer, with names that no other family uses."""
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ class PickyRouter(nn.Module):
         self.weight = nn.Parameter(torch.randn(config.choices, config.width))
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Give indices and weights, both (tokens, picks)."""
+        """Return indices and weights, both (tokens, picks)."""
         weights, index = (hidden @ self.weight.T).softmax(-1).topk(self.picks, dim=-1)
         return index, weights / weights.sum(-1, keepdim=True)
 
@@ -42,7 +42,7 @@ class PickyExperts(nn.Module):
         self.weight = nn.Parameter(torch.randn(config.choices, config.width, config.width))
 
     def forward(self, hidden: Tensor, index: Tensor, weights: Tensor) -> Tensor:
-        """Add up what the chosen experts make of each token, (tokens, width)."""
+        """Return the weighted sum of the chosen experts' outputs, (tokens, width)."""
         made = torch.einsum("tw,tkwv->tkv", hidden, self.weight[index])
         return (made * weights[..., None]).sum(1)
 
@@ -62,7 +62,7 @@ class PickyBlock(nn.Module):
 
 
 class PickyModel(PreTrainedModel):
-    """Embeds tokens and sends them through one MoE layer."""
+    """Embeds tokens and applies one MoE layer."""
 
     config_class = PickyConfig
 
@@ -73,7 +73,7 @@ class PickyModel(PreTrainedModel):
         self.post_init()
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        """Give hidden states, (rows, tokens, width)."""
+        """Return hidden states, (rows, tokens, width)."""
         hidden = self.embed(input_ids)
         for layer in self.layers:
             hidden = hidden + layer(hidden)

@@ -1,0 +1,1 @@
+"""The models that a bench measures: loaded or built, with their sizes."""

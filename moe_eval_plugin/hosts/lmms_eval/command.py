@@ -1,0 +1,151 @@
+"""Write the command line of lmms-eval: the one place that does, for sweeps, bundles and reports."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.results.run import mapping_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from moe_eval_plugin.results.run import Run
+
+PROGRAM = "lmms-eval"
+# Names in the results file of the four numbers of --seed, in the order of the option.
+SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
+# Models of this package: they accept the commit of a checkpoint as an argument.
+PINNABLE = ("moe_hf", "moe_vllm")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Options of one lmms-eval run that change what is computed.
+
+    Fields have the names, the order and the defaults of the options; a default is not written.
+    """
+
+    model: str
+    """Backend, for instance ``moe_hf``."""
+    model_args: str = ""
+    """Arguments of the backend: ``name=value,name=value``."""
+    tasks: tuple[str, ...] = ()
+    """Tasks, groups or patterns."""
+    batch_size: str | None = None
+    """Requests at once: a number, or ``auto``."""
+    device: str | None = None
+    """Device of the model, where the backend takes it from lmms-eval."""
+    limit: float | None = None
+    """Questions of each task, or a share of them below 1; ``None`` for all."""
+    gen_kwargs: str | None = None
+    """Generation settings that replace those of the tasks: ``name=value,name=value``."""
+    seed: str | None = None
+    """Seeds of random, NumPy, torch and few-shot examples: ``0,1234,1234,1234``."""
+    offset: int = 0
+    """Number of the first question."""
+    num_fewshot: int | None = None
+    """Examples in each prompt; ``None`` leaves it to the task."""
+    include_path: str | None = None
+    """Folder with more task definitions."""
+    system_instruction: str | None = None
+    """System prompt for every question."""
+    apply_chat_template: bool = False
+    """Whether prompts are passed through the chat template."""
+    fewshot_as_multiturn: bool = False
+    """Whether few-shot examples are turns of a conversation."""
+    max_tokens: int | None = None
+    """Total number of tokens after which the run stops."""
+    predict_only: bool = False
+    """Whether answers are only generated, and not scored."""
+    process_with_media: bool = False
+    """Whether the documents are processed with their media."""
+    force_simple: bool = False
+    """Whether the simple variant of a backend is used, not the chat variant."""
+    trust_remote_code: bool = False
+    """Whether code from the repositories of data sets may run."""
+    reasoning_tags: str = '[["<think>", "</think>"], ["<analysis>", "</analysis>"]]'
+    """JSON list of the tag pairs around reasoning."""
+    repeats: int = 1
+    """Answers for each question."""
+    log_samples: bool = False
+    """Whether each answer is written to a samples file."""
+
+    def arguments(self, output: str) -> list[str]:
+        """Return the arguments of a run that writes its files to the folder ``output``."""
+        return [*self._options(), "--output_path", output]
+
+    def command(self, output: str) -> list[str]:
+        """Return the program and its arguments."""
+        return [PROGRAM, *self.arguments(output)]
+
+    def shell_text(self, output: str) -> str:
+        """Return the command as one line for a shell."""
+        return shlex.join(self.command(output))
+
+    def _options(self) -> Iterator[str]:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value == field.default:
+                continue
+            yield f"--{field.name}"
+            if value is not True:
+                yield ",".join(value) if isinstance(value, tuple) else str(_whole(value))
+
+
+def settings_of(run: Run, *, log_samples: bool = True) -> RunSettings:
+    """Return the settings that a results file of lmms-eval records.
+
+    The commit of the checkpoint that the run used is pinned in the arguments of the model.
+    """
+    config = run.content["config"]
+    resolved = mapping_at(config, "resolved_cli_args")
+    found = {**resolved, **config}
+    known = {
+        field.name: _plain(found[field.name])
+        for field in fields(RunSettings)
+        if found.get(field.name) not in (None, "")
+    }
+    revisions = [mapping_at(task.record or {}, "provenance").get("revision") for task in run.tasks]
+    revision = next((revision for revision in revisions if revision), None)
+    tasks = found.get("tasks") or [task.task for task in run.tasks]
+    given = {
+        "model": run.model,
+        "model_args": pinned_model_args(run.model, known.get("model_args", ""), revision),
+        "tasks": tuple(tasks.split(",") if isinstance(tasks, str) else tasks),
+        "seed": _seed(config),
+        "log_samples": log_samples,
+    }
+    return RunSettings(**{**known, **given})
+
+
+def pinned_model_args(model: str, model_args: str, commit: str | None) -> str:
+    """Return the arguments of a model with the commit of its checkpoint.
+
+    They are unchanged where no commit is known, where they name a revision, and for models that
+    are not of this package.
+    """
+    names = {part.partition("=")[0].strip() for part in model_args.split(",")}
+    if not commit or "revision" in names or model not in PINNABLE:
+        return model_args
+    return ",".join(part for part in (model_args, f"revision={commit}") if part)
+
+
+def _seed(config: Mapping[str, Any]) -> str | None:
+    if any(name not in config for name in SEEDS):
+        return None
+    return ",".join(str(config[name]) for name in SEEDS)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  (a value of any option, from JSON)
+    """Return a value as its option takes it; lmms-eval may store a table or a list."""
+    if isinstance(value, dict):
+        return ",".join(f"{name}={one}" for name, one in value.items())
+    return json.dumps(value) if isinstance(value, list) else value
+
+
+def _whole(value: object) -> object:
+    """Return a number of questions as a whole number; lmms-eval stores it with a fraction."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
