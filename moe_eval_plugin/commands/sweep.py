@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
     from moe_eval_plugin.sweep.launchers.launcher import Launcher, Work
     from moe_eval_plugin.sweep.plan import SweepPlan
+    from moe_eval_plugin.sweep.planning import CheckedPlan
 
 DESCRIPTION = """\
 Ask a model the same questions at each number of experts, the published one first, and leave a
@@ -166,10 +167,8 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     axes = Axes(options.experts_k, options.experts_policy, options.renorm, options.seeds)
     # All are checked before the first one runs.
-    made = [(own, *make_plan(_common(own), axes)) for own in _by_model(options)]
-    return max(
-        _run_one(own, plan, wanted, with_baseline_added=added) for own, plan, wanted, added in made
-    )
+    made = [(own, make_plan(_common(own), axes)) for own in _by_model(options)]
+    return max(_run_one(own, checked) for own, checked in made)
 
 
 def _by_model(options: argparse.Namespace) -> Iterator[argparse.Namespace]:
@@ -191,21 +190,16 @@ def _by_model(options: argparse.Namespace) -> Iterator[argparse.Namespace]:
         yield own
 
 
-def _run_one(
-    options: argparse.Namespace,
-    plan: SweepPlan,
-    wanted: EngineOptions,
-    *,
-    with_baseline_added: bool,
-) -> int:
+def _run_one(options: argparse.Namespace, checked: CheckedPlan) -> int:
     """Sweep over one model."""
+    plan, wanted = checked.plan, checked.options
     notes = sys.stderr if options.json else sys.stdout
-    if with_baseline_added:
+    if checked.baseline_added:
         print(f"The baseline, {plan.points[0].name}, was added: it comes first.", file=notes)
     host, settings = _read_tasks(plan, wanted)
     if options.dry_run:
         return _dry_run(options, plan, wanted, host, settings)
-    return _sweep(options, plan, host, settings)
+    return _sweep(options, checked, host, settings)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -274,13 +268,13 @@ def _dry_run(
 
 
 def _sweep(
-    options: argparse.Namespace, plan: SweepPlan, host: Host, settings: dict[str, Any]
+    options: argparse.Namespace, checked: CheckedPlan, host: Host, settings: dict[str, Any]
 ) -> int:
     from moe_eval_plugin.commands.sweep_progress import Show
     from moe_eval_plugin.sweep.manifest import locked
     from moe_eval_plugin.sweep.runner import open_manifest
 
-    folder = options.output.resolve()
+    plan, folder = checked.plan, options.output.resolve()
     with locked(folder):
         manifest = open_manifest(folder, plan, settings, restart=options.restart)
         manifest.command = ("moe-eval", *sys.argv[1:])
@@ -288,14 +282,14 @@ def _sweep(
         show = Show(plan, manifest, sum(host.n_questions(plan.limit).values()), options)
         with ExitStack() as stack:
             stack.callback(show.close)
-            launcher, work = _means(options, plan, host, settings, show, stack)
+            launcher, work = _means(options, checked, host, settings, show, stack)
             show.run(launcher, work)
     return show.finish()
 
 
 def _means(
     options: argparse.Namespace,
-    plan: SweepPlan,
+    checked: CheckedPlan,
     host: Host,
     settings: Mapping[str, Any],
     show: Show,
@@ -307,11 +301,13 @@ def _means(
     from moe_eval_plugin.sweep.workers.child_process import ChildProcessWorker
     from moe_eval_plugin.sweep.workers.in_process import InProcessWorker
 
-    folder = options.output.resolve()
+    plan, folder = checked.plan, options.output.resolve()
     alone = options.separate or options.processes_per_point > 1 or plan.model != MOE_HF
     if options.launcher != "local" or alone:
         own = dict(option.partition("=")[::2] for option in options.launcher_options)
         launcher = make_launcher(options.launcher, options.gpus_per_point, folder, own)
         return launcher, ChildProcessWorker(plan, folder, options.processes_per_point)
-    live = InProcessWorker(plan, host, folder, settings, options.input_cache_gib, show.tell)
+    live = InProcessWorker(
+        plan, checked.model, host, folder, settings, options.input_cache_gib, show.tell
+    )
     return LocalLauncher(), stack.enter_context(live)

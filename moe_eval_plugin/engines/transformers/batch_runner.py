@@ -6,7 +6,7 @@ import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.engines.transformers.engine import Encoded, Generated, HFEngine
     from moe_eval_plugin.measure.stopwatch import Stopwatch
     from moe_eval_plugin.measure.timing import BatchTiming
+    from moe_eval_plugin.results.measurements import Measurements
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,9 @@ class BatchStore(Protocol):
     def start_run(self) -> None:
         """Begin a run; batches of an earlier one are not counted again."""
 
+    def encode_ahead(self, engine: HFEngine, jobs: Sequence[Job], batch_size: int) -> None:
+        """Encode the inputs of all jobs, as far as memory takes them, before time is measured."""
+
     def prepare(self, jobs: Sequence[Job], encode: Callable[[Sequence[Job]], Prepared]) -> Prepared:
         """Return the inputs of a batch, encoded now or before."""
 
@@ -74,6 +78,12 @@ class BatchStore(Protocol):
         self, jobs: Sequence[Job], answers: Sequence[GeneratedAnswer], timing: BatchTiming
     ) -> None:
         """Store a batch that was answered now."""
+
+    def complete(self, measured: Measurements) -> Measurements:
+        """Remove from the measurements of a run what does not hold for stored batches."""
+
+    def provenance(self) -> dict[str, Any]:
+        """Describe how the batches of this run came about, as plain JSON data."""
 
 
 class BatchRunner:

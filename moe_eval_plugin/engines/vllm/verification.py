@@ -97,10 +97,11 @@ class Workers:
 
     def _check_all_are_there(self) -> None:
         found = {layer_number(layer["path"]) for layer in self.layers}
-        missing = [number for number in self._request.model.moe_layers if number not in found]
+        expected = self._request.model.moe_layers
+        missing = [number for number in expected if number not in found]
         if missing:
             message = (
-                f"vLLM runs {len(missing)} of the {len(self._request.model.moe_layers)} MoE layers of "
+                f"vLLM runs {len(missing)} of the {len(expected)} MoE layers of "
                 f"{self._request.description.model_type} in a way that hides k (first: layer "
                 f"{missing[0]}), so k cannot be set or verified there. Use --model moe_hf."
             )

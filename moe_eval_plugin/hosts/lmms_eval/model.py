@@ -56,20 +56,22 @@ class JobRunner(Protocol):
 
 
 class MoEModel(lmms):
-    """A chat model for lmms-eval at a verified k.
+    """A chat model for lmms-eval at a verified k; ``--model_args`` are its keyword arguments.
 
-    A subclass sets ``engine_request`` and ``hardware_facts`` once its engine is loaded.
+    ``checked`` is the model's configuration if it was read before. A subclass sets
+    ``hardware_facts`` when it loads its engine.
     """
 
     is_simple = False
     model_name: ClassVar[str]
-    engine_request: ExpertRequest
     hardware_facts: Mapping[str, Any]
     # lmms-eval builds the model from text after `check_arguments`; what that read waits here.
     _checked: ClassVar[ModelConfig | None] = None
 
-    def __init__(self, options: RunOptions) -> None:
+    @user_errors()
+    def __init__(self, checked: ModelConfig | None = None, /, **model_args: Any) -> None:  # noqa: ANN401  (what the user wrote)
         super().__init__()
+        engine_options, options = self._parse(model_args)
         if options.system_prompt:
             prompt = self._resolve_system_prompt(options.system_prompt)
             options = replace(options, system_prompt=prompt.replace("\\n", "\n"))
@@ -78,6 +80,7 @@ class MoEModel(lmms):
         self._experts: dict[str, VerifiedOverride] = {}
         self._requests = RequestReader(self, options)
         self._announcer = Announcer(plugin_manager())
+        self._load(engine_options, self._check(engine_options, checked))
 
     @classmethod
     @user_errors()
@@ -86,13 +89,21 @@ class MoEModel(lmms):
     ) -> Self:
         """Build the model from ``--model_args``, which come before the host's own options."""
         checked, cls._checked = cls._checked, None
-        return cls(checked, **{**(additional_config or {}), **parse_arg_string(arg_string)})
+        return cls(checked, **cls.join_arguments(arg_string, additional_config))
+
+    @staticmethod
+    def join_arguments(
+        arg_string: str, additional_config: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Read ``--model_args`` over the host's own options."""
+        return {**(additional_config or {}), **parse_arg_string(arg_string)}
 
     @classmethod
     @user_errors()
     def check_arguments(cls, arg_string: str) -> None:
         """Refuse ``--model_args`` that no model can be built from; nothing is loaded."""
-        cls._checked = cls._check(parse_arg_string(arg_string)).model
+        engine_options, _ = cls._parse(parse_arg_string(arg_string))
+        cls._checked = cls._check(engine_options, None).model
 
     @user_errors()
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
@@ -116,10 +127,24 @@ class MoEModel(lmms):
                 texts[job.index] = [answer.text for answer in rounds]
         return [texts.get(index, []) for index in range(len(requests))]
 
+    @property
+    @abstractmethod
+    def engine_request(self) -> ExpertRequest:
+        """The request for experts that is in force."""
+
     @classmethod
     @abstractmethod
-    def _check(cls, model_args: dict[str, Any]) -> ExpertRequest:
-        """Check all arguments, as far as that can be done without loading anything."""
+    def _parse(cls, model_args: dict[str, Any]) -> tuple[Any, RunOptions]:
+        """Sort arguments into options of the engine and of the run, and check their values."""
+
+    @classmethod
+    @abstractmethod
+    def _check(cls, engine_options: Any, checked: ModelConfig | None) -> ExpertRequest:  # noqa: ANN401
+        """Check the requested experts against the model's configuration."""
+
+    @abstractmethod
+    def _load(self, engine_options: Any, request: ExpertRequest) -> None:  # noqa: ANN401
+        """Load the engine."""
 
     @abstractmethod
     def _observe(self, jobs: Sequence[Job]) -> VerifiedOverride:
@@ -139,6 +164,9 @@ class MoEModel(lmms):
     def _engine_provenance(self) -> dict[str, Any]:
         """Describe the engine: ``batch_size`` and everything that only it has."""
 
+    def _prepare(self, jobs: Sequence[Job]) -> None:
+        """Prepare what may be done before these jobs are verified and measured."""
+
     def _gather(self, mine: Any) -> list[Any]:  # noqa: ANN401  (whatever is to be gathered)
         """Collect a value of all processes."""
         return [mine]
@@ -156,6 +184,7 @@ class MoEModel(lmms):
     ) -> list[Any]:
         """Answer all jobs; if the engine fails, return the answers so far with its error."""
         answers: dict[int, Any] = {}
+        self._prepare(jobs)
         try:
             with self._measured(jobs) as runner:
                 runner.answer(jobs, answers)
