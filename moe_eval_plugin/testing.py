@@ -1,4 +1,4 @@
-"""Test doubles that plugins may use too: tiny models with random weights, and a clock by hand."""
+"""Public test doubles: tiny models with random weights, and a clock that tests advance."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ TINY_TEXT = {
 
 
 class ManualClock:
-    """A clock that stands still until it is moved; seconds."""
+    """Clock in seconds that changes only by ``advance``."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
 
     def __call__(self) -> float:
-        """Read the clock."""
+        """Return the current time in seconds."""
         return self.now_s
 
     def advance(self, seconds: float) -> None:
-        """Move the clock on."""
+        """Advance the clock."""
         self.now_s += seconds
 
 
 def tiny_config(model_type: str = "qwen3_moe", **changes: Any) -> PretrainedConfig:  # noqa: ANN401
-    """Make the configuration of a very small text model: 3 layers, 8 experts, k of 4.
+    """Return the configuration of a very small text model: 3 layers, 8 experts, k of 4.
 
-    Only what the family has is set, so that a dense one stays without experts.
+    Only keys that the family has are set, so that a dense one stays without experts.
     """
     from transformers import AutoConfig
 
@@ -56,7 +56,7 @@ def tiny_config(model_type: str = "qwen3_moe", **changes: Any) -> PretrainedConf
 def tiny_moe(model_type: str = "qwen3_moe", *, seed: int = 0, **changes: Any) -> PreTrainedModel:  # noqa: ANN401
     """Build a very small MoE text model with random weights that are large enough to matter.
 
-    ``changes`` go to the configuration. The same seed gives the same weights.
+    ``changes`` go to the configuration. The same seed produces the same weights.
     """
     from transformers import AutoModelForCausalLM
 
@@ -66,10 +66,10 @@ def tiny_moe(model_type: str = "qwen3_moe", *, seed: int = 0, **changes: Any) ->
 
 
 def fill_with_noise(model: nn.Module, *, seed: int = 0) -> None:
-    """Give a model random weights that are large enough for each router's choice to matter.
+    """Fill a model with random weights that are large enough for each router's choice to matter.
 
-    Matrices and larger parameters are filled, and the biases by which some routers choose. The
-    same seed gives the same weights.
+    Matrices and larger parameters are filled, and the selection biases of some routers. The same
+    seed produces the same weights.
     """
     import torch
 

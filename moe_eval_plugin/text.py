@@ -1,10 +1,62 @@
-"""Text helpers: sizes in GiB."""
+"""Text for people: aligned columns, wrapped lines, hints in messages, and units."""
 
 from __future__ import annotations
 
+import difflib
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+MIB = 1024**2
 GIB = 1024**3
+# Points, and percent, of a score or a share from 0 to 1.
+HUNDRED = 100
+TERMINAL_WIDTH = 100
+GAP = "  "
+FEW = 5
+
+
+def align(
+    rows: Sequence[Sequence[str]], columns: str = "l", widths: Sequence[int] | None = None
+) -> list[str]:
+    """Return a line for each row, its cells padded to the widths of the columns.
+
+    ``columns`` has a letter for each column, ``l`` for left and ``r`` for right; its last letter
+    holds for all that follow, so ``lr`` is a name and then numbers. Without ``widths`` a column is
+    as wide as its longest cell. Lines have no spaces at their end. All rows have the same length.
+    """
+    if widths is None:
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    letters = columns.ljust(len(widths), columns[-1])[: len(widths)]
+    forms = [
+        f"{{:{'<' if letter == 'l' else '>'}{width}}}"
+        for letter, width in zip(letters, widths, strict=True)
+    ]
+    return [GAP.join(forms).format(*row).rstrip() for row in rows]
+
+
+def wrap(text: str) -> list[str]:
+    """Return text in lines of at most ``TERMINAL_WIDTH`` columns; words are never broken."""
+    return textwrap.wrap(text, TERMINAL_WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean NAME?`` with the known name that is most like it, or no text.
+
+    It begins with a space, so that it can follow a sentence.
+    """
+    nearest = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {nearest[0]}?" if nearest else ""
+
+
+def first_few(values: Sequence[object]) -> str:
+    """List the first five values, for a message; ``...`` stands for the others."""
+    shown = [*map(str, values[:FEW]), *["..."] * (len(values) > FEW)]
+    return ", ".join(shown)
 
 
 def gib_text(n_bytes: int) -> str:
-    """Write a number of bytes in GiB."""
+    """Return a number of bytes in GiB."""
     return f"{n_bytes / GIB:,.1f} GiB"

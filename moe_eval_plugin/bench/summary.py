@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.stats.speed import Spread
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from moe_eval_plugin.bench.measurement import Repetition
 
@@ -20,25 +21,6 @@ METRICS: dict[str, Callable[[Repetition], float | None]] = {
     "output_tokens_per_s": lambda repetition: repetition.output_tokens_per_s,
     "joules_per_output_token": lambda repetition: repetition.joules_per_output_token,
 }
-
-
-@dataclass(frozen=True)
-class Spread:
-    """The median of repeated measurements, with the smallest and the largest of them."""
-
-    median: float
-    smallest: float
-    largest: float
-    n: int
-
-    @classmethod
-    def of(cls, values: Iterable[float | None]) -> Spread | None:
-        """Describe some values; ``None`` where there is none, or one was not measured."""
-        found = list(values)
-        known = [value for value in found if value is not None]
-        if not known or len(known) < len(found):
-            return None
-        return cls(median(known), min(known), max(known), len(known))
 
 
 @dataclass(frozen=True)

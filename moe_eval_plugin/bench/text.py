@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.text import gib_text
+from moe_eval_plugin.text import HUNDRED, align, gib_text, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +13,9 @@ if TYPE_CHECKING:
     from moe_eval_plugin.bench.efficiency import LatencyFit
     from moe_eval_plugin.bench.plan import BenchPlan
     from moe_eval_plugin.bench.report import BenchPoint, BenchReport
-    from moe_eval_plugin.bench.summary import Spread
+    from moe_eval_plugin.stats.speed import Spread
 
-WIDTH = 100
 NOT_KNOWN = "-"
-HUNDRED = 100
 GAIN_NOTE = (
     "Speed-up: against k={k} at the same batch, median of the rounds. Ceiling: Amdahl's bound, "
     "with the experts that the batch touches at k={k}. Of it: the measured speed-up by "
@@ -50,13 +47,13 @@ def number_text(value: float | None) -> str:
 def _facts(report: BenchReport) -> Iterator[str]:
     model, device, plan = report.model, report.device, report.plan
     what = f"{model.get('model_type')}, {_weights(model)}, {model.get('dtype')}"
-    yield from _wrapped(f"{model.get('name')} ({what}): {_experts(model)}")
+    yield from wrap(f"{model.get('name')} ({what}): {_experts(model)}")
     n = device.get("threads")
     threads = f", {n} {'thread' if n == 1 else 'threads'}" if n else ""
-    yield from _wrapped(
+    yield from wrap(
         f"on {device.get('name') or device.get('kind')}{threads}{_engine(model.get('engine'))}"
     )
-    yield from _wrapped(
+    yield from wrap(
         f"prompts of {plan.prompt_tokens} text tokens{_images(plan)}, {plan.new_tokens} new tokens "
         f"each, {plan.repeats} rounds after a warm-up"
     )
@@ -103,11 +100,7 @@ def _table(columns: Sequence[Column], points: Sequence[BenchPoint]) -> list[str]
     ordered = sorted(points, key=lambda p: p.batch_size)
     rows = [[name for name, _ in columns]]
     rows += [[text(point) for _, text in columns] for point in ordered]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    ]
+    return align(rows, "r")
 
 
 def _k(point: BenchPoint) -> str:
@@ -198,24 +191,20 @@ def _memory(n_bytes: int | None) -> str:
 
 
 def _notes(report: BenchReport) -> Iterator[str]:
-    yield from _wrapped(SPREAD_NOTE.format(n=report.plan.repeats))
+    yield from wrap(SPREAD_NOTE.format(n=report.plan.repeats))
     if report.reference_num_experts_per_tok is not None:
-        yield from _wrapped(GAIN_NOTE.format(k=report.reference_num_experts_per_tok))
+        yield from wrap(GAIN_NOTE.format(k=report.reference_num_experts_per_tok))
     yield from _fit_text("Routed experts of one layer in a decode step", report.expert_layer_fit)
     yield from _fit_text("A decode step", report.decode_step_fit)
     reasons = (*report.reasons, *report.device.get("reasons", ()), *report.energy["reasons"])
     for note in (*report.notes, *dict.fromkeys(reasons)):
-        yield from _wrapped(f"Note: {note}")
+        yield from wrap(f"Note: {note}")
 
 
 def _fit_text(what: str, fit: LatencyFit | None) -> Iterator[str]:
     if fit is not None:
-        yield from _wrapped(
+        yield from wrap(
             f"{what}: {number_text(fit.intercept_s * 1000)} ms and "
             f"{number_text(fit.slope_s_per_expert * 1000)} ms for each distinct expert "
             f"(R2 {fit.r_squared:.3f} over {fit.n_points} points)."
         )
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)

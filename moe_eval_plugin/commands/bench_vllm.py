@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.text import did_you_mean
 
 if TYPE_CHECKING:
     import argparse
@@ -108,11 +108,10 @@ def _engine_options(options: argparse.Namespace) -> VLLMOptions:
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {nearest[0]}?" if nearest else ""
     return (
-        f"--engine-args {name} is no engine argument of this vLLM that can be given here.{hint} "
-        "`vllm serve --help=all` lists them, with dashes for underscores."
+        f"--engine-args {name} is no engine argument of this vLLM that can be given here."
+        f"{did_you_mean(name, known)} `vllm serve --help=all` lists them, with dashes for "
+        "underscores."
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.text import HUNDRED
 
 if TYPE_CHECKING:
     import argparse
@@ -31,7 +32,6 @@ examples:
 
 exit code: 0, or 1 if answers agree less often than --at-least-equal asks
 """
-POINTS = 100
 LISTS = (".csv", ".json")
 
 
@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
         Options(
             metrics=options.metric,
             common=options.common,
-            margin=options.within / POINTS,
+            margin=options.within / HUNDRED,
             bootstrap=Bootstrap(seed=options.seed),
         ),
     )

@@ -1,4 +1,4 @@
-"""What a sweep shows while it goes on: a bar over all points, and the table as it grows."""
+"""What a sweep prints while it runs: a bar over all questions, and the table as it grows."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Mapping
+    from pathlib import Path
     from typing import Any
 
-    from moe_eval_plugin.sweep.launchers.launcher import Launcher, Outcome, Work
-    from moe_eval_plugin.sweep.manifest import Manifest
+    from moe_eval_plugin.sweep.launchers.launcher import Launcher, Outcome, Worker
+    from moe_eval_plugin.sweep.manifest import Entry, Manifest
     from moe_eval_plugin.sweep.plan import SweepPlan
 
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+MINUTE = 60
 
-class Show:
-    """Progress over the whole sweep, and the table as it grows."""
+
+class SweepProgress:
+    """Progress over the whole sweep; ``n_questions`` are those of one point."""
 
     def __init__(
-        self, plan: SweepPlan, manifest: Manifest, n_questions: int, options: argparse.Namespace
+        self, plan: SweepPlan, manifest: Manifest, n_questions: int, *, as_json: bool
     ) -> None:
         from tqdm import tqdm
 
@@ -30,19 +34,19 @@ class Show:
         self._plan = plan
         self._manifest = manifest
         self._n_questions = n_questions
-        self._as_json = options.json
+        self._as_json = as_json
         self._table = Table()
-        self._told = 0
+        self._n_answered = 0
         total = n_questions * len(pending(plan, manifest))
         self._bar = tqdm(total=total, desc="sweep", unit="question", disable=None)
 
-    def tell(self, n_questions: int) -> None:
-        """Move the bar by questions that were answered."""
-        self._told += n_questions
+    def answered(self, n_questions: int) -> None:
+        """Count questions of the current point that were answered."""
+        self._n_answered += n_questions
         self._bar.update(n_questions)
 
-    def run(self, launcher: Launcher, work: Work) -> None:
-        """Run the points, and write a line for each; those that are done come first."""
+    def run(self, launcher: Launcher, worker: Worker) -> None:
+        """Run the points and print a line for each; those that are done come first."""
         from moe_eval_plugin.sweep.runner import run_points
         from moe_eval_plugin.sweep.table import header
 
@@ -50,30 +54,45 @@ class Show:
         for name, entry in self._manifest.entries.items():
             if self._manifest.results_path(name) is not None:
                 self._add(name, entry.point)
-        for outcome in run_points(self._plan, self._manifest, launcher, work):
-            self._take(outcome)
+        for outcome in run_points(self._plan, self._manifest, launcher, worker):
+            self._show(outcome)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.close()
 
+    def interrupted(self) -> int:
+        """Print how many answers are saved, and return the exit code."""
+        n_done = sum(entry.state == "done" for entry in self._entries())
+        saved = n_done * self._n_questions + self._n_answered
+        total = len(self._plan.points) * self._n_questions
+        print(
+            f"Interrupted. {saved:,} of {total:,} answers are saved; run the same command to "
+            "continue.",
+            file=sys.stderr,
+        )
+        return EXIT_INTERRUPTED
+
     def finish(self) -> int:
-        """Print what is left to say; 1 if a point failed."""
-        entries = [self._manifest.entry(point.name) for point in self._plan.points]
+        """Print how the sweep ended, and return the exit code: 1 if a point failed."""
+        entries = self._entries()
         failed = [entry for entry in entries if entry.state == "failed"]
         if self._as_json:
             rows = [row.to_dict() for row in self._table.rows]
             print(json.dumps({**self._manifest.to_dict(), "rows": rows}, indent=2))
-        else:
-            print(f"Everything is in {self._manifest.folder}")
+        elif not failed:
+            print(_done_text(entries, self._n_questions, self._manifest.folder))
         if failed:
             names = ", ".join(str(entry.point["name"]) for entry in failed)
-            print(f"Failed: {names}. The same command tries them again.", file=sys.stderr)
-        return 1 if failed else 0
+            print(f"Failed: {names}. Run the same command to try again.", file=sys.stderr)
+        return EXIT_FAILED if failed else 0
 
-    def _take(self, outcome: Outcome) -> None:
-        self.tell(max(0, self._n_questions - self._told))
-        self._told = 0
+    def _entries(self) -> list[Entry]:
+        return [self._manifest.entry(point.name) for point in self._plan.points]
+
+    def _show(self, outcome: Outcome) -> None:
+        self.answered(max(0, self._n_questions - self._n_answered))
+        self._n_answered = 0
         point = outcome.point
         if outcome.results is None:
             self._write(f"{point.name}: failed. {outcome.reason}")
@@ -91,3 +110,14 @@ class Show:
     def _write(self, line: str) -> None:
         self._bar.write(line, file=sys.stderr if self._as_json else sys.stdout)
         (sys.stderr if self._as_json else sys.stdout).flush()
+
+
+def _done_text(entries: list[Entry], n_questions: int, folder: Path) -> str:
+    seconds = round(sum(entry.seconds or 0.0 for entry in entries))
+    minutes = f"{seconds // MINUTE} min " if seconds >= MINUTE else ""
+    n = len(entries)
+    settings = "1 setting" if n == 1 else f"{n} settings"
+    return (
+        f"Done: {settings}, {n * n_questions:,} answers in {minutes}{seconds % MINUTE} s. "
+        f"Next: moe-eval report {folder} --open"
+    )

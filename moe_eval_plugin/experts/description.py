@@ -1,4 +1,4 @@
-"""What a configuration says of the experts of a model: ``MoEDescription``."""
+"""Description of a model's experts, as its configuration states them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from moe_eval_plugin.errors import UnsupportedFamilyError
 
 
 def halves(largest: int, smallest: int = 1) -> tuple[int, ...]:
-    """List a number and its halves, rounded down, to the smallest: 8, 4, 2, 1."""
+    """List a number and its halves, rounded down, as far as ``smallest``: 8, 4, 2, 1."""
     found = [largest]
     while found[-1] // 2 >= smallest:
         found.append(found[-1] // 2)
@@ -17,31 +17,37 @@ def halves(largest: int, smallest: int = 1) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class MoEDescription:
-    """The experts of a model, as its configuration states them.
-
-    ``num_experts_per_tok`` counts routed experts, as published (the baseline); shared experts
-    are counted apart in ``num_shared_experts``, and experts that compute nothing in
-    ``num_zero_experts``. ``norm_topk_prob`` is ``None`` where it is not known whether the chosen
-    weights are renormalised. A dense model has ``is_moe`` false and counts of 0.
-
-    k may be set from ``min_num_experts_per_tok`` to ``max_num_experts_per_tok``. The latter is
-    ``num_experts`` unless it is given: a token may reach fewer experts, and the smallest layer
-    may have fewer. ``family`` is the entry of the table that was used, and ``warnings`` are its.
-    """
+    """Description of a model's experts, as its configuration states them."""
 
     model_type: str
+    """Model type of the whole configuration."""
     is_moe: bool
+    """Whether the model has routed experts; a dense model has counts of 0."""
     num_experts: int
+    """Routed experts of an MoE layer that compute; of the largest layer where layers differ."""
     num_experts_per_tok: int
+    """Active routed experts per token of the published model: the baseline k."""
     num_shared_experts: int
+    """Experts that every token uses; they do not count in k."""
     num_zero_experts: int
+    """Routed experts that compute nothing, besides ``num_experts``."""
     norm_topk_prob: bool | None
+    """Whether the chosen weights are divided by their sum; ``None`` if unknown."""
     fixed_k_reason: str | None = None
+    """Why k cannot be changed; ``None`` if it can."""
     family: str | None = None
+    """Model type of the family in the table that was used; ``None`` for the general rule."""
     warnings: tuple[str, ...] = ()
+    """Warnings of the family for whoever changes k."""
     min_num_experts_per_tok: int = 1
+    """Smallest k that can be set."""
     max_num_experts_per_tok: int = 0
+    """Largest k that can be set: ``num_experts``, or fewer if groups or a smaller layer limit it.
+
+    0 means ``num_experts``.
+    """
     computes_all_experts: bool = False
+    """Whether every expert computes every token, so that k decides only which outputs are kept."""
 
     def __post_init__(self) -> None:
         if not self.max_num_experts_per_tok:

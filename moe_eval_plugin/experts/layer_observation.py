@@ -1,4 +1,4 @@
-"""What the experts of one MoE layer were observed to do: frozen counts, and sums over them."""
+"""Observed experts of one MoE layer: frozen counts, sums over them and load statistics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class TokenCount(NamedTuple):
-    """So many tokens of one modality, in one phase, used k distinct experts each."""
+    """Number of tokens of one modality, in one phase, that used k distinct experts each."""
 
     phase: Phase
     modality: ObservedModality
@@ -23,43 +23,43 @@ class TokenCount(NamedTuple):
 
 
 class StepCount(NamedTuple):
-    """Distinct experts that the forward passes of one phase touched in one layer.
-
-    ``n_distinct`` adds up over ``n_steps`` passes; ``smallest`` and ``largest`` are of one pass.
-    """
+    """Distinct experts that the forward passes of one phase touched in one layer."""
 
     phase: Phase
+    """The phase of the passes."""
     n_steps: int
+    """Number of forward passes with at least one token in the layer."""
     n_distinct: int
+    """Distinct experts of each pass, added up over the passes."""
     smallest: int
+    """Fewest distinct experts of a pass."""
     largest: int
+    """Most distinct experts of a pass."""
 
     @property
     def mean(self) -> float:
-        """Distinct experts per forward pass."""
+        """Mean distinct experts per forward pass."""
         return self.n_distinct / self.n_steps
 
 
 @dataclass(frozen=True)
 class LayerObservation:
-    """What one MoE layer was observed to do; a layer that no token reached has no counts.
-
-    ``num_experts`` counts the routed experts that compute, ``num_zero_experts`` those that do not
-    (an identity, for instance); both are ``None`` where the layer could not be watched.
-    ``modality`` is set where the layer serves tokens of that modality alone. ``tokens`` counts
-    every expert that a token chose, ``ffn_tokens`` only those that compute; an index that stands
-    for "no expert" is in neither. ``load`` has the text and image tokens of each expert, those
-    that compute nothing last. ``steps`` counts the experts that compute, for passes with at least
-    one token in this layer; padding is left out.
-    """
+    """Observed experts of one MoE layer; a layer that no token reached has no counts."""
 
     num_experts: int | None = None
+    """Routed experts that compute; ``None`` if the layer could not be observed."""
     num_zero_experts: int | None = None
+    """Routed experts that compute nothing, an identity for instance; ``None`` if not observed."""
     modality: ObservedModality | None = None
+    """The modality whose tokens alone the layer serves; ``None`` for all tokens."""
     tokens: tuple[TokenCount, ...] = ()
+    """Tokens by the distinct experts that they chose; an index of "no expert" does not count."""
     ffn_tokens: tuple[TokenCount, ...] = ()
+    """Tokens by the distinct experts that computed for them."""
     load: tuple[int, ...] = ()
+    """Text and image tokens of each expert; experts that compute nothing come last."""
     steps: tuple[StepCount, ...] = ()
+    """Distinct computing experts of the passes of each phase, without padding."""
 
     @property
     def expert_load(self) -> tuple[int, ...]:
@@ -68,7 +68,7 @@ class LayerObservation:
 
     @property
     def load_entropy(self) -> float | None:
-        """Evenness of the load: 1 if all experts get the same, 0 if one expert gets everything.
+        """Entropy of the load: 1 if all experts have the same load, 0 if one expert has all of it.
 
         This is the Shannon entropy of the experts' shares of the load over its largest value,
         ``-sum(p * log(p)) / log(num_experts)``. ``None`` without load, or with a single expert.
@@ -82,10 +82,10 @@ class LayerObservation:
 
     @property
     def load_gini(self) -> float | None:
-        """Gini coefficient of the load: 0 if all experts get the same.
+        """Gini coefficient of the load: 0 if all experts have the same load.
 
         It is half the mean absolute difference between two experts over the mean load, and
-        reaches ``1 - 1 / num_experts`` if one expert gets everything. ``None`` without load.
+        reaches ``1 - 1 / num_experts`` if one expert has all of it. ``None`` without load.
         """
         load = sorted(self.expert_load)
         total = sum(load)
@@ -96,18 +96,18 @@ class LayerObservation:
 
     @property
     def unused_experts(self) -> tuple[int, ...]:
-        """Indices of the experts that compute and that no text or image token used."""
+        """Indices of the computing experts that no text or image token used."""
         return tuple(index for index, count in enumerate(self.expert_load) if count == 0)
 
     def distinct_per_step(self, phase: Phase) -> StepCount | None:
-        """Give the distinct experts that forward passes of a phase touched; ``None`` if none ran.
+        """Return the distinct experts of the passes of a phase; ``None`` if none ran.
 
         An expert counts once per pass, however many tokens use it.
         """
         return next((count for count in self.steps if count.phase == phase), None)
 
     def histogram(self, modality: ObservedModality | None, phase: Phase | None) -> Counter[int]:
-        """Count tokens by the distinct experts that they chose; ``None``: see ``Observation``."""
+        """Count tokens by the distinct experts that they chose; ``None`` as in ``Observation``."""
         return _histogram(self.tokens, modality, phase)
 
     def ffn_histogram(self, modality: ObservedModality | None, phase: Phase | None) -> Counter[int]:
@@ -115,18 +115,18 @@ class LayerObservation:
         return _histogram(self.ffn_tokens, modality, phase)
 
     def to_state(self) -> dict[str, Any]:
-        """Give all counts as plain JSON data."""
+        """Return all counts as plain JSON data."""
         return asdict(self)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> LayerObservation:
-        """Rebuild what ``to_state`` gave, also after a way through JSON."""
+        """Rebuild the counts from ``to_state``, also after a round trip through JSON."""
         rows = {"tokens": TokenCount, "ffn_tokens": TokenCount, "steps": StepCount}
         counts = {name: tuple(row(*values) for values in state[name]) for name, row in rows.items()}
         return cls(**{**state, "load": tuple(state["load"]), **counts})
 
     def to_dict(self) -> dict[str, Any]:
-        """Summarise the layer as plain JSON data of a fixed size."""
+        """Return a summary as plain JSON data of a fixed size."""
         steps = {phase: self.distinct_per_step(phase) for phase in PHASES}
         return {
             "num_experts": self.num_experts,
@@ -153,18 +153,18 @@ class LayerObservation:
 
 
 def merge_layers(parts: Sequence[LayerObservation]) -> LayerObservation:
-    """Add up observations of copies of one layer. Raises ``ValueError`` if they are not copies."""
+    """Return the sum of observations of copies of one layer; ``ValueError`` if they differ."""
     first, *others = parts
-    if any(_kind(other) != _kind(first) for other in others):
+    if any(_shape(other) != _shape(first) for other in others):
         message = (
             "Observations of different layers cannot be added up: (experts, zero experts, "
-            f"modality) are {sorted({str(_kind(part)) for part in parts})}. "
-            "Merge only what copies of one model did."
+            f"modality) are {sorted({str(_shape(part)) for part in parts})}. "
+            "Merge only observations of copies of one model."
         )
         raise ValueError(message)
     loads = [part.load for part in parts if part.load]
     return LayerObservation(
-        *_kind(first),
+        *_shape(first),
         tokens=_merge_tokens(count for part in parts for count in part.tokens),
         ffn_tokens=_merge_tokens(count for part in parts for count in part.ffn_tokens),
         load=tuple(map(sum, zip(*loads, strict=True))),
@@ -173,12 +173,12 @@ def merge_layers(parts: Sequence[LayerObservation]) -> LayerObservation:
 
 
 def mean_of(histogram: Counter[int]) -> float | None:
-    """Average k over tokens; ``None`` without tokens."""
+    """Return the mean k over tokens; ``None`` without tokens."""
     n = histogram.total()
     return sum(k * count for k, count in histogram.items()) / n if n else None
 
 
-def _kind(layer: LayerObservation) -> tuple[int | None, int | None, ObservedModality | None]:
+def _shape(layer: LayerObservation) -> tuple[int | None, int | None, ObservedModality | None]:
     return layer.num_experts, layer.num_zero_experts, layer.modality
 
 

@@ -1,4 +1,4 @@
-"""Routing rule: the expert-dropping policy and the renormalisation of the weights."""
+"""Routing rule: the policy that drops experts, and the renormalisation of their weights."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ RENORMS: tuple[Renorm, ...] = get_args(Renorm)
 
 @dataclass(frozen=True)
 class RoutingRule:
-    """What becomes of the experts that a router chose.
+    """How the experts that a router chose are dropped and their weights renormalised.
 
     ``policy`` names a rule that drops experts of a token by their weights (``uniform`` drops
-    none), ``parameter`` is its threshold. ``renorm`` tells how the weights of those that are left
-    are scaled: ``native``, as the router itself does it; ``keep-mass``, to the sum that the
-    baseline k would have; ``unit``, to 1.
+    none), ``parameter`` is its threshold. ``renorm`` defines how the weights of the kept experts
+    are scaled: ``native``, as the router itself does it; ``keep-mass``, to the sum that they have
+    at the baseline k; ``unit``, to 1.
     """
 
-    policy: str = "uniform"
+    policy: str = UNIFORM
     parameter: float | None = None
     renorm: Renorm = "native"
 
     @property
     def is_native(self) -> bool:
-        """Whether the router's own choice and weights are left as they are."""
-        return self.policy == "uniform" and self.renorm == "native"
+        """Whether the router's own choice and weights are kept."""
+        return self.policy == UNIFORM and self.renorm == "native"
 
     @property
     def policy_text(self) -> str:
-        """The policy as ``experts_policy`` takes it."""
+        """The policy in the form of the option ``experts_policy``."""
         return self.policy if self.parameter is None else f"{self.policy}:{self.parameter:g}"
 
 

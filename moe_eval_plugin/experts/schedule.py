@@ -1,13 +1,13 @@
-"""What was asked for: frozen data that knows nothing of models, hosts or engines.
+"""Schedule of k: the requested number of routed experts by layer, modality and phase.
 
-``experts_k`` is a schedule: rules joined by ``/``, of which the last one that speaks of a token
-holds for it. A rule is a number of experts, or ``WHERE:NUMBER``; several conditions are joined by
-``+``. Commas and equals signs are free, because the hosts split their arguments there::
+``experts_k`` is a schedule: rules joined by ``/``; the last rule that matches a token sets its k.
+A rule is a number of experts, or ``WHERE:NUMBER``; several conditions are joined by ``+``. Commas
+and equals signs are not used, because the hosts split their arguments there::
 
     4                       4 routed experts for every token in every layer
     0-11:8/12-47:4          8 in the decoder layers 0 to 11, 4 in the layers 12 to 47
-    text:8/image:2          by what the token is
-    prefill:8/decode:4      by what the model does
+    text:8/image:2          by the modality of the token
+    prefill:8/decode:4      by the phase
     8/image+12-47:2         8, but 2 for image tokens from layer 12 on
     @schedule.yaml          the same from a file
 """
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScheduleRule:
-    """So many routed experts per token, for the tokens that the rule speaks of.
+    """Number of routed experts per token, for the tokens that the rule matches.
 
     ``layers`` is the first and the last decoder layer, counted from 0 as in the model's module
-    paths. ``None`` stands for all layers, both modalities, both phases.
+    paths. ``None`` means all layers, both modalities, both phases.
     """
 
     num_experts_per_tok: int
@@ -39,8 +39,8 @@ class ScheduleRule:
     modality: Modality | None = None
     phase: Phase | None = None
 
-    def holds_for(self, layer: int | None, modality: Modality, phase: Phase) -> bool:
-        """Tell whether the rule speaks of such a token; a ``layer`` of ``None`` is any layer."""
+    def matches(self, layer: int | None, modality: Modality, phase: Phase) -> bool:
+        """Whether the rule applies to such a token; a ``layer`` of ``None`` is any layer."""
         first, last = self.layers or (0, 0)
         in_layers = layer is None or self.layers is None or first <= layer <= last
         return in_layers and self.modality in {None, modality} and self.phase in {None, phase}
@@ -53,13 +53,13 @@ class ScheduleRule:
 
 @dataclass(frozen=True)
 class ExpertSchedule:
-    """The ``experts_k`` that a user asked for; of several rules, the last one that fits holds."""
+    """The requested ``experts_k``; the last rule that matches a token sets its k."""
 
     rules: tuple[ScheduleRule, ...]
 
     @property
     def text(self) -> str:
-        """The schedule as it is stored with results, and as ``experts_k`` takes it again."""
+        """The schedule as it is stored with results, and in the form of ``experts_k``."""
         return "/".join(str(rule) for rule in self.rules)
 
     @property
@@ -70,13 +70,13 @@ class ExpertSchedule:
     def resolve(
         self, description: MoEDescription, moe_layers: Sequence[int] | None = None
     ) -> ResolvedSchedule:
-        """Check the schedule against a model, before any of its weights is loaded.
+        """Return k by layer, modality and phase, checked before any weight is loaded.
 
-        ``moe_layers`` are the numbers of the decoder layers that hold routed experts; a schedule
-        that names no layers does without. Raises ``NotAnMoEError`` for a dense model,
+        ``moe_layers`` are the numbers of the decoder layers with routed experts; they are needed
+        only by a schedule that names layers. Raises ``NotAnMoEError`` for a dense model,
         ``UnsupportedFamilyError`` where the router cannot use another k, and
-        ``InvalidExpertCountError`` for a k outside 1 to the largest that the routers can choose,
-        for tokens that no rule speaks of, and for a rule that holds for no token.
+        ``InvalidExpertCountError`` for a k outside the range of the routers, for tokens that no
+        rule matches, and for a rule that sets the k of no token.
         """
         self._check_model(description)
         for rule in self.rules:
@@ -91,19 +91,19 @@ class ExpertSchedule:
         self._check_coverage(chosen, layers)
         return ResolvedSchedule(
             schedule=self,
-            table={place: rule.num_experts_per_tok for place, rule in chosen.items() if rule},
+            table={key: rule.num_experts_per_tok for key, rule in chosen.items() if rule},
         )
 
     def _rule(self, layer: int | None, modality: Modality, phase: Phase) -> ScheduleRule | None:
-        fitting = (r for r in reversed(self.rules) if r.holds_for(layer, modality, phase))
-        return next(fitting, None)
+        matching = (r for r in reversed(self.rules) if r.matches(layer, modality, phase))
+        return next(matching, None)
 
     def _check_model(self, description: MoEDescription) -> None:
         if not description.is_moe:
             message = (
-                f"experts_k={self.text} was asked of {description.model_type}, which is a dense "
-                "model: it has no experts to choose from. Leave experts_k out to run it as a "
-                "reference, or name an MoE model."
+                f"experts_k={self.text} is not possible for {description.model_type}, which is a "
+                "dense model without routed experts. Leave experts_k out to run it as a reference, "
+                "or choose an MoE model."
             )
             raise NotAnMoEError(message)
         description.raise_if_fixed()
@@ -113,12 +113,13 @@ class ExpertSchedule:
         largest = description.max_num_experts_per_tok
         if smallest <= k <= largest:
             return
-        grouped = f", and their groups leave {largest} of them to a token"
+        grouped = f", and a token can reach {largest} of them"
         limit = grouped if largest < description.num_experts else ""
         message = (
-            f"experts_k={self.text} is not possible for {description.model_type}: its routers "
-            f"choose among {description.num_experts} experts{limit}, and use "
-            f"{description.num_experts_per_tok} of them as published. Use {smallest} to {largest}."
+            f"{description.model_type} has {description.num_experts} experts per layer "
+            f"({description.num_experts_per_tok} used as published{limit}); "
+            f"experts_k={self.text} is too {'many' if k > largest else 'few'}. "
+            f"Use {smallest} to {largest}."
         )
         raise InvalidExpertCountError(message)
 
@@ -127,22 +128,22 @@ class ExpertSchedule:
         chosen: Mapping[tuple[int | None, Modality, Phase], ScheduleRule | None],
         layers: Sequence[int | None],
     ) -> None:
-        bare = next((place for place, rule in chosen.items() if rule is None), None)
-        if bare is not None:
-            layer, modality, phase = bare
+        uncovered = next((key for key, rule in chosen.items() if rule is None), None)
+        if uncovered is not None:
+            layer, modality, phase = uncovered
             where = "" if layer is None or not self.names_layers else f" in layer {layer}"
             message = (
-                f"experts_k={self.text} does not say how many experts {modality} tokens use "
-                f"in {phase}{where}. Begin with a number for all other tokens, for instance "
+                f"experts_k={self.text} sets no number of experts for {modality} tokens in "
+                f"{phase}{where}. Begin with a number for all other tokens, for example "
                 f"experts_k=8/{self.text}."
             )
             raise InvalidExpertCountError(message)
         used = set(chosen.values())
-        idle = next((rule for rule in self.rules if rule not in used), None)
-        if idle is not None:
+        unused = next((rule for rule in self.rules if rule not in used), None)
+        if unused is not None:
             message = (
-                f"The part {idle} of experts_k={self.text} holds for no token: a later part "
-                f"speaks of the same tokens, or {_layers_text(layers)}. Take it out or mend it."
+                f"The part {unused} of experts_k={self.text} applies to no token: a later part "
+                f"covers the same tokens, or {_layers_text(layers)}. Remove or correct it."
             )
             raise InvalidExpertCountError(message)
 
@@ -151,33 +152,27 @@ class ExpertSchedule:
 class ResolvedSchedule:
     """A schedule that was checked against a model's description.
 
-    ``table`` gives k by decoder layer, modality and phase; the layer is ``None`` where k is the
-    same in every layer.
+    ``table`` maps (decoder layer, modality, phase) to k; the layer is ``None`` where k is the same
+    in every layer.
     """
 
     schedule: ExpertSchedule
     table: Mapping[tuple[int | None, Modality, Phase], int]
 
     def k_of(self, layer: int | None, modality: Modality, phase: Phase) -> int:
-        """Give the k of such a token; where layers differ, a ``layer`` of ``None`` raises."""
+        """Return the k of such a token; ``KeyError`` for no layer (``None``) if layers differ."""
         k = self.table.get((layer, modality, phase))
         return self.table[None, modality, phase] if k is None else k
 
-    def speaks_of(self, layer: int) -> bool:
-        """Tell whether the schedule gives a k to a decoder layer."""
-        return any(place[0] in (None, layer) for place in self.table)
+    def covers(self, layer: int) -> bool:
+        """Whether the schedule sets k in a decoder layer."""
+        return any(key[0] in (None, layer) for key in self.table)
 
     @property
     def num_experts_per_tok(self) -> int | None:
         """The k of every token in every layer; ``None`` where they differ."""
         ks = set(self.table.values())
         return next(iter(ks)) if len(ks) == 1 else None
-
-    @property
-    def differs_by_layer(self) -> bool:
-        """Whether some layer has another k than another one."""
-        kinds = self._by(lambda _layer, modality, phase: (modality, phase))
-        return any(len(ks) > 1 for ks in kinds.values())
 
     @property
     def differs_by_modality(self) -> bool:
@@ -195,13 +190,13 @@ class ResolvedSchedule:
         self, key: Callable[[int | None, Modality, Phase], Hashable]
     ) -> dict[Hashable, set[int]]:
         grouped: dict[Hashable, set[int]] = {}
-        for place, k in self.table.items():
-            grouped.setdefault(key(*place), set()).add(k)
+        for token, k in self.table.items():
+            grouped.setdefault(key(*token), set()).add(k)
         return grouped
 
 
 def constant_schedule(k: int) -> ExpertSchedule:
-    """Make the schedule that gives every token k experts."""
+    """Return the schedule that sets the same k for every token."""
     return ExpertSchedule((ScheduleRule(k),))
 
 

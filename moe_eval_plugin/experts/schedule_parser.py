@@ -1,4 +1,4 @@
-"""Reads ``experts_k``: a number, the schedule grammar (see ``spec``), or a YAML file."""
+"""Parse ``experts_k``: a number, a schedule (grammar in ``schedule``), or a YAML file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from moe_eval_plugin.experts.schedule import ExpertSchedule, ScheduleRule
 from moe_eval_plugin.experts.tokens import Modality, Phase
 
 WANTED = (
-    "Give a whole number of routed experts per token, for instance experts_k=4, or a schedule: "
+    "Use a whole number of routed experts per token, for example experts_k=4, or a schedule: "
     "0-11:8/12-47:4 by layer, text:8/image:2, prefill:8/decode:4, 8/image+12-47:2, @file.yaml."
 )
 FILE_KEYS = ("k", "layers", "modality", "phase")
@@ -21,10 +21,10 @@ LAYERS = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
 
 
 def parse_experts_k(value: object) -> ExpertSchedule | None:
-    """Read the option ``experts_k``.
+    """Return the schedule of the option ``experts_k``; ``None`` for a model as published.
 
-    Takes an ``int`` or a string in the grammar of ``spec``; ``None`` and the empty string mean
-    that the model runs as published, and give ``None``. Anything else raises
+    ``value`` is an ``int`` or a string in the grammar of ``schedule``; ``None`` and the empty
+    string mean that the model runs as published. Anything else raises
     ``InvalidExpertCountError``. Whether the schedule is possible for a model is decided by
     ``ExpertSchedule.resolve``.
     """
@@ -45,7 +45,7 @@ def _rule(part: str, text: str) -> ScheduleRule:
     for condition in conditions:
         field, value = _condition(condition, text)
         if field in given:
-            raise _unreadable(text, f"{part} gives {field} twice; write two parts for that")
+            raise _unreadable(text, f"{part} has {field} twice; write two parts instead")
         given[field] = value
     return ScheduleRule(_count(number.strip(), text), **given)
 
@@ -77,7 +77,10 @@ def _count(digits: str, text: str) -> int:
 
 
 def _read_file(path: Path) -> ExpertSchedule:
-    """Read a list of rules; each has ``k`` and any of ``layers``, ``modality`` and ``phase``."""
+    """Return the schedule in a YAML file: a list of rules.
+
+    Each rule has ``k`` and any of ``layers``, ``modality`` and ``phase``.
+    """
     text = f"@{path}"
     try:
         rules = yaml.safe_load(path.read_text("utf-8"))
@@ -91,7 +94,9 @@ def _read_file(path: Path) -> ExpertSchedule:
 def _file_rule(rule: dict[object, Any], text: str) -> ScheduleRule:
     unknown = [str(key) for key in rule if key not in FILE_KEYS]
     if unknown or "k" not in rule or isinstance(rule["k"], bool):
-        raise _unreadable(text, f"the rule {rule} needs k, and knows {', '.join(FILE_KEYS)}")
+        raise _unreadable(
+            text, f"the rule {rule} needs k, and may have only {', '.join(FILE_KEYS)}"
+        )
     for key, allowed in (("modality", get_args(Modality)), ("phase", get_args(Phase))):
         if rule.get(key) not in (None, *allowed):
             raise _unreadable(text, f"{key}: {rule[key]} is none of {', '.join(allowed)}")

@@ -1,4 +1,4 @@
-"""Modality and phase of a token, and the kinds of token that a schedule can name."""
+"""Modality and phase of a token, and the kinds of token that a schedule distinguishes."""
 
 from __future__ import annotations
 

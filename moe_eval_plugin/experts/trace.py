@@ -1,4 +1,4 @@
-"""Trace of an override: each router that was set or rejected, with the reason."""
+"""Trace of an override: each location of k that was set or rejected, with the reason."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class NoRouterFoundError(OverrideError):
-    """No module of the model could be set to the k asked for.
+    """No location of the model could be set to the requested k.
 
-    ``trace`` holds each module that was looked at and why it was rejected.
+    ``trace`` lists each location that was checked and why it was rejected.
     """
 
     def __init__(self, message: str, trace: Sequence[RouterDecision]) -> None:
@@ -24,28 +24,30 @@ class NoRouterFoundError(OverrideError):
 
 @dataclass(frozen=True)
 class OverrideTrace:
-    """Every place that was looked at while k was set; ``experts_k`` is the schedule asked for."""
+    """Every location of k that was checked; ``experts_k`` is the requested schedule as text."""
 
     experts_k: str
     decisions: tuple[RouterDecision, ...]
 
     @property
     def accepted(self) -> tuple[RouterDecision, ...]:
-        """The places that were set."""
+        """The locations that were set."""
         return tuple(decision for decision in self.decisions if decision.accepted)
 
 
 @dataclass(frozen=True)
 class RouterDecision:
-    """One place that might hold k: what it was, and why it was set or left alone.
-
-    ``path`` is the module's path in the model, ``config`` for a configuration object, or the
-    name of a Python module; ``value`` is what stood there before.
-    """
+    """Decision about one location that may store k."""
 
     path: str
+    """Path of the module, ``config`` for a configuration, or the name of a Python module."""
     owner: str
+    """Name of the class that holds the attribute."""
     attribute: str
+    """Name of the attribute, with an index or a key where it has one."""
     value: int
+    """The value before anything was set."""
     accepted: bool
+    """Whether the location is set."""
     reason: str
+    """Why it is set or rejected."""

@@ -1,4 +1,8 @@
-"""The check that decides whether a number may be printed: k as asked for against k as observed."""
+"""Compare requested with observed k, and raise where they differ.
+
+``verify`` raises unless every token in every MoE layer used the requested k; only a verified k may
+be reported.
+"""
 
 from __future__ import annotations
 
@@ -22,35 +26,40 @@ MAX_LAYERS_IN_MESSAGE = 4
 
 @dataclass(frozen=True)
 class VerifiedOverride:
-    """The numbers of experts that tokens were observed to use in every MoE layer.
-
-    ``requested`` is the k of every token, ``None`` for a model that runs as published and for a
-    schedule of several k; ``experts_k`` is the schedule as text. ``observed`` is the k of every
-    token in every layer, or their mean where they differ; ``observed_text`` and
-    ``observed_image`` are the means of one modality. All are ``None`` for a dense model.
-    ``baseline`` is the k of the published model. ``routing`` holds the observation by layer.
-    """
+    """Requested and observed k of a run, after verification."""
 
     requested: int | None
+    """Requested k of every token; ``None`` without a request, and for a schedule of several k."""
     baseline: int | None
+    """k of the published model; ``None`` for a dense one."""
     observed: float | None
+    """k of every token in every MoE layer, or its mean where it differs; ``None`` if dense."""
     n_layers: int
+    """Number of observed MoE layers."""
     n_text_tokens: int
+    """Text tokens in the model's input while it was observed."""
     n_image_tokens: int
+    """Image tokens in the model's input while it was observed."""
     experts_k: str | None = None
+    """Requested schedule as text; ``None`` without a request."""
     experts_policy: str = NATIVE.policy_text
+    """Policy that drops experts, in the form of the option ``experts_policy``."""
     renorm: str = NATIVE.renorm
+    """Renormalisation of the weights of the kept experts."""
     observed_text: float | None = None
+    """Mean k of text tokens; ``None`` without them."""
     observed_image: float | None = None
+    """Mean k of image tokens; ``None`` without them."""
     routing: Mapping[str, Any] = field(default_factory=dict)
+    """Summary of the observation by layer, as ``Observation.to_dict`` returns it."""
 
     @property
     def choice(self) -> tuple[object, ...]:
-        """What was asked for, and of what: equal for all processes of one run."""
+        """The request and the model's baseline: equal for all processes of one run."""
         return (self.experts_k, self.experts_policy, self.renorm, self.baseline, self.n_layers)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the record as it is stored with results."""
+        """Return the record as it is stored with results."""
         return asdict(self)
 
 
@@ -60,12 +69,12 @@ def verify(
     observation: Observation,
     rule: RoutingRule = NATIVE,
 ) -> VerifiedOverride:
-    """Compare the k asked for with the k that tokens used.
+    """Return requested and observed k, after checking that they agree.
 
-    Raises ``OverrideNotEffectiveError`` unless every token in every MoE layer used exactly the k
-    asked for, and each kind of token that the schedule tells apart was seen. A policy may drop
-    experts, so with one each token must have used 1 to k. Where no k was asked for (``resolved``
-    is ``None``), the observation is recorded.
+    Raises ``OverrideNotEffectiveError`` unless every token in every MoE layer used exactly the
+    requested k, and each kind of token that the schedule distinguishes was observed. A policy may
+    drop experts, so with one each token must have used 1 to k. Without a request (``resolved`` is
+    ``None``), the observation is recorded as it is.
     """
     if resolved is not None:
         expected = dict(_expected(resolved, observation))
@@ -73,8 +82,8 @@ def verify(
         missed = observation.missed_tokens()
         if not expected or wrong or missed:
             raise OverrideNotEffectiveError(
-                {place: k for place, (k, _) in expected.items()},
-                {place: seen for place, (_, seen) in expected.items()},
+                {layer: k for layer, (k, _) in expected.items()},
+                {layer: seen for layer, (_, seen) in expected.items()},
                 wrong,
                 missed,
             )
@@ -98,7 +107,8 @@ def verify(
 def raise_if_ranks_differ(ranks: Sequence[Mapping[str, VerifiedOverride]]) -> None:
     """Raise ``OverrideError`` if the processes of one run use different k for one task.
 
-    Each rank gives what it verified, by task; a rank without requests of a task leaves it out.
+    ``ranks`` has the verified override by task of each rank; a rank without requests of a task
+    leaves it out.
     """
     for task in dict.fromkeys(task for verified in ranks for task in verified):
         choices = {rank: v[task].choice for rank, v in enumerate(ranks) if task in v}
@@ -106,7 +116,7 @@ def raise_if_ranks_differ(ranks: Sequence[Mapping[str, VerifiedOverride]]) -> No
             k = ", ".join(f"rank {rank}: {choice[0]}" for rank, choice in choices.items())
             message = (
                 f"The processes of this run use different experts for {task} ({k}), so their "
-                "answers cannot be joined. Start all of them with the same --model_args."
+                "answers cannot be combined. Start all of them with the same --model_args."
             )
             raise OverrideError(message)
 
@@ -114,7 +124,7 @@ def raise_if_ranks_differ(ranks: Sequence[Mapping[str, VerifiedOverride]]) -> No
 def _expected(
     resolved: ResolvedSchedule, observation: Observation
 ) -> Iterator[tuple[str, tuple[int, dict[int, int]]]]:
-    """Give k, and what was seen of it, by layer and by kind of token if the schedule does so."""
+    """Yield requested k and observed histogram by layer, and by token kind if k differs by it."""
     modalities: tuple[Modality | None, ...] = ("text", "image")
     phases: tuple[Phase | None, ...] = ("prefill", "decode")
     for modality, phase in itertools.product(
@@ -137,12 +147,12 @@ def _is_right(seen: Mapping[int, int], k: int, rule: RoutingRule) -> bool:
 
 
 class OverrideNotEffectiveError(OverrideError):
-    """Tokens used another number of routed experts than was asked for.
+    """Tokens used another number of routed experts than was requested.
 
-    ``requested`` and ``observed`` map an MoE layer, and the kind of token where the request tells
-    kinds apart, to the k asked for, and to a histogram of the k that was seen: distinct routed
-    experts -> tokens, empty where no token was seen. ``wrong`` names those that do not agree.
-    ``missed`` counts the tokens of the model that went round a layer's experts, by its path.
+    ``requested`` and ``observed`` map an MoE layer (and the kind of token, where the request
+    distinguishes kinds) to the requested k, and to the histogram of the observed k: distinct
+    routed experts -> tokens, empty where no token was observed. ``wrong`` lists the layers that
+    do not agree. ``missed`` counts the tokens per layer that never reached its experts.
     """
 
     def __init__(
@@ -159,30 +169,30 @@ class OverrideNotEffectiveError(OverrideError):
         super().__init__(self._message())
 
     def wrong_layers(self) -> list[str]:
-        """List what does not agree, in the order of the model."""
+        """List the layers that do not agree, in the order of the model."""
         return [layer for layer in self.requested if layer in self._wrong]
 
     def _message(self) -> str:
         wrong = self.wrong_layers()
         faults = [self._fault(layer) for layer in wrong]
         faults += [
-            f"  {path}: {n} tokens were not seen at its experts, so their k is not known"
+            f"  {path}: {n} tokens never reached its experts, so their k is unknown"
             for path, n in self.missed.items()
             if path not in self._wrong
         ]
-        tells_kinds_apart = any(" tokens" in layer for layer in self.requested)
-        what = "MoE layers and kinds of token" if tells_kinds_apart else "MoE layers"
+        by_token_kind = any(" tokens" in layer for layer in self.requested)
+        what = "MoE layers and kinds of token" if by_token_kind else "MoE layers"
         lines = [
             (
-                f"Tokens do not use the number of experts asked for in {len(faults)} of "
-                f"{len(self.requested)} {what}, so no result is given:"
+                f"Tokens do not use the requested number of experts in {len(faults)} of "
+                f"{len(self.requested)} {what}, so no result is reported:"
             ),
             *faults[:MAX_LAYERS_IN_MESSAGE],
         ]
         if len(faults) > MAX_LAYERS_IN_MESSAGE:
             lines.append(f"  ... and {len(faults) - MAX_LAYERS_IN_MESSAGE} more")
         lines.append(
-            "Run `moe-eval inspect MODEL` to see where this model keeps its k, and report the "
+            "Run `moe-eval inspect MODEL` to see the MoE layers of this model, and report the "
             "model if its router was not found."
         )
         return "\n".join(lines)
@@ -190,4 +200,4 @@ class OverrideNotEffectiveError(OverrideError):
     def _fault(self, layer: str) -> str:
         seen = self.observed.get(layer, {})
         text = ", ".join(f"{k} by {n} tokens" for k, n in sorted(seen.items())) or "no token"
-        return f"  {layer}: {self.requested[layer]} asked for, observed {text}"
+        return f"  {layer}: {self.requested[layer]} requested, observed {text}"

@@ -1,1 +1,1 @@
-"""Devices, their ceilings, and meters of memory and energy."""
+"""Facts of the hardware, and meters of memory and energy."""

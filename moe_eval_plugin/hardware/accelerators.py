@@ -1,4 +1,4 @@
-"""What common accelerators can do at the most, from the data sheets of their makers.
+"""Table of memory bandwidth and peak FLOP/s of common accelerators, from their data sheets.
 
 One entry is one device as torch counts them: one die of an MI250X, which has two. Figures are
 dense: where a data sheet gives tensor cores with 2:4 sparsity alone (all NVIDIA sheets since
@@ -7,8 +7,8 @@ matrices unless TF32 is allowed; ``tfloat32`` is with TF32 allowed. ``float8`` i
 8-bit formats. 16-bit and 8-bit figures are those that accumulate in float32, which on GeForce
 cards is half of the advertised number.
 
-A device is known by its whole name, not by a part of it: a laptop chip, a slice of a GPU (MIG)
-and a variant for one market have names much like those below, and other figures.
+A device is looked up by its whole name, not by a part of it: a laptop chip, a slice of a GPU (MIG)
+and a variant for one market have similar names but other figures.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TERA = 1e12
 
 
 def find(name: str) -> Accelerator | None:
-    """Find a device by the whole name that its driver reports; ``None`` if it is not listed.
+    """Return the device of the whole name that its driver reports; ``None`` if it is not listed.
 
     Raises ``PluginLoadError`` if plugins list a device twice.
     """
@@ -36,16 +36,16 @@ def find(name: str) -> Accelerator | None:
 
 @hookimpl
 def moe_eval_register_accelerators() -> Iterable[Accelerator]:
-    """Name the devices that this package knows."""
+    """Return the devices of the table."""
     return TABLE
 
 
 def _entry(
     *names: str, gb_per_s: float, source: str, tf32: float | None = None, **tera: float | None
 ) -> Accelerator:
-    """Make an entry from gigabytes per second and teraflops per second.
+    """Build an entry from gigabytes per second and teraflops per second.
 
-    ``half`` stands for ``bfloat16`` and ``float16``, which run equally fast on what has both.
+    ``half`` means ``bfloat16`` and ``float16``, which run equally fast on what has both.
     """
     half = tera.pop("half", None)
     figures = {**tera, "tfloat32": tf32, "bfloat16": half, "float16": tera.get("float16") or half}

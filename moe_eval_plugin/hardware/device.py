@@ -1,6 +1,6 @@
-"""What the hardware says of itself: name, driver, memory, clocks, power limit, and its ceilings.
+"""Describe a device: name, driver, memory, clocks, power limit, bandwidth and peak FLOP/s.
 
-Everything that is not known is ``None``, and ``reasons`` say why. Nothing here ends a run.
+What is not known is ``None``, and ``reasons`` say why. Nothing here ends a run.
 """
 
 from __future__ import annotations
@@ -23,54 +23,60 @@ CPUINFO = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True)
 class DeviceFacts:
-    """The hardware that a run used.
-
-    ``kind`` is torch's (``cuda`` for AMD GPUs too). With several devices, all facts but
-    ``n_devices`` are those of one, the first. ``threads`` are those that torch may use on a CPU.
-    ``clocks_mhz`` are those of this moment: ``sm`` and ``memory`` of a GPU, ``cpu`` of a
-    processor. ``source`` tells where bandwidth and peaks come from: ``table`` (data sheets) or
-    ``calibrated`` (measured at the start of the run).
-    """
+    """The hardware that a run used; with several devices, the facts are those of the first."""
 
     kind: str
+    """Device type of torch: ``cpu``, or ``cuda`` (AMD GPUs too)."""
     name: str | None = None
+    """Name that the driver or the kernel reports."""
     n_devices: int | None = None
+    """Number of devices."""
     threads: int | None = None
+    """Threads that torch may use on a CPU."""
     driver: str | None = None
+    """Version of the GPU driver."""
     memory_bytes: int | None = None
+    """Memory of the device; all RAM for a CPU."""
     clocks_mhz: Mapping[str, float] | None = None
+    """Current clocks: ``sm`` and ``memory`` of a GPU, or ``cpu``."""
     power_limit_watts: float | None = None
+    """Power limit of the GPU."""
     memory_bandwidth_bytes_per_s: float | None = None
+    """Bandwidth of the memory."""
     peak_flops_per_s: Mapping[str, float] | None = None
+    """Peak FLOP/s by dtype."""
     source: str | None = None
+    """Source of bandwidth and peaks: ``table`` (data sheets) or ``calibrated`` (measured)."""
     reasons: tuple[str, ...] = ()
+    """Why facts are ``None``."""
 
     def peak(self, dtype: str) -> float | None:
-        """Give the FLOP per second at a data type of torch; ``None`` if it is not known.
+        """Return the peak FLOP/s at a dtype of torch; ``None`` if it is not known.
 
-        ``float32`` is in full precision; with TF32 allowed the peak is that of ``tfloat32``.
+        ``float32`` means full precision; with TF32 allowed the peak is that of ``tfloat32``.
         """
         name = dtype.removeprefix("torch.")
         peaks = self.peak_flops_per_s or {}
         return peaks.get(name, peaks.get("float8") if name.startswith("float8") else None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the facts as plain data, ready for JSON."""
+        """Return the facts as plain JSON data."""
         return {**asdict(self), "reasons": list(self.reasons)}
 
 
 def describe(device: str, *, calibration: Calibration | None = None) -> DeviceFacts:
-    """Tell what is known of a device: ``cpu``, ``cuda:1`` for one GPU, ``cuda`` for all visible.
+    """Return the facts of ``cpu``, of one GPU (``cuda:1``), or of all visible ones (``cuda``).
 
-    A ``calibration`` takes the place of what data sheets say, unless nothing could be measured.
+    A ``calibration`` replaces the figures of data sheets, unless nothing could be measured.
     """
-    kind = device.partition(":")[0]
-    if kind == "cuda":
+    device_type = device.partition(":")[0]
+    if device_type == "cuda":
         facts = _gpus(device)
-    elif kind == "cpu":
+    elif device_type == "cpu":
         facts = _cpu()
     else:
-        facts = DeviceFacts(kind, reasons=(f"no facts of {kind} devices are read",))
+        reason = f"facts of {device_type} devices are not read"
+        facts = DeviceFacts(device_type, reasons=(reason,))
     if calibration is None:
         return _with_table(facts)
     facts = replace(facts, reasons=(*facts.reasons, *calibration.reasons))
@@ -127,7 +133,7 @@ def _cpu_clock() -> float:
         raise NotKnownError(message) from error
     current = getattr(frequency, "current", None)  # without a frequency, psutil gives None or 0
     if not current:
-        message = "the system does not tell the clock of the processor"
+        message = "the system does not report the clock of the processor"
         raise NotKnownError(message)
     return float(current)
 
@@ -158,14 +164,14 @@ def _gpus(device: str) -> DeviceFacts:
 def _differences(names: list[str]) -> list[str]:
     if len(set(names)) == 1:
         return []
-    return [f"the GPUs differ, and these facts are those of the first: {', '.join(names)}"]
+    return [f"the GPUs differ; these facts are those of the first: {', '.join(names)}"]
 
 
 def _with_table(facts: DeviceFacts) -> DeviceFacts:
     entry = accelerators.find(facts.name or "")
     if entry is None:
         name = facts.name or f"this {facts.kind} device"
-        reason = f"memory bandwidth and peak of {name} are in no table: measure them (calibrate)"
+        reason = f"no data-sheet figures for {name}: `moe-eval bench --calibrate` measures them"
         return replace(facts, reasons=(*facts.reasons, reason))
     return replace(
         facts,
@@ -185,9 +191,9 @@ def _with_calibration(facts: DeviceFacts, calibration: Calibration) -> DeviceFac
     )
 
 
-def _known(ask: Callable[[], T], reasons: list[str]) -> T | None:
+def _known(read: Callable[[], T], reasons: list[str]) -> T | None:
     try:
-        return ask()
+        return read()
     except NotKnownError as error:
         reasons.append(str(error))
         return None

@@ -1,10 +1,10 @@
-"""The energy that the hardware took, from counters that it keeps by itself.
+"""Measure the energy of a device with the counters of its hardware.
 
 NVIDIA GPUs from Volta on count the energy of the whole board (NVML). Intel and AMD processors count
 that of each socket, on some servers also of the memory (RAPL, which Linux shows as files). Both
-are counters: they are read at the begin and the end, nothing runs while work is timed. Both count
-everything that ran on the device, other processes and idle power too. Where there is no counter,
-the energy is ``None`` and ``reasons`` say why; it is never guessed from a data sheet.
+are counters that are read between batches: nothing runs while work is timed. Both count everything
+that ran on the device, other processes and idle power too. Without a counter the energy is ``None``
+and ``reasons`` say why; it is never estimated from a data sheet.
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 POWERCAP = Path("/sys/class/powercap")
-# More than any socket takes: tells whether a counter can have wrapped unseen between two readings.
+# More than any socket takes: decides whether a counter can have wrapped twice between two readings.
 MOST_WATTS = 1000.0
 
 
 @dataclass(frozen=True)
 class Counter:
-    """One counter of energy: ``read`` gives its steps, each of ``joules_per_step``.
-
-    After ``range_steps`` it begins again at 0; ``None`` if it never does.
-    """
+    """One energy counter."""
 
     name: str
+    """What it counts, such as ``cuda:0`` or ``0 package-0``."""
     read: Callable[[], int]
+    """Returns its number of steps."""
     joules_per_step: float
+    """Energy of one step."""
     range_steps: int | None = None
+    """Number of steps after which it wraps to 0; ``None`` if it never does."""
 
     def joules_between(self, before: int, now: int, elapsed_s: float) -> float:
-        """Give the energy between two readings.
+        """Return the energy between two readings.
 
-        Raises ``NotKnownError`` if the counter was reset, or can have gone round more than once.
+        Raises ``NotKnownError`` if the counter was reset, or can have wrapped more than once.
         """
         steps = now - before
         if self.range_steps is None:
@@ -54,7 +55,7 @@ class Counter:
         if once_more <= MOST_WATTS * elapsed_s:
             message = (
                 f"the energy counter of {self.name} was not read for {elapsed_s:.0f} s, in which "
-                "it can have gone round more than once; read it after each batch"
+                "it can have wrapped more than once; read it after each batch"
             )
             raise NotKnownError(message)
         return steps * self.joules_per_step
@@ -62,7 +63,7 @@ class Counter:
 
 @dataclass(frozen=True)
 class Instrument:
-    """Counters that are read together and added up, and how fine they are."""
+    """Counters that are read together and added up, with their resolution in words."""
 
     source: str
     resolution: str
@@ -70,12 +71,9 @@ class Instrument:
 
 
 class EnergyMeter:
-    """Measures the energy of a device from ``start`` on; making one starts it.
+    """Measures the energy of a device since it was made, or since ``start``; it never raises.
 
-    ``device`` is a name of torch: ``cpu``, ``cuda:1`` for one GPU, ``cuda`` for all that are
-    visible. ``source`` is ``NVML total energy``, ``RAPL`` or ``None``; ``resolution`` says in
-    words how fine the counter is and ``resolution_joules`` what one step of it is; ``domains``
-    name what is counted. ``reasons`` tell why the energy is not known. Nothing here raises.
+    ``device`` is a name of torch: ``cpu``, ``cuda:1`` for one GPU, ``cuda`` for all visible ones.
     """
 
     def __init__(
@@ -92,33 +90,33 @@ class EnergyMeter:
 
     @property
     def source(self) -> str | None:
-        """Name the instrument; ``None`` where there is none."""
+        """``NVML total energy`` or ``RAPL``; ``None`` without a counter."""
         return self._instrument.source if self._instrument else None
 
     @property
     def resolution(self) -> str | None:
-        """Say in words how fine the counter is."""
+        """Step and refresh rate of the counter, in words."""
         return self._instrument.resolution if self._instrument else None
 
     @property
     def resolution_joules(self) -> float | None:
-        """Give the energy of one step of the coarsest counter."""
+        """Energy of one step of the coarsest counter."""
         if self._instrument is None:
             return None
         return max(counter.joules_per_step for counter in self._instrument.counters)
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """Name what is counted."""
+        """What is counted: GPUs, or sockets and their memory."""
         return tuple(c.name for c in self._instrument.counters) if self._instrument else ()
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Tell why energy was not known, each reason once."""
+        """Why energy is not known, each reason once."""
         return tuple(dict.fromkeys(self._reasons))
 
     def start(self) -> None:
-        """Begin at 0 joules now."""
+        """Restart at 0 joules."""
         self._total_joules = 0.0
         self._last: tuple[float, list[int]] | None = None
         try:
@@ -127,11 +125,11 @@ class EnergyMeter:
             self._reasons.append(str(error))
 
     def joules(self) -> float | None:
-        """Give the joules since ``start``; ``None`` if they are not known.
+        """Return the joules since ``start``; ``None`` if they are not known.
 
-        Call it after each batch: a RAPL counter goes round within minutes, and one that was not
-        read for too long is not believed. A counter that did not move gives ``None`` as well:
-        no device works without energy, so the time was too short for it.
+        Call it after each batch: a RAPL counter wraps within minutes, and the energy is unknown if
+        it was not read for too long. It is unknown too if the counter did not move: no device
+        works without energy, so the time was too short for its resolution.
         """
         try:
             self._advance()
@@ -146,7 +144,7 @@ class EnergyMeter:
         return self._total_joules
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the instrument as plain data, ready for JSON; the joules are not in it."""
+        """Return the counters as plain JSON data, without the joules."""
         return {
             "source": self.source,
             "resolution": self.resolution,
@@ -174,12 +172,12 @@ class EnergyMeter:
 
 
 def _instrument(device: str, powercap: Path) -> Instrument:
-    kind = device.partition(":")[0]
-    if kind == "cuda":
+    device_type = device.partition(":")[0]
+    if device_type == "cuda":
         return _nvml(device)
-    if kind == "cpu":
+    if device_type == "cpu":
         return _rapl(powercap)
-    message = f"no energy counter of {kind} devices is read"
+    message = f"the energy of {device_type} devices is not measured"
     raise NotKnownError(message)
 
 
@@ -190,14 +188,14 @@ def _nvml(device: str) -> Instrument:
     )
     for counter in counters:
         counter.read()
-    words = "counts millijoules; the driver refreshes it some ten times a second"
-    return Instrument(NVML, words, counters)
+    resolution = "counts millijoules; the driver refreshes it some ten times a second"
+    return Instrument(NVML, resolution, counters)
 
 
 def _rapl(powercap: Path) -> Instrument:
-    """Take the sockets and their memory; cores and the like are parts of a socket."""
+    """Return the counters of the sockets and their memory; cores are parts of a socket."""
     if not powercap.is_dir():
-        message = f"this kernel shows no energy counters of the processor: there is no {powercap}"
+        message = f"this kernel has no energy counters of the processor: {powercap} does not exist"
         raise NotKnownError(message)
     zones = {zone: _text(zone / "name") for zone in sorted(powercap.glob("intel-rapl:*"))}
     counters = tuple(
@@ -208,14 +206,16 @@ def _rapl(powercap: Path) -> Instrument:
     if not counters:
         message = f"{powercap} has no energy counter of a processor (RAPL)"
         raise NotKnownError(message)
-    words = "counts microjoules; most processors refresh it every millisecond by some 60 of them"
-    return Instrument(RAPL, words, counters)
+    resolution = (
+        "counts microjoules; most processors refresh it every millisecond by some 60 of them"
+    )
+    return Instrument(RAPL, resolution, counters)
 
 
 def _zone_counter(zone: Path, name: str) -> Counter:
     range_steps = _number(zone / "max_energy_range_uj")
     if range_steps == 0:
-        message = f"{zone} does not say after how many steps its counter begins again"
+        message = f"{zone} does not say after how many steps its counter wraps"
         raise NotKnownError(message)
     counter = Counter(name, lambda: _number(zone / "energy_uj"), 1e-6, range_steps)
     counter.read()
@@ -225,7 +225,7 @@ def _zone_counter(zone: Path, name: str) -> Counter:
 def _number(path: Path) -> int:
     text = _text(path)
     if not text.isdecimal():
-        message = f"{path} holds {text!r} and no number"
+        message = f"{path} holds {text!r}, which is not a number"
         raise NotKnownError(message)
     return int(text)
 
@@ -235,7 +235,7 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8").strip()
     except PermissionError as error:
         message = (
-            f"{path} can be read by root only. Let the administrator allow it for this user: "
+            f"{path} is readable by root only. An administrator can allow it for all users: "
             "`sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj`"
         )
         raise NotKnownError(message) from error

@@ -1,4 +1,4 @@
-"""Free memory of the machine, and the peak memory of this process."""
+"""Read the free memory of the machine, and the peak memory of this process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def peak_memory(device: str) -> PeakMemory:
-    """Give the most memory held since ``reset_peak_memory``, or since the process began."""
+    """Return the peak memory since ``reset_peak_memory``, or since the process began."""
     import resource
 
     process_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
@@ -33,7 +33,7 @@ def peak_memory(device: str) -> PeakMemory:
 
 
 def reset_peak_memory(device: str) -> None:
-    """Let peaks count from now. Where Linux does not allow it, RAM counts from the start."""
+    """Reset the peaks; that of the RAM stays where Linux does not allow it."""
     with suppress(OSError):
         CLEAR_REFS.write_text(RESET_PEAK, encoding="ascii")
     for index in gpus_of_process(device):
@@ -43,7 +43,7 @@ def reset_peak_memory(device: str) -> None:
 
 
 def gpus_of_process(device: str) -> list[int]:
-    """List the GPUs on which this process may hold memory, whichever of them a device names."""
+    """List all GPUs on which this process may hold memory, whichever of them a device names."""
     import torch
 
     if not device.startswith("cuda") or not torch.cuda.is_available():
@@ -53,28 +53,29 @@ def gpus_of_process(device: str) -> list[int]:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that are free for a model, and where."""
+    """Memory that is free for a model."""
 
     free_bytes: int
     where: str
+    """Which memory, in words: "the RAM" for instance."""
 
 
 def free_memory(device: str, device_map: str | None) -> Memory | None:
-    """Measure the memory that a model may take on a device; ``None`` for an unknown device.
+    """Return the memory that a model may take on a device; ``None`` for an unknown device.
 
     A ``device_map`` such as ``auto`` spreads the model over all visible GPUs and the RAM.
     """
-    place = device_map or device
-    kind = place.partition(":")[0]
-    if kind in {"auto", "balanced", "balanced_low_0", "sequential"}:
+    target = device_map or device
+    target_type, _, index_text = target.partition(":")
+    if target_type in {"auto", "balanced", "balanced_low_0", "sequential"}:
         gpus = free_gpu_bytes()
         total = sum(gpus) + free_ram_bytes()
         return Memory(total, f"{len(gpus)} GPUs and the RAM together" if gpus else "the RAM")
-    if kind == "cuda":
+    if target_type == "cuda":
         gpus = free_gpu_bytes()
-        index = int(place.partition(":")[2] or 0)
+        index = int(index_text or 0)
         return Memory(gpus[index], f"cuda:{index}") if index < len(gpus) else None
-    return Memory(free_ram_bytes(), "the RAM") if kind in {"cpu", "mps"} else None
+    return Memory(free_ram_bytes(), "the RAM") if target_type in {"cpu", "mps"} else None
 
 
 def free_gpu_bytes() -> list[int]:
@@ -85,7 +86,7 @@ def free_gpu_bytes() -> list[int]:
 
 
 def free_ram_bytes(cgroup: Path = CGROUP) -> int:
-    """Give the bytes of RAM that this process may still take, also inside a container."""
+    """Return the bytes of RAM that this process may still take, also inside a container."""
     import psutil
 
     available = int(psutil.virtual_memory().available)
@@ -100,6 +101,6 @@ def free_ram_bytes(cgroup: Path = CGROUP) -> int:
 
 
 def free_disk_bytes(folder: Path) -> int:
-    """Give the free bytes of the disk on which a folder lies or would be made."""
+    """Return the free bytes of the disk on which a folder lies or would be made."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     return shutil.disk_usage(existing).free

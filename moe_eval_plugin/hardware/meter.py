@@ -1,4 +1,4 @@
-"""Measure memory and energy while a task runs."""
+"""Measure the memory and energy of the tasks of a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ SECONDS_BETWEEN_READINGS = 1.0
 class HardwareMeter:
     """Reads the memory and the energy of a device, and divides them among tasks.
 
-    ``device`` is a name of torch: ``cpu``, ``cuda:1``, or ``cuda`` for all GPUs that are visible.
+    ``device`` is a name of torch: ``cpu``, ``cuda:1``, or ``cuda`` for all visible GPUs. Readings
+    are at least a second apart, so that they do not show in the times.
     """
 
     def __init__(self, device: str, clock: Clock = read_clock) -> None:
@@ -31,20 +32,20 @@ class HardwareMeter:
         self._task: str | None = None
 
     def start(self) -> None:
-        """Begin now: what was held and used before does not count."""
+        """Start measuring: memory and energy from before do not count."""
         reset_peak_memory(self._device)
         self._energy.start()
         self._read_until = 0.0
         self._last_reading_s = self._clock()
 
     def batch_end(self, task: str, *, is_last: bool) -> None:
-        """Tell that a batch of a task is done, and whether it was the last one of that task."""
+        """Read the hardware after the last batch of a task, or once a second has passed."""
         self._task = task
         if is_last or self._clock() - self._last_reading_s >= SECONDS_BETWEEN_READINGS:
             self._read(task)
 
     def finish(self) -> dict[str, HardwareUse]:
-        """Give what each task took."""
+        """Return the memory and energy of each task."""
         if self._task is not None:
             self._read(self._task)
         is_known = self._energy.joules() is not None
@@ -54,7 +55,7 @@ class HardwareMeter:
         }
 
     def describe(self) -> dict[str, Any]:
-        """Describe the counter of energy as plain data."""
+        """Return a description of the energy counter as plain JSON data."""
         return self._energy.to_dict()
 
     def _read(self, task: str) -> None:

@@ -1,7 +1,7 @@
-"""NVIDIA's management library: the driver, clocks, power limit and energy counter of a GPU.
+"""Read the driver, clocks, power limit and energy counter of a GPU with NVML.
 
-It comes with the driver; its Python module is the optional package ``nvidia-ml-py``. Whatever it
-cannot tell here is ``NotKnownError`` with the reason, and never ends a run.
+NVIDIA's management library comes with the driver; its Python module is the optional package
+``nvidia-ml-py``. What cannot be read raises ``NotKnownError`` with the reason; it ends no run.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ INSTALL = "pip install 'moe-eval-plugin[profile]'"
 
 
 class NotKnownError(Exception):
-    """A fact cannot be had on this machine; the text is the reason, for the result file."""
+    """A fact cannot be read on this machine; the text is the reason, for the results file."""
 
 
 def visible(device: str) -> list[int]:
-    """List the indices in torch of the GPUs that a device names: ``cuda:1`` one, ``cuda`` all.
+    """List torch's indices of the GPUs that a device names: one (``cuda:1``) or all (``cuda``).
 
     Raises ``NotKnownError`` where torch does not see them.
     """
@@ -40,23 +40,23 @@ class Gpu:
     """One GPU, by its index in torch.
 
     NVML and torch number the GPUs differently (``CUDA_VISIBLE_DEVICES`` hides some from torch),
-    so the GPU is found by its identifier. Raises ``NotKnownError``.
+    so the GPU is found by its UUID. All reads raise ``NotKnownError``.
     """
 
     def __init__(self, index: int) -> None:
         self._pynvml = _load()
-        with self._reasons("the GPU is not known to NVML"):
+        with self._reasons("NVML does not find the GPU"):
             self._pynvml.nvmlInit()
             self._handle = self._pynvml.nvmlDeviceGetHandleByUUID(_identifier(index))
 
     def driver(self) -> str:
-        """Give the version of the driver."""
+        """Return the version of the driver."""
         with self._reasons("the version of the driver is not known"):
             version = self._pynvml.nvmlSystemGetDriverVersion()
         return version.decode() if isinstance(version, bytes) else str(version)
 
     def clocks_mhz(self) -> dict[str, float]:
-        """Give the current clocks of the processors (``sm``) and of the ``memory``, in MHz."""
+        """Return the current clocks of the processors (``sm``) and of the ``memory``, in MHz."""
         read, nvml = self._pynvml.nvmlDeviceGetClockInfo, self._pynvml
         with self._reasons("the clocks are not known"):
             return {
@@ -65,12 +65,12 @@ class Gpu:
             }
 
     def power_limit_watts(self) -> float:
-        """Give the power that the driver lets the GPU take, in watts."""
+        """Return the power limit that the driver enforces, in watts."""
         with self._reasons("the power limit is not known"):
             return float(self._pynvml.nvmlDeviceGetEnforcedPowerLimit(self._handle)) / 1000
 
     def energy_millijoules(self) -> int:
-        """Read the energy that the whole board took since its driver was loaded (Volta on)."""
+        """Return the energy of the whole board since its driver was loaded (Volta and later)."""
         with self._reasons("this GPU has no readable energy counter"):
             return int(self._pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
 
@@ -87,12 +87,12 @@ def _load() -> Any:  # noqa: ANN401  (a module without types, and it may not be 
     import torch
 
     if torch.version.hip is not None:
-        message = "NVML knows GPUs of NVIDIA only"
+        message = "NVML reads GPUs of NVIDIA only"
         raise NotKnownError(message)
     try:
         return import_module("pynvml")
     except ImportError as error:
-        message = f"nvidia-ml-py is not installed, so NVML cannot be asked: {INSTALL}"
+        message = f"nvidia-ml-py is not installed, so NVML cannot be read: {INSTALL}"
         raise NotKnownError(message) from error
 
 
@@ -102,6 +102,6 @@ def _identifier(index: int) -> str:
     try:
         uuid = str(torch.cuda.get_device_properties(index).uuid)
     except RuntimeError as error:
-        message = f"torch does not tell which GPU cuda:{index} is: {error}"
+        message = f"torch does not report the UUID of cuda:{index}: {error}"
         raise NotKnownError(message) from error
     return f"GPU-{uuid.removeprefix('GPU-')}"

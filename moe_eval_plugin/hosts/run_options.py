@@ -18,22 +18,24 @@ PROFILES = ("off", "basic", "full")
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How requests are run, beside how the model is loaded (``EngineOptions``).
-
-    ``batch_size`` is a number or ``auto``: as large as the memory takes, ``max_batch_size`` at
-    most. ``max_new_tokens`` holds for tasks that set none. ``seed`` is set before the first
-    request of a kind. ``profile`` says what is measured beside wall time: nothing (``off``),
-    phases (``basic``), or phases and steady decode (``full``). ``profile_trace`` is a folder for
-    a Chrome trace of a few batches.
-    """
+    """How requests are run, whatever the engine."""
 
     batch_size: int | str = 1
+    """Questions answered at once, or ``auto``: as many as memory takes (``moe_hf``), or as vLLM's
+    scheduler decides (``moe_vllm``); default: that of lmms-eval's ``--batch_size``, ``1``."""
     max_batch_size: int | None = None
+    """Upper limit of ``batch_size=auto``; default: 64 on a GPU, 16 on a CPU."""
     max_new_tokens: int = 128
+    """Upper limit of an answer's length in tokens, for tasks that set none; default: ``128``."""
     system_prompt: str | None = None
+    """A system message before each question; default: none."""
     seed: int = 0
+    """Seed of the random numbers, set before the first request of a kind; default: ``0``."""
     profile: str = "basic"
+    """What is measured besides the wall time: ``off`` for nothing, ``basic`` for phases, latency,
+    memory and energy, ``full`` for the same and steady decode; default: ``basic``."""
     profile_trace: str | None = None
+    """A folder for a Chrome trace of a few batches; default: no trace."""
 
     def __post_init__(self) -> None:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""

@@ -1,9 +1,9 @@
-"""MoE families as data: where a configuration keeps k, and what the router does with it.
+"""Read the experts of a model from its configuration, with a table of MoE families.
 
-A configuration alone is enough here: nothing is loaded and torch is not imported. One generic
-rule reads every family, the unknown ones too, because the observation decides in the end whether
-an override worked. The table, ``families.json``, holds what a configuration does not say. It comes
-in through the hook ``moe_eval_register_families``, as the families of third parties do.
+A configuration alone is enough: nothing is loaded and torch is not imported. One generic rule
+reads every family, unknown ones too, because the observation decides in the end whether an
+override worked. The table, ``families.json``, holds what a configuration does not state. It is
+registered through the hook ``moe_eval_register_families``, as the families of third parties are.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ UNGROUPED_METHOD = "greedy"
 
 @hookimpl
 def moe_eval_register_families() -> list[Family]:
-    """Give the families that come with this package."""
+    """List the families that come with this package."""
     table = json.loads(Path(__file__).with_name("families.json").read_text("utf-8"))
     return [
         _family(table["routers"].get(entry.pop("router", ""), {}), entry)
@@ -58,7 +58,7 @@ def moe_eval_register_families() -> list[Family]:
 
 @cache
 def table() -> dict[str, Family]:
-    """Give every family that is registered, ours and third parties', by its model type.
+    """Return every registered family, built-in and third-party, by model type.
 
     Raises ``PluginLoadError`` for a plugin that cannot be loaded or used, and for a family that
     two of them register.
@@ -67,9 +67,9 @@ def table() -> dict[str, Family]:
 
 
 def family_of(model_types: Iterable[str]) -> Family | None:
-    """Find the entry for the first of some model types that the table knows.
+    """Return the family of the first model type that the table has; ``None`` if it has none.
 
-    The text part of a composite model carries its family's name with ``_text`` behind it.
+    The model type of the text part of a composite model is that of its family plus ``_text``.
     """
     families = _by_name()
     for model_type in model_types:
@@ -80,19 +80,16 @@ def family_of(model_types: Iterable[str]) -> Family | None:
 
 
 def describe(config: PretrainedConfig) -> MoEDescription:
-    """Read the experts of a model from its configuration alone.
+    """Return the description of a model's experts, from its configuration alone.
 
-    The table says where to look. For a model type that it does not know the text part is searched
-    first, then the whole, then the other parts; the first one that names both k and the number of
-    experts is taken.
+    It is read from the part of the configuration that ``moe_part`` returns. A model without such
+    a part is dense.
     """
-    model_type = str(config.model_type)
-    for family, part in _places(config):
-        description = _describe_part(model_type, family, part)
-        if description is not None:
-            return description
+    found = _find_experts(config)
+    if found is not None:
+        return found[1]
     return MoEDescription(
-        model_type=model_type,
+        model_type=str(config.model_type),
         is_moe=False,
         num_experts=0,
         num_experts_per_tok=0,
@@ -102,12 +99,35 @@ def describe(config: PretrainedConfig) -> MoEDescription:
     )
 
 
+def moe_part(config: PretrainedConfig) -> PretrainedConfig | None:
+    """Return the part of a configuration that holds k and the number of experts, or ``None``.
+
+    The table defines which part it is. For a model type that is not in the table the text part is
+    tried first, then the whole, then the other parts.
+    """
+    found = _find_experts(config)
+    return found[0] if found else None
+
+
+def nested_configs(config: PretrainedConfig) -> list[PretrainedConfig]:
+    """List the configurations that a configuration holds as attributes."""
+    return [value for value in vars(config).values() if hasattr(value, "model_type")]
+
+
+def _find_experts(config: PretrainedConfig) -> tuple[PretrainedConfig, MoEDescription] | None:
+    for family, part in _candidate_parts(config):
+        description = _describe_part(str(config.model_type), family, part)
+        if description is not None:
+            return part, description
+    return None
+
+
 @cache
 def _by_name() -> dict[str, Family]:
     if not plugin_manager().has_plugin("families"):
         message = (
-            "The families of moe-eval-plugin are not registered: its installed metadata is older "
-            "than its code. Install it again, for instance with: pip install -e ."
+            "The families of moe-eval-plugin are not registered, because its installed metadata is "
+            "older than its code. Install it again, for example with: pip install -e ."
         )
         raise PluginLoadError(message)
     return registered_families()
@@ -119,26 +139,28 @@ def _family(router: dict[str, Any], entry: dict[str, Any]) -> Family:
     return Family(**{**values, **lists})
 
 
-def _places(config: PretrainedConfig) -> list[tuple[Family | None, PretrainedConfig]]:
+def _candidate_parts(
+    config: PretrainedConfig,
+) -> list[tuple[Family | None, PretrainedConfig]]:
     """List the parts of a configuration that may hold k, each with its family, best first."""
     whole = family_of((str(config.model_type),))
     named = _part_at(config, whole.config_part) if whole else None
     if named is not None:
         # Only this one: another part, an image tower for instance, may have experts of its own.
         return [(whole, named)]
-    nested = [value for value in vars(config).values() if hasattr(value, "model_type")]
-    places = []
-    for part in (_text_part(config), config, *nested):
+    candidates = []
+    for part in (_text_part(config), config, *nested_configs(config)):
         family = family_of((str(part.model_type),)) or whole
-        places.append((family, (_part_at(part, family.config_part) if family else None) or part))
-    return places
+        named = _part_at(part, family.config_part) if family else None
+        candidates.append((family, named or part))
+    return candidates
 
 
 def _text_part(config: PretrainedConfig) -> PretrainedConfig:
     try:
         return config.get_text_config()
     except ValueError:
-        # There are two, for instance the text encoder and the decoder of a music model.
+        # There are two text parts, the text encoder and the decoder of a music model for instance.
         return config
 
 
@@ -152,7 +174,7 @@ def _part_at(config: PretrainedConfig, path: str) -> PretrainedConfig | None:
 def _describe_part(
     model_type: str, family: Family | None, part: PretrainedConfig
 ) -> MoEDescription | None:
-    """Describe the experts that a part of a configuration names; ``None`` if it names none."""
+    """Return the description of the experts in a part of a configuration; ``None`` without any."""
     known = family or Family(model_type=model_type, renormalise="norm_topk_prob", has_groups=True)
     counts = _counts(part, (known.num_experts_key, *NUM_EXPERTS_KEYS))
     k = known.num_experts_per_tok_in_code or max(_counts(part, (known.k_key or "", *K_KEYS)))
@@ -194,7 +216,7 @@ def _shared_experts(family: Family, part: PretrainedConfig) -> int:
 
 
 def _reachable(num_experts: int, part: PretrainedConfig, *, has_groups: bool) -> int:
-    """Count the experts that one token can choose among."""
+    """Return the number of experts that one token can choose from."""
     n_group, topk_group = max(_counts(part, ("n_group",))), max(_counts(part, ("topk_group",)))
     is_ungrouped = getattr(part, "topk_method", None) == UNGROUPED_METHOD
     if not has_groups or is_ungrouped or n_group <= 1 or topk_group == 0:
@@ -209,13 +231,13 @@ def _renormalises(rule: Renormalisation, part: PretrainedConfig) -> bool | None:
         flag = getattr(part, rule, None)
         return flag if isinstance(flag, bool) else None
     if rule == "moe_normalize_expert_weights":
-        # The power of the norm that the weights are divided by; only the first gives their sum.
+        # The power of the norm that the weights are divided by; only the first is their sum.
         return {None: False, 1: True}.get(getattr(part, rule, None))
     return {"always": True, "by_construction": True, "never": False}.get(rule)
 
 
 def _counts(part: PretrainedConfig, keys: tuple[str, ...]) -> tuple[int, ...]:
-    """Return the first of some values that is a count, or the counts of all layers."""
+    """Return the first value that is a count, or the counts of all layers; ``(0,)`` if none."""
     for key in keys:
         value = _value(part, key)
         values = value if isinstance(value, list | tuple) else (value,)
@@ -229,5 +251,5 @@ def _value(part: PretrainedConfig, key: str) -> Any:  # noqa: ANN401  (a setting
     try:
         return getattr(part, key, None)
     except RuntimeError:
-        # transformers refuses to give one value for a setting that differs between layers.
+        # transformers raises this for a setting that differs between layers.
         return [getattr(layer, key, None) for layer in part.per_layer_config]

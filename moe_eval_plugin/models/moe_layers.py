@@ -2,7 +2,7 @@
 
 Most families call ``experts(hidden, top_k_index, top_k_weights)``, the standard call. The indices
 are read from that call, because the model computes with them whatever an attribute or a
-configuration says; this covers families that are not in any table too. Classes that pass the
+configuration states; this covers families that are not in any table too. Classes that pass the
 choice on differently have an entry in ``CHOICE_READERS``, each with its reason.
 
 No call exposes the choice in these cases:
@@ -67,7 +67,7 @@ class ChoiceReader:
     observed_module: str = ""
     """Path of the module whose calls are read."""
     reads_output: bool = False
-    """Whether ``read`` runs after the call and gets its output; else it runs before."""
+    """Whether ``read`` runs after the call, with its output; else it runs before."""
     layer: str = ""
     """Path of the module whose own path names the layer in observations."""
     expert_modules: tuple[str, ...] = ("",)
@@ -189,12 +189,12 @@ CHOICE_READERS = (
     ),
     ChoiceReader(
         "NllbMoeExperts",
-        "The mask it is given has the first expert only; the weights have both.",
+        "The mask among its arguments has the first expert only; the weights have both.",
         _from_nllb_weights,
     ),
     ChoiceReader(
         "MOE",
-        "MoE++: its router gives the rows of each expert; the last four compute next to nothing.",
+        "MoE++: its router returns the rows of each expert; the last four compute next to nothing.",
         _from_rows_of_experts,
         observed_module="moe.gate",
         reads_output=True,
@@ -277,7 +277,7 @@ def _moe_layer(prefix: str, module: nn.Module, reader: ChoiceReader) -> MoELayer
 
 
 def _expert_counts(modules: tuple[nn.Module, ...]) -> tuple[int | None, int | None]:
-    """Return the experts that compute and those that do not, from the first module that has them.
+    """Return how many experts compute and how many do not, from the first module that has both.
 
     longcat_flash counts both in one index: ``num_routed_experts`` compute, and the
     ``zero_expert_num`` after them return a token unchanged.

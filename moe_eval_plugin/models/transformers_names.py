@@ -29,7 +29,7 @@ PER_TOKEN = ("input_ids", "attention_mask", *TOKEN_KINDS)
 IMAGE_GRID = "image_grid_thw"
 PIXELS = "pixel_values"
 # Experts with this attribute skip an index of num_experts when it is true; they have it since 5.18.
-EXPERTS_MARK = "_is_expert_parallel"
+SKIPS_INDEX_FLAG = "_is_expert_parallel"
 STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 

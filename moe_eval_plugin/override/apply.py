@@ -1,9 +1,9 @@
 """The override as a transaction: find, validate, apply, observe, verify, restore.
 
-``apply`` sets k on a loaded model for as long as its block runs and puts everything back
-afterwards, whatever happens inside. It returns a trace: each place that was looked at, accepted
-or rejected, with the reason. Setting an attribute proves nothing, because some are dead copies;
-``verify`` compares what tokens were observed to use, and only its result may stand beside a number.
+``apply`` sets k on a loaded model while its block runs and restores everything afterwards,
+whatever happens inside. It yields a trace: each location of k, accepted or rejected, with the
+reason. Setting an attribute proves nothing, because some are dead copies: ``verify`` compares the
+requested k with the experts that tokens used, and only a verified k may be reported.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 from moe_eval_plugin.errors import OverrideError, UnsupportedFamilyError
 from moe_eval_plugin.experts.module_path import layer_number
@@ -33,35 +32,41 @@ if TYPE_CHECKING:
     from moe_eval_plugin.experts.tokens import Modality, Phase
     from moe_eval_plugin.override.k_location import KLocation
 
-# Within an override the model does not hold its baseline k, which the search for places needs.
-_UNDER_OVERRIDE: WeakSet[nn.Module] = WeakSet()
+# Set on a model under an override: it does not hold its baseline k, which the search needs.
+UNDER_OVERRIDE = "_moe_eval_under_override"
 ONE_VALUE = "one value for all layers and tokens cannot hold this schedule"
 
 
 @contextmanager
 def apply(
-    model: nn.Module, resolved: ResolvedSchedule, rule: RoutingRule = NATIVE
+    model: nn.Module,
+    resolved: ResolvedSchedule,
+    rule: RoutingRule = NATIVE,
+    description: MoEDescription | None = None,
 ) -> Iterator[OverrideTrace]:
     """Set k on each router of a model, and restore the model exactly when the block ends.
 
-    What attributes cannot say, different k for text and image tokens or a rule that drops experts,
-    is done at the door of the experts (``routing``). Raises ``NoRouterFoundError`` if there is
-    no place for k, ``OverrideError`` for a compiled model and for one that is already under an
-    override, and ``UnsupportedFamilyError`` where the schedule or the rule needs what the model
-    does not offer; the model is unchanged then.
+    What no attribute can express, different k for text and image tokens or a rule that drops
+    experts, is done by rewriting the choice in the call of the experts (``expert_choice``).
+    ``description`` is that of ``model.config``, where it was read already.
+
+    Raises ``NoRouterFoundError`` if no location of k can be set, ``OverrideError`` for a compiled
+    model and for one that is already under an override, and ``UnsupportedFamilyError`` where the
+    model does not support the schedule or the rule; the model is unchanged then.
     """
     _refuse_nested(model)
     _refuse_compiled(model)
-    description = describe(model.config)
-    found = [_judge(place, resolved) for place in find_k_locations(model)]
+    description = description or describe(model.config)
+    found = [_decide(location, resolved) for location in find_k_locations(model, description)]
     trace = OverrideTrace(resolved.schedule.text, tuple(decision for _, decision in found))
     if not trace.accepted:
         raise NoRouterFoundError(_nothing_found(model, trace), trace.decisions)
-    setting = _Setting([place for place, decision in found if decision.accepted], resolved)
+    accepted = [location for location, decision in found if decision.accepted]
+    setting = _Setting(accepted, resolved)
     with ExitStack() as stack:
         stack.callback(setting.restore)
-        stack.callback(_UNDER_OVERRIDE.discard, model)
-        _UNDER_OVERRIDE.add(model)
+        stack.callback(delattr, model, UNDER_OVERRIDE)
+        setattr(model, UNDER_OVERRIDE, True)
         setting.set_phase("prefill")
         if resolved.differs_by_phase or resolved.differs_by_modality or not rule.is_native:
             experts = list(find_experts(model))
@@ -75,58 +80,59 @@ def apply(
 
 
 class _Setting:
-    """The places that were accepted, and what stands in them during a forward pass."""
+    """The accepted locations, and the k that they hold in the current phase."""
 
-    def __init__(self, places: list[KLocation], resolved: ResolvedSchedule) -> None:
-        self.places = places
+    def __init__(self, locations: list[KLocation], resolved: ResolvedSchedule) -> None:
+        self.locations = locations
         self.resolved = resolved
         self.phase: Phase = "prefill"
 
     def restore(self) -> None:
-        """Put everything back, in the opposite order."""
-        for place in reversed(self.places):
-            place.restore()
+        """Restore all locations, in reverse order."""
+        for location in reversed(self.locations):
+            location.restore()
 
     def set_phase(self, phase: Phase) -> None:
-        """Set the k of a phase. A router of both modalities gets the larger of their k."""
+        """Set the k of a phase. A router of both modalities is set to the larger k."""
         self.phase = phase
-        for place in self.places:
-            place.set(self._k_of(place))
+        for location in self.locations:
+            location.set(self._k_of(location))
 
-    def k_by_kind(self, layer: int | None) -> tuple[int, int]:
-        """Give the k of text and of image tokens in a layer, in the present phase."""
+    def k_by_modality(self, layer: int | None) -> tuple[int, int]:
+        """Return the k of text and of image tokens in a layer, in the current phase."""
         text = self.resolved.k_of(layer, "text", self.phase)
         if self.phase == "decode":
             return text, text
         return text, self.resolved.k_of(layer, "image", self.phase)
 
-    def _k_of(self, place: KLocation) -> int:
-        if place.layer is None and self.resolved.num_experts_per_tok is not None:
+    def _k_of(self, location: KLocation) -> int:
+        if location.layer is None and self.resolved.num_experts_per_tok is not None:
             return self.resolved.num_experts_per_tok
-        text, image = self.k_by_kind(place.layer)
+        text, image = self.k_by_modality(location.layer)
         by_modality: dict[Modality | None, int] = {"text": text, "image": image}
-        return by_modality.get(place.modality, max(text, image))
+        return by_modality.get(location.modality, max(text, image))
 
 
-def _judge(place: KLocation, resolved: ResolvedSchedule) -> tuple[KLocation, RouterDecision]:
-    """Reject a place that cannot hold the schedule, and one of a layer without experts."""
-    decision = place.decision
+def _decide(location: KLocation, resolved: ResolvedSchedule) -> tuple[KLocation, RouterDecision]:
+    """Reject a location that cannot hold the schedule, and one of a layer without experts."""
+    decision = location.decision
     reason = None
-    if place.layer is None and resolved.num_experts_per_tok is None:
+    if location.layer is None and resolved.num_experts_per_tok is None:
         reason = ONE_VALUE
-    elif place.layer is not None and not resolved.speaks_of(place.layer):
+    elif location.layer is not None and not resolved.covers(location.layer):
         reason = "the layer has no routed experts"
     if decision.accepted and reason:
-        return place, replace(decision, accepted=False, reason=reason)
-    return place, decision
+        return location, replace(decision, accepted=False, reason=reason)
+    return location, decision
 
 
 def _plans(
     experts: list[str], setting: _Setting, rule: RoutingRule, description: MoEDescription
 ) -> list[LayerPlan]:
-    """Plan what happens at each door; none where each modality has routers of its own.
+    """Plan the rewriting in each MoE layer; none where each modality has routers of its own.
 
-    Experts without a place for k belong to another part of the model, an image tower for instance.
+    Experts without a location of k belong to another part of the model, an image tower for
+    instance.
     """
     by_modality = setting.resolved.differs_by_modality
     if rule.is_native and not by_modality:
@@ -135,15 +141,15 @@ def _plans(
     plans = []
     for path in experts:
         layer = layer_number(path)
-        mine = [p for p in setting.places if p.layer == layer and _is_in_block(p, path)]
-        own_router = any(place.modality for place in mine)
-        if not mine or (rule.is_native and own_router):
+        own = [x for x in setting.locations if x.layer == layer and _is_in_block(x, path)]
+        has_own_router = any(location.modality for location in own)
+        if not own or (rule.is_native and has_own_router):
             continue
-        plans.append(_plan(path, mine, setting, mass_k, description))
-    if not plans and not any(place.modality for place in setting.places):
+        plans.append(_plan(path, own, setting, mass_k, description))
+    if not plans and not any(location.modality for location in setting.locations):
         message = (
-            f"{description.model_type} keeps one k for all its layers, so text and image tokens "
-            "cannot use different k and experts cannot be dropped. Give it a number as experts_k, "
+            f"{description.model_type} stores one k for all its layers, so text and image tokens "
+            "cannot use different k and experts cannot be dropped. Use a number as experts_k, "
             "without experts_policy and renorm."
         )
         raise UnsupportedFamilyError(message)
@@ -152,52 +158,54 @@ def _plans(
 
 def _plan(
     path: str,
-    places: list[KLocation],
+    locations: list[KLocation],
     setting: _Setting,
     mass_k: int | None,
     description: MoEDescription,
 ) -> LayerPlan:
     layer = layer_number(path)
-    modality = next((place.modality for place in places if place.modality), None)
+    modality = next((location.modality for location in locations if location.modality), None)
 
     def set_k(k: int) -> None:
-        for place in places:
-            place.set(k)
+        for location in locations:
+            location.set(k)
 
-    def k_by_kind() -> tuple[int, int]:
-        text, image = setting.k_by_kind(layer)
+    def k_by_modality() -> tuple[int, int]:
+        text, image = setting.k_by_modality(layer)
         return {"text": (text, text), "image": (image, image)}.get(str(modality), (text, image))
 
     return LayerPlan(
         experts_path=path,
         set_k=set_k,
-        k_by_kind=k_by_kind,
+        k_by_modality=k_by_modality,
         mass_k=mass_k,
         renormalises=bool(description.norm_topk_prob),
-        routes_apart=mass_k is not None or (setting.resolved.differs_by_modality and not modality),
+        needs_trial_routing=(
+            mass_k is not None or (setting.resolved.differs_by_modality and not modality)
+        ),
     )
 
 
-def _is_in_block(place: KLocation, experts_path: str) -> bool:
-    """Tell whether a place decides for these experts: it stands beside them or within their block.
+def _is_in_block(location: KLocation, experts_path: str) -> bool:
+    """Whether a location sets the k of these experts, because it is inside their parent module.
 
-    A place of another block of the same layer (attention that routes too) does not.
+    A location in another block of the same layer (attention that routes too) is not.
     """
     block = experts_path.rpartition(".")[0]
-    return f"{place.decision.path}.".startswith(f"{block}.")
+    return f"{location.decision.path}.".startswith(f"{block}.")
 
 
 def _refuse_nested(model: nn.Module) -> None:
-    if model in _UNDER_OVERRIDE:
+    if hasattr(model, UNDER_OVERRIDE):
         message = (
-            f"{type(model).__name__} is under an override already. Leave the block of the first "
-            "one before the next k is applied: overrides cannot be nested."
+            f"{type(model).__name__} is under an override already, and overrides cannot be nested. "
+            "Leave the block of the first one before the next k is applied."
         )
         raise OverrideError(message)
 
 
 def _refuse_compiled(model: nn.Module) -> None:
-    """Raise ``OverrideError`` for a compiled model: its graphs hold the k they were made with."""
+    """Raise ``OverrideError`` for a compiled model: its graphs keep the k of their compilation."""
     from torch._dynamo import OptimizedModule
 
     compiled = [
@@ -208,8 +216,8 @@ def _refuse_compiled(model: nn.Module) -> None:
     if compiled:
         message = (
             f"{compiled[0]} is compiled (torch.compile), and a compiled graph may keep the number "
-            "of experts that it was made with. Set experts_k before compiling, on the model as "
-            "it was loaded."
+            "of experts that it was compiled with. Set experts_k before compiling, on the model "
+            "as it was loaded."
         )
         raise OverrideError(message)
 
@@ -218,7 +226,7 @@ def _nothing_found(model: nn.Module, trace: OverrideTrace) -> str:
     lines = [
         (
             f"No router of {type(model).__name__} could be set to experts_k={trace.experts_k}. "
-            f"{len(trace.decisions)} places were looked at:"
+            f"{len(trace.decisions)} locations of k were checked:"
         )
     ]
     lines += [f"  {d.path}.{d.attribute} ({d.owner}): {d.reason}" for d in trace.decisions[:8]]

@@ -1,13 +1,14 @@
-"""Changes what a router chose on its way into the experts, for what no attribute can say.
+"""Rewrites the selected experts and weights in a pre-hook of the experts module.
 
 A router has one k for all tokens of a forward pass. Where image and text tokens are to use
-different k, where experts are dropped by their weights, or where weights are scaled in another
-way, the choice is changed at the door of the experts: in the call ``experts(hidden, index,
-weights)``, which most families make. An expert that is dropped gets the index ``num_experts`` and
-the weight 0, transformers' own mark for "not here", so that it costs no computation.
+different k, where experts are dropped by their weights, or where weights are renormalised in
+another way, the arguments of the call ``experts(hidden, index, weights)`` are rewritten, a call
+that most families make. A dropped expert's index becomes ``num_experts`` and its weight 0;
+transformers skips that index, so it costs no computation.
 
-The k of one modality is the router's own: the layer's routing is run once for each k that is
-needed and stopped at the door, so selection biases, groups and renormalisation are those of that k.
+The choice at the k of one modality is the router's own: the layer's routing is run once for each k
+that is needed and stopped at the call of the experts, so selection biases, groups and
+renormalisation are those of that k.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import OverrideError, UnsupportedFamilyError
 from moe_eval_plugin.experts.routing_rule import UNIFORM
-from moe_eval_plugin.models.transformers_names import EXPERTS_MARK
+from moe_eval_plugin.models.transformers_names import SKIPS_INDEX_FLAG
 from moe_eval_plugin.override.policies import find_policy
 
 if TYPE_CHECKING:
@@ -33,37 +34,36 @@ if TYPE_CHECKING:
 TOKENS_BY_EXPERTS = 2
 NUM_EXPERTS = "num_experts"
 DECODER_LAYER = re.compile(r"(^|\.)layers\.\d+$")
-# The loops of these over experts fail at an index that stands for "none".
-NO_MARK_IN_EAGER = ("GptOssExperts", "OpenAIPrivacyFilterExperts")
+# The eager loops of these fail at an index outside the experts.
+NO_SKIPPING_IN_EAGER = ("GptOssExperts", "OpenAIPrivacyFilterExperts")
 
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """What is to happen at the door of one MoE layer.
-
-    ``set_k`` sets the k of the layer's router; ``k_by_kind`` gives the k of its text and of its
-    image tokens in the present pass, of which the router holds the larger. ``mass_k`` is the k
-    whose sum of weights the kept experts shall have, or ``None``. ``renormalises`` tells whether
-    the router divides the weights of the chosen experts by their sum. ``routes_apart`` says that
-    the routing must be run for another k than the router holds.
-    """
+    """How the choice of experts is rewritten in one MoE layer."""
 
     experts_path: str
+    """Path of the experts module whose call is rewritten."""
     set_k: Callable[[int], None]
-    k_by_kind: Callable[[], tuple[int, int]]
+    """Set the k of the layer's router."""
+    k_by_modality: Callable[[], tuple[int, int]]
+    """Return the k of text and of image tokens in the current pass; the router holds the larger."""
     mass_k: int | None
+    """The k at which the chosen weights have the sum that the kept ones shall have, or ``None``."""
     renormalises: bool
-    routes_apart: bool
+    """Whether the router divides the weights of the chosen experts by their sum."""
+    needs_trial_routing: bool
+    """Whether the routing must also be run at another k than the router holds."""
 
 
 @contextmanager
 def change_choices(
     model: nn.Module, plans: Sequence[LayerPlan], rule: RoutingRule, forward_pass: ForwardPass
 ) -> Iterator[None]:
-    """Change what reaches the experts of some layers while the block runs.
+    """Rewrite the choice of experts in some layers while the block runs.
 
-    Raises ``UnsupportedFamilyError``, with the model unchanged, where a layer's experts cannot be
-    told that an expert is dropped, or where its routing cannot be run alone.
+    Raises ``UnsupportedFamilyError``, with the model unchanged, where a layer's experts cannot
+    skip a dropped expert, or where its routing cannot be run alone.
     """
     modules = dict(model.named_modules())
     for plan in plans:
@@ -71,19 +71,21 @@ def change_choices(
     with ExitStack() as stack:
         for plan in plans:
             block = modules[plan.experts_path.rpartition(".")[0]]
-            door = _ChoiceRewriter(plan, rule, modules[plan.experts_path], forward_pass)
-            stack.enter_context(door.taken_over(block))
+            rewriter = _ChoiceRewriter(plan, rule, modules[plan.experts_path], forward_pass)
+            stack.enter_context(rewriter.rewriting(block))
         yield
 
 
 class _RoutingDone(Exception):  # noqa: N818  (no error: it ends a trial run of the routing)
+    """Carries indices and weights out of a layer's forward, before its experts compute."""
+
     def __init__(self, index: Tensor, weights: Tensor) -> None:
         super().__init__()
         self.choice = (index, weights)
 
 
 class _ChoiceRewriter:
-    """The door of one layer's experts; every tensor here is (tokens, k) or (tokens,)."""
+    """Rewriter of one layer's choice; every tensor here is (tokens, k) or (tokens,)."""
 
     def __init__(
         self, plan: LayerPlan, rule: RoutingRule, experts: nn.Module, forward_pass: ForwardPass
@@ -97,26 +99,30 @@ class _ChoiceRewriter:
         self._is_trial = False
 
     @contextmanager
-    def taken_over(self, block: nn.Module) -> Iterator[None]:
-        """Stand at the door while the block runs, ahead of other hooks: they see what is left."""
-        was_parallel = getattr(self.experts, EXPERTS_MARK)
+    def rewriting(self, block: nn.Module) -> Iterator[None]:
+        """Install the hooks while the context runs.
+
+        They run before all other hooks, so that observers see the rewritten choice. ``block`` is
+        the module that holds router and experts.
+        """
+        skipped_index = getattr(self.experts, SKIPS_INDEX_FLAG)
         add_hook = self.experts.register_forward_pre_hook
         handles = [add_hook(self._before_experts, with_kwargs=True, prepend=True)]
-        if self.plan.routes_apart:
+        if self.plan.needs_trial_routing:
             handles.append(block.register_forward_pre_hook(self._before_block, with_kwargs=True))
-        setattr(self.experts, EXPERTS_MARK, True)
+        setattr(self.experts, SKIPS_INDEX_FLAG, True)
         try:
             yield
         finally:
-            setattr(self.experts, EXPERTS_MARK, was_parallel)
+            setattr(self.experts, SKIPS_INDEX_FLAG, skipped_index)
             for handle in handles:
                 handle.remove()
 
     def _before_block(
         self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        """Run the routing for each k that is needed besides the one that the router holds."""
-        ks = self.plan.k_by_kind()
+        """Run the routing at each k that is needed besides the one that the router holds."""
+        ks = self.plan.k_by_modality()
         wanted = {*ks, *([self.plan.mass_k] if self.plan.mass_k else [])} - {max(ks)}
         self._is_trial = True
         try:
@@ -139,20 +145,20 @@ class _ChoiceRewriter:
     def _before_experts(
         self, _experts: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        at_index, at_weights = _find_choice(args, kwargs, self.plan.experts_path)
-        given = _by_place(args, kwargs)
-        index, weights = given[at_index], given[at_weights]
+        index_key, weights_key = _find_choice(args, kwargs, self.plan.experts_path)
+        given = _by_key(args, kwargs)
+        index, weights = given[index_key], given[weights_key]
         if self._is_trial:
             raise _RoutingDone(index, weights)
-        self._choices[max(self.plan.k_by_kind())] = (index, weights)
+        self._choices[max(self.plan.k_by_modality())] = (index, weights)
         index, weights = self._by_modality(index, weights)
-        given[at_index], given[at_weights] = self._by_weight(index, weights)
+        given[index_key], given[weights_key] = self._by_weight(index, weights)
         self._choices = {}
         return tuple(given[i] for i in range(len(args))), {name: given[name] for name in kwargs}
 
     def _by_modality(self, index: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the tokens of the modality with the smaller k the choice of that k."""
-        text_k, image_k = self.plan.k_by_kind()
+        """Return the choice, with that of the smaller k for tokens of that modality."""
+        text_k, image_k = self.plan.k_by_modality()
         if text_k == image_k:
             return index, weights
         is_image = self.forward_pass.is_image(index)
@@ -162,26 +168,26 @@ class _ChoiceRewriter:
         missing = (0, index.shape[1] - fewer_index.shape[1])
         pad = _torch().nn.functional.pad
         return (
-            _torch().where(rows, pad(fewer_index, missing, value=self._nobody), index),
+            _torch().where(rows, pad(fewer_index, missing, value=self._no_expert_index), index),
             _torch().where(rows, pad(fewer_weights, missing), weights),
         )
 
     def _by_weight(self, index: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Drop experts as the policy says, then scale the weights of those that are left."""
+        """Drop experts by the policy, then renormalise the weights of those that are left."""
         sum_before = weights.sum(-1, keepdim=True)
         if self.policy is not None:
             keep = self.policy.keep(weights.float(), self.rule.parameter or 0.0)
             keep.scatter_(-1, weights.argmax(-1, keepdim=True), value=True)
-            index = index.masked_fill(~keep, self._nobody)
+            index = index.masked_fill(~keep, self._no_expert_index)
             weights = weights.masked_fill(~keep, 0.0)
-        wanted = self._wanted_sum(sum_before)
-        if wanted is None:
+        wanted_sum = self._wanted_sum(sum_before)
+        if wanted_sum is None:
             return index, weights
         tiny = _torch().finfo(weights.dtype).tiny
-        return index, weights * (wanted / weights.sum(-1, keepdim=True).clamp_min(tiny))
+        return index, weights * (wanted_sum / weights.sum(-1, keepdim=True).clamp_min(tiny))
 
     def _wanted_sum(self, sum_before: Tensor) -> Tensor | None:
-        """Give the sum that the kept weights shall have, (tokens, 1); ``None`` leaves it."""
+        """Return the sum that the kept weights shall have, (tokens, 1); ``None``: as it is."""
         if self.rule.renorm == "unit":
             return sum_before.new_ones(sum_before.shape)
         if self.rule.renorm == "keep-mass":
@@ -189,33 +195,32 @@ class _ChoiceRewriter:
         return sum_before if self.policy is not None and self.plan.renormalises else None
 
     @property
-    def _nobody(self) -> int:
-        """The index that stands for no expert."""
+    def _no_expert_index(self) -> int:
+        """Index that transformers skips (``num_experts``)."""
         return int(getattr(self.experts, NUM_EXPERTS))
 
 
 def _check(plan: LayerPlan, experts: nn.Module) -> None:
-    """Raise ``UnsupportedFamilyError`` if the choice cannot be changed at this door."""
+    """Raise ``UnsupportedFamilyError`` if the choice of this layer cannot be rewritten."""
     name = type(experts).__name__
     implementation = getattr(getattr(experts, "config", None), "_experts_implementation", None)
     reason = None
-    if not hasattr(experts, EXPERTS_MARK):
+    if not hasattr(experts, SKIPS_INDEX_FLAG):
         reason = (
-            f"{name} has no mark for an expert that is dropped, which the experts of transformers "
-            "have since 5.18"
+            f"{name} cannot skip a dropped expert, which the experts of transformers can since 5.18"
         )
-    elif implementation == "eager" and name in NO_MARK_IN_EAGER:
+    elif implementation == "eager" and name in NO_SKIPPING_IN_EAGER:
         reason = (
-            f"{name} has no mark for an expert that is dropped in the implementation eager; use "
+            f"{name} cannot skip a dropped expert in the implementation eager; use "
             "experts_implementation=grouped_mm"
         )
-    elif plan.routes_apart and DECODER_LAYER.search(plan.experts_path.rpartition(".")[0]):
-        reason = "its router stands in the decoder layer itself and cannot be run alone"
+    elif plan.needs_trial_routing and DECODER_LAYER.search(plan.experts_path.rpartition(".")[0]):
+        reason = "its router is part of the decoder layer itself and cannot be run alone"
     if reason is not None:
         message = (
             "This model cannot use different k for text and image tokens, experts_policy or "
-            f"renorm: {plan.experts_path}: {reason}. Give it an experts_k by number, layer or "
-            "phase, without those."
+            f"renorm: {plan.experts_path}: {reason}. Use an experts_k by number, layer or phase, "
+            "without experts_policy and renorm."
         )
         raise UnsupportedFamilyError(message)
 
@@ -223,26 +228,25 @@ def _check(plan: LayerPlan, experts: nn.Module) -> None:
 def _find_choice(
     args: tuple[Any, ...], kwargs: dict[str, Any], path: str
 ) -> tuple[int | str, int | str]:
-    """Find where indices and weights stand among the arguments; both are (tokens, k)."""
-    given = _by_place(args, kwargs)
+    """Return the keys of indices and weights among the arguments; both are (tokens, k)."""
     tables = {
-        at: value
-        for at, value in given.items()
+        key: value
+        for key, value in _by_key(args, kwargs).items()
         if isinstance(value, _torch().Tensor) and value.dim() == TOKENS_BY_EXPERTS
     }
-    at_index = next((at for at, value in tables.items() if not value.is_floating_point()), None)
-    if at_index is not None:
-        shape = tables[at_index].shape
-        fitting = [at for at, v in tables.items() if v.is_floating_point() and v.shape == shape]
+    index_key = next((key for key, v in tables.items() if not v.is_floating_point()), None)
+    if index_key is not None:
+        shape = tables[index_key].shape
+        fitting = [key for key, v in tables.items() if v.is_floating_point() and v.shape == shape]
         if fitting:
             # The hidden states come first and have the same shape if k is the hidden size.
-            return at_index, fitting[-1]
+            return index_key, fitting[-1]
     message = f"{path} was called without indices and weights of the same shape."
     raise OverrideError(message)
 
 
-def _by_place(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int | str, Any]:
-    """Give the arguments of a call by position and by name."""
+def _by_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int | str, Any]:
+    """Return the arguments of a call by position or by name."""
     given: dict[int | str, Any] = dict(enumerate(args))
     given.update(kwargs)
     return given

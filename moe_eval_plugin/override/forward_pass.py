@@ -1,4 +1,4 @@
-"""Phase and token kinds of the current forward pass: text, image or padding; prefill or decode."""
+"""Phase (prefill, decode) and token kinds (text, image, padding) of a forward pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One place of a loaded model that holds k: what it is, and how it is set and put back."""
+"""A location that stores k in a loaded model: its path, its original value, set and restore."""
 
 from __future__ import annotations
 
@@ -21,18 +21,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class KLocation:
-    """One place of a loaded model that holds k, or looks as if it did.
-
-    ``layer`` is the number of the decoder layer, ``None`` for what all layers share.
-    ``modality`` is set where a router serves the tokens of one modality only.
-    """
+    """One location of a loaded model that stores k, or appears to."""
 
     decision: RouterDecision
+    """What the location is, and whether it may be set."""
     layer: int | None
+    """Number of its decoder layer; ``None`` for a location that all layers share."""
     modality: Modality | None
+    """The modality whose tokens alone its router serves; ``None`` for all tokens."""
     _write: Callable[[Any], None]
+    """Write a stored value to the location."""
     _original: Any
+    """The object that the location held when it was found."""
     _stored: Callable[[int], Any] = int
+    """Convert k to the value that the location stores."""
 
     def set(self, k: int) -> None:
         """Write k; may be called again with another k. Raises ``ValueError`` if rejected."""
@@ -42,14 +44,14 @@ class KLocation:
         self._write(self._stored(k))
 
     def restore(self) -> None:
-        """Put back the very object that stood here when the place was found."""
+        """Write the object that the location held when it was found."""
         self._write(self._original)
 
 
 def attribute_location(owner: object, name: str, path: str, rejected: str | None) -> KLocation:
-    """Make the place of an integer that a module, a configuration or a Python module holds.
+    """Return the location of an integer attribute of a module, configuration or Python module.
 
-    ``path`` leads to the owner; ``rejected`` is the reason not to set it, if there is one.
+    ``path`` is that of the owner; ``rejected`` is the reason not to set it, or ``None``.
     """
     value = getattr(owner, name)
     decision = _decide(path, owner, name, value, rejected)
@@ -60,9 +62,9 @@ def attribute_location(owner: object, name: str, path: str, rejected: str | None
 def element_location(
     config: PretrainedConfig, key: str, layer: int, rejected: str | None
 ) -> KLocation:
-    """Make the place of one layer's k in a list that a configuration holds.
+    """Return the location of one layer's k in a list of a configuration.
 
-    Other configurations may hold the same list, so a copy of it is changed.
+    Other configurations may hold the same list, so a changed copy of it is written.
     """
     values = getattr(config, key)
 
@@ -78,9 +80,9 @@ def element_location(
 def private_config_location(
     module: nn.Module, key: str, path: str, rejected: str | None
 ) -> KLocation:
-    """Make the place of a router that reads k from its configuration in each forward pass.
+    """Return the location of a router's k that is read from the configuration in each forward.
 
-    All layers share that configuration. The router gets a copy, so that its k is its own.
+    All layers share that configuration. Setting k replaces it by a copy in this router alone.
     """
     config = module.config
 

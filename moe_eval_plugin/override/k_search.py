@@ -1,12 +1,12 @@
-"""Where k stands in a loaded model: the search for every place that holds it.
+"""Find every attribute and configuration key of a loaded model that stores k.
 
-Places are found by structure: an integer with a router's name, equal to the configuration's k,
+Locations are found by structure: an integer with a router's name, equal to the configuration's k,
 in an MoE layer or in a module around one; and the same key in each configuration object that a
-module holds. The small tables below name what structure does not tell, each with its reason.
-Places that are left alone are listed too, because a place that was missed has to be explained.
+module holds. The small tables below list what structure does not show, each with its reason.
+Rejected locations are listed too, because a location that was missed has to be explained.
 
-Layers that a checkpoint holds for drafting (MTP, "next-n") are not among the places: transformers
-leaves them out when it loads a model, and its ``MtpModel`` is a model of its own.
+Layers of a checkpoint for drafting (MTP, "next-n") are not among the locations: transformers drops
+them when it loads a model, and its ``MtpModel`` is a separate model.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ import sys
 from typing import TYPE_CHECKING, TypeGuard
 
 from moe_eval_plugin.experts.module_path import layer_number
-from moe_eval_plugin.models.families import K_KEYS, NUM_EXPERTS_KEYS, describe, table
+from moe_eval_plugin.models.families import (
+    K_KEYS,
+    NUM_EXPERTS_KEYS,
+    describe,
+    moe_part,
+    nested_configs,
+    table,
+)
 from moe_eval_plugin.models.moe_layers import find_experts
 from moe_eval_plugin.override.k_location import (
     KLocation,
@@ -31,45 +38,54 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PretrainedConfig
 
-# openai_privacy_filter multiplies the experts' output by k, which its MLP keeps under this name.
+    from moe_eval_plugin.experts.description import MoEDescription
+
+# openai_privacy_filter multiplies the experts' output by k, which its MLP stores under this name.
 OTHER_NAMES_OF_K = {"OpenAIPrivacyFilterMLP": ("num_experts",)}
+# Routers that read k from ``self.config`` in each forward pass, under this key.
+READ_FROM_CONFIG = {
+    "Gemma4TextRouter": "top_k_experts",
+    "DiffusionGemmaTextRouter": "top_k_experts",
+}
 # MoE++ is remote code: its router and its layer read this constant of their Python module.
 MODULE_CONSTANTS = ("MOE_TOP_K",)
 # deepseek_v4 has such a buffer in the routers of its first layers.
 HASH_TABLE = "tid2eid"
 HASH_ROUTED = (
     "its experts are looked up by token id in a table of the checkpoint, which has one column "
-    "for each of the published k and no order among them, so no other k is defined. Give this "
-    "layer the published k in a schedule by layer"
+    "for each of the published k and no order among them, so no other k is defined. Use the "
+    "published k for this layer in a schedule by layer"
 )
 
 
-def find_k_locations(model: nn.Module) -> list[KLocation]:
-    """List every place of a model that holds k or looks as if it did, each with a reason.
+def find_k_locations(
+    model: nn.Module, description: MoEDescription | None = None
+) -> list[KLocation]:
+    """List every location of a model that stores k or appears to, each with a reason.
 
-    ``model.config`` is the model's configuration; the k that it states now is the one searched
-    for. What all layers share comes first. Nothing is changed.
+    The k that ``model.config`` states now is searched for; ``description`` is that of
+    ``model.config``, where it was read already. Locations that all layers share come first. The
+    model is not changed.
     """
-    search = _KSearch(model)
+    search = _KSearch(model, description or describe(model.config))
     return [
         *search.configurations(),
         *search.constants(),
         *search.attributes(),
-        *search.own_configurations(),
+        *search.private_configurations(),
     ]
 
 
 class _KSearch:
-    """The places of one model; holds what all kinds of places are judged by."""
+    """The search in one model, with what every kind of location is checked against."""
 
-    def __init__(self, model: nn.Module) -> None:
-        description = describe(model.config)
+    def __init__(self, model: nn.Module, description: MoEDescription) -> None:
         family = table().get(description.family or "")
         self._k = description.num_experts_per_tok
         self._k_keys = _with_key(family.k_key if family else None, K_KEYS)
         self._count_keys = _with_key(family.num_experts_key if family else None, NUM_EXPERTS_KEYS)
         self._modules = dict(model.named_modules())
-        self._part = self._moe_part(model.config)
+        self._part = moe_part(model.config)
         # Experts that are rows of an embedding (doge) have no module of their own, but a count.
         counts = set(_counts(self._part, self._count_keys))
         self._moe_layers = {path.rpartition(".")[0] for path in find_experts(model)} | {
@@ -79,20 +95,20 @@ class _KSearch:
         }
 
     def configurations(self) -> Iterator[KLocation]:
-        """The keys for k in each configuration object that some module holds, once each."""
+        """Yield the keys for k in each configuration object that some module holds, once each."""
         for config in _configurations(self._modules.values()):
-            why_not = self._why_not_part(config)
+            rejection = self._rejection_of_part(config)
             for key in self._k_keys:
                 value = vars(config).get(key)
                 if isinstance(value, list):
                     layers = (layer for layer, k in enumerate(value) if _is_count(k))
-                    yield from (element_location(config, key, layer, why_not) for layer in layers)
+                    yield from (element_location(config, key, layer, rejection) for layer in layers)
                 elif _is_count(value):
-                    reason = why_not or self._why_not_value(value, None)
+                    reason = rejection or self._rejection_of_value(value, None)
                     yield attribute_location(config, key, "config", reason)
 
     def constants(self) -> Iterator[KLocation]:
-        """Constants of the Python modules in which the classes of this model are defined.
+        """Yield constants of the Python modules in which the classes of this model are defined.
 
         No configuration states their value, so there is none to compare it with.
         """
@@ -103,43 +119,47 @@ class _KSearch:
                     yield attribute_location(python_module, constant, name, None)
 
     def attributes(self) -> Iterator[KLocation]:
-        """Integer attributes of modules that have a router's name."""
+        """Yield integer attributes of modules that have a router's name for k."""
         for path, module in self._modules.items():
             others = OTHER_NAMES_OF_K.get(type(module).__name__, ())
             for name in ("top_k", *self._k_keys, *others):
                 value = vars(module).get(name)
                 if _is_count(value):
-                    yield attribute_location(module, name, path, self._why_not(path, module, value))
+                    rejection = self._rejection(path, module, value)
+                    yield attribute_location(module, name, path, rejection)
 
-    def own_configurations(self) -> Iterator[KLocation]:
-        """Routers that read k from a configuration in each forward pass (gemma4)."""
+    def private_configurations(self) -> Iterator[KLocation]:
+        """Yield the configurations of routers that read k from there in each forward pass."""
         for path, module in self._modules.items():
             config = vars(module).get("config")
-            key = self._key_read_in_forward(module) if hasattr(config, "model_type") else None
+            if not hasattr(config, "model_type") or not self._is_inside(path):
+                continue
+            key = key_read_in_forward(type(module), self._k_keys)
             value = vars(config).get(key) if key else None
-            if key and _is_count(value) and self._is_inside(path):
-                yield private_config_location(module, key, path, self._why_not(path, module, value))
+            if key and _is_count(value):
+                rejection = self._rejection(path, module, value)
+                yield private_config_location(module, key, path, rejection)
 
-    def _why_not(self, path: str, module: nn.Module, value: int) -> str | None:
+    def _rejection(self, path: str, module: nn.Module, value: int) -> str | None:
         if not self._is_inside(path) and not self._is_around(path):
             return "the module is no part of an MoE layer"
         if HASH_TABLE in dict(module.named_buffers(recurse=False)):
             return HASH_ROUTED
         owner = self._nearest_configuration(path)
-        return self._why_not_part(owner) or self._why_not_value(value, layer_number(path))
+        return self._rejection_of_part(owner) or self._rejection_of_value(value, layer_number(path))
 
-    def _why_not_value(self, value: int, layer: int | None) -> str | None:
+    def _rejection_of_value(self, value: int, layer: int | None) -> str | None:
         expected = self._expected_k(layer)
         if value == expected:
             return None
         return f"it holds {value}, which is not the model's k of {expected}"
 
-    def _why_not_part(self, config: PretrainedConfig) -> str | None:
-        """Tell parts of a model apart by the model type of their configurations.
+    def _rejection_of_part(self, config: PretrainedConfig) -> str | None:
+        """Compare the model type of the part of ``config`` with experts to that of the model.
 
         A model that speaks has a talker with experts of its own, and an image tower may have some.
         """
-        part = self._moe_part(config)
+        part = moe_part(config)
         if getattr(part, "model_type", None) == getattr(self._part, "model_type", None):
             return None
         return f"it belongs to {config.model_type}, another part of the model"
@@ -164,24 +184,20 @@ class _KSearch:
                 return config
             path = path.rpartition(".")[0]
 
-    def _moe_part(self, config: PretrainedConfig) -> PretrainedConfig | None:
-        """Find the part of a configuration that names both k and the number of experts."""
-        try:
-            text = config.get_text_config()
-        except ValueError:
-            # There are two, for instance the text encoder and the decoder of a music model.
-            text = config
-        for part in (text, config, *_nested(config)):
-            has_k = any(vars(part).get(key) for key in self._k_keys)
-            if has_k and _counts(part, self._count_keys):
-                return part
-        return None
 
-    def _key_read_in_forward(self, module: nn.Module) -> str | None:
-        """Name the key for k that a module's forward pass reads from ``self.config``, if any."""
-        code = getattr(inspect.unwrap(type(module).forward), "__code__", None)
-        names = code.co_names if code is not None else ()
-        return next((key for key in self._k_keys if key in names and "config" in names), None)
+def key_read_in_forward(module_class: type[nn.Module], keys: Iterable[str]) -> str | None:
+    """Return the key for k that a module's forward reads from ``self.config``; ``None`` if none.
+
+    A class that ``READ_FROM_CONFIG`` lacks is judged by the attribute names in the bytecode of its
+    forward. That misses a key read with ``getattr``, in another method, or under a decorator that
+    does not set ``__wrapped__``; and a forward that only mentions the key for another purpose is
+    set in vain. Verification catches both.
+    """
+    if module_class.__name__ in READ_FROM_CONFIG:
+        return READ_FROM_CONFIG[module_class.__name__]
+    code = getattr(inspect.unwrap(module_class.forward), "__code__", None)
+    names = code.co_names if code is not None else ()
+    return next((key for key in keys if key in names and "config" in names), None)
 
 
 def _with_key(key: str | None, keys: tuple[str, ...]) -> tuple[str, ...]:
@@ -189,24 +205,20 @@ def _with_key(key: str | None, keys: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _counts(owner: object, names: tuple[str, ...]) -> list[int]:
-    """Give the counts that an object itself holds under some names."""
+    """List the counts that an object itself holds under some names."""
     held = vars(owner) if owner is not None else {}
     return [held[name] for name in names if _is_count(held.get(name))]
 
 
-def _nested(config: PretrainedConfig) -> list[PretrainedConfig]:
-    return [value for value in vars(config).values() if hasattr(value, "model_type")]
-
-
 def _configurations(modules: Iterable[nn.Module]) -> list[PretrainedConfig]:
-    """Collect the configurations of modules and the parts nested in them, each object once."""
+    """List the configurations of modules and the parts nested in them, each object once."""
     found: dict[int, PretrainedConfig] = {}
     pending = [config for m in modules if (config := vars(m).get("config")) is not None]
     while pending:
         config = pending.pop()
         if id(config) not in found and hasattr(config, "model_type"):
             found[id(config)] = config
-            pending.extend(_nested(config))
+            pending.extend(nested_configs(config))
     return list(found.values())
 
 

@@ -1,8 +1,9 @@
-"""Policies: rules that drop some of the experts a router chose for a token, by their weights.
+"""Built-in policies, which drop some of a token's experts by weight, and their parsing.
 
-``experts_policy=NAME:NUMBER`` asks for one. ``uniform`` drops none and is the default. A policy
-sees the weights of one MoE layer's tokens and marks those to keep; the expert with the largest
-weight is always kept. Third parties add policies through ``moe_eval_register_policies``.
+``experts_policy=NAME:NUMBER`` selects one. ``uniform`` drops none and is the default. A policy is
+called with the weights of the chosen experts of one MoE layer's tokens and marks those to keep; the
+expert with the largest weight is always kept. Third parties add policies through
+``moe_eval_register_policies``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def keep_top_p(weights: Tensor, p: float) -> Tensor:
-    """Keep the fewest experts whose weights reach the share ``p`` of the sum of all chosen."""
+    """Mark the fewest experts whose weights reach the share ``p`` of the sum of all chosen.
+
+    ``weights`` is (tokens, k); the mask that is returned has the same shape.
+    """
     ordered, order = weights.sort(dim=-1, descending=True)
     before = ordered.cumsum(-1) - ordered
     keep_ordered = before < p * ordered.sum(-1, keepdim=True)
@@ -29,7 +33,9 @@ def keep_top_p(weights: Tensor, p: float) -> Tensor:
 
 
 def keep_above_threshold(weights: Tensor, beta: float) -> Tensor:
-    """Keep the experts whose weight is at least ``beta`` times the largest one.
+    """Mark the experts whose weight is at least ``beta`` times the largest one.
+
+    ``weights`` is (tokens, k); the mask that is returned has the same shape.
 
     For two experts this is the dynamic skipping of Lu et al. 2024, "Not All Experts are Equal"
     (arXiv 2402.14800), with one ``beta`` for all layers.
@@ -39,7 +45,7 @@ def keep_above_threshold(weights: Tensor, beta: float) -> Tensor:
 
 @hookimpl
 def moe_eval_register_policies() -> Iterable[Policy]:
-    """Name the policies of this package."""
+    """List the policies of this package."""
     return [
         Policy(
             name="top_p",
@@ -57,7 +63,7 @@ def moe_eval_register_policies() -> Iterable[Policy]:
 
 
 def parse_rule(experts_policy: object, renorm: object) -> RoutingRule:
-    """Read the options ``experts_policy`` and ``renorm``; ``None`` stands for the default.
+    """Return the rule of the options ``experts_policy`` and ``renorm``; ``None``: the default.
 
     Raises ``InvalidArgumentError`` for an unknown policy, a parameter that is missing or out of
     range, and an unknown ``renorm``.
@@ -75,7 +81,7 @@ def parse_rule(experts_policy: object, renorm: object) -> RoutingRule:
 
 
 def find_policy(name: str) -> Policy:
-    """Find a registered policy; ``InvalidArgumentError`` names those that exist."""
+    """Return a registered policy; ``InvalidArgumentError`` lists those that exist."""
     from moe_eval_plugin.plugins.manager import registered_policies
 
     known = registered_policies()

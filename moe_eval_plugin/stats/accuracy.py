@@ -50,11 +50,6 @@ class PooledSeeds:
     means: tuple[float, ...]
     spread: float | None
 
-    @property
-    def n_seeds(self) -> int:
-        """The number of runs."""
-        return len(self.means)
-
 
 def accuracy(
     scores: ArrayLike,
@@ -87,37 +82,6 @@ def accuracy(
         n_questions=len(values),
         n_clusters=len(rows),
     )
-
-
-def accuracy_by_group(
-    scores: ArrayLike,
-    groups: Sequence[str | None],
-    clusters: Sequence[Hashable] | None = None,
-    *,
-    bounds: tuple[float, float] = UNIT_BOUNDS,
-    bootstrap: Bootstrap = USUAL,
-) -> dict[str, Accuracy]:
-    """Take the mean of each group (answer type, question type), in the order of their names.
-
-    Questions of the group ``None`` belong to none.
-    """
-    values = as_scores(scores)
-    if len(groups) != len(values):
-        message = f"{len(groups)} groups were given for {len(values)} questions. Give one each."
-        raise DataError(message)
-    members: dict[str, list[int]] = {}
-    for number, group in enumerate(groups):
-        if group is not None:
-            members.setdefault(group, []).append(number)
-    return {
-        group: accuracy(
-            values[numbers],
-            None if clusters is None else [clusters[number] for number in numbers],
-            bounds=bounds,
-            bootstrap=bootstrap,
-        )
-        for group, numbers in sorted(members.items())
-    }
 
 
 def pool_seeds(runs: Sequence[ArrayLike]) -> PooledSeeds:

@@ -108,22 +108,6 @@ def paired_difference(
     )
 
 
-def differences_to_baseline(
-    runs: Mapping[str, ArrayLike],
-    baseline: ArrayLike,
-    clusters: Sequence[Hashable] | None = None,
-    *,
-    bounds: tuple[float, float] = UNIT_BOUNDS,
-    bootstrap: Bootstrap = USUAL,
-) -> dict[str, PairedDifference]:
-    """Compare each run with the baseline, and adjust the p-values for their number."""
-    found = {
-        name: paired_difference(scores, baseline, clusters, bounds=bounds, bootstrap=bootstrap)
-        for name, scores in runs.items()
-    }
-    return adjust(found)
-
-
 def adjust(differences: Mapping[str, PairedDifference]) -> dict[str, PairedDifference]:
     """Give each comparison its p-value after Holm."""
     adjusted = holm([one.p_value for one in differences.values()])

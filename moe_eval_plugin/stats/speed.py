@@ -1,70 +1,61 @@
-"""Speed over repetitions: the median, the spread, and the ratio to the baseline.
+"""Medians of repeated measurements, with their spread or interval, and ratios of rates.
 
-Nothing is assumed about how times scatter. The interval of a median reaches from one measured value
-to another, and its confidence follows from their number alone.
+Nothing is assumed about the distribution of times. The interval of a median reaches from one
+measured value to another, and its confidence follows from their number alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.stats.resampling import CONFIDENCE, Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 @dataclass(frozen=True)
-class Speed:
-    """The median of repeated measurements, with the smallest and the largest of them.
-
-    ``interval`` is the median's; ``None`` for a single repetition.
-    """
+class Spread:
+    """The median of repeated measurements, with the smallest and the largest of them."""
 
     median: float
     smallest: float
     largest: float
-    interval: Interval | None
-    n_repetitions: int
+    n: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give the result as plain data, ready for JSON."""
-        return asdict(self)
+    @classmethod
+    def of(cls, values: Iterable[float | None]) -> Spread | None:
+        """Summarise values; ``None`` where there is none, or one was not measured."""
+        found = list(values)
+        known = [value for value in found if value is not None]
+        if not known or len(known) < len(found):
+            return None
+        return cls(median(known), min(known), max(known), len(known))
 
 
 @dataclass(frozen=True)
 class SpeedRatio:
-    """How many times the baseline's rate a rate is.
-
-    With pairs it is the median of their ratios, with its interval; without, the ratio of the two
-    medians, and the interval is ``None``.
-    """
+    """A rate divided by the baseline's."""
 
     ratio: float
+    """Median of the ratios of pairs; without pairs, the ratio of the two medians."""
     interval: Interval | None
+    """Interval of the median; ``None`` without pairs."""
     n_pairs: int | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the result as plain data, ready for JSON."""
-        return asdict(self)
-
-
-def speed(rates: Sequence[float]) -> Speed:
-    """Describe the rates of all repetitions of one point; ``DataError`` without positive ones."""
-    _check(rates)
-    return Speed(median(rates), min(rates), max(rates), median_interval(rates), len(rates))
+    """Number of pairs; ``None`` without pairs."""
 
 
 def speed_ratio(
     rates: Sequence[float], baseline: Sequence[float], *, paired: bool = True
 ) -> SpeedRatio:
-    """Compare rates with the baseline's.
+    """Return the ratio of rates to the baseline's.
 
-    Pairs were measured within moments of each other, in the same order in both series, so that
-    whatever slowed the machine for longer slowed both. Raises ``DataError`` if they are no pairs.
+    The two rates of a pair were measured within moments of each other, at the same position of
+    both series, so that a slower machine slowed both. Raises ``DataError`` for rates that are not
+    above 0, and for series of different lengths unless ``paired`` is false.
     """
     _check(rates)
     _check(baseline)
@@ -72,8 +63,8 @@ def speed_ratio(
         return SpeedRatio(median(rates) / median(baseline), None, None)
     if len(rates) != len(baseline):
         message = (
-            f"{len(rates)} rates and {len(baseline)} of the baseline are no pairs. Measure both in "
-            "each round, or compare them unpaired."
+            f"{len(rates)} rates cannot be paired with {len(baseline)} of the baseline. Measure "
+            "both in each round, or compare them unpaired."
         )
         raise DataError(message)
     ratios = [own / base for own, base in zip(rates, baseline, strict=True)]
@@ -81,11 +72,11 @@ def speed_ratio(
 
 
 def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
-    """Give the interval of a median between two of the values, with the confidence that it has.
+    """Return the interval of a median between two of the values, with its actual confidence.
 
-    It is the narrowest one of at least ``confidence``. With fewer than six values there is none
-    of 95%, and it reaches from the smallest to the largest: 75% for three values, 93.75% for
-    five. ``None`` for one value. Any distribution will do, if values are independent.
+    It is the narrowest one of at least ``confidence``. Fewer than six values have none of 95%;
+    theirs reaches from the smallest to the largest, with 75% for three values and 93.75% for five.
+    ``None`` for one value. Valid for any distribution of independent values.
     """
     from scipy.stats import binom
 
@@ -101,5 +92,5 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
 
 def _check(rates: Sequence[float]) -> None:
     if not rates or min(rates) <= 0:
-        message = f"The rates {list(rates)!r:.80} have no median above 0. Give measured rates."
+        message = f"The rates {list(rates)!r:.80} are not all above 0. Pass measured rates."
         raise DataError(message)

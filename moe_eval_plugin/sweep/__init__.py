@@ -1,1 +1,1 @@
-"""The sweep: the same questions at each k, one standard results file for each, and a manifest."""
+"""The sweep: the same questions at each k, a results file for each, and a manifest."""

@@ -1,4 +1,4 @@
-"""What a sweep will take: questions, memory, and time as far as finished points tell."""
+"""Estimate a sweep: its questions, memory, and the time left by the rate of finished points."""
 
 from __future__ import annotations
 
@@ -17,39 +17,41 @@ if TYPE_CHECKING:
     from moe_eval_plugin.sweep.plan import SweepPlan
 
 MINUTE = 60
-NOT_KNOWN = "not known"
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is to be done and what it takes; ``None`` stands for "not known".
-
-    ``states`` has each point with its state. ``seconds_left`` is estimated from the points of this
-    folder that are done, all at the rate of the slowest; loading is not in it. ``changed`` lists
-    settings that are not those of the points in the folder, so that the sweep would be refused.
-    """
+    """What a sweep has to do and what it takes; ``None`` where it is not known."""
 
     states: Mapping[str, str]
+    """``done`` or ``pending`` for each point, by name."""
     model_args: Mapping[str, str]
+    """What each point sets, as arguments of the model, by name."""
     n_questions: Mapping[str, int]
+    """Questions of each task."""
     memory_bytes: int | None
+    """Bytes that the weights need, with headroom."""
     free_bytes: int | None
+    """Bytes that are free on the device."""
     seconds_left: float | None
+    """Time of the pending points at the rate of the slowest finished one, without loading."""
     changed: tuple[str, ...] = ()
+    """Settings that differ from those of the finished points; the sweep would be refused."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all fields as plain JSON data."""
+        """Return all fields as plain JSON data."""
         return asdict(self)
 
 
 def estimate(
     plan: SweepPlan,
-    wanted: EngineOptions,
+    options: EngineOptions,
     n_questions: Mapping[str, int],
     folder: Path,
     settings: Mapping[str, Any],
 ) -> Estimate:
-    """Look at the plan, at what is done in the folder, and at this machine; nothing is changed."""
+    """Estimate from the plan, the finished points of a folder, and this machine; read-only."""
     from moe_eval_plugin.engines.memory_check import bytes_needed
     from moe_eval_plugin.hardware.memory import free_memory
     from moe_eval_plugin.models.weight_files import weight_size
@@ -62,8 +64,8 @@ def estimate(
     for name, entry in (manifest.entries if manifest else {}).items():
         if name in states and entry.state == "done":
             states[name] = "done"
-    size = weight_size(wanted.pretrained, wanted.revision)
-    memory = free_memory(_device(plan), wanted.device_map)
+    size = weight_size(options.pretrained, options.revision)
+    memory = free_memory(_device(plan), options.device_map)
     return Estimate(
         states=states,
         model_args={point.name: point.model_args for point in plan.points},
@@ -76,9 +78,7 @@ def estimate(
 
 
 def render_estimate(found: Estimate) -> str:
-    """Write an estimate for a terminal."""
-    from moe_eval_plugin.text import gib_text
-
+    """Return an estimate as text for a terminal."""
     width = max(map(len, found.states))
     points = [
         f"  {name.ljust(width)}  {found.states[name].ljust(7)}  {arguments}"
@@ -86,13 +86,13 @@ def render_estimate(found: Estimate) -> str:
     ]
     questions = ", ".join(f"{n:,} of {task}" for task, n in found.n_questions.items())
     total = sum(found.n_questions.values()) * sum(s != "done" for s in found.states.values())
-    memory = NOT_KNOWN if found.memory_bytes is None else gib_text(found.memory_bytes)
-    free = NOT_KNOWN if found.free_bytes is None else gib_text(found.free_bytes)
+    memory = _size_text(found.memory_bytes)
+    free = _size_text(found.free_bytes)
     lines = [
-        f"{len(points)} points, the baseline first:",
+        f"{len(points)} settings, the published k first:",
         *points,
-        f"questions at each point: {questions}; {total:,} answers to go",
-        f"memory: {memory} for the weights and a tenth more; {free} free",
+        f"questions in each setting: {questions}; {total:,} answers to go",
+        f"memory: {memory} (weights plus 10%); {free} free",
         f"time: {_time_text(found.seconds_left)}",
     ]
     if found.changed:
@@ -113,10 +113,18 @@ def _seconds_left(states: Mapping[str, str], manifest: Manifest | None) -> float
 def _time_text(seconds: float | None) -> str:
     if seconds is None:
         return (
-            f"{NOT_KNOWN}, since no point is done yet. Sweep with --limit 32 into another folder "
-            "to see how fast this machine answers."
+            f"{UNKNOWN} until the first setting is done. For a quick estimate: add --limit 32 "
+            "--output runs/try"
         )
-    return f"about {seconds / MINUTE:.1f} min, at the rate of the slowest point that is done"
+    return f"about {seconds / MINUTE:.1f} min, at the rate of the slowest setting so far"
+
+
+def _size_text(n_bytes: int | None) -> str:
+    from moe_eval_plugin.text import GIB, MIB, gib_text
+
+    if n_bytes is None:
+        return UNKNOWN
+    return gib_text(n_bytes) if n_bytes >= GIB else f"{n_bytes / MIB:,.0f} MiB"
 
 
 def _device(plan: SweepPlan) -> str:

@@ -1,21 +1,36 @@
-"""What the numbers of a sweep depend on, beside what was asked for: model, packages, machine."""
+"""Collect everything that the numbers of a sweep depend on: request, model, data and packages."""
 
 from __future__ import annotations
 
 import hashlib
 import platform
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.model_name import is_folder
 from moe_eval_plugin.models.checkpoint import ask_hub, resolve
 from moe_eval_plugin.results.versions import installed_versions
 
+if TYPE_CHECKING:
+    from moe_eval_plugin.engines.transformers.options import EngineOptions
+    from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+    from moe_eval_plugin.sweep.plan import SweepPlan
+
 SMALL_FILE_BYTES = 64 * 2**20
 
 
+def sweep_settings(plan: SweepPlan, options: EngineOptions, host: Host) -> dict[str, Any]:
+    """Return what all points of a sweep have in common and their numbers depend on, by name."""
+    return {
+        **plan.own_settings(),
+        **model_settings(options.pretrained, options.revision),
+        **host.settings(),
+        **version_settings(),
+    }
+
+
 def model_settings(pretrained: str, revision: str | None) -> dict[str, Any]:
-    """Tell which weights a name stands for: the commit on the hub, or the files in a folder."""
+    """Return the identity of the weights: the commit on the hub, or a digest of a folder."""
     name = resolve(pretrained)
     if is_folder(name):
         return {"model files": _files_digest(Path(name))}
@@ -24,12 +39,12 @@ def model_settings(pretrained: str, revision: str | None) -> dict[str, Any]:
 
 
 def version_settings() -> dict[str, Any]:
-    """Give the version of each package that a number depends on."""
+    """Return the version of each package that a number depends on."""
     return {f"version of {name}": version for name, version in installed_versions().items()}
 
 
 def machine() -> dict[str, str]:
-    """Name the machine and its device: times of two machines do not belong into one point."""
+    """Return the machine and its device: times of two machines must not be mixed in one point."""
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor()
@@ -37,7 +52,7 @@ def machine() -> dict[str, str]:
 
 
 def _files_digest(folder: Path) -> str:
-    """Digest the files of a model; of large ones the size and the time of their last change."""
+    """Return a digest of a model's files; large ones count by size and time of last change."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         size = path.stat().st_size

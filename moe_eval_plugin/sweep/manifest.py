@@ -1,8 +1,8 @@
 """The manifest of a sweep: what is done, what failed and why, and with which settings.
 
-``manifest.json`` lies in the sweep's folder and is written atomically after each change, so that a
-killed sweep finds it whole. Only one process may work in a folder; a lock of the operating system
-sees to that, and ends with the process that holds it.
+``manifest.json`` in the sweep's folder is written atomically after each change, so that it is
+always complete, even after a kill. Only one process may work in a folder: it holds a lock of the
+operating system, which ends with the process.
 """
 
 from __future__ import annotations
@@ -32,24 +32,27 @@ State = Literal["pending", "running", "done", "failed"]
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of one point.
-
-    ``point`` holds its fields as plain data. ``results`` is the path of its results file within
-    the sweep's folder. ``began`` is a time in UTC, ``seconds`` is how long the point took in the
-    last process that worked on it. ``reason`` tells why a point failed.
-    """
+    """The state of one point."""
 
     point: Mapping[str, Any]
+    """The fields of its ``SweepPoint``, as plain data."""
     digest: str
+    """Digest of everything that its numbers depend on."""
     state: State = "pending"
+    """``pending``, ``running``, ``done`` or ``failed``."""
     results: str | None = None
+    """Path of its results file within the sweep's folder."""
     reason: str | None = None
+    """Why it failed."""
     began: str | None = None
+    """When its last attempt began, in UTC."""
     seconds: float | None = None
+    """How long its last attempt took."""
     n_attempts: int = 0
+    """Attempts so far."""
 
     def begin(self) -> Entry:
-        """Begin to work on the point now."""
+        """Return the entry of a new attempt that begins now."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         fresh = Entry(self.point, self.digest)
         return replace(fresh, state="running", began=now, n_attempts=self.n_attempts + 1)
@@ -59,7 +62,7 @@ class Entry:
 class Manifest:
     """The manifest in memory; each change is written at once.
 
-    ``settings`` are what all points have in common, by name. ``command`` repeats the sweep.
+    ``settings`` are equal for all points, by name. ``command`` repeats the sweep.
     """
 
     folder: Path
@@ -69,15 +72,15 @@ class Manifest:
 
     @property
     def has_done(self) -> bool:
-        """Tell whether any point is done."""
+        """Whether any point is done."""
         return any(entry.state == "done" for entry in self.entries.values())
 
     def entry(self, name: str) -> Entry:
-        """Return what is known of a point."""
+        """Return the entry of a point."""
         return self.entries[name]
 
     def change(self, name: str, entry: Entry) -> None:
-        """Take over what is new about a point, and write the manifest."""
+        """Replace the entry of a point, and write the manifest."""
         self.entries[name] = entry
         self.save()
 
@@ -88,7 +91,7 @@ class Manifest:
         return path if path is not None and path.is_file() else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the manifest as it is stored."""
+        """Return the manifest as it is stored."""
         return {
             "schema_version": SCHEMA_VERSION,
             "kind": "sweep",
@@ -105,11 +108,11 @@ class Manifest:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_whole(path, f"{text}\n")
         except OSError as error:
-            message = f"{path} cannot be written: {error.strerror}. Name another folder: --output."
+            message = f"{path} cannot be written: {error.strerror}. Pass another folder: --output."
             raise DataError(message) from error
 
     def take_points(self, points: tuple[SweepPoint, ...]) -> None:
-        """Add the points that are new, in their order; what was interrupted is pending again."""
+        """Add new points, in their order; interrupted ones are pending again."""
         for point in points:
             digest = point.digest(self.settings)
             known = self.entries.get(point.name)
@@ -130,8 +133,8 @@ def load_manifest(folder: Path) -> Manifest | None:
         content = json.loads(path.read_text("utf-8"))
         if content["schema_version"] != SCHEMA_VERSION or content["kind"] != "sweep":
             message = (
-                f"{path} has version {content['schema_version']} of its form, and this package "
-                f"reads version {SCHEMA_VERSION}. Sweep into another folder."
+                f"{path} has schema version {content['schema_version']}, and this package reads "
+                f"version {SCHEMA_VERSION}. Sweep into another folder."
             )
             raise DataError(message)
         entries = {name: Entry(**entry) for name, entry in content["points"].items()}
@@ -140,20 +143,20 @@ def load_manifest(folder: Path) -> Manifest | None:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         message = (
-            f"{path} is no manifest of a sweep: {error!r}. Sweep into another folder, or move "
-            "this one away."
+            f"{path} is not the manifest of a sweep: {error!r}. Sweep into another folder, or move "
+            "this one."
         )
         raise DataError(message) from error
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder of a sweep, so that no other process works in it; raises ``UserError``."""
+    """Lock the folder of a sweep; raises ``UserError`` if another process works in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / LOCK).open("a+")
     except OSError as error:
-        message = f"{folder} cannot be written to: {error}. Name another folder with --output."
+        message = f"{folder} cannot be written to: {error}. Pass another folder with --output."
         raise DataError(message) from error
     with lock:
         try:
@@ -161,8 +164,8 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             lock.seek(0)
             message = (
-                f"Another sweep is at work in {folder} (process {lock.read().strip()}). Wait for "
-                "it, end it, or name another folder with --output."
+                f"Another sweep runs in {folder} (process {lock.read().strip()}). Wait for it, end "
+                "it, or pass another folder with --output."
             )
             raise UserError(message) from error
         lock.truncate(0)
@@ -172,6 +175,6 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """List the settings that are not what they were, as ``name: before -> now``."""
+    """List the settings that changed, as ``name: before -> now``."""
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     return [f"{name}: {before.get(name)} -> {now.get(name)}" for name in names]

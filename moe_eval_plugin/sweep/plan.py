@@ -1,4 +1,4 @@
-"""What a sweep is to do: frozen data, checked against the model before a weight is read."""
+"""The plan of a sweep: frozen data, checked against the model before a weight is read."""
 
 from __future__ import annotations
 
@@ -20,28 +20,30 @@ if TYPE_CHECKING:
     from moe_eval_plugin.experts.description import MoEDescription
 
 LONGEST_NAME = 60
-# What a point sets for itself, so that --model-args cannot.
-OF_POINTS = ("experts_k", "experts_policy", "renorm", "seed")
+# What each point sets itself, so that --model-args cannot.
+POINT_ARGUMENTS = ("experts_k", "experts_policy", "renorm", "seed")
 
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """One place of the sweep: how many experts, by which rule, and the seed.
-
-    ``name`` is stable, and the name of the point's folder. ``experts_k`` is a schedule as text.
-    A ``seed`` of ``None`` leaves the model its own.
-    """
+    """One setting of the sweep: k, the rule that drops experts, and the seed."""
 
     name: str
+    """Stable name, which is that of the point's folder too."""
     experts_k: str
+    """The schedule of k as text."""
     experts_policy: str = UNIFORM
+    """The rule that drops experts; ``uniform`` drops none."""
     renorm: str = NATIVE.renorm
+    """How the weights of the kept experts are scaled."""
     seed: int | None = None
+    """Seed of the model; ``None`` leaves the default."""
     is_baseline: bool = False
+    """Whether this is the model as published."""
 
     @property
     def model_args(self) -> str:
-        """Give the point as arguments of the model; what is as published is left out."""
+        """The point as arguments of the model, without what is as published."""
         given = {"experts_k": self.experts_k}
         if self.experts_policy != UNIFORM:
             given["experts_policy"] = self.experts_policy
@@ -52,34 +54,44 @@ class SweepPoint:
         return ",".join(f"{name}={value}" for name, value in given.items())
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all fields as plain JSON data."""
+        """Return all fields as plain JSON data."""
         return asdict(self)
 
     def digest(self, settings: Mapping[str, Any]) -> str:
-        """Give a digest of everything that its numbers depend on."""
+        """Return a digest of everything that the numbers of this point depend on."""
         return short_digest({"settings": dict(settings), "model_args": self.model_args})
 
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """The points of a sweep, baseline first, and what is equal for all of them.
-
-    ``model`` and ``model_args`` are those of lmms-eval, ``tasks`` its names. ``limit`` is the
-    number of questions of each task, ``None`` for all.
-    """
+    """The points of a sweep, baseline first, and what is equal for all of them."""
 
     model: str
+    """Name of the model class in lmms-eval, e.g. ``moe_hf``."""
     model_args: str
+    """Arguments of the model that are equal for all points."""
     tasks: tuple[str, ...]
+    """Names of lmms-eval's tasks."""
     points: tuple[SweepPoint, ...]
+    """The settings to compare, seed by seed, each seed with its baseline first."""
     limit: int | None = None
+    """Questions of each task; ``None`` for all."""
     batch_size: str = "1"
+    """Questions in a batch, or ``auto``."""
     device: str | None = None
+    """Torch device; ``None`` leaves it to the model."""
     gen_kwargs: str | None = None
+    """Generation arguments, as for lmms-eval."""
     include_path: str | None = None
+    """A folder with more tasks."""
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            message = f"--limit {self.limit} is not possible. Use 1 or more."
+            raise InvalidArgumentError(message)
 
     def host_arguments(self, point: SweepPoint, output: str) -> list[str]:
-        """Return the arguments with which lmms-eval's own command makes this point."""
+        """Return the arguments with which lmms-eval's own command runs this point."""
         settings = RunSettings(
             model=self.model,
             model_args=",".join(part for part in (self.model_args, point.model_args) if part),
@@ -94,7 +106,7 @@ class SweepPlan:
         return settings.arguments(output)
 
     def own_settings(self) -> dict[str, Any]:
-        """Give what is equal for all points and was asked for, by name."""
+        """Return what was requested for all points alike, by name."""
         settings = asdict(self)
         del settings["points"]
         return {**settings, "tasks": ",".join(self.tasks)}
@@ -107,48 +119,48 @@ def make_points(
     renorms: Sequence[str] = (NATIVE.renorm,),
     seeds: Sequence[int] = (),
 ) -> tuple[tuple[SweepPoint, ...], bool]:
-    """Make a point of each combination, seed by seed, the published k first.
+    """Build a point for each combination, seed by seed, the published k first.
 
     All points of a seed come before those of the next one: whatever slows a machine for a while
     slows them alike.
 
-    The second value tells whether the baseline had to be added. Whether each k is possible is
-    checked here as far as the model's description tells; raises what ``parse_experts_k``,
+    The second value is whether the baseline had to be added. Each k is checked as far as the
+    model's description allows; raises what ``parse_experts_k``,
     ``ExpertSchedule.resolve`` and ``parse_rule`` raise, and ``NotAnMoEError`` for a dense model.
     """
     if not description.is_moe:
         message = (
             f"{description.model_type} is a dense model: it has no experts, so there is no k to "
-            "sweep over. Run it once with lmms-eval, or name an MoE model."
+            "sweep over. Run it once with lmms-eval, or pass an MoE model."
         )
         raise NotAnMoEError(message)
     description.raise_if_fixed()
     baseline = (str(description.num_experts_per_tok), UNIFORM, NATIVE.renorm)
-    asked = [
+    requested = [
         (_schedule_text(schedule, description), *_rule_texts(policy, renorm))
         for policy, renorm, schedule in itertools.product(policies, renorms, schedules)
     ]
-    chosen = dict.fromkeys([baseline, *asked])
+    chosen = dict.fromkeys([baseline, *requested])
     points = [
         SweepPoint(
-            _name(*of, seed if len(seeds) > 1 else None), *of, seed, is_baseline=of == baseline
+            _name(*one, seed if len(seeds) > 1 else None), *one, seed, is_baseline=one == baseline
         )
         for seed in (seeds or (None,))
-        for of in chosen
+        for one in chosen
     ]
     _check_names(points)
-    return tuple(points), baseline not in asked
+    return tuple(points), baseline not in requested
 
 
 def check_model_args(model_args: str) -> None:
-    """Refuse arguments that each point sets for itself."""
+    """Raise ``InvalidArgumentError`` for arguments that each point sets for itself."""
     names = {part.partition("=")[0].strip() for part in model_args.split(",")}
-    for name in OF_POINTS:
+    for name in POINT_ARGUMENTS:
         if name in names:
             option = "--seeds" if name == "seed" else f"--{name.replace('_', '-')}"
             message = (
-                f"--model-args {model_args} sets {name}, which differs from point to point. "
-                f"Take it out, and give all its values with {option}."
+                f"--model-args {model_args} sets {name}, which each setting of the sweep sets "
+                f"itself. Remove it, and pass its values with {option}."
             )
             raise InvalidArgumentError(message)
 
@@ -156,7 +168,7 @@ def check_model_args(model_args: str) -> None:
 def _schedule_text(given: str, description: MoEDescription) -> str:
     schedule = parse_experts_k(given)
     if schedule is None:
-        message = "--experts-k has an empty value. Give a number or a schedule, as in: 8 4 2 1."
+        message = "--experts-k has an empty value. Pass numbers or schedules, as in: 8 4 2 1."
         raise InvalidArgumentError(message)
     if not schedule.names_layers:
         schedule.resolve(description)
@@ -180,13 +192,13 @@ def _name(experts_k: str, policy: str, renorm: str, seed: int | None) -> str:
 
 
 def _check_names(points: Iterable[SweepPoint]) -> None:
-    """Two points of one name would write to one folder."""
+    """Raise ``InvalidArgumentError`` for two points of one name: they would share a folder."""
     seen: dict[str, SweepPoint] = {}
     for point in points:
         if point.name in seen:
             message = (
-                f"{seen[point.name].model_args} and {point.model_args} would both be called "
-                f"{point.name}. Leave one of them out, or sweep them into two folders."
+                f"{seen[point.name].model_args} and {point.model_args} would both be named "
+                f"{point.name}. Remove one of them, or sweep them into two folders."
             )
             raise InvalidArgumentError(message)
         seen[point.name] = point

@@ -1,4 +1,4 @@
-"""Runs a sweep: the points that are not done yet, each step written into the manifest."""
+"""Run the points of a sweep that are not done yet, and record each step in the manifest."""
 
 from __future__ import annotations
 
@@ -15,20 +15,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from moe_eval_plugin.sweep.launchers.launcher import Launcher, Outcome, Work
+    from moe_eval_plugin.sweep.launchers.launcher import Launcher, Outcome, Worker
     from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
 
 STALE = ".stale"
 
 
 def open_manifest(
-    folder: Path, plan: SweepPlan, settings: Mapping[str, Any], *, restart: bool
+    folder: Path,
+    plan: SweepPlan,
+    settings: Mapping[str, Any],
+    *,
+    restart: bool,
+    command: tuple[str, ...] = (),
 ) -> Manifest:
     """Read the manifest of a folder, or begin one; the lock of the folder must be held.
 
-    Points that are done are kept if everything that their numbers depend on is as it was. Where it
-    is not, nothing is mixed and nothing is thrown away: ``UserError`` lists what changed, and with
-    ``restart`` all that is there is moved into a folder beside this one.
+    ``command`` repeats the sweep; an empty one keeps what the manifest has. Points that are done
+    are kept if everything that their numbers depend on is as it was. Otherwise nothing is mixed
+    and nothing is deleted: ``UserError`` lists what changed, and with ``restart`` everything in
+    the folder is moved to ``FOLDER.stale``.
     """
     found = load_manifest(folder)
     if found is None:
@@ -42,15 +48,16 @@ def open_manifest(
     if changed:
         found = Manifest(folder, settings)
     found.take_points(plan.points)
+    found.command = command or found.command
     found.save()
     return found
 
 
 def run_points(
-    plan: SweepPlan, manifest: Manifest, launcher: Launcher, work: Work
+    plan: SweepPlan, manifest: Manifest, launcher: Launcher, worker: Worker
 ) -> Iterator[Outcome]:
-    """Run what is not done, and yield each point once its end is in the manifest."""
-    for outcome in launcher.run(pending(plan, manifest), work, _begins(manifest)):
+    """Run what is not done, and yield each outcome once it is in the manifest."""
+    for outcome in launcher.run(pending(plan, manifest), worker, _begins(manifest)):
         entry = manifest.entry(outcome.point.name)
         results = outcome.results
         ended = replace(
@@ -73,7 +80,7 @@ def pending(plan: SweepPlan, manifest: Manifest) -> list[SweepPoint]:
 
 def _begins(manifest: Manifest) -> Callable[[SweepPoint], None]:
     def begin(point: SweepPoint) -> None:
-        # What a killed process left there is not complete.
+        # A killed process leaves incomplete files.
         shutil.rmtree(manifest.folder / point.name, ignore_errors=True)
         manifest.change(point.name, manifest.entry(point.name).begin())
 
@@ -81,7 +88,7 @@ def _begins(manifest: Manifest) -> Callable[[SweepPoint], None]:
 
 
 def changes(found: Manifest, plan: SweepPlan, settings: Mapping[str, Any]) -> list[str]:
-    """List what is not as it was when the points of a manifest were made."""
+    """List what differs from when the points of a manifest were run, as ``name: old -> new``."""
     changed = differences(found.settings, settings)
     if changed:
         return changed
@@ -95,26 +102,25 @@ def changes(found: Manifest, plan: SweepPlan, settings: Mapping[str, Any]) -> li
 def _changed_text(folder: Path, changed: list[str]) -> str:
     lines = "\n  ".join(changed)
     return (
-        f"{folder} holds points that were made with other settings, and numbers are never mixed. "
-        f"What changed:\n  {lines}\nRepeat the command as it was, name another folder with "
-        f"--output, or add --restart: it moves what is there to {folder.name}{STALE} beside it, "
-        "and begins anew."
+        f"{folder} holds results that were made with other settings, and results are never mixed. "
+        f"What changed:\n  {lines}\nRepeat the earlier command, pass another folder with --output, "
+        f"or start over with --restart: old results move to {folder.name}{STALE}."
     )
 
 
 def _refuse_foreign(folder: Path, plan: SweepPlan) -> None:
-    """Leave folders alone that bear the name of a point and are not of a sweep."""
+    """Raise ``UserError`` if a folder with the name of a point exists without a manifest."""
     for point in plan.points:
         if (folder / point.name).exists():
             message = (
-                f"{folder / point.name} exists, and {folder} has no manifest of a sweep, so it is "
-                "not known what it is. Name another folder with --output."
+                f"{folder / point.name} exists, but {folder} has no manifest of a sweep, so it may "
+                "hold something else. Pass another folder with --output."
             )
             raise UserError(message)
 
 
 def _set_aside(folder: Path) -> None:
-    """Move all but the lock out of the folder, where no report of this sweep will find it."""
+    """Move everything but the lock out of the folder, where no report of it will look."""
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
     target = folder.resolve().with_name(f"{folder.resolve().name}{STALE}") / now
     target.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The table of a sweep: a row for each task of each point, read from the files that were left."""
+"""The table of a sweep: a row for each task of each point, read from its results file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.results.lmms_eval_files import read_run
+from moe_eval_plugin.text import HUNDRED, align
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,46 +16,50 @@ if TYPE_CHECKING:
 
 UNKNOWN = "-"
 COLUMNS = (
-    ("point", 24),
-    ("task", 14),
-    ("k", 6),
-    ("observed", 9),
-    ("accuracy", 9),
-    ("points", 8),
-    ("samples/s", 10),
-    ("ratio", 7),
-    ("tokens/s", 9),
+    ("setting", 23),
+    ("task", 13),
+    ("k", 5),
+    ("observed", 8),
+    ("accuracy", 8),
+    ("points", 7),
+    ("questions/s", 11),
+    ("speed-up", 8),
+    ("tokens/s", 8),
 )
-TEXT_COLUMNS = 2
-POINTS = 100
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one task of one point came to; ``None`` stands for "not known".
-
-    ``score`` is from 0 to 1. ``difference`` and ``ratio`` compare the score and the samples per
-    second with the baseline's.
-    """
+    """The numbers of one task at one point; ``None`` where one is not known."""
 
     point: str
+    """Name of the point."""
     task: str
+    """Name of the task."""
     experts_k: str
+    """The requested schedule of k."""
     observed_num_experts_per_tok: float | None
+    """The k that tokens used."""
     metric: str | None
+    """Name of the score."""
     score: float | None
+    """The accuracy, from 0 to 1."""
     difference: float | None
+    """The score minus the baseline's."""
     samples_per_s: float | None
+    """Questions per second."""
     ratio: float | None
+    """Speed-up: questions per second by the baseline's."""
     output_tokens_per_s: float | None
+    """Output tokens per second."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all fields as plain JSON data."""
+        """Return all fields as plain JSON data."""
         return asdict(self)
 
 
 class Table:
-    """Rows as they come; each is compared with the baseline of its seed, which comes before it."""
+    """The rows so far; each is compared with the baseline of its seed, which comes before it."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
@@ -63,7 +68,7 @@ class Table:
     def add(self, point: Mapping[str, Any], results: Path) -> list[Row]:
         """Read the results file of a point, and return its rows.
 
-        ``point`` has the fields of ``plan.Point``.
+        ``point`` has the fields of ``SweepPoint``.
         """
         added = []
         for task in read_run(results).tasks:
@@ -77,12 +82,12 @@ class Table:
 
 
 def header() -> str:
-    """Name the columns."""
+    """Return the line of column names."""
     return _line([name for name, _ in COLUMNS])
 
 
 def render(row: Row) -> str:
-    """Write one row in columns; times in rates by second, the difference in points of 100."""
+    """Return one row in columns; the difference in points of 100."""
     return _line(
         [
             row.point,
@@ -90,9 +95,9 @@ def render(row: Row) -> str:
             row.experts_k,
             _number(row.observed_num_experts_per_tok, ".2f"),
             _number(row.score, ".2%"),
-            _number(None if row.difference is None else row.difference * POINTS, "+.2f"),
+            _number(None if row.difference is None else row.difference * HUNDRED, "+.2f"),
             _number(row.samples_per_s, ".2f"),
-            _number(row.ratio, ".2f"),
+            _speedup(row.ratio),
             _number(row.output_tokens_per_s, ".2f"),
         ]
     )
@@ -122,9 +127,9 @@ def _number(value: float | None, form: str) -> str:
     return UNKNOWN if value is None else format(value, form)
 
 
+def _speedup(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.2f}x"
+
+
 def _line(cells: Sequence[str]) -> str:
-    placed = [
-        cell.ljust(width) if number < TEXT_COLUMNS else cell.rjust(width)
-        for number, (cell, (_, width)) in enumerate(zip(cells, COLUMNS, strict=True))
-    ]
-    return " ".join(placed).rstrip()
+    return align([cells], "llr", [width for _, width in COLUMNS])[0]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
+from moe_eval_plugin.text import first_few
 from moe_eval_plugin.vqa.dataset import STRICT_VARIABLE, Questions, Record
 from moe_eval_plugin.vqa.json_entries import EntryReader
 from moe_eval_plugin.vqa.official_files import (
@@ -34,7 +35,6 @@ AS_GIVEN = "as-given"
 RAW = "raw"
 # Each set of answers, and its key in an answer of the annotations.
 ANSWER_KEYS = {AS_GIVEN: "answer", RAW: "raw_answer"}
-MAX_IDS_IN_MESSAGE = 5
 MAX_ENTRY_CHARACTERS = 200
 
 Value = TypeVar("Value")
@@ -174,12 +174,6 @@ def is_of_type(entry: Json, key: str, kind: type) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def _first(ids: Sequence[object]) -> str:
-    """List the first few ids for a message."""
-    more = ", ..." if len(ids) > MAX_IDS_IN_MESSAGE else ""
-    return ", ".join(str(item) for item in ids[:MAX_IDS_IN_MESSAGE]) + more
-
-
 def _questions(reader: EntryReader) -> Iterator[tuple[int, Question]]:
     return _each_once((_question_in(entry, reader.path) for entry in reader), reader.path)
 
@@ -209,7 +203,7 @@ def _each_once(entries: Iterable[tuple[int, Value]], path: Path) -> Iterator[tup
     if repeated:
         message = (
             f"{path} has more than one entry for {len(repeated):,} question ids (first: "
-            f"{_first([*repeated])}), where each must occur once. Take the official file."
+            f"{first_few([*repeated])}), where each must occur once. Take the official file."
         )
         raise DataError(message)
 
@@ -269,7 +263,7 @@ def _record(question_id: int, question: Question, annotation: Annotation, image:
 def _no_answers(question_ids: Sequence[int], paths: OfficialPaths) -> DataError:
     return DataError(
         f"{paths.annotations} has no answers for {len(question_ids):,} of the questions (first: "
-        f"{_first(question_ids)}). Take the questions and annotations of the same release."
+        f"{first_few(question_ids)}). Take the questions and annotations of the same release."
     )
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 STEMMED = "stemmed"
 RAW = "raw"
 UNKNOWN = "unknown"
-ANSWER_SETS = (STEMMED, RAW)
 
 # No answer of a few words is longer, and to stem a megabyte of text would take half a minute.
 MAX_STEMMED_CHARACTERS = 1_000

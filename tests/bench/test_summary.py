@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moe_eval_plugin.bench.measurement import Repetition
-from moe_eval_plugin.bench.summary import Spread, speed_up, summarise
+from moe_eval_plugin.bench.summary import speed_up, summarise
+from moe_eval_plugin.stats.speed import Spread
 
 SECONDS = st.floats(0.001, 1000)
 
@@ -25,17 +26,7 @@ def test_the_median_stands_between_the_smallest_and_the_largest() -> None:
 
 
 def test_a_quantity_that_one_repetition_lacks_is_not_known() -> None:
-    assert Spread.of([1.0, None, 3.0]) is None
-    assert Spread.of([]) is None
     assert summarise(repetitions(0.5)).joules_per_output_token is None
-
-
-@given(st.lists(SECONDS, min_size=1))
-def test_a_spread_holds_all_values(values: list[float]) -> None:
-    spread = Spread.of(values)
-    assert spread is not None
-    assert spread.smallest <= spread.median <= spread.largest
-    assert {spread.smallest, spread.largest} <= set(values)
 
 
 def test_a_slow_round_slows_both_and_leaves_the_gain() -> None:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 from transformers import Qwen3MoeConfig
 
-from tests.cli.bundle_runs import moe_eval
-from tests.sweep.sweeps import sweep
+from tests.cli.programs import moe_eval
+from tests.sweep.sweeps import sweep_arguments
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ KS = ("--experts-k", "8", "1")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of a real sweep, beside the sweep."""
     folder = tmp_path_factory.mktemp("published")
-    run = sweep(folder / "sweep", *KS)
+    run = moe_eval(*sweep_arguments(folder / "sweep", *KS))
     assert run.returncode == 0, run.stderr
     packed = moe_eval("bundle", "sweep", cwd=folder)
     assert packed.returncode == 0, packed.stderr

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from moe_eval_plugin.testing import tiny_config
+from tests.cli.programs import MOE_EVAL, moe_eval, start
 
-SCRIPT = Path(sys.executable).with_name("moe-eval")
+if TYPE_CHECKING:
+    from pathlib import Path
+
 QUICK = ("--device", "cpu", "--prompt-tokens", "6", "--new-tokens", "4")
-
-
-def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(SCRIPT), "bench", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
 
 
 @pytest.fixture
@@ -34,7 +25,8 @@ def shape(tmp_path: Path) -> str:
 def test_the_demo_with_images(tmp_path: Path) -> None:
     output = tmp_path / "bench.json"
     options = ("--experts-k", "8", "1", "--batch-sizes", "1", "2", "--output", str(output))
-    run = bench("demo", *QUICK, *options, "--images", "1", "--image-size", "32x32")
+    images = ("--images", "1", "--image-size", "32x32")
+    run = start(MOE_EVAL, "bench", "demo", *QUICK, *options, *images)
     assert run.returncode == 0, run.stderr
     assert "demo (qwen3_vl_moe, trained, bfloat16)" in run.stdout
     stored = json.loads(output.read_text())
@@ -52,7 +44,7 @@ def test_the_demo_with_images(tmp_path: Path) -> None:
 def test_a_model_of_random_weights_from_a_file_with_changes(shape: str) -> None:
     options = ("--random-weights", "--config", "num_hidden_layers=2", "num_experts=16")
     routing = ("--routing", "skewed:1", "--dtype", "bfloat16", "--batch-sizes", "2")
-    run = bench(shape, *QUICK, *options, *routing, "--json")
+    run = moe_eval("bench", shape, *QUICK, *options, *routing, "--json")
     assert run.returncode == 0, run.stderr
     report = json.loads(run.stdout)
     model = report["model"]
@@ -66,7 +58,7 @@ def test_a_model_of_random_weights_from_a_file_with_changes(shape: str) -> None:
 
 def test_a_calibrated_device_gives_utilisation(shape: str) -> None:
     options = ("--random-weights", "--batch-sizes", "1", "--experts-k", "4", "--calibrate")
-    run = bench(shape, *QUICK, *options, "--json")
+    run = moe_eval("bench", shape, *QUICK, *options, "--json")
     assert run.returncode == 0, run.stderr
     report = json.loads(run.stdout)
     assert report["device"]["source"] == "calibrated"
@@ -89,7 +81,7 @@ def test_a_calibrated_device_gives_utilisation(shape: str) -> None:
     ],
 )
 def test_a_wrong_request_is_refused_with_what_to_do(arguments: tuple[str, ...], said: str) -> None:
-    run = bench(*arguments, "--device", "cpu")
+    run = moe_eval("bench", *arguments, "--device", "cpu")
     assert run.returncode == 2
     assert said in run.stderr
     assert "Traceback" not in run.stderr

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.bundle_runs import moe_eval
+from tests.cli.programs import moe_eval
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import pytest
 
 from moe_eval_plugin import cli
 from moe_eval_plugin.commands import tasks_path
-from tests.cli.moe_eval_script import SCRIPT, moe_eval
+from tests.cli.programs import MOE_EVAL, moe_eval, start
 
 VERBS = (
     "inspect",
@@ -31,7 +31,7 @@ VERBS = (
 
 def test_help_is_quick_and_teaches() -> None:
     before = os.times()
-    run = moe_eval("--help")
+    run = start(MOE_EVAL, "--help")
     after = os.times()
     # Processor time, because a busy machine makes everything wait.
     assert after.children_user + after.children_system - sum(before[2:4]) < 1
@@ -55,10 +55,7 @@ def test_help_imports_nothing_heavy() -> None:
         "import sys; from moe_eval_plugin.cli import build_parser; build_parser().format_help(); "
         "print([m for m in ('torch', 'transformers', 'lmms_eval') if m in sys.modules])"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert run.stdout.strip() == "[]"
+    assert start(sys.executable, "-c", program).stdout.strip() == "[]"
 
 
 def test_every_verb_has_examples() -> None:
@@ -91,7 +88,7 @@ def test_unknown_verb_is_refused() -> None:
 
 @pytest.mark.parametrize("verb", [["inspect", "MODEL", "--json"], ["--help"]])
 def test_reader_that_goes_away_is_no_traceback(model: str, verb: list[str]) -> None:
-    command = [str(SCRIPT), *(model if part == "MODEL" else part for part in verb)]
+    command = [str(MOE_EVAL), *(model if part == "MODEL" else part for part in verb)]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
@@ -118,6 +115,5 @@ def test_interrupt_is_130(
 
 
 def test_module_runs_like_the_script() -> None:
-    command = [sys.executable, "-m", "moe_eval_plugin.cli", "--version"]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    run = start(sys.executable, "-m", "moe_eval_plugin.cli", "--version")
     assert run.stdout.startswith("moe-eval-plugin ")

@@ -1,15 +1,15 @@
-"""``moe-eval compare`` as a process, on the files of two runs."""
+"""``moe-eval compare``, on the files of two runs."""
 
 from __future__ import annotations
 
 import csv
 import json
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.cli.programs import Ended, moe_eval, start
 from tests.results.run_files import write_run
 
 if TYPE_CHECKING:
@@ -43,18 +43,12 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return a, b
 
 
-def compare(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "moe_eval_plugin.cli", "compare", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def compare(*arguments: object) -> Ended:
+    return moe_eval("compare", *arguments)
 
 
 def test_two_runs_are_compared(folders: tuple[Path, Path]) -> None:
-    done = compare(*folders)
+    done = start(sys.executable, "-m", "moe_eval_plugin.cli", "compare", *folders)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "okvqa: 200 questions, equal answers 98.50%" in done.stdout

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.cli.programs import lmms_eval, moe_eval
 from tests.vqa.vqa_files import write_json
 
-LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
-MOE_EVAL = Path(sys.executable).with_name("moe-eval")
+if TYPE_CHECKING:
+    from pathlib import Path
+
 QUESTIONS = "v2_OpenEnded_mscoco_val2014_questions.json"
 ANNOTATIONS = "v2_mscoco_val2014_annotations.json"
 
@@ -38,18 +36,6 @@ def data(tmp_path: Path, vqa_data: Path) -> Path:
     return folder
 
 
-def run(*command: object, **variables: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
-    return subprocess.run(
-        [str(part) for part in command],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-
-
 def official_accuracy(answer: str, people: list[str]) -> float:
     """The formula of the challenge's page; the answers of the small model need no processing."""
     others = [people[:left_out] + people[left_out + 1 :] for left_out in range(len(people))]
@@ -60,24 +46,22 @@ def test_the_answers_of_a_run_become_a_submission(
     tmp_path: Path, data: Path, vqa_data: Path
 ) -> None:
     out = tmp_path / "out"
-    done = run(
-        *(LMMS_EVAL, "--model", "moe_hf", "--model_args", "pretrained=demo,experts_k=4"),
+    done = lmms_eval(
+        *("--model", "moe_hf", "--model_args", "pretrained=demo,experts_k=4"),
         *("--tasks", "vqa_v2_val", "--batch_size", 16, "--log_samples", "--output_path", out),
         MOE_EVAL_DATA=data,
-        HF_DATASETS_CACHE=tmp_path / "cache",
     )
     assert list(out.rglob("2*_results.json")), done.stdout[-3000:] + done.stderr[-3000:]
 
-    refused = run(
-        *(MOE_EVAL, "export", "--format", "evalai", out, "--list-missing"),
-        MOE_EVAL_DATA=vqa_data,
+    refused = moe_eval(
+        *("export", "--format", "evalai", out, "--list-missing"), MOE_EVAL_DATA=vqa_data
     )
     assert refused.returncode == 2
     assert "467 questions have no answer" in refused.stderr
     assert len(refused.stdout.splitlines()) == 589 - 122
     assert not list(out.rglob("v2_*"))
 
-    written = run(MOE_EVAL, "export", "--format", "evalai", out, MOE_EVAL_DATA=data)
+    written = moe_eval("export", "--format", "evalai", out, MOE_EVAL_DATA=data)
     assert written.returncode == 0, written.stderr
     (file,) = out.rglob("v2_*")
     assert file.name == "v2_OpenEnded_mscoco_val2014_demo-k4_results.json"

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
-from tests.cli.moe_eval_script import moe_eval
+from tests.cli.programs import moe_eval, start
 
 
 def test_families_prints_a_table() -> None:
@@ -31,7 +30,7 @@ def test_an_unknown_family_is_one_line_with_close_names() -> None:
     run = moe_eval("families", "qwen3_vl")
     assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr.startswith(
-        "moe-eval: No family is called qwen3_vl. Close names: qwen3_vl_moe"
+        "moe-eval: No family is called qwen3_vl. Did you mean qwen3_vl_moe?"
     )
 
 
@@ -40,7 +39,4 @@ def test_families_imports_nothing_heavy() -> None:
         "import sys; from moe_eval_plugin.cli import main; main(['families']); "
         "print([m for m in ('torch', 'transformers', 'lmms_eval') if m in sys.modules])"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert run.stdout.splitlines()[-1] == "[]"
+    assert start(sys.executable, "-c", program).stdout.splitlines()[-1] == "[]"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.cli.moe_eval_script import moe_eval
+from tests.cli.programs import moe_eval
 
 
 def test_inspect_prints_a_table(model: str) -> None:

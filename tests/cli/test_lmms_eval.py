@@ -1,59 +1,57 @@
-"""The real ``lmms-eval`` command, started as a user starts it."""
+"""The real ``lmms-eval`` command: as a user starts it, and by its entry point in this process."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from moe_eval_plugin.engines.transformers import engine
+from moe_eval_plugin.override.apply import OverrideTrace
+from tests.cli.programs import LMMS_EVAL, Ended, lmms_eval, start
 from tests.vqa.vqa_files import cut_off, edit_json, write_official
 
-LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
-TIME_LIMIT_S = 600
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+EASY = ("--model", "moe_hf", "--tasks", "easy_vqa", "--limit", "8")
 # What the embedded model may say: most colours and shapes of easy-VQA.
 DEMO_ANSWERS = ("yes", "no", "red", "green", "blue", "black", "gray", "teal", "brown", "circle")
 
 
 def run(
-    tmp_path: Path, *arguments: str, program: tuple[str, ...] = (str(LMMS_EVAL),), **variables: str
-) -> subprocess.CompletedProcess[str]:
-    """Run a command with results in ``tmp_path``/out, away from the checkout."""
+    tmp_path: Path, *arguments: str, program: tuple[object, ...] = (LMMS_EVAL,), **variables: object
+) -> Ended:
+    """Start a command with results in ``tmp_path``/out, away from the checkout."""
     tmp_path.mkdir(exist_ok=True)
-    return subprocess.run(
-        [*program, *arguments, "--output_path", str(tmp_path / "out")],
-        env={**os.environ, "HF_DATASETS_CACHE": str(tmp_path / "cache"), **variables},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=TIME_LIMIT_S,
-        check=False,
-    )
+    variables = {"HF_DATASETS_CACHE": tmp_path / "cache", **variables}
+    output = ("--output_path", tmp_path / "out")
+    return start(*program, *arguments, *output, cwd=tmp_path, **variables)
 
 
-def moe_hf(tmp_path: Path, model_args: str, tasks: str, *more: str, **variables: str) -> Any:
+def moe_hf(tmp_path: Path, model_args: str, tasks: str, *more: str, **variables: object) -> Ended:
+    """Run the command in this process with results in ``tmp_path``/out."""
     command = ("--model", "moe_hf", "--model_args", model_args, "--tasks", tasks, *more)
-    return run(tmp_path, *command, **variables)
+    tmp_path.mkdir(exist_ok=True)
+    return lmms_eval(*command, "--output_path", tmp_path / "out", cwd=tmp_path, **variables)
 
 
 def result_files(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "out").rglob("*_results.json"))
 
 
-def results_of(tmp_path: Path, done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def results_of(tmp_path: Path, done: Ended) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr[-3000:]
     (file,) = result_files(tmp_path)
     content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return content
 
 
-def assert_refused(
-    tmp_path: Path, done: subprocess.CompletedProcess[str], message: str, code: int = 2
-) -> None:
+def assert_refused(tmp_path: Path, done: Ended, message: str, code: int = 2) -> None:
     """One message, no traceback, the right exit code, and no result file."""
     assert done.returncode == code, (done.returncode, done.stderr[-3000:])
     assert message in done.stderr
@@ -62,11 +60,10 @@ def assert_refused(
 
 
 def test_easy_vqa_reports_accuracy_speed_and_the_observed_k(tmp_path: Path) -> None:
-    done = moe_hf(
+    done = run(
         tmp_path,
-        "pretrained=demo,experts_k=4",
-        "easy_vqa",
-        *("--limit", "48", "--batch_size", "16", "--log_samples"),
+        *("--model", "moe_hf", "--model_args", "pretrained=demo,experts_k=4"),
+        *("--tasks", "easy_vqa", "--limit", "48", "--batch_size", "16", "--log_samples"),
     )
     results = results_of(tmp_path, done)
     rows = results["results"]["easy_vqa"]
@@ -123,7 +120,7 @@ def test_real_questions_and_images_from_official_files(tmp_path: Path, vqa_data:
         "experts_k=4,batch_size=auto",
         "okvqa,vqa_v2_val",
         MOE_EVAL_PRETRAINED="demo",
-        MOE_EVAL_DATA=str(vqa_data),
+        MOE_EVAL_DATA=vqa_data,
     )
     results = results_of(tmp_path, done)
     n_asked = {task: record["speed"]["n_samples"] for task, record in results["moe_eval"].items()}
@@ -150,7 +147,7 @@ def test_the_group_is_found_and_averages_both(tmp_path: Path, vqa_data: Path) ->
         "pretrained=demo,experts_k=1,batch_size=8",
         "moe_vqa",
         *("--limit", "8"),
-        MOE_EVAL_DATA=str(vqa_data),
+        MOE_EVAL_DATA=vqa_data,
     )
     assert set(results_of(tmp_path, done)["moe_eval"]) == {"okvqa", "vqa_v2_val"}
 
@@ -161,34 +158,11 @@ def test_without_experts_k_the_baseline_is_observed(tmp_path: Path) -> None:
     assert rows["observed_num_experts_per_tok,none"] == 8
 
 
-def in_one_and_in_two_processes(
-    tmp_path: Path, model_args: str, task: str, *more: str, **variables: str
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Run one evaluation in one process, and again in two that share the questions."""
-    command = ("--model", "moe_hf", "--model_args", model_args, "--tasks", task, *more)
-    launch = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2")
-    both = run(
-        tmp_path / "2",
-        *command,
-        program=(sys.executable, *launch, "-m", "lmms_eval"),
-        ACCELERATE_USE_CPU="true",
-        **variables,
-    )
-    one = run(tmp_path / "1", *command, **variables)
-    return results_of(tmp_path / "1", one), results_of(tmp_path / "2", both)
+@pytest.fixture(scope="module")
+def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The results of two tasks from one process, and from two that share the questions."""
+    folder = tmp_path_factory.mktemp("ranks")
 
-
-def test_two_processes_give_the_accuracy_of_one(tmp_path: Path) -> None:
-    model_args = "pretrained=demo,experts_k=2,batch_size=8,dtype=float32"
-    results = in_one_and_in_two_processes(tmp_path, model_args, "easy_vqa", "--limit", "41")
-    scores = [result["results"]["easy_vqa"]["exact_match,none"] for result in results]
-    assert scores[0] == scores[1]
-    record = results[1]["moe_eval"]["easy_vqa"]
-    assert record["speed"]["n_samples"] == 41
-    assert record["provenance"]["n_ranks"] == 2
-
-
-def test_scores_by_type_are_those_of_all_processes(tmp_path: Path) -> None:
     def change(content: dict[str, Any]) -> None:
         # Two processes take turns, so one of them sees no number and the other one nothing else.
         types = ["other", "number", "yes/no", "number", "other"]
@@ -197,21 +171,45 @@ def test_scores_by_type_are_those_of_all_processes(tmp_path: Path) -> None:
             for answer, text in zip(annotation["answers"], DEMO_ANSWERS, strict=True):
                 answer["answer"] = text
 
-    files = write_official(tmp_path / "data", "vqa_v2_val", range(1, 6))
-    edit_json(tmp_path / "data" / str(files.annotations), change)
-    results = in_one_and_in_two_processes(
-        tmp_path,
-        "pretrained=demo,experts_k=4,batch_size=1,dtype=float32",
-        "vqa_v2_val",
-        MOE_EVAL_DATA=str(tmp_path / "data"),
+    files = write_official(folder / "data", "vqa_v2_val", range(1, 6))
+    edit_json(folder / "data" / str(files.annotations), change)
+    model_args, tasks = (
+        "pretrained=demo,experts_k=4,batch_size=8,dtype=float32",
+        "easy_vqa,vqa_v2_val",
     )
-    one, both = (result["results"]["vqa_v2_val"] for result in results)
+    data = {"MOE_EVAL_DATA": folder / "data"}
+    one = moe_hf(folder / "1", model_args, tasks, "--limit", "41", **data)
+    launch = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2")
+    two = run(
+        folder / "2",
+        *("--model", "moe_hf", "--model_args", model_args, "--tasks", tasks, "--limit", "41"),
+        program=(sys.executable, *launch, "-m", "lmms_eval"),
+        ACCELERATE_USE_CPU="true",
+        **data,
+    )
+    return results_of(folder / "1", one), results_of(folder / "2", two)
+
+
+def test_two_processes_give_the_accuracy_of_one(
+    one_and_two: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
+    scores = [result["results"]["easy_vqa"]["exact_match,none"] for result in one_and_two]
+    assert scores[0] == scores[1]
+    record = one_and_two[1]["moe_eval"]["easy_vqa"]
+    assert record["speed"]["n_samples"] == 41
+    assert record["provenance"]["n_ranks"] == 2
+
+
+def test_scores_by_type_are_those_of_all_processes(
+    one_and_two: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
+    one, both = (result["results"]["vqa_v2_val"] for result in one_and_two)
     rows = {name for name in one if name.startswith("vqa_accuracy") and "stderr" not in name}
     suffixes = ("", "_official", "_official_number", "_official_other", "_official_yes_no")
     assert rows == {f"vqa_accuracy{suffix},none" for suffix in suffixes}
     assert {name: both[name] for name in rows} == pytest.approx({n: one[n] for n in rows})
     assert one["vqa_accuracy_official,none"] > 0
-    by_type = [result["moe_eval_scores"]["vqa_v2_val"] for result in results]
+    by_type = [result["moe_eval_scores"]["vqa_v2_val"] for result in one_and_two]
     counts = {name: of["n"] for name, of in by_type[1]["answer_types"].items()}
     assert counts == {"number": 2, "other": 2, "yes/no": 1}
     assert by_type[0] == by_type[1]
@@ -221,7 +219,6 @@ def test_scores_by_type_are_those_of_all_processes(tmp_path: Path) -> None:
     ("model_args", "message"),
     [
         ("pretrained=demo,experts_k=0", "Use 1 to 32."),
-        ("pretrained=demo,experts_k=999", "Use 1 to 32."),
         ("pretrained=demo,experts_k=four", "'four' is not a number of experts"),
         ("pretrained=demo,expert_k=4", "Did you mean experts_k?"),
         ("pretrained=demo,experts_k", "Write name=value,name=value."),
@@ -230,6 +227,11 @@ def test_scores_by_type_are_those_of_all_processes(tmp_path: Path) -> None:
 )
 def test_wrong_arguments_are_refused(tmp_path: Path, model_args: str, message: str) -> None:
     assert_refused(tmp_path, moe_hf(tmp_path, model_args, "easy_vqa", "--limit", "4"), message)
+
+
+def test_a_refusal_ends_the_process_with_one_message(tmp_path: Path) -> None:
+    done = run(tmp_path, *EASY, "--model_args", "pretrained=demo,experts_k=999")
+    assert_refused(tmp_path, done, "Use 1 to 32.")
 
 
 def test_experts_of_a_dense_model_are_refused(tmp_path: Path) -> None:
@@ -244,9 +246,7 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     files = write_official(tmp_path / "data")
     for image in (tmp_path / "data" / files.image_folder).iterdir():
         image.unlink()
-    done = moe_hf(
-        tmp_path, "pretrained=demo,experts_k=4", "okvqa", MOE_EVAL_DATA=str(tmp_path / "data")
-    )
+    done = moe_hf(tmp_path, "pretrained=demo,experts_k=4", "okvqa", MOE_EVAL_DATA=tmp_path / "data")
     assert_refused(tmp_path, done, str(tmp_path / "data" / files.image_folder))
 
 
@@ -254,49 +254,35 @@ def test_a_truncated_image_is_refused_by_name(tmp_path: Path) -> None:
     files = write_official(tmp_path / "data")
     broken = tmp_path / "data" / files.image_folder / files.image_name.format(9)
     cut_off(broken)
-    done = moe_hf(
-        tmp_path, "pretrained=demo,experts_k=4", "okvqa", MOE_EVAL_DATA=str(tmp_path / "data")
-    )
+    done = moe_hf(tmp_path, "pretrained=demo,experts_k=4", "okvqa", MOE_EVAL_DATA=tmp_path / "data")
     assert_refused(tmp_path, done, broken.name)
 
 
-BROKEN_OVERRIDE = """
-from contextlib import contextmanager
-from moe_eval_plugin import override
-
 @contextmanager
-def set_the_configuration_only(model, resolved, rule):
+def set_the_configuration_only(model: Any, resolved: Any, *_: object) -> Iterator[OverrideTrace]:
     model.config.text_config.num_experts_per_tok = resolved.num_experts_per_tok
-    yield override.OverrideTrace(resolved.schedule.text, ())
-
-override.apply = set_the_configuration_only
-from lmms_eval.__main__ import cli_evaluate
-cli_evaluate()
-"""
+    yield OverrideTrace(resolved.schedule.text, ())
 
 
-def test_k_that_the_routers_do_not_read_gives_no_result(tmp_path: Path) -> None:
-    done = run(
-        tmp_path,
-        *("--model", "moe_hf", "--model_args", "pretrained=demo,experts_k=4"),
-        *("--tasks", "easy_vqa", "--limit", "8"),
-        program=(sys.executable, "-c", BROKEN_OVERRIDE),
-    )
+def test_k_that_the_routers_do_not_read_gives_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "apply", set_the_configuration_only)
+    done = moe_hf(tmp_path, "pretrained=demo,experts_k=4", "easy_vqa", "--limit", "8")
     assert_refused(tmp_path, done, "OverrideNotEffectiveError", code=3)
     assert "observed 8 by" in done.stderr
 
 
 def test_a_fault_of_ours_ends_the_process_as_one(tmp_path: Path) -> None:
-    fault = "from moe_eval_plugin import probe\nprobe.observe = None\n"
+    """In a process of its own: the host would end with 0."""
+    fault = (
+        "from moe_eval_plugin.engines.transformers import engine\n"
+        "engine.observe = None\n"
+        "from lmms_eval.__main__ import cli_evaluate\n"
+        "cli_evaluate()"
+    )
     done = run(
-        tmp_path,
-        *("--model", "moe_hf", "--model_args", "pretrained=demo"),
-        *("--tasks", "easy_vqa", "--limit", "8"),
-        program=(
-            sys.executable,
-            "-c",
-            fault + BROKEN_OVERRIDE.rpartition("override.apply")[2].partition("\n")[2],
-        ),
+        tmp_path, *EASY, "--model_args", "pretrained=demo", program=(sys.executable, "-c", fault)
     )
     assert done.returncode == 1
     assert "Traceback" in done.stderr
@@ -304,7 +290,7 @@ def test_a_fault_of_ours_ends_the_process_as_one(tmp_path: Path) -> None:
 
 
 def test_our_tasks_are_listed_and_built_in_ones_are_untouched(tmp_path: Path) -> None:
-    done = run(tmp_path, "--model", "moe_hf", "--tasks", "list")
+    done = moe_hf(tmp_path, "pretrained=demo", "list")
     listed = {line.removeprefix(" - ") for line in done.stdout.splitlines()}
     ours = {
         "easy_vqa",

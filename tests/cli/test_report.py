@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from moe_eval_plugin.cli import main
+from tests.cli.programs import lmms_eval
 from tests.report.report_runs import write_other_run, write_run, wrong_every
 
 for name in ("altair", "jinja2", "vl_convert"):
     pytest.importorskip(name, reason="the extra report is not installed")
 
-LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_report_of_real_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = tmp_path / "runs"
     for k in (8, 1):
-        done = subprocess.run(
-            [
-                *(LMMS_EVAL, "--model", "moe_hf", "--model_args", f"pretrained=demo,experts_k={k}"),
-                *("--tasks", "easy_vqa", "--limit", "16", "--batch_size", "16", "--log_samples"),
-                *("--output_path", str(runs / f"k{k}")),
-            ],
-            env=os.environ,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
+        done = lmms_eval(
+            *("--model", "moe_hf", "--model_args", f"pretrained=demo,experts_k={k}"),
+            *("--tasks", "easy_vqa", "--limit", "16", "--batch_size", "16", "--log_samples"),
+            *("--output_path", runs / f"k{k}"),
         )
         assert done.returncode == 0, done.stderr[-3000:]
 

@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.cli.bundle_runs import moe_eval
+from tests.cli.programs import lmms_eval, moe_eval
 from tests.publish.bundle.finished_sweeps import change, members, rewrite
 from tests.report.report_runs import TASK
 from tests.sweep.sweeps import numbers, results
@@ -32,11 +30,10 @@ def test_a_sweep_is_reproduced_from_its_bundle_alone(bundle: Path, tmp_path: Pat
 
 
 def test_a_run_of_lmms_eval_is_reproduced_from_its_bundle_alone(tmp_path: Path) -> None:
-    host = Path(sys.executable).with_name("lmms-eval")
     model = ("--model", "moe_hf", "--model_args", "pretrained=demo,experts_k=2")
     asked = ("--tasks", TASK, "--limit", "4", "--batch_size", "2")
-    command = [str(host), *model, *asked, "--log_samples", "--output_path", "k2"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=900)
+    done = lmms_eval(*model, *asked, "--log_samples", "--output_path", "k2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     packed = moe_eval("bundle", "k2", cwd=tmp_path)
     assert packed.returncode == 0, packed.stderr
     run = moe_eval("reproduce", "k2.tar.gz", "--output", "new", "--json", cwd=tmp_path)

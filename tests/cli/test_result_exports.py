@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
 import yaml
 
+from tests.cli.programs import lmms_eval, moe_eval
 from tests.publish.exports.schemas import (
     EVAL_RESULTS,
     EVERY_EVAL_EVER,
@@ -22,25 +19,11 @@ from tests.publish.exports.schemas import (
 )
 from tests.vqa.vqa_files import IMAGE_IDS, write_official
 
-LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
-MOE_EVAL = Path(sys.executable).with_name("moe-eval")
-TIME_LIMIT_S = 600
+if TYPE_CHECKING:
+    from pathlib import Path
+
 N_QUESTIONS = len(IMAGE_IDS)
 K = ("num_experts_per_tok", "observed_num_experts_per_tok", "baseline_num_experts_per_tok")
-
-
-def run(folder: Path, *command: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [str(part) for part in command],
-        env={**os.environ, "HF_DATASETS_CACHE": str(folder / "cache"), **variables},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=TIME_LIMIT_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +32,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     write_official(folder / "data")
     for name, model_args in (("k4", "pretrained=demo,experts_k=4"), ("base", "pretrained=demo")):
-        done = run(
-            folder,
-            *(LMMS_EVAL, "--model", "moe_hf", "--model_args", model_args, "--batch_size", 8),
+        done = lmms_eval(
+            *("--model", "moe_hf", "--model_args", model_args, "--batch_size", 8),
             *("--tasks", "easy_vqa,okvqa", "--limit", N_QUESTIONS),
             *("--output_path", folder / "out" / name),
-            MOE_EVAL_DATA=str(folder / "data"),
+            cwd=folder,
+            MOE_EVAL_DATA=folder / "data",
         )
+        assert done.returncode == 0, done.stderr[-3000:]
         assert list((folder / "out" / name).rglob("*_results.json")), done.stderr[-3000:]
     return folder / "out"
 
@@ -63,10 +47,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(runs: Path, folder: Path, format_name: str) -> tuple[dict[str, str], str]:
     """Export runs by the command, and read what it wrote and what it said."""
     out = folder / "exported"
-    command = (MOE_EVAL, "export", "--format", format_name, runs, "--output", out)
-    said = run(folder, *command).stdout
+    done = moe_eval("export", "--format", format_name, runs, "--output", out)
+    assert done.returncode == 0, done.stderr
     paths = [path for path in out.rglob("*") if path.is_file()]
-    return {path.relative_to(out).as_posix(): path.read_text("utf-8") for path in paths}, said
+    return {
+        path.relative_to(out).as_posix(): path.read_text("utf-8") for path in paths
+    }, done.stdout
 
 
 def test_csv_has_every_score_of_both_runs(runs: Path, tmp_path: Path) -> None:

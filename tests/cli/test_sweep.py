@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.sweep.manifest import locked
+from tests.cli.programs import Ended, moe_eval
 from tests.sweep.sweeps import (
     BATCH_SIZE,
     N_QUESTIONS,
@@ -22,6 +23,7 @@ from tests.sweep.sweeps import (
     numbers,
     results,
     sweep,
+    sweep_arguments,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +39,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     run = sweep(folder, *KS)
     assert run.returncode == 0, run.stderr
     return folder, run.stdout
+
+
+def sweep_here(output: Path, *arguments: str) -> Ended:
+    """Run a sweep in this process to its end."""
+    return moe_eval(*sweep_arguments(output, *arguments))
 
 
 def kill_in_the_middle(output: Path, point: str, n_batches: int) -> None:
@@ -56,7 +63,7 @@ def kill_in_the_middle(output: Path, point: str, n_batches: int) -> None:
 
 def test_the_baseline_comes_first_and_each_k_is_observed(undisturbed: tuple[Path, str]) -> None:
     folder, printed = undisturbed
-    assert "The baseline, k8, was added" in printed
+    assert "Added k=8, the published k, as the baseline." in printed
     points = manifest(folder)["points"]
     assert list(points) == ["k8", "k4", "k1"]
     assert [entry["state"] for entry in points.values()] == ["done"] * 3
@@ -79,32 +86,13 @@ def test_the_table_grows_with_each_point(undisturbed: tuple[Path, str]) -> None:
     assert rows[2][5] == f"{100 * (found['k1']['score'] - found['k8']['score']):+.2f}"
 
 
-def test_each_point_leaves_the_files_of_the_host_s_own_command(
-    undisturbed: tuple[Path, str], tmp_path: Path
-) -> None:
-    folder, _ = undisturbed
-    run = sweep(tmp_path / "separate", "--experts-k", "1", "--separate")
-    assert run.returncode == 0, run.stderr
-    live, separate = results(folder, "k1"), results(tmp_path / "separate", "k1")
-    assert set(live) == set(separate)
-    for key in ("model", "model_args", "batch_size", "limit"):
-        assert live["config"][key] == separate["config"][key]
-    apart = {"output_path", "hf_hub_log_args"}
-    arguments = [one["config"]["resolved_cli_args"] for one in (live, separate)]
-    assert {k: v for k, v in arguments[0].items() if k not in apart} == {
-        k: v for k, v in arguments[1].items() if k not in apart
-    }
-    assert numbers(folder)["k1"] == numbers(tmp_path / "separate")["k1"]
-    assert numbers(folder)["k8"] == numbers(tmp_path / "separate")["k8"]
-
-
 def test_a_sweep_killed_three_times_equals_an_undisturbed_one(
     undisturbed: tuple[Path, str], tmp_path: Path
 ) -> None:
     killed = tmp_path / "killed"
     for point, n_batches in (("k8", 2), ("k8", 4), ("k4", 3)):
         kill_in_the_middle(killed, point, n_batches)
-    run = sweep(killed, *KS)
+    run = sweep_here(killed, *KS)
     assert run.returncode == 0, run.stderr
     assert numbers(killed) == numbers(undisturbed[0])
     told = {
@@ -125,7 +113,7 @@ def test_what_is_done_is_kept_and_a_new_k_is_added(
     folder = tmp_path / "sweep"
     shutil.copytree(undisturbed[0], folder)
     before = (folder / manifest(folder)["points"]["k4"]["results"]).stat().st_mtime_ns
-    run = sweep(folder, "--experts-k", "4", "2", "--json")
+    run = sweep_here(folder, "--experts-k", "4", "2", "--json")
     assert run.returncode == 0, run.stderr
     report = json.loads(run.stdout)
     assert [row["point"] for row in report["rows"]] == ["k8", "k4", "k1", "k2"]
@@ -139,11 +127,11 @@ def test_a_changed_setting_is_refused_and_restart_sets_aside_what_was_there(
     folder = tmp_path / "sweep"
     shutil.copytree(undisturbed[0], folder)
     changed = ("--limit", "4", "--experts-k", "8")
-    run = sweep(folder, *changed)
+    run = sweep_here(folder, *changed)
     assert run.returncode == 2
     assert f"limit: {N_QUESTIONS} -> 4" in run.stderr
     assert numbers(folder) == numbers(undisturbed[0])
-    run = sweep(folder, *changed, "--restart")
+    run = sweep_here(folder, *changed, "--restart")
     assert run.returncode == 0, run.stderr
     assert list(manifest(folder)["points"]) == ["k8"]
     assert len(answers(folder, "k8")) == 4
@@ -154,18 +142,19 @@ def test_a_changed_setting_is_refused_and_restart_sets_aside_what_was_there(
 def test_a_dry_run_changes_nothing_and_shows_the_plan(
     undisturbed: tuple[Path, str], tmp_path: Path
 ) -> None:
-    run = sweep(tmp_path / "new", "--experts-k", "8/image:2", "--dry-run")
+    run = sweep_here(tmp_path / "new", "--experts-k", "8/image:2", "--dry-run")
     assert run.returncode == 0, run.stderr
     assert "k8_image-2  pending  experts_k=8/image:2" in run.stdout
     assert f"{N_QUESTIONS} of easy_vqa; {2 * N_QUESTIONS} answers to go" in run.stdout
-    assert "time: not known" in run.stdout
+    assert "time: unknown until the first setting is done." in run.stdout
+    assert " MiB (weights plus 10%); " in run.stdout
     assert not (tmp_path / "new").exists()
-    run = sweep(undisturbed[0], *KS, "2", "--dry-run", "--json")
+    run = sweep_here(undisturbed[0], *KS, "2", "--dry-run", "--json")
     shown = json.loads(run.stdout)
     assert list(shown["states"].values()) == ["done", "done", "done", "pending"]
     assert shown["seconds_left"] > 0
     assert shown["memory_bytes"] > 0
-    run = sweep(undisturbed[0], *KS, "--limit", "4", "--dry-run")
+    run = sweep_here(undisturbed[0], *KS, "--limit", "4", "--dry-run")
     assert run.returncode == 0, run.stderr
     assert "refused without --restart" in run.stdout
     assert f"limit: {N_QUESTIONS} -> 4" in run.stdout
@@ -175,19 +164,19 @@ def test_a_dry_run_changes_nothing_and_shows_the_plan(
     ("arguments", "said"),
     [
         (("--experts-k", "8", "65"), "experts_k=65 is not possible"),
-        (("--model-args", "pretrained=demo,experts_k=4"), "give all its values with --experts-k"),
+        (("--model-args", "pretrained=demo,experts_k=4"), "pass its values with --experts-k"),
         (("--experts-policy", "top_p:2"), "experts_policy=top_p:2 is not possible"),
         (("--limit", "0"), "--limit 0 is not possible"),
         (("--input-cache-gib", "-1"), "--input-cache-gib -1.0 is not possible"),
         (("--tasks", "no_such_task"), "--tasks no_such_task is not known"),
         (("--model", "moe_hf", "moe_hf"), "Name each model once"),
-        (("--model", "moe_hf", "moe_vllm", "--json"), "--json is about one model"),
+        (("--model", "moe_hf", "moe_vllm", "--json"), "--json works with one model"),
     ],
 )
 def test_a_sweep_that_cannot_be_made_says_so(
     tmp_path: Path, arguments: tuple[str, ...], said: str
 ) -> None:
-    run = sweep(tmp_path / "sweep", "--experts-k", "4", *arguments)
+    run = sweep_here(tmp_path / "sweep", "--experts-k", "4", *arguments)
     assert run.returncode == 2, run.stderr
     assert said in run.stderr
     assert "Traceback" not in run.stderr
@@ -198,7 +187,7 @@ def test_two_sweeps_do_not_work_in_one_folder(tmp_path: Path) -> None:
     with locked(tmp_path):
         second = sweep(tmp_path, *KS)
     assert second.returncode == 2
-    assert f"Another sweep is at work in {tmp_path} (process {os.getpid()})" in second.stderr
+    assert f"Another sweep runs in {tmp_path} (process {os.getpid()})" in second.stderr
     assert not (tmp_path / "manifest.json").exists()
 
 
@@ -206,13 +195,13 @@ def test_a_point_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     blocked = tmp_path / "sweep"
     (blocked / "logs").mkdir(parents=True)
     (blocked / "logs" / "k4.log").mkdir()
-    run = sweep(blocked, *KS)
+    run = sweep_here(blocked, *KS)
     assert run.returncode == 1
     points = manifest(blocked)["points"]
     assert [entry["state"] for entry in points.values()] == ["done", "failed", "done"]
     assert "IsADirectoryError" in points["k4"]["reason"]
-    assert "Failed: k4. The same command tries them again." in run.stderr
+    assert "Failed: k4. Run the same command to try again." in run.stderr
     (blocked / "logs" / "k4.log").rmdir()
-    run = sweep(blocked, *KS)
+    run = sweep_here(blocked, *KS)
     assert run.returncode == 0, run.stderr
     assert manifest(blocked)["points"]["k4"]["n_attempts"] == 2

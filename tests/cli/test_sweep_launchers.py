@@ -1,4 +1,4 @@
-"""Sweeps whose points run elsewhere: as tasks of Ray, or as jobs of submitit."""
+"""Sweeps whose points run elsewhere: in processes, as tasks of Ray, or as jobs of submitit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.sweep.sweeps import command, manifest, numbers, sweep
+from tests.cli.programs import moe_eval
+from tests.sweep.sweeps import command, manifest, numbers, results, sweep_arguments
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,13 +21,33 @@ SLURM = ("--launcher", "slurm", "--launcher-options", "cluster=local", "timeout_
 TIME_LIMIT_S = 900
 
 
+def sweep(folder: Path, *arguments: str) -> Path:
+    """Run a sweep to its end; its points start their own processes where that is requested."""
+    run = moe_eval(*sweep_arguments(folder, *KS, *arguments))
+    assert run.returncode == 0, run.stderr
+    return folder
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep in processes of its own on this machine, which nobody disturbed."""
-    folder = tmp_path_factory.mktemp("undisturbed") / "sweep"
-    run = sweep(folder, *KS, "--separate")
-    assert run.returncode == 0, run.stderr
-    return folder
+    return sweep(tmp_path_factory.mktemp("undisturbed") / "sweep", "--separate")
+
+
+def test_each_point_leaves_the_files_of_the_host_s_own_command(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    folder = sweep(tmp_path / "sweep")
+    live, separate = results(folder, "k1"), results(undisturbed, "k1")
+    assert set(live) == set(separate)
+    for key in ("model", "model_args", "batch_size", "limit"):
+        assert live["config"][key] == separate["config"][key]
+    apart = {"output_path", "hf_hub_log_args"}
+    arguments = [one["config"]["resolved_cli_args"] for one in (live, separate)]
+    assert {k: v for k, v in arguments[0].items() if k not in apart} == {
+        k: v for k, v in arguments[1].items() if k not in apart
+    }
+    assert numbers(folder) == numbers(undisturbed)
 
 
 def test_ray_finishes_a_sweep_though_a_worker_is_killed(undisturbed: Path, tmp_path: Path) -> None:
@@ -44,16 +65,12 @@ def test_ray_finishes_a_sweep_though_a_worker_is_killed(undisturbed: Path, tmp_p
 
 def test_jobs_of_submitit_leave_the_same_numbers(undisturbed: Path, tmp_path: Path) -> None:
     pytest.importorskip("submitit")
-    folder = tmp_path / "sweep"
-    run = sweep(folder, *KS, *SLURM)
-    assert run.returncode == 0, run.stderr
+    folder = sweep(tmp_path / "sweep", *SLURM)
     assert numbers(folder) == numbers(undisturbed)
 
 
 def test_a_point_may_be_shared_among_processes(undisturbed: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "sweep"
-    run = sweep(folder, *KS, "--processes-per-point", "2")
-    assert run.returncode == 0, run.stderr
+    folder = sweep(tmp_path / "sweep", "--processes-per-point", "2")
     shared, alone = numbers(folder), numbers(undisturbed)
     for point in ("k8", "k1"):
         assert shared[point]["score"] == alone[point]["score"]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.cli.moe_eval_script import moe_eval
+from tests.cli.programs import moe_eval
 
 
 def test_tasks_path_is_a_folder_of_definitions() -> None:

@@ -16,7 +16,7 @@ def test_k_set_on_the_configuration_only_is_caught() -> None:
     with pytest.raises(OverrideNotEffectiveError) as caught:
         verify(resolved, 4, observed(model))
     assert len(caught.value.wrong_layers()) == 3
-    assert "2 asked for, observed 4 by 24 tokens" in str(caught.value)
+    assert "2 requested, observed 4 by 24 tokens" in str(caught.value)
 
 
 def test_one_layer_that_keeps_its_k_is_caught() -> None:

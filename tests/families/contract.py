@@ -141,10 +141,12 @@ def with_k(case: Case, k: int | Mapping[int, int]) -> Iterator[None]:
 def routed_layers(case: Case) -> dict[str, int]:
     """List the MoE layers whose k can be set, as an observation names them -> layer number.
 
-    Hash-routed layers and those of an image tower are not among them; their places are rejected.
+    Hash-routed layers and those of an image tower are not among them; their locations are rejected.
     """
-    places = [place for place in find_k_locations(model_of(case)) if place.decision.accepted]
-    routers = [place.decision.path for place in places if place.layer is not None]
+    found = [
+        location for location in find_k_locations(model_of(case)) if location.decision.accepted
+    ]
+    routers = [location.decision.path for location in found if location.layer is not None]
     layers = {}
     for path in observed(case).layers:
         block, number = f"{path.rpartition('.')[0]}.", layer_number(path)

@@ -126,7 +126,7 @@ def test_only_known_layers_are_left_alone(case: Case) -> None:
         "dots3_note": {"model.vision_tower.blocks.1.mlp.experts"},
     }
     assert others == known.get(case.id, set())
-    rejected = [place for place in find_k_locations(model_of(case)) if not place.decision.accepted]
+    rejected = [x for x in find_k_locations(model_of(case)) if not x.decision.accepted]
     assert bool(rejected) == bool(others)
 
 
@@ -209,10 +209,10 @@ def test_every_moe_family_of_transformers_has_a_case() -> None:
 def moe_folders() -> set[str]:
     """Name the folders of transformers whose classes or configuration keys speak of experts."""
     folders = Path(transformers.__file__).with_name("models").iterdir()
-    return {folder.name for folder in folders if folder.is_dir() and _speaks_of_experts(folder)}
+    return {folder.name for folder in folders if folder.is_dir() and _mentions_experts(folder)}
 
 
-def _speaks_of_experts(folder: Path) -> bool:
+def _mentions_experts(folder: Path) -> bool:
     patterns = {"modeling_*.py": MOE_CLASS, "configuration_*.py": MOE_KEY}
     return any(
         pattern.search(path.read_text("utf-8"))

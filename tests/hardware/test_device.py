@@ -199,7 +199,7 @@ def test_nvml_is_not_asked_about_gpus_of_amd(monkeypatch: pytest.MonkeyPatch) ->
     facts = device.describe("cuda:0")
     assert facts.peak("float16") == 1307.4e12
     assert facts.clocks_mhz is None
-    assert facts.reasons == ("NVML knows GPUs of NVIDIA only",)
+    assert facts.reasons == ("NVML reads GPUs of NVIDIA only",)
 
 
 def test_a_peak_is_found_by_any_name_of_its_data_type() -> None:

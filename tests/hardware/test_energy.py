@@ -173,8 +173,8 @@ def test_files_for_root_alone_give_a_reason_with_the_cure(
     ("file", "content", "reason"),
     [
         ("intel-rapl:1/energy_uj", "unsupported", "unsupported"),
-        ("intel-rapl:1/energy_uj", "", "no number"),
-        ("intel-rapl:1/max_energy_range_uj", "0", "begins again"),
+        ("intel-rapl:1/energy_uj", "", "is not a number"),
+        ("intel-rapl:1/max_energy_range_uj", "0", "its counter wraps"),
         ("intel-rapl:1/max_energy_range_uj", None, "cannot be read"),
     ],
 )
@@ -207,7 +207,11 @@ def test_a_folder_without_sockets_gives_a_reason(tmp_path: Path) -> None:
     meter = EnergyMeter("cpu", powercap=tmp_path)
     assert meter.joules() is None
     assert "RAPL" in meter.reasons[0]
-    assert EnergyMeter("cpu", powercap=tmp_path / "absent").reasons[0].endswith("absent")
+    assert (
+        EnergyMeter("cpu", powercap=tmp_path / "absent")
+        .reasons[0]
+        .endswith("absent does not exist")
+    )
 
 
 def test_the_instrument_is_plain_data_for_a_result_file(powercap: Path, tmp_path: Path) -> None:
@@ -298,7 +302,7 @@ def test_the_real_nvml_without_a_driver_gives_its_own_reason(
     monkeypatch.setitem(sys.modules, "pynvml", pynvml)
     meter = EnergyMeter("cuda:0")
     assert meter.joules() is None
-    assert meter.reasons == (f"the GPU is not known to NVML: NVML says {expected}",)
+    assert meter.reasons == (f"NVML does not find the GPU: NVML says {expected}",)
 
 
 def test_a_counter_without_a_range_never_goes_back() -> None:

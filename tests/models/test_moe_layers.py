@@ -209,13 +209,13 @@ def test_a_list_of_experts_is_found_and_shows_no_token() -> None:
 
 
 @torch.no_grad()
-def test_a_door_of_ones_own_makes_a_list_observable() -> None:
+def test_a_choice_reader_of_ones_own_makes_a_list_observable() -> None:
     def read(call: Call) -> torch.Tensor:
         return call.output.topk(2).indices
 
     model = ListedModel()
     model.mlp.num_experts = 4
-    door = ChoiceReader(
+    reader = ChoiceReader(
         "ListedMoE",
         "the gate's choice",
         read,
@@ -223,14 +223,14 @@ def test_a_door_of_ones_own_makes_a_list_observable() -> None:
         reads_output=True,
         layer="experts",
     )
-    with observe(model, (door, *moe_layers.CHOICE_READERS)) as pending:
+    with observe(model, (reader, *moe_layers.CHOICE_READERS)) as pending:
         model(input_ids=TOKENS)
     assert pending.result().by_layer() == {"mlp.experts": {2: 24}}
 
 
 @torch.no_grad()
 def test_a_kernel_that_calls_no_module_leaves_no_token() -> None:
-    """As the mxfp4 path of gpt_oss does, and any kernel that takes the place of a layer."""
+    """As the mxfp4 path of gpt_oss does, and any kernel that replaces a layer."""
     model = build("gpt_oss")
     mlp = model.model.layers[1].mlp
 
@@ -284,8 +284,8 @@ def test_class_names_of_routed_experts(name: str, *, is_routed: bool) -> None:
     )
 
 
-def test_every_door_gives_a_reason() -> None:
-    assert all(door.reason for door in moe_layers.CHOICE_READERS)
+def test_every_choice_reader_has_a_reason() -> None:
+    assert all(reader.reason for reader in moe_layers.CHOICE_READERS)
 
 
 def test_every_moe_layer_is_found_and_shared_experts_are_not() -> None:

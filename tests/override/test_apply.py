@@ -10,7 +10,7 @@ from moe_eval_plugin.experts.routing_rule import RoutingRule
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
 from moe_eval_plugin.experts.verification import verify
 from moe_eval_plugin.models.families import describe
-from moe_eval_plugin.override.apply import apply
+from moe_eval_plugin.override.apply import UNDER_OVERRIDE, apply
 from tests.families import moe_plus_plus
 from tests.override.tiny_models import TOKENS, build, logits, observed, resolve
 
@@ -97,3 +97,22 @@ def test_a_constant_for_all_layers_takes_no_policy() -> None:
     ):
         pass
     assert moe_plus_plus.MOE_TOP_K == 2
+
+
+def test_a_model_after_an_override_carries_nothing_of_it() -> None:
+    model = build("qwen3_moe")
+    attributes = set(vars(model))
+    with apply(model, resolve(model, 2)):
+        assert set(vars(model)) - attributes == {UNDER_OVERRIDE}
+    assert set(vars(model)) == attributes
+
+
+def test_a_description_that_is_passed_on_is_not_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = build("qwen3_moe")
+    description, resolved = describe(model.config), resolve(model, 2)
+    for name in ("apply.describe", "k_search.describe"):
+        monkeypatch.delattr(f"moe_eval_plugin.override.{name}")
+    with apply(model, resolved, description=description) as trace:
+        assert {decision.value for decision in trace.accepted} == {4}

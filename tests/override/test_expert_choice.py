@@ -1,4 +1,4 @@
-"""What attributes cannot say, on real tiny models: k by modality and phase, policies, weights."""
+"""What no attribute can express, on tiny models: k by modality and phase, policies, weights."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def run(
 ) -> tuple[torch.Tensor, Observation]:
     schedule = parse_experts_k(experts_k)
     with ExitStack() as stack:
-        # Observed from outside: what the override does at the door must be seen all the same.
+        # Installed before the override: the observer must see the rewritten choice all the same.
         pending = stack.enter_context(observe(model))
         if schedule is not None:
             layers = range(model.config.num_hidden_layers)
@@ -157,7 +157,7 @@ def test_a_policy_uses_fewer_experts_and_the_mean_says_so(model: PreTrainedModel
     assert observation.to_dict()["observed_num_experts_per_tok"] == mean
 
 
-def weights_at_the_door(
+def weights_of_calls(
     model: PreTrainedModel, experts_k: object, policy: str | None, renorm: str | None
 ) -> Iterator[torch.Tensor]:
     seen = []
@@ -172,12 +172,12 @@ def weights_at_the_door(
 
 
 def first_sum(*options: object) -> torch.Tensor:
-    return next(weights_at_the_door(*options)).float().sum(-1)  # type: ignore[arg-type]
+    return next(weights_of_calls(*options)).float().sum(-1)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("policy", [None, "threshold:0.9"])
 def test_unit_makes_the_weights_add_up_to_one(model: PreTrainedModel, policy: str | None) -> None:
-    for weights in weights_at_the_door(model, 2, policy, "unit"):
+    for weights in weights_of_calls(model, 2, policy, "unit"):
         assert torch.allclose(weights.sum(-1), torch.ones(()), atol=1e-5)
 
 
@@ -200,7 +200,7 @@ def test_native_gives_what_is_left_the_whole_sum_where_the_router_renormalises()
     model.config.norm_topk_prob = True
     for layer in model.model.layers:
         layer.mlp.gate.norm_topk_prob = True
-    for weights in weights_at_the_door(model, 4, "threshold:0.9", None):
+    for weights in weights_of_calls(model, 4, "threshold:0.9", None):
         assert torch.allclose(weights.sum(-1), torch.ones(()), atol=1e-5)
 
 
@@ -247,9 +247,13 @@ def fail_under_an_override(model: PreTrainedModel) -> None:
 
 @pytest.mark.parametrize(
     ("experts_k", "policy", "reason"),
-    [("text:2/image:1", None, "no mark"), (2, "top_p:0.5", "no mark"), (1, None, None)],
+    [
+        ("text:2/image:1", None, "cannot skip a dropped expert"),
+        (2, "top_p:0.5", "cannot skip a dropped expert"),
+        (1, None, None),
+    ],
 )
-def test_experts_without_a_mark_take_a_plain_k_only(
+def test_experts_that_cannot_skip_take_a_plain_k_only(
     experts_k: object, policy: str | None, reason: str | None
 ) -> None:
     model = tiny_moe(

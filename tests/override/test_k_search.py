@@ -9,8 +9,9 @@ import torch
 from transformers.integrations import mxfp4
 
 from moe_eval_plugin.experts.trace import NoRouterFoundError
+from moe_eval_plugin.override import k_search
 from moe_eval_plugin.override.apply import apply
-from moe_eval_plugin.override.k_search import find_k_locations
+from moe_eval_plugin.override.k_search import find_k_locations, key_read_in_forward
 from moe_eval_plugin.testing import tiny_moe
 from tests.families.contract import is_missing, model_of, observed, with_k
 from tests.families.tiny_vision import QWEN_AUDIO
@@ -126,3 +127,32 @@ def test_the_router_of_the_mxfp4_path_is_found() -> None:
     layers = [p.layer for p in find_k_locations(model) if p.decision.attribute == "top_k"]
     assert layers == [0, 1, 2]
     assert "top_k" in mxfp4.Mxfp4GptOssMLP.forward.__code__.co_names
+
+
+class ReadsItsConfig(torch.nn.Module):
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden[: self.config.top_k_experts]
+
+
+class ReadsNoConfig(torch.nn.Module):
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden[: self.top_k_experts]
+
+
+def test_a_router_in_no_table_is_judged_by_the_names_in_its_forward() -> None:
+    keys = ("num_experts_per_tok", "top_k_experts")
+    assert key_read_in_forward(ReadsItsConfig, keys) == "top_k_experts"
+    assert key_read_in_forward(ReadsNoConfig, keys) is None
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("gemma4", "Gemma4TextRouter"), ("diffusion_gemma", "DiffusionGemmaTextRouter")],
+)
+def test_the_table_of_routers_that_read_their_configuration_is_right(
+    module: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = pytest.importorskip(f"transformers.models.{module}.modeling_{module}")
+    key = k_search.READ_FROM_CONFIG[name]
+    monkeypatch.setattr(k_search, "READ_FROM_CONFIG", {})
+    assert key_read_in_forward(getattr(code, name), k_search.K_KEYS) == key

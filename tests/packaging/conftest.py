@@ -1,4 +1,4 @@
-"""The wheel, built once for the tests in this folder and installed apart from the checkout."""
+"""The wheel, built once and installed apart from the checkout, as `make wheel-env` does it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.packaging.wheel_env import WheelEnvironment, make_environment
+from tests.packaging.wheel_env import ROOT, WheelEnvironment, ensure_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 @pytest.fixture(scope="session")
-def wheel_environment(tmp_path_factory: pytest.TempPathFactory) -> WheelEnvironment:
-    """An environment that holds the wheel and borrows everything else."""
-    return make_environment(tmp_path_factory.mktemp("wheel") / "environment")
+def wheel_environment() -> WheelEnvironment:
+    """An environment that holds the wheel and borrows everything else; tests leave it as it is."""
+    return ensure_environment(ROOT / "build" / "wheel-env")
 
 
 @pytest.fixture

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import re
+import sys
+import tomllib
 from dataclasses import fields
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import pytest
+from sphinx.application import Sphinx
 
 from moe_eval_plugin.cli import build_parser
 from moe_eval_plugin.experts.verification import VerifiedOverride
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
 
 LINK = re.compile(r"\[[^\]]*\]\((?!https?://)([^)#\s]+)")
 CODE = re.compile(r"`(\w+)`")
+PATH = re.compile(r"`([\w.-]+/[\w./-]*|[\w-]+\.(?:cff|md|py|toml))`")
+GENERATED = (".venv/", "build/", "dist/", "runs/")
 VARIABLE = re.compile(r"\bMOE_EVAL_[A-Z_]+[A-Z]\b")
 VERBS = {
     "inspect",
@@ -40,11 +47,21 @@ VERBS = {
 
 @pytest.fixture
 def command_help(repository_root: Path) -> ModuleType:
-    path = repository_root / "docs" / "_ext" / "command_help.py"
-    spec = importlib.util.spec_from_file_location("command_help", path)
+    return _extension("command_help", repository_root)
+
+
+@pytest.fixture
+def options_table(repository_root: Path) -> ModuleType:
+    return _extension("options_table", repository_root)
+
+
+def _extension(name: str, repository_root: Path) -> ModuleType:
+    path = repository_root / "docs" / "_ext" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses look for the names of their types
     spec.loader.exec_module(module)
     return module
 
@@ -85,32 +102,140 @@ def test_links_between_files_lead_somewhere(name: str, repository_root: Path) ->
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-def test_reference_lists_every_argument_of_the_model(repository_root: Path) -> None:
+@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_paths_that_are_named_exist(document: str, repository_root: Path) -> None:
+    text = (repository_root / document).read_text("utf-8")
+    files = known_files()
+    folders = {f"{parent}/" for name in files for parent in PurePath(name).parents}
+
+    named = [path for path in PATH.findall(text) if not path.startswith(GENERATED)]
+
+    assert named
+    assert [
+        path for path in named if path not in files and f"{path.rstrip('/')}/" not in folders
+    ] == []
+
+
+def test_architecture_shows_the_layers_of_the_import_rules(repository_root: Path) -> None:
+    project = tomllib.loads((repository_root / "pyproject.toml").read_text("utf-8"))
+    (layers,) = [
+        contract["layers"]
+        for contract in project["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers"
+    ]
+    page = (repository_root / "ARCHITECTURE.md").read_text("utf-8")
+
+    shown = page.partition("```text\n")[2].partition("\n```")[0]
+
+    assert shown.splitlines() == layers
+
+
+def test_architecture_lists_every_package(repository_root: Path) -> None:
+    page = (repository_root / "ARCHITECTURE.md").read_text("utf-8")
+    packages = {
+        name.removesuffix("__init__.py")
+        for name in shipped_files()
+        if re.fullmatch(r"moe_eval_plugin/\w+/__init__\.py|\w+/__init__\.py", name)
+    } - {"moe_eval_plugin/"}
+
+    listed = set(re.findall(r"^\| `([\w/]+/)` \|", page, re.MULTILINE)) - {"tests/"}
+
+    assert listed == packages
+
+
+def test_every_option_of_the_models_is_in_the_reference_with_a_meaning(
+    options_table: ModuleType,
+) -> None:
     from moe_eval_plugin.engines.transformers.options import EngineOptions
+    from moe_eval_plugin.engines.vllm.options import VLLMOptions
+    from moe_eval_plugin.hosts.run_options import RunOptions
+    from moe_eval_plugin.model_adapters.vllm_arguments import RUN_OPTIONS
+
+    hf, vllm = (options_table.options_of_model(model) for model in ("moe_hf", "moe_vllm"))
+
+    assert [option.name for option in hf] == [
+        field.name for options in (EngineOptions, RunOptions) for field in fields(options)
+    ]
+    assert {option.name for option in vllm} == {
+        field.name for field in fields(VLLMOptions) if field.name != "engine"
+    } | {*RUN_OPTIONS}
+    assert all(option.meaning and option.default for option in (*hf, *vllm))
+
+
+def test_defaults_in_the_reference_are_those_of_the_code(options_table: ModuleType) -> None:
+    from moe_eval_plugin.engines.transformers.options import EngineOptions
+    from moe_eval_plugin.engines.vllm.options import VLLMOptions
     from moe_eval_plugin.hosts.run_options import RunOptions
 
-    page = (repository_root / "docs" / "reference" / "moe-hf.md").read_text("utf-8")
-    table = page.partition("\n| name |")[2].partition("\n\n")[0]
-    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    options = [EngineOptions, RunOptions, VLLMOptions]
+    values = {field.name: field.default for option in options for field in fields(option)}
+    known = {name for name, value in values.items() if isinstance(value, str | int)}
+    tables = [options_table.options_of_model(model) for model in ("moe_hf", "moe_vllm")]
 
-    documented = {name for row in rows for name in CODE.findall(row)}
+    wrong = [
+        option
+        for option in itertools.chain(*tables)
+        if option.name in known and f"``{str(values[option.name]).lower()}``" not in option.default
+    ]
 
-    assert documented == {
-        field.name for option in (EngineOptions, RunOptions) for field in fields(option)
-    }
+    assert wrong == []
+
+
+def test_an_option_without_a_docstring_fails_the_build(options_table: ModuleType) -> None:
+    with pytest.raises(ValueError, match="docstring below name is not"):
+        options_table.options_of(options_table.Option)
+
+
+def test_option_tables_are_built_with_an_anchor_on_each_row(
+    options_table: ModuleType, tmp_path: Path, repository_root: Path
+) -> None:
+    models = {"moe-hf": "moe_hf", "moe-vllm": "moe_vllm"}
+    for page, model in models.items():
+        source = (repository_root / "docs" / "reference" / f"{page}.md").read_text("utf-8")
+        directive = f"```{{options-table}} {model}\n```"
+        assert directive in source
+        (tmp_path / f"{page}.md").write_text(f"# {page}\n\n{directive}\n", "utf-8")
+    out = tmp_path / "out"
+    app = Sphinx(
+        tmp_path,
+        None,
+        out,
+        out / "doctrees",
+        "html",
+        confoverrides={"extensions": ["myst_parser", "options_table"], "root_doc": "moe-hf"},
+        status=None,
+        warning=None,
+    )
+
+    app.build()
+
+    for page, model in models.items():
+        html = (out / f"{page}.html").read_text("utf-8")
+        names = {option.name for option in options_table.options_of_model(model)}
+        rows = re.findall(r'<tr class="row-\w+" id="([\w-]+)">', html)
+        assert set(rows) == {f"{page}-{name.replace('_', '-')}" for name in names}
+        assert all(html.count(f'href="#{row}"') == 1 for row in rows)
 
 
 def test_reference_lists_every_row_of_the_results(repository_root: Path) -> None:
     experts = VerifiedOverride(
         4, 8, 3.0, n_layers=2, n_text_tokens=1, n_image_tokens=1, observed_text=4, observed_image=2
     )
-    speed, provenance = TaskSpeed(1, 1, 1, 1.0), {"batch_size": 1}
-    record = RunRecord("a_task", experts, speed, provenance, steady_decode={"points": []})
+    records = [
+        RunRecord(
+            "a_task",
+            experts,
+            TaskSpeed(1, 1, 1, 1.0, latency_from=start),
+            {"batch_size": 1},
+            steady_decode={"points": []},
+        )
+        for start in ("preprocessing", "queue")
+    ]
     page = (repository_root / "docs" / "reference" / "results.md").read_text("utf-8")
 
     documented = set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))
 
-    assert documented == set(record.rows())
+    assert documented == {name for record in records for name in record.rows()}
 
 
 def test_reference_lists_every_environment_variable(repository_root: Path) -> None:

@@ -106,61 +106,83 @@ def test_task_definitions_name_functions_in_full(repository_root: Path) -> None:
     assert {name: functions for name, functions in found.items() if functions} == {}
 
 
-def test_import_rules_hold(
-    wheel_environment: WheelEnvironment, repository_root: Path, empty_folder: Path
-) -> None:
-    result = lint_imports(
-        wheel_environment.python, empty_folder, repository_root / "pyproject.toml"
-    )
-
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "0 broken" in result.stdout
-
-
-@pytest.mark.parametrize(
-    ("module", "line", "rule"),
-    [
-        ("errors.py", "import torch", "Plain data needs neither torch nor transformers"),
-        ("experts/schedule.py", "import lmms_eval", "Only hosts, adapters and tasks know"),
-        ("experts/schedule.py", "from moe_eval_plugin.sweep import plan", "Each package imports"),
-        (
-            "sweep/launchers/launcher.py",
-            "if TYPE_CHECKING:\n    from moe_eval_plugin.sweep.launchers import choose",
-            "No import cycles, in any package",
-        ),
-        (
-            "engines/vllm/sampling.py",
-            "from moe_eval_plugin.engines.transformers import stopping",
-            "Engines do not know each other",
-        ),
-        (
-            "hosts/run_options.py",
-            "from moe_eval_plugin.engines.vllm import sampling",
-            "A host knows what engines share, and no engine",
-        ),
-        ("publish/bundle/pack.py", "import torch", "Publishing needs neither torch"),
-        ("a_new_module.py", "", "Each package imports"),
-    ],
+# A line for the end of each module, and the rule that it breaks.
+FORBIDDEN = (
+    ("errors.py", "import torch", "Plain data needs neither torch nor transformers"),
+    ("experts/schedule.py", "import lmms_eval", "Only hosts, adapters and tasks know a harness"),
+    (
+        "experts/schedule.py",
+        "from moe_eval_plugin.sweep import plan",
+        "Each package imports only packages below it",
+    ),
+    (
+        "sweep/launchers/launcher.py",
+        "if TYPE_CHECKING:\n    from moe_eval_plugin.sweep.launchers import choose",
+        "No import cycles, in any package",
+    ),
+    (
+        "engines/vllm/sampling.py",
+        "from moe_eval_plugin.engines.transformers import stopping",
+        "Engines do not know each other",
+    ),
+    (
+        "hosts/run_options.py",
+        "from moe_eval_plugin.engines.vllm import sampling",
+        "A host knows what engines share, and no engine",
+    ),
+    (
+        "publish/bundle/pack.py",
+        "import torch",
+        "Publishing needs neither torch nor transformers by itself",
+    ),
 )
-def test_a_broken_import_rule_is_seen(
-    wheel_environment: WheelEnvironment,
-    repository_root: Path,
-    empty_folder: Path,
-    module: str,
-    line: str,
-    rule: str,
-) -> None:
+
+
+@pytest.fixture
+def package_copy(wheel_environment: WheelEnvironment, empty_folder: Path) -> Path:
+    """A copy of the installed package, which is imported where the working folder is its parent."""
     copy = empty_folder / "moe_eval_plugin"
     shutil.copytree(wheel_environment.site_packages / "moe_eval_plugin", copy)
-    with (copy / module).open("a", encoding="utf-8") as source:
-        source.write(f"\n\n{line}\n")
+    return copy
+
+
+def test_each_broken_import_rule_is_seen(
+    wheel_environment: WheelEnvironment, repository_root: Path, package_copy: Path
+) -> None:
+    for module, line, _ in FORBIDDEN:
+        with (package_copy / module).open("a", encoding="utf-8") as source:
+            source.write(f"\n\n{line}\n")
 
     result = lint_imports(
-        wheel_environment.python, empty_folder, repository_root / "pyproject.toml"
+        wheel_environment.python, package_copy.parent, repository_root / "pyproject.toml"
+    )
+
+    rules = {rule for _, _, rule in FORBIDDEN}
+    assert result.returncode == 1, result.stdout + result.stderr
+    broken = {rule for rule in rules if re.search(rf"^{rule} BROKEN", result.stdout, re.MULTILINE)}
+    assert broken == rules
+    assert re.search(r"schedule\s*->\s*moe_eval_plugin\.sweep\.plan", result.stdout), result.stdout
+
+
+def test_a_module_without_a_layer_is_seen(
+    wheel_environment: WheelEnvironment, repository_root: Path, package_copy: Path
+) -> None:
+    (package_copy / "a_new_module.py").touch()
+
+    result = lint_imports(
+        wheel_environment.python, package_copy.parent, repository_root / "pyproject.toml"
     )
 
     assert result.returncode == 1, result.stdout + result.stderr
-    assert rule in result.stdout + result.stderr
+    assert "Each package imports only packages below it" in result.stdout + result.stderr
+    assert "a_new_module" in result.stdout + result.stderr
+
+
+def test_each_import_rule_is_broken_once_here(repository_root: Path) -> None:
+    settings = tomllib.loads((repository_root / "pyproject.toml").read_text("utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+
+    assert {rule for _, _, rule in FORBIDDEN} == {contract["name"] for contract in contracts}
 
 
 def names_of(requirements: list[str]) -> set[str]:

@@ -9,6 +9,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -48,6 +49,31 @@ def test_changelog_opens_with_the_version_of_the_wheel(
     )
 
     assert RELEASE_HEADING.findall(changelog)[0] == installed.version
+
+
+def test_citation_names_the_latest_release(repository_root: Path, project: dict[str, Any]) -> None:
+    citation = yaml.safe_load((repository_root / "CITATION.cff").read_text("utf-8"))
+    changelog = (repository_root / "CHANGELOG.md").read_text("utf-8")
+
+    assert citation["title"] == project["project"]["name"]
+    assert citation["license"] == project["project"]["license"]
+    assert citation["keywords"] == project["project"]["keywords"]
+    assert citation["version"] == project["project"]["version"]
+    released = f"## [{citation['version']}] - {citation['date-released']}"
+    assert released in changelog.splitlines()
+
+
+def test_citation_has_what_its_format_asks_for(
+    repository_root: Path, project: dict[str, Any]
+) -> None:
+    citation = yaml.safe_load((repository_root / "CITATION.cff").read_text("utf-8"))
+
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["type"] == "software"
+    assert citation["message"]
+    assert citation["authors"] == [
+        {"name": author["name"]} for author in project["project"]["authors"]
+    ]
 
 
 def test_extras_are_those_that_the_documents_name(project: dict[str, Any]) -> None:
@@ -142,3 +168,17 @@ def test_ci_runs_make_test(repository_root: Path) -> None:
     assert script.stat().st_mode & 0o111
     assert "set -euo pipefail" in script.read_text("utf-8")
     assert script.read_text("utf-8").splitlines()[-1] == "make test"
+
+
+def test_the_workflow_makes_what_make_test_makes(repository_root: Path) -> None:
+    workflow = yaml.safe_load(
+        (repository_root / ".github" / "workflows" / "ci.yml").read_text("utf-8")
+    )
+    makefile = (repository_root / "Makefile").read_text("utf-8")
+    job = workflow["jobs"]["make"]
+    recipe = re.findall(r"^test:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[0]
+
+    made = {word for word in recipe.split() if re.fullmatch(r"[a-z-]+", word)}
+
+    assert {step["run"] for step in job["steps"] if "run" in step} == {"make ${{ matrix.target }}"}
+    assert set(job["strategy"]["matrix"]["target"]) == made - {"vllm-env"}

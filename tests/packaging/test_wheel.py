@@ -43,7 +43,7 @@ def test_wheel_holds_the_tasks_the_types_and_the_licence(
 
     assert "moe_eval_plugin/py.typed" in packed
     assert "moe_eval_plugin/tasks/easy_vqa.yaml" in packed
-    assert "moe_eval_plugin/demo/model/config.json" in packed
+    assert "moe_eval_plugin/models/demo/model/config.json" in packed
     assert "moe_eval_plugin/models/demo/model/model.safetensors" in packed
     assert any(name.endswith("licenses/LICENSE") for name in packed)
 

@@ -3,11 +3,13 @@
 ``python tests/packaging/wheel_env.py FOLDER`` makes a virtual environment in ``FOLDER``. It holds
 the wheel alone and borrows the dependencies of the environment that runs this script. An editable
 install in that environment stays out of reach, because Python follows a ``.pth`` file only in an
-environment's own folder. So what the wheel lacks is really missing there.
+environment's own folder. So what the wheel lacks is really missing there. One that holds the wheel
+of the present files is kept as it is, so that one is enough for all checks.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -17,7 +19,10 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 ROOT = Path(__file__).resolve().parents[2]
+DIGEST = "sources.sha256"
 PACKAGE_FOLDERS = {
     "moe_eval_plugin": "moe_eval_plugin",
     "tasks": "moe_eval_plugin/tasks",
@@ -62,13 +67,24 @@ def shipped_files(root: Path = ROOT) -> dict[str, str]:
     return shipped
 
 
+def source_files() -> list[str]:
+    """List the files that the wheel is built from."""
+    return [name for name in known_files() if not name.startswith(("docs/", "tests/"))]
+
+
+def digest_of_sources() -> str:
+    """Return a digest of what the environment is made from: the files, and the Python."""
+    digest = hashlib.sha256(sys.executable.encode())
+    for name in source_files():
+        digest.update(f"\0{name}\0".encode() + (ROOT / name).read_bytes())
+    return digest.hexdigest()
+
+
 def build_wheel(folder: Path) -> Path:
     """Build the wheel into ``folder`` from a clean copy of the files that git knows."""
     with tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary)
-        for name in known_files():
-            if name.startswith(("docs/", "tests/")):
-                continue
+        for name in source_files():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, source / name)
         _run("-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source))
@@ -76,7 +92,19 @@ def build_wheel(folder: Path) -> Path:
     return wheel
 
 
-def make_environment(folder: Path) -> WheelEnvironment:
+def ensure_environment(folder: Path) -> WheelEnvironment:
+    """Return an environment in ``folder`` that holds the wheel of the present files."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    stamp, digest = folder / DIGEST, digest_of_sources()
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        if not (stamp.is_file() and stamp.read_text("utf-8") == digest):
+            make_environment(folder)
+            stamp.write_text(digest, "utf-8")
+    (wheel,) = (folder / "dist").glob("*.whl")
+    return WheelEnvironment(folder, wheel)
+
+
+def make_environment(folder: Path) -> None:
     """Build the wheel and install it into a new environment in ``folder``, replacing an old one."""
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=False, symlinks=True)
@@ -94,7 +122,6 @@ def make_environment(folder: Path) -> WheelEnvironment:
         "--ignore-installed",
         str(environment.wheel),
     )
-    return environment
 
 
 def _site_packages(folder: Path) -> Path:
@@ -116,4 +143,4 @@ def _run(*arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    make_environment(Path(sys.argv[1]).resolve())
+    ensure_environment(Path(sys.argv[1]).resolve())

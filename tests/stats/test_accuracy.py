@@ -1,4 +1,4 @@
-"""Intervals, paired tests, equivalence and speed, against their definitions."""
+"""Mean scores have an interval, and the runs of several seeds are pooled by question."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.stats import accuracy
-from moe_eval_plugin.stats.accuracy import accuracy_by_group, pool_seeds
+from moe_eval_plugin.stats.accuracy import pool_seeds
 from moe_eval_plugin.stats.paired import paired_difference
-from tests.stats.drawn_scores import QUICK, draw_scores
+from tests.stats.drawn_scores import draw_scores
 
 
 def test_images_with_many_questions_count_by_their_questions() -> None:
@@ -28,23 +28,11 @@ def test_scores_that_are_all_equal_still_have_an_interval(score: float) -> None:
     assert 0.001 < many.high - many.low < 0.01
 
 
-def test_groups_are_scored_for_themselves() -> None:
-    groups = ["yes/no", "other", None, "yes/no"]
-    images = [1, 1, 2, 1]
-
-    found = accuracy_by_group([1.0, 0.3, 0.0, 0.0], groups, images, bootstrap=QUICK)
-
-    assert list(found) == ["other", "yes/no"]
-    assert (found["yes/no"].value, found["yes/no"].n_clusters) == (0.5, 1)
-    assert found["other"] == accuracy([0.3], bootstrap=QUICK)
-
-
 def test_seeds_are_averaged_question_by_question() -> None:
     pooled = pool_seeds([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
 
     assert pooled.scores == (0.5, 0.0, 1.0)
     assert pooled.means == pytest.approx((2 / 3, 1 / 3))
-    assert pooled.n_seeds == 2
     assert pooled.spread == pytest.approx(statistics.stdev([2 / 3, 1 / 3]))
     assert pool_seeds([[1.0]]).spread is None
 
@@ -72,5 +60,3 @@ def test_lists_of_other_lengths_are_refused() -> None:
         accuracy([1.0], ["a", "b"])
     with pytest.raises(DataError, match="no pairs"):
         paired_difference([1.0], [1.0, 0.0])
-    with pytest.raises(DataError, match="1 groups were given for 2 questions"):
-        accuracy_by_group([1.0, 0.0], ["other"])

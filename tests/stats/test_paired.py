@@ -12,7 +12,7 @@ from moe_eval_plugin.stats import equivalence
 from moe_eval_plugin.stats.paired import (
     BOOTSTRAP_TEST,
     MCNEMAR_TEST,
-    differences_to_baseline,
+    adjust,
     holm,
     paired_difference,
 )
@@ -137,7 +137,9 @@ def test_comparisons_are_adjusted_for_their_number() -> None:
     base = draw_scores(200)
     runs = {"k=4": np.maximum(base - 0.1, 0), "k=2": draw_scores(200, seed=5)}
 
-    found = differences_to_baseline(runs, base, bootstrap=QUICK)
+    found = adjust(
+        {name: paired_difference(own, base, bootstrap=QUICK) for name, own in runs.items()}
+    )
 
     raw = [one.p_value for one in found.values()]
     assert list(found) == ["k=4", "k=2"]

@@ -13,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.stats import accuracy, equivalence, speed
+from moe_eval_plugin.stats import accuracy, equivalence
 from moe_eval_plugin.stats.paired import paired_difference
 from moe_eval_plugin.stats.resampling import Bootstrap, Interval
-from moe_eval_plugin.stats.speed import speed_ratio
 from tests.stats.drawn_scores import QUICK, VQA_SCORES, draw_scores, unhurried
 
 scores_of_questions = st.lists(st.sampled_from(VQA_SCORES), min_size=1, max_size=40)
@@ -108,8 +107,6 @@ def test_results_are_plain_data() -> None:
         accuracy(base, bootstrap=QUICK),
         difference,
         equivalence(difference, 0.01),
-        speed([1.0, 2.0]),
-        speed_ratio([1.0, 2.0], [1.0, 1.0]),
     ]
 
     for result in results:

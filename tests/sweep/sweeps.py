@@ -17,10 +17,15 @@ BATCH_SIZE = 4
 QUESTIONS = ("--tasks", "easy_vqa", "--limit", str(N_QUESTIONS), "--batch-size", str(BATCH_SIZE))
 
 
-def command(output: Path, *arguments: str) -> list[str]:
-    """Write the command of a sweep over a few questions."""
+def sweep_arguments(output: Path, *arguments: str) -> list[str]:
+    """Write the arguments of a sweep over a few questions."""
     model = ("--model-args", "pretrained=demo")
-    return [str(SCRIPT), "sweep", *model, *QUESTIONS, "--output", str(output), *arguments]
+    return ["sweep", *model, *QUESTIONS, "--output", str(output), *arguments]
+
+
+def command(output: Path, *arguments: str) -> list[str]:
+    """Write the command of such a sweep."""
+    return [str(SCRIPT), *sweep_arguments(output, *arguments)]
 
 
 def sweep(output: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -76,5 +76,5 @@ def test_settings_may_change_while_nothing_is_done(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_no_sweep_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "k8").mkdir()
-    with pytest.raises(UserError, match="it is not known what it is"):
+    with pytest.raises(UserError, match="it may hold something else"):
         open_it(tmp_path)

@@ -45,9 +45,9 @@ def test_a_row_is_as_wide_as_the_header(tmp_path: Path) -> None:
     table = Table()
     table.add(point(8), write_point(tmp_path / "8", 1.0, 10.0, 8))
     (row,) = table.add(point(4), write_point(tmp_path / "4", 0.5, 40.0, 3.5))
-    cells = ["k4", "okvqa", "4", "3.50", "50.00%", "-50.00", "40.00", "4.00", "80.00"]
+    cells = ["k4", "okvqa", "4", "3.50", "50.00%", "-50.00", "40.00", "4.00x", "80.00"]
     assert render(row).split() == cells
-    assert len(render(row)) == len(header()) == sum(width + 1 for _, width in COLUMNS) - 1
+    assert len(render(row)) == len(header()) == sum(width + 2 for _, width in COLUMNS) - 2
 
 
 def test_what_another_model_does_not_tell_is_not_known(tmp_path: Path) -> None:

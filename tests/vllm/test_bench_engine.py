@@ -90,7 +90,7 @@ def test_nothing_is_timed_at_a_k_that_tokens_do_not_use(engine: VLLMBenchEngine)
         engine.engine.llm.collective_rpc(change)
 
     plan = BenchPlan(experts_k=(4,), batch_sizes=(1,), prompt_tokens=24, new_tokens=8)
-    with engine.at_k(4), pytest.raises(OverrideError, match="4 asked for, observed 3"):
+    with engine.at_k(4), pytest.raises(OverrideError, match="4 requested, observed 3"):
         measure(engine, plan, tell)
     assert told == ["k=4, batch 1: observing"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +16,7 @@ from moe_eval_plugin.errors import (
     UnsupportedFamilyError,
 )
 from moe_eval_plugin.models.families import K_KEYS, family_of
+from moe_eval_plugin.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -154,11 +154,9 @@ def _unknown(name: str, known: Sequence[str], ours: Sequence[str]) -> str:
         )
     if name in OWNED:
         return f"{name} cannot be given: moe_vllm sets it. Name the model with pretrained=."
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {nearest[0]}?" if nearest else ""
     return (
-        f"{name} is not an argument of moe_vllm.{hint} Known are: {', '.join(ours)}, and all "
-        "engine arguments of vLLM (`vllm serve --help=all` lists them)."
+        f"{name} is not an argument of moe_vllm.{did_you_mean(name, known)} Known are: "
+        f"{', '.join(ours)}, and all engine arguments of vLLM (`vllm serve --help=all` lists them)."
     )
 
 

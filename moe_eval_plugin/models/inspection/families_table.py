@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.models.families import family_of, table
 from moe_eval_plugin.plugins.family import Family, Proof
+from moe_eval_plugin.text import align, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,11 +45,9 @@ def find(name: str) -> Family:
     """Find a family by its model type or another name, or raise ``InvalidArgumentError``."""
     family = family_of((name,))
     if family is None:
-        close = difflib.get_close_matches(name, table(), n=3)
         message = (
-            f"No family is called {name}. "
-            + (f"Close names: {', '.join(close)}. " if close else "")
-            + "Run `moe-eval families` for all of them. A model whose type is not there may work "
+            f"No family is called {name}.{did_you_mean(name, table())} "
+            "Run `moe-eval families` for all of them. A model whose type is not there may work "
             "too: `moe-eval inspect MODEL` shows what its configuration says."
         )
         raise InvalidArgumentError(message)
@@ -79,7 +77,7 @@ def rows(shown: Sequence[Family]) -> list[tuple[str, ...]]:
 def render_all(shown: Sequence[Family]) -> str:
     """Write the table for a terminal, with what its words mean below it."""
     meanings = [f"  {proof.value:<9}  {meaning}" for proof, meaning in PROOFS.items()]
-    lines = [*_align([HEADER, *rows(shown)]), "", "proof:", *meanings, "", UNNAMED]
+    lines = [*align([HEADER, *rows(shown)]), "", "proof:", *meanings, "", UNNAMED]
     return "\n".join(lines)
 
 
@@ -104,7 +102,7 @@ def render(family: Family) -> str:
         *(("warning", warning) for warning in family.warnings),
         *(("note", note) for note in family.notes),
     ]
-    return "\n".join(_align([fact for fact in facts if fact[1]]))
+    return "\n".join(align([fact for fact in facts if fact[1]]))
 
 
 def _where(family: Family) -> str:
@@ -148,12 +146,3 @@ def _call(family: Family) -> str:
     if family.has_uniform_call:
         return "experts(hidden_states, top_k_index, top_k_weights)"
     return "in a way of its own"
-
-
-def _align(table_rows: Sequence[Sequence[str]]) -> list[str]:
-    """Pad all columns but the last."""
-    widths = [max(map(len, column)) for column in zip(*table_rows, strict=True)][:-1]
-    return [
-        "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]])
-        for row in table_rows
-    ]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.text import GIB, gib_text
+from moe_eval_plugin.text import GIB, MIB, TERMINAL_WIDTH, align, gib_text, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,12 +16,10 @@ if TYPE_CHECKING:
     from moe_eval_plugin.models.cost_at_k import CostAtK, DecodeStep
     from moe_eval_plugin.models.inspection.report import ModelReport
 
-WIDTH = 100
 NOT_KNOWN = "not known"
 UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"))
 FLOP_UNITS = ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP"), (1.0, "FLOP"))
 MILLION = 1_000_000
-MIB = 1024**2
 EFFECTS = {
     "always": (
         "the weights of the chosen experts are divided by their sum, so they add up to 1 at every k"
@@ -84,7 +82,7 @@ def _facts_block(report: ModelReport) -> list[str]:
     for label, text in rows:
         lines += textwrap.wrap(
             text,
-            WIDTH,
+            TERMINAL_WIDTH,
             initial_indent=label.ljust(width),
             subsequent_indent=" " * width,
             break_long_words=False,
@@ -199,7 +197,7 @@ def _layers_block(report: ModelReport) -> list[str]:
         return []
     heads = ("layers", "", "attention", "router", "routed experts", "shared", "MLP, norms")
     rows = [heads, *(_layer_row(run) for run in _runs(report.layers))]
-    return ["Parameters of each layer", *_align(rows)]
+    return ["Parameters of each layer", *align(rows, "r")]
 
 
 def _runs(layers: Sequence[DecoderLayer]) -> list[list[DecoderLayer]]:
@@ -228,7 +226,7 @@ def _costs_block(report: ModelReport) -> list[str]:
     heads = ("k routed", "k total", "active", "of total", "prefill", "decode", "")
     rows = [heads, *(_cost_row(report, cost) for cost in report.costs)]
     note = ACTIVE_NOTE.format(n=report.context_length)
-    return ["Parameters and FLOPs per token", *_align(rows), *textwrap.wrap(note, WIDTH)]
+    return ["Parameters and FLOPs per token", *align(rows, "r"), *wrap(note)]
 
 
 def _cost_row(report: ModelReport, cost: CostAtK) -> tuple[str, ...]:
@@ -255,7 +253,7 @@ def _ceilings_block(report: ModelReport) -> list[str]:
         f"Speed-up at most, against k={report.baseline_num_experts_per_tok}; bytes of a decode step"
     )
     note = CEILING_NOTE.format(n=report.context_length)
-    return [title, *_align(rows), *textwrap.wrap(note, WIDTH)]
+    return [title, *align(rows, "r"), *wrap(note)]
 
 
 def _ceiling_row(cost: CostAtK) -> tuple[str, ...]:
@@ -277,11 +275,3 @@ def _range_text(step: DecodeStep) -> str:
     unit, name = (GIB, "GiB") if step.most_bytes >= GIB else (MIB, "MiB")
     least, most = f"{step.least_bytes / unit:.1f}", f"{step.most_bytes / unit:.1f}"
     return f"{least} {name}" if least == most else f"{least}-{most} {name}"
-
-
-def _align(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]

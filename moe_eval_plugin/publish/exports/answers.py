@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.results.lmms_eval_files import read_samples
+from moe_eval_plugin.text import first_few
 from moe_eval_plugin.vqa.dataset import DATA_VARIABLE
 from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.run import Run, TaskRun
 
 
-MAX_IDS_IN_MESSAGE = 5
 LONG_CHARACTERS = 1_000
 CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 # The word for a fault where all are listed, and how it is said in a message.
@@ -85,7 +85,9 @@ def check_answers(
     not known, ``None``, the questions are counted.
     """
     faults = {word: ids for word, ids in _faults(answers, expected) if ids}
-    lines = [f"{len(ids):,} {FAULTS[word]} (first: {_first(ids)})" for word, ids in faults.items()]
+    lines = [
+        f"{len(ids):,} {FAULTS[word]} (first: {first_few(ids)})" for word, ids in faults.items()
+    ]
     if expected is None:
         lines += _miscounted(answers, data)
     if not lines:
@@ -104,13 +106,13 @@ def describe_oddities(answers: Answers) -> Iterator[str]:
     if control:
         yield (
             f"{len(control):,} answers hold control characters, which are kept and written as "
-            f"escapes (questions: {_first(control)})"
+            f"escapes (questions: {first_few(control)})"
         )
     long = [key for key, text in answers.texts.items() if len(text) > LONG_CHARACTERS]
     if long:
         yield (
             f"{len(long):,} answers are longer than {LONG_CHARACTERS:,} characters (questions: "
-            f"{_first(long)})"
+            f"{first_few(long)})"
         )
 
 
@@ -177,11 +179,6 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _first(ids: Sequence[int]) -> str:
-    shown = [str(question_id) for question_id in ids[:MAX_IDS_IN_MESSAGE]]
-    return ", ".join([*shown, *["..."] * (len(ids) > MAX_IDS_IN_MESSAGE)])
 
 
 class IncompleteRunError(DataError):

@@ -10,6 +10,7 @@ from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.publish.reproduce.agreement import AGREES, DIFFERS, NOT_JUDGED, Row
 from moe_eval_plugin.results.compare.compare import Options, compare_tasks
 from moe_eval_plugin.results.samples import read_task
+from moe_eval_plugin.text import HUNDRED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.samples import AnsweredTask
 
 MEAN = "mean"
-PERCENT = 100
 # What a run records beside its settings, and what differs each time.
 MEASURED = frozenset({"encode_s", "energy", "hardware", "n_answered_before", "n_processes"})
 # The host writes scores with all their digits; only the order of a sum may differ.
@@ -142,9 +142,9 @@ def _score(
         reason = f"the results file says {published:.6f}, and its own samples give {own:.6f}"
         return Row(point, compared.task, score.metric, *values, DIFFERS, reason)
     holds = found.interval.holds(0)
-    low, high = found.interval.low * PERCENT, found.interval.high * PERCENT
+    low, high = found.interval.low * HUNDRED, found.interval.high * HUNDRED
     reason = (
-        f"{PERCENT * found.difference:+.2f} points, {found.interval.confidence:.0%} interval "
+        f"{HUNDRED * found.difference:+.2f} points, {found.interval.confidence:.0%} interval "
         f"{low:+.2f} to {high:+.2f} {'holds' if holds else 'does not hold'} 0"
     )
     verdict = AGREES if holds else DIFFERS

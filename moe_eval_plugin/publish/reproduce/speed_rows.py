@@ -7,10 +7,11 @@ A single measurement is shown and not judged, unless somebody says how far it ma
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.publish.reproduce.agreement import AGREES, DIFFERS, NOT_JUDGED, Row
-from moe_eval_plugin.stats.speed import speed, speed_ratio
+from moe_eval_plugin.stats.speed import median_interval, speed_ratio
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -134,9 +135,9 @@ def _rates(pairs: Sequence[Pair], task: str, rate: str) -> tuple[list[float], li
 
 
 def _plain(own: tuple[list[float], list[float]]) -> _Measured:
-    before, now = speed(own[0]), speed(own[1])
-    intervals = [one.interval if one.n_repetitions >= FEWEST else None for one in (before, now)]
-    return _Measured(before.median, now.median, (intervals[0], intervals[1]))
+    before, now = own
+    intervals = [median_interval(one) if len(one) >= FEWEST else None for one in own]
+    return _Measured(median(before), median(now), (intervals[0], intervals[1]))
 
 
 def _ratio(

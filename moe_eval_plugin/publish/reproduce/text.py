@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.publish.reproduce.agreement import AGREES, DIFFERS, NOT_JUDGED
+from moe_eval_plugin.text import align
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from moe_eval_plugin.publish.reproduce.agreement import Agreement, Row, Verdict
     from moe_eval_plugin.publish.reproduce.preconditions import EnvironmentDifferences
@@ -24,7 +25,7 @@ def render_agreement(agreement: Agreement) -> str:
     lines: list[str] = []
     for place, rows in _by_place(agreement.rows).items():
         lines += [" ".join(part for part in place if part)]
-        lines += [f"  {line}" for line in _aligned([HEADER, *map(_cells, rows)])]
+        lines += [f"  {line}" for line in align([HEADER, *map(_cells, rows)], "lrrl")]
         lines.append("")
     if agreement.settings:
         lines += ["Made with other settings:", *(f"  {one}" for one in agreement.settings), ""]
@@ -79,14 +80,3 @@ def _number(value: float | None) -> str:
     if value is None:
         return NOT_KNOWN
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.{N_DIGITS}g}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lay out rows in columns; the two numbers stand to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            cell.rjust(width) if number in {1, 2} else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()

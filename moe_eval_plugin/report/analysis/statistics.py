@@ -13,6 +13,7 @@ from moe_eval_plugin.report.analysis.question_types import answer_types, questio
 from moe_eval_plugin.stats import pareto
 from moe_eval_plugin.stats.accuracy import UNIT_BOUNDS
 from moe_eval_plugin.stats.paired import adjust
+from moe_eval_plugin.text import HUNDRED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 # Of a normal distribution, for scores that come with a standard error alone.
 Z_95 = 1.959964
-HUNDRED = 100.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class PointStatistics:
     of_type: str | None = None
     by_type: Mapping[str, PointStatistics] = field(default_factory=dict)
     by_question_type: Mapping[str, PointStatistics] = field(default_factory=dict)
-    speed: stats.Speed | None = None
+    speed: stats.Spread | None = None
     speed_ratio: float | None = None
     beside: Mapping[str, float | None] = field(default_factory=dict)
     seconds_per_correct: float | None = None
@@ -96,15 +96,14 @@ def _measure(
 ) -> PointStatistics:
     """Describe a point on its own, by answer type and by question type too."""
     questions = pool(point)
-    rates = [number(run, "speed", "samples_per_s") for run in point.runs]
-    known = [rate for rate in rates if rate]
+    rates = [number(run, "speed", "samples_per_s") or None for run in point.runs]
     return PointStatistics(
         point=point,
         questions=questions,
         **_accuracy(point, questions, bounds),
         by_type=_of_each_type(point, questions, kinds[0], bounds),
         by_question_type=_of_each_type(point, questions, kinds[1], bounds),
-        speed=stats.speed(known) if known and len(known) == len(rates) else None,
+        speed=stats.Spread.of(rates),
         beside={name: _median(map(read, point.runs)) for name, read in MEASURED.items()},
         seconds_per_correct=_median(_per_correct(run, "speed", "wall_s") for run in point.runs),
         joules_per_correct=_median(_per_correct(run, "hardware", "joules") for run in point.runs),

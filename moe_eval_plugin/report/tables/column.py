@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from moe_eval_plugin.text import HUNDRED
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
 Value: TypeAlias = "str | float | int | None"
 Reader: TypeAlias = "Callable[[SeriesStatistics, PointStatistics], Value]"
 NOT_KNOWN = "-"
-HUNDRED = 100
 SMALL_P = 0.001
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.report.analysis.speed_scope import speed_of
-from moe_eval_plugin.report.tables.column import HUNDRED, Column
-from moe_eval_plugin.text import GIB
+from moe_eval_plugin.report.tables.column import Column
+from moe_eval_plugin.text import GIB, HUNDRED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -172,13 +172,13 @@ COLUMNS: tuple[Column, ...] = (
         "samples_per_s_smallest",
         "slowest",
         "Smallest rate of several runs",
-        lambda _, p: p.speed.smallest if p.speed and p.speed.n_repetitions > 1 else None,
+        lambda _, p: p.speed.smallest if p.speed and p.speed.n > 1 else None,
     ),
     Column(
         "samples_per_s_largest",
         "fastest",
         "Largest rate of several runs",
-        lambda _, p: p.speed.largest if p.speed and p.speed.n_repetitions > 1 else None,
+        lambda _, p: p.speed.largest if p.speed and p.speed.n > 1 else None,
     ),
     Column("speed_up", "Speed-up", "Rate by that of the baseline", lambda _, p: p.speed_ratio, 2),
     Column(

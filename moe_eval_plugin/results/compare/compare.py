@@ -27,6 +27,7 @@ from moe_eval_plugin.stats.accuracy import UNIT_BOUNDS
 from moe_eval_plugin.stats.equivalence import equivalence
 from moe_eval_plugin.stats.paired import adjust, paired_difference
 from moe_eval_plugin.stats.resampling import Bootstrap
+from moe_eval_plugin.text import first_few
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     Pair = tuple[Question, Question]
 
-MAX_IDS_IN_MESSAGE = 5
 FEW_CLUSTERS = 30
 
 
@@ -135,8 +135,8 @@ def _pair(a: AnsweredTask, b: AnsweredTask, *, common: bool) -> list[Pair]:
     if others:
         message = (
             f"{len(others):,} questions of {a.task.task} have the same {a.key_name} in A and B and "
-            f"another target ({_first(others)}), so they are not the same questions. Give runs of "
-            "the same data."
+            f"another target (first: {first_few(others)}), so they are not the same questions. "
+            "Compare runs over the same data."
         )
         raise DataError(message)
     return pairs
@@ -144,7 +144,7 @@ def _pair(a: AnsweredTask, b: AnsweredTask, *, common: bool) -> list[Pair]:
 
 def _differing(a: AnsweredTask, only_a: list[str], only_b: list[str], n_shared: int) -> str:
     texts = [
-        f"{len(keys):,} stand only in {name}{f' ({_first(keys)})' if keys else ''}"
+        f"{len(keys):,} stand only in {name}{f' (first: {first_few(keys)})' if keys else ''}"
         for name, keys in (("A", only_a), ("B", only_b))
     ]
     advice = f"Add --common to compare the {n_shared:,} that both have, or run both on the same."
@@ -152,11 +152,6 @@ def _differing(a: AnsweredTask, only_a: list[str], only_b: list[str], n_shared: 
         f"The questions of {a.task.task} differ, told apart by {a.key_name}: {', '.join(texts)}. "
         f"{advice if n_shared else 'They share none.'}"
     )
-
-
-def _first(keys: Sequence[str]) -> str:
-    shown = [*keys[:MAX_IDS_IN_MESSAGE], *["..."] * (len(keys) > MAX_IDS_IN_MESSAGE)]
-    return f"first: {', '.join(shown)}"
 
 
 def _are_texts(pairs: Iterable[Pair]) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import textwrap
 from typing import TYPE_CHECKING
+
+from moe_eval_plugin.text import align, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     )
     from moe_eval_plugin.stats.resampling import Interval
 
-WIDTH = 100
 LONGEST_SETTING = 40
 NOT_KNOWN = "-"
 LEAST_P = 0.0001
@@ -33,7 +33,7 @@ def render(comparison: Comparison) -> str:
     head = [f"A  {comparison.a}", f"B  {comparison.b}"]
     blocks = [head, *(list(_task(task)) for task in comparison.tasks)]
     if comparison.notes:
-        blocks.append([line for note in comparison.notes for line in _wrapped(f"Note: {note}")])
+        blocks.append([line for note in comparison.notes for line in wrap(f"Note: {note}")])
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
@@ -72,16 +72,16 @@ def _task(task: TaskComparison) -> Iterator[str]:
     yield f"{task.task}: {task.n_questions:,} questions, equal answers {equal}"
     if task.scores:
         yield ""
-        yield from _aligned([HEADER, *(_score_row(score) for score in task.scores)])
+        yield from align([HEADER, *(_score_row(score) for score in task.scores)], "lr")
     for score in task.scores:
         yield from _sentences(task, score)
     if task.changes:
         counts = ", ".join(f"{kind} {n:,}" for kind, n in task.change_counts.items())
-        yield from _wrapped(f"Changed questions: {len(task.changes):,} ({counts})")
+        yield from wrap(f"Changed questions: {len(task.changes):,} ({counts})")
     yield ""
-    yield from _aligned([("", "A", "B"), *map(_setting_row, task.settings)], left=3)
+    yield from align([("", "A", "B"), *map(_setting_row, task.settings)])
     for note in task.notes:
-        yield from _wrapped(f"Note: {note}")
+        yield from wrap(f"Note: {note}")
 
 
 HEADER = ("score", "A", "B", "B - A", "95% interval", "p", "p (Holm)", "kept", "higher", "lower")
@@ -120,7 +120,7 @@ def _sentences(task: TaskComparison, score: ScoreComparison) -> Iterator[str]:
         text += "; the observed one is outside."
     else:
         text += f"; if it is the observed one, {_questions(as_observed)}."
-    yield from _wrapped(text)
+    yield from wrap(text)
 
 
 def _questions(n: int | None) -> str:
@@ -145,19 +145,3 @@ def _p(value: float | None) -> str:
     if value is None:
         return NOT_KNOWN
     return f"<{LEAST_P}" if value < LEAST_P else f"{value:.4f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Lay out rows in columns; the first ``left`` columns stand to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if number < left else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)

@@ -1,1 +1,1 @@
-"""Where the points of a sweep run: here, on Ray, or on Slurm."""
+"""Run the points of a sweep here, on Ray or on Slurm."""

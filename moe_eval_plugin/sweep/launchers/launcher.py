@@ -1,7 +1,7 @@
-"""Launchers: where the points of a sweep run, and how their ends come back.
+"""Launchers run the points of a sweep locally, on Ray or on Slurm, and yield how each ended.
 
-A launcher gets points and the work that makes one of them; it says when it begins with a point, and
-yields an outcome for each, in whatever order they end. A point that fails does not stop the others.
+A launcher gets points and the worker that runs one of them. It reports when it begins a point, and
+yields outcomes in the order in which points end. A point that fails does not stop the others.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from moe_eval_plugin.sweep.plan import SweepPoint
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Job = TypeVar("Job")
-Options: TypeAlias = "Mapping[str, str]"
 LONGEST_REASON = 2000
 N_TRIES = 2
 
@@ -35,46 +34,46 @@ class Outcome:
     seconds: float
 
 
-class Work(Protocol):
-    """Makes one point; returns its results file, or raises."""
+class Worker(Protocol):
+    """Runs one point; returns its results file, or raises."""
 
     def __call__(self, point: SweepPoint) -> Path:
-        """Make the point."""
+        """Run the point."""
 
 
 class Launcher(Protocol):
-    """Runs the work of each point somewhere."""
+    """Runs the points of a sweep on some machine."""
 
     def run(
-        self, points: Sequence[SweepPoint], work: Work, begin: Callable[[SweepPoint], None]
+        self, points: Sequence[SweepPoint], worker: Worker, begin: Callable[[SweepPoint], None]
     ) -> Iterator[Outcome]:
-        """Run all points; ``begin`` is called for each before its work starts."""
+        """Run all points; ``begin`` is called for each before it starts."""
 
 
 class LocalLauncher:
     """Runs one point after the other, in this process."""
 
     def run(
-        self, points: Sequence[SweepPoint], work: Work, begin: Callable[[SweepPoint], None]
+        self, points: Sequence[SweepPoint], worker: Worker, begin: Callable[[SweepPoint], None]
     ) -> Iterator[Outcome]:
         """Run all points in their order."""
         for point in points:
             begin(point)
-            yield attempt(point, work)
+            yield attempt(point, worker)
 
 
-def attempt(point: SweepPoint, work: Work) -> Outcome:
-    """Run the work of a point, and turn any error into a reason."""
+def attempt(point: SweepPoint, worker: Worker) -> Outcome:
+    """Run a point, and turn any error into a reason."""
     started = time.monotonic()
     try:
-        results, reason = work(point), None
+        results, reason = worker(point), None
     except Exception as error:  # noqa: BLE001  (whatever it is, the other points go on)
         results, reason = None, reason_of(error)
     return Outcome(point, results, reason, time.monotonic() - started)
 
 
 def reason_of(error: BaseException) -> str:
-    """Say why a point failed."""
+    """Return the type and the text of an error, shortened."""
     return f"{type(error).__name__}: {error}"[:LONGEST_REASON]
 
 
@@ -84,10 +83,10 @@ def retry_once(
     next_done: Callable[[Sequence[Job]], Job],
     end_of: Callable[[Job], Outcome | str],
 ) -> Iterator[Outcome]:
-    """Submit all points, and yield their ends; a point whose worker died is submitted once more.
+    """Submit all points and yield their outcomes; one whose worker died is submitted once more.
 
-    ``next_done`` waits for any of the jobs, and ``end_of`` gives the outcome of a job, or says what
-    became of its worker.
+    ``next_done`` waits for any of the jobs. ``end_of`` returns the outcome of a job, or a text
+    about how its worker died.
     """
     started = time.monotonic()
     under_way = {submit(point): (point, 1) for point in points}

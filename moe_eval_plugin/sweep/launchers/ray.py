@@ -1,4 +1,4 @@
-"""Points as tasks of Ray: on this machine, or on the cluster that Ray was told of."""
+"""Run the points of a sweep as tasks of Ray, on this machine or on a cluster."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.sweep.launchers.launcher import Outcome, attempt, reason_of, retry_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from moe_eval_plugin.sweep.launchers.launcher import Options, Work
+    from moe_eval_plugin.sweep.launchers.launcher import Worker
     from moe_eval_plugin.sweep.plan import SweepPoint
 
 
 class RayLauncher:
-    """Runs each point as a task that asks for its GPUs, and for one CPU.
+    """Runs each point as a task that reserves its GPUs and one CPU.
 
     ``options`` go to ``ray.init``: ``address`` of a cluster, or ``num_cpus`` of a Ray that is
     started here and ended with the sweep. A Ray that runs already is used as it is.
     """
 
-    def __init__(self, gpus_per_point: float, options: Options) -> None:
+    def __init__(self, gpus_per_point: float, options: Mapping[str, str]) -> None:
         self._gpus_per_point = gpus_per_point
         self._options: dict[str, Any] = {
             name: int(value) if value.isdigit() else value for name, value in options.items()
         }
 
     def run(
-        self, points: Sequence[SweepPoint], work: Work, begin: Callable[[SweepPoint], None]
+        self, points: Sequence[SweepPoint], worker: Worker, begin: Callable[[SweepPoint], None]
     ) -> Iterator[Outcome]:
-        """Submit all points; Ray runs as many at a time as it has room for."""
+        """Submit all points; Ray runs as many at a time as its resources allow."""
         import ray
 
         started_here = not ray.is_initialized()
@@ -40,7 +40,7 @@ class RayLauncher:
 
             def submit(point: SweepPoint) -> Any:  # noqa: ANN401  (Ray's reference)
                 begin(point)
-                return task.remote(point, work)
+                return task.remote(point, worker)
 
             yield from retry_once(points, submit, _next_done, _end_of)
         finally:
@@ -56,7 +56,7 @@ def _next_done(jobs: Sequence[Any]) -> Any:  # noqa: ANN401
 
 
 def _end_of(job: Any) -> Outcome | str:  # noqa: ANN401
-    """Give the outcome, or what became of the worker; ``attempt`` itself raises nothing."""
+    """Return the outcome, or how the worker died; ``attempt`` itself raises nothing."""
     import ray
 
     try:

@@ -1,4 +1,4 @@
-"""Points as jobs of Slurm, by submitit."""
+"""Run the points of a sweep as jobs of Slurm, with submitit."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.sweep.launchers.launcher import Outcome, attempt, reason_of, retry_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from moe_eval_plugin.sweep.launchers.launcher import Options, Work
+    from moe_eval_plugin.sweep.launchers.launcher import Worker
     from moe_eval_plugin.sweep.plan import SweepPoint
 
 LOGS = "slurm"
 
 
 class SlurmLauncher:
-    """Runs each point as a job that asks for its GPUs.
+    """Runs each point as a job that reserves its GPUs.
 
     ``options`` are parameters of submitit's ``AutoExecutor``: ``slurm_partition``,
     ``timeout_min``, ``mem_gb`` and so on. ``cluster=local`` runs the jobs on this machine.
-    ``folder`` must be seen by all machines.
+    ``folder`` must be visible on all machines.
     """
 
-    def __init__(self, gpus_per_point: float, folder: Path, options: Options) -> None:
+    def __init__(self, gpus_per_point: float, folder: Path, options: Mapping[str, str]) -> None:
         self._gpus_per_point = int(gpus_per_point)
         self._folder = folder / LOGS
         self._options: dict[str, Any] = {
@@ -32,9 +32,9 @@ class SlurmLauncher:
         }
 
     def run(
-        self, points: Sequence[SweepPoint], work: Work, begin: Callable[[SweepPoint], None]
+        self, points: Sequence[SweepPoint], worker: Worker, begin: Callable[[SweepPoint], None]
     ) -> Iterator[Outcome]:
-        """Submit all points; Slurm runs them as it has room."""
+        """Submit all points; Slurm schedules them."""
         import submitit
 
         options = dict(self._options)
@@ -43,7 +43,7 @@ class SlurmLauncher:
 
         def submit(point: SweepPoint) -> Any:  # noqa: ANN401  (submitit's job)
             begin(point)
-            return executor.submit(attempt, point, work)
+            return executor.submit(attempt, point, worker)
 
         yield from retry_once(points, submit, _next_done, _end_of)
 
@@ -55,7 +55,7 @@ def _next_done(jobs: Sequence[Any]) -> Any:  # noqa: ANN401
 
 
 def _end_of(job: Any) -> Outcome | str:  # noqa: ANN401
-    """Give the outcome, or what became of the job; ``attempt`` itself raises nothing."""
+    """Return the outcome, or how the job died; ``attempt`` itself raises nothing."""
     from submitit.core.utils import FailedJobError, UncompletedJobError
 
     try:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from moe_eval_plugin.engines.expert_request import ModelConfig
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
-    from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
+    from moe_eval_plugin.sweep.plan import SweepPoint
+    from moe_eval_plugin.sweep.planning import CheckedPlan
     from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
 
 LOGS = "logs"
@@ -24,7 +24,6 @@ LOGS = "logs"
 class InProcessWorker:
     """Runs points one by one with one model, whose k is changed and verified at each.
 
-    ``checked`` is the model's configuration, as the plan was checked against it.
     ``input_cache_gib`` is the memory for encoded inputs; ``None`` takes a share of what is free
     once the weights are loaded. ``on_progress`` gets the number of requests of each batch. What the
     host prints goes into a log for each point.
@@ -32,16 +31,15 @@ class InProcessWorker:
 
     def __init__(
         self,
-        plan: SweepPlan,
-        checked: ModelConfig,
+        checked: CheckedPlan,
         host: Host,
         folder: Path,
         settings: Mapping[str, Any],
         input_cache_gib: float | None,
         on_progress: Callable[[int], None],
     ) -> None:
-        self._plan = plan
-        self._checked = checked
+        self._plan = checked.plan
+        self._checked = checked.model
         self._host = host
         self._folder = folder
         self._settings = settings

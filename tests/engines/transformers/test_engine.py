@@ -151,7 +151,7 @@ def test_a_wrong_k_is_refused_before_weights_are_read(
     tmp_path: Path, k: int, error: type[UserError]
 ) -> None:
     (tmp_path / "config.json").write_bytes((MODEL_PATH / "config.json").read_bytes())
-    with pytest.raises(error, match="choose among 32 experts"):
+    with pytest.raises(error, match="has 32 experts per layer"):
         HFEngine(EngineOptions(str(tmp_path), experts_k=k))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from moe_eval_plugin.sweep.launchers.choose import make_launcher
+from moe_eval_plugin.sweep.launchers.choose import LaunchOptions, make_launcher
 from tests.sweep.sweeps import TWO_POINTS
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def launcher(name: str, folder: Path) -> Launcher:
         pickler = importlib.import_module({"ray": "ray.cloudpickle"}.get(name, "cloudpickle"))
         pickler.register_pickle_by_value(sys.modules[__name__])
     options = {"ray": {"num_cpus": "2"}, "slurm": {"cluster": "local", "timeout_min": "5"}}
-    return make_launcher(name, 0, folder, options.get(name, {}))
+    return make_launcher(LaunchOptions(name, launcher_options=options.get(name, {})), folder)
 
 
 def ends(name: str, folder: Path, n_deaths: int = 0) -> tuple[dict[str, Outcome], list[str]]:

@@ -1,0 +1,107 @@
+"""The directive ``options-table``: the ``--model_args`` of a model, one table row per option.
+
+The table is made from the option classes when the documentation is built: the name of each field,
+and the docstring below it, which has the form ``MEANING; default: DEFAULT.``
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from docutils import nodes
+from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.docutils import SphinxDirective
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sphinx.application import Sphinx
+
+SEPARATOR = "; default: "
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option, as users read about it."""
+
+    name: str
+    meaning: str
+    default: str
+
+
+def options_of(options_class: type, names: Collection[str] | None = None) -> list[Option]:
+    """List the options of a dataclass that have one of ``names``; all without ``names``.
+
+    Raises ``ValueError`` for an option whose docstring is missing or of another form.
+    """
+    docs = ModuleAnalyzer.for_module(options_class.__module__).find_attr_docs()
+    return [
+        _option(field.name, " ".join(docs.get((options_class.__name__, field.name), [])).strip())
+        for field in fields(options_class)
+        if names is None or field.name in names
+    ]
+
+
+def options_of_model(model: str) -> list[Option]:
+    """List the options of ``moe_hf`` or ``moe_vllm``; ``KeyError`` for another model."""
+    return {"moe_hf": _options_of_moe_hf, "moe_vllm": _options_of_moe_vllm}[model]()
+
+
+def table_text(options: list[Option]) -> str:
+    """Write the table in Markdown, a row per option."""
+    rows = [f"| `{option.name}` | {option.meaning} | {option.default} |" for option in options]
+    return "\n".join(["| name | meaning | default |", "|---|---|---|", *rows])
+
+
+def anchor(model: str, option: Option) -> str:
+    """Build the id of an option's row, for instance ``moe-hf-experts-k``."""
+    return nodes.make_id(f"{model}-{option.name}")
+
+
+def _option(name: str, docstring: str) -> Option:
+    meaning, separator, default = docstring.partition(SEPARATOR)
+    if not separator:
+        message = f"the docstring below {name} is not 'MEANING{SEPARATOR}DEFAULT.': {docstring!r}"
+        raise ValueError(message)
+    return Option(name, meaning, default.removesuffix("."))
+
+
+def _options_of_moe_hf() -> list[Option]:
+    from moe_eval_plugin.engines.transformers.options import EngineOptions
+    from moe_eval_plugin.hosts.run_options import RunOptions
+
+    return [*options_of(EngineOptions), *options_of(RunOptions)]
+
+
+def _options_of_moe_vllm() -> list[Option]:
+    from moe_eval_plugin.engines.vllm.options import VLLMOptions
+    from moe_eval_plugin.hosts.run_options import RunOptions
+    from moe_eval_plugin.model_adapters.vllm_arguments import OPTIONS, RUN_OPTIONS
+
+    names = {*OPTIONS, *RUN_OPTIONS}
+    return [*options_of(VLLMOptions, names), *options_of(RunOptions, names)]
+
+
+class OptionsTable(SphinxDirective):
+    """The table of a model's options, with an anchor on each row."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Build the table from the classes that the program itself uses."""
+        (model,) = self.arguments
+        options = options_of_model(model)
+        table = self.parse_text_to_nodes(table_text(options))
+        rows = [row for body in nodes.container("", *table).findall(nodes.tbody) for row in body]
+        for option, row in zip(options, rows, strict=True):
+            row["ids"].append(anchor(model, option))
+            name = next(row.findall(nodes.literal))
+            name.parent.replace(name, nodes.reference("", "", name.deepcopy(), refid=row["ids"][0]))
+        return table
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the directive."""
+    app.add_directive("options-table", OptionsTable)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

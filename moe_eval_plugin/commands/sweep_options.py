@@ -1,0 +1,143 @@
+"""The options of ``moe-eval sweep``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+LAUNCHERS = ("local", "ray", "slurm")
+
+
+def add_setting_options(verb: argparse.ArgumentParser) -> None:
+    """Add the options that name the model and the settings to compare."""
+    verb.add_argument(
+        "--model",
+        nargs="+",
+        default=["moe_hf"],
+        metavar="NAME",
+        help="backend: moe_hf (transformers, default) or moe_vllm; with several, each gets a "
+        "subfolder of --output",
+    )
+    verb.add_argument(
+        "--model-args",
+        nargs="+",
+        default=[""],
+        metavar="NAME=VALUE,...",
+        help="model arguments, e.g. pretrained=demo,dtype=bfloat16 (not experts_k: use "
+        "--experts-k); with several models one for all, or one for each",
+    )
+    verb.add_argument(
+        "--experts-k",
+        nargs="+",
+        default=[],
+        metavar="K",
+        help="experts per token to try, e.g. 8 6 4 2, or schedules (default: the published k, "
+        "halved down to 1)",
+    )
+    verb.add_argument(
+        "--experts-policy",
+        nargs="+",
+        default=["uniform"],
+        metavar="NAME:NUMBER",
+        help="rules that drop experts, each combined with each k (default: uniform, which drops "
+        "none)",
+    )
+    verb.add_argument(
+        "--renorm",
+        nargs="+",
+        default=["native"],
+        metavar="NAME",
+        help="how to scale the weights of the experts kept: native (default), keep-mass or unit",
+    )
+    verb.add_argument(
+        "--seeds",
+        nargs="+",
+        type=int,
+        default=[],
+        metavar="N",
+        help="repeat everything once per seed; 6 or more give each speed a 95%% interval",
+    )
+
+
+def add_question_options(verb: argparse.ArgumentParser) -> None:
+    """Add the options that choose the questions and how they are answered."""
+    verb.add_argument(
+        "--tasks",
+        nargs="+",
+        required=True,
+        metavar="TASK",
+        help="lmms-eval tasks, e.g. easy_vqa okvqa",
+    )
+    verb.add_argument(
+        "--limit", type=int, metavar="N", help="questions of each task (default: all)"
+    )
+    verb.add_argument(
+        "--batch-size", default="1", metavar="N", help="questions in a batch, or auto (default: 1)"
+    )
+    verb.add_argument("--device", help="cpu, cuda, ... (default: cuda where there is one)")
+    verb.add_argument(
+        "--gen-kwargs", metavar="NAME=VALUE,...", help="generation arguments, as in lmms-eval"
+    )
+    verb.add_argument("--include-path", metavar="FOLDER", help="a folder with more tasks")
+
+
+def add_run_options(verb: argparse.ArgumentParser) -> None:
+    """Add the options that say where the sweep runs, and what it writes and prints."""
+    verb.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="folder for results, logs and resume data",
+    )
+    verb.add_argument(
+        "--dry-run", action="store_true", help="show settings, questions, time and memory, and stop"
+    )
+    verb.add_argument(
+        "--restart",
+        action="store_true",
+        help="if settings changed, start over; old results move to FOLDER.stale",
+    )
+    verb.add_argument(
+        "--launcher",
+        choices=LAUNCHERS,
+        default="local",
+        help="where the settings run (default: local)",
+    )
+    verb.add_argument(
+        "--gpus-per-point",
+        type=float,
+        default=0,
+        metavar="N",
+        help="GPUs for each setting, with ray and slurm (default: 0)",
+    )
+    verb.add_argument(
+        "--launcher-options",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="options of ray.init (address, num_cpus) or submitit (slurm_partition, timeout_min)",
+    )
+    verb.add_argument(
+        "--separate",
+        action="store_true",
+        help="run every k in its own lmms-eval process (slower)",
+    )
+    verb.add_argument(
+        "--processes-per-point",
+        type=int,
+        default=1,
+        metavar="N",
+        help="share the questions of each setting among N processes of accelerate (default: 1)",
+    )
+    verb.add_argument(
+        "--input-cache-gib",
+        type=float,
+        metavar="GIB",
+        help="RAM for encoded inputs; beyond it they are encoded again (default: a quarter of the "
+        "free RAM)",
+    )
+    verb.add_argument("--json", action="store_true", help="print JSON at the end, not a table")

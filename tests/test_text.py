@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moe_eval_plugin.text import align, did_you_mean, first_few, gib_text, wrap
+
+CELLS = st.text("ab -", max_size=6)
+ROWS = st.integers(1, 4).flatmap(
+    lambda n: st.lists(st.lists(CELLS, min_size=n, max_size=n), min_size=1, max_size=5)
+)
+
+
+def test_names_are_to_the_left_and_numbers_to_the_right() -> None:
+    rows = [("name", "n", "share"), ("a", "1,000", "0.5"), ("long name", "7", "")]
+    assert align(rows, "lr") == [
+        "name           n  share",
+        "a          1,000    0.5",
+        "long name      7",
+    ]
+    assert align(rows, "lrl") == [
+        "name           n  share",
+        "a          1,000  0.5",
+        "long name      7",
+    ]
+    assert align(rows)[1] == "a          1,000  0.5"
+
+
+@given(ROWS, st.sampled_from(["l", "r", "lr", "lrl", "lrlrlrl"]))
+def test_every_column_begins_and_ends_at_the_same_place(
+    rows: list[list[str]], columns: str
+) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row, line in zip(rows, align(rows, columns), strict=True):
+        assert line == line.rstrip()
+        start = 0
+        for cell, width in zip(row, widths, strict=True):
+            assert line[start : start + width].strip() == cell.strip()
+            start += width + 2
+
+
+def test_widths_may_be_fixed_where_rows_come_one_by_one() -> None:
+    assert align([("a", "1")], "lr", [3, 4]) == ["a       1"]
+    assert align([("longer", "1")], "lr", [3, 4]) == ["longer     1"]
+
+
+def test_no_rows_have_no_lines() -> None:
+    assert align([]) == []
+
+
+def test_wrapped_lines_keep_words_and_options_whole() -> None:
+    long = "x" * 120
+    text = f"{'word ' * 30}--at-least-equal {long}"
+    assert " ".join(wrap(text)) == text
+    assert max(len(line) for line in wrap(text) if line != long) <= 100
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("expert_k", " Did you mean experts_k?"), ("renorn", " Did you mean renorm?"), ("x", "")],
+)
+def test_the_nearest_name_is_suggested(name: str, hint: str) -> None:
+    assert did_you_mean(name, ["experts_k", "experts_policy", "renorm"]) == hint
+
+
+def test_a_long_list_shows_its_first_five_values() -> None:
+    assert first_few([1, 2]) == "1, 2"
+    assert first_few("abcde") == "a, b, c, d, e"
+    assert first_few(range(9)) == "0, 1, 2, 3, 4, ..."
+    assert first_few([]) == ""
+
+
+def test_bytes_are_shown_in_gib() -> None:
+    assert gib_text(1536 * 1024**2) == "1.5 GiB"
+    assert gib_text(3 * 1024**4) == "3,072.0 GiB"
