@@ -11,8 +11,10 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import OverrideError
+from moe_eval_plugin.experts.layer_summary import LayerSummary, read_layers
 from moe_eval_plugin.experts.module_path import layer_number
 from moe_eval_plugin.experts.routing_rule import NATIVE, RoutingRule
+from moe_eval_plugin.json_object import JsonObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -58,9 +60,34 @@ class VerifiedOverride:
         """The request and the model's baseline: equal for all processes of one run."""
         return (self.experts_k, self.experts_policy, self.renorm, self.baseline, self.n_layers)
 
+    @property
+    def layers(self) -> tuple[LayerSummary, ...]:
+        """What was observed in each MoE layer; empty where only configurations were compared."""
+        return read_layers(JsonObject(self.routing, path="routing"))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the record as it is stored with results."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: JsonObject) -> VerifiedOverride:
+        """Build the record from what ``to_dict`` stored; ``DataError`` for a wrong type."""
+        routing = values.item("routing") or JsonObject({})
+        read_layers(routing)
+        return cls(
+            requested=values.integer("requested"),
+            baseline=values.integer("baseline"),
+            observed=values.number("observed"),
+            n_layers=values.need_integer("n_layers"),
+            n_text_tokens=values.need_integer("n_text_tokens"),
+            n_image_tokens=values.need_integer("n_image_tokens"),
+            experts_k=values.text("experts_k"),
+            experts_policy=values.text("experts_policy") or NATIVE.policy_text,
+            renorm=values.text("renorm") or NATIVE.renorm,
+            observed_text=values.number("observed_text"),
+            observed_image=values.number("observed_image"),
+            routing=routing.values,
+        )
 
 
 def verify(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from moe_eval_plugin.json_object import JsonObject
 
 NVML, RAPL = "NVML total energy", "RAPL"
 
@@ -37,8 +40,17 @@ class PeakMemory:
         return self.process_bytes if self.allocated_bytes is None else self.allocated_bytes
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the peaks as plain data, ready for JSON."""
+        """Return the peaks as plain data, ready for JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: JsonObject) -> PeakMemory:
+        """Build the peaks from what ``to_dict`` stored; ``DataError`` for a wrong type."""
+        return cls(
+            values.integer("allocated_bytes"),
+            values.integer("reserved_bytes"),
+            values.need_integer("process_bytes"),
+        )
 
 
 def larger_or_known(one: int | None, other: int | None) -> int | None:
@@ -62,3 +74,9 @@ class HardwareUse:
         """Give all fields as plain JSON data."""
         memory = self.peak_memory.to_dict() if self.peak_memory else None
         return {"peak_memory": memory, "joules": self.joules}
+
+    @classmethod
+    def from_dict(cls, values: JsonObject) -> HardwareUse:
+        """Build the record from what ``to_dict`` stored; ``DataError`` for a wrong type."""
+        memory = values.item("peak_memory")
+        return cls(PeakMemory.from_dict(memory) if memory else None, values.number("joules"))

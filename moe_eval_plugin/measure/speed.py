@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from moe_eval_plugin.json_object import JsonObject
     from moe_eval_plugin.measure.timing import BatchTiming
 
 LatencyStart: TypeAlias = Literal["preprocessing", "queue", "call"]
@@ -39,6 +40,13 @@ class Distribution:
         p95 = quantiles(values, n=100, method="inclusive")[PERCENTILE - 1]
         return cls(median(values), p95, len(values))
 
+    @classmethod
+    def from_dict(cls, values: JsonObject) -> Distribution:
+        """Build the distribution from its stored fields; ``DataError`` for a wrong type."""
+        return cls(
+            values.need_number("median"), values.need_number("p95"), values.need_integer("n")
+        )
+
 
 @dataclass(frozen=True)
 class PhaseTotals:
@@ -61,6 +69,17 @@ class PhaseTotals:
     def to_dict(self) -> dict[str, Any]:
         """Give all fields as plain JSON data."""
         return {**asdict(self), "host_bound": self.host_bound}
+
+    @classmethod
+    def from_dict(cls, values: JsonObject) -> PhaseTotals:
+        """Build the totals from what ``to_dict`` stored; ``DataError`` for a wrong type."""
+        return cls(
+            vision_s=values.number("vision_s"),
+            prefill_s=values.need_number("prefill_s"),
+            decode_s=values.need_number("decode_s"),
+            host_gap_s=values.need_number("host_gap_s"),
+            wall_s=values.need_number("wall_s"),
+        )
 
 
 @dataclass(frozen=True)
@@ -142,6 +161,31 @@ class TaskSpeed:
             "prefill_tokens_per_s": self.prefill_tokens_per_s,
             "decode_tokens_per_s": self.decode_tokens_per_s,
         }
+
+    @classmethod
+    def from_dict(cls, values: JsonObject) -> TaskSpeed:
+        """Build the record from what ``to_dict`` stored; ``DataError`` for a wrong type.
+
+        Rates are computed from the counts and seconds again.
+        """
+        phases = values.item("phases")
+        return cls(
+            n_samples=values.need_integer("n_samples"),
+            n_input_tokens=values.integer("n_input_tokens"),
+            n_output_tokens=values.integer("n_output_tokens"),
+            wall_s=values.need_number("wall_s"),
+            phases=PhaseTotals.from_dict(phases) if phases else None,
+            ttft_s=_distribution(values, "ttft_s"),
+            e2e_latency_s=_distribution(values, "e2e_latency_s"),
+            output_tokens_per_sample=_distribution(values, "output_tokens_per_sample"),
+            n_decoded_tokens=values.integer("n_decoded_tokens"),
+            latency_from=values.choice("latency_from", get_args(LatencyStart)),
+        )
+
+
+def _distribution(values: JsonObject, key: str) -> Distribution | None:
+    found = values.item(key)
+    return Distribution.from_dict(found) if found else None
 
 
 def summarise(ranks: Iterable[Sequence[BatchTiming]]) -> dict[str, TaskSpeed]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.hosts.lmms_eval.command import settings_of
 from moe_eval_plugin.results.score_facts import as_text
 
 if TYPE_CHECKING:
@@ -14,22 +14,6 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.report.series import FinishedTask, Series
 
-# Options of lmms-eval that decide what a run does, in the order in which one writes them.
-OPTIONS = (
-    "model",
-    "model_args",
-    "tasks",
-    "num_fewshot",
-    "batch_size",
-    "device",
-    "limit",
-    "offset",
-    "gen_kwargs",
-    "system_instruction",
-    "include_path",
-)
-FLAGS = ("apply_chat_template", "fewshot_as_multiturn", "trust_remote_code", "force_simple")
-USUAL: tuple[object, ...] = (None, "", 0, False, [], {})
 HARDWARE = {
     "name": "{}",
     "n_devices": "devices: {}",
@@ -88,27 +72,10 @@ def command(run: FinishedTask) -> str:
 
     The folder of the output is the reader's to choose.
     """
-    config = run.run.content["config"]
-    given = {**config, **_part(config, "resolved_cli_args")}
-    if not given.get("model"):
+    if not run.run.options.get("model"):
         return ""
-    given.setdefault("tasks", run.facts.task)
-    words = ["lmms-eval"]
-    for name in OPTIONS:
-        if given.get(name) not in USUAL:
-            words += [f"--{name}", _word(given[name])]
-    words += [f"--{name}" for name in FLAGS if given.get(name)]
-    if run.task.samples is not None:
-        words.append("--log_samples")
-    return shlex.join([*words, "--output_path", "repeated"])
-
-
-def _word(value: object) -> str:
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, dict):
-        return ",".join(f"{name}={one}" for name, one in value.items())
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    settings = settings_of(run.run, log_samples=run.task.samples is not None)
+    return settings.shell_text("repeated")
 
 
 def _facts(run: FinishedTask) -> Iterator[tuple[str, str]]:
@@ -119,19 +86,18 @@ def _facts(run: FinishedTask) -> Iterator[tuple[str, str]]:
 
 
 def _values(run: FinishedTask) -> Iterator[tuple[str, Any]]:
-    facts, content = run.facts, run.run.content
-    provenance = _part(run.record, "provenance")
-    hardware = _part(provenance, "hardware")
+    facts, setup = run.facts, run.setup
     yield "Model", facts.model
     yield "Model revision", facts.model_revision
     yield "Backend", facts.backend
     yield "Setting asked for", facts.setting
     yield "Published k", facts.baseline_num_experts_per_tok
     yield "Observed k", facts.observed_num_experts_per_tok
-    machine = [text.format(hardware[name]) for name, text in HARDWARE.items() if hardware.get(name)]
+    known = {name: getattr(setup.machine, name, None) for name in HARDWARE}
+    machine = [HARDWARE[name].format(value) for name, value in known.items() if value]
     yield "Machine", ", ".join(machine)
     for name, text in SETTINGS.items():
-        yield text, provenance.get(name)
+        yield text, setup.values.get(name)
     yield "Data", facts.data_origin or facts.dataset
     yield "Data revision", facts.data_revision
     yield "Data files (SHA-256)", _short_hashes(facts.data_sha256)
@@ -141,9 +107,9 @@ def _values(run: FinishedTask) -> Iterator[tuple[str, Any]]:
     yield "Scoring", facts.scoring
     yield "Answer set", facts.answer_set
     yield "Versions", facts.versions
-    yield "Version of lmms-eval, by itself", content.get("lmms_eval_version")
-    yield "Git revision of the folder it was started in", content.get("git_hash")
-    yield "Date", facts.date.isoformat() if facts.date else content.get("date")
+    yield "Version of lmms-eval, by itself", run.run.host_version
+    yield "Git revision of the folder it was started in", run.run.code_revision
+    yield "Date", facts.date.isoformat() if facts.date else run.run.date_text
     yield "Results file", run.run.path.name
 
 
@@ -155,8 +121,3 @@ def _plain(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)
-
-
-def _part(whole: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    part = whole.get(key)
-    return part if isinstance(part, dict) else {}

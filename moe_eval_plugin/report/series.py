@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.experts.routing_rule import NATIVE
-from moe_eval_plugin.results.lmms_eval_files import find_runs, read_run, read_samples
+from moe_eval_plugin.results.lmms_eval_files import find_runs, read_run
 from moe_eval_plugin.results.samples import read_task
 from moe_eval_plugin.results.score_facts import collect
+from moe_eval_plugin.results.setup import Setup
 from moe_eval_plugin.sweep.manifest import load_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from moe_eval_plugin.results.record import RunRecord
     from moe_eval_plugin.results.run import Run, TaskRun
     from moe_eval_plugin.results.samples import AnsweredTask, Question
     from moe_eval_plugin.results.score_facts import ScoreFacts
@@ -26,24 +28,20 @@ if TYPE_CHECKING:
 SeriesKey: TypeAlias = tuple[str, str, str, tuple[str, ...]]
 Key = TypeVar("Key")
 WITHOUT_K = "as it is"
-TYPE_FIELDS = ("answer_type", "question_type")
 
 
 @dataclass(frozen=True)
 class FinishedTask:
-    """One task of one results file.
-
-    ``facts`` are those of the score that is shown. ``answered`` has its questions, ``None`` where
-    there is no samples file. ``types`` maps a question to its answer type, and ``question_types``
-    to its question type, both as far as samples tell.
-    """
+    """One task of one results file."""
 
     run: Run
+    """The file."""
     task: TaskRun
+    """The task."""
     facts: ScoreFacts
+    """Facts of the score that is shown."""
     answered: AnsweredTask | None
-    types: Mapping[str, str]
-    question_types: Mapping[str, str]
+    """The task with its questions; ``None`` where there is no samples file."""
 
     @cached_property
     def questions(self) -> Mapping[str, Question]:
@@ -53,9 +51,28 @@ class FinishedTask:
         return {key: one for key, one in found.items() if metric in one.scores}
 
     @property
-    def record(self) -> Mapping[str, Any]:
-        """What our plugin measured beside the score; empty for other results files."""
-        return self.task.record or {}
+    def record(self) -> RunRecord | None:
+        """What this package measured; ``None`` where it measured nothing."""
+        return self.task.record
+
+    @property
+    def setup(self) -> Setup:
+        """What the run was made with, as far as its record tells."""
+        return self.task.record.setup if self.task.record else Setup()
+
+    @cached_property
+    def has_answer_types(self) -> bool:
+        """Whether the data have answer types."""
+        return self.answered is not None and any(
+            one.answer_type for one in self.answered.questions.values()
+        )
+
+    @cached_property
+    def has_question_types(self) -> bool:
+        """Whether the data have question types."""
+        return self.answered is not None and any(
+            one.question_type for one in self.answered.questions.values()
+        )
 
 
 @dataclass(frozen=True)
@@ -147,7 +164,7 @@ def _finished(runs: Sequence[Run], task: str | None, metric: str | None) -> Iter
                 name = metric or _shown_metric(run, one, answered, list(facts.values()))
                 shown = facts.get((str(run.path), one.task, name))
                 if shown is not None:
-                    yield FinishedTask(run, one, shown, answered, *_types(one, answered))
+                    yield FinishedTask(run, one, shown, answered)
 
 
 def _shown_metric(
@@ -167,19 +184,6 @@ def _shown_metric(
     return found
 
 
-def _types(task: TaskRun, answered: AnsweredTask | None) -> tuple[dict[str, str], dict[str, str]]:
-    """Map questions to their answer types, and to their question types."""
-    found: tuple[dict[str, str], dict[str, str]] = ({}, {})
-    if task.samples is None or answered is None:
-        return found
-    # The questions were read from the same lines, in the same order.
-    for key, sample in zip(answered.questions, read_samples(task.samples), strict=True):
-        for types, name in zip(found, TYPE_FIELDS, strict=True):
-            if sample.get(name):
-                types[key] = str(sample[name])
-    return found
-
-
 def _series_key(one: FinishedTask) -> SeriesKey:
     facts = one.facts
     return facts.task, facts.metric, facts.pretrained, _distinctions(one)
@@ -187,19 +191,19 @@ def _series_key(one: FinishedTask) -> SeriesKey:
 
 def _distinctions(one: FinishedTask) -> tuple[str, ...]:
     """Say what else makes two runs of a model ones that cannot be averaged, in a fixed order."""
-    settings = one.facts.settings
-    machine = _part(settings, "hardware").get("name") or settings.get("device")
+    setup = one.setup
+    machine = (setup.machine.name if setup.machine else None) or setup.device
     words = {
         "{}": one.facts.backend,
         "revision {}": one.facts.model_revision,
         "{} questions": one.facts.n,
         "on {}": machine,
-        "in {}": settings.get("dtype"),
-        "batch size {}": settings.get("batch_size"),
-        "{} processes": settings.get("n_ranks"),
-        "experts by {}": settings.get("experts_implementation"),
+        "in {}": setup.dtype,
+        "batch size {}": setup.batch_size,
+        "{} processes": setup.n_ranks,
+        "experts by {}": setup.experts_implementation,
         # Such speeds are of the model alone, and not to be compared with others.
-        "inputs prepared {}": "beforehand" if settings.get("inputs") else None,
+        "inputs prepared {}": "beforehand" if setup.inputs else None,
     }
     return tuple("" if value is None else word.format(value) for word, value in words.items())
 
@@ -252,8 +256,3 @@ def _grouped(
     for one in members:
         groups.setdefault(key(one), []).append(one)
     return groups
-
-
-def _part(whole: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    part = whole.get(key)
-    return part if isinstance(part, dict) else {}

@@ -1,18 +1,29 @@
-"""What lmms-eval leaves behind: results files and samples files, of our models or of others.
+"""Read the results files of lmms-eval, of our models or of others, as runs.
 
-A results file is ``<date>_results.json``; beside it lie ``<date>_samples_<task>.jsonl`` where the
-run was made with ``--log_samples``. Nothing is taken on trust: a file of another tool, one that is
-cut off and one without the expected parts raise ``DataError``.
+A results file is ``<date>_results.json``; the samples files ``<date>_samples_<task>.jsonl`` are in
+the same folder if the run was made with ``--log_samples``. A file of another tool, one that is cut
+off and one without the expected parts raise ``DataError``.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from moe_eval_plugin.errors import DataError
-from moe_eval_plugin.results.run import Run, ScoreRow, TaskRun, mapping_at
+from moe_eval_plugin.json_object import JsonObject
+from moe_eval_plugin.results.record import RunRecord
+from moe_eval_plugin.results.run import (
+    UNKNOWN,
+    Run,
+    ScoreRow,
+    TaskData,
+    TaskMetric,
+    TaskRun,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,6 +36,19 @@ SAMPLES = "samples"
 # The host puts the date in front. A submission that is written beside a run has no date there.
 RESULTS_FILES = f"[0-9]*_{RESULTS}"
 NEEDED_KEYS = ("results", "configs", "config")
+HOST = "lmms-eval"
+# What changes answers: of the host's settings, of a task's definition, and of its metadata.
+RUN_SETTINGS = (
+    "model_args",
+    "batch_size",
+    "gen_kwargs",
+    "limit",
+    "offset",
+    "random_seed",
+    "torch_seed",
+)
+TASK_SETTINGS = ("generation_kwargs", "lmms_eval_specific_kwargs", "num_fewshot", "dataset_path")
+DATA_SETTINGS = ("version", "scoring", "answer_set", "origin", "revision", "sha256")
 
 
 def find_runs(path: Path) -> list[Run]:
@@ -64,37 +88,25 @@ def read_run(path: Path) -> Run:
             f"Give the file that ends in _{RESULTS}."
         )
         raise DataError(message)
-    return Run(path, content, tuple(_tasks(path, content)))
-
-
-def read_samples(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the samples of a file one by one; ``DataError`` names the line that is broken.
-
-    A file that was cut off between two lines reads like a whole one: compare the number of its
-    samples with ``TaskRun.n_samples``.
-    """
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                yield _sample(path, number, line)
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"{path} cannot be read: {error}. Give the files as lmms-eval wrote them."
-        raise DataError(message) from error
-
-
-def _sample(path: Path, number: int, line: str) -> dict[str, Any]:
-    cause = "a JSON object was expected"
-    try:
-        sample = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        sample, cause = None, str(error)
-    if not isinstance(sample, dict):
-        message = (
-            f"{path}, line {number}, is not a sample of lmms-eval: {cause}. The file may have "
-            "been cut off; run the evaluation again."
-        )
-        raise DataError(message)
-    return sample
+    config = content["config"]
+    options = _mapping(config, "resolved_cli_args")
+    tasks = tuple(_tasks(path, content))
+    recorded = (task.record.setup.pretrained for task in tasks if task.record)
+    return Run(
+        path=path,
+        tasks=tasks,
+        backend=str(config.get("model") or content.get("model_source")),
+        checkpoint=str(next(filter(None, recorded), None) or content.get("model_name") or UNKNOWN),
+        host=HOST,
+        host_version=_text(content, "lmms_eval_version"),
+        code_revision=_text(content, "git_hash"),
+        date=_date(content),
+        date_text=_text(content, "date"),
+        limit=_number(config.get("limit")),
+        include_path=_text(options, "include_path"),
+        settings={name: config.get(name) for name in RUN_SETTINGS},
+        options={**options, **config},
+    )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -119,22 +131,86 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _tasks(path: Path, content: Mapping[str, Any]) -> Iterator[TaskRun]:
-    records = mapping_at(content, "moe_eval")
+    records = _mapping(content, "moe_eval")
     for task, rows in content["results"].items():
         if task not in content["configs"]:  # a group: its tasks are listed for themselves
             continue
         if not isinstance(rows, dict):
             message = f"{path}: the results of {task} are {rows!r}, where rows were expected."
             raise DataError(message)
+        config = _mapping(content["configs"], task)
+        metadata = _mapping(config, "metadata")
+        counts = _mapping(_mapping(content, "n-samples"), task)
+        prompt = _mapping(config, "lmms_eval_specific_kwargs")
         samples = path.with_name(path.name.removesuffix(RESULTS) + f"{SAMPLES}_{task}.jsonl")
+        record = JsonObject(_mapping(records, task), str(path), f"moe_eval.{task}")
         yield TaskRun(
             task=task,
-            scores=tuple(_scores(rows, mapping_at(mapping_at(content, "higher_is_better"), task))),
-            n_samples=_count(mapping_at(mapping_at(content, "n-samples"), task).get("effective")),
-            metadata=mapping_at(mapping_at(content["configs"], task), "metadata"),
-            record=mapping_at(records, task) or None,
+            scores=tuple(_scores(rows, _mapping(_mapping(content, "higher_is_better"), task))),
+            n_samples=_count(counts.get("effective")),
+            record=RunRecord.from_dict(record) if record.values else None,
             samples=samples if samples.is_file() else None,
+            main_metric=_text(config, "score_key"),
+            metrics=tuple(_metrics(config)),
+            scoring=_scoring(config, metadata),
+            n_by_answer_type=_n_by_answer_type(content, task),
+            data=_data(config, metadata, counts),
+            prompt_prefix=_text(prompt, "pre_prompt") or "",
+            prompt_suffix=_text(prompt, "post_prompt") or "",
+            settings={
+                **{name: config.get(name) for name in TASK_SETTINGS},
+                **{name: metadata.get(name) for name in DATA_SETTINGS},
+            },
         )
+
+
+def _metrics(config: Mapping[str, Any]) -> Iterator[TaskMetric]:
+    """Yield the metrics that the definition of a task lists."""
+    for one in config.get("metric_list") or ():
+        if isinstance(one, dict) and "metric" in one:
+            yield TaskMetric(str(one["metric"]), _text(one, "aggregation"))
+
+
+def _scoring(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Map metrics to how they compare answers; a task may state it for its main metric alone."""
+    main, matching = _text(config, "score_key"), metadata.get("matching")
+    of_main = {main: str(matching)} if main and matching else {}
+    return {**of_main, **_mapping(metadata, "scoring")}
+
+
+def _n_by_answer_type(content: Mapping[str, Any], task: str) -> dict[str, int]:
+    types = _mapping(_mapping(_mapping(content, "moe_eval_scores"), task), "answer_types")
+    counts = {name: _count(_mapping(types, name).get("n")) for name in types}
+    return {name: n for name, n in counts.items() if n is not None}
+
+
+def _data(
+    config: Mapping[str, Any], metadata: Mapping[str, Any], counts: Mapping[str, Any]
+) -> TaskData:
+    n_left_out = _count(metadata.get("n_left_out"))
+    n_used = _count(metadata.get("n_questions", counts.get("original")))
+    return TaskData(
+        dataset=_text(config, "dataset_path"),
+        dataset_config=_text(config, "dataset_name"),
+        split=_text(config, "test_split"),
+        source=_text(_mapping(config, "dataset_kwargs"), "source"),
+        origin=_text(metadata, "origin"),
+        revision=_text(metadata, "revision"),
+        sha256=_mapping(metadata, "sha256"),
+        answer_set=_text(metadata, "answer_set"),
+        n_questions=None if n_used is None else n_used + (n_left_out or 0),
+        n_left_out=n_left_out,
+        left_out_because=_text(metadata, "left_out_because"),
+    )
+
+
+def _date(content: Mapping[str, Any]) -> datetime | None:
+    """Read the date of a run in the time zone that the host was told to write it in."""
+    try:
+        zone = ZoneInfo(content["config"]["resolved_cli_args"]["timezone"])
+        return datetime.strptime(content["date"], "%Y%m%d_%H%M%S").replace(tzinfo=zone)
+    except (KeyError, TypeError, ValueError, OSError):
+        return None
 
 
 def _scores(rows: Mapping[str, Any], higher_is_better: Mapping[str, bool]) -> Iterator[ScoreRow]:
@@ -150,6 +226,18 @@ def _scores(rows: Mapping[str, Any], higher_is_better: Mapping[str, bool]) -> It
             stderr=_number(rows.get(f"{metric}_stderr,{filter_name}")),
             higher_is_better=higher_is_better.get(metric),
         )
+
+
+def _mapping(whole: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return the object under a key; an empty one where there is none, or something else."""
+    part = whole.get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def _text(whole: Mapping[str, Any], key: str) -> str | None:
+    """Return a string or a number as text; ``None`` for nothing and for other types."""
+    value = whole.get(key)
+    return str(value) if isinstance(value, str | int | float) else None
 
 
 def _count(value: object) -> int | None:

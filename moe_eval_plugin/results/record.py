@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.experts.verification import VerifiedOverride
+from moe_eval_plugin.json_object import JsonObject
 from moe_eval_plugin.measure.hardware_use import HardwareUse
+from moe_eval_plugin.measure.speed import TaskSpeed
+from moe_eval_plugin.results.setup import Setup
 from moe_eval_plugin.text import GIB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from moe_eval_plugin.experts.verification import VerifiedOverride
-    from moe_eval_plugin.measure.speed import TaskSpeed
 
 SCHEMA_VERSION = 2
 
@@ -26,6 +28,11 @@ class Score:
 
     metric: str
     value: float
+
+    @classmethod
+    def from_dict(cls, values: JsonObject) -> Score:
+        """Build the score from its stored fields; ``DataError`` for a wrong type."""
+        return cls(values.need_text("metric"), values.need_number("value"))
 
 
 @dataclass(frozen=True)
@@ -40,21 +47,29 @@ class Metric:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What is known of one task of one run, beside the scores that the host computes.
-
-    ``experts`` is ``None`` for a model that is not ours: its routing was not observed. ``score`` is
-    ``None`` until the host has scored the answers, and where its scale is not known.
-    ``steady_decode`` is the record of that measurement, where one was asked for.
-    """
+    """Everything measured for one task of one run."""
 
     task: str
+    """Name of the task."""
     experts: VerifiedOverride | None
+    """Requested and observed k; ``None`` for a model of another adapter, which is not observed."""
     speed: TaskSpeed
+    """Times, counts and rates."""
     provenance: Mapping[str, Any]
+    """What the run was made with, as plain JSON data; ``setup`` has the typed part of it."""
     hardware: HardwareUse = field(default_factory=HardwareUse)
+    """Peak memory and energy."""
     score: Score | None = None
+    """Main score; ``None`` before the host has scored, and where its scale is not known."""
     steady_decode: Mapping[str, Any] | None = None
+    """Steady decode over batch sizes, as plain JSON data; ``None`` unless it was requested."""
     extra: tuple[Metric, ...] = ()
+    """Rows that plugins added."""
+
+    @cached_property
+    def setup(self) -> Setup:
+        """What the run was made with: the typed part of ``provenance``."""
+        return Setup.from_dict(JsonObject(self.provenance, path="provenance"))
 
     @property
     def seconds_per_correct_answer(self) -> float | None:
@@ -69,8 +84,25 @@ class RunRecord:
         joules = self.hardware.joules
         return joules / self.speed.n_samples if joules and self.speed.n_samples else None
 
+    @property
+    def steady_decode_tokens_per_s(self) -> float | None:
+        """Steady decode at the largest measured batch size up to that of the run."""
+        size = self.setup.batch_size
+        if self.steady_decode is None or size is None:
+            return None
+        points = JsonObject(self.steady_decode, path="steady_decode").items("points")
+        fitting = [point for point in points if point.need_integer("batch_size") <= size]
+        rate = fitting[-1].need_item("speed").item("decode_tokens_per_s") if fitting else None
+        return rate.number("median") if rate else None
+
+    @property
+    def peak_memory_gib(self) -> float | None:
+        """Memory in tensors on the GPUs, or the RAM of the process where none is used."""
+        peak = self.hardware.peak_memory
+        return None if peak is None else peak.used_bytes / GIB
+
     def rows(self) -> dict[str, float | None]:
-        """Give the values for the host's results table, by metric name.
+        """Return the values for the host's results table, by metric name.
 
         A schedule of several k has no single ``num_experts_per_tok``.
         """
@@ -86,19 +118,19 @@ class RunRecord:
             },
             "n_output_tokens_per_sample": speed.mean_output_tokens,
             "seconds_per_correct_answer": self.seconds_per_correct_answer,
-            "peak_memory_gib": self._peak_memory_gib(),
+            "peak_memory_gib": self.peak_memory_gib,
             "joules_per_sample": self.joules_per_sample,
             **self._steady_rows(),
             **{metric.name: metric.value for metric in self.extra},
         }
 
     def higher_is_better(self) -> dict[str, bool]:
-        """Tell of the rows that have a good end which one it is."""
+        """Map row names to whether higher is better; rows without a direction are left out."""
         extra = {m.name: m.higher_is_better for m in self.extra if m.higher_is_better is not None}
         return {**HIGHER_IS_BETTER, **extra}
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the record as it is stored: plain JSON values."""
+        """Return the record as it is stored: plain JSON values."""
         return {
             "schema_version": SCHEMA_VERSION,
             "task": self.task,
@@ -116,6 +148,31 @@ class RunRecord:
             "provenance": dict(self.provenance),
         }
 
+    @classmethod
+    def from_dict(cls, values: JsonObject) -> RunRecord:
+        """Build the record from what ``to_dict`` stored, in any version of the schema.
+
+        Unknown keys are ignored. Derived values, rates for instance, are computed again; whether
+        a higher value of an extra row is better is not stored. Raises ``DataError``, which names
+        the file and the key, for a value of a wrong type.
+        """
+        experts, hardware = values.item("experts"), values.item("hardware")
+        score, extra = values.item("score"), values.item("extra") or JsonObject({})
+        task = values.need_text("task")
+        record = cls(
+            task=task,
+            experts=VerifiedOverride.from_dict(experts) if experts else None,
+            speed=_speed(values),
+            provenance=values.mapping("provenance"),
+            hardware=HardwareUse.from_dict(hardware) if hardware else HardwareUse(),
+            score=Score.from_dict(score) if score else None,
+            steady_decode=values.mapping("steady_decode") or None,
+            extra=tuple(Metric(task, name, extra.number(name)) for name in extra.values),
+        )
+        # Parts that are read when they are needed are checked here, where the file is known.
+        Setup.from_dict(values.item("provenance") or JsonObject({}))
+        return record
+
     def _expert_rows(self) -> dict[str, float | None]:
         if self.experts is None:
             return {}
@@ -128,17 +185,9 @@ class RunRecord:
         }
 
     def _steady_rows(self) -> dict[str, float | None]:
-        """Give steady decode at the largest measured batch size up to that of the run."""
         if self.steady_decode is None:
             return {}
-        size = self.provenance["batch_size"]
-        fitting = [point for point in self.steady_decode["points"] if point["batch_size"] <= size]
-        rate = fitting[-1]["speed"]["decode_tokens_per_s"] if fitting else None
-        return {"steady_decode_tokens_per_s": rate["median"] if rate else None}
-
-    def _peak_memory_gib(self) -> float | None:
-        peak = self.hardware.peak_memory
-        return None if peak is None else peak.used_bytes / GIB
+        return {"steady_decode_tokens_per_s": self.steady_decode_tokens_per_s}
 
 
 HIGHER_IS_BETTER = {
@@ -157,7 +206,7 @@ HIGHER_IS_BETTER = {
 
 
 def _rows_by_modality(experts: VerifiedOverride) -> dict[str, float | None]:
-    """Give a row for text and for image tokens where they used different k."""
+    """Return a row for text and one for image tokens where they used different k."""
     text, image = experts.observed_text, experts.observed_image
     if text is None or image is None or text == image:
         return {}
@@ -165,3 +214,12 @@ def _rows_by_modality(experts: VerifiedOverride) -> dict[str, float | None]:
         "observed_num_experts_per_tok_text": text,
         "observed_num_experts_per_tok_image": image,
     }
+
+
+def _speed(values: JsonObject) -> TaskSpeed:
+    """Read the speed; older records do not say where their latencies start."""
+    speed = TaskSpeed.from_dict(values.need_item("speed"))
+    if speed.latency_from is not None or not any(speed.latencies.values()):
+        return speed
+    is_vllm = values.mapping("provenance").get("backend") == "vllm"
+    return replace(speed, latency_from="queue" if is_vllm else "preprocessing")

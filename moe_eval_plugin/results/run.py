@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
     from pathlib import Path
 
+    from moe_eval_plugin.results.record import RunRecord
+    from moe_eval_plugin.results.setup import Setup
+
 UNKNOWN = "unknown"
+MEAN = "mean"
 
 
 @dataclass(frozen=True)
@@ -25,53 +30,148 @@ class ScoreRow:
 
 
 @dataclass(frozen=True)
-class TaskRun:
-    """One task of one run.
+class TaskMetric:
+    """A metric that the definition of a task lists."""
 
-    ``n_samples`` counts the questions that were asked. ``record`` is what was measured
-    (``result.RunRecord.to_dict``), and ``None`` where nothing was; its ``experts`` are ``None`` for
-    a model that is not ours. ``metadata`` is the task's: its version, its scoring modes, where its
-    data came from. ``samples`` is the file with a line for each question, ``None`` where there is
-    none.
-    """
+    name: str
+    aggregation: str | None
+    """How the host joins the scores of questions, for instance ``mean``."""
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The data that a task asked about; ``None`` is not known."""
+
+    dataset: str | None = None
+    """Repository on the Hub, or what the task names in its place."""
+    dataset_config: str | None = None
+    """Configuration of the dataset."""
+    split: str | None = None
+    """Split that the questions are from."""
+    source: str | None = None
+    """Name of the data within this package, for instance ``easy_vqa``."""
+    origin: str | None = None
+    """Where the data were read: the Hub, a package or official files."""
+    revision: str | None = None
+    """Commit of the dataset on the Hub."""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of each file, by its name."""
+    answer_set: str | None = None
+    """Set of expected answers, where a dataset has several."""
+    n_questions: int | None = None
+    """Questions of the split, those included that were left out."""
+    n_left_out: int | None = None
+    """Questions that could not be asked."""
+    left_out_because: str | None = None
+    """Why they were left out."""
+
+
+@dataclass(frozen=True)
+class TaskRun:
+    """One task of one run, as the reader of its host's files fills it."""
 
     task: str
+    """Name of the task."""
     scores: tuple[ScoreRow, ...]
+    """Rows of the host's table, in its order."""
     n_samples: int | None
-    metadata: Mapping[str, Any]
-    record: Mapping[str, Any] | None
+    """Questions that were asked."""
+    record: RunRecord | None
+    """What this package measured; ``None`` where it measured nothing."""
     samples: Path | None
+    """File with a line for each question; ``None`` where there is none."""
+    main_metric: str | None = None
+    """Metric that the task says to compare by."""
+    metrics: tuple[TaskMetric, ...] = ()
+    """Metrics that the definition of the task lists."""
+    scoring: Mapping[str, str] = field(default_factory=dict)
+    """How each metric compares answers, as far as the task tells."""
+    n_by_answer_type: Mapping[str, int] = field(default_factory=dict)
+    """Questions of each answer type, where scores were split by it."""
+    data: TaskData = field(default_factory=TaskData)
+    """The data that the questions are from."""
+    prompt_prefix: str = ""
+    """Text that the task puts before each question."""
+    prompt_suffix: str = ""
+    """Text that the task puts behind each question."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Everything in the definition of the task that changes answers or scores, by name."""
 
     def score(self, metric: str) -> ScoreRow | None:
         """Return the row of that metric, or ``None``."""
         return next((score for score in self.scores if score.metric == metric), None)
 
+    def is_mean(self, metric: str) -> bool:
+        """Whether the task defines that metric as the mean over its questions."""
+        return any(one.name == metric and one.aggregation == MEAN for one in self.metrics)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One line of a samples file: a question, its answer and its scores."""
+
+    question_id: int | str | None
+    """Id of the question, from the sample or from what it submits; ``None`` without one."""
+    doc_id: int | str | None
+    """The host's number of the question within its task."""
+    answers: tuple[str, ...] | None
+    """The answers; ``None`` where they are no text, log-probabilities for instance."""
+    target: str
+    """Expected answer."""
+    prompt: str
+    """Text that the model was asked."""
+    image: str | None
+    """Id of the image; questions about one image share it."""
+    scores: Mapping[str, float]
+    """Every number of the sample that may be a score, by its name."""
+    answer_type: str | None
+    """Answer type, where the data have one."""
+    question_type: str | None
+    """Question type, where the data have one."""
+    n_output_tokens: int | None
+    """Tokens of the answer; ``None`` where they were not counted."""
+    submission: tuple[object, object]
+    """Question id and answer to hand in, as they are in the file: of any type, or ``None``."""
+
 
 @dataclass(frozen=True)
 class Run:
-    """One results file: ``content`` is all of it, ``tasks`` are its tasks in the order given."""
+    """One results file of a host."""
 
     path: Path
-    content: Mapping[str, Any]
+    """The file."""
     tasks: tuple[TaskRun, ...]
+    """The tasks, in their order in the file."""
+    backend: str
+    """The host's name of the model adapter, for instance ``moe_hf``."""
+    checkpoint: str
+    """Checkpoint as our adapter recorded it, or else as the host shows it; or ``unknown``."""
+    host: str
+    """Name of the host, for instance ``lmms-eval``."""
+    host_version: str | None = None
+    """Version of the host, by itself."""
+    code_revision: str | None = None
+    """Git revision of the folder that the run was started in."""
+    date: datetime | None = None
+    """When the run began."""
+    date_text: str | None = None
+    """The same, as the host writes it."""
+    limit: float | None = None
+    """Number of questions of each task, or their share below 1; ``None`` for all."""
+    include_path: str | None = None
+    """Folder with further task definitions that the host was given."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the host that change answers, by its own names."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """All options of the host, for the module that writes its command line."""
 
     @property
-    def model(self) -> str:
-        """The host's name of the model, for instance ``moe_hf``."""
-        return str(self.content["config"].get("model") or self.content.get("model_source"))
-
-    @property
-    def checkpoint(self) -> str:
-        """The checkpoint, as our model recorded it or else as the host shows it.
-
-        The host knows only what its arguments name, and that may be nothing.
-        """
-        records = [mapping_at(task.record or {}, "provenance") for task in self.tasks]
-        recorded = [record["pretrained"] for record in records if record.get("pretrained")]
-        return str(next(iter(recorded), None) or self.content.get("model_name") or UNKNOWN)
+    def setup(self) -> Setup | None:
+        """What the run was made with, from the first record; ``None`` without a record."""
+        return next((task.record.setup for task in self.tasks if task.record), None)
 
     def task(self, name: str | None) -> TaskRun:
-        """Return the task of that name, or the only one; ``DataError`` lists what there is."""
+        """Return the task of that name, or the only one; ``DataError`` lists the tasks."""
         found = [task for task in self.tasks if name in (None, task.task)]
         if len(found) == 1:
             return found[0]
@@ -79,9 +179,3 @@ class Run:
         what = "more than one task" if found else f"no task {name}" if name else "no task"
         message = f"{self.path} has {what}; its tasks: {names}. Name one of them with --task."
         raise DataError(message)
-
-
-def mapping_at(whole: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """Return the object under a key; an empty one where there is none, or something else."""
-    part = whole.get(key)
-    return part if isinstance(part, dict) else {}

@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
-from moe_eval_plugin.results.lmms_eval_files import read_samples
+from moe_eval_plugin.results.lmms_eval_samples import DOC_ID, QUESTION_ID, read_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from moe_eval_plugin.results.run import Run, TaskRun
+    from moe_eval_plugin.results.run import Run, Sample, TaskRun
 
-IMAGE_ID = "image_id"
-# What stands for a question; a task without ids of its own has the host's number of the document.
-KEYS = ("question_id", "doc_id")
-# Numbers of a sample that are no scores.
-NOT_SCORES = frozenset({*KEYS, IMAGE_ID, "token_counts"})
+# What identifies a question; a task without ids of its own has the host's number of the document.
+KEYS = (QUESTION_ID, DOC_ID)
 
 
 @dataclass(frozen=True)
 class Question:
-    """One sample. ``answer`` is ``None`` where it is no text: log-probabilities, for instance.
-
-    ``scores`` has every number of the sample that may be a score, by its name.
-    """
+    """One sample of a task, with its id within the task."""
 
     key: str
+    """The id, unique within the task."""
     answer: str | None
+    """Answers without surrounding white space, one in a line; ``None`` where they are no text."""
     target: str
+    """Expected answer."""
     image: str | None
+    """Id of the image; ``None`` is not known."""
     prompt: str
+    """Text that the model was asked."""
     scores: Mapping[str, float]
+    """Every number of the sample that may be a score, by its name."""
+    answer_type: str | None = None
+    """Answer type, where the data have one."""
+    question_type: str | None = None
+    """Question type, where the data have one."""
+    n_output_tokens: int | None = None
+    """Tokens of the answer; ``None`` where they were not counted."""
+
+    @classmethod
+    def of(cls, key: str, sample: Sample) -> Question:
+        """Build the question of a sample."""
+        answers = None if sample.answers is None else [text.strip() for text in sample.answers]
+        return cls(
+            key=key,
+            answer=None if answers is None else "\n".join(answers),
+            target=sample.target,
+            image=sample.image,
+            prompt=sample.prompt,
+            scores=sample.scores,
+            answer_type=sample.answer_type,
+            question_type=sample.question_type,
+            n_output_tokens=sample.n_output_tokens,
+        )
 
 
 @dataclass(frozen=True)
@@ -73,8 +94,8 @@ def read_task(run: Run, task: TaskRun) -> AnsweredTask:
         message = f"{task.samples} has no samples. Run the task again with --log_samples."
         raise DataError(message)
     key_name, keys = _keys(samples, task)
-    questions = {key: _question(key, sample) for key, sample in zip(keys, samples, strict=True)}
-    main = _main_metric(run, task, shared_metrics(questions.values()))
+    questions = {key: Question.of(key, sample) for key, sample in zip(keys, samples, strict=True)}
+    main = _main_metric(task, shared_metrics(questions.values()))
     return AnsweredTask(run, task, key_name, questions, main)
 
 
@@ -111,21 +132,22 @@ def choose_metrics(a: AnsweredTask, b: AnsweredTask, asked: Sequence[str]) -> li
     return [a.main_metric]
 
 
-def _main_metric(run: Run, task: TaskRun, metrics: Sequence[str]) -> str | None:
-    """Name the score that the task says to compare by, or the only one that has a row."""
-    config = run.content["configs"][task.task]
-    score_key = config.get("score_key") if isinstance(config, dict) else None
-    if score_key in metrics:
-        return str(score_key)
+def _main_metric(task: TaskRun, metrics: Sequence[str]) -> str | None:
+    """Return the metric that the task says to compare by, or the only one that has a row."""
+    if task.main_metric in metrics:
+        return task.main_metric
     rows = [score.metric for score in task.scores if score.metric in metrics]
     candidates = rows or list(metrics)
     return candidates[0] if len(candidates) == 1 else None
 
 
-def _keys(samples: Sequence[Mapping[str, Any]], task: TaskRun) -> tuple[str, list[str]]:
-    """Find the field that tells questions apart, and its values."""
-    for name in KEYS:
-        values = [_field(sample, name) for sample in samples]
+def _keys(samples: Sequence[Sample], task: TaskRun) -> tuple[str, list[str]]:
+    """Return the field that identifies the questions, and its values."""
+    ids = {
+        QUESTION_ID: [sample.question_id for sample in samples],
+        DOC_ID: [sample.doc_id for sample in samples],
+    }
+    for name, values in ids.items():
         if None not in values and len(set(values)) == len(values):
             return name, [str(value) for value in values]
     message = (
@@ -134,45 +156,3 @@ def _keys(samples: Sequence[Mapping[str, Any]], task: TaskRun) -> tuple[str, lis
         "Run the task again into an empty folder."
     )
     raise DataError(message)
-
-
-def _question(key: str, sample: Mapping[str, Any]) -> Question:
-    image = sample.get(IMAGE_ID)
-    return Question(
-        key=key,
-        answer=_answer(sample),
-        target=str(sample.get("target", "")),
-        image=None if image is None else str(image),
-        prompt=str(sample.get("input", "")),
-        scores={
-            name: number
-            for name, value in sample.items()
-            if name not in NOT_SCORES and (number := _score(value)) is not None
-        },
-    )
-
-
-def _field(sample: Mapping[str, Any], name: str) -> object:
-    """Return a field of a sample, or of what it submits to organisers."""
-    submission = sample.get("submission")
-    if name not in sample and isinstance(submission, dict):
-        sample = submission
-    value = sample.get(name)
-    return value if isinstance(value, int | str) else None
-
-
-def _answer(sample: Mapping[str, Any]) -> str | None:
-    """Return the answer, without white space around it; several of them one in a line."""
-    answers = sample.get("filtered_resps")
-    given = answers if isinstance(answers, list) else [answers]
-    texts = [text.strip() for text in given if isinstance(text, str)]
-    return "\n".join(texts) if texts and len(texts) == len(given) else None
-
-
-def _score(value: object) -> float | None:
-    """Return a number, a truth value, or the score in a record as some tasks write it."""
-    if isinstance(value, dict):
-        value = value.get("score")
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)

@@ -8,19 +8,21 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.experts.routing_rule import NATIVE
 from moe_eval_plugin.model_name import DEMO, hub_id
+from moe_eval_plugin.results.setup import Setup
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
+    from datetime import datetime
 
-    from moe_eval_plugin.results.run import Run, ScoreRow, TaskRun
+    from moe_eval_plugin.experts.verification import VerifiedOverride
+    from moe_eval_plugin.results.record import RunRecord
+    from moe_eval_plugin.results.run import Run, ScoreRow, TaskData, TaskRun
 
 # The host's rows of k are facts of every score, and no scores themselves.
 K_ROW = "num_experts_per_tok"
@@ -35,11 +37,12 @@ UNITS = (
     (r"\w+_gib", "GiB"),
     (r"(?:\w+_)?joules(?:_\w+)?", "J"),
 )
-SPEED_FIELDS = ("samples_per_s", "wall_s", "n_input_tokens", "n_output_tokens")
-ASKED = ("experts_k", "experts_policy", "renorm")
 # What the hardware is and what plugins did are no settings of the model.
 NOT_SETTINGS = frozenset(
-    {"pretrained", "revision", "versions", "hardware", "energy", "plugin_failures", *ASKED}
+    {
+        *("pretrained", "revision", "versions", "hardware", "energy", "plugin_failures"),
+        *("experts_k", "experts_policy", "renorm"),
+    }
 )
 
 
@@ -179,50 +182,47 @@ def as_text(value: object) -> str:
 
 
 def _of_task(run: Run, task: TaskRun) -> Iterator[ScoreFacts]:
-    config = _part(run.content["configs"], task.task)
-    record = task.record or {}
+    record = task.record
     shared = {
-        **_experts(_part(record, "experts")),
-        **_model(run, _part(record, "provenance")),
-        **_data(config, task.metadata),
-        **{name: _part(record, "speed").get(name) for name in SPEED_FIELDS},
+        **_experts(record.experts if record else None),
+        **_model(run, record.setup if record else Setup()),
+        **_data(task.data),
+        **_speed(record),
     }
     scores = [score for score in task.scores if K_ROW not in score.metric]
-    main = _main_metric(config, scores, _part(record, "extra"))
+    main = _main_metric(task, scores, [one.name for one in record.extra] if record else [])
     for score in scores:
         yield ScoreFacts(
             run=str(run.path),
             task=task.task,
             is_main=score.metric == main,
-            n_questions=_n_questions(run, task),
-            **_score(run, task, score, config.get("score_key")),
+            **_score(task, score),
             **shared,
         )
 
 
-def _main_metric(
-    config: Mapping[str, Any], scores: Sequence[ScoreRow], extra: Container[str]
-) -> str | None:
-    """Name the score that the task says to compare by, or the only one; not a plugin's row."""
+def _main_metric(task: TaskRun, scores: Sequence[ScoreRow], extra: Container[str]) -> str | None:
+    """Return the score that the task says to compare by, or the only one; not a plugin's row."""
     names = [score.metric for score in scores if score.metric not in extra]
     metrics = [name for name in names if _unit(name) is None]
-    if config.get("score_key") in metrics:
-        return str(config["score_key"])
+    if task.main_metric in metrics:
+        return task.main_metric
     return metrics[0] if len(metrics) == 1 else None
 
 
-def _score(run: Run, task: TaskRun, score: ScoreRow, score_key: str | None) -> dict[str, Any]:
-    modes = _scoring_modes(task.metadata, score_key)
+def _score(task: TaskRun, score: ScoreRow) -> dict[str, Any]:
+    modes = task.scoring
     # A part of the questions has a row of its own: the name of the whole, and that of the part.
     whole = max((m for m in modes if f"{score.metric}_".startswith(f"{m}_")), default="")
     part = score.metric.removeprefix(f"{whole}_")
+    of_parts = {name.replace("/", "_"): n for name, n in task.n_by_answer_type.items()}
     return {
         "metric": score.metric,
         "value": score.value,
         "stderr": score.stderr,
         "unit": PROPORTION if whole else _unit(score.metric),
         "higher_is_better": score.higher_is_better,
-        "n": task.n_samples if part == score.metric else _n_of_part(run, task.task, part),
+        "n": task.n_samples if part == score.metric else of_parts.get(part),
         "scoring": modes.get(whole),
     }
 
@@ -233,70 +233,46 @@ def _unit(metric: str) -> str | None:
     return next((match.expand(unit) for match, unit in matches if match), None)
 
 
-def _scoring_modes(metadata: Mapping[str, Any], score_key: str | None) -> dict[str, str]:
-    """Map metrics to how they are computed, as far as the task tells."""
-    matching = metadata.get("matching")
-    by_key = {score_key: str(matching)} if score_key and matching else {}
-    return {**by_key, **_part(metadata, "scoring")}
-
-
-def _n_of_part(run: Run, task: str, part: str) -> int | None:
-    """Count the questions of an answer type, which has no slash in the name of its row."""
-    types = _part(_part(_part(run.content, "moe_eval_scores"), task), "answer_types")
-    return {name.replace("/", "_"): _part(types, name).get("n") for name in types}.get(part)
-
-
-def _n_questions(run: Run, task: TaskRun) -> int | None:
-    """Count all questions of the data set, those included that had to be left out."""
-    counts = _part(_part(run.content, "n-samples"), task.task)
-    n_used = task.metadata.get("n_questions", counts.get("original"))
-    return None if n_used is None else n_used + task.metadata.get("n_left_out", 0)
-
-
-def _experts(experts: Mapping[str, Any]) -> dict[str, Any]:
+def _experts(experts: VerifiedOverride | None) -> dict[str, Any]:
     return {
-        "num_experts_per_tok": experts.get("requested"),
-        "observed_num_experts_per_tok": experts.get("observed"),
-        "baseline_num_experts_per_tok": experts.get("baseline"),
-        **{name: experts.get(name) for name in ASKED},
+        "num_experts_per_tok": experts.requested if experts else None,
+        "observed_num_experts_per_tok": experts.observed if experts else None,
+        "baseline_num_experts_per_tok": experts.baseline if experts else None,
+        "experts_k": experts.experts_k if experts else None,
+        "experts_policy": experts.experts_policy if experts else None,
+        "renorm": experts.renorm if experts else None,
     }
 
 
-def _model(run: Run, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    settings = {name: value for name, value in provenance.items() if name not in NOT_SETTINGS}
-    versions = _part(provenance, "versions")
+def _speed(record: RunRecord | None) -> dict[str, Any]:
     return {
-        "pretrained": provenance.get("pretrained") or run.checkpoint,
-        "model_revision": provenance.get("revision"),
-        "backend": run.model,
-        "versions": {name: version for name, version in versions.items() if version},
+        "samples_per_s": record.speed.samples_per_s if record else None,
+        "wall_s": record.speed.wall_s if record else None,
+        "n_input_tokens": record.speed.n_input_tokens if record else None,
+        "n_output_tokens": record.speed.n_output_tokens if record else None,
+    }
+
+
+def _model(run: Run, setup: Setup) -> dict[str, Any]:
+    settings = {name: value for name, value in setup.values.items() if name not in NOT_SETTINGS}
+    return {
+        "pretrained": setup.pretrained or run.checkpoint,
+        "model_revision": setup.revision,
+        "backend": run.backend,
+        "versions": {name: version for name, version in setup.versions.items() if version},
         "settings": {name: value for name, value in settings.items() if value not in (None, [])},
-        "date": _date(run.content),
+        "date": run.date,
     }
 
 
-def _data(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _data(data: TaskData) -> dict[str, Any]:
     return {
-        "dataset": hub_id(str(config.get("dataset_path") or "")),
-        "dataset_config": config.get("dataset_name"),
-        "split": config.get("test_split"),
-        "answer_set": metadata.get("answer_set"),
-        "data_origin": metadata.get("origin"),
-        "data_revision": metadata.get("revision"),
-        "data_sha256": _part(metadata, "sha256"),
+        "dataset": hub_id(data.dataset or ""),
+        "dataset_config": data.dataset_config,
+        "split": data.split,
+        "answer_set": data.answer_set,
+        "data_origin": data.origin,
+        "data_revision": data.revision,
+        "data_sha256": data.sha256,
+        "n_questions": data.n_questions,
     }
-
-
-def _part(whole: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return the object under a key; an empty one where there is none, or something else."""
-    part = whole.get(key)
-    return part if isinstance(part, dict) else {}
-
-
-def _date(content: Mapping[str, Any]) -> datetime | None:
-    """Read the date of a run in the time zone that the host was told to write it in."""
-    try:
-        zone = ZoneInfo(content["config"]["resolved_cli_args"]["timezone"])
-        return datetime.strptime(content["date"], "%Y%m%d_%H%M%S").replace(tzinfo=zone)
-    except (KeyError, TypeError, ValueError, OSError):
-        return None

@@ -104,22 +104,22 @@ def render(row: Row) -> str:
 
 
 def _row(point: Mapping[str, Any], task: TaskRun, baseline: Row | None) -> Row:
-    record = task.record or {}
-    experts, speed, score = (record.get(key) or {} for key in ("experts", "speed", "score"))
-    value, rate = score.get("value"), speed.get("samples_per_s")
+    record = task.record
+    value = record.score.value if record and record.score else None
+    rate = record.speed.samples_per_s if record else None
     base_value = baseline.score if baseline else None
     base_rate = baseline.samples_per_s if baseline else None
     return Row(
         point=point["name"],
         task=task.task,
         experts_k=point["experts_k"],
-        observed_num_experts_per_tok=experts.get("observed"),
-        metric=score.get("metric"),
+        observed_num_experts_per_tok=record.experts.observed if record and record.experts else None,
+        metric=record.score.metric if record and record.score else None,
         score=value,
         difference=None if value is None or base_value is None else value - base_value,
         samples_per_s=rate,
         ratio=rate / base_rate if rate and base_rate else None,
-        output_tokens_per_s=speed.get("output_tokens_per_s"),
+        output_tokens_per_s=record.speed.output_tokens_per_s if record else None,
     )
 
 

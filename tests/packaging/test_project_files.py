@@ -178,7 +178,7 @@ def test_the_workflow_makes_what_make_test_makes(repository_root: Path) -> None:
     job = workflow["jobs"]["make"]
     recipe = re.findall(r"^test:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[0]
 
-    made = {word for word in recipe.split() if re.fullmatch(r"[a-z-]+", word)}
+    made = {word for word in recipe.split() if re.fullmatch(r"[a-z][a-z-]*", word)}
 
     assert {step["run"] for step in job["steps"] if "run" in step} == {"make ${{ matrix.target }}"}
     assert set(job["strategy"]["matrix"]["target"]) == made - {"vllm-env"}

@@ -168,6 +168,7 @@ def _set_speed(record: dict[str, Any], k: int, rate: float, n: int) -> None:
             "prefill_s": 0.5 * wall_s,
             "decode_s": 0.3 * wall_s,
             "host_gap_s": 0.2 * wall_s,
+            "wall_s": wall_s,
         },
     }
     record["hardware"] = {

@@ -10,6 +10,7 @@ for name in ("altair", "jinja2", "vl_convert"):
 
 from moe_eval_plugin.report.build import Options, build  # noqa: E402
 from tests.report.report_runs import write_run  # noqa: E402
+from tests.results.sample_runs import MODEL_REVISION  # noqa: E402
 from tests.vqa.vqa_files import edit_json  # noqa: E402
 
 if TYPE_CHECKING:
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
 def test_provenance_has_a_command_that_lmms_eval_understands(tmp_path: Path) -> None:
     path = write_run(tmp_path, 4)
     arguments = {"model": "moe_hf", "model_args": "pretrained=demo,experts_k=4", "limit": 40.0}
-    edit_json(path, lambda content: content["config"].update(resolved_cli_args=arguments))
+    seeds = {"random_seed": 0, "numpy_seed": 1, "torch_seed": 2, "fewshot_seed": 3}
+    edit_json(path, lambda content: content["config"].update(resolved_cli_args=arguments, **seeds))
 
     html = build([tmp_path], Options()).html
 
     assert (
-        "lmms-eval --model moe_hf --model_args pretrained=demo,experts_k=4 --tasks easy_vqa "
-        "--limit 40 --log_samples --output_path repeated"
+        "lmms-eval --model moe_hf --model_args "
+        f"pretrained=demo,experts_k=4,revision={MODEL_REVISION} --tasks easy_vqa "
+        "--limit 40 --seed 0,1,2,3 --log_samples --output_path repeated"
     ) in html
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moe_eval_plugin.errors import DataError
-from moe_eval_plugin.results.lmms_eval_files import find_run, find_runs, read_run, read_samples
+from moe_eval_plugin.results.lmms_eval_files import find_run, find_runs, read_run
+from moe_eval_plugin.results.lmms_eval_samples import read_lines
 from tests.results.run_files import DATE, write_run
 from tests.vqa.vqa_files import cut_off, edit_json, write_json
 
@@ -23,10 +24,10 @@ LINE_SEPARATORS = "\u2028\u2029\u0085\v\f"
 
 def test_a_run_is_read(results_file: Path) -> None:
     run = read_run(results_file)
-    assert (run.path, run.model, run.checkpoint) == (results_file, "qwen3_vl", "Qwen/Qwen3-VL-4B")
+    assert (run.path, run.backend, run.checkpoint) == (results_file, "qwen3_vl", "Qwen/Qwen3-VL-4B")
     task = run.task("okvqa")
     assert task is run.task(None)
-    assert (task.n_samples, task.metadata["n_questions"], task.record) == (1, 1, None)
+    assert (task.n_samples, task.data.n_questions, task.record) == (1, 1, None)
     assert task.samples == results_file.with_name(f"{DATE}_samples_okvqa.jsonl")
 
 
@@ -142,7 +143,7 @@ def samples_of(results_file: Path) -> Path:
 
 def test_samples_are_read_in_their_order(tmp_path: Path) -> None:
     written = [{"question_id": number} for number in (3, 1, 2)]
-    assert list(read_samples(samples_of(write_run(tmp_path, {"okvqa": written})))) == written
+    assert list(read_lines(samples_of(write_run(tmp_path, {"okvqa": written})))) == written
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=4))
@@ -153,7 +154,7 @@ def test_every_text_is_read_as_the_host_writes_it(
     path = tmp_path_factory.mktemp("samples") / "samples.jsonl"
     lines = [json.dumps(sample, ensure_ascii=False) + "\n" for sample in written]
     path.write_text("".join(lines), encoding="utf-8")
-    assert list(read_samples(path)) == written
+    assert list(read_lines(path)) == written
 
 
 @pytest.mark.parametrize(
@@ -164,16 +165,16 @@ def test_a_broken_sample_is_refused_by_its_line(tmp_path: Path, line: str) -> No
     with path.open("a", encoding="utf-8") as results_file:
         results_file.write(f'{line}\n{{"question_id": 2}}\n')
     with pytest.raises(DataError, match="line 2, is not a sample") as caught:
-        list(read_samples(path))
+        list(read_lines(path))
     assert str(path) in str(caught.value)
 
 
 def test_samples_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
     (tmp_path / "samples.jsonl").write_bytes(b'{"filtered_resps": "\xff"}\n')
     with pytest.raises(DataError, match="cannot be read"):
-        list(read_samples(tmp_path / "samples.jsonl"))
+        list(read_lines(tmp_path / "samples.jsonl"))
 
 
 def test_samples_that_are_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
-        list(read_samples(tmp_path / "samples.jsonl"))
+        list(read_lines(tmp_path / "samples.jsonl"))

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.json_object import JsonObject
 from moe_eval_plugin.measure.hardware_use import HardwareUse, PeakMemory
 from moe_eval_plugin.measure.speed import TaskSpeed
-from moe_eval_plugin.results.record import Metric, Score
+from moe_eval_plugin.results.record import Metric, RunRecord, Score
+from moe_eval_plugin.results.setup import Machine
 from moe_eval_plugin.text import GIB
 from tests.results.sample_records import experts, record
 
@@ -184,3 +187,127 @@ def test_a_dense_model_has_no_expert_rows() -> None:
     rows = record(experts=dense).rows()
     assert rows["observed_num_experts_per_tok"] is None
     assert rows["num_experts_per_tok"] is None
+
+
+def stored(known: RunRecord) -> JsonObject:
+    return JsonObject(json.loads(json.dumps(known.to_dict())), "a_results.json", "moe_eval.a")
+
+
+def full_record() -> RunRecord:
+    """Make a record in which every part is known."""
+    return record(
+        experts=experts(observed_text=2.0, observed_image=2.0, routing=ROUTING),
+        hardware=HardwareUse(PeakMemory(1, 2, 3), joules=7.0),
+        score=Score("exact_match", 0.25),
+        steady_decode=steady(at_1=10.0),
+        extra=(Metric("a", "samples_per_hour", 1800.0), Metric("a", "watts", None)),
+        provenance={
+            "pretrained": "demo",
+            "batch_size": 2,
+            "n_ranks": 1,
+            "versions": {"torch": "2.15.0", "vllm": None},
+            "hardware": {"kind": "cpu", "name": "a processor", "threads": 4},
+            "encode_s": {"a": 1.5},
+        },
+    )
+
+
+ROUTING = {
+    "n_tokens": {"prefill": {"text": 60, "image": 40}, "decode": {"text": 100, "image": 0}},
+    "layers": {
+        "layers.0.mlp": {
+            "num_experts": 8,
+            "observed_num_experts_per_tok": {
+                "prefill": {"text": 4.0, "image": 2.0},
+                "decode": {"text": 1.0, "image": None},
+            },
+            "load": {"entropy": 0.5},
+            "distinct_experts_per_step": {"prefill": {"mean": 6.0}, "decode": None},
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("known", [record(), full_record(), record(experts=None, speed=OUTSIDE)])
+def test_a_stored_record_is_read_back_as_what_was_written(known: RunRecord) -> None:
+    again = RunRecord.from_dict(stored(known))
+    assert again == known
+    assert again.to_dict() == known.to_dict()
+    assert again.rows() == known.rows()
+
+
+def test_what_it_was_made_with_and_its_layers_have_types() -> None:
+    known = RunRecord.from_dict(stored(full_record()))
+    assert (known.setup.pretrained, known.setup.n_ranks) == ("demo", 1)
+    assert known.setup.versions == {"torch": "2.15.0", "vllm": None}
+    assert known.setup.machine == Machine(kind="cpu", name="a processor", threads=4)
+    assert known.setup.encode_s == {"a": 1.5}
+    assert known.experts is not None
+    (layer,) = known.experts.layers
+    assert (layer.path, layer.num_experts, layer.load_entropy) == ("layers.0.mlp", 8, 0.5)
+    assert layer.observed_num_experts_per_tok == (60 * 4 + 40 * 2 + 100 * 1) / 200
+    assert (layer.distinct_experts_per_prefill, layer.distinct_experts_per_decode_step) == (6, None)
+
+
+def test_the_first_form_of_a_record_is_read() -> None:
+    first = {
+        "schema_version": 1,
+        "task": "a",
+        "experts": {
+            "requested": 4,
+            "baseline": 8,
+            "observed": 4,
+            "n_layers": 4,
+            "n_text_tokens": 10,
+            "n_image_tokens": 6,
+        },
+        "speed": {
+            "n_samples": 2,
+            "n_input_tokens": 20,
+            "n_output_tokens": 4,
+            "wall_s": 4.0,
+            "samples_per_s": 0.5,
+        },
+        "provenance": {"pretrained": "demo"},
+    }
+    known = RunRecord.from_dict(JsonObject(first))
+    assert known.experts is not None
+    assert (known.experts.requested, known.experts.experts_policy) == (4, "uniform")
+    assert (known.speed.samples_per_s, known.speed.ttft_s, known.score) == (0.5, None, None)
+    assert (known.hardware, known.speed.latency_from) == (HardwareUse(), None)
+
+
+@pytest.mark.parametrize(("backend", "start"), [("vllm", "queue"), (None, "preprocessing")])
+def test_an_older_record_says_by_its_backend_where_latencies_start(
+    backend: str | None, start: str
+) -> None:
+    data = stored(record(provenance={"backend": backend, "batch_size": 2}))
+    del data.values["speed"]["latency_from"]
+    assert RunRecord.from_dict(data).speed.latency_from == start
+
+
+def test_keys_of_a_later_version_are_ignored() -> None:
+    data = stored(record())
+    data.values["speed"]["later"] = data.values["later"] = 1
+    assert RunRecord.from_dict(data) == record()
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("experts", "observed", "four"),
+        ("experts", "n_layers", None),
+        ("experts", "routing", {"layers": {"0": {"num_experts": "8"}}}),
+        ("speed", "wall_s", "1 s"),
+        ("speed", "latency_from", "the door"),
+        ("speed", "ttft_s", 1.0),
+        ("hardware", "joules", "many"),
+        ("provenance", "batch_size", "auto"),
+        ("provenance", "versions", {"torch": 2}),
+    ],
+)
+def test_a_wrong_type_names_the_file_and_the_key(part: str, key: str, value: object) -> None:
+    data = stored(full_record())
+    data.values[part][key] = value
+    with pytest.raises(DataError, match=rf"^a_results\.json: moe_eval\.a\.{part}\.{key}"):
+        RunRecord.from_dict(data)

@@ -7,6 +7,7 @@ import pytest
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.results.lmms_eval_files import read_run
 from tests.results.run_files import write_run
+from tests.results.sample_records import record
 from tests.vqa.vqa_files import edit_json
 
 if TYPE_CHECKING:
@@ -14,12 +15,11 @@ if TYPE_CHECKING:
 
 
 def test_our_own_record_names_the_checkpoint_where_the_arguments_do_not(results_file: Path) -> None:
-    record = {"provenance": {"pretrained": "demo"}}
-    edit_json(
-        results_file, lambda content: content.update(model_name="", moe_eval={"okvqa": record})
-    )
+    known = record("okvqa", provenance={"pretrained": "demo"})
+    stored = {"okvqa": known.to_dict()}
+    edit_json(results_file, lambda content: content.update(model_name="", moe_eval=stored))
     run = read_run(results_file)
-    assert (run.checkpoint, run.tasks[0].record) == ("demo", record)
+    assert (run.checkpoint, run.tasks[0].record) == ("demo", known)
 
 
 def test_a_checkpoint_that_nobody_names_is_unknown(results_file: Path) -> None:

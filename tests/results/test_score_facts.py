@@ -176,11 +176,13 @@ def test_a_row_of_an_answer_type_has_its_mode_and_its_own_n(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("part", ["experts", "speed", "provenance"])
-def test_a_record_in_another_form_is_read_as_far_as_it_goes(tmp_path: Path, part: str) -> None:
+def test_a_part_of_a_record_that_has_another_form_is_refused_by_file_and_key(
+    tmp_path: Path, part: str
+) -> None:
     content = results()
     content["moe_eval"]["okvqa"][part] = "gone"
-    facts = facts_of(tmp_path, content)["vqa_accuracy"]
-    assert (facts.value, facts.k is None) == (ACCURACY, part == "experts")
+    with pytest.raises(DataError, match=rf"_results\.json: moe_eval\.okvqa\.{part} is 'gone'"):
+        written(tmp_path, content)
 
 
 def test_questions_that_were_left_out_count_as_questions(tmp_path: Path) -> None:

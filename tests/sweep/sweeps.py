@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from moe_eval_plugin.results.lmms_eval_files import read_samples
+from moe_eval_plugin.results.lmms_eval_samples import read_lines
 from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
 
 SCRIPT = Path(sys.executable).with_name("moe-eval")
@@ -51,7 +51,7 @@ def results(output: Path, point: str) -> dict[str, Any]:
 def answers(output: Path, point: str) -> list[dict[str, Any]]:
     """Read what was answered and scored at a point, question by question."""
     (path,) = (output / point).rglob("*_samples_easy_vqa.jsonl")
-    return list(read_samples(path))
+    return list(read_lines(path))
 
 
 def numbers(output: Path) -> dict[str, Any]:

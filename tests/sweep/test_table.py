@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from moe_eval_plugin.measure.speed import TaskSpeed
+from moe_eval_plugin.results.record import Score
 from moe_eval_plugin.sweep.plan import SweepPoint
 from moe_eval_plugin.sweep.table import COLUMNS, Table, header, render
 from tests.results.run_files import write_run
+from tests.results.sample_records import experts, record
 from tests.vqa.vqa_files import edit_json
 
 if TYPE_CHECKING:
@@ -19,12 +22,13 @@ SAMPLES = {"okvqa": [{"question_id": 1, "filtered_resps": "red"}]}
 
 def write_point(folder: Path, score: float, rate: float, observed: float = 4) -> Path:
     path = write_run(folder, SAMPLES)
-    record = {
-        "experts": {"observed": observed},
-        "score": {"metric": "vqa_accuracy", "value": score},
-        "speed": {"samples_per_s": rate, "output_tokens_per_s": 2 * rate},
-    }
-    edit_json(path, lambda content: content.update(moe_eval={"okvqa": record}))
+    known = record(
+        "okvqa",
+        experts=experts(observed=observed),
+        speed=TaskSpeed(100, None, 200, 100 / rate),
+        score=Score("vqa_accuracy", score),
+    )
+    edit_json(path, lambda content: content.update(moe_eval={"okvqa": known.to_dict()}))
     return path
 
 

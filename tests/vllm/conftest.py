@@ -41,18 +41,24 @@ def _small_vllm() -> None:
 
 @pytest.fixture(scope="module")
 def start_engine() -> Iterator[Callable[..., VLLMEngine]]:
-    """A function that starts an engine on the embedded model; the one before it is closed."""
+    """A function that starts an engine on the embedded model.
+
+    The engine of the test before is returned where a new one would be the same: same options, and
+    nothing changed since. Otherwise it is closed, so neighbouring tests should use equal options.
+    """
     from moe_eval_plugin.engines.vllm.engine import VLLMEngine
     from moe_eval_plugin.engines.vllm.options import VLLMOptions
 
     running: list[VLLMEngine] = []
 
     def start(experts_k: object = None, verify: str = "observe", **engine: object) -> VLLMEngine:
-        while running:
-            running.pop().close()
         settings = {"dtype": "float32", "max_model_len": 128, "max_num_seqs": 8, **engine}
         settings.setdefault("enforce_eager", True)
-        running.append(VLLMEngine(VLLMOptions("demo", None, experts_k, verify, engine=settings)))
+        options = VLLMOptions("demo", None, experts_k, verify, engine=settings)
+        if not running or running[-1].options != options:
+            while running:
+                running.pop().close()
+            running.append(VLLMEngine(options))
         return running[-1]
 
     yield start

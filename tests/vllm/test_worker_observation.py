@@ -44,6 +44,7 @@ def test_a_k_that_was_changed_behind_our_back_is_found(start_engine: Start) -> N
         _, layer = next(iter(find_moe_layers(worker.model_runner.get_model())))
         layer.router.top_k = 3
 
+    # The last test of this engine, whose options do not show the change.
     engine.llm.collective_rpc(change)
     with pytest.raises(OverrideError, match=r"layers\.0\.mlp\.experts: 4 requested, observed 3"):
         engine.verify(conversations())

@@ -7,8 +7,6 @@ import shlex
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.results.run import mapping_at
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -100,22 +98,20 @@ def settings_of(run: Run, *, log_samples: bool = True) -> RunSettings:
 
     The commit of the checkpoint that the run used is pinned in the arguments of the model.
     """
-    config = run.content["config"]
-    resolved = mapping_at(config, "resolved_cli_args")
-    found = {**resolved, **config}
+    found = run.options
     known = {
         field.name: _plain(found[field.name])
         for field in fields(RunSettings)
         if found.get(field.name) not in (None, "")
     }
-    revisions = [mapping_at(task.record or {}, "provenance").get("revision") for task in run.tasks]
-    revision = next((revision for revision in revisions if revision), None)
+    setups = [task.record.setup for task in run.tasks if task.record]
+    revision = next((setup.revision for setup in setups if setup.revision), None)
     tasks = found.get("tasks") or [task.task for task in run.tasks]
     given = {
-        "model": run.model,
-        "model_args": pinned_model_args(run.model, known.get("model_args", ""), revision),
+        "model": run.backend,
+        "model_args": pinned_model_args(run.backend, known.get("model_args", ""), revision),
         "tasks": tuple(tasks.split(",") if isinstance(tasks, str) else tasks),
-        "seed": _seed(config),
+        "seed": _seed(found),
         "log_samples": log_samples,
     }
     return RunSettings(**{**known, **given})
@@ -133,10 +129,10 @@ def pinned_model_args(model: str, model_args: str, commit: str | None) -> str:
     return ",".join(part for part in (model_args, f"revision={commit}") if part)
 
 
-def _seed(config: Mapping[str, Any]) -> str | None:
-    if any(name not in config for name in SEEDS):
+def _seed(options: Mapping[str, Any]) -> str | None:
+    if any(name not in options for name in SEEDS):
         return None
-    return ",".join(str(config[name]) for name in SEEDS)
+    return ",".join(str(options[name]) for name in SEEDS)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  (a value of any option, from JSON)

@@ -12,6 +12,7 @@ from moe_eval_plugin.files import sha256_of
 from moe_eval_plugin.publish.bundle.commands import run_command, sweep_commands
 from moe_eval_plugin.publish.bundle.environment import locked_versions
 from moe_eval_plugin.publish.bundle.finished import raise_if_unfinished, read_finished
+from moe_eval_plugin.results.setup import Setup
 from moe_eval_plugin.sweep.manifest import MANIFEST
 
 if TYPE_CHECKING:
@@ -66,11 +67,11 @@ def collect(path: Path, lock: str) -> Contents:
         },
         "host_commands": {point.name: run_command(point.run) for point in finished.points},
         "code": {
-            "versions": dict(_provenance(first).get("versions") or {}),
-            "git_hash": first.content.get("git_hash"),
+            "versions": dict(_setup(first).versions),
+            "git_hash": first.code_revision,
             "python": platform.python_version(),
         },
-        "machine": _provenance(first).get("hardware"),
+        "machine": _setup(first).values.get("hardware"),
         "images": "not in the bundle: samples name the images, and the task reads them again",
         "warnings": list(warnings),
     }
@@ -108,8 +109,7 @@ def _name_in_bundle(path: Path, folder: Path) -> str:
 def _made(finished: Finished) -> str | None:
     """Tell when the run began: the same for each bundle of it, unlike the time of packing."""
     if finished.manifest is None:
-        date = finished.points[0].run.content.get("date")
-        return None if date is None else str(date)
+        return finished.points[0].run.date_text
     began = [entry.began for entry in finished.manifest.entries.values() if entry.began]
     return min(began, default=None)
 
@@ -122,7 +122,7 @@ def _checkpoint(finished: Finished, run: Run) -> dict[str, Any]:
     local = pretrained != DEMO and folder.is_dir()
     found: dict[str, Any] = {
         "pretrained": pretrained,
-        "revision": settings.get("model revision") or _provenance(run).get("revision"),
+        "revision": settings.get("model revision") or _setup(run).revision,
         "in_bundle": False,
         "is_local_folder": local,
     }
@@ -145,16 +145,15 @@ def _warnings(finished: Finished, lock: str) -> Iterator[str]:
             f"The checkpoint {run.checkpoint} is a folder of this machine and not in the bundle. "
             "Publish it too; whoever has it names it with `moe-eval reproduce --pretrained`."
         )
-    config = run.content["config"].get("resolved_cli_args")
-    if isinstance(config, dict) and config.get("include_path"):
+    if run.include_path:
         yield (
-            f"The task definitions in {config['include_path']} (--include_path) are not in the "
+            f"The task definitions in {run.include_path} (--include_path) are not in the "
             "bundle. Publish them too."
         )
     now = locked_versions(lock)
     changed = [
         f"{name} {version} -> {now.get(name, 'absent')}"
-        for name, version in (_provenance(run).get("versions") or {}).items()
+        for name, version in _setup(run).versions.items()
         if version is not None and now.get(name) != version
     ]
     if changed:
@@ -182,9 +181,5 @@ def _sample_warnings(finished: Finished) -> Iterator[str]:
                 )
 
 
-def _provenance(run: Run) -> Mapping[str, Any]:
-    for task in run.tasks:
-        found = (task.record or {}).get("provenance")
-        if isinstance(found, dict):
-            return found
-    return {}
+def _setup(run: Run) -> Setup:
+    return run.setup or Setup()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError
-from moe_eval_plugin.results.lmms_eval_files import read_samples
+from moe_eval_plugin.results.lmms_eval_samples import read_samples
 from moe_eval_plugin.text import first_few
 from moe_eval_plugin.vqa.dataset import DATA_VARIABLE
 from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES
@@ -62,7 +62,7 @@ def read_answers(run: Run, task: TaskRun) -> Answers:
     texts: dict[int, str] = {}
     repeated: list[int] = []
     for number, sample in enumerate(read_samples(task.samples), start=1):
-        question_id, answer = _entry(sample)
+        question_id, answer = sample.submission
         if type(question_id) is not int or not isinstance(answer, str):
             message = (
                 f"{task.samples}, line {number}, has question_id {question_id!r:.100} and answer "
@@ -116,20 +116,6 @@ def describe_oddities(answers: Answers) -> Iterator[str]:
         )
 
 
-def _entry(sample: Mapping[str, Any]) -> tuple[object, object]:
-    """Return question id and answer of a sample: those to submit, or else those that were scored.
-
-    The host writes a single answer as it is or, where filters keep several, as a list.
-    """
-    submission = sample.get("submission")
-    if isinstance(submission, dict):
-        return submission.get("question_id"), submission.get("answer")
-    answer = sample.get("filtered_resps")
-    if isinstance(answer, list) and len(answer) == 1:
-        answer = answer[0]
-    return sample.get("question_id"), answer
-
-
 def _faults(
     answers: Answers, expected: Collection[int] | None
 ) -> Iterator[tuple[str, Sequence[int]]]:
@@ -154,13 +140,11 @@ def _miscounted(answers: Answers, data: str) -> Iterator[str]:
 
 def _causes(answers: Answers, run: Run, task: TaskRun) -> Iterator[str]:
     """Say what the run itself knows about answers that are missing or empty."""
-    n_left_out = task.metadata.get("n_left_out")
-    if n_left_out:
-        reason = task.metadata.get("left_out_because", "of their data")
-        yield f"The run left out {n_left_out} questions because {reason}."
-    limit = run.content["config"].get("limit")
-    if limit:
-        yield f"The run was limited by --limit {limit}."
+    if task.data.n_left_out:
+        reason = task.data.left_out_because or "of their data"
+        yield f"The run left out {task.data.n_left_out} questions because {reason}."
+    if run.limit:
+        yield f"The run was limited by --limit {run.limit}."
     if task.n_samples is not None and task.n_samples > answers.n_samples:
         yield (
             f"The run asked {task.n_samples:,} questions, and its samples file has "

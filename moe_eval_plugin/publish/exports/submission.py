@@ -169,9 +169,10 @@ def _chosen(splits: Mapping[str, Split], run: Run, task: str | None) -> list[Tas
 
 def _method(run: Run, task: TaskRun) -> str:
     """Name the method in the file's name: the checkpoint, and what was changed in it."""
-    experts = (task.record or {}).get("experts") or {}
-    k, rules = experts.get("experts_k"), (experts.get("experts_policy"), experts.get("renorm"))
-    changes = [rule for rule in rules if rule not in (None, NATIVE.policy_text, NATIVE.renorm)]
+    experts = task.record.experts if task.record else None
+    k = experts.experts_k if experts else None
+    rules = (experts.experts_policy, experts.renorm) if experts else ()
+    changes = [rule for rule in rules if rule not in (NATIVE.policy_text, NATIVE.renorm)]
     parts = [PurePath(run.checkpoint).name, *([f"k{k}"] if k else []), *map(str, changes)]
     name = NO_METHOD_CHARACTERS.sub("-", "-".join(parts))[:MAX_METHOD_CHARACTERS].strip("-.")
     return name or "model"

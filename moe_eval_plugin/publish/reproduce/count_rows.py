@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from moe_eval_plugin.experts.routing_rule import UNIFORM
 from moe_eval_plugin.publish.reproduce.agreement import AGREES, DIFFERS, NOT_JUDGED, Row
-from moe_eval_plugin.results.lmms_eval_files import read_samples
-from moe_eval_plugin.results.samples import IMAGE_ID, KEYS
+from moe_eval_plugin.results.lmms_eval_samples import read_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from moe_eval_plugin.publish.reproduce.agreement import Verdict
     from moe_eval_plugin.results.run import TaskRun
@@ -33,11 +31,14 @@ def expert_rows(point: str, one: TaskRun, two: TaskRun, *, limited: bool) -> Ite
     A rule that drops experts by their weights has a k that follows the prompts, and a schedule of
     several k has a mean over them; with only a part of the prompts these are not judged.
     """
-    before, now = _part(one.record, "experts"), _part(two.record, "experts")
-    varies = before.get("experts_policy", UNIFORM) != UNIFORM
-    single = not varies and str(before.get("experts_k") or "0").isdigit()
+    before = one.record.experts if one.record else None
+    now = two.record.experts if two.record else None
+    if before is None:
+        return
+    varies = before.experts_policy != UNIFORM
+    single = not varies and (before.experts_k or "0").isdigit()
     for number, field in EXPERTS.items():
-        values = before.get(field), now.get(field)
+        values = getattr(before, field), getattr(now, field, None)
         if values[0] is None:
             continue
         verdict: Verdict = DIFFERS
@@ -52,9 +53,10 @@ def expert_rows(point: str, one: TaskRun, two: TaskRun, *, limited: bool) -> Ite
 
 def count_rows(point: str, one: TaskRun, two: TaskRun, *, limited: bool) -> Iterator[Row]:
     """Yield the tokens that were read and written, over all questions."""
-    before, now = _part(one.record, "speed"), _part(two.record, "speed")
+    before = one.record.speed if one.record else None
+    now = two.record.speed if two.record else None
     for number in (INPUT_TOKENS, OUTPUT_TOKENS):
-        values = before.get(number), now.get(number)
+        values = getattr(before, number, None), getattr(now, number, None)
         if values[0] is None:
             continue
         if values[0] == values[1]:
@@ -102,20 +104,7 @@ def _tokens_by_question(task: TaskRun) -> dict[str, tuple[float, str | None]]:
     """Map each question to the tokens of its answer, and to its image."""
     found: dict[str, tuple[float, str | None]] = {}
     for sample in read_samples(task.samples) if task.samples else ():
-        key = next((str(sample[name]) for name in KEYS if name in sample), None)
-        counts = sample.get("token_counts")
-        each = [_output(one) for one in counts] if isinstance(counts, list) else []
-        if key is not None and each and not any(map(math.isnan, each)):
-            image = sample.get(IMAGE_ID)
-            found[key] = sum(each), None if image is None else str(image)
+        key = sample.doc_id if sample.question_id is None else sample.question_id
+        if key is not None and sample.n_output_tokens is not None:
+            found[str(key)] = sample.n_output_tokens, sample.image
     return found
-
-
-def _output(counts: object) -> float:
-    value = counts.get("output_tokens") if isinstance(counts, dict) else None
-    return float(value) if isinstance(value, int) else math.nan
-
-
-def _part(record: Mapping[str, Any] | None, key: str) -> Mapping[str, Any]:
-    part = (record or {}).get(key)
-    return part if isinstance(part, dict) else {}

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.run import Run, TaskRun
     from moe_eval_plugin.results.samples import AnsweredTask
 
-MEAN = "mean"
 # What a run records beside its settings, and what differs each time.
 MEASURED = frozenset({"encode_s", "energy", "hardware", "n_answered_before", "n_processes"})
 # The host writes scores with all their digits; only the order of a sum may differ.
@@ -61,26 +60,25 @@ def compare_scores(
     return ScoreRows(tuple(row for row in rows if row is not None), tuple(settings), tuple(notes))
 
 
-def score_names(run: Run, task: TaskRun) -> list[str]:
+def score_names(task: TaskRun) -> list[str]:
     """Name the scores of a task: what it lists, what our record names, or what has an error bar."""
-    listed = [str(metric["metric"]) for metric in _metric_list(run, task) if "metric" in metric]
-    found = [name for name in listed if task.score(name) is not None]
-    score = (task.record or {}).get("score")
-    recorded = [str(score["metric"])] if isinstance(score, dict) else []
+    found = [one.name for one in task.metrics if task.score(one.name) is not None]
+    score = task.record.score if task.record else None
+    recorded = [score.metric] if score else []
     return found or recorded or [row.metric for row in task.scores if row.stderr is not None]
 
 
 def _metrics(a: AnsweredTask, b: AnsweredTask) -> list[str]:
     """Choose the scores to compare: the listed ones, the main one, or every number there is."""
     common = [name for name in a.metrics if name in b.metrics]
-    listed = [name for name in score_names(a.run, a.task) if name in common]
+    listed = [name for name in score_names(a.task) if name in common]
     main = [name for name in (a.main_metric,) if name in common and name is not None]
     return listed or main or common
 
 
 def _unpaired(point: str, one: tuple[Run, TaskRun], two: tuple[Run, TaskRun]) -> Iterator[Row]:
     task = one[1].task
-    for name in score_names(*one):
+    for name in score_names(one[1]):
         first, second = _value(one[1], name), _value(two[1], name)
         if first is not None and first == second:
             yield Row(point, task, name, first, second, AGREES, "the same number")
@@ -154,14 +152,4 @@ def _score(
 def _published(answered: AnsweredTask, metric: str) -> float | None:
     """Return the number of the results file, if it is the mean of the samples."""
     row = answered.task.score(metric)
-    is_mean = any(
-        one.get("metric") == metric and one.get("aggregation") == MEAN
-        for one in _metric_list(answered.run, answered.task)
-    )
-    return row.value if row is not None and is_mean else None
-
-
-def _metric_list(run: Run, task: TaskRun) -> list[dict[str, object]]:
-    config = run.content["configs"].get(task.task)
-    found = config.get("metric_list") if isinstance(config, dict) else None
-    return [one for one in found or [] if isinstance(one, dict)]
+    return row.value if row is not None and answered.task.is_mean(metric) else None

@@ -14,7 +14,7 @@ from moe_eval_plugin.publish.reproduce.agreement import AGREES, DIFFERS, NOT_JUD
 from moe_eval_plugin.stats.speed import median_interval, speed_ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from moe_eval_plugin.publish.bundle.finished import FinishedPoint, Setting
     from moe_eval_plugin.publish.reproduce.agreement import Verdict
@@ -113,13 +113,11 @@ def machine_differences(pairs: Iterable[Pair]) -> tuple[str, ...]:
 
 
 def _machine(run: Run) -> dict[str, Any]:
-    for task in run.tasks:
-        provenance = _part(task.record, "provenance")
-        hardware = _part(provenance, "hardware")
-        if provenance:
-            facts = {name: hardware.get(name) for name in MACHINE}
-            return {**facts, "processes": provenance.get("n_ranks")}
-    return {}
+    setup = run.setup
+    if setup is None:
+        return {}
+    facts = {name: getattr(setup.machine, name, None) for name in MACHINE}
+    return {**facts, "processes": setup.n_ranks}
 
 
 def _rates(pairs: Sequence[Pair], task: str, rate: str) -> tuple[list[float], list[float]]:
@@ -128,9 +126,9 @@ def _rates(pairs: Sequence[Pair], task: str, rate: str) -> tuple[list[float], li
     for pair in pairs:
         for point, rates in zip(pair, found, strict=True):
             records = [one.record for one in point.run.tasks if one.task == task]
-            value = _part(records[0], "speed").get(rate) if records else None
-            if isinstance(value, int | float) and value > 0:
-                rates.append(float(value))
+            value = getattr(records[0].speed, rate) if records and records[0] else None
+            if value:
+                rates.append(value)
     return found
 
 
@@ -149,8 +147,3 @@ def _ratio(
     ]
     intervals = [one.interval if (one.n_pairs or 0) >= FEWEST else None for one in found]
     return _Measured(found[0].ratio, found[1].ratio, (intervals[0], intervals[1]))
-
-
-def _part(whole: Mapping[str, Any] | None, key: str) -> Mapping[str, Any]:
-    part = (whole or {}).get(key)
-    return part if isinstance(part, dict) else {}

@@ -1,62 +1,59 @@
-"""What a record says of speed, memory and energy, as numbers by name."""
+"""Values of a record that a report shows, by the names of its columns."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from moe_eval_plugin.measure.speed import PhaseTotals, TaskSpeed
     from moe_eval_plugin.report.series import FinishedTask
+    from moe_eval_plugin.results.record import RunRecord
+
+    Read = Callable[[FinishedTask], float | None]
 
 
-def number(run: FinishedTask, *path: str) -> float | None:
-    """Return a number of the record by the names that lead to it."""
-    found: Any = run.record
-    for name in path:
-        found = found.get(name) if isinstance(found, dict) else None
-    return float(found) if isinstance(found, int | float) else None
+def samples_per_s(run: FinishedTask) -> float | None:
+    """Return the questions per second; ``None`` where they were not measured."""
+    return run.record.speed.samples_per_s if run.record else None
 
 
-def _of(*path: str) -> Callable[[FinishedTask], float | None]:
-    return lambda run: number(run, *path)
+def _record(read: Callable[[RunRecord], float | None]) -> Read:
+    return lambda run: read(run.record) if run.record else None
 
 
-def _peak_memory(run: FinishedTask) -> float | None:
-    """Return the memory in tensors on the GPUs, or that of the process where none is used."""
-    allocated = number(run, "hardware", "peak_memory", "allocated_bytes")
-    process = number(run, "hardware", "peak_memory", "process_bytes")
-    return process if allocated is None else allocated
+def _speed(read: Callable[[TaskSpeed], float | None]) -> Read:
+    return _record(lambda record: read(record.speed))
 
 
-def _steady_decode(run: FinishedTask) -> float | None:
-    score = run.task.score("steady_decode_tokens_per_s")
-    return score.value if score else None
+def _phase(read: Callable[[PhaseTotals], float | None]) -> Read:
+    return _speed(lambda speed: read(speed.phases) if speed.phases else None)
 
 
-def _mean_output_tokens(run: FinishedTask) -> float | None:
-    tokens, n = number(run, "speed", "n_output_tokens"), number(run, "speed", "n_samples")
-    return tokens / n if tokens and n else None
+def _peak_memory(record: RunRecord) -> float | None:
+    peak = record.hardware.peak_memory
+    return peak.used_bytes if peak else None
 
 
-MEASURED: dict[str, Callable[[FinishedTask], float | None]] = {
-    "observed_num_experts_per_tok": _of("experts", "observed"),
-    "wall_s": _of("speed", "wall_s"),
-    "output_tokens_per_s": _of("speed", "output_tokens_per_s"),
-    "total_tokens_per_s": _of("speed", "total_tokens_per_s"),
-    "prefill_tokens_per_s": _of("speed", "prefill_tokens_per_s"),
-    "decode_tokens_per_s": _of("speed", "decode_tokens_per_s"),
-    "steady_decode_tokens_per_s": _steady_decode,
-    "ttft_s": _of("speed", "ttft_s", "median"),
-    "ttft_s_p95": _of("speed", "ttft_s", "p95"),
-    "e2e_latency_s": _of("speed", "e2e_latency_s", "median"),
-    "e2e_latency_s_p95": _of("speed", "e2e_latency_s", "p95"),
-    "output_tokens_per_sample": _mean_output_tokens,
-    "joules_per_sample": _of("hardware", "joules_per_sample"),
-    "peak_memory_bytes": _peak_memory,
-    "vision_s": _of("speed", "phases", "vision_s"),
-    "prefill_s": _of("speed", "phases", "prefill_s"),
-    "decode_s": _of("speed", "phases", "decode_s"),
-    "host_gap_s": _of("speed", "phases", "host_gap_s"),
-    "n_samples": _of("speed", "n_samples"),
+MEASURED: dict[str, Read] = {
+    "observed_num_experts_per_tok": _record(lambda r: r.experts.observed if r.experts else None),
+    "n_samples": _speed(lambda speed: speed.n_samples),
+    "wall_s": _speed(lambda speed: speed.wall_s),
+    "output_tokens_per_s": _speed(lambda speed: speed.output_tokens_per_s),
+    "total_tokens_per_s": _speed(lambda speed: speed.total_tokens_per_s),
+    "prefill_tokens_per_s": _speed(lambda speed: speed.prefill_tokens_per_s),
+    "decode_tokens_per_s": _speed(lambda speed: speed.decode_tokens_per_s),
+    "steady_decode_tokens_per_s": _record(lambda record: record.steady_decode_tokens_per_s),
+    "ttft_s": _speed(lambda speed: speed.ttft_s.median if speed.ttft_s else None),
+    "ttft_s_p95": _speed(lambda speed: speed.ttft_s.p95 if speed.ttft_s else None),
+    "e2e_latency_s": _speed(lambda s: s.e2e_latency_s.median if s.e2e_latency_s else None),
+    "e2e_latency_s_p95": _speed(lambda s: s.e2e_latency_s.p95 if s.e2e_latency_s else None),
+    "output_tokens_per_sample": _speed(lambda speed: speed.mean_output_tokens),
+    "joules_per_sample": _record(lambda record: record.joules_per_sample),
+    "peak_memory_bytes": _record(_peak_memory),
+    "vision_s": _phase(lambda phases: phases.vision_s),
+    "prefill_s": _phase(lambda phases: phases.prefill_s),
+    "decode_s": _phase(lambda phases: phases.decode_s),
+    "host_gap_s": _phase(lambda phases: phases.host_gap_s),
 }

@@ -37,9 +37,10 @@ def answer_types(series: Series) -> QuestionTypes:
 
 def answer_type(run: FinishedTask, key: str) -> str:
     """Give the answer type that the data tell, or else the one that the expected answer is of."""
-    if run.types:
-        return run.types.get(key) or NOT_TYPED
-    target = run.questions[key].target.strip().lower()
+    question = run.questions[key]
+    if run.has_answer_types:
+        return question.answer_type or NOT_TYPED
+    target = question.target.strip().lower()
     if target in YES_NO:
         return "yes/no"
     return "number" if target.replace(".", "", 1).isdigit() else "other"
@@ -49,8 +50,8 @@ def question_types(series: Series) -> QuestionTypes:
     """Tell the question type of each question, as far as the data do; small types stand as one."""
     of: dict[str, str] = {}
     for run in _runs(series):
-        if run.question_types:
-            of |= {key: run.question_types.get(key, NOT_TYPED) for key in run.questions}
+        if run.has_question_types:
+            of |= {key: one.question_type or NOT_TYPED for key, one in run.questions.items()}
     counts = Counter(of.values())
     # Types of equal size are sorted by name, so that every report shows the same ones.
     names = sorted(counts, key=lambda name: (-counts[name], name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.report.analysis.measured_values import number
+from moe_eval_plugin.report.analysis.measured_values import samples_per_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,10 +19,9 @@ AXIS = "samples per second"
 
 def speed_of(run: FinishedTask) -> str | None:
     """Say what a run's speeds are of; ``None`` where they were not measured."""
-    if number(run, "speed", "samples_per_s") is None:
+    if samples_per_s(run) is None:
         return None
-    provenance = run.record.get("provenance") or {}
-    return MODEL_ALONE if provenance.get("inputs") else INPUTS_TOO
+    return MODEL_ALONE if run.setup.inputs else INPUTS_TOO
 
 
 def axis_title(task: Sequence[SeriesStatistics]) -> str:
@@ -67,6 +66,6 @@ def _seconds(numbers: SeriesStatistics) -> str:
     """Say how long it took to prepare the inputs, where a run tells."""
     runs = [run for point in numbers.series.points for run in point.runs]
     task = numbers.series.task
-    known = [number(run, "provenance", "encode_s", task) for run in runs]
+    known = [run.setup.encode_s.get(task) for run in runs]
     found = [seconds for seconds in known if seconds]
     return f", which took {max(found):,.1f} s" if found else ""

@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin import stats
-from moe_eval_plugin.report.analysis.measured_values import MEASURED, number
+from moe_eval_plugin.report.analysis.measured_values import MEASURED, samples_per_s
 from moe_eval_plugin.report.analysis.pooled_scores import paired, pool
 from moe_eval_plugin.report.analysis.question_types import answer_types, question_types
 from moe_eval_plugin.stats import pareto
@@ -96,7 +96,7 @@ def _measure(
 ) -> PointStatistics:
     """Describe a point on its own, by answer type and by question type too."""
     questions = pool(point)
-    rates = [number(run, "speed", "samples_per_s") or None for run in point.runs]
+    rates = [samples_per_s(run) or None for run in point.runs]
     return PointStatistics(
         point=point,
         questions=questions,
@@ -105,8 +105,8 @@ def _measure(
         by_question_type=_of_each_type(point, questions, kinds[1], bounds),
         speed=stats.Spread.of(rates),
         beside={name: _median(map(read, point.runs)) for name, read in MEASURED.items()},
-        seconds_per_correct=_median(_per_correct(run, "speed", "wall_s") for run in point.runs),
-        joules_per_correct=_median(_per_correct(run, "hardware", "joules") for run in point.runs),
+        seconds_per_correct=_median(_per_correct(run, _wall_s(run)) for run in point.runs),
+        joules_per_correct=_median(_per_correct(run, _joules(run)) for run in point.runs),
     )
 
 
@@ -287,12 +287,20 @@ def _notes(series: Series, found: Sequence[PointStatistics]) -> Iterator[str]:
         )
 
 
-def _per_correct(run: FinishedTask, part: str, name: str) -> float | None:
+def _wall_s(run: FinishedTask) -> float | None:
+    return run.record.speed.wall_s if run.record else None
+
+
+def _joules(run: FinishedTask) -> float | None:
+    return run.record.hardware.joules if run.record else None
+
+
+def _per_correct(run: FinishedTask, used: float | None) -> float | None:
     """Divide what a run took by its right answers; ``None`` where these are not known."""
     n, value = run.facts.n, run.facts.value
     if n is None or not 0 <= value <= 1:
         return None
-    return pareto.per_correct_answer(number(run, part, name), value * n)
+    return pareto.per_correct_answer(used, value * n)
 
 
 def _median(values: Iterable[float | None]) -> float | None:

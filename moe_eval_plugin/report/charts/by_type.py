@@ -76,7 +76,7 @@ def _by_answer_type(numbers: SeriesStatistics, suffix: str, behind: str) -> Figu
             y=y, shape=alt.Shape("type:N", sort=names, legend=None), tooltip=tooltip
         ),
     )
-    typed = any(run.types for point in numbers.series.points for run in point.runs)
+    typed = any(run.has_answer_types for point in numbers.series.points for run in point.runs)
     source = "as the data tell them" if typed else "of the expected answers: the data tell none"
     spoken = ". ".join(f"{row['type']}, {row['label']}: {row['accuracy']:.1f}" for row in rows)
     return Figure(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import altair as alt
 
 from moe_eval_plugin.report.charts.base import Figure, data, finished, labels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from moe_eval_plugin.report.analysis.statistics import SeriesStatistics
     from moe_eval_plugin.report.charts.base import Row
@@ -55,23 +55,20 @@ CAPTIONS = {
 def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
     """Yield a row for each layer of each point that was observed."""
     for one in numbers.points:
-        routing = one.point.first.record.get("experts") or {}
-        routing = routing.get("routing") or {}
-        layers = routing.get("layers") or {}
-        names = short_names(list(layers))
-        for order, (path, layer) in enumerate(layers.items()):
-            distinct = layer.get("distinct_experts_per_step") or {}
-            load = layer.get("load") or {}
+        record = one.point.first.record
+        layers = record.experts.layers if record and record.experts else ()
+        names = short_names([layer.path for layer in layers])
+        for order, layer in enumerate(layers):
             yield {
                 "label": one.point.label,
                 "layer": names[order],
                 "order": order,
-                "path": path,
-                "experts": layer.get("num_experts"),
-                "observed": _mean_k(layer, routing.get("n_tokens") or {}),
-                "distinct-prefill": (distinct.get("prefill") or {}).get("mean"),
-                "distinct-decode": (distinct.get("decode") or {}).get("mean"),
-                "load-evenness": load.get("entropy"),
+                "path": layer.path,
+                "experts": layer.num_experts,
+                "observed": layer.observed_num_experts_per_tok,
+                "distinct-prefill": layer.distinct_experts_per_prefill,
+                "distinct-decode": layer.distinct_experts_per_decode_step,
+                "load-evenness": layer.load_entropy,
             }
 
 
@@ -85,18 +82,6 @@ def short_names(paths: Sequence[str]) -> list[str]:
         " ".join(part for part, differs in zip(parts, differ, strict=True) if differs)
         for parts in split
     ]
-
-
-def _mean_k(layer: Mapping[str, Any], n_tokens: Mapping[str, Any]) -> float | None:
-    """Average the k of a layer over phases and kinds of token, weighted by their tokens."""
-    found = [
-        (k, (n_tokens.get(phase) or {}).get(modality) or 0)
-        for phase, kinds in (layer.get("observed_num_experts_per_tok") or {}).items()
-        for modality, k in kinds.items()
-        if k is not None
-    ]
-    total = sum(n for _, n in found)
-    return sum(k * n for k, n in found) / total if total else None
 
 
 def _layer_axis(rows: Sequence[Row]) -> alt.X:

@@ -9,7 +9,7 @@ from moe_eval_plugin.report.analysis.question_types import answer_type
 from moe_eval_plugin.report.questions.thumbnails import Album, describe_absence, find_images
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from moe_eval_plugin.report.series import FinishedTask, ReportPoint, Series
     from moe_eval_plugin.results.samples import Question
@@ -102,15 +102,8 @@ def _entry(series: Series, key: str, question: Question, at: Sequence[str]) -> d
 
 def _question_text(run: FinishedTask, question: Question) -> str:
     """Leave out what the task puts before and behind each question."""
-    parts = _prompt_parts(run.run.content["configs"].get(run.facts.task))
-    text = question.prompt.removeprefix(parts[0]).removesuffix(parts[1])
-    return text.strip() or question.prompt
-
-
-def _prompt_parts(config: object) -> tuple[str, str]:
-    given = config.get("lmms_eval_specific_kwargs") if isinstance(config, dict) else None
-    parts: Mapping[str, Any] = given if isinstance(given, dict) else {}
-    return str(parts.get("pre_prompt") or ""), str(parts.get("post_prompt") or "")
+    text = question.prompt.removeprefix(run.task.prompt_prefix)
+    return text.removesuffix(run.task.prompt_suffix).strip() or question.prompt
 
 
 def _cut(text: str) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from moe_eval_plugin.report.series import FinishedTask
+    from moe_eval_plugin.results.run import TaskData
 
 EASY_VQA = "easy_vqa"
 LONGEST_SIDE = 160
@@ -46,8 +47,7 @@ def find_images(run: FinishedTask) -> ImageSource:
     run has left. What is missing or broken is told as a reason, since a report without images is
     still one.
     """
-    config = run.run.content["configs"].get(run.facts.task)
-    source = _source(config if isinstance(config, dict) else {})
+    source = run.task.data.source or ""
     try:
         if source == EASY_VQA:
             questions = load_easy_vqa()
@@ -56,27 +56,24 @@ def find_images(run: FinishedTask) -> ImageSource:
         else:
             folder = data_folder()
             if folder is None:
-                return _of_the_hub(config)
+                return _of_the_hub(run.task.data)
             questions = load_official(source, folder)
     except UserError as error:
         return ImageSource(reason=str(error))
     return ImageSource({str(one["question_id"]): one for one in questions.records})
 
 
-def _of_the_hub(config: Mapping[str, Any]) -> ImageSource:
+def _of_the_hub(data: TaskData) -> ImageSource:
     import datasets
 
-    path, metadata = config.get("dataset_path"), config.get("metadata") or {}
     try:
         with without_hub():
-            split = datasets.load_dataset(
-                path, split=config.get("test_split"), revision=metadata.get("revision")
-            )
+            split = datasets.load_dataset(data.dataset, split=data.split, revision=data.revision)
         return ImageSource(_HubRecords(split))
     except (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError):
         reason = (
             f"{DATA_VARIABLE} names no folder with the official files, and this machine has no "
-            f"copy of {path} of the hub"
+            f"copy of {data.dataset} of the hub"
         )
         return ImageSource(reason=reason)
 
@@ -102,11 +99,6 @@ class _HubRecords(Mapping[str, Mapping[str, Any]]):
 
     def __len__(self) -> int:
         return len(self._rows)
-
-
-def _source(config: Mapping[str, Any]) -> str:
-    arguments = config.get("dataset_kwargs")
-    return str(arguments.get("source", "")) if isinstance(arguments, dict) else ""
 
 
 class Album:

@@ -22,7 +22,8 @@ from moe_eval_plugin.results.compare.comparison import (
     TaskComparison,
 )
 from moe_eval_plugin.results.compare.settings import compare_settings
-from moe_eval_plugin.results.samples import IMAGE_ID, choose_metrics, read_task
+from moe_eval_plugin.results.lmms_eval_samples import IMAGE_ID
+from moe_eval_plugin.results.samples import choose_metrics, read_task
 from moe_eval_plugin.stats.accuracy import UNIT_BOUNDS
 from moe_eval_plugin.stats.equivalence import equivalence
 from moe_eval_plugin.stats.paired import adjust, paired_difference

@@ -6,9 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.results.compare.comparison import Setting
+from moe_eval_plugin.results.setup import Setup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from moe_eval_plugin.results.run import Run, TaskRun
 
@@ -22,10 +23,6 @@ EXPERTS = {
     "experts_policy": "experts_policy",
     "renorm": "renorm",
 }
-# Fields of the host's settings that change answers; our models record better ones of their own.
-HOST = ("model_args", "batch_size", "gen_kwargs", "limit", "offset", "random_seed", "torch_seed")
-TASK = ("generation_kwargs", "lmms_eval_specific_kwargs", "num_fewshot", "dataset_path")
-DATA = ("version", "scoring", "answer_set", "origin", "revision", "sha256")
 
 
 def compare_settings(a: tuple[Run, TaskRun], b: tuple[Run, TaskRun]) -> tuple[Setting, ...]:
@@ -43,32 +40,19 @@ def _settings(run: Run, task: TaskRun) -> Iterator[tuple[str, str]]:
 
 
 def _values(run: Run, task: TaskRun) -> Iterator[tuple[str, Any]]:
-    record = task.record or {}
-    experts, provenance = _part(record, "experts"), dict(_part(record, "provenance"))
-    versions = _part(provenance, "versions")
-    yield "backend", run.model
-    yield "model", provenance.pop("pretrained", None) or run.checkpoint
+    experts = task.record.experts if task.record else None
+    setup = task.record.setup if task.record else Setup()
+    yield "backend", run.backend
+    yield "model", setup.pretrained or run.checkpoint
     for name, field in EXPERTS.items():
-        yield name, experts.get(field)
-    for name, value in provenance.items():
-        if name not in EXPERTS and name != "versions":
+        yield name, getattr(experts, field, None)
+    for name, value in setup.values.items():
+        if name not in EXPERTS and name not in ("pretrained", "versions"):
             yield name, value
-    for name, value in versions.items():
-        yield f"version of {name}", value
-    config = run.content["config"]
-    for name in HOST:
-        if name not in provenance:
-            yield name, config.get(name)
-    yield from _of_task(_part(run.content["configs"], task.task), task)
-
-
-def _of_task(config: Mapping[str, Any], task: TaskRun) -> Iterator[tuple[str, Any]]:
-    for name in TASK:
-        yield f"task: {name}", config.get(name)
-    for name in DATA:
-        yield f"task: {name}", task.metadata.get(name)
-
-
-def _part(whole: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    part = whole.get(key)
-    return part if isinstance(part, dict) else {}
+    for name, version in setup.versions.items():
+        yield f"version of {name}", version
+    for name, value in run.settings.items():
+        if name not in setup.values:
+            yield name, value
+    for name, value in task.settings.items():
+        yield f"task: {name}", value

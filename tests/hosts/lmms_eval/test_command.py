@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -16,6 +15,7 @@ from lmms_eval.__main__ import parse_eval_args
 
 from moe_eval_plugin.hosts.lmms_eval.command import RunSettings, pinned_model_args, settings_of
 from moe_eval_plugin.results.run import Run, TaskRun
+from tests.results.sample_records import record
 
 SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
 TEXT = st.text("abc ='\"\\-$", min_size=1).filter(lambda text: not text.startswith("-"))
@@ -54,11 +54,14 @@ def parsed(arguments: list[str]) -> dict[str, Any]:
 
 def run_of(resolved: dict[str, Any], revision: str | None = None) -> Run:
     """Make the run that a results file with these options holds."""
-    config = {name: resolved[name] for name in ("model", "model_args", "batch_size", "limit")}
     seeds = dict(zip(SEEDS, resolved["seed"], strict=True))
-    record = {"provenance": {"revision": revision}}
-    task = TaskRun("easy_vqa", (), None, {}, record, None)
-    return Run(Path("r"), {"config": {**config, **seeds, "resolved_cli_args": resolved}}, (task,))
+    known = record("easy_vqa", provenance={"revision": revision})
+    return run_with({**resolved, **seeds}, TaskRun("easy_vqa", (), None, known, None))
+
+
+def run_with(options: dict[str, Any], *tasks: TaskRun) -> Run:
+    """Make a run with these options of the host."""
+    return Run(Path("r"), tasks, str(options["model"]), "a/b", "lmms-eval", options=options)
 
 
 @given(SETTINGS)
@@ -95,14 +98,13 @@ def test_the_commit_that_was_used_is_pinned() -> None:
 
 def test_tables_that_lmms_eval_stores_become_the_text_of_their_option() -> None:
     config = {"model": "hf", "model_args": {"pretrained": "a/b", "k": 4}, "gen_kwargs": {"n": 1}}
-    settings = settings_of(Run(Path("r"), {"config": config}, ()))
+    settings = settings_of(run_with(config))
     assert (settings.model_args, settings.gen_kwargs) == ("pretrained=a/b,k=4", "n=1")
 
 
 @pytest.mark.parametrize("missing", SEEDS)
 def test_seeds_that_were_not_all_recorded_are_left_to_lmms_eval(missing: str) -> None:
     config = {"model": "hf", **dict.fromkeys(SEEDS, 0)}
-    run = Run(Path("r"), {"config": config}, ())
-    assert settings_of(run).seed == "0,0,0,0"
+    assert settings_of(run_with(config)).seed == "0,0,0,0"
     without = {name: value for name, value in config.items() if name != missing}
-    assert settings_of(replace(run, content={"config": without})).seed is None
+    assert settings_of(run_with(without)).seed is None

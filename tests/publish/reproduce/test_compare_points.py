@@ -85,5 +85,8 @@ def test_other_settings_are_told(original: Path, again: Path) -> None:
     change(
         results_of(again, "k2"), in_record(lambda one: one["provenance"].update(dtype="float32"))
     )
-    change(results_of(again, "k2"), in_record(lambda one: one["provenance"].update(encode_s=1.0)))
+    change(
+        results_of(again, "k2"),
+        in_record(lambda one: one["provenance"].update(encode_s={"easy_vqa": 1.0})),
+    )
     assert compared(original, again).settings == ("dtype: None -> float32",)

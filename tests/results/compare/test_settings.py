@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.results import sample_records
 from tests.results.compare.compared_runs import add_record, compare_files, write_pair
 from tests.vqa.vqa_files import edit_json
 
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
 
 
 def record(k: int, **provenance: Any) -> dict[str, Any]:
-    experts = {"requested": k, "observed": k, "baseline": 8, "experts_k": str(k)}
     shared = {"pretrained": "demo", "revision": "abc", "versions": {"torch": "2.9", "vllm": None}}
-    return {"experts": experts, "provenance": {**shared, **provenance}}
+    known = sample_records.record(
+        experts=sample_records.experts(requested=k, observed=k, experts_k=str(k)),
+        provenance={**shared, **provenance},
+    )
+    return known.to_dict()
 
 
 def settings_of(found: TaskComparison) -> Mapping[str, tuple[str | None, str | None]]:

@@ -1,0 +1,83 @@
+"""What one MoE layer was observed to do, as a record stores it and a report shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.experts.tokens import CONTENT, PHASES
+
+if TYPE_CHECKING:
+    from moe_eval_plugin.json_object import JsonObject
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """Averages over the observed tokens of one MoE layer; ``None`` where nothing was observed."""
+
+    path: str
+    """Module path of the layer."""
+    num_experts: int | None
+    """Routed experts that compute."""
+    observed_num_experts_per_tok: float | None
+    """Mean k over phases and kinds of token, weighted by their numbers of tokens."""
+    distinct_experts_per_prefill: float | None
+    """Mean number of distinct experts that one prefill pass touched."""
+    distinct_experts_per_decode_step: float | None
+    """Mean number of distinct experts that one decode step touched."""
+    load_entropy: float | None
+    """Evenness of the load: 1 if all experts get as many tokens, 0 if one gets all."""
+
+
+def read_layers(routing: JsonObject) -> tuple[LayerSummary, ...]:
+    """Read the layers of an observation as ``Observation.to_dict`` writes it; none if absent.
+
+    Raises ``DataError`` for a value of another type.
+    """
+    layers = routing.item("layers")
+    if layers is None:
+        return ()
+    weights = _token_counts(routing)
+    return tuple(_layer(path, layers.need_item(path), weights) for path in layers.values)
+
+
+def _token_counts(routing: JsonObject) -> dict[tuple[str, str], int]:
+    """Map phase and modality to the number of observed tokens."""
+    counts = routing.item("n_tokens")
+    found = {} if counts is None else {phase: counts.item(phase) for phase in PHASES}
+    return {
+        (phase, modality): of.integer(modality) or 0
+        for phase, of in found.items()
+        if of is not None
+        for modality in CONTENT
+    }
+
+
+def _layer(path: str, layer: JsonObject, weights: dict[tuple[str, str], int]) -> LayerSummary:
+    load = layer.item("load")
+    steps = layer.item("distinct_experts_per_step")
+    of_phase = {phase: steps.item(phase) if steps else None for phase in PHASES}
+    prefill, decode = of_phase["prefill"], of_phase["decode"]
+    return LayerSummary(
+        path=path,
+        num_experts=layer.integer("num_experts"),
+        observed_num_experts_per_tok=_mean_k(layer, weights),
+        distinct_experts_per_prefill=prefill.number("mean") if prefill else None,
+        distinct_experts_per_decode_step=decode.number("mean") if decode else None,
+        load_entropy=load.number("entropy") if load else None,
+    )
+
+
+def _mean_k(layer: JsonObject, weights: dict[tuple[str, str], int]) -> float | None:
+    observed = layer.item("observed_num_experts_per_tok")
+    if observed is None:
+        return None
+    found: list[tuple[float, int]] = []
+    for phase in PHASES:
+        by_modality = observed.item(phase)
+        for modality in CONTENT if by_modality else ():
+            k = by_modality.number(modality) if by_modality else None
+            if k is not None:
+                found.append((k, weights.get((phase, modality), 0)))
+    total = sum(n for _, n in found)
+    return sum(k * n for k, n in found) / total if total else None
