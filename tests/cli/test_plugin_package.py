@@ -95,7 +95,7 @@ def run_python(installed: Path, *arguments: str) -> str:
 
 
 def test_its_family_is_listed_with_ours(installed: Path) -> None:
-    listed = run_python(installed, "-m", "moe_eval_plugin.cli", "families")
+    listed = run_python(installed, "-m", "moe_eval_plugin", "families")
     assert "\npicky_moe " in listed
     assert "\nqwen3_vl_moe " in listed
 
@@ -110,7 +110,7 @@ def test_the_k_of_its_model_is_set_observed_and_restored(installed: Path) -> Non
 
 
 def test_its_format_is_listed_and_written_with_ours(installed: Path, tmp_path: Path) -> None:
-    export = ("-m", "moe_eval_plugin.cli", "export", "--format")
+    export = ("-m", "moe_eval_plugin", "export", "--format")
     listed = run_python(installed, *export)
     assert "\nshout " in listed
     assert "evalai " in listed

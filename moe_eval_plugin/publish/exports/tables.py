@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.plugins.exporter import Exported, Exporter
 from moe_eval_plugin.results.score_facts import ScoreFacts, as_text, collect
+from moe_eval_plugin.text import csv_cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 CSV_FILE = "results.csv"
 MARKDOWN_FILE = "results.md"
 DECIMALS = 4
-# A spreadsheet takes a cell that begins like this for a formula, and runs it.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 MARKUP = re.compile(r"[\\`*\[\]<&~$]|(?<![^\W_])_|_(?![^\W_])")
 
 
@@ -57,7 +56,7 @@ def _csv_cell(value: object) -> object:
         return json.dumps(value, ensure_ascii=False) if value else ""
     if isinstance(value, datetime):
         return value.isoformat()
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    return csv_cell(value)
 
 
 def _score_row(facts: ScoreFacts) -> dict[str, str]:
