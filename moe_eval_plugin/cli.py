@@ -1,4 +1,4 @@
-"""The command ``moe-eval``: it takes the arguments apart and gives an exit code."""
+"""The command ``moe-eval``: parse the arguments, run a subcommand, return an exit code."""
 
 from __future__ import annotations
 
@@ -47,25 +47,26 @@ COMMANDS = (
 SHOWN_PACKAGES = ("lmms-eval", "transformers", "torch")
 
 DESCRIPTION = """\
-Accuracy and speed of Mixture-of-Experts models at a verified number of active experts.
-
-The evaluation itself runs inside lmms-eval; this command looks at models and at this machine.
+Measure how accuracy and speed change when a Mixture-of-Experts model uses fewer experts per token.
+Start with `moe-eval inspect demo` or `moe-eval sweep --help`.
 """
 EPILOG = """\
 examples:
-  moe-eval doctor                    is everything installed, and does it work here?
+  moe-eval doctor                    check the installation
   moe-eval inspect demo              the experts of the embedded model and its cost at each k
+  moe-eval sweep --model-args pretrained=demo --tasks easy_vqa --output runs/demo
+                                     its accuracy and speed at each k
   lmms-eval --model moe_hf --model_args pretrained=demo,experts_k=4 --tasks easy_vqa
-                                     evaluate it with 4 routed experts per token
+                                     one evaluation with 4 routed experts per token
 
 exit codes:
-  0 all is well   1 a check failed   2 the request cannot be served as it was made
-  3 a fault that is not yours        130 interrupted
+  0 success     1 a check failed     2 wrong request: the message says what to change
+  3 internal error or failed verification (please report)     130 interrupted
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and give its exit code; errors of this package show no traceback."""
+    """Run the command and return its exit code; errors of this package show no traceback."""
     try:
         try:
             return _run(arguments)
@@ -75,16 +76,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"moe-eval: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("moe-eval: interrupted", file=sys.stderr)
+        print("Interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader went away. Python flushes standard output once more at exit, to nowhere then.
+        # The reader closed the pipe; Python flushes once more at exit, into the null device then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Build the parser of the whole command; the reference in the docs is made from it."""
+    """Build the parser of the whole command; the docs' reference is generated from it."""
     parser = argparse.ArgumentParser(
         prog="moe-eval",
         description=DESCRIPTION,
@@ -112,7 +113,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 class _VersionAction(argparse.Action):
-    """Reads the versions only when they are asked for."""
+    """Read the versions only when they are requested."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:  # noqa: A002  (argparse's name)
         super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
@@ -130,7 +131,3 @@ def _versions() -> str:
         except metadata.PackageNotFoundError:
             lines.append(f"{name} not installed")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

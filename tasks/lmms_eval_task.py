@@ -1,4 +1,4 @@
-"""The task class of the VQA tasks: it brings its own data, and serves both kinds of models.
+"""Task class of the VQA tasks, with its own data loading, for chat and simple models.
 
 lmms-eval loads data from the hub, tries five times whatever the error, and shows its traceback.
 Here the data may come from official files, and an error ends the run with one message.
@@ -57,14 +57,14 @@ FEATURES = datasets.Features(
 
 
 class VQATask(ConfigurableMessagesTask):
-    """A VQA task whose YAML file says in ``dataset_kwargs.source`` where its data may come from.
+    """A VQA task whose YAML file names the source of its data in ``dataset_kwargs.source``.
 
     The source is ``easy_vqa`` (the package) or a key of ``OFFICIAL_FILES``: official files if
     ``MOE_EVAL_DATA`` is set, else the hub. ``metadata.scoring`` maps each metric to the name of a
-    scoring mode, and so decides the rows of the results; runs are compared by the first one.
-    ``dataset_kwargs.answer_set`` is the set of answers that the task is about, ``stemmed`` or
-    ``raw``, where the data set has both. What was loaded, and how many questions were left out, is
-    added to the metadata and so to the results.
+    scoring mode, which decides the rows of the results; runs are compared by the first metric.
+    ``dataset_kwargs.answer_set`` is the expected set of answers, ``stemmed`` or ``raw``, where the
+    data set has both. The origin of the data and the number of questions left out are added to the
+    metadata, and so to the results.
     """
 
     def __init__(self, config: Mapping[str, Any], model_name: str | None = None) -> None:
@@ -83,7 +83,7 @@ class VQATask(ConfigurableMessagesTask):
         add_rows_to_results()
 
     def download(self, dataset_kwargs: Mapping[str, Any]) -> None:
-        """Load the data: the host calls this once, while the task is made."""
+        """Load the data; the host calls this once, when it builds the task."""
         with user_errors():
             source, folder = dataset_kwargs["source"], data_folder()
             if source == EASY_VQA:
@@ -94,11 +94,11 @@ class VQATask(ConfigurableMessagesTask):
                 self._take_from_hub(source, dataset_kwargs.get("answer_set"))
 
     def aggregation(self) -> dict[str, Callable[..., object]]:
-        """Tell how each metric is summed up, those that are no rows of the table included."""
+        """Return the aggregation of each metric, and that of the scores by type."""
         return {**super().aggregation(), SCORES_BY_TYPE: average_by_type}
 
     def doc_to_visual(self, doc: Mapping[str, Any]) -> list[Image]:
-        """Open the image of a document; an image that cannot be read ends the run."""
+        """Return the image of a document; one that cannot be read ends the run."""
         with user_errors():
             images: list[Image] = super().doc_to_visual(doc)
         return images
@@ -109,20 +109,20 @@ class VQATask(ConfigurableMessagesTask):
         results: Sequence[Any],
         full_docs: object = None,
     ) -> Mapping[str, Any]:
-        """Score one document, without the host's retries: they cannot mend an error of scoring."""
+        """Return the scores of one document, without the host's retries, which cannot help here."""
         score = inspect.unwrap(ConfigurableTask.process_results)
         with user_errors():
             scores: Mapping[str, Any] = score(self, doc, results, full_docs)
         return scores
 
     def construct_requests(self, doc_id: int, ctx: str, **kwargs: object) -> Instance:
-        """Make a request in the form that the model takes: messages, or text beside images."""
+        """Return the request in the form of the model: messages, or text and images."""
         if self._model_is_simple():
             return ConfigurableTask.construct_requests(self, doc_id, ctx, **kwargs)
         return super().construct_requests(doc_id, ctx, **kwargs)
 
     def _model_is_simple(self) -> bool:
-        """Tell whether the model on the command line is one that takes no messages."""
+        """Whether the model on the command line is a simple one, which takes no messages."""
         arguments = getattr(self, "args", None)
         if arguments is None:
             return False
@@ -131,7 +131,7 @@ class VQATask(ConfigurableMessagesTask):
         return bool(get_model(arguments.model, arguments.force_simple).is_simple)
 
     def _use(self, questions: Questions) -> None:
-        """Turn questions into a data set. Images stay paths: nothing is opened yet."""
+        """Build the data set of the questions. Images remain paths; none is opened yet."""
         split = datasets.Dataset.from_list(list(questions.records), features=FEATURES)
         name = self.config.test_split
         self.dataset = datasets.DatasetDict({name: split})
@@ -158,12 +158,12 @@ class VQATask(ConfigurableMessagesTask):
         raw = RAW if answer_set == RAW else None
         self._use(load_official(source, folder, strict=is_strict(), answer_set=raw))
         if answer_set is not None:
-            # All of them: those of the questions that have an image may be too few to tell by.
+            # All of them: those of questions with an image may be too few for a detection.
             annotations = read_annotations(source, folder, raw) or {}
-            self._look_at_answers(answer_set, [a.answers for a in annotations.values()])
+            self._check_answers(answer_set, [a.answers for a in annotations.values()])
 
     def _take_from_hub(self, source: str, answer_set: str | None) -> None:
-        """Load the data set from the hub, or the copy of it that an earlier run has left."""
+        """Load the data set from the hub, or from the cache of an earlier run."""
         path = self.config.dataset_path
         revision, reason = _hub_revision(path)
         load = inspect.unwrap(ConfigurableTask.download)
@@ -173,7 +173,7 @@ class VQATask(ConfigurableMessagesTask):
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             cause = str(reason or error).rstrip(".")
             message = (
-                f"{self.config.task} needs the data set {path}, and it could not be loaded from "
+                f"{self.config.task} needs the data set {path}, which could not be loaded from "
                 f"the hub: {cause}. Set {DATA_VARIABLE} to a folder that holds "
                 f"{OFFICIAL_FILES[source].describe()}."
             )
@@ -189,25 +189,25 @@ class VQATask(ConfigurableMessagesTask):
         self._record(origin=f"hub: {path}", n_questions=len(split), revision=revision)
         if answer_set is not None:
             column = split["answers"] if "answers" in split.column_names else ()
-            self._look_at_answers(answer_set, [answers_of({"answers": one}) for one in column])
+            self._check_answers(answer_set, [answers_of({"answers": one}) for one in column])
 
-    def _look_at_answers(self, expected: str, answers: Sequence[Sequence[str]]) -> None:
-        """Record which set of answers the data hold, and say so if it is not the expected one."""
+    def _check_answers(self, expected: str, answers: Sequence[Sequence[str]]) -> None:
+        """Record the set of answers in the data; warn or raise if it is not the expected one."""
         found = detect_answer_set(answers)
         self._record(answer_set=found)
         if (expected, found) == (STEMMED, RAW):
             logger.warning(
-                "%s: the answers are as people wrote them (%s). Published figures use the stemmed "
-                "ones, which moves a score by up to about one point. Set %s to a folder with the "
-                "official files, or run okvqa_raw, which is about these.",
+                "%s: the answers are as people wrote them (%s). Published scores use the stemmed "
+                "answers, which changes a score by up to about one point. Set %s to a folder with "
+                "the official files, or run okvqa_raw, which uses the raw answers.",
                 self.config.task,
                 self.config.metadata["origin"],
                 DATA_VARIABLE,
             )
         if (expected, found) == (RAW, STEMMED):
             message = (
-                f"{self.config.task} needs the answers as people wrote them, and these are "
-                f"stemmed ({self.config.metadata['origin']}). Run okvqa for these."
+                f"{self.config.task} needs the answers as people wrote them, but these are "
+                f"stemmed ({self.config.metadata['origin']}). Run okvqa for stemmed answers."
             )
             raise DataError(message)
 
@@ -216,7 +216,7 @@ class VQATask(ConfigurableMessagesTask):
 
 
 def _hub_revision(path: str) -> tuple[str | None, str]:
-    """Return the commit of a data set on the hub; or ``None``, and why it cannot be told."""
+    """Return the commit of a data set on the hub; or ``None``, and why it is unknown."""
     from huggingface_hub import HfApi
 
     try:

@@ -1,7 +1,7 @@
-"""What the YAML files name: how a question is asked, and how its answer is scored.
+"""Functions that the YAML files name: build prompts and score answers.
 
 A document is a row of the data set, from official files or from the hub. It is never changed.
-Functions take and return what lmms-eval hands over and expects, and import nothing of it.
+Arguments and results have the types of lmms-eval, but nothing of it is imported.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ VQA_ACCURACY = "vqa_accuracy"
 
 
 class SampleScores(Mapping[str, object]):
-    """The scores of one document, and what is logged beside them.
+    """The scores of one document, and further values for the samples file.
 
-    lmms-eval sums up what ``items()`` lists, and makes a row of results of each; into the samples
-    file it writes what ``keys()`` and indexing give. The two differ here: ``logged`` is nothing to
-    sum up, like a question id, and ``unlogged`` only repeats what a sample has anyway.
+    lmms-eval aggregates what ``items()`` lists into a row of results each, and writes what
+    ``keys()`` and indexing return into the samples file. The two differ here: ``logged`` values,
+    like a question id, are not aggregated, and ``unlogged`` ones only repeat what a sample has.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class SampleScores(Mapping[str, object]):
         self._all = {**logged, **scores}
 
     def items(self) -> ItemsView[str, object]:
-        """List the scores alone."""
+        """Return the scores alone."""
         return self.scores.items()
 
     def __getitem__(self, key: str) -> object:
@@ -57,9 +57,9 @@ class SampleScores(Mapping[str, object]):
 
 
 def doc_to_visual(doc: Document) -> list[Image]:
-    """Open the image of a question, as RGB.
+    """Return the image of a question, as RGB.
 
-    The official files give a path; the hub gives an image that is decoded already. Raises
+    Official files have a path; data of the hub have an image that is decoded already. Raises
     ``DataError`` for a file that cannot be read.
     """
     image = doc["image"]
@@ -69,19 +69,19 @@ def doc_to_visual(doc: Document) -> list[Image]:
 
 
 def doc_to_text(doc: Document, lmms_eval_specific_kwargs: Document | None = None) -> str:
-    """Put the question between the prompt parts that the YAML file states."""
+    """Return the question between the prompt parts of the YAML file."""
     parts = lmms_eval_specific_kwargs or {}
     return f"{parts.get('pre_prompt', '')}{doc['question']}{parts.get('post_prompt', '')}"
 
 
 def doc_to_target(doc: Document) -> str:
-    """Return the answer that most people gave, or nothing where the answers are not public."""
+    """Return the most frequent answer; empty if the answers are not public."""
     answers = answers_of(doc)
     return Counter(answers).most_common(1)[0][0] if answers else ""
 
 
 def answers_of(doc: Document) -> list[str]:
-    """List the answers of a document: strings, or mappings with an ``answer``, or none at all."""
+    """List the answers of a document, which are strings or mappings with an ``answer``."""
     return [
         answer["answer"] if isinstance(answer, Mapping) else answer
         for answer in doc.get("answers") or ()
@@ -89,16 +89,16 @@ def answers_of(doc: Document) -> list[str]:
 
 
 def check_scoring(scoring: object) -> dict[str, str]:
-    """Return ``metadata.scoring`` of a YAML file, which maps metrics to names of scoring modes.
+    """Return ``metadata.scoring`` of a YAML file, a mapping of metrics to scoring modes.
 
-    The first metric is the one that samples are compared by. Raises ``InvalidArgumentError`` for
-    anything but a mapping, and for a mode that does not exist.
+    Samples are compared by the first metric. Raises ``InvalidArgumentError`` for anything but a
+    mapping, and for an unknown mode.
     """
     if isinstance(scoring, Mapping) and scoring:
         return {str(metric): scoring_mode(str(name)).name for metric, name in scoring.items()}
     message = (
-        f"metadata.scoring is {scoring!r}, where a mapping of metrics to scoring modes was "
-        f"expected, for instance {VQA_ACCURACY}: {LMMS_VQAV2.name}."
+        f"metadata.scoring is {scoring!r}. Use a mapping of metrics to scoring modes, for instance "
+        f"{VQA_ACCURACY}: {LMMS_VQAV2.name}."
     )
     raise InvalidArgumentError(message)
 
@@ -106,7 +106,7 @@ def check_scoring(scoring: object) -> dict[str, str]:
 def score_vqa(
     doc: Document, results: Sequence[str], scoring: Mapping[str, str] | None = None
 ) -> SampleScores:
-    """Score an answer by VQA accuracy, from 0 to 1, once for each metric in ``scoring``."""
+    """Return the VQA accuracy of an answer, from 0 to 1, for each metric in ``scoring``."""
     scoring = scoring or {VQA_ACCURACY: LMMS_VQAV2.name}
     answers = answers_of(doc)
     scores = {
@@ -114,26 +114,26 @@ def score_vqa(
         for metric, name in scoring.items()
     }
     types = _types(doc)
-    # Given for every question, of a known type or not: lmms-eval takes the number of questions of
-    # the task from the metric that it meets last.
+    # For every question, of a known type or not: lmms-eval takes the number of questions of a task
+    # from its last metric.
     typed = types.get("question_type", ""), types.get("answer_type", ""), scores
     first = next(iter(scores.values()))
     return SampleScores(scores, _logged(doc, first), {SCORES_BY_TYPE: typed})
 
 
 def score_exact_match(doc: Document, results: Sequence[str]) -> SampleScores:
-    """Score 1 where the answer is the expected one, else 0.
+    """Return 1 if the answer is the expected one, else 0.
 
-    Both are compared in lower case, stripped, and without a period at the end.
+    Both are compared in lower case, stripped, and without a final period.
     """
     match = float(_plain(results[0]) == _plain(doc_to_target(doc)))
     return SampleScores({"exact_match": match}, _logged(doc, match))
 
 
 def keep_submission(doc: Document, results: Sequence[str]) -> SampleScores:
-    """Keep an answer whose score only the organisers can tell.
+    """Return an answer to submit, which only the organisers can score.
 
-    The item of ``n_answered`` is the answer itself: lmms-eval would put an error bar on numbers.
+    ``n_answered`` is the answer itself: lmms-eval would add an error bar to numbers.
     """
     answer = results[0].strip()
     submission = {"question_id": doc["question_id"], "answer": answer}
@@ -141,7 +141,7 @@ def keep_submission(doc: Document, results: Sequence[str]) -> SampleScores:
 
 
 def count_answered(items: Sequence[str]) -> int:
-    """Count the answers that are not empty."""
+    """Return the number of answers that are not empty."""
     return sum(bool(item) for item in items)
 
 
@@ -150,12 +150,12 @@ def _plain(answer: str) -> str:
 
 
 def _types(doc: Document) -> dict[str, str]:
-    """Return the types of a question that are known."""
-    return {kind: doc[kind] for kind in ("question_type", "answer_type") if doc.get(kind)}
+    """Return the known types of a question."""
+    return {key: doc[key] for key in ("question_type", "answer_type") if doc.get(key)}
 
 
 def _logged(doc: Document, score: float) -> dict[str, object]:
-    """Name what is logged with a score. ``score`` itself is the key that ``--baseline`` reads."""
+    """Return what is logged with a score; ``--baseline`` of lmms-eval reads the key ``score``."""
     return {
         "score": score,
         "question_id": doc["question_id"],

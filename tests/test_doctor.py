@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ def test_every_part_is_examined_and_this_environment_works(
     for name in ("torch", "torchvision", "lmms-eval", "lmms-eval plugin", "python"):
         assert checks[name].status == "ok", checks[name]
     assert "build" in checks["torch"].detail
-    json.dumps([check.to_dict() for check in checks.values()])
+    json.dumps([asdict(check) for check in checks.values()])
 
 
 def test_wrong_build_of_torchvision_is_recognised(
@@ -134,10 +135,10 @@ def test_demo_model_without_weights_fails(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("name", "value", "status", "part"),
     [
-        ("MOE_EVAL_DATA", "/no/such/folder", "fail", "is no folder"),
+        ("MOE_EVAL_DATA", "/no/such/folder", "fail", "is not a folder"),
         ("MOE_EVAL_DATA", "/", "ok", "/"),
-        ("MOE_EVAL_PRETAINED", "demo", "warn", "no such setting"),
-        ("MOE_EVAL_PRETRAINED", "/no/such/folder", "fail", "no such folder"),
+        ("MOE_EVAL_PRETAINED", "demo", "warn", "not a setting"),
+        ("MOE_EVAL_PRETRAINED", "/no/such/folder", "fail", "not a local folder"),
         ("MOE_EVAL_PRETRAINED", "some/model", "ok", "some/model"),
         ("MOE_EVAL_SKIP_PREFLIGHT", "1", "ok", "1 (1: do not check"),
     ],
@@ -164,15 +165,15 @@ def test_little_disk_space_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_failures_change_the_exit_code() -> None:
     fine, note = Check("a", "ok", "x"), Check("b", "warn", "y")
     assert doctor.exit_code([fine, note]) == 0
-    assert doctor.exit_code([fine, Check("c", "fail", "z", "cure")]) == 1
+    assert doctor.exit_code([fine, Check("c", "fail", "z", "fix")]) == 1
 
 
-def test_cures_stand_below_what_they_mend() -> None:
-    text = doctor.render([Check("a", "ok", "x"), Check("long", "fail", "z", "cure")])
+def test_each_fix_is_below_its_fault() -> None:
+    text = doctor.render([Check("a", "ok", "x"), Check("long", "fail", "z", "fix")])
     assert text.splitlines() == [
         "ok    a     x",
         "fail  long  z",
-        "            -> cure",
+        "            -> fix",
         "",
-        "1 ok, 0 to note, 1 wrong",
+        "1 ok, 0 warnings, 1 failed",
     ]

@@ -1,4 +1,4 @@
-"""What a measured speed means: how much of the hardware was used, and how much of the gain came.
+"""Compare measured speed with the hardware's peaks and measured speed-ups with their ceilings.
 
 Plain arithmetic over measured times, counted experts and the sizes of a model. S-MBU and S-MFU
 are those of MoE-CAP (arXiv 2412.07067), in which only activated experts count:
@@ -7,7 +7,7 @@ are those of MoE-CAP (arXiv 2412.07067), in which only activated experts count:
   cache) / (seconds of a step) / (memory bandwidth). The touched experts are those counted.
 - S-MFU = (tokens per second) * (FLOPs of a token at its k experts) / (peak FLOP per second).
 
-Prefill and decode are apart. The output head is counted in both, and vision encoding in neither.
+Prefill and decode are separate. The output head is counted in both, vision encoding in neither.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LEAST_POINTS = 3
 
 @dataclass(frozen=True)
 class Hardware:
-    """The ceilings of a device at the data type of a model; ``None`` where they are not known."""
+    """The peak rates of a device at the data type of a model; ``None`` where not known."""
 
     memory_bandwidth_bytes_per_s: float | None = None
     peak_flops_per_s: float | None = None
@@ -34,41 +34,41 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Step:
-    """What was measured of one phase at one point.
-
-    A step is one forward pass: over all prompts (prefill), or one new token of each sequence
-    (decode). ``context_length`` is the length of a prompt, or the mean position of the tokens that
-    were decoded. ``distinct_experts`` are those that the pass touched in each routed layer, empty
-    where they were not seen.
-    """
+    """One forward pass: over all prompts (prefill), or one new token of each sequence (decode)."""
 
     experts_k: int
+    """Experts that each token used."""
     batch_size: int
+    """Sequences in the batch."""
     context_length: int
+    """Tokens of a prompt, or the mean position of the decoded tokens."""
     seconds: float
+    """Measured time of the pass."""
     distinct_experts: tuple[float, ...] = ()
+    """Experts that the pass touched in each routed layer; empty where they were not seen."""
 
 
 @dataclass(frozen=True)
 class PhaseEfficiency:
-    """How one phase at one point compares with what there could be; ``None`` if not known.
-
-    ``flops`` and ``bytes_read`` are those of one step by the assumptions of ``roofline``.
-    ``speedup_ceiling`` is Amdahl's bound on the gain of k over the reference, and
-    ``gain_efficiency`` the measured gain by it. ``predicted_speedup`` is what follows from the
-    FLOPs of prefill, or from the bytes of a decode step with the experts counted at either k.
-    """
+    """The efficiency of one phase in one setting; ``None`` where it is not known."""
 
     flops: float | None = None
+    """FLOPs of one step, by the assumptions of ``models.cost_model``."""
     bytes_read: float | None = None
+    """Bytes of weights and cache that one step reads, by the same assumptions."""
     s_mfu: float | None = None
+    """Sparse model FLOPs utilisation: achieved by peak FLOP per second."""
     s_mbu: float | None = None
+    """Sparse model bandwidth utilisation: achieved by peak bytes per second."""
     speedup_ceiling: float | None = None
+    """Amdahl's bound on the speed-up of this k over the reference k."""
     predicted_speedup: float | None = None
+    """Ratio of the FLOPs of prefill, or of the bytes of a decode step with the counted experts."""
     gain_efficiency: float | None = None
+    """The measured speed-up by its ceiling."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all fields as plain data, ready for JSON."""
+        """Return all fields as plain data, ready for JSON."""
         return asdict(self)
 
 
@@ -76,8 +76,8 @@ class PhaseEfficiency:
 class LatencyFit:
     """A straight line through measured latencies over the distinct experts of a layer.
 
-    Slope in seconds per expert, intercept in seconds; ``r_squared`` is the share of the variance
-    that the line explains.
+    Slope in seconds per expert, intercept in seconds; ``r_squared`` is the explained share of the
+    variance.
     """
 
     slope_s_per_expert: float
@@ -86,13 +86,13 @@ class LatencyFit:
     n_points: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all fields as plain data, ready for JSON."""
+        """Return all fields as plain data, ready for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class EfficiencyModel:
-    """Compares measured steps with the sizes of a model and the ceilings of a device.
+    """Compares measured steps with the sizes of a model and the peak rates of a device.
 
     ``bytes_per_number`` is that of weights and cache; ``None`` where it is not known.
     """
@@ -102,7 +102,7 @@ class EfficiencyModel:
     bytes_per_number: int | None
 
     def prefill(self, step: Step, reference: Step | None, speedup: float | None) -> PhaseEfficiency:
-        """Judge a pass over the prompts; ``speedup`` is the measured gain over the reference."""
+        """Return the efficiency of prefill; ``speedup`` is measured against the reference."""
         n = step.context_length
         per_token = self.cost.prefill_flops(step.experts_k, n).total
         gains = PhaseEfficiency()
@@ -115,7 +115,7 @@ class EfficiencyModel:
         return self._with_use(gains, step, step.batch_size * n * per_token)
 
     def decode(self, step: Step, reference: Step | None, speedup: float | None) -> PhaseEfficiency:
-        """Judge a step of decoding; ``speedup`` is the measured gain over the reference."""
+        """Return the efficiency of a decode step; ``speedup`` is measured against the reference."""
         n, k = step.context_length, step.experts_k
         gains = PhaseEfficiency()
         if reference is not None:
@@ -141,14 +141,14 @@ class EfficiencyModel:
         )
 
     def _numbers_read(self, step: Step) -> float | None:
-        """Count the numbers in the weights that a pass touched, and in the cache behind it."""
+        """Return how many numbers of touched weights and of the cache a pass reads."""
         distinct = self._distinct(step)
         if distinct is None:
             return None
         return self.cost.decode_numbers(step.batch_size, step.context_length, distinct)
 
     def _distinct(self, step: Step) -> tuple[float, ...] | None:
-        """Take counts that are there for each routed layer, and no others."""
+        """Return the counts if there is one for each routed layer, else ``None``."""
         is_whole = len(step.distinct_experts) == len(self.cost.routed_layers)
         return step.distinct_experts if is_whole else None
 
@@ -156,7 +156,7 @@ class EfficiencyModel:
 def fit_latency(points: Iterable[tuple[float, float]]) -> LatencyFit | None:
     """Fit a line by least squares through (distinct experts, seconds).
 
-    ``None`` for fewer than three points, or where one of the two does not vary.
+    Returns ``None`` for fewer than three points, or where one of the two does not vary.
     """
     found = list(points)
     experts, seconds = [x for x, _ in found], [y for _, y in found]

@@ -1,4 +1,4 @@
-"""Steady decode speed of a loaded model, for ``profile=full``."""
+"""Measure the steady decode speed of a loaded model, for ``profile=full``."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from moe_eval_plugin.bench.measurement import MeasuredPoint
     from moe_eval_plugin.bench.runner import Progress
 
-# Larger ones are left to `moe-eval bench`: this run stands beside an evaluation, and is short.
+# Larger ones are left to `moe-eval bench`: this run is part of an evaluation, and must be short.
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 TOKENS = 128
 
 
 @dataclass(frozen=True)
 class SteadyPoint:
-    """Steady decode at one batch size, with the experts that its tokens were seen to use."""
+    """Steady decode at one batch size, with the observed k and the touched experts."""
 
     batch_size: int
     observed_num_experts_per_tok: float | None
@@ -35,13 +35,13 @@ class SteadyPoint:
 
 @dataclass(frozen=True)
 class SteadyDecode:
-    """Steady decode of a model as it was, over batch sizes, with notes where memory ended."""
+    """Steady decode of a model as it is, over batch sizes, with a note if memory ended."""
 
     points: tuple[SteadyPoint, ...]
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all points as plain data, ready for JSON."""
+        """Return all points as plain data, ready for JSON."""
         return asdict(self)
 
 
@@ -57,8 +57,8 @@ def steady_decode(
 ) -> SteadyDecode:
     """Time steady decode of a loaded transformers model at the k that it has now.
 
-    The sizes grow until one does not fit into memory. Prompts are random tokens without images.
-    The k of the model is not touched: verify it before.
+    Batch sizes grow until one does not fit into memory. Prompts are random tokens without images.
+    The k of the model is not changed, so verify it before.
     """
     plan = BenchPlan((None,), tuple(batch_sizes), prompt_tokens, new_tokens, repeats, seed=seed)
     engine = TransformersEngine(model, BenchInputs.for_model(model, seed=seed))

@@ -1,4 +1,4 @@
-"""From repetitions to medians: how fast each point was, and how much faster than the reference."""
+"""Summarise repetitions: median speed of each setting, and its speed-up over the reference."""
 
 from __future__ import annotations
 
@@ -25,29 +25,34 @@ METRICS: dict[str, Callable[[Repetition], float | None]] = {
 
 @dataclass(frozen=True)
 class SpeedSummary:
-    """How fast one point was over its repetitions; ``None`` for what was not measured.
-
-    Times are in seconds and rates are over the whole batch. ``peak_memory_bytes`` is the largest
-    peak of any repetition.
-    """
+    """The speed of one setting over its repetitions; ``None`` for what was not measured."""
 
     n_repetitions: int
+    """Timed rounds."""
     ttft_s: Spread | None
+    """Seconds from the call to the first token of every sequence."""
     tpot_s: Spread | None
+    """Seconds per output token after the first."""
     e2e_latency_s: Spread | None
+    """Seconds from the call to the last token."""
     prefill_tokens_per_s: Spread | None
+    """Prompt tokens of the whole batch per second of prefill."""
     decode_tokens_per_s: Spread | None
+    """Tokens of the whole batch after the first, per second of decode."""
     output_tokens_per_s: Spread | None
+    """New tokens of the whole batch per second of the whole generation."""
     joules_per_output_token: Spread | None
+    """Energy of the whole generation for each new token."""
     peak_memory_bytes: int | None
+    """The largest peak of any repetition."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the summary as plain data, ready for JSON."""
+        """Return the summary as plain data, ready for JSON."""
         return asdict(self)
 
 
 def summarise(repetitions: Sequence[Repetition]) -> SpeedSummary:
-    """Take the median and the spread of each quantity over the repetitions of a point."""
+    """Return the median and the spread of each quantity over the repetitions of a setting."""
     peaks = [r.peak_memory_bytes for r in repetitions if r.peak_memory_bytes is not None]
     return SpeedSummary(
         n_repetitions=len(repetitions),
@@ -61,10 +66,10 @@ def speed_up(
     reference: Sequence[Repetition],
     seconds: Callable[[Repetition], float],
 ) -> Spread | None:
-    """Compare a point with the reference, round by round: the reference's seconds by its own.
+    """Return the speed-up over the reference: its seconds by one's own, paired by rounds.
 
     The two of one round were timed within moments of each other, so whatever slowed the machine
-    for longer than that slowed both. ``None`` without a reference of as many rounds.
+    for longer slowed both. Returns ``None`` without a reference of as many rounds.
     """
     if len(reference) != len(repetitions):
         return None

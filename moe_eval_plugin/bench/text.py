@@ -1,4 +1,4 @@
-"""A bench as text for a terminal, at most 100 columns wide."""
+"""Write a bench as text for a terminal, at most 100 columns wide."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     from moe_eval_plugin.stats.speed import Spread
 
 NOT_KNOWN = "-"
+# Poorer fits over distinct experts are not shown.
+LEAST_R_SQUARED = 0.9
 GAIN_NOTE = (
     "Speed-up: against k={k} at the same batch, median of the rounds. Ceiling: Amdahl's bound, "
-    "with the experts that the batch touches at k={k}. Of it: the measured speed-up by "
-    "the ceiling. Experts: distinct experts of a layer that one decode step touches."
+    "with the experts that the batch touches at k={k}. Of ceiling: the measured speed-up as a "
+    "share of the ceiling. Experts: distinct experts of a layer that one decode step touches."
 )
 SPREAD_NOTE = "Rates: the median of {n} rounds, then the smallest and the largest of them."
 
 
 def render(report: BenchReport) -> str:
-    """Write a bench as text: what was run, decode, prefill, and what is to be known of them."""
+    """Return a bench as text: what was run, decode, prefill, requests and notes."""
     blocks = [
         list(_facts(report)),
         ["Decode", *_table(DECODE, report.points)],
@@ -37,7 +39,7 @@ def render(report: BenchReport) -> str:
 
 
 def number_text(value: float | None) -> str:
-    """Write a number with three digits or more: 0.123, 12.3, 1,234."""
+    """Return a number with three digits or more: 0.123, 12.3, 1,234."""
     if value is None:
         return NOT_KNOWN
     digits = next((n for limit, n in ((1, 3), (10, 2), (HUNDRED, 1)) if abs(value) < limit), 0)
@@ -81,8 +83,8 @@ def _experts(model: Mapping[str, Any]) -> str:
     if baseline is None:
         return "a dense model"
     shared = model.get("num_shared_experts")
-    beside = f", and {shared} shared that k does not count" if shared else ""
-    return f"{model.get('num_experts')} routed experts per MoE layer, k={baseline}{beside}"
+    and_shared = f", and {shared} shared that k does not count" if shared else ""
+    return f"{model.get('num_experts')} routed experts per MoE layer, k={baseline}{and_shared}"
 
 
 def _images(plan: BenchPlan) -> str:
@@ -96,7 +98,7 @@ Column = tuple[str, "Callable[[BenchPoint], str]"]
 
 
 def _table(columns: Sequence[Column], points: Sequence[BenchPoint]) -> list[str]:
-    """Lay out points by batch size; a column is as wide as its widest entry."""
+    """Return the lines of a table, points sorted by batch size."""
     ordered = sorted(points, key=lambda p: p.batch_size)
     rows = [[name for name, _ in columns]]
     rows += [[text(point) for _, text in columns] for point in ordered]
@@ -126,10 +128,6 @@ def _times(value: float | None) -> str:
     return NOT_KNOWN if value is None else f"{value:.2f}x"
 
 
-def _share(value: float | None) -> str:
-    return NOT_KNOWN if value is None else f"{value:.2f}"
-
-
 def _percent(value: float | None) -> str:
     return NOT_KNOWN if value is None else f"{value:.1%}"
 
@@ -142,7 +140,7 @@ DECODE: tuple[Column, ...] = (
     ("TPOT ms", lambda p: _milliseconds(p.speed.tpot_s)),
     ("speed-up", lambda p: _times(p.decode_speedup.median if p.decode_speedup else None)),
     ("ceiling", lambda p: _times(p.decode.speedup_ceiling if p.decode else None)),
-    ("of it", lambda p: _share(p.decode.gain_efficiency if p.decode else None)),
+    ("of ceiling", lambda p: _percent(p.decode.gain_efficiency if p.decode else None)),
     ("predicted", lambda p: _times(p.decode.predicted_speedup if p.decode else None)),
     ("experts", lambda p: number_text(p.distinct_experts_per_decode_step)),
     ("S-MBU", lambda p: _percent(p.decode.s_mbu if p.decode else None)),
@@ -155,9 +153,9 @@ PREFILL: tuple[Column, ...] = (
     ("TTFT ms", lambda p: _milliseconds(p.speed.ttft_s)),
     ("speed-up", lambda p: _times(p.prefill_speedup.median if p.prefill_speedup else None)),
     ("ceiling", lambda p: _times(p.prefill.speedup_ceiling if p.prefill else None)),
-    ("of it", lambda p: _share(p.prefill.gain_efficiency if p.prefill else None)),
+    ("of ceiling", lambda p: _percent(p.prefill.gain_efficiency if p.prefill else None)),
     ("S-MFU", lambda p: _percent(p.prefill.s_mfu if p.prefill else None)),
-    ("peak memory", lambda p: _memory(p.speed.peak_memory_bytes)),
+    ("memory", lambda p: _memory(p.speed.peak_memory_bytes)),
     ("J/token", lambda p: _median(p.speed.joules_per_output_token)),
 )
 
@@ -173,14 +171,14 @@ REQUESTS: tuple[Column, ...] = (
 
 
 def _requests(points: Sequence[BenchPoint]) -> Iterator[str]:
-    """Write the parts of a request's time, where an engine took them."""
+    """Yield the parts of a request's time, where an engine reports them."""
     if any(r.request_times for point in points for r in point.repetitions):
         yield "Single requests, by the engine's own clock"
         yield from _table(REQUESTS, points)
 
 
 def _request_ms(point: BenchPoint, part: str) -> str:
-    """Take the median over rounds of the median request."""
+    """Return the median over rounds of the median request."""
     found = [(r.request_times or {}).get(part) for r in point.repetitions]
     known = [one["median"] * 1000 for one in found if one]
     return number_text(median(known) if known else None)
@@ -194,17 +192,23 @@ def _notes(report: BenchReport) -> Iterator[str]:
     yield from wrap(SPREAD_NOTE.format(n=report.plan.repeats))
     if report.reference_num_experts_per_tok is not None:
         yield from wrap(GAIN_NOTE.format(k=report.reference_num_experts_per_tok))
-    yield from _fit_text("Routed experts of one layer in a decode step", report.expert_layer_fit)
-    yield from _fit_text("A decode step", report.decode_step_fit)
+    layer = "In a decode step, the routed experts of one layer cost"
+    yield from _fit_text(layer, report.expert_layer_fit)
+    yield from _fit_text("One decode step costs", report.decode_step_fit)
     reasons = (*report.reasons, *report.device.get("reasons", ()), *report.energy["reasons"])
     for note in (*report.notes, *dict.fromkeys(reasons)):
         yield from wrap(f"Note: {note}")
 
 
 def _fit_text(what: str, fit: LatencyFit | None) -> Iterator[str]:
-    if fit is not None:
+    """Yield a line for a fit that describes the times: a poor one explains nothing."""
+    if fit is None:
+        return
+    # Rounded, because a line through zero may come out a hair below it.
+    intercept_ms = round(fit.intercept_s * 1000, 6)
+    if fit.r_squared > LEAST_R_SQUARED and intercept_ms >= 0:
         yield from wrap(
-            f"{what}: {number_text(fit.intercept_s * 1000)} ms and "
-            f"{number_text(fit.slope_s_per_expert * 1000)} ms for each distinct expert "
-            f"(R2 {fit.r_squared:.3f} over {fit.n_points} points)."
+            f"{what} {number_text(abs(intercept_ms))} ms plus "
+            f"{number_text(fit.slope_s_per_expert * 1000)} ms per distinct expert (fit over "
+            f"{fit.n_points} points, R\u00b2 {fit.r_squared:.3f})."
         )

@@ -1,4 +1,4 @@
-"""``moe-eval bench``: how fast a model generates at each k and batch size."""
+"""``moe-eval bench``: the speed of a model at each k and batch size."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from moe_eval_plugin.commands.subcommand import Subcommands
 
 DESCRIPTION = """\
-Generate a fixed number of tokens at each k and each batch size, and report steady decode and
-prefill: tokens per second, time to the first token and per token, memory, energy, the gain over
-the published k and how much of its ceiling that is.
+Generate a fixed number of tokens at each k and each batch size, and report prefill and steady
+decode: tokens per second, time to first token and per output token, memory, energy, the speed-up
+over the published k, and its share of the theoretical ceiling.
 
 The k is changed on one loaded model. Before anything is timed, a pass with hooks verifies each k at
-each batch size and counts the distinct experts of a step; the hooks are gone while the clock runs.
-Each round measures all k, one after the other, so that a machine that slows down slows them alike.
+each batch size and counts the distinct experts of a step; timed passes run without hooks. Each
+round measures all k, one after the other, so that a slowdown of the machine affects them alike.
 
-With --backend vllm, batches are requests handed to vLLM at once, and the times are vLLM's own. Its
-compiled code keeps its k, so a vLLM is started for each k; with --enforce-eager one serves all.
+With --backend vllm, a batch is a set of requests submitted at once, and the times are vLLM's own.
+Its compiled code keeps its k, so vLLM is started for each k; with --enforce-eager one serves all.
 """
 EPILOG = """\
 examples:
@@ -39,7 +39,7 @@ examples:
 
 
 def add(verbs: Subcommands) -> None:
-    """Add the verb to the command."""
+    """Add the command ``bench``."""
     verb = add_verb(
         verbs,
         "bench",
@@ -53,9 +53,11 @@ def add(verbs: Subcommands) -> None:
     verb.add_argument(
         "--calibrate",
         action="store_true",
-        help="measure memory bandwidth and peak FLOP/s of the device instead of looking them up",
+        help="measure memory bandwidth and peak FLOP/s of the device instead of using data sheets",
     )
-    verb.add_argument("--output", type=Path, metavar="FILE", help="write everything to this file")
+    verb.add_argument(
+        "--output", type=Path, metavar="FILE", help="write the report as JSON to this file"
+    )
     verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -63,31 +65,31 @@ def _add_model(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "model",
         metavar="MODEL",
-        help="a folder, a model id of the hub, or demo (embedded); with --random-weights also a "
-        "config.json or a model type of transformers",
+        help="a folder, a hub id, or demo (embedded); with --random-weights also a config.json or "
+        "a model type of transformers",
     )
     verb.add_argument(
         "--backend",
         choices=("hf", "vllm"),
         default="hf",
-        help="what runs the model: hf (transformers) or vllm (default: hf)",
+        help="hf (transformers, default) or vllm",
     )
     verb.add_argument("--revision", help="branch, tag or commit on the hub (default: main)")
     verb.add_argument(
         "--trust-remote-code",
         action="store_true",
-        help="run code that comes with the model, if transformers does not know it",
+        help="run the model's own code, if transformers does not support it",
     )
     verb.add_argument(
         "--random-weights",
         action="store_true",
-        help="build the model from its configuration alone: speed needs no trained weights",
+        help="build the model from its configuration: speed needs no trained weights",
     )
     verb.add_argument(
         "--routing",
         default="uniform",
         metavar="uniform|skewed:S",
-        help="which experts random weights choose: all alike, or the r-th most popular in "
+        help="how random weights choose experts: all equally often, or the r-th most popular in "
         "proportion to r^-S (default: uniform)",
     )
     verb.add_argument(
@@ -95,38 +97,38 @@ def _add_model(verb: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="change the configuration of a model with random weights",
+        help="change settings of a model with random weights",
     )
     verb.add_argument("--dtype", default="auto", help="data type of the weights (default: auto)")
-    verb.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda where there is one)")
+    verb.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda where available)")
     verb.add_argument(
         "--experts-implementation",
         metavar="NAME",
-        help="eager, grouped_mm, batched_mm, or grouped_mm_always, which is kept in decode on GPUs "
-        "too (default: transformers' choice)",
+        help="eager, grouped_mm, batched_mm, or grouped_mm_always, which stays in use in decode on "
+        "GPUs (default: transformers' choice)",
     )
-    verb.add_argument("--attn-implementation", help="of transformers, sdpa for instance")
+    verb.add_argument("--attn-implementation", help="attention of transformers, e.g. sdpa")
 
 
 def _add_vllm(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--enforce-eager",
         action="store_true",
-        help="vLLM compiles nothing, so that all k are measured in turn on one engine",
+        help="with vLLM: compile nothing, so that all k are measured in turn on one engine",
     )
     verb.add_argument(
         "--engine-args",
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="engine arguments of vLLM, tensor_parallel_size=2 for instance",
+        help="engine arguments of vLLM, e.g. tensor_parallel_size=2",
     )
     verb.add_argument(
         "--verify",
         choices=("observe", "config"),
         default="observe",
-        help="with vLLM: observe counts the experts that tokens use, config believes the k that "
-        "its layers hold (default: observe)",
+        help="with vLLM: observe counts the experts that tokens use, config trusts the k that its "
+        "layers hold (default: observe)",
     )
 
 
@@ -136,7 +138,7 @@ def _add_plan(verb: argparse.ArgumentParser) -> None:
         type=int,
         nargs="+",
         metavar="K",
-        help="routed experts per token (default: the published k, and its halves down to 1)",
+        help="routed experts per token (default: the published k, halved down to 1)",
     )
     verb.add_argument(
         "--batch-sizes",
@@ -144,19 +146,27 @@ def _add_plan(verb: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[1, 4, 16],
         metavar="N",
-        help="sequences at once, until memory ends (default: 1 4 16)",
+        help="batch sizes to time; larger ones are skipped when memory runs out (default: 1 4 16)",
     )
     verb.add_argument(
-        "--prompt-tokens", type=int, default=128, metavar="N", help="text tokens (default: 128)"
+        "--prompt-tokens",
+        type=int,
+        default=128,
+        metavar="N",
+        help="text tokens of a prompt (default: 128)",
     )
     verb.add_argument(
-        "--new-tokens", type=int, default=128, metavar="N", help="tokens to make (default: 128)"
+        "--new-tokens", type=int, default=128, metavar="N", help="tokens to generate (default: 128)"
     )
     verb.add_argument(
-        "--repeats", type=int, default=3, metavar="N", help="rounds, 3 or more (default: 3)"
+        "--repeats", type=int, default=3, metavar="N", help="timed rounds, 3 or more (default: 3)"
     )
     verb.add_argument(
-        "--images", type=int, default=0, metavar="N", help="random images in each prompt"
+        "--images",
+        type=int,
+        default=0,
+        metavar="N",
+        help="random images in each prompt (default: 0)",
     )
     verb.add_argument(
         "--image-size",
@@ -165,8 +175,12 @@ def _add_plan(verb: argparse.ArgumentParser) -> None:
         metavar="WxH",
         help="pixels of random images (default: 448x448)",
     )
-    verb.add_argument("--image", nargs="+", default=[], metavar="FILE", help="show these images")
-    verb.add_argument("--seed", type=int, default=0, help="of weights and prompts (default: 0)")
+    verb.add_argument(
+        "--image", nargs="+", default=[], metavar="FILE", help="images to put into each prompt"
+    )
+    verb.add_argument(
+        "--seed", type=int, default=0, help="seed of weights and prompts (default: 0)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -176,7 +190,7 @@ def run(options: argparse.Namespace) -> int:
     from moe_eval_plugin.engines.option_checks import DTYPES, check_choice
 
     if options.output is not None and not options.output.absolute().parent.is_dir():
-        message = f"--output {options.output}: there is no such folder. Make it first."
+        message = f"--output {options.output}: its folder does not exist. Create it first."
         raise InvalidArgumentError(message)
     check_choice("dtype", options.dtype, DTYPES)
     prepare = bench_vllm.prepare if options.backend == "vllm" else bench_hf.prepare
@@ -219,5 +233,5 @@ def _size(text: str) -> tuple[int, int]:
     try:
         return int(width), int(height)
     except ValueError as error:
-        message = f"{text} is no size in pixels; write it as 448x448"
+        message = f"{text} is not a size in pixels; write it as 448x448"
         raise argparse.ArgumentTypeError(message) from error

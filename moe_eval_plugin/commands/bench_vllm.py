@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from moe_eval_plugin.bench.targets.target import PreparedBench
     from moe_eval_plugin.engines.vllm.options import VLLMOptions
 
-# Dest of the option: what it is by default, and why it cannot be anything else.
+# Dest of the option: its default, and why it cannot be anything else.
 REFUSED: dict[str, tuple[object, str]] = {
-    "routing": ("uniform", "its random weights are vLLM's own, and nothing sets their routing"),
-    "config": ([], "vLLM reads the configuration of the model as it is"),
-    "device": (None, "vLLM runs on the kind of device that it was built for"),
+    "routing": ("uniform", "vLLM makes its own random weights, and nothing sets their routing"),
+    "config": ([], "vLLM uses the configuration of the model unchanged"),
+    "device": (None, "vLLM runs on the type of device that it was built for"),
     "experts_implementation": (
         None,
-        "vLLM has kernels of its own; --engine-args moe_backend=triton chooses one",
+        "vLLM has its own kernels; --engine-args moe_backend=triton chooses one",
     ),
     "attn_implementation": (
         None,
-        "vLLM has kernels of its own; --engine-args attention_backend=... chooses one",
+        "vLLM has its own kernels; --engine-args attention_backend=... chooses one",
     ),
-    "images": (0, "prompts are text tokens here"),
-    "image": ([], "prompts are text tokens here"),
+    "images": (0, "its prompts are text tokens only"),
+    "image": ([], "its prompts are text tokens only"),
 }
 OWN_OPTIONS = {
     "dtype": "--dtype",
@@ -59,9 +59,9 @@ def prepare(options: argparse.Namespace, plan: BenchPlan) -> Iterator[PreparedBe
 
 
 def parse_engine_args(items: Sequence[str]) -> dict[str, Any]:
-    """Read ``KEY=VALUE`` items for vLLM; a value is JSON, a word of Python, or else a string.
+    """Read ``KEY=VALUE`` items for vLLM; a value is JSON, a constant of Python, or a string.
 
-    Raises ``InvalidArgumentError`` for a name that vLLM does not know.
+    Raises ``InvalidArgumentError`` for a name that vLLM does not have.
     """
     from moe_eval_plugin.engines.vllm.options import engine_argument_names
 
@@ -73,7 +73,7 @@ def parse_engine_args(items: Sequence[str]) -> dict[str, Any]:
             message = f"--engine-args {item} is not KEY=VALUE. Write tensor_parallel_size=2."
             raise InvalidArgumentError(message)
         if name in OWN_OPTIONS:
-            message = f"--engine-args {item} is refused: give it as {OWN_OPTIONS[name]}."
+            message = f"--engine-args {item} is refused: pass it as {OWN_OPTIONS[name]}."
             raise InvalidArgumentError(message)
         if name not in known:
             raise InvalidArgumentError(_unknown(name, known))
@@ -109,7 +109,7 @@ def _engine_options(options: argparse.Namespace) -> VLLMOptions:
 
 def _unknown(name: str, known: Sequence[str]) -> str:
     return (
-        f"--engine-args {name} is no engine argument of this vLLM that can be given here."
+        f"--engine-args {name} is not an engine argument of this vLLM that can be set here."
         f"{did_you_mean(name, known)} `vllm serve --help=all` lists them, with dashes for "
         "underscores."
     )

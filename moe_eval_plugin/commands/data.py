@@ -1,4 +1,4 @@
-"""``moe-eval data``: are the official data files on this disk complete?"""
+"""``moe-eval data``: check official data files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from moe_eval_plugin.commands.subcommand import Subcommands
 
 DESCRIPTION = """\
-Look at the official files of OK-VQA and VQAv2 on this disk.
+Check the official files of OK-VQA and VQAv2 on this disk.
 """
 CHECK_DESCRIPTION = """\
-Check the official files of OK-VQA and VQAv2 in a folder and two levels of folders below it: are
-they complete, do questions, annotations and images agree, and is each file of the split that its
-name says? Each finding comes with its number, the first few question ids, and what to do.
+Check the official files of OK-VQA and VQAv2 in a folder and two levels of folders below it: that
+they are complete, that questions, annotations and images agree, and that each file is of the split
+in its name. Each finding comes with its number, the first few question ids, and the fix.
 
-A split that is not there is no error, unless none is. Missing images are a warning, because their
+A missing split is not an error, unless all are missing. Missing images are a warning, because their
 questions can be left out; with MOE_EVAL_DATA_STRICT=1 they are an error.
 """
 EPILOG = """\
@@ -41,17 +41,20 @@ def add(verbs: Subcommands) -> None:
         parts,
         "check",
         run,
-        "are the official files complete, and do they agree?",
+        "check the official OK-VQA and VQAv2 files",
         (CHECK_DESCRIPTION, EPILOG),
     )
     check.add_argument(
-        "folder", type=Path, metavar="DIR", help="the folder that MOE_EVAL_DATA names, or will name"
+        "folder",
+        type=Path,
+        metavar="DIR",
+        help="folder with the official files, as in MOE_EVAL_DATA",
     )
     check.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check the files with a progress bar, and print what was found; 1 if there is an error."""
+    """Check the files with a progress bar, and print the report; return 1 if there is an error."""
     from tqdm import tqdm
 
     from moe_eval_plugin.vqa.check import check_folder, count_bytes, exit_code

@@ -1,8 +1,9 @@
-"""``moe-eval doctor``: is everything installed, and does it work here?"""
+"""``moe-eval doctor``: check the installation and this machine."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.subcommand import add_verb
@@ -13,12 +14,12 @@ if TYPE_CHECKING:
     from moe_eval_plugin.commands.subcommand import Subcommands
 
 DESCRIPTION = """\
-Check what is installed, what can run here and what is wrong, with a cure for each fault.
+Check the installation and what can run on this machine, and suggest fixes.
 """
 EPILOG = """\
 examples:
   moe-eval doctor
-  moe-eval doctor --network          also ask whether the model hub answers
+  moe-eval doctor --network          also check that the model hub answers
   moe-eval doctor --json
 
 exit code: 0 when nothing is wrong, else 1
@@ -35,7 +36,7 @@ def add(verbs: Subcommands) -> None:
         (DESCRIPTION, EPILOG),
     )
     verb.add_argument(
-        "--network", action="store_true", help="also ask whether the hub answers (at most 3 s)"
+        "--network", action="store_true", help="also check that the hub answers (at most 3 s)"
     )
     verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -45,6 +46,6 @@ def run(options: argparse.Namespace) -> int:
     from moe_eval_plugin.doctor import examine, exit_code, render
 
     checks = examine(network=options.network)
-    findings = [check.to_dict() for check in checks]
+    findings = [asdict(check) for check in checks]
     print(json.dumps(findings, indent=2) if options.json else render(checks))
     return exit_code(checks)

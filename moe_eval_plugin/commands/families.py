@@ -1,4 +1,4 @@
-"""``moe-eval families``: the model families that are known."""
+"""``moe-eval families``: list the model families in the table."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from moe_eval_plugin.commands.subcommand import Subcommands
 
 DESCRIPTION = """\
-List the model families that are known, and how well it was proven that their k can be changed.
+List the known model families, and how well it was proven that their k can be changed.
 
-With a NAME, show all that is known of one family. Families of other installed plugins are listed
-too. A model whose family is not listed may still work: its k is found by a general rule, and its
-use of experts is observed like that of any other.
+With a NAME, show everything that is known about one family. Families of other installed plugins
+are listed too. A model of an unlisted family may still work: its k is found by a general rule, and
+the experts that its tokens use are observed as in any other model.
 """
 EPILOG = """\
 examples:
@@ -33,17 +33,17 @@ def add(verbs: Subcommands) -> None:
         verbs,
         "families",
         run,
-        "list the model families that are known",
+        "list the known model families",
         (DESCRIPTION, EPILOG),
     )
     verb.add_argument(
-        "name", nargs="?", metavar="NAME", help="a model type, for instance qwen3_vl_moe"
+        "name", nargs="?", metavar="NAME", help="a model type, for example qwen3_vl_moe"
     )
     verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print all families, or one."""
+    """Print all families, or the requested one."""
     from moe_eval_plugin.models.inspection import families_table
 
     if options.name is None:

@@ -1,4 +1,4 @@
-"""``moe-eval inspect``: the experts of a model, and what it costs at each k."""
+"""``moe-eval inspect``: show the experts of a model and the cost at each k."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Show the MoE layers of a model, its routed and shared experts, its k, whether the weights of the
 chosen experts are renormalised, and at each k: parameters and FLOPs of a token, bytes of a decode
-step, and the speed-up there can be.
+step, and the largest possible speed-up.
 
-The speed-ups are ceilings: what remains when nothing but arithmetic (prefill) or reading weights
-and cache (decode) takes time. Launching kernels, encoding images and the host lower them, and a
-large batch touches nearly all experts at any k. Measure before you believe one.
+The speed-ups are ceilings, reached only if nothing but arithmetic (prefill) or reading weights and
+cache (decode) takes time. Kernel launches, image encoding and the host lower them, and a large
+batch touches nearly all experts at any k. Measure before you rely on one.
 
 Only the configuration is read; no weights are downloaded or loaded.
 """
@@ -39,24 +39,24 @@ def add(verbs: Subcommands) -> None:
         verbs,
         "inspect",
         run,
-        "show the experts of a model and what it costs at each k",
+        "show the experts of a model and its cost at each k",
         (DESCRIPTION, EPILOG),
     )
     verb.add_argument(
-        "model", metavar="MODEL", help="a folder, a model id of the hub, or demo (embedded)"
+        "model", metavar="MODEL", help="a folder, a model id of the Hub, or demo (embedded)"
     )
-    verb.add_argument("--revision", help="branch, tag or commit on the hub (default: main)")
+    verb.add_argument("--revision", help="branch, tag or commit on the Hub (default: main)")
     verb.add_argument(
         "--trust-remote-code",
         action="store_true",
-        help="run code that comes with the model, if transformers does not know it",
+        help="run the code that comes with a model that transformers does not know",
     )
     verb.add_argument(
         "--context",
         type=int,
         default=1024,
         metavar="TOKENS",
-        help="length of the prompt and of the cache that costs are given for (default: 1024)",
+        help="tokens of the prompt and of the cache, for the costs (default: 1024)",
     )
     verb.add_argument(
         "--batch-sizes",
@@ -70,13 +70,13 @@ def add(verbs: Subcommands) -> None:
         "--dtype", help="data type of weights and cache in memory (default: the configuration's)"
     )
     verb.add_argument(
-        "--plot", type=Path, metavar="PNG", help="also draw the costs over k into this file"
+        "--plot", type=Path, metavar="PNG", help="also draw the costs over k as a PNG file"
     )
     verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Inspect the model that the arguments name, and print the report."""
+    """Print the report on the requested model."""
     from moe_eval_plugin.models.cost_at_k import Scenario
     from moe_eval_plugin.models.inspection.report import inspect_model
     from moe_eval_plugin.models.inspection.text import render

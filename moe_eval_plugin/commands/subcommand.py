@@ -1,14 +1,15 @@
-"""How a verb is added to the command."""
+"""Add a subcommand to ``moe-eval``."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
 
-Subcommands: TypeAlias = Any  # argparse keeps the type of ``add_subparsers`` private
+    Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  (no other)
 
 
 def add_verb(
@@ -18,8 +19,8 @@ def add_verb(
     summary: str,
     texts: tuple[str, str],
 ) -> argparse.ArgumentParser:
-    """Add a verb with a line for the list of verbs, and a description and examples for its help."""
-    verb: argparse.ArgumentParser = verbs.add_parser(
+    """Add a subcommand with a one-line summary; ``texts`` are its description and examples."""
+    verb = verbs.add_parser(
         name,
         help=summary,
         description=texts[0],

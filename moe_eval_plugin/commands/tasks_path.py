@@ -1,4 +1,4 @@
-"""``moe-eval tasks-path``: where the task definitions lie."""
+"""``moe-eval tasks-path``: print the folder with the task definitions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Print the folder with the task definitions of this package.
 
-lmms-eval finds the tasks by itself when it runs one of our models. To use them with another model,
-give it this folder.
+lmms-eval finds the tasks by itself when it runs moe_hf or moe_vllm. To use them with another model,
+pass this folder to it.
 """
 EPILOG = """\
 examples:

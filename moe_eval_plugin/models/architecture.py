@@ -1,8 +1,8 @@
-"""What stands in each decoder layer: attention, router, routed and shared experts, and their sizes.
+"""Parameters of each decoder layer by part (attention, router, ...), and the image tower.
 
 All is read from the modules of a model that was built without weights. The families of
-transformers name these parts in the same few ways; where a model names them otherwise, that part
-is not known, and nothing is guessed.
+transformers name these parts in the same few ways; where a model names a part otherwise, it is
+unknown, and nothing is guessed.
 """
 
 from __future__ import annotations
@@ -39,35 +39,41 @@ FUSED_NAMES = ("qkv_proj", "Wqkv", "query_key_value")
 
 @dataclass(frozen=True)
 class DecoderLayer:
-    """The parameters of one decoder layer by part; all of them together are ``parameters``.
-
-    ``attention_parameters`` are those of whatever mixes positions, state spaces included. A layer
-    without routed experts is dense. ``other_parameters`` are those of a dense MLP and of norms.
-    """
+    """The parameters of one decoder layer, by part."""
 
     number: int
+    """Number of the layer, from 0."""
     path: str
+    """Path of the layer in the model."""
     parameters: int
+    """All parameters of the layer: the sum of the parts."""
     attention_parameters: int
+    """Parameters of whatever mixes positions, state spaces included."""
     router_parameters: int
+    """Parameters of the routers."""
     num_experts: int
+    """Routed experts of the layer; 0 for a dense layer."""
     parameters_per_expert: int
+    """Parameters that one more expert per token brings in."""
     routed_parameters: int
+    """Parameters of all routed experts."""
     shared_expert_parameters: int
+    """Parameters of the shared experts."""
     other_parameters: int
+    """Parameters of a dense MLP and of norms."""
 
     @property
     def is_moe(self) -> bool:
-        """Tell whether the layer has routed experts."""
+        """Whether the layer has routed experts."""
         return self.num_experts > 0
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """The language model of a model: its decoder layers, what they cost, and its image tower.
+    """The language model of a model: its decoder layers, their cost, and the image tower.
 
-    ``cost`` is ``None`` where it cannot be told, for the reason in ``cost_unknown_reason``.
-    ``image_matrix_parameters`` is ``None`` for a model without a tower for images.
+    ``cost`` is ``None`` where it is unknown, for the reason in ``cost_unknown_reason``.
+    ``image_matrix_parameters`` is ``None`` for a model without an image tower.
     """
 
     layers: tuple[DecoderLayer, ...]
@@ -77,9 +83,10 @@ class Architecture:
 
 
 def read_architecture(model: nn.Module, moe_layers: Sequence[RoutedParameters]) -> Architecture:
-    """Read the decoder layers of a model; ``moe_layers`` are those that ``cost`` counted in it.
+    """Return the decoder layers of a model, their cost and the size of its image tower.
 
-    Raises ``UserError`` for a model that does not say which of its parts is the decoder.
+    ``moe_layers`` are the modules with routed experts, as ``parameters`` counted them. Raises
+    ``UserError`` for a model that does not expose its decoder.
     """
     decoder_path, decoder = _decoder(model)
     stack_path, stack = _layer_stack(decoder)
@@ -100,12 +107,12 @@ def _decoder(model: nn.Module) -> tuple[str, nn.Module]:
     for path, module in model.named_modules():
         if decoder is not None and module is decoder:
             return path, module
-    message = f"{type(model).__name__} does not say which of its parts is the decoder."
+    message = f"{type(model).__name__} does not expose which of its parts is the decoder."
     raise UserError(message)
 
 
 def _layer_stack(decoder: nn.Module) -> tuple[str, nn.ModuleList]:
-    """Find the list of decoder layers: the one that holds most of the parameters."""
+    """Return path and list of the decoder layers: the list with the most parameters."""
     from torch import nn
 
     stacks = [
@@ -144,7 +151,7 @@ def _decoder_layer(
 
 
 def _part(name: str, experts: tuple[str, ...]) -> Part:
-    """Tell which part of a decoder layer a parameter belongs to, by the names on its path."""
+    """Return the part of a decoder layer that a parameter belongs to, by the names on its path."""
     parts = name.split(".")
     if name.startswith(experts):
         return "routed"
@@ -152,7 +159,7 @@ def _part(name: str, experts: tuple[str, ...]) -> Part:
         return "shared"
     if any(ROUTER_NAME.fullmatch(part) for part in parts):
         return "router"
-    # Norms that stand beside the attention have its name too (post_attention_layernorm).
+    # Norms before and after the attention have its name too (post_attention_layernorm).
     is_norm = "norm" in parts[0] and len(parts) <= MATRIX
     return "attention" if ATTENTION_NAME.search(name) and not is_norm else "other"
 
@@ -165,7 +172,7 @@ def _cost(
     moe_layers: Sequence[RoutedParameters],
 ) -> LanguageModelCost:
     if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
-        message = "What an encoder and a decoder cost together is not worked out here."
+        message = "The cost of an encoder with a decoder is not computed."
         raise UserError(message)
     head = getattr(model, "get_output_embeddings", lambda: None)()
     head_parameters = matrix_parameters(head) if head is not None else 0
@@ -181,9 +188,9 @@ def _cost(
 
 
 def matrix_parameters(module: nn.Module) -> int:
-    """Count the parameters of all matrices in a module, without embedding tables.
+    """Return the number of parameters of all matrices in a module, without embedding tables.
 
-    A matrix that two modules share counts for each: both multiply with it.
+    A matrix that two modules share counts twice, because both multiply with it.
     """
     from torch import nn
 
@@ -197,7 +204,7 @@ def matrix_parameters(module: nn.Module) -> int:
 
 
 def _routed_layers(moe_layers: Sequence[RoutedParameters], prefix: str) -> tuple[RoutedLayer, ...]:
-    """Add up the modules with routed experts of each decoder layer, those for text."""
+    """Return the sum of the modules with routed experts for text, for each decoder layer."""
     by_layer: dict[str, list[RoutedParameters]] = {}
     for moe in moe_layers:
         number = moe.path.removeprefix(prefix).partition(".")[0]
@@ -213,7 +220,7 @@ def _routed_layers(moe_layers: Sequence[RoutedParameters], prefix: str) -> tuple
 
 
 def _attention_shapes(stack: nn.ModuleList) -> Iterator[AttentionShape]:
-    """Read every attention module that keeps keys and values, layer by layer."""
+    """Yield the sizes of every attention module with a key-value cache, layer by layer."""
     for number, layer in enumerate(stack):
         classes = [type(module).__name__ for module in layer.modules()]
         shapes = [
@@ -229,9 +236,9 @@ def _attention_shapes(stack: nn.ModuleList) -> Iterator[AttentionShape]:
 
 
 def _attention_shape(number: int, module: nn.Module) -> AttentionShape:
-    """Read the sizes of an attention module from its projections.
+    """Return the sizes of an attention module, read from its projections.
 
-    Keys and values of one latent vector (multi-head latent attention) are cached as that vector.
+    Multi-head latent attention caches one latent vector instead of keys and values.
     """
     linear = _linear_layers(module)
     output = next((linear[name] for name in OUTPUT_NAMES if name in linear), None)
@@ -260,7 +267,7 @@ def _attention_shape(number: int, module: nn.Module) -> AttentionShape:
 
 
 def _slides(module: nn.Module) -> bool:
-    """Tell whether an attention that knows the model's window is one of those that use it."""
+    """Whether an attention that has the model's window as an attribute uses it."""
     return bool(getattr(module, "is_sliding", True))
 
 
@@ -275,25 +282,20 @@ def _linear_layers(module: nn.Module) -> Mapping[str, Any]:
 def _unknown_attention(number: int, module: nn.Module) -> str:
     return (
         f"The sizes of the attention in layer {number} ({type(module).__name__}) cannot be read "
-        "from its projections, so what a token costs is not known."
+        "from its projections, so the cost of a token is unknown."
     )
 
 
 def _image_matrix_parameters(model: nn.Module) -> int | None:
-    get_encoder = getattr(model, "get_encoder", None)
-    if not callable(get_encoder) or not hasattr(getattr(model, "config", None), "vision_config"):
-        return None
-    tower = get_encoder(modality="image")
-    # A model without such a tower names itself, or its base.
-    is_whole = tower is model or tower is getattr(model, "base_model", None)
-    return None if is_whole else matrix_parameters(tower)
+    tower = image_tower(model)
+    return None if tower is None else matrix_parameters(tower)
 
 
 def image_tower(model: Any) -> nn.Module | None:  # noqa: ANN401
-    """Find the module that encodes images; ``None`` for a model that has none, or hides it."""
+    """Return the module that encodes images; ``None`` if there is none or it is not exposed."""
     get_encoder = getattr(model, "get_encoder", None)
     if not callable(get_encoder) or not hasattr(getattr(model, "config", None), "vision_config"):
         return None
     tower: nn.Module = get_encoder(modality="image")
-    # A model without such a tower names itself, or its base.
+    # A model without an image tower returns itself, or its base.
     return None if tower is model or tower is getattr(model, "base_model", None) else tower

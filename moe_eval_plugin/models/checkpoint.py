@@ -1,7 +1,7 @@
-"""From the name of a model to its configuration: the embedded one, a folder, or the hub.
+"""Load the configuration of a model by name: the embedded one, a folder, or one of the Hub.
 
-Every way in which that fails ends in a ``UserError`` that says what to do next. The hub is asked
-once, with a time limit and without retries, so that a machine without a network learns it at once.
+Every failure is a ``UserError`` that states what to do next. The Hub is queried once, with a time
+limit and without retries, so that a machine without a network fails at once.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 FALLBACK_PRETRAINED = "Qwen/Qwen3-VL-30B-A3B-Instruct"
 HUB_TIMEOUT_S = 5.0
 NEXT_STEP = (
-    "Give a folder with config.json and weights, a model id of the hub, or pretrained=demo for "
+    "Use a folder with config.json and weights, a model id of the Hub, or pretrained=demo for "
     "the embedded model."
 )
 
 
 def default_pretrained() -> str:
-    """Give the model to use when none is named: ``$MOE_EVAL_PRETRAINED``, else Qwen3-VL-30B."""
+    """Return the model to use when none is named: ``$MOE_EVAL_PRETRAINED``, else Qwen3-VL-30B."""
     return os.environ.get("MOE_EVAL_PRETRAINED") or FALLBACK_PRETRAINED
 
 
 def resolve(pretrained: str) -> str:
-    """Turn the name of a model into the folder or the hub id that holds it.
+    """Return the folder or the Hub id of a model.
 
     ``demo`` is always the embedded model (write ``./demo`` for a folder of that name); an existing
-    folder is itself; anything else must have the form of a hub id. The hub is not asked. Raises
-    ``ModelNotFoundError``.
+    folder is returned as it is; anything else must have the form of a Hub id. The Hub is not
+    queried. Raises ``ModelNotFoundError``.
     """
     if pretrained == DEMO:
         from moe_eval_plugin.models.demo import MODEL_PATH
@@ -51,8 +51,8 @@ def resolve(pretrained: str) -> str:
         raise ModelNotFoundError(message)
     if not HUB_ID.fullmatch(pretrained) or pretrained.startswith("."):
         message = (
-            f"pretrained={pretrained}: there is no such folder, and it is no model id of the hub "
-            f"either, which looks like {FALLBACK_PRETRAINED}. {NEXT_STEP}"
+            f"Cannot find {pretrained or 'a model without a name'}: it is not a local folder, and "
+            f"not a model id of the Hub such as {FALLBACK_PRETRAINED}. {NEXT_STEP}"
         )
         raise ModelNotFoundError(message)
     return pretrained
@@ -61,12 +61,12 @@ def resolve(pretrained: str) -> str:
 def load_config(
     pretrained: str, revision: str | None = None, *, trust_remote_code: bool = False
 ) -> PretrainedConfig:
-    """Read the configuration of a model; nothing else of it is downloaded.
+    """Return the configuration of a model; nothing else of it is downloaded.
 
-    Without a network, a configuration in the hub's cache is used. Raises ``ModelNotFoundError``
-    when there is no such model or revision, when it is gated, or when the hub cannot be reached
-    and the cache does not hold it; ``UserError`` when transformers cannot read it, and
-    ``MissingDependencyError`` when its own code needs a package that is absent.
+    Without a network, a configuration in the Hub's cache is used. Raises ``ModelNotFoundError``
+    when there is no such model or revision, when it is gated, or when the Hub cannot be reached
+    and the cache does not have it; ``UserError`` when transformers cannot read it, and
+    ``MissingDependencyError`` when its own code needs a package that is not installed.
     """
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
@@ -101,11 +101,11 @@ def load_config(
 def ask_hub(
     name: str, revision: str | None = None, *, files_metadata: bool = False
 ) -> ModelInfo | None:
-    """Ask the hub about a model, once and for at most some seconds.
+    """Return what the Hub lists about a model; one query of at most ``HUB_TIMEOUT_S`` seconds.
 
-    ``files_metadata`` adds the size of each file. Gives ``None`` when the hub cannot be reached
-    or is switched off; raises ``ModelNotFoundError`` when it answers that there is no such model
-    or revision, or that it is gated.
+    ``files_metadata`` adds the size of each file. Returns ``None`` when the Hub cannot be reached
+    or offline mode is on; raises ``ModelNotFoundError`` when it answers that there is no such
+    model or revision, or that it is gated.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import (
@@ -122,14 +122,14 @@ def ask_hub(
         raise ModelNotFoundError(_gated(name)) from error
     except RevisionNotFoundError as error:
         message = (
-            f"{name} has no revision {revision} on the hub. Leave revision out for its main "
-            "branch, or give a branch, a tag or a commit."
+            f"{name} has no revision {revision} on the Hub. Leave revision out for its main "
+            "branch, or use a branch, a tag or a commit."
         )
         raise ModelNotFoundError(message) from error
     except RepositoryNotFoundError as error:
         message = (
-            f"pretrained={name} is no folder here, and the hub has no such model (or it is "
-            f"private: log in with `hf auth login`). {NEXT_STEP}"
+            f"Cannot find {name}: it is not a local folder, and the Hub has no such model (or it "
+            f"is private: log in with `hf auth login`). Check the spelling. {NEXT_STEP}"
         )
         raise ModelNotFoundError(message) from error
     except network_errors():
@@ -137,7 +137,7 @@ def ask_hub(
 
 
 def network_errors() -> tuple[type[Exception], ...]:
-    """List the errors that mean that the hub gave no usable answer."""
+    """List the errors that mean that the Hub returned no usable answer."""
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # httpx or httpx2
 
     return (HTTPError, ConnectionError)
@@ -145,13 +145,13 @@ def network_errors() -> tuple[type[Exception], ...]:
 
 def _checked_folder(path: Path) -> str:
     if not (path / "config.json").is_file():
-        message = f"The folder {path} holds no config.json, so it is no model. {NEXT_STEP}"
+        message = f"The folder {path} holds no config.json, so it is not a model. {NEXT_STEP}"
         raise ModelNotFoundError(message)
     return str(path)
 
 
 def _raw_config(name: str, revision: str | None, *, local_only: bool) -> dict[str, Any]:
-    """Read ``config.json`` as it is written, before any class interprets it."""
+    """Return ``config.json`` as it is written, before any class interprets it."""
     from huggingface_hub.errors import GatedRepoError
     from transformers import PretrainedConfig
 
@@ -172,7 +172,7 @@ def _raw_config(name: str, revision: str | None, *, local_only: bool) -> dict[st
 
 
 def _check_readable(name: str, raw: dict[str, Any], *, trust_remote_code: bool) -> None:
-    """Refuse a configuration that the installed transformers has no class for."""
+    """Raise ``UserError`` for a configuration that the installed transformers has no class for."""
     from transformers import CONFIG_MAPPING
 
     model_type = raw.get("model_type")
@@ -181,7 +181,7 @@ def _check_readable(name: str, raw: dict[str, Any], *, trust_remote_code: bool) 
     brings_code = "AutoConfig" in (raw.get("auto_map") or {})
     if brings_code and not trust_remote_code:
         message = (
-            f"{name} brings code of its own, and model type {model_type} is not in transformers. "
+            f"{name} comes with its own code, because transformers has no model type {model_type}. "
             "Read that code, and if you trust it allow it with trust_remote_code=True "
             "(--trust-remote-code for moe-eval)."
         )
@@ -190,7 +190,7 @@ def _check_readable(name: str, raw: dict[str, Any], *, trust_remote_code: bool) 
         kind = f"model type {model_type}" if model_type else "a config.json without model_type"
         message = (
             f"{name} has {kind}, which transformers {version('transformers')} does not know. "
-            "Upgrade it (pip install --upgrade transformers), or name another model."
+            "Upgrade it (pip install --upgrade transformers), or use another model."
         )
         raise UserError(message)
 
@@ -206,15 +206,16 @@ def _unreachable(name: str) -> str:
     from huggingface_hub import constants
 
     offline = constants.is_offline_mode()
-    why = "HF_HUB_OFFLINE is set" if offline else "the hub cannot be reached"
+    why = "HF_HUB_OFFLINE is set" if offline else "the Hub cannot be reached"
     return (
-        f"pretrained={name} is no folder here, {why}, and the cache {constants.HF_HUB_CACHE} does "
-        f"not hold its config.json. {NEXT_STEP}"
+        f"Cannot find {name}: it is not a local folder, not in the cache "
+        f"({constants.HF_HUB_CACHE}), and {why}. Check the spelling or the network, or try "
+        "pretrained=demo."
     )
 
 
 def _no_object(name: str) -> str:
-    return f"config.json of {name} is no JSON object. {NEXT_STEP}"
+    return f"config.json of {name} is not a JSON object. {NEXT_STEP}"
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
@@ -230,7 +231,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def cache_folder() -> Path:
-    """Give the folder that models are downloaded to."""
+    """Return the folder that models are downloaded to."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)

@@ -1,4 +1,4 @@
-"""The cost of a model at several k, for one scenario: context length, batch sizes, data type."""
+"""Cost of a model at several k, for one scenario: context length, batch sizes, data type."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What the cost is worked out for: tokens in a sequence, sequences at once, a data type.
+    """The conditions of a cost: tokens in a sequence, sequences at once, a data type.
 
-    ``dtype`` is that of weights and cache in memory; ``None`` takes the one of the configuration.
+    ``dtype`` is that of weights and cache in memory; ``None`` means that of the configuration.
     Raises ``InvalidArgumentError`` for a length or a batch size below 1, or an unknown ``dtype``.
     """
 
@@ -32,8 +32,8 @@ class Scenario:
             message = f"context={self.context_length} is not possible. Use 1 or more tokens."
             raise InvalidArgumentError(message)
         if min(self.batch_sizes, default=0) < 1:
-            given = " ".join(map(str, self.batch_sizes)) or "nothing"
-            message = f"batch_sizes={given} is not possible. Use one or more numbers from 1."
+            sizes = " ".join(map(str, self.batch_sizes)) or "nothing"
+            message = f"batch_sizes={sizes} is not possible. Use one or more numbers from 1."
             raise InvalidArgumentError(message)
         if self.dtype is not None and self.dtype not in DTYPE_BYTES:
             message = f"dtype={self.dtype} is not known. Use one of {', '.join(DTYPE_BYTES)}."
@@ -42,11 +42,11 @@ class Scenario:
 
 @dataclass(frozen=True)
 class DecodeStep:
-    """One step of decoding a batch, at some k.
+    """One decode step of a batch, at some k.
 
     It reads between ``least_bytes`` (all tokens choose the same experts) and ``most_bytes`` (they
-    share none), ``None`` where the data type is not known. ``speedup_ceiling`` bounds the gain
-    against the baseline by bytes; ``None`` above the baseline.
+    share none), ``None`` where the data type is unknown. ``speedup_ceiling`` is the largest
+    possible speed-up against the baseline by bytes; ``None`` above the baseline.
     """
 
     batch_size: int
@@ -57,18 +57,20 @@ class DecodeStep:
 
 @dataclass(frozen=True)
 class CostAtK:
-    """What a token costs at k routed experts per MoE layer; ``None`` where it is not known.
-
-    FLOPs are those of the language model for one token: on average over a prompt, and for one new
-    token after it.
-    """
+    """Cost of one token at k routed experts per MoE layer; ``None`` where it is unknown."""
 
     num_experts_per_tok: int
+    """The k of the other fields."""
     active_parameters: int
+    """Parameters that serve a token."""
     prefill_flops_per_token: int | None
+    """FLOPs of the language model per token of a prompt, on average."""
     decode_flops_per_token: int | None
+    """FLOPs of the language model for one new token after the prompt."""
     prefill_speedup_ceiling: float | None
+    """Largest possible speed-up of prefill against the baseline; ``None`` above the baseline."""
     decode_steps: tuple[DecodeStep, ...]
+    """A decode step at each batch size of the scenario."""
 
 
 def costs_at_k(
@@ -79,9 +81,10 @@ def costs_at_k(
     scenario: Scenario,
     bytes_per_number: int | None,
 ) -> tuple[CostAtK, ...]:
-    """Work out what a token costs at each of some k, and the ceilings against the baseline.
+    """Return the cost of a token at each k, with the ceilings of the speed-up over the baseline.
 
-    ``cost`` and ``bytes_per_number`` may be unknown; what follows from them is ``None`` then.
+    ``cost`` and ``bytes_per_number`` may be unknown (``None``); what depends on them is ``None``
+    then.
     """
     if cost is None:
         return tuple(CostAtK(k, counts.active(k), None, None, None, ()) for k in ks)
@@ -94,7 +97,7 @@ def costs_at_k(
             decode_flops_per_token=round(cost.decode_flops(k, n).total),
             prefill_speedup_ceiling=cost.prefill_ceiling(k, baseline, n) if k <= baseline else None,
             decode_steps=tuple(
-                _decode_step(cost, (k, baseline), batch_size, n, bytes_per_number)
+                _decode_step(cost, k, baseline, batch_size, scenario, bytes_per_number)
                 for batch_size in scenario.batch_sizes
             ),
         )
@@ -104,18 +107,19 @@ def costs_at_k(
 
 def _decode_step(
     cost: LanguageModelCost,
-    k_and_baseline: tuple[int, int],
+    k: int,
+    baseline: int,
     batch_size: int,
-    context_length: int,
+    scenario: Scenario,
     bytes_per_number: int | None,
 ) -> DecodeStep:
-    k, baseline = k_and_baseline
-    least, most = cost.decode_range(k, batch_size, context_length)
+    n = scenario.context_length
+    least, most = cost.decode_range(k, batch_size, n)
     return DecodeStep(
         batch_size=batch_size,
         least_bytes=round(least * bytes_per_number) if bytes_per_number else None,
         most_bytes=round(most * bytes_per_number) if bytes_per_number else None,
         speedup_ceiling=(
-            cost.decode_ceiling(k, baseline, batch_size, context_length) if k <= baseline else None
+            cost.decode_ceiling(k, baseline, batch_size, n) if k <= baseline else None
         ),
     )

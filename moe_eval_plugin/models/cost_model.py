@@ -1,6 +1,6 @@
-"""What a token costs at k, in FLOPs and in bytes, and the speed-up that k can give at the most.
+"""Cost model of a token at k, in FLOPs and bytes, and the largest speed-up that k allows.
 
-Plain arithmetic over the sizes of a language model; no model is needed here. What is assumed:
+Plain arithmetic over the sizes of a language model; no model is needed. Assumptions:
 
 - A multiplication with a matrix of n parameters is 2n FLOPs per token. Looking up an embedding,
   norms, activations and the softmax cost nothing.
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AttentionShape:
-    """One attention module with a cache of keys and values.
+    """Sizes of one attention module with a key-value cache.
 
-    ``score_size`` counts the numbers of all query heads together, ``value_size`` those that the
-    weighted values have; ``cached_numbers`` is what one position adds to the cache. ``window`` is
-    the number of positions that can be attended to, ``None`` for all of them.
+    ``score_size`` is the number of elements of all query heads together, ``value_size`` that of
+    the weighted values; ``cached_numbers`` are the elements that one position adds to the cache.
+    ``window`` is the number of positions that can be attended to, ``None`` for all of them.
     """
 
     score_size: int
@@ -39,18 +39,18 @@ class AttentionShape:
     window: int | None = None
 
     def attended(self, position: int) -> int:
-        """Count the positions that the position with this number, from 1, attends to."""
+        """Return how many positions the position with this number, from 1, attends to."""
         return min(position, self.window or position)
 
     def mean_attended(self, context_length: int) -> float:
-        """Average the positions attended to over all positions of a causal prompt."""
+        """Return the mean of ``attended`` over all positions of a causal prompt."""
         width = self.attended(context_length)
         return (width * (width + 1) / 2 + (context_length - width) * width) / context_length
 
 
 @dataclass(frozen=True)
 class RoutedLayer:
-    """The routed experts of one decoder layer, as far as cost goes."""
+    """Number and size of the routed experts of one decoder layer."""
 
     num_experts: int
     parameters_per_expert: int
@@ -58,7 +58,7 @@ class RoutedLayer:
 
 @dataclass(frozen=True)
 class TokenFlops:
-    """FLOPs of the language model for one token: matrices of routed experts, and all the rest."""
+    """FLOPs of the language model for one token, by part."""
 
     routed: float
     other: float
@@ -67,21 +67,21 @@ class TokenFlops:
 
     @property
     def total(self) -> float:
-        """Add up all parts."""
+        """FLOPs of all parts together."""
         return self.routed + self.other + self.head + self.attention
 
     @property
     def routed_flop_share(self) -> float:
-        """Give the share of the FLOPs that is spent in routed experts (rho), 0 to 1."""
+        """Share of the FLOPs that is spent in routed experts (rho), 0 to 1."""
         return self.routed / self.total
 
 
 @dataclass(frozen=True)
 class LanguageModelCost:
-    """The sizes of a language model that decide what a token costs.
+    """The sizes of a language model that determine the cost of a token.
 
-    ``matrix_parameters`` are those of every matrix that each token is multiplied with, apart from
-    routed experts and from the output head (``head_parameters``): attention, routers, shared
+    ``matrix_parameters`` are those of every matrix that each token is multiplied with, without
+    routed experts and without the output head (``head_parameters``): attention, routers, shared
     experts, dense layers. Embedding tables are in neither, unless the head is tied to one.
     """
 
@@ -91,7 +91,7 @@ class LanguageModelCost:
     attentions: tuple[AttentionShape, ...]
 
     def prefill_flops(self, k: int, context_length: int) -> TokenFlops:
-        """Average the FLOPs per token over a prompt of ``context_length`` tokens."""
+        """Return the mean FLOPs per token over a prompt of ``context_length`` tokens."""
         return TokenFlops(
             routed=2 * self._routed_parameters(k),
             other=2 * self.matrix_parameters,
@@ -103,7 +103,7 @@ class LanguageModelCost:
         )
 
     def decode_flops(self, k: int, context_length: int) -> TokenFlops:
-        """Give the FLOPs of one new token that is number ``context_length`` of its sequence."""
+        """Return the FLOPs of one new token, the ``context_length``-th of its sequence."""
         return TokenFlops(
             routed=2 * self._routed_parameters(k),
             other=2 * self.matrix_parameters,
@@ -115,13 +115,13 @@ class LanguageModelCost:
         )
 
     def cached_numbers(self, context_length: int) -> int:
-        """Count the numbers in the cache of one sequence of ``context_length`` tokens."""
+        """Return the number of elements in the cache of a sequence of ``context_length`` tokens."""
         return sum(
             shape.cached_numbers * shape.attended(context_length) for shape in self.attentions
         )
 
     def prefill_ceiling(self, k: int, baseline: int, context_length: int) -> float:
-        """Bound the speed-up of prefill by k, against the baseline: 1 / (1 - rho (1 - k/K)).
+        """Return the largest speed-up of prefill at k over the baseline: 1 / (1 - rho (1 - k/K)).
 
         Holds where time follows the FLOPs: a prompt long enough to keep the device computing.
         """
@@ -131,9 +131,9 @@ class LanguageModelCost:
     def decode_numbers(
         self, batch_size: int, context_length: int, distinct_experts: Sequence[float]
     ) -> float:
-        """Count the numbers (weights and cache) that one decode step of a batch reads.
+        """Return the number of elements (weights and cache) that one decode step of a batch reads.
 
-        ``distinct_experts`` tells for each routed layer how many experts the whole batch uses.
+        ``distinct_experts`` is the number of distinct experts of the whole batch, by routed layer.
         """
         routed = sum(
             distinct * layer.parameters_per_expert
@@ -143,10 +143,10 @@ class LanguageModelCost:
         return self.matrix_parameters + self.head_parameters + cache + routed
 
     def decode_range(self, k: int, batch_size: int, context_length: int) -> tuple[float, float]:
-        """Bound the numbers that a decode step reads: its tokens agree on k experts, or on none.
+        """Return the least and the most elements that a decode step can read.
 
-        In each layer a batch uses k distinct experts at the least, and at the most
-        ``min(num_experts, batch_size * k)``. Where between them depends on the text: measure it.
+        In each layer a batch uses at least k distinct experts (all tokens agree), and at most
+        ``min(num_experts, batch_size * k)``. The true number depends on the text: measure it.
         """
         least = [float(k) for _ in self.routed_layers]
         most = most_distinct(self.routed_layers, k, batch_size)
@@ -163,13 +163,13 @@ class LanguageModelCost:
         context_length: int,
         distinct_experts: Sequence[float] | None = None,
     ) -> float:
-        """Bound the speed-up of a decode step by k, against the baseline, by the bytes it reads.
+        """Return the largest speed-up of a decode step at k over the baseline, by bytes read.
 
         ``distinct_experts`` per routed layer are those that the batch uses at the baseline, where
-        they were measured; otherwise the most that there can be, which gives the highest ceiling.
-        Fewer experts per token are taken to lower that number in proportion to k at the most.
-        Both are exact for a batch of one. In a large batch the number hardly falls, so the true
-        gain lies far below this ceiling.
+        they were measured; otherwise the largest possible number, for the highest ceiling. It is
+        assumed that fewer experts per token lower that number at most in proportion to k. Both are
+        exact for a batch of one. In a large batch the number hardly falls, so the true gain is far
+        below this ceiling.
         """
         distinct = distinct_experts or most_distinct(self.routed_layers, baseline, batch_size)
         total = self.decode_numbers(batch_size, context_length, distinct)
@@ -181,7 +181,7 @@ class LanguageModelCost:
 
 
 def most_distinct(layers: Sequence[RoutedLayer], k: int, batch_size: int) -> list[float]:
-    """Give for each layer the most experts that a batch can use: each token its own k."""
+    """Return the most distinct experts that a batch can use, by layer: no two tokens share one."""
     return [float(min(layer.num_experts, batch_size * k)) for layer in layers]
 
 

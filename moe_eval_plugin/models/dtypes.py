@@ -16,5 +16,5 @@ DTYPE_BYTES = {
 
 
 def dtype_bytes(dtype: str | None) -> int | None:
-    """Give the bytes of one number of a data type, ``None`` for one that is not known."""
+    """Return the bytes of one element of a data type; ``None`` for an unknown one."""
     return DTYPE_BYTES.get(dtype or "")

@@ -1,7 +1,7 @@
-"""What a model costs at k: its parameters, in total and per token.
+"""Parameter counts of a model: in total, in routed experts, and per token at k.
 
-The model is built from its configuration on PyTorch's meta device, which gives every parameter a
-shape and no memory, so the counts are exact and cost neither a download nor a gigabyte.
+The model is built from its configuration on PyTorch's meta device, where every parameter has a
+shape and no memory, so the counts are exact and need neither a download nor memory.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PretrainedConfig
 
+    from moe_eval_plugin.experts.description import MoEDescription
+
 MAPPINGS = (
     ("AutoModelForImageTextToText", "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING"),
     ("AutoModelForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING"),
@@ -33,7 +35,7 @@ class RoutedParameters:
     """The routed experts of one layer, at the path of the module that holds them.
 
     ``routed_parameters`` are those of all its routed experts, ``parameters_per_expert`` those that
-    one more expert per token brings in. The router and the shared experts are not among them.
+    one more expert per token adds. Router and shared experts do not count.
     """
 
     path: str
@@ -55,18 +57,21 @@ class ParameterCounts:
     layers: tuple[RoutedParameters, ...]
 
     def active(self, k: int) -> int:
-        """Count the parameters that serve a token at k routed experts in each MoE layer.
+        """Return the parameters that serve a token at k routed experts in each MoE layer.
 
-        That is every parameter except those of the routed experts that were not chosen: image
-        tower, embeddings, routers and shared experts are in. Where a token may choose experts that
-        compute nothing this is the most it uses, and where image and text tokens have routed
-        experts of their own (ernie4_5_vl_moe) both kinds are counted.
+        These are all parameters except those of the routed experts that were not chosen: image
+        tower, embeddings, routers and shared experts count. Where a token may choose experts that
+        compute nothing this is an upper bound, and where image and text tokens have separate
+        routed experts (ernie4_5_vl_moe) both count.
 
         Raises ``InvalidExpertCountError`` unless each layer has k experts.
         """
         smallest = min((layer.num_experts for layer in self.layers), default=0)
         if self.layers and not 0 <= k <= smallest:
-            message = f"k={k} is not possible where layers have {smallest} routed experts."
+            message = (
+                f"k={k} is not possible where layers have {smallest} routed experts. "
+                f"Use 0 to {smallest}."
+            )
             raise InvalidExpertCountError(message)
         return self.total - self.routed + k * sum(x.parameters_per_expert for x in self.layers)
 
@@ -74,17 +79,17 @@ class ParameterCounts:
 def count_parameters(
     config: PretrainedConfig, *, trust_remote_code: bool = False
 ) -> ParameterCounts:
-    """Count the parameters of the model that transformers builds from a configuration.
+    """Return the parameter counts of the model that transformers builds from a configuration.
 
-    A quantised checkpoint is counted as the model that it stands for. Raises ``UserError`` where
+    A quantised checkpoint counts as the model before quantisation. Raises ``UserError`` where
     transformers has no class for the model, or cannot build it without weights.
     """
-    return count_built(build_on_meta(config, trust_remote_code=trust_remote_code), config)
+    model = build_on_meta(config, trust_remote_code=trust_remote_code)
+    return count_built(model, describe(config))
 
 
-def count_built(model: nn.Module, config: PretrainedConfig) -> ParameterCounts:
-    """Count the parameters of a model that is built already, from this configuration."""
-    description = describe(config)
+def count_built(model: nn.Module, description: MoEDescription) -> ParameterCounts:
+    """Return the parameter counts of a model that is built already."""
     layers = tuple(
         _layer(path, module, description.num_experts, description.num_zero_experts)
         for path, module in _expert_modules(model, description.num_experts).items()
@@ -97,7 +102,7 @@ def count_built(model: nn.Module, config: PretrainedConfig) -> ParameterCounts:
 
 
 def build_on_meta(config: PretrainedConfig, *, trust_remote_code: bool = False) -> nn.Module:
-    """Build the model of a configuration without memory for its weights.
+    """Return the model of a configuration, built without memory for its weights.
 
     Raises ``UserError`` where transformers has no class for it, or cannot build it.
     """
@@ -135,7 +140,7 @@ def _auto_class(config: PretrainedConfig) -> Any:  # noqa: ANN401  (the auto cla
 
 
 def _expert_modules(model: nn.Module, num_experts: int) -> dict[str, nn.Module]:
-    """Find what the observation watches, and lists of experts named ``experts`` besides."""
+    """Return the modules that observations count, and lists of experts named ``experts``."""
     from torch import nn
 
     lists = {

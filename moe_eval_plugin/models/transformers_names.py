@@ -1,9 +1,9 @@
-"""Names in transformers that releases rename: the old and the new form of each, in one place.
+"""Argument and key names that releases of transformers rename: every form of each name.
 
-Passes are counted by the arguments of a model's forward, which are known by their names alone. Each
-list starts with the name of the newest release; a model is expected to have one name of each list.
-Where it has none, the release has another name, and what depends on it would be counted as zero:
-that is an error (``MeasurementError``) here.
+Forward passes are counted by the arguments of a model's forward, which are identified by their
+names. Each list starts with the name of the newest release; a model is expected to have one name
+of each list. Where it has none, the release has another name, and what depends on it would be
+counted as zero: that is a ``MeasurementError``.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-# Since 5.24 all models call it ``cache``; models of the Mamba kind had ``cache_params`` before.
+# Since 5.24 all models call it ``cache``; before, Mamba models called it ``cache_params``.
 CACHE = ("cache", "past_key_values", "cache_params")
 TOKENS = ("input_ids", "inputs_embeds", "decoder_input_ids")
 IMAGE_TOKEN = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
-# A model with images computes positions from the kinds, and since 5.24 refuses to run without them.
+# A model with images computes positions from the token kinds, and since 5.24 requires them.
 TOKEN_KINDS = ("mm_token_type_ids", "moe_mm_token_type_ids", "token_type_ids")
 # Inputs with one entry per token (rows, tokens); the other inputs of a model hold images.
 PER_TOKEN = ("input_ids", "attention_mask", *TOKEN_KINDS)
 IMAGE_GRID = "image_grid_thw"
 PIXELS = "pixel_values"
-# Experts with this attribute skip an index of num_experts when it is true; they have it since 5.18.
+# Experts with this attribute skip the index num_experts when it is true; they have it since 5.18.
 SKIPS_INDEX_FLAG = "_is_expert_parallel"
 STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -40,10 +40,9 @@ def cache_name(of: type) -> str | None:
 
 
 def cache_among(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:  # noqa: ANN401  (no base)
-    """Return the cache that a forward pass is given; ``None`` without one.
+    """Return the cache among the arguments of a forward pass; ``None`` without one.
 
-    ``args`` and ``kwargs`` are the arguments of the pass. Raises ``MeasurementError`` where the
-    only cache has a name that is not known.
+    Raises ``MeasurementError`` where the only cache has an unknown name.
     """
     named = [kwargs[name] for name in CACHE if kwargs.get(name) is not None]
     found = named + [value for value in args if _is_cache(value)]
@@ -58,8 +57,8 @@ def cache_among(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:  # noqa:
 def per_token_among(inputs: Mapping[str, Any]) -> list[str]:
     """List the inputs of a model that have one entry per token.
 
-    Raises ``MeasurementError`` for one that has the shape of ``input_ids`` (rows, tokens) and a
-    name that is not known.
+    Raises ``MeasurementError`` for one that has the shape of ``input_ids`` (rows, tokens) and an
+    unknown name.
     """
     shape = inputs["input_ids"].shape
     unknown = [
@@ -73,7 +72,7 @@ def per_token_among(inputs: Mapping[str, Any]) -> list[str]:
 
 
 def image_token_ids(config: Any) -> tuple[int, ...]:  # noqa: ANN401  (one of many classes)
-    """List the token ids that a model's configuration has for images and videos."""
+    """List the token ids of images and videos in a model's configuration."""
     ids = (getattr(config, name, None) for name in IMAGE_TOKEN)
     return tuple(dict.fromkeys(i for i in ids if isinstance(i, int)))
 
@@ -81,27 +80,27 @@ def image_token_ids(config: Any) -> tuple[int, ...]:  # noqa: ANN401  (one of ma
 def require_known_names(model: nn.Module) -> None:
     """Raise ``MeasurementError`` if a model has its cache, tokens or images under unknown names.
 
-    Only a model that can generate is asked: encoders and image towers have no cache. Of a forward
-    whose decorator hides its arguments nothing is known until a pass brings a cache.
+    Only a model that can generate is checked: encoders and image towers have no cache. A forward
+    whose decorator hides its arguments cannot be checked before a pass has a cache.
     """
     can_generate = getattr(model, "can_generate", None)
     if not callable(can_generate) or not can_generate():
         return
     config = model.config
-    takes = list(_forward_arguments(type(model)))
-    wanted: list[tuple[str, Sequence[str], Sequence[str]]] = []
-    if takes:
-        wanted = [("cache", CACHE, takes), ("input tokens", TOKENS, takes)]
+    arguments = list(_forward_arguments(type(model)))
+    required: list[tuple[str, Sequence[str], Sequence[str]]] = []
+    if arguments:
+        required = [("cache", CACHE, arguments), ("input tokens", TOKENS, arguments)]
     if getattr(config, "vision_config", None) is not None:
-        has = [name for name in (*IMAGE_TOKEN, *vars(config)) if hasattr(config, name)]
-        wanted.append(("image token", IMAGE_TOKEN, [name for name in has if "token" in name]))
-    for what, known, names in wanted:
+        keys = [name for name in (*IMAGE_TOKEN, *vars(config)) if hasattr(config, name)]
+        required.append(("image token", IMAGE_TOKEN, [key for key in keys if "token" in key]))
+    for what, known, names in required:
         if not set(known) & set(names):
             raise MeasurementError(_unknown(type(model).__name__, what, known, names))
 
 
 def _forward_arguments(of: type) -> Iterator[str]:
-    """List the arguments of a class's forward; one that only hands them on has those of its base.
+    """Yield the arguments of a class's forward, or of its base if it only has ``**kwargs``.
 
     Decorators of transformers keep the signature. A forward that accelerate replaced is on the
     object, not on the class.
@@ -129,7 +128,7 @@ def _unknown(who: str, what: str, known: Sequence[str], has: Sequence[str]) -> s
     import transformers
 
     return (
-        f"{who} has no {what} of a known name, so its tokens cannot be counted by phase and by "
+        f"{who} has no {what} of a known name, so its tokens cannot be counted by phase and "
         f"modality. Known names are {', '.join(known)}; it has {', '.join(has) or 'none'}. "
         f"transformers {transformers.__version__} may have renamed it: install another release "
         '(pip install "transformers>=5.16,<5.25"), and report the model.'

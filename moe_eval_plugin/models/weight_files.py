@@ -1,4 +1,4 @@
-"""How large a model is: its weight files on disk, in the hub's cache, or on the hub."""
+"""Size of the weight files of a model: on disk, in the Hub's cache, or on the Hub."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ MAX_HEADER_BYTES = 100_000_000
 
 @dataclass(frozen=True)
 class WeightSize:
-    """The weight files of a model: bytes in all, and bytes that are still to be downloaded.
+    """Bytes of the weight files of a model, and bytes that are still to be downloaded.
 
-    ``elements`` counts the numbers stored in each safetensors dtype (``BF16`` -> count); it is
-    empty where the files do not say.
+    ``elements`` is the number of elements stored in each safetensors dtype (``BF16`` -> count); it
+    is empty where the files do not state it.
     """
 
     total_bytes: int
@@ -45,7 +45,7 @@ class WeightSize:
 
 
 def weight_size(pretrained: str, revision: str | None = None) -> WeightSize | None:
-    """Measure the weight files of a model, on disk or on the hub; ``None`` if unknown."""
+    """Return the size of a model's weight files, on disk or on the Hub; ``None`` if unknown."""
     name = resolve(pretrained)
     if is_folder(name):
         return _size_on_disk(Path(name))
@@ -57,7 +57,7 @@ def weight_size(pretrained: str, revision: str | None = None) -> WeightSize | No
 
 
 def choose_weight_files(names: Iterable[str]) -> list[str]:
-    """Pick the files that transformers would load: safetensors before ``.bin``, one set of them.
+    """List the files that transformers would load: safetensors before ``.bin``, one set of them.
 
     Copies in other formats, in sub-folders or in another precision are left out.
     """
@@ -82,9 +82,9 @@ def _size_on_disk(folder: Path) -> WeightSize | None:
 
 
 def safetensors_elements(path: Path) -> dict[str, int]:
-    """Count the numbers of each dtype in a safetensors file, from its header alone.
+    """Return the number of elements of each dtype in a safetensors file, from its header alone.
 
-    Raises ``UserError`` for a file that is cut off, or that is no safetensors file.
+    Raises ``UserError`` for a truncated file, and for one that is not a safetensors file.
     """
     try:
         with path.open("rb") as file:
@@ -107,7 +107,7 @@ def safetensors_elements(path: Path) -> dict[str, int]:
 
 def _broken(path: Path, why: str) -> str:
     return (
-        f"{path} ({path.stat().st_size} bytes) is no complete safetensors file: {why}. Download "
+        f"{path} ({path.stat().st_size} bytes) is not a complete safetensors file: {why}. Download "
         "it again, or delete it if it does not belong to the model."
     )
 

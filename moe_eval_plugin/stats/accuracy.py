@@ -1,9 +1,9 @@
-"""The mean score of a run, of its groups of questions, and of several seeds."""
+"""Compute the mean score of a run with its interval, and pool the runs of several seeds."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.stats.resampling import (
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-USUAL = Bootstrap()
+DEFAULT_BOOTSTRAP = Bootstrap()
 UNIT_BOUNDS = (0.0, 1.0)
 
 
@@ -36,30 +36,28 @@ def right_from(bounds: tuple[float, float]) -> float:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A mean score with its interval, over questions that lie in clusters (images)."""
+    """A mean score with its interval, over questions in clusters (images)."""
 
     value: float
     interval: Interval
     n_questions: int
     n_clusters: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give the result as plain data, ready for JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class PooledSeeds:
-    """The runs of several seeds as one: ``scores`` has the mean over seeds for each question.
+    """The runs of several seeds, pooled by question.
 
-    ``means`` has the score of each seed. The interval of ``accuracy(scores)`` covers the choice
-    of questions and the chance in each answer, not a fault that all answers of a seed share;
-    ``spread``, the standard deviation of the means, shows that. It is ``None`` for one seed.
+    The interval of ``accuracy(scores)`` covers the choice of questions and the randomness of each
+    answer, but no error that all answers of a seed share; ``spread`` shows that.
     """
 
     scores: tuple[float, ...]
+    """Mean over seeds of each question's score."""
     means: tuple[float, ...]
+    """Mean score of each seed."""
     spread: float | None
+    """Standard deviation of the means; ``None`` for one seed."""
 
 
 def accuracy(
@@ -67,19 +65,20 @@ def accuracy(
     clusters: Sequence[Hashable] | None = None,
     *,
     bounds: tuple[float, float] = UNIT_BOUNDS,
-    bootstrap: Bootstrap = USUAL,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
 ) -> Accuracy:
-    """Take the mean of the scores, with a percentile interval of the cluster bootstrap.
+    """Return the mean of the scores with a percentile interval of the cluster bootstrap.
 
     Args:
         scores: One for each question.
-        clusters: The image of each question; without it, each question is a cluster of its own.
-        bounds: The least and the largest score that a question can have.
+        clusters: The image of each question; without it, each question is its own cluster.
+        bounds: The smallest and the largest possible score of a question.
         bootstrap: How to resample.
 
-    Where all answers are right, resamples are too, and the interval would have no width. So two
-    questions of the least and two of the largest score join the resamples, not the value (Agresti
-    and Coull 1998, doi:10.1080/00031305.1998.10480550).
+    If all answers are right, so are those of all resamples, and the interval would have no width.
+    So two questions with the smallest and two with the largest score are added to the resamples,
+    but not to the value (Agresti and Coull 1998, doi:10.1080/00031305.1998.10480550). Raises
+    ``DataError`` for scores that are not finite, and for clusters of another number.
     """
     import numpy as np
 
@@ -96,10 +95,11 @@ def accuracy(
 
 
 def pool_seeds(runs: Sequence[ArrayLike]) -> PooledSeeds:
-    """Average the scores of several seeds question by question.
+    """Return the mean scores of several seeds, question by question.
 
-    Each run has the same questions in the same order. Questions stay the unit: ten seeds of one
-    question are no ten questions, and to string them together would make intervals too narrow.
+    Each run has the same questions in the same order. Questions remain the unit: ten seeds of one
+    question are not ten questions, and concatenating them would make intervals too narrow. Raises
+    ``DataError`` for runs with different numbers of questions.
     """
     import numpy as np
 
@@ -107,8 +107,8 @@ def pool_seeds(runs: Sequence[ArrayLike]) -> PooledSeeds:
     sizes = {len(run) for run in scores}
     if len(sizes) != 1:
         message = (
-            f"{len(scores)} runs with {sorted(sizes)} questions cannot be pooled. Give one or more "
-            "runs over the same questions."
+            f"{len(scores)} runs with {sorted(sizes)} questions cannot be pooled. Pass one or "
+            "more runs over the same questions."
         )
         raise DataError(message)
     table = np.stack(scores)

@@ -1,15 +1,15 @@
-"""Whether two runs are equal for all that matters, and how many questions it takes to tell.
+"""Test whether two runs are equal within a margin, and how many questions that takes.
 
 A difference that is not significant does not show that there is none. Two one-sided tests do:
-both runs are equal within a margin where the 90% interval of their difference lies inside it
-(Schuirmann 1987, doi:10.1007/BF01068419).
+runs are equal within a margin if the 90% interval of their difference lies inside it (Schuirmann
+1987, doi:10.1007/BF01068419).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.stats.paired import EQUIVALENCE_CONFIDENCE
@@ -26,28 +26,25 @@ POWER = 0.8
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Whether a run is within ``margin`` of the baseline: ``yes``, ``no`` or ``cannot tell``.
-
-    ``interval`` is the one that decides. ``n_questions_needed`` is how many questions like these
-    it takes to say ``yes`` with 80% probability if there is no true difference;
-    ``n_questions_needed_as_observed`` if the true one is that which was observed, and ``None``
-    where that lies outside the margin.
-    """
+    """Whether a run is within a margin of the baseline."""
 
     margin: float
+    """Largest difference that counts as equal, in the unit of the scores."""
     verdict: str
+    """``yes``, ``no`` or ``cannot tell``."""
     interval: Interval
+    """Interval of the difference that decides."""
     n_questions: int
+    """Number of questions compared."""
     n_questions_needed: int | None
+    """Questions needed to find ``yes`` with 80% probability if there is no true difference."""
     n_questions_needed_as_observed: int | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the result as plain data, ready for JSON."""
-        return asdict(self)
+    """The same if the true difference is the observed one; ``None`` if that is the margin or more.
+    """
 
 
 def equivalence(difference: PairedDifference, margin: float) -> Equivalence:
-    """Tell whether a run is within a margin of the baseline, above or below.
+    """Return whether a run is within a margin of the baseline, above or below (TOST).
 
     ``margin`` is in the unit of the scores: 0.01 is one point of 100. Raises
     ``InvalidArgumentError`` for a margin that is not above 0.
@@ -79,11 +76,11 @@ def questions_needed(
     true_difference: float = 0.0,
     power: float = POWER,
 ) -> int | None:
-    """Count the questions that two one-sided tests at 5% need to show that runs are equal.
+    """Return how many questions two one-sided tests at 5% need to show that runs are equal.
 
-    ``power`` is the probability that they do. The standard error was observed with
+    ``power`` is the probability that they show it. The standard error was observed with
     ``n_questions``, clusters included, and shrinks with the root of their number. ``None`` for a
-    true difference that is not within the margin, which no number of questions will change.
+    true difference outside the margin, which no number of questions will change.
 
     Raises ``InvalidArgumentError`` for a margin that is not above 0.
     """
@@ -100,7 +97,7 @@ def questions_needed(
         sides = norm.cdf([reach * (1 - share) - z, reach * (1 + share) - z])
         return float(sides.sum() - 1 - power)
 
-    # With this reach each of the two tests fails with half of the probability that is allowed.
+    # With this reach each of the two tests fails with half of the allowed probability.
     enough = (z + norm.ppf((1 + power) / 2)) / (1 - share)
     reach = float(brentq(surplus, 0, enough * (1 + 1e-9)))
     return math.ceil(n_questions * (standard_error * reach / margin) ** 2)

@@ -1,12 +1,12 @@
-"""Two runs over the same questions: the difference, its interval and its p-value."""
+"""Compare two runs over the same questions: difference, interval and p-value."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError
-from moe_eval_plugin.stats.accuracy import UNIT_BOUNDS, USUAL
+from moe_eval_plugin.stats.accuracy import DEFAULT_BOOTSTRAP, UNIT_BOUNDS
 from moe_eval_plugin.stats.resampling import (
     Bootstrap,
     Interval,
@@ -24,41 +24,46 @@ if TYPE_CHECKING:
 
 BOOTSTRAP_TEST = "paired cluster bootstrap"
 MCNEMAR_TEST = "exact McNemar"
-# The interval that two one-sided tests at 5% amount to.
+# Two one-sided tests at 5% are equivalent to this interval.
 EQUIVALENCE_CONFIDENCE = 0.9
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """How far a run is from the baseline on the same questions: ``value - baseline_value``.
-
-    ``retention`` is ``value / baseline_value``, a share, with its interval; ``None`` where the
-    baseline has no score above 0. ``equivalence_interval`` is the difference's at 90%.
-    ``p_value`` is that of ``test``; ``mcnemar_p_value`` takes questions for independent, and is
-    ``None`` unless scores are 0 or 1. ``adjusted_p_value`` is Holm's, ``None`` where the
-    comparison stands alone. ``n_higher`` and ``n_lower`` count the questions whose score is.
-    """
+    """The difference of a run's score to the baseline's on the same questions."""
 
     value: float
+    """Mean score of the run."""
     baseline_value: float
+    """Mean score of the baseline."""
     difference: float
+    """``value - baseline_value``."""
     interval: Interval
+    """Interval of the difference at the confidence of the bootstrap, 95% by default."""
     equivalence_interval: Interval
+    """Interval of the difference at 90%, which decides about equivalence."""
     standard_error: float
+    """Standard error of the difference."""
     p_value: float
+    """Two-sided p-value of ``test``."""
     test: str
+    """Name of the test."""
     mcnemar_p_value: float | None
+    """p-value if questions were independent; ``None`` unless all scores are 0 or 1."""
     retention: float | None
+    """``value / baseline_value``; ``None`` if the baseline has no score above 0."""
     retention_interval: Interval | None
+    """Interval of the retention."""
     n_higher: int
+    """Number of questions with a higher score than the baseline's."""
     n_lower: int
+    """Number of questions with a lower score than the baseline's."""
     n_questions: int
+    """Number of questions."""
     n_clusters: int
+    """Number of clusters (images)."""
     adjusted_p_value: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the result as plain data, ready for JSON."""
-        return asdict(self)
+    """``p_value`` after Holm's adjustment; ``None`` for a single comparison."""
 
 
 def paired_difference(
@@ -67,29 +72,33 @@ def paired_difference(
     clusters: Sequence[Hashable] | None = None,
     *,
     bounds: tuple[float, float] = UNIT_BOUNDS,
-    bootstrap: Bootstrap = USUAL,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
 ) -> PairedDifference:
-    """Compare two runs question by question; arguments are those of ``accuracy``.
+    """Return the paired difference of two runs; arguments as in ``accuracy``.
 
-    Two questions join the resamples, not the values: one that only the baseline answers, and one
-    that only the other run does. Without them, runs that differ in no answer would have an
-    interval without a width (Bonett and Price 2012, doi:10.3102/1076998611411915).
+    Two questions are added to the resamples, but not to the values: one that only the baseline
+    answers, and one that only the other run answers. Without them, runs with equal answers would
+    have an interval of no width (Bonett and Price 2012, doi:10.3102/1076998611411915).
 
     Scores of 0 and 1 on questions that share no image are tested by McNemar's exact test, all
-    others by the bootstrap: twice the share of resamples on the far side of 0.
+    others by the bootstrap: twice the share of resamples on the other side of 0. Raises
+    ``DataError`` for runs with different numbers of questions.
     """
     import numpy as np
 
     own, base = as_scores(scores), as_scores(baseline)
     if len(own) != len(base):
-        message = f"{len(own)} scores and {len(base)} of the baseline are no pairs. Give as many."
+        message = (
+            f"{len(own)} scores cannot be paired with {len(base)} of the baseline. Pass scores "
+            "of the same questions."
+        )
         raise DataError(message)
     rows = cluster_rows([own, base], cluster_codes(clusters, len(own)))
     low, high = bounds
     drawn = bootstrap.sums(np.vstack([rows, [[1.0, low, high], [1.0, high, low]]]))
     differences = (drawn[:, 1] - drawn[:, 2]) / drawn[:, 0]
     mcnemar = _mcnemar(own, base)
-    alone = mcnemar is not None and len(rows) == len(own)
+    are_independent = mcnemar is not None and len(rows) == len(own)
     return PairedDifference(
         value=float(own.mean()),
         baseline_value=float(base.mean()),
@@ -97,8 +106,8 @@ def paired_difference(
         interval=bootstrap.interval(differences),
         equivalence_interval=bootstrap.interval(differences, EQUIVALENCE_CONFIDENCE),
         standard_error=float(differences.std(ddof=1)),
-        p_value=mcnemar if mcnemar is not None and alone else _two_sided(differences),
-        test=MCNEMAR_TEST if alone else BOOTSTRAP_TEST,
+        p_value=mcnemar if mcnemar is not None and are_independent else _two_sided(differences),
+        test=MCNEMAR_TEST if are_independent else BOOTSTRAP_TEST,
         mcnemar_p_value=mcnemar,
         **_retention(own, base, drawn, bootstrap),
         n_higher=int((own > base).sum()),
@@ -109,7 +118,7 @@ def paired_difference(
 
 
 def adjust(differences: Mapping[str, PairedDifference]) -> dict[str, PairedDifference]:
-    """Give each comparison its p-value after Holm."""
+    """Return the comparisons with p-values adjusted for their number by Holm's method."""
     adjusted = holm([one.p_value for one in differences.values()])
     return {
         name: replace(one, adjusted_p_value=p)
@@ -118,10 +127,10 @@ def adjust(differences: Mapping[str, PairedDifference]) -> dict[str, PairedDiffe
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values for their number by Holm's method, in the order given.
+    """Return p-values adjusted for their number by Holm's method, in the same order.
 
-    To call those at or below 5% significant keeps the chance of one false call or more below 5%
-    (Holm 1979, "A simple sequentially rejective multiple test procedure").
+    If those at or below 5% are called significant, the probability of one or more false calls is
+    below 5% (Holm 1979, "A simple sequentially rejective multiple test procedure").
     """
     adjusted = [0.0] * len(p_values)
     largest = 0.0
@@ -133,7 +142,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _mcnemar(own: Array, base: Array) -> float | None:
-    """Test whether as many questions were gained as lost; ``None`` for scores beside 0 and 1."""
+    """Return the p-value of McNemar's exact test; ``None`` for scores other than 0 and 1."""
     import numpy as np
     from scipy.stats import binomtest
 
@@ -144,7 +153,7 @@ def _mcnemar(own: Array, base: Array) -> float | None:
 
 
 def _two_sided(differences: Array) -> float:
-    """Double the share of resamples beyond 0; the observed data count as one more resample."""
+    """Return twice the share of resamples beyond 0, the observed data counted as one more."""
     n_beyond = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
     return min(1.0, 2 * (n_beyond + 1) / (len(differences) + 1))
 

@@ -1,13 +1,12 @@
-"""Which k to choose: what a list of measured points says, and what it does not.
+"""Choose among measured settings: Pareto front, knee, and the fastest within a margin.
 
-Every aid takes points that are measured already, and names some of them. More speed and a larger
-score are better.
+More speed and a higher score are better.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidArgumentError
 
@@ -22,23 +21,20 @@ DECIMALS = 9
 
 @dataclass(frozen=True)
 class TradeOffPoint:
-    """One measured setting: its name (``k=4``), its score, and its speed (samples per second).
-
-    ``difference`` compares its score with the baseline's; ``None`` for the baseline itself.
-    """
+    """One measured setting with its score and its speed."""
 
     name: str
+    """Name of the setting, such as ``k=4``."""
     score: float
+    """Mean score of its questions."""
     samples_per_s: float
+    """Questions per second."""
     difference: PairedDifference | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the point as plain data, ready for JSON."""
-        return asdict(self)
+    """Comparison with the baseline; ``None`` for the baseline itself."""
 
 
 def pareto_front(points: Sequence[TradeOffPoint]) -> list[TradeOffPoint]:
-    """List the points that no other one beats, from slow to fast.
+    """List the points that no other point beats, from slow to fast.
 
     A point is beaten by one that is at least as good in both score and speed, and better in one.
     """
@@ -47,16 +43,15 @@ def pareto_front(points: Sequence[TradeOffPoint]) -> list[TradeOffPoint]:
 
 
 def knee(points: Sequence[TradeOffPoint]) -> TradeOffPoint | None:
-    """Find the point of the Pareto front after which speed costs the most.
+    """Return the point of the Pareto front after which speed costs the most score.
 
-    Score and speed of the front are scaled to 0 to 1, and the knee is the point that lies furthest
-    above the line between the two ends of the front. For a front that is given by its points this
-    is the knee of Kneedle without smoothing (Satopää, Albrecht, Irwin and Raghavan 2011,
-    doi:10.1109/ICDCSW.2011.20). ``None`` where no point lies above the line: each step then costs
-    as much as, or less than, the one before, and there is no knee.
+    Score and speed of the front are scaled to 0 to 1; the knee is the point furthest above the
+    line between the two ends. For a front of points this is the knee of Kneedle without smoothing
+    (Satopää, Albrecht, Irwin and Raghavan 2011, doi:10.1109/ICDCSW.2011.20). ``None`` if no point
+    lies above the line: then each step costs no more than the one before.
 
-    It is a property of the points measured: with other ends, it may be another point. It knows no
-    error bars.
+    It depends on the measured points: with other ends, it may be another one. Error bars are not
+    considered.
     """
     front = pareto_front(points)
     if len(front) < MIN_POINTS_OF_A_KNEE or front[0].samples_per_s == front[-1].samples_per_s:
@@ -82,12 +77,12 @@ def fastest_within(
     *,
     certain: bool = False,
 ) -> TradeOffPoint | None:
-    """Find the fastest point that loses at most ``margin`` of the baseline's score.
+    """Return the fastest point that loses at most ``margin`` of the baseline's score.
 
     ``margin`` is in the unit of the score: 0.01 is one point of 100. With ``certain`` a point must
     also be shown not to lose more: the lower end of the 90% interval of its difference lies above
-    ``-margin``, which is a one-sided test at 5%. ``None`` where no point qualifies, the baseline
-    included.
+    ``-margin``, which is a one-sided test at 5%. ``None`` if no point qualifies, not even the
+    baseline.
 
     Raises ``InvalidArgumentError`` for a margin below 0.
     """
@@ -99,9 +94,9 @@ def fastest_within(
 
 
 def per_correct_answer(amount: float | None, total_score: float) -> float | None:
-    """Divide seconds or joules by the sum of the scores, which is the number of right answers.
+    """Return seconds or joules per right answer; ``total_score`` is the sum of the scores.
 
-    ``None`` where the amount was not measured, and where no answer was right.
+    ``None`` if the amount was not measured, or no answer was right.
     """
     return None if amount is None or total_score <= 0 else amount / total_score
 
@@ -116,7 +111,7 @@ def _is_within(
 ) -> bool:
     if point == baseline:
         return True
-    # 0.8 - 0.79 is a little more than 0.01 in binary numbers, and it is one point all the same.
+    # 0.8 - 0.79 is a little more than 0.01 in binary numbers, but it is one point.
     if round(baseline.score - point.score, DECIMALS) > margin:
         return False
     if not certain:

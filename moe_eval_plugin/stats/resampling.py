@@ -1,7 +1,7 @@
-"""The cluster bootstrap: whole images are drawn again, with all of their questions.
+"""Resample scores with the cluster bootstrap: whole images, with all of their questions.
 
-Questions about one image succeed and fail together, so a question is no independent draw; an image
-is. A data set is resampled by drawing as many clusters as it has, with replacement.
+Questions about one image succeed and fail together, so they are not independent draws; images are.
+A data set is resampled by drawing as many clusters as it has, with replacement.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 N_RESAMPLES = 10_000
 MIN_RESAMPLES = 2
-# Cells of the table of counts that is held at a time: 32 MB of it.
+# Cells of the table of counts that is held in memory at a time: 32 MB.
 BLOCK_CELLS = 4_000_000
 # A draw of how often a row occurs takes about this many times as long as that of one cluster.
 COST_OF_A_COUNT = 8
@@ -32,27 +32,27 @@ DECIMALS = 9
 
 @dataclass(frozen=True)
 class Interval:
-    """A confidence interval with its ends; ``confidence`` is a share, 0.95 for instance."""
+    """A confidence interval; ``confidence`` is a share, 0.95 for instance."""
 
     low: float
     high: float
     confidence: float
 
     def holds(self, value: float) -> bool:
-        """Tell whether a value lies inside; the ends belong to it."""
+        """Whether a value lies inside; the ends belong to the interval."""
         return self.low <= value <= self.high
 
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How to resample. The same seed gives the same interval."""
+    """Settings of the bootstrap. The same seed gives the same interval."""
 
     confidence: float = CONFIDENCE
     n_resamples: int = N_RESAMPLES
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Raise ``InvalidArgumentError`` for impossible settings."""
         if not 0 < self.confidence < 1:
             message = (
                 f"confidence={self.confidence} is not possible. Use a share, 0.95 for example."
@@ -63,7 +63,7 @@ class Bootstrap:
             raise InvalidArgumentError(message)
 
     def interval(self, values: Array, confidence: float | None = None) -> Interval:
-        """Take the percentile interval of resampled values."""
+        """Return the percentile interval of resampled values."""
         import numpy as np
 
         share = self.confidence if confidence is None else confidence
@@ -71,11 +71,11 @@ class Bootstrap:
         return Interval(float(low), float(high), share)
 
     def sums(self, rows: Array) -> Array:
-        """Draw the rows of clusters, ``[n_clusters, n_columns]``, and add up each draw.
+        """Return the sums of resampled rows, ``[n_resamples, n_columns]``.
 
-        Returns ``[n_resamples, n_columns]``. Clusters with equal rows are one row that is drawn
-        more often: the result has the same distribution, and scores repeat so much that there
-        are far fewer different rows than clusters.
+        ``rows`` are those of the clusters, ``[n_clusters, n_columns]``. Equal rows are merged into
+        one that is drawn more often: the result has the same distribution, and scores repeat so
+        much that there are far fewer different rows than clusters.
         """
         import numpy as np
 
@@ -87,7 +87,7 @@ class Bootstrap:
         return np.concatenate(blocks)
 
     def _counts(self, counts: NDArray[np.int64], generator: np.random.Generator) -> Iterator[Array]:
-        """Draw how often each row occurs, in blocks of ``[resamples of it, n_rows]``."""
+        """Yield how often each row occurs, in blocks of ``[n_in_block, n_rows]``."""
         import numpy as np
 
         n_rows, n_clusters = len(counts), int(counts.sum())
@@ -107,34 +107,34 @@ class Bootstrap:
 
 
 def as_scores(values: ArrayLike) -> Array:
-    """Make an array of scores, one for each question; ``DataError`` if one is no number."""
+    """Return an array of scores, one per question; ``DataError`` unless all are finite."""
     import numpy as np
 
     scores = np.asarray(values, dtype=np.float64)
     if scores.ndim != 1 or not len(scores) or not np.isfinite(scores).all():
         message = (
-            f"Scores of the shape {scores.shape} were given, some of them perhaps no numbers. Give "
-            "one finite score for each question, and one question at least."
+            f"Scores of shape {scores.shape} are not a list of finite numbers. Pass one finite "
+            "score for each question, and at least one question."
         )
         raise DataError(message)
     return scores
 
 
 def cluster_codes(clusters: Sequence[Any] | None, n_questions: int) -> NDArray[np.int64]:
-    """Number the clusters, one number for each question; without clusters each is its own."""
+    """Return the cluster number of each question; without clusters each is its own."""
     import numpy as np
 
     if clusters is None:
         return np.arange(n_questions)
     if len(clusters) != n_questions:
-        message = f"{len(clusters)} clusters were given for {n_questions} questions. Give one each."
+        message = f"{len(clusters)} clusters for {n_questions} questions: pass one for each."
         raise DataError(message)
     numbers = {name: number for number, name in enumerate(dict.fromkeys(clusters))}
     return np.fromiter((numbers[name] for name in clusters), np.int64, n_questions)
 
 
 def cluster_rows(columns: Sequence[Array], codes: NDArray[np.int64]) -> Array:
-    """Add up columns by cluster: ``[n_clusters, 1 + n_columns]``, numbers of questions first."""
+    """Return sums by cluster, ``[n_clusters, 1 + n_columns]``: number of questions, columns."""
     import numpy as np
 
     sums = [np.bincount(codes), *(np.bincount(codes, weights=column) for column in columns)]

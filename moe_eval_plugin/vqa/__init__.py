@@ -1,1 +1,1 @@
-"""VQA data sets and scores."""
+"""VQA data sets: read them, check their official files, and score answers."""

@@ -1,7 +1,7 @@
-"""Are the official files of VQA data sets complete, and do they agree with each other?
+"""Check whether the official files of VQA data sets are complete and consistent.
 
-Unlike the loader, which stops at the first fault, this reads everything, counts each kind of fault
-and keeps its first few ids. Of the files themselves, only ids are kept.
+Unlike the loader, which stops at the first fault, this reads everything, counts each fault and
+stores its first few question ids. Of the files themselves, only ids are kept in memory.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from moe_eval_plugin.vqa.check_faults import Fault, Finding, Kind
+    from moe_eval_plugin.vqa.check_faults import Fault, Finding, Severity
     from moe_eval_plugin.vqa.json_entries import Json
     from moe_eval_plugin.vqa.official_files import OfficialFiles
 
@@ -37,24 +37,27 @@ TYPE_FIELDS = ("question_type", "answer_type")
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What was found of a split.
-
-    ``files`` maps the path of each file that was opened to its SHA-256, which is ``None`` for one
-    that could not be read to its end. ``n_questions``, and ``n_images`` that they are asked about,
-    are ``None`` where they are not known. ``answer_sets`` lists the answers that can be asked for.
-    """
+    """What was found of a split."""
 
     name: str
+    """Name of the split, a key of ``OFFICIAL_FILES``."""
     is_there: bool
+    """Whether any of its files was found."""
     files: dict[str, str | None]
+    """SHA-256 of each opened file by its path; ``None`` for one that could not be read to its end.
+    """
     n_questions: int | None
+    """Number of questions; ``None`` if they could not be read."""
     n_images: int | None
+    """Number of images that the questions are about."""
     answer_sets: tuple[str, ...]
+    """Sets of answers that the annotations hold: ``as-given``, ``raw``."""
     findings: tuple[Finding, ...]
+    """Faults, errors first."""
 
-    def count(self, kind: Kind) -> int:
-        """Count the kinds of fault that are errors, or warnings."""
-        return sum(finding.kind == kind for finding in self.findings)
+    def count(self, severity: Severity) -> int:
+        """Return the number of findings that are errors, or warnings."""
+        return sum(finding.kind == severity for finding in self.findings)
 
 
 def check_folder(
@@ -62,15 +65,15 @@ def check_folder(
 ) -> list[SplitReport]:
     """Check every split whose files lie in ``folder`` or up to two folders below it.
 
-    With ``strict``, a question without an image is an error and no warning. ``progress`` is called
-    with the number of bytes of each piece that was read. Raises ``DataError`` if there is no such
-    folder.
+    With ``strict``, a question without an image is an error instead of a warning. ``progress`` is
+    called with the number of bytes of each piece that was read. Raises ``DataError`` if the folder
+    does not exist.
     """
     return [_check_split(name, folder, progress, strict=strict) for name in OFFICIAL_FILES]
 
 
 def count_bytes(folder: Path) -> int:
-    """Add up the sizes of the files that ``check_folder`` will read."""
+    """Return the total size of the files that ``check_folder`` will read, in bytes."""
     paths = [
         path
         for files in OFFICIAL_FILES.values()
@@ -81,7 +84,7 @@ def count_bytes(folder: Path) -> int:
 
 
 def exit_code(reports: Sequence[SplitReport]) -> int:
-    """Give 1 if there is an error in some split, or no split at all; else 0."""
+    """Return 1 if a split has an error, or no split was found; else 0."""
     found = [report for report in reports if report.is_there]
     return int(not found or any(report.count("error") for report in found))
 
@@ -103,7 +106,7 @@ def _check_split(
 
 
 class _SplitCheck:
-    """Reads the files of one split, and collects what it finds."""
+    """Reads the files of one split, and collects their faults."""
 
     def __init__(self, name: str, folder: Path, progress: Progress | None) -> None:
         self._name = name
@@ -139,7 +142,7 @@ class _SplitCheck:
         )
 
     def _questions(self, file: str) -> dict[int, int]:
-        """Check the questions; map the id of each to the id of its image."""
+        """Check the questions; return the image id of each by its question id."""
         asked: dict[int, int] = {}
         for question_id, entry in self._entries(file, "questions", QUESTION_FIELDS):
             if question_id in asked:
@@ -151,7 +154,7 @@ class _SplitCheck:
         return asked
 
     def _annotations(self, file: str) -> tuple[str, ...]:
-        """Check the annotations against the questions; list the sets of answers that they have."""
+        """Check the annotations against the questions; return the sets of answers in them."""
         seen: set[int] = set()
         n_entries = n_raw = 0
         for question_id, entry in self._entries(file, "annotations", ANNOTATION_FIELDS):
@@ -175,10 +178,10 @@ class _SplitCheck:
         """Yield the entries that have every field, with their question ids."""
         reader = EntryReader(find(self._name, self._folder, file), key, self._progress)
         self._hashes[str(reader.path)] = None
-        for place, entry in enumerate(reader, start=1):
-            lacking = [name for name, kind in fields.items() if not is_of_type(entry, name, kind)]
+        for number, entry in enumerate(reader, start=1):
+            lacking = [name for name, type_ in fields.items() if not is_of_type(entry, name, type_)]
             for name in lacking:
-                self._notes.add(check_faults.lacks(file, name, fields[name]), f"entry {place:,}")
+                self._notes.add(check_faults.lacks(file, name, fields[name]), f"entry {number:,}")
             if not lacking:
                 yield cast("int", entry["question_id"]), entry
         self._hashes[str(reader.path)] = reader.sha256
@@ -187,7 +190,7 @@ class _SplitCheck:
             self._notes.add(check_faults.other_split(file, subtype, self._official.subtypes))
 
     def _images(self, asked: Mapping[int, int], *, strict: bool) -> None:
-        """Look for the image of each question."""
+        """Check that each question has an image."""
         if not asked:
             return
         folder = find(self._name, self._folder, self._official.image_folder)
@@ -206,7 +209,7 @@ def _lists(files: OfficialFiles) -> list[str]:
 
 
 def _faults_of(entry: Json, question_id: int, asked: Mapping[int, int] | None) -> Iterator[Fault]:
-    """Yield what is wrong with one annotation; ``asked`` is ``None`` where it is not known."""
+    """Yield the faults of one annotation; ``asked`` is ``None`` if no questions were read."""
     if asked is not None and question_id not in asked:
         yield check_faults.UNASKED
     elif asked is not None and entry.get("image_id", asked[question_id]) != asked[question_id]:
@@ -220,6 +223,6 @@ def _faults_of(entry: Json, question_id: int, asked: Mapping[int, int] | None) -
 
 
 def _has_answers(entry: Json, key: str) -> bool:
-    """Tell whether each answer is a text under this key."""
+    """Whether each answer is a text under this key."""
     answers = cast("list[object]", entry["answers"])
     return all(isinstance(a, dict) and is_of_type(a, key, str) for a in answers)

@@ -1,4 +1,4 @@
-"""The report on official files, as text and as plain data."""
+"""Write the report on official files as text or as JSON data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def to_dict(folder: Path, reports: Sequence[SplitReport]) -> dict[str, Any]:
-    """Give the reports as plain data, ready for JSON."""
+    """Return the reports as plain JSON data."""
     return {
         "folder": str(folder),
         "ok": exit_code(reports) == 0,
@@ -26,20 +26,20 @@ def to_dict(folder: Path, reports: Sequence[SplitReport]) -> dict[str, Any]:
 
 
 def render(folder: Path, reports: Sequence[SplitReport]) -> str:
-    """Write the reports as text, what to do below each finding."""
+    """Return the reports as text, with the fix below each finding."""
     if any(report.is_there for report in reports):
         return "\n".join(line for report in reports for line in _lines(report))
     wanted = [f"  {name}: {files.describe()}" for name, files in OFFICIAL_FILES.items()]
-    found = f"No official file was found in {folder} or up to two folders below it. Looked for:"
+    found = f"No official file was found in {folder} or up to two folders below it. Expected:"
     return "\n".join([found, *wanted])
 
 
 def _lines(report: SplitReport) -> list[str]:
     if not report.is_there:
-        return [f"{report.name}: not there"]
+        return [f"{report.name}: not found"]
     counts = f"{_number(report.n_questions)} questions, {_number(report.n_images)} images"
     answers = f", answers {' and '.join(report.answer_sets)}" if report.answer_sets else ""
-    state = "all is well"
+    state = "complete"
     if report.findings:
         state = f"errors: {report.count('error')}, warnings: {report.count('warning')}"
     lines = [f"{report.name}: {state} ({counts}{answers})"]

@@ -1,8 +1,7 @@
-"""The questions of a task, where they may come from, and how an image is read.
+"""Records of a VQA data set, its settings (``MOE_EVAL_DATA``), and the loader of easy-VQA.
 
-Official files are read in ``official``. What is missing or broken raises ``DataError``, which
-names it and says what was expected. Images are opened one by one when they are needed, and nothing
-is copied.
+Official files are read in ``official_data``. Missing or broken data raise ``DataError``, which
+names them and says what was expected.
 """
 
 from __future__ import annotations
@@ -27,39 +26,44 @@ FALSE_VALUES = frozenset({"", "0", "false", "no", "off"})
 
 
 class Record(TypedDict):
-    """One question: ids, its text, the path of its image, and the answers that people gave.
-
-    The types of the question and of its answers are empty where they are not known.
-    """
+    """One question with its image and the answers that people gave."""
 
     question_id: int
+    """Id of the question."""
     image_id: int
+    """Id of the image."""
     question: str
+    """Text of the question."""
     image: str
+    """Path of the image."""
     answers: list[str]
+    """Answers that people gave; empty where they are not public."""
     question_type: str
+    """Type of the question; empty if unknown."""
     answer_type: str
+    """Type of the answers; empty if unknown."""
 
 
 @dataclass(frozen=True)
 class Questions:
-    """The questions of a task that can be asked, and what is known about where they come from.
-
-    ``n_left_out`` counts the questions that had to be left out, and ``reason`` says why; it is
-    empty where there are none. ``sha256`` maps the name of each file to the hash of its content.
-    """
+    """The usable questions of a task, and where they come from."""
 
     origin: str
+    """Source of the data: official files, or a package with its version."""
     records: Sequence[Record]
+    """Questions in the order of the source."""
     n_left_out: int = 0
+    """Number of questions that had to be left out."""
     reason: str = ""
+    """Why questions were left out; empty if none was."""
     sha256: dict[str, str] = field(default_factory=dict)
+    """Hash of each file by its name."""
 
 
 def data_folder() -> Path | None:
-    """Return the folder that ``MOE_EVAL_DATA`` names, or ``None`` where it is not set.
+    """Return the folder that ``MOE_EVAL_DATA`` names; ``None`` if it is not set.
 
-    Raises ``DataError`` if there is no such folder.
+    Raises ``DataError`` if the folder does not exist.
     """
     text = os.environ.get(DATA_VARIABLE, "")
     if not text:
@@ -68,23 +72,23 @@ def data_folder() -> Path | None:
     if not folder.is_dir():
         message = (
             f"{DATA_VARIABLE}={text} is not a folder. Set it to the folder that holds the "
-            "official files, or unset it to take the data from the hub."
+            "official files, or unset it to load the data from the hub."
         )
         raise DataError(message)
     return folder
 
 
 def is_strict() -> bool:
-    """Tell whether ``MOE_EVAL_DATA_STRICT`` asks to fail rather than leave questions out."""
+    """Whether ``MOE_EVAL_DATA_STRICT`` is set: fail rather than leave questions out."""
     text = os.environ.get(STRICT_VARIABLE, "").strip().lower()
     if text not in TRUE_VALUES | FALSE_VALUES:
-        message = f"{STRICT_VARIABLE}={text} is not a yes or a no. Set it to 1 or 0."
+        message = f"{STRICT_VARIABLE}={text} is neither true nor false. Set it to 1 or 0."
         raise InvalidArgumentError(message)
     return text in TRUE_VALUES
 
 
 def load_easy_vqa() -> Questions:
-    """Read the test split of the package ``easy-vqa``: 9,673 questions about 1,000 drawings."""
+    """Return the test split of the package ``easy-vqa``: 9,673 questions on 1,000 drawings."""
     try:
         import easy_vqa
     except ImportError as error:
@@ -116,7 +120,7 @@ def load_easy_vqa() -> Questions:
 
 @contextmanager
 def without_hub(*, active: bool = True) -> Iterator[None]:
-    """Keep ``datasets`` from the hub: it would try for half a minute before it says so."""
+    """Keep ``datasets`` off the hub, which it would retry for half a minute before it fails."""
     import datasets
 
     before = datasets.config.HF_HUB_OFFLINE

@@ -17,12 +17,12 @@ _decoding = threading.Lock()
 
 
 def open_image(path: str | Path | BinaryIO, question_id: object) -> Image:
-    """Read and decode the image of a question, as RGB.
+    """Return the decoded image of a question, as RGB.
 
-    Raises ``DataError`` for a file that is missing, no image, or cut short. Pillow can be told,
-    for a whole process, to fill up what is missing of a file with grey, and lmms-eval does; a
-    model would then be scored on an image that is not the one asked about. So that is switched
-    off while an image is read.
+    Raises ``DataError`` for a file that is missing, not an image, or truncated. Pillow can be set,
+    for a whole process, to fill the missing part of a truncated file with grey, and lmms-eval sets
+    it; a model would then be scored on another image than the question is about. So that setting
+    is off while an image is read.
     """
     from PIL import Image, ImageFile
 

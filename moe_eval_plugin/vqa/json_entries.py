@@ -1,7 +1,7 @@
-"""Reads the entries of a long list in a JSON file one by one.
+"""Read the entries of a long list in a JSON file one by one.
 
-A file is read in pieces, so that its size does not matter. Meanwhile its text is checked, and its
-hash is taken.
+A file is read in pieces, so that its size does not matter. Its encoding is checked and its hash is
+computed on the way.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Json = dict[str, object]
 
 
 class EntryReader:
-    """Reads the entries of the list under ``key`` of a JSON file, one by one.
+    """Iterates over the entries of the list under ``key`` of a JSON file.
 
-    ``progress`` is called with the number of bytes of each piece. ``sha256`` is known when the last
-    entry has been read. Reading raises ``DataError`` for a file that is no UTF-8 text, no complete
-    JSON, or of another form.
+    ``progress`` is called with the number of bytes of each piece. ``sha256`` is set after the last
+    entry. Iterating raises ``DataError`` for a file that is not UTF-8 text, not complete JSON, or
+    of another form.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class EntryReader:
         self._progress = progress
 
     def __iter__(self) -> Iterator[Json]:
-        """Read the file from its beginning."""
+        """Yield the entries, from the beginning of the file."""
         import ijson
 
         n_entries = 0
@@ -57,14 +57,14 @@ class EntryReader:
 
     def _other_form(self) -> DataError:
         return DataError(
-            f'{self.path} has an unexpected form: a JSON object with a list "{self.key}" of one '
-            f"or more objects was expected, as in the official file. It is {_outline(self.path)}. "
-            "Take the official file."
+            f"{self.path} has an unexpected form: the official file is a JSON object with a list "
+            f'"{self.key}" of one or more objects. This file is {_outline(self.path)}. '
+            "Use the official file."
         )
 
 
 def read_value(path: Path, key: str) -> object:
-    """Return the first value under ``key`` of a JSON file, or ``None`` where there is none.
+    """Return the first value under ``key`` of a JSON file; ``None`` if there is none.
 
     Reads no further than that value. Raises ``DataError`` as an ``EntryReader`` does.
     """
@@ -76,7 +76,7 @@ def read_value(path: Path, key: str) -> object:
 
 
 class _CheckedText:
-    """A file as a parser reads it: without a byte order mark, and refused if it is no UTF-8."""
+    """A file as a parser reads it: without a byte order mark, and checked to be UTF-8."""
 
     def __init__(
         self, path: Path, file: BinaryIO, progress: Callable[[int], object] | None = None
@@ -88,11 +88,11 @@ class _CheckedText:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def sha256(self) -> str:
-        """Give the hash of what was read."""
+        """Return the hash of what was read."""
         return self._digest.hexdigest()
 
     def read(self, size: int) -> bytes:
-        """Read a piece of the text; it is empty only at the end."""
+        """Return the next piece of the text; it is empty only at the end."""
         start = self._file.tell()
         piece = self._file.read(size)
         self._digest.update(piece)
@@ -102,28 +102,28 @@ class _CheckedText:
         return piece if start else piece.removeprefix(codecs.BOM_UTF8)
 
     def _check(self, piece: bytes, start: int) -> None:
-        """Refuse another encoding; ``start`` is the place of the piece in the file."""
+        """Raise ``DataError`` for another encoding; the piece begins at byte ``start``."""
         n_pending = len(self._decoder.getstate()[0])
         wide = start == 0 and b"\0" in piece[: len(codecs.BOM_UTF32_LE)]
         try:
             self._decoder.decode(piece)
         except UnicodeDecodeError as error:
             where = start - n_pending + error.start
-            fault = f"the byte 0x{error.object[error.start]:02x} at place {where:,}"
+            fault = f"the byte 0x{error.object[error.start]:02x} at offset {where:,}"
         else:
             if not wide:
                 return
             fault = "it begins like UTF-16"
         message = (
             f"{self._path} is not UTF-8 text: {fault}. The official file is UTF-8. Download it "
-            "again, unpack it if it is packed, and save it with no other program."
+            "again, unpack it if it is packed, and do not save it with another program."
         )
         raise DataError(message)
 
 
 @contextmanager
 def _errors_of(path: Path) -> Iterator[None]:
-    """Say in a ``DataError`` why a file cannot be read, or is no JSON."""
+    """Raise ``DataError`` for a file that cannot be read, or is not JSON."""
     import ijson
 
     try:
@@ -134,22 +134,22 @@ def _errors_of(path: Path) -> Iterator[None]:
     except ijson.JSONError as error:
         message = (
             f"{path} is not complete JSON: {_first_line(error)}. It has "
-            f"{path.stat().st_size:,} bytes; it may have been cut off, or have something behind "
-            "its end. Download it again."
+            f"{path.stat().st_size:,} bytes; it may be truncated, or have something after its "
+            "end. Download it again."
         )
         raise DataError(message) from error
 
 
 def _first_line(error: Exception) -> str:
-    """Say what a parser found, without the part of the text that it shows below."""
+    """Return the message of a parser, without the excerpt of the text that follows it."""
     reason = error.args[0]
-    # It comes as bytes where the part of the text begins within a character.
+    # It is bytes where the excerpt begins within a character.
     text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
     return text.splitlines()[0].rstrip(".")
 
 
 def _outline(path: Path) -> str:
-    """Describe the outermost value of a file: its keys, or those of its first entry."""
+    """Return a description of the outermost value: its keys, or those of its first entry."""
     import ijson
 
     keys: list[str] = []
@@ -157,15 +157,15 @@ def _outline(path: Path) -> str:
         if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
             file.seek(0)
         events = ijson.parse(file)
-        _, kind, _ = next(events)
-        level = "item" if kind == "start_array" else ""
+        _, first_event, _ = next(events)
+        level = "item" if first_event == "start_array" else ""
         for prefix, event, value in events:
             if prefix == level and event == "map_key":
                 keys.append(value)
             elif prefix == level and event == "end_map":
                 break
-    if kind == "start_map":
+    if first_event == "start_map":
         return f"an object with the keys {', '.join(keys) or '(none)'}"
-    if kind != "start_array":
+    if first_event != "start_array":
         return "a single value"
     return f"a list of objects with the keys {', '.join(keys)}" if keys else "a list"

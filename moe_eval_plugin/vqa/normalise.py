@@ -1,4 +1,4 @@
-"""The four answer normalisers of VQA scoring."""
+"""Normalise answers as four public VQA scorers do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CACHED_STRINGS = 200_000
 MAX_CACHED_CHARACTERS = 64
 PUNCTUATION = frozenset(';/[]"{}()=+\\_-><@`,?!')
 COMMA_IN_NUMBER = re.compile(r"\d,\d")
-# MMF and lmms-eval take any number of commas for one; "1,,000" becomes "1 000" or "1000".
+# MMF and lmms-eval treat several commas like one; "1,,000" becomes "1 000" or "1000".
 COMMAS_IN_NUMBER = re.compile(r"\d,+\d")
 PERIOD = re.compile(r"\.(?!\d)")
 MAX_PERIODS_REMOVED = 32
@@ -44,87 +44,87 @@ Normaliser = Callable[[str], str]
 
 
 def _with_one_apostrophe_missing(word: str) -> list[str]:
-    places = [place for place, character in enumerate(word) if character == "'"]
-    return [word[:place] + word[place + 1 :] for place in places]
+    positions = [position for position, character in enumerate(word) if character == "'"]
+    return [word[:position] + word[position + 1 :] for position in positions]
 
 
-# A contraction is mended where one of its apostrophes is missing, and only then. One entry of the
-# published table goes the other way.
-MENDED_CONTRACTIONS = {
+# A contraction is corrected only where exactly one of its apostrophes is missing. One entry of the
+# published table removes an apostrophe instead.
+CORRECTED_CONTRACTIONS = {
     misspelt: word
     for word in CONTRACTIONS.split()
     for misspelt in _with_one_apostrophe_missing(word)
 } | {"somebody'd": "somebodyd"}
 
 
-def _remembered(normaliser: Normaliser) -> Normaliser:
-    """Remember the forms of short strings: in a data set most of them occur many times.
+def _cached(normaliser: Normaliser) -> Normaliser:
+    """Cache the forms of short strings, most of which occur many times in a data set.
 
-    Long ones are worked out each time. A broken model may write a megabyte for each question, and
-    to keep these would fill the memory.
+    Long ones are computed each time: a broken model may write a megabyte for each question, and
+    caching these would fill the memory.
     """
-    remembered = lru_cache(maxsize=CACHED_STRINGS)(normaliser)
+    cached = lru_cache(maxsize=CACHED_STRINGS)(normaliser)
 
     @wraps(normaliser)
     def form(answer: str) -> str:
-        return remembered(answer) if len(answer) <= MAX_CACHED_CHARACTERS else normaliser(answer)
+        return cached(answer) if len(answer) <= MAX_CACHED_CHARACTERS else normaliser(answer)
 
     return form
 
 
 def as_written(answer: str) -> str:
-    """Return an answer as it is."""
+    """Return an answer unchanged."""
     return answer
 
 
 def tidy(answer: str) -> str:
-    """Turn newlines and tabs into spaces, and remove white space at both ends."""
+    """Return an answer with newlines and tabs as spaces, stripped at both ends."""
     return answer.replace("\n", " ").replace("\t", " ").strip()
 
 
-@_remembered
+@_cached
 def drop_punctuation(answer: str) -> str:
-    """Remove the punctuation of an answer as the official script does, and nothing else."""
+    """Return an answer without punctuation, as the official script removes it."""
     return _drop_punctuation(answer, COMMA_IN_NUMBER)
 
 
-@_remembered
+@_cached
 def normalise_officially(answer: str) -> str:
-    """Bring an answer into the form in which the official script compares answers that differ.
+    """Return the form in which the official script compares answers that are not unanimous.
 
-    Newlines and tabs become spaces, punctuation goes, letters become small, number words up to
-    ten become digits, articles go, and contractions get their apostrophe back. Nothing is stemmed
-    and Unicode is left as it is.
+    Newlines and tabs become spaces, punctuation is removed, letters become lower case, number words
+    up to ten become digits, articles are removed, and contractions get their apostrophe back.
+    Nothing is stemmed, and Unicode is not changed.
     """
     return _normalise(answer, COMMA_IN_NUMBER)
 
 
-@_remembered
+@_cached
 def normalise(answer: str) -> str:
-    """Bring an answer into the form in which lmms-eval's ``vqav2`` compares answers.
+    """Return the form in which lmms-eval's ``vqav2`` compares answers.
 
-    It is the official one, but for numbers with several commas in one place.
+    It is the official one, except for numbers with several commas in a row.
     """
     return _normalise(answer, COMMAS_IN_NUMBER)
 
 
-@_remembered
+@_cached
 def normalise_like_mmf(answer: str) -> str:
-    """Bring an answer into the form in which MMF and lmms-eval's ``ok_vqa`` compare answers.
+    """Return the form in which MMF and lmms-eval's ``ok_vqa`` compare answers.
 
-    Commas and question marks go without a trace, and ``'s`` becomes a word of its own, before all
-    else is done as in ``normalise``.
+    Commas and question marks are deleted and ``'s`` becomes a separate word; the rest is done as in
+    ``normalise``.
     """
     text = answer.lower().replace(",", "").replace("?", "").replace("'s", " 's")
     return _normalise(text, COMMAS_IN_NUMBER)
 
 
 def _drop_punctuation(text: str, commas: re.Pattern[str]) -> str:
-    """Remove each mark of punctuation, or put a space in its place.
+    """Return a text with each punctuation mark removed or replaced by a space.
 
-    A mark is removed where one of its kind stands next to a space anywhere in the text, and all
-    are removed where ``commas`` are found between digits. A period goes unless a digit follows it,
-    but no more than 32 of them.
+    A mark is removed if one of its kind is next to a space anywhere in the text; all are removed
+    if ``commas`` are found between digits. Periods are removed unless a digit follows, but at most
+    32 of them.
     """
     number_with_comma = commas.search(text) is not None
     cleaned = text
@@ -137,4 +137,6 @@ def _drop_punctuation(text: str, commas: re.Pattern[str]) -> str:
 def _normalise(answer: str, commas: re.Pattern[str]) -> str:
     text = _drop_punctuation(tidy(answer), commas).lower()
     words = (NUMBER_WORDS.get(word, word) for word in text.split())
-    return " ".join(MENDED_CONTRACTIONS.get(word, word) for word in words if word not in ARTICLES)
+    return " ".join(
+        CORRECTED_CONTRACTIONS.get(word, word) for word in words if word not in ARTICLES
+    )

@@ -1,8 +1,8 @@
-"""The questions and answers of VQA data sets, from their official files.
+"""Read the questions and answers of VQA data sets from their official files.
 
-Every file is checked while it is read: one that is missing, broken, or at odds with another one
-raises ``DataError``, which names it and says what was expected. No more is kept of a file than
-what is asked for.
+Every file is checked while it is read: one that is missing, broken, or inconsistent with another
+one raises ``DataError``, which names it and says what was expected. Only what is requested is kept
+in memory.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Value = TypeVar("Value")
 
 
 class Question(NamedTuple):
-    """What is asked, and about which image."""
+    """A question and the id of its image."""
 
     image_id: int
     question: str
@@ -49,7 +49,7 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """The ten answers to a question, and the types of both; a type that is unknown is empty."""
+    """The ten answers to a question, and the types of both; an unknown type is empty."""
 
     answers: list[str]
     question_type: str
@@ -57,11 +57,11 @@ class Annotation:
 
 
 def read_questions(name: str, folder: Path) -> dict[int, Question]:
-    """Map the id of each question of a split to the question, in the order of the official file.
+    """Return the questions of a split by their ids, in the order of the official file.
 
-    Neither answers nor images need be there. ``name`` is a key of ``OFFICIAL_FILES``, and the file
-    may lie in ``folder`` or up to two folders below it. Raises ``DataError`` if it is missing or
-    broken, or has a question id twice.
+    Answers and images are not needed. ``name`` is a key of ``OFFICIAL_FILES``, and the file may be
+    in ``folder`` or up to two folders below it. Raises ``DataError`` if it is missing or broken, or
+    has a question id twice.
     """
     path = find(name, folder, OFFICIAL_FILES[name].questions)
     return dict(_questions(EntryReader(path, "questions")))
@@ -70,12 +70,12 @@ def read_questions(name: str, folder: Path) -> dict[int, Question]:
 def read_annotations(
     name: str, folder: Path, answer_set: str | None = None
 ) -> dict[int, Annotation] | None:
-    """Map question ids to annotations, or return ``None`` where a split has no public answers.
+    """Return the annotations of a split by question id; ``None`` if no answers are public.
 
     ``name`` and ``folder`` are those of ``read_questions``. ``answer_set`` is ``as-given`` or
     ``None`` for the answers of the official scores, or ``raw`` for the answers as people wrote
-    them, which only OK-VQA has beside the others. Raises ``DataError`` for a file that is missing
-    or broken, and for a question with other than ten answers.
+    them, which only OK-VQA has as well. Raises ``DataError`` for a file that is missing or broken,
+    and for a question without exactly ten answers.
     """
     key = _answer_key(name, answer_set)
     wanted = OFFICIAL_FILES[name].annotations
@@ -87,7 +87,7 @@ def read_annotations(
 def load_official(
     name: str, folder: Path, *, strict: bool = False, answer_set: str | None = None
 ) -> Questions:
-    """Read the questions of a split, and their answers if public, from its official files.
+    """Return the questions of a split, and their answers if public, from its official files.
 
     ``name``, ``folder`` and ``answer_set`` are those of ``read_annotations``. Questions without an
     image are left out; with ``strict`` they are a ``DataError``, as are the absence of every image
@@ -126,9 +126,9 @@ def load_official(
 
 
 def _question_in(entry: Json, path: Path) -> tuple[int, Question]:
-    """Take the id and the question from an entry of the questions file ``path``.
+    """Return the id and the question of an entry of the questions file ``path``.
 
-    Raises ``DataError`` if something is absent or of another type.
+    Raises ``DataError`` if a value is missing or of another type.
     """
     question_id = _field(entry, "question_id", int, path)
     image_id = _field(entry, "image_id", int, path)
@@ -136,17 +136,17 @@ def _question_in(entry: Json, path: Path) -> tuple[int, Question]:
 
 
 def _annotation_in(entry: Json, path: Path, key: str = "answer") -> tuple[int, Annotation]:
-    """Take the id and the annotation from an entry of the annotations file ``path``.
+    """Return the id and the annotation of an entry of the annotations file ``path``.
 
-    ``key`` is a value of ``ANSWER_KEYS``. Raises ``DataError`` if something is absent or of
-    another type, or if there are other than ten answers.
+    ``key`` is a value of ``ANSWER_KEYS``. Raises ``DataError`` if a value is missing or of another
+    type, or if there are not exactly ten answers.
     """
     question_id = _field(entry, "question_id", int, path)
     given = _field(entry, "answers", list, path)
     if len(given) != N_ANSWERS:
         message = (
-            f"{path}: question {question_id} has {len(given)} answers, where {N_ANSWERS} were "
-            "expected: the official score is defined for ten. Take the official file."
+            f"{path}: question {question_id} has {len(given)} answers instead of {N_ANSWERS}, for "
+            "which the official score is defined. Use the official file."
         )
         raise DataError(message)
     answers = [_answer_in(answer, key, question_id, path) for answer in given]
@@ -154,24 +154,24 @@ def _annotation_in(entry: Json, path: Path, key: str = "answer") -> tuple[int, A
     return question_id, Annotation(answers, *types)
 
 
-def _field(entry: Json, key: str, kind: type[Value], path: Path) -> Value:
-    """Take a value from an entry of ``path``; ``DataError`` if it is absent or of another type."""
+def _field(entry: Json, key: str, type_: type[Value], path: Path) -> Value:
+    """Return a value of an entry of ``path``; ``DataError`` if missing or of another type."""
     value = entry.get(key)
-    if isinstance(value, kind) and is_of_type(entry, key, kind):
+    if isinstance(value, type_) and is_of_type(entry, key, type_):
         return value
-    shown = "is absent" if key not in entry else f"is {value!r}"
+    shown = "is missing" if key not in entry else f"is {value!r}"
     message = (
-        f'{path}: "{key}" {shown} in an entry, where a value of type {kind.__name__} was '
-        f"expected: {json.dumps(entry)[:MAX_ENTRY_CHARACTERS]}. Take the official file."
+        f'{path}: "{key}" {shown} in an entry and must be of type {type_.__name__}: '
+        f"{json.dumps(entry)[:MAX_ENTRY_CHARACTERS]}. Use the official file."
     )
     raise DataError(message)
 
 
-def is_of_type(entry: Json, key: str, kind: type) -> bool:
-    """Tell whether an entry has a value of this type."""
+def is_of_type(entry: Json, key: str, type_: type) -> bool:
+    """Whether an entry has a value of this type."""
     value = entry.get(key)
-    # True and False are integers to Python, and no ids.
-    return isinstance(value, kind) and not isinstance(value, bool)
+    # True and False are integers to Python, but no ids.
+    return isinstance(value, type_) and not isinstance(value, bool)
 
 
 def _questions(reader: EntryReader) -> Iterator[tuple[int, Question]]:
@@ -183,7 +183,7 @@ def _annotations(reader: EntryReader, key: str) -> Iterator[tuple[int, Annotatio
 
 
 def _answered(path: Path | None, key: str) -> tuple[dict[int, Annotation] | None, dict[str, str]]:
-    """Read the annotations, if there are any, and the hash of their file."""
+    """Return the annotations, if there are any, and the hash of their file."""
     if path is None:
         return None, {}
     reader = EntryReader(path, "annotations")
@@ -191,7 +191,7 @@ def _answered(path: Path | None, key: str) -> tuple[dict[int, Annotation] | None
 
 
 def _each_once(entries: Iterable[tuple[int, Value]], path: Path) -> Iterator[tuple[int, Value]]:
-    """Pass entries on; at their end, raise ``DataError`` if some question id came again."""
+    """Yield the entries; then raise ``DataError`` if a question id occurred more than once."""
     seen: set[int] = set()
     repeated: dict[int, None] = {}
     for question_id, value in entries:
@@ -203,7 +203,7 @@ def _each_once(entries: Iterable[tuple[int, Value]], path: Path) -> Iterator[tup
     if repeated:
         message = (
             f"{path} has more than one entry for {len(repeated):,} question ids (first: "
-            f"{first_few([*repeated])}), where each must occur once. Take the official file."
+            f"{first_few([*repeated])}); each must occur once. Use the official file."
         )
         raise DataError(message)
 
@@ -216,7 +216,7 @@ def _answer_key(name: str, answer_set: str | None) -> str:
     key = ANSWER_KEYS[answer_set or AS_GIVEN]
     if key == ANSWER_KEYS[RAW] and OFFICIAL_FILES[name].annotations is None:
         message = (
-            f"answer_set={answer_set} was asked for, and the answers of {name} are not public. "
+            f"answer_set={answer_set} is not possible for {name}, whose answers are not public. "
             f"Use answer_set={AS_GIVEN}."
         )
         raise DataError(message)
@@ -226,15 +226,15 @@ def _answer_key(name: str, answer_set: str | None) -> str:
 def _answer_in(answer: object, key: str, question_id: int, path: Path) -> str:
     if not isinstance(answer, dict):
         message = (
-            f"{path}: question {question_id} has an answer that is {answer!r}, where an object "
-            'with an "answer" was expected. Take the official file.'
+            f"{path}: question {question_id} has an answer that is {answer!r} instead of an "
+            'object with an "answer". Use the official file.'
         )
         raise DataError(message)
     if key not in answer and key == ANSWER_KEYS[RAW]:
         message = (
             f'{path} has no "{key}" for question {question_id}, the answer as it was written. Of '
             "the official files, only the annotations of OK-VQA v1.1 have it "
-            f"({OFFICIAL_FILES['okvqa'].site}). Take them, or run the task okvqa, "
+            f"({OFFICIAL_FILES['okvqa'].site}). Use them, or run the task okvqa, "
             f"which uses answer_set={AS_GIVEN}."
         )
         raise DataError(message)
@@ -263,12 +263,12 @@ def _record(question_id: int, question: Question, annotation: Annotation, image:
 def _no_answers(question_ids: Sequence[int], paths: OfficialPaths) -> DataError:
     return DataError(
         f"{paths.annotations} has no answers for {len(question_ids):,} of the questions (first: "
-        f"{first_few(question_ids)}). Take the questions and annotations of the same release."
+        f"{first_few(question_ids)}). Use questions and annotations of the same release."
     )
 
 
 def _no_images(name: str, folder: Path, first: str, counts: tuple[int, int]) -> DataError:
-    """Say that ``counts`` are without an image: so many of so many."""
+    """Return the error of ``counts[0]`` questions of ``counts[1]`` without an image."""
     n_missing, n_all = counts
     message = (
         f"{name}: {n_missing:,} of {n_all:,} questions have no image in {folder} (first: {first}). "

@@ -1,4 +1,4 @@
-"""The official files of VQA data sets: how they are called, and where they lie."""
+"""List the official files of VQA data sets by name, and find them in a folder."""
 
 from __future__ import annotations
 
@@ -19,27 +19,29 @@ SUBTYPE_KEY = "data_subtype"
 
 @dataclass(frozen=True)
 class OfficialFiles:
-    """The files of one split, as the site of the data set names them.
-
-    ``annotations`` is ``None`` where the answers are not public. ``image_name`` is a template for
-    the image id. ``n_questions`` counts the questions of the whole split, and ``subtypes`` lists
-    the values under ``SUBTYPE_KEY`` that its files may have.
-    """
+    """The files of one split, as the site of the data set names them."""
 
     site: str
+    """Page to download them from."""
     questions: str
+    """Name of the questions file."""
     annotations: str | None
+    """Name of the annotations file; ``None`` if the answers are not public."""
     image_folder: str
+    """Name of the folder with the images."""
     image_name: str
+    """Template of an image's name, with its id."""
     n_questions: int
+    """Number of questions of the whole split."""
     subtypes: tuple[str, ...]
+    """Values under ``SUBTYPE_KEY`` that the files may have."""
 
     def describe(self) -> str:
-        """Say which files are expected, for an error message."""
+        """Return which files are expected, for an error message."""
         names = [self.questions, *([self.annotations] if self.annotations else [])]
         image = self.image_name.format(42)
         return (
-            f"{', '.join(names)} and the folder {self.image_folder} with images named like "
+            f"{', '.join(names)} and the folder {self.image_folder} with images like "
             f"{image} (from {self.site})"
         )
 
@@ -71,7 +73,7 @@ OFFICIAL_FILES = {
         None,
         *TEST_IMAGES,
         n_questions=107_394,
-        # Its questions are a part of those of test2015, and asked about the same images.
+        # Its questions are a part of those of test2015, about the same images.
         subtypes=("test-dev2015", "test2015"),
     ),
     "vqa_v2_test": OfficialFiles(
@@ -86,7 +88,7 @@ OFFICIAL_FILES = {
 
 
 class OfficialPaths(NamedTuple):
-    """Where the files of a split lie; ``annotations`` is ``None`` where none are public."""
+    """Paths of the files of a split; ``annotations`` is ``None`` if they are not public."""
 
     questions: Path
     annotations: Path | None
@@ -94,9 +96,9 @@ class OfficialPaths(NamedTuple):
 
 
 def locate(name: str, folder: Path) -> OfficialPaths:
-    """Find all files of a split in ``folder`` or up to two folders below it.
+    """Return the paths of a split's files in ``folder`` or up to two folders below it.
 
-    Raises ``DataError`` for what is not there, and for what is there more than once.
+    Raises ``DataError`` for a file that is missing, or found more than once.
     """
     files = OFFICIAL_FILES[name]
     return OfficialPaths(
@@ -107,15 +109,15 @@ def locate(name: str, folder: Path) -> OfficialPaths:
 
 
 def find(name: str, folder: Path, wanted: str) -> Path:
-    """Find the only file or folder called ``wanted`` of a split, as ``locate`` does for all."""
+    """Return the path of one file or folder of a split; errors as in ``locate``."""
     found = find_all(folder, wanted)
     if len(found) == 1:
         return found[0]
     if found:
         paths = " and ".join(str(path) for path in found)
         message = (
-            f"{wanted} was found more than once: {paths}. Keep one of them, or name a folder "
-            f"that holds one of them ({DATA_VARIABLE})."
+            f"{wanted} was found more than once: {paths}. Keep one of them, or set "
+            f"{DATA_VARIABLE} to a folder that holds only one."
         )
         raise DataError(message)
     message = (
@@ -127,17 +129,17 @@ def find(name: str, folder: Path, wanted: str) -> Path:
 
 
 def find_all(folder: Path, wanted: str) -> list[Path]:
-    """List the files or folders of a name; those that are one by several ways are listed once.
+    """List the files or folders of a name; one that links lead to is listed once.
 
-    Raises ``DataError`` if ``folder`` is no folder, or one that may not be read.
+    Raises ``DataError`` if ``folder`` is not a folder, or cannot be read.
     """
     if not folder.is_dir():
-        message = f"{folder} is not a folder. Name the folder that holds the official files."
+        message = f"{folder} is not a folder. Pass the folder that holds the official files."
         raise DataError(message)
     found = {
-        (place / wanted).resolve(): place / wanted
-        for place in _folders_below(folder, SEARCH_DEPTH)
-        if (place / wanted).exists()
+        (parent / wanted).resolve(): parent / wanted
+        for parent in _folders_below(folder, SEARCH_DEPTH)
+        if (parent / wanted).exists()
     }
     return list(found.values())
 
@@ -150,17 +152,17 @@ def _folders_below(folder: Path, depth: int) -> Iterator[Path]:
         with os.scandir(folder) as entries:
             below = sorted(entry.path for entry in entries if entry.is_dir())
     except OSError as error:
-        message = f"The folder {folder} cannot be listed: {error}. Give the right to read it."
+        message = f"The folder {folder} cannot be listed: {error}. Allow this user to read it."
         raise DataError(message) from error
     for path in below:
         yield from _folders_below(Path(path), depth - 1)
 
 
 def list_images(folder: Path) -> dict[str, str]:
-    """Map the name of each file in an image folder to its path."""
+    """Return the path of each file in an image folder by its name."""
     try:
         with os.scandir(folder) as entries:
             return {entry.name: entry.path for entry in entries}
     except OSError as error:
-        message = f"The folder {folder} cannot be listed: {error}. Give the right to read it."
+        message = f"The folder {folder} cannot be listed: {error}. Allow this user to read it."
         raise DataError(message) from error

@@ -1,4 +1,4 @@
-"""Average VQA scores by answer type, and the rows that show them."""
+"""Average VQA scores by answer type and by question type."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ if TYPE_CHECKING:
 TypedScores = tuple[str, str, Mapping[str, float]]
 Average = dict[str, float | None]
 ScoresByType = dict[str, dict[str, Average]]
-# What an answer type of VQAv2 is called at the end of the name of its row.
+# Suffix of the row of each answer type of VQAv2.
 ANSWER_TYPES = {"yes/no": "yes_no", "number": "number", "other": "other"}
-# No row of the table: ``result_rows`` moves it. A group averages the metrics whose names contain
-# the one that it names, so this name contains none of the others.
+# Not a row of the table: ``result_rows`` moves it. A group averages all metrics whose names contain
+# that of its own metric, so this name contains no name of a metric.
 SCORES_BY_TYPE = "moe_eval_scores"
 
 
 def average_by_type(items: Iterable[TypedScores]) -> ScoresByType:
-    """Average each score over the questions of one type, beside its standard error and ``n``.
+    """Return the mean of each score by type, with its standard error and ``n``.
 
-    A standard error is ``None`` where there is one question. Questions without a type count for
-    none.
+    The standard error of a single question is ``None``. Questions without a type are left out.
     """
     by_answer, by_question = defaultdict(list), defaultdict(list)
     for question_type, answer_type, scores in items:
@@ -39,16 +38,16 @@ def average_by_type(items: Iterable[TypedScores]) -> ScoresByType:
 def rows_by_answer_type(
     by_type: ScoresByType, scoring: Mapping[str, str]
 ) -> dict[str, tuple[float | None, float | None]]:
-    """Name the official scores of each answer type that occurs, with their standard errors.
+    """Return the official scores of each answer type that occurs, with their standard errors.
 
-    These are published by answer type, and so they are rows of the table.
+    Papers publish these by answer type, so they are rows of the table.
     """
     official = [metric for metric, name in scoring.items() if name == OFFICIAL.name]
     return {
-        f"{metric}_{ANSWER_TYPES[kind]}": (average[metric], average[f"{metric}_stderr"])
+        f"{metric}_{ANSWER_TYPES[answer_type]}": (average[metric], average[f"{metric}_stderr"])
         for metric in official
-        for kind, average in by_type["answer_types"].items()
-        if kind in ANSWER_TYPES
+        for answer_type, average in by_type["answer_types"].items()
+        if answer_type in ANSWER_TYPES
     }
 
 

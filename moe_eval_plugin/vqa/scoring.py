@@ -1,9 +1,9 @@
-"""VQA accuracy: how far a short answer agrees with the answers that people gave.
+"""Score a short answer against the answers that people gave, by VQA accuracy.
 
 The rules are those of the VQA challenge (https://visualqa.org/evaluation.html), with the tables
-and the oddities that its script has had since 2016, because published figures contain them. They
-are kept on purpose and named where they occur. Scorers differ in details, so each is a
-``ScoringMode``, whose name stands in the results. Scores run from 0 to 1.
+and oddities that its script has had since 2016, because published scores contain them; comments
+name them where they occur. Scorers differ in details, so each is a ``ScoringMode``, whose name is
+in the results. Scores are from 0 to 1.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ STEMMED_PREDICTIONS = "+stemmed-predictions"
 
 @dataclass(frozen=True)
 class Forms:
-    """How the prediction, and each of the answers, is rewritten before the two are compared."""
+    """Normalisers of the prediction and of the answers before they are compared."""
 
     prediction: Normaliser
     answers: Normaliser
@@ -40,20 +40,19 @@ class Forms:
 
 @dataclass(frozen=True)
 class ScoringMode:
-    """One way to score: its ``name`` in results, and how the two sides are made comparable.
-
-    ``unanimous`` is used instead of ``forms`` where all answers are the same string in the form
-    that ``unanimous`` gives them; it is ``None`` where that makes no difference. With
-    ``stems_words`` the words of both sides are stemmed at the end.
-    """
+    """One way to make a prediction and the answers comparable."""
 
     name: str
+    """Name in results and task files."""
     forms: Forms
+    """Normalisers of both."""
     unanimous: Forms | None = None
+    """Used instead of ``forms`` if all answers are equal after its own normaliser."""
     stems_words: bool = False
+    """Whether the words of both are stemmed in the end."""
 
     def rewrite(self, prediction: str, answers: Sequence[str]) -> tuple[str, list[str]]:
-        """Return the prediction and the answers in the forms in which they are compared."""
+        """Return the normalised prediction and answers."""
         forms = self._forms_for(answers)
         wanted, given = forms.prediction(prediction), [forms.answers(text) for text in answers]
         if self.stems_words:
@@ -77,7 +76,7 @@ OFFICIAL_2016 = ScoringMode(
     forms=Forms(normalise_officially, drop_punctuation),
     unanimous=Forms(normalise_officially, as_written),
 )
-# lmms-eval's scorers, which normalise always.
+# lmms-eval's scorers, which normalise unanimous answers too.
 LMMS_VQAV2 = ScoringMode(name="lmms-vqav2", forms=Forms(normalise, normalise))
 LMMS_OKVQA = ScoringMode(name="lmms-okvqa", forms=Forms(normalise_like_mmf, normalise_like_mmf))
 
@@ -85,10 +84,10 @@ PLAIN_MODES = (OFFICIAL, OFFICIAL_2016, LMMS_VQAV2, LMMS_OKVQA)
 
 
 def with_stemmed_predictions(mode: ScoringMode) -> ScoringMode:
-    """Make the variant of a mode that compares stems, so that ``racing`` equals ``race``.
+    """Return the variant of a mode that compares stems, so that ``racing`` equals ``race``.
 
-    The answers are stemmed as well, although OK-VQA's are stemmed already: no public stemmer gives
-    the words of that set, and a stem can be compared with stems alone.
+    The answers are stemmed too, although OK-VQA's are stemmed already: no public stemmer produces
+    the words of that set, and a stem can only be compared with stems.
     """
     return replace(mode, name=mode.name + STEMMED_PREDICTIONS, stems_words=True)
 
@@ -99,7 +98,7 @@ SCORING_MODES = {
 
 
 def scoring_mode(name: str) -> ScoringMode:
-    """Return the mode of that name; ``InvalidArgumentError`` lists the names there are."""
+    """Return the mode of that name; ``InvalidArgumentError`` lists the known names."""
     if name not in SCORING_MODES:
         message = f"There is no scoring mode {name!r}. Use one of: {', '.join(SCORING_MODES)}."
         raise InvalidArgumentError(message)
@@ -107,14 +106,14 @@ def scoring_mode(name: str) -> ScoringMode:
 
 
 def vqa_accuracy(prediction: str, answers: Sequence[str], mode: ScoringMode = LMMS_VQAV2) -> float:
-    """Score a prediction against the answers of several people, from 0 to 1.
+    """Return the score of a prediction against the answers of several people, from 0 to 1.
 
-    Each answer is left out in turn; the prediction then scores a third for each of the others
-    that equals it, at most 1, and the mean of these is returned. Of ten answers 0, 1, 2, 3 and
-    4 or more matches give 0, 0.3, 0.6, 0.9 and 1. Raises ``DataError`` without answers.
+    Each answer is left out in turn; the prediction then scores a third for each of the others that
+    equals it, at most 1, and the mean of these is returned. Of ten answers 0, 1, 2, 3 and 4 or
+    more matches give 0, 0.3, 0.6, 0.9 and 1. Raises ``DataError`` without answers.
     """
     if not answers:
-        message = "VQA accuracy needs at least one answer to compare with, and there is none."
+        message = "VQA accuracy needs at least one answer to compare with, but there is none."
         raise DataError(message)
     wanted, given = mode.rewrite(prediction, answers)
     n_matches = given.count(wanted)

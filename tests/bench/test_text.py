@@ -59,7 +59,18 @@ def test_the_spread_and_the_reference_are_explained() -> None:
     text = " ".join(render(a_report()).split())
     assert "the median of 3 rounds, then the smallest and the largest" in text
     assert "against k=8 at the same batch" in text
-    assert "125 ms for each distinct expert (R2 1.000 over 6 points)" in text
+    assert "cost 0.000 ms plus 125 ms per distinct expert (fit over 6 points, R² 1.000)" in text
+
+
+@pytest.mark.parametrize("changes", [{"r_squared": 0.54}, {"intercept_s": -0.0005}])
+def test_a_poor_fit_is_not_shown(changes: dict[str, float]) -> None:
+    report = a_report()
+    assert report.expert_layer_fit is not None
+    poor = replace(report.expert_layer_fit, **changes)
+    assert "routed experts of one layer cost" in " ".join(render(report).split())
+    assert "routed experts of one layer cost" not in " ".join(
+        render(replace(report, expert_layer_fit=poor)).split()
+    )
 
 
 def test_a_model_as_it_is_has_no_words_on_gains() -> None:

@@ -73,10 +73,10 @@ def test_a_calibrated_device_gives_utilisation(shape: str) -> None:
         (("demo", "--experts-k", "33"), "Use 1 to 32"),
         (("demo", "--repeats", "1"), "repeats=1 is not possible"),
         (("demo", "--prompt-tokens", "500"), "takes 512"),
-        (("demo", "--output", "no/such/folder/a.json"), "there is no such folder"),
+        (("demo", "--output", "no/such/folder/a.json"), "its folder does not exist"),
         (("demo", "--dtype", "int8"), "dtype=int8 is not known"),
-        (("demo", "--image-size", "large"), "large is no size in pixels"),
-        (("qwen3_moe", "--random-weights", "--config", "hidden=3"), "no setting of qwen3_moe"),
+        (("demo", "--image-size", "large"), "large is not a size in pixels"),
+        (("qwen3_moe", "--random-weights", "--config", "hidden=3"), "not a setting of qwen3_moe"),
         (("qwen3_moe", "--random-weights", "--routing", "even"), "routing=even is not known"),
     ],
 )

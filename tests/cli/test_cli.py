@@ -111,9 +111,9 @@ def test_interrupt_is_130(
 
     monkeypatch.setattr(tasks_path, "run", interrupted)
     assert cli.main(["tasks-path"]) == 130
-    assert "interrupted" in capsys.readouterr().err
+    assert "Interrupted" in capsys.readouterr().err
 
 
 def test_module_runs_like_the_script() -> None:
-    run = start(sys.executable, "-m", "moe_eval_plugin.cli", "--version")
+    run = start(sys.executable, "-m", "moe_eval_plugin", "--version")
     assert run.stdout.startswith("moe-eval-plugin ")

@@ -48,7 +48,7 @@ def compare(*arguments: object) -> Ended:
 
 
 def test_two_runs_are_compared(folders: tuple[Path, Path]) -> None:
-    done = start(sys.executable, "-m", "moe_eval_plugin.cli", "compare", *folders)
+    done = start(sys.executable, "-m", "moe_eval_plugin", "compare", *folders)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "okvqa: 200 questions, equal answers 98.50%" in done.stdout

@@ -24,5 +24,5 @@ def test_inspect_prints_json_and_nothing_else(model: str) -> None:
 def test_unknown_model_is_one_line_and_exit_code_2(name: str) -> None:
     run = moe_eval("inspect", name)
     assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr.splitlines()[-1].startswith(f"moe-eval: pretrained={name}")
+    assert run.stderr.splitlines()[-1].startswith(f"moe-eval: Cannot find {name}: ")
     assert "Traceback" not in run.stderr

@@ -42,14 +42,15 @@ print(verified.baseline, verified.observed, verified.n_layers, torch.equal(model
 """
 
 
-@pytest.fixture
-def installed(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install a copy of the plugin into a folder of its own."""
-    copy, target = tmp_path / "source", tmp_path / "installed"
+    folder = tmp_path_factory.mktemp("plugin")
+    copy, target = folder / "source", folder / "installed"
     shutil.copytree(PACKAGE, copy)
     options = ("--no-deps", "--no-build-isolation", "--quiet", "--target", str(target))
     command = [sys.executable, "-m", "pip", "install", *options, str(copy)]
-    subprocess.run(command, check=True, cwd=tmp_path)
+    subprocess.run(command, check=True, cwd=folder)
     return target
 
 
@@ -95,7 +96,7 @@ def run_python(installed: Path, *arguments: str) -> str:
 
 
 def test_its_family_is_listed_with_ours(installed: Path) -> None:
-    listed = run_python(installed, "-m", "moe_eval_plugin.cli", "families")
+    listed = run_python(installed, "-m", "moe_eval_plugin", "families")
     assert "\npicky_moe " in listed
     assert "\nqwen3_vl_moe " in listed
 
@@ -110,7 +111,7 @@ def test_the_k_of_its_model_is_set_observed_and_restored(installed: Path) -> Non
 
 
 def test_its_format_is_listed_and_written_with_ours(installed: Path, tmp_path: Path) -> None:
-    export = ("-m", "moe_eval_plugin.cli", "export", "--format")
+    export = ("-m", "moe_eval_plugin", "export", "--format")
     listed = run_python(installed, *export)
     assert "\nshout " in listed
     assert "evalai " in listed

@@ -163,7 +163,7 @@ def test_a_dry_run_changes_nothing_and_shows_the_plan(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--experts-k", "8", "65"), "experts_k=65 is not possible"),
+        (("--experts-k", "8", "65"), "experts_k=65 is too many"),
         (("--model-args", "pretrained=demo,experts_k=4"), "pass its values with --experts-k"),
         (("--experts-policy", "top_p:2"), "experts_policy=top_p:2 is not possible"),
         (("--limit", "0"), "--limit 0 is not possible"),

@@ -10,6 +10,7 @@ from transformers import AutoConfig, PretrainedConfig
 
 from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.models.architecture import Architecture, read_architecture
+from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.models.parameters import build_on_meta, count_built
 from moe_eval_plugin.testing import tiny_config
 from tests.models.tiny_configs import EXPERT, HIDDEN, deepseek_v2, qwen3_moe, qwen3_vl_moe
@@ -17,7 +18,7 @@ from tests.models.tiny_configs import EXPERT, HIDDEN, deepseek_v2, qwen3_moe, qw
 
 def read(config: PretrainedConfig) -> Architecture:
     model = build_on_meta(config)
-    return read_architecture(model, count_built(model, config).layers)
+    return read_architecture(model, count_built(model, describe(config)).layers)
 
 
 def test_dense_layer_and_moe_layers_with_shared_experts() -> None:
@@ -96,11 +97,11 @@ def test_encoder_and_decoder_together_are_not_worked_out() -> None:
     assert "encoder" in str(anatomy.cost_unknown_reason)
 
 
-def test_model_that_does_not_name_its_decoder() -> None:
+def test_model_that_does_not_expose_its_decoder() -> None:
     class Bare(nn.Module):
         pass
 
-    with pytest.raises(UserError, match="Bare does not say"):
+    with pytest.raises(UserError, match="Bare does not expose"):
         read_architecture(Bare(), ())
 
 

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Pret
 
 from moe_eval_plugin.models.architecture import read_architecture
 from moe_eval_plugin.models.cost_model import AttentionShape, LanguageModelCost, RoutedLayer
+from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.models.parameters import count_built
 from moe_eval_plugin.models.transformers_names import cache_name
 from tests.models.tiny_configs import deepseek_v2, qwen3_moe, qwen3_vl_moe
@@ -42,7 +43,7 @@ def built(config: PretrainedConfig, k: int) -> Any:
 
 
 def cost_of(model: Any) -> LanguageModelCost:
-    cost = read_architecture(model, count_built(model, model.config).layers).cost
+    cost = read_architecture(model, count_built(model, describe(model.config)).layers).cost
     assert cost is not None
     return cost
 

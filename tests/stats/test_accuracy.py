@@ -56,7 +56,7 @@ def test_what_is_no_list_of_scores_is_refused(scores: Any) -> None:
 
 
 def test_lists_of_other_lengths_are_refused() -> None:
-    with pytest.raises(DataError, match="2 clusters were given for 1 questions"):
+    with pytest.raises(DataError, match="2 clusters for 1 questions"):
         accuracy([1.0], ["a", "b"])
-    with pytest.raises(DataError, match="no pairs"):
+    with pytest.raises(DataError, match="1 scores cannot be paired with 2"):
         paired_difference([1.0], [1.0, 0.0])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,11 +119,3 @@ def test_amounts_are_shared_out_among_right_answers() -> None:
     assert per_correct_answer(30.0, 12.5) == 2.4
     assert per_correct_answer(None, 12.5) is None
     assert per_correct_answer(30.0, 0.0) is None
-
-
-def test_a_point_is_plain_data() -> None:
-    difference = paired_difference([1.0], [1.0], bootstrap=Bootstrap(n_resamples=10))
-
-    stored = json.loads(json.dumps(TradeOffPoint("k=4", 0.8, 18.0, difference).to_dict()))
-
-    assert (stored["name"], stored["difference"]["n_questions"]) == ("k=4", 1)

@@ -124,7 +124,7 @@ def test_a_scoring_of_modes_that_exist_is_taken() -> None:
 @pytest.mark.parametrize(
     ("scoring", "said"),
     [
-        ("official", "metadata.scoring is 'official', where a mapping of metrics"),
+        ("official", "metadata.scoring is 'official'. Use a mapping of metrics"),
         ({}, "metadata.scoring is {}"),
         ({"a": "vqa"}, "no scoring mode 'vqa'"),
         ({"a": None}, "no scoring mode 'None'"),

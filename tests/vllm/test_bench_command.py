@@ -24,9 +24,9 @@ needs_vllm = pytest.mark.needs_vllm
     [
         (("--images", "1"), "--images is not possible with --backend vllm"),
         (("--experts-implementation", "eager"), "moe_backend=triton"),
-        (("--device", "cpu"), "the kind of device that it was built for"),
+        (("--device", "cpu"), "the type of device that it was built for"),
         (("--random-weights", "--routing", "skewed:1"), "--routing is not possible"),
-        (("--engine-args", "dtype=float32"), "give it as --dtype"),
+        (("--engine-args", "dtype=float32"), "pass it as --dtype"),
         (("--engine-args", "tensor_paralel_size=2"), "Did you mean tensor_parallel_size?"),
         (("--engine-args", "worker_extension_cls"), "is not KEY=VALUE"),
         (("--engine-args", 'hf_overrides={"num_experts_per_tok": 2}'), "is refused"),

@@ -51,10 +51,10 @@ def test_a_complete_split(whole_okvqa: Path, capsys: pytest.CaptureFixture[str])
     code, text = data_check(str(whole_okvqa), capsys=capsys)
     assert code == 0
     assert text.splitlines() == [
-        "okvqa: all is well (5,046 questions, 5,046 images, answers as-given and raw)",
-        "vqa_v2_val: not there",
-        "vqa_v2_test_dev: not there",
-        "vqa_v2_test: not there",
+        "okvqa: complete (5,046 questions, 5,046 images, answers as-given and raw)",
+        "vqa_v2_val: not found",
+        "vqa_v2_test_dev: not found",
+        "vqa_v2_test: not found",
     ]
 
 
@@ -76,7 +76,7 @@ def test_entries_that_lack_something_are_counted_and_passed_over(okvqa_folder: P
             2,
             ("entry 2", "entry 3"),
         ),
-        f"{QUESTIONS} has 5,043 questions, where 5,046 were expected": (1, ()),
+        f"{QUESTIONS} has 5,043 questions instead of 5,046": (1, ()),
         "annotations without a question": (3, (11, 21, 31)),
     }
 
@@ -85,7 +85,7 @@ def test_a_part_of_the_questions_is_not_complete(okvqa_folder: Path) -> None:
     edit_json(okvqa_folder / QUESTIONS, lambda content: content["questions"].pop())
     edit_json(okvqa_folder / ANNOTATIONS, lambda content: content["annotations"].pop())
     finding = only_finding(okvqa_folder)
-    assert finding.what == f"{QUESTIONS} has 5,045 questions, where 5,046 were expected"
+    assert finding.what == f"{QUESTIONS} has 5,045 questions instead of 5,046"
     assert finding.kind == "error"
 
 
@@ -177,7 +177,7 @@ def test_a_split_without_public_answers(tmp_path: Path) -> None:
     (report,) = (report for report in check_folder(tmp_path) if report.is_there)
     assert (report.name, report.n_questions, report.answer_sets) == ("vqa_v2_test_dev", 3, ())
     (finding,) = report.findings
-    assert "has 3 questions, where 107,394 were expected" in finding.what
+    assert "has 3 questions instead of 107,394" in finding.what
 
 
 def test_no_split_at_all_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,7 +190,7 @@ def test_no_split_at_all_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere is not a folder. Name the folder"):
+    with pytest.raises(DataError, match=r"nowhere is not a folder. Pass the folder"):
         check_folder(tmp_path / "nowhere")
 
 
@@ -212,7 +212,7 @@ def test_the_bar_is_drawn_on_a_terminal_and_nowhere_else(whole_okvqa: Path) -> N
     assert b"%|" in os.read(terminal, 10_000)
     os.close(terminal)
     os.close(end)
-    assert shown.stdout.startswith(b"okvqa: all is well")
+    assert shown.stdout.startswith(b"okvqa: complete")
     silent = subprocess.run(command, capture_output=True, check=True)
     assert silent.stderr == b""
 

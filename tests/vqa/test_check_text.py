@@ -29,7 +29,7 @@ def test_json_holds_all_that_was_found(
         {
             "kind": "error",
             "what": "questions without an annotation",
-            "remedy": "Take the questions and the annotations of one release.",
+            "remedy": "Use the questions and the annotations of one release.",
             "count": 7,
             "first": [11, 21, 31, 41, 51],
         }
@@ -45,5 +45,5 @@ def test_what_is_said_of_a_finding(okvqa_folder: Path) -> None:
         "okvqa: errors: 1, warnings: 0 (5,046 questions, 5,046 images, answers as-given and raw)",
         "  error: questions without an annotation",
         "    7 (first: 11, 21, 31, 41, 51, ...)",
-        "    -> Take the questions and the annotations of one release.",
+        "    -> Use the questions and the annotations of one release.",
     ]

@@ -107,12 +107,12 @@ def test_a_byte_order_mark_is_no_part_of_the_text(path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (TEXT.encode("latin-1"), "the byte 0xe9 at place 59"),
-        (TEXT.encode("utf-16"), "the byte 0xff at place 0"),
-        (codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"), "the byte 0xfe at place 0"),
+        (TEXT.encode("latin-1"), "the byte 0xe9 at offset 59"),
+        (TEXT.encode("utf-16"), "the byte 0xff at offset 0"),
+        (codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"), "the byte 0xfe at offset 0"),
         (json.dumps(SMALL).encode("utf-16-le"), "it begins like UTF-16"),
         (json.dumps(SMALL).encode("utf-16-be"), "it begins like UTF-16"),
-        (b"\x1f\x8b\x08" + TEXT.encode(), "the byte 0x8b at place 1"),
+        (b"\x1f\x8b\x08" + TEXT.encode(), "the byte 0x8b at offset 1"),
     ],
 )
 def test_another_encoding_is_refused(path: Path, content: bytes, fault: str) -> None:
@@ -126,7 +126,7 @@ def test_another_encoding_is_refused(path: Path, content: bytes, fault: str) -> 
 def test_the_place_of_a_wrong_byte_is_that_in_the_file(path: Path, n_before: int) -> None:
     before = b'{"questions": [{"q": "' + b"x" * n_before
     path.write_bytes(before + b'\xe9"}]}')
-    assert f"the byte 0xe9 at place {len(before):,}." in fails(path)
+    assert f"the byte 0xe9 at offset {len(before):,}." in fails(path)
 
 
 def test_a_file_that_is_cut_off_anywhere_is_refused(path: Path) -> None:
@@ -147,21 +147,21 @@ def test_a_fault_behind_text_of_long_characters(path: Path, between: str) -> Non
 
 def test_several_values_in_one_file_are_refused(path: Path) -> None:
     path.write_text('{"question_id": 1}\n{"question_id": 2}\n')
-    assert "trailing garbage. It has 38 bytes; it may have been cut off, or" in fails(path)
+    assert "trailing garbage. It has 38 bytes; it may be truncated, or" in fails(path)
 
 
 @pytest.mark.parametrize(
     ("content", "outline"),
     [
-        ([1, 2], "It is a list."),
-        (7, "It is a single value."),
+        ([1, 2], "This file is a list."),
+        (7, "This file is a single value."),
         ([{"question_id": 1, "answer": "a"}], "a list of objects with the keys question_id, ans"),
         ({"annotations": [1], "info": {"a": 1}}, "an object with the keys annotations, info"),
         ({}, "an object with the keys (none)"),
         ({"questions": {}}, "an object with the keys questions"),
         ({"questions": []}, "one or more"),
-        ({"questions": [7]}, "objects was expected"),
-        ({"questions": None}, "objects was expected"),
+        ({"questions": [7]}, "of one or more objects. This file is an object"),
+        ({"questions": None}, "of one or more objects. This file is an object"),
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])

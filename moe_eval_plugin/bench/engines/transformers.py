@@ -1,4 +1,4 @@
-"""A loaded transformers model as an engine of a bench: set to a k, observed, and timed."""
+"""Bench engine for transformers: set k of a loaded model, observe it, and time ``generate``."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ if TYPE_CHECKING:
     from moe_eval_plugin.measure.timing import Clock
     from moe_eval_plugin.models.cost_model import LanguageModelCost
 
-# A pass with hooks needs as many steps as make a steady mean, not all that are timed.
+# A pass with hooks needs enough steps for a steady mean, not all that are timed.
 OBSERVED_NEW_TOKENS = 32
 CPU_ALLOCATOR = "DefaultCPUAllocator"
 
 
 class TransformersEngine:
-    """Runs ``generate`` greedily, for exactly the tokens that are asked for.
+    """Runs ``generate`` greedily, for exactly the requested number of tokens.
 
     ``inputs`` makes the prompts; equal workloads get equal ones. ``description`` is that of the
-    model as published; ``None`` for one that is never set to another k. ``cost`` tells the size of
-    the cache, so that a batch which cannot fit into RAM is refused before Linux ends the process.
-    ``clock`` and ``marks`` are those of ``timing`` and ``phases``, to be replaced in tests.
+    model as published; ``None`` for one that is never set to another k. ``cost`` holds the size of
+    the cache, so that a batch which cannot fit into RAM is refused before Linux kills the process.
+    Tests replace ``clock`` and ``marks``.
     """
 
     changes_k_live = True
@@ -84,7 +84,7 @@ class TransformersEngine:
 
     @contextmanager
     def at_k(self, experts_k: int | None) -> Iterator[None]:
-        """Set k while the block runs; ``None`` leaves the model as it is."""
+        """Set k for the duration of the block; ``None`` leaves the model as it is."""
         change: AbstractContextManager[object] = nullcontext()
         if experts_k is not None:
             description = self._description or describe(self._model.config)
@@ -97,7 +97,7 @@ class TransformersEngine:
             self._resolved = None
 
     def observe(self, workload: Workload) -> Observed:
-        """Count experts in one pass, and time the layers that hold them in another one."""
+        """Count the experts of tokens in one pass, and time the MoE layers in another."""
         short = Workload(
             workload.batch_size,
             workload.prompt_tokens,
@@ -121,7 +121,7 @@ class TransformersEngine:
         )
 
     def run(self, workload: Workload) -> Repetition:
-        """Generate and time; only the forward pass of the whole model is marked."""
+        """Generate and time; only calls of the whole model are marked."""
         with self._memory(workload):
             inputs = self._inputs.make(workload)
             tower = image_tower(self._model) if self._inputs.has_images else None
@@ -155,7 +155,7 @@ class TransformersEngine:
         new_tokens: int,
         on_token: Callable[[], None] = lambda: None,
     ) -> None:
-        """Generate exactly ``new_tokens``. Raises ``MeasurementError`` if it were others."""
+        """Generate exactly ``new_tokens``. Raises ``MeasurementError`` for any other number."""
         import torch
 
         with torch.inference_mode():
@@ -172,12 +172,12 @@ class TransformersEngine:
             )
         n_new = sequences.shape[1] - inputs["input_ids"].shape[1]
         if n_new != new_tokens:
-            message = f"{new_tokens} tokens were asked for, and {n_new} generated. Report it."
+            message = f"{new_tokens} tokens were requested, but {n_new} generated. Report it."
             raise MeasurementError(message)
 
     @contextmanager
     def _memory(self, workload: Workload) -> Iterator[None]:
-        """Turn what full memory raises into ``InsufficientMemoryError``."""
+        """Raise ``InsufficientMemoryError`` for the errors of full memory."""
         if self._was_full:
             # Only now: the error itself kept the tensors of its frames alive.
             _free_cached()
@@ -210,7 +210,7 @@ class TransformersEngine:
 
 
 class _LayerSpans:
-    """The calls of each module with routed experts, in the order of the steps."""
+    """Start and end marks of each call of a module with routed experts, in order."""
 
     def __init__(self, marks: Marks) -> None:
         self._marks = marks
@@ -224,7 +224,7 @@ class _LayerSpans:
         self._calls[path].append((self._begins.pop(path), self._marks.mark()))
 
     def seconds_per_decode_step(self) -> float | None:
-        """Take the median over decode steps and the mean over layers; call one is prefill."""
+        """Return the median over decode steps, averaged over layers; the first call is prefill."""
         medians = [
             median(self._marks.seconds(begin, end) for begin, end in calls[1:])
             for calls in self._calls.values()
@@ -235,7 +235,7 @@ class _LayerSpans:
 
 @contextmanager
 def _time_layers(model: nn.Module, marks: Marks) -> Iterator[_LayerSpans]:
-    """Mark each call of the modules that hold routed experts of text tokens."""
+    """Mark each call of the modules with routed experts of text tokens."""
     spans = _LayerSpans(marks)
     with ExitStack() as hooks:
         for layer in find_moe_layers(model):
@@ -255,7 +255,7 @@ def _wait(devices: set[str]) -> None:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Tell full memory from other faults: torch's CPU allocator raises a bare ``RuntimeError``."""
+    """Whether memory is full: torch's CPU allocator raises a bare ``RuntimeError``."""
     import torch
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
@@ -264,10 +264,10 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _short(error: Exception) -> str:
-    """Give what an allocator says, without the place in its code and the advice behind it."""
-    said = str(error).partition("\n")[0]
-    said = said[max(0, said.find(CPU_ALLOCATOR)) :]
-    return said.partition(" GPU ")[0].rstrip(". ") or type(error).__name__
+    """Return an allocator's message, without its code location and advice."""
+    message = str(error).partition("\n")[0]
+    message = message[max(0, message.find(CPU_ALLOCATOR)) :]
+    return message.partition(" GPU ")[0].rstrip(". ") or type(error).__name__
 
 
 def _free_cached() -> None:

@@ -1,4 +1,4 @@
-"""vLLM as an engine of a bench: so many requests at once, timed by vLLM itself."""
+"""Bench engine for vLLM: submit a batch of requests at once, and read vLLM's own times."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from moe_eval_plugin.engines.vllm.engine import (
     VLLMEngine,
 )
 from moe_eval_plugin.engines.vllm.hardware import WorkersHardware
+from moe_eval_plugin.engines.vllm.options import check_vllm_request
 from moe_eval_plugin.engines.vllm.provenance import provenance_of
 from moe_eval_plugin.errors import (
     EngineFailedError,
@@ -27,7 +28,6 @@ from moe_eval_plugin.errors import (
     MeasurementError,
 )
 from moe_eval_plugin.measure.timing import TOLERANCE
-from moe_eval_plugin.results.measurements import use_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from moe_eval_plugin.bench.plan import BenchPlan, Workload
+    from moe_eval_plugin.engines.expert_request import ModelConfig
     from moe_eval_plugin.engines.vllm.options import VLLMOptions
     from moe_eval_plugin.experts.verification import VerifiedOverride
 
 TASK = "bench"
-NOT_OF_THE_ENGINE = ("experts_k", "warnings", "versions")
 
 
 class VLLMBenchEngine:
-    """Hands vLLM batches of prompts of random text tokens, and reads vLLM's own times.
+    """Submits batches of random text tokens to vLLM, and reads vLLM's own times.
 
     With ``enforce_eager`` one vLLM serves all k. Otherwise its code is compiled for one k, so each
-    k gets a vLLM of its own, and the one before is stopped first. ``options`` need no k. They are
-    completed with what the plan needs: room for its largest batch, and for prompt and answer, and
-    no images. Raises the errors of ``VLLMEngine``.
+    k gets its own vLLM, and the previous one is stopped first. ``options`` need no k. What the plan
+    needs is added to them: room for its largest batch, for prompt and answer, and no images.
+    Raises the errors of ``VLLMEngine``.
     """
 
     def __init__(self, options: VLLMOptions, plan: BenchPlan, config: PretrainedConfig) -> None:
@@ -59,6 +59,7 @@ class VLLMBenchEngine:
         self._verified: dict[int | None, VerifiedOverride] = {}
         self._energy: Mapping[str, Any] = {"source": None, "reasons": ()}
         self._engine: VLLMEngine | None = None
+        self._model: ModelConfig | None = None
         self._start(plan.experts_k[0])
         self.changes_k_live = bool(self.engine.config.model_config.enforce_eager)
 
@@ -66,7 +67,7 @@ class VLLMBenchEngine:
     def engine(self) -> VLLMEngine:
         """The vLLM that runs now. Raises ``EngineFailedError`` where none does."""
         if self._engine is None:
-            message = "vLLM is not running any more, so nothing can be asked of it."
+            message = "vLLM is not running any more, so it cannot answer."
             raise EngineFailedError(message)
         return self._engine
 
@@ -75,17 +76,17 @@ class VLLMBenchEngine:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
-            # A vLLM in this process holds its memory until nothing refers to it.
+            # A vLLM in this process keeps its memory until nothing refers to it.
             gc.collect()
 
     def facts(self) -> dict[str, Any]:
         """Describe the vLLM that runs now, as plain data."""
         found = provenance_of(self.engine)
-        facts = {name: value for name, value in found.items() if name not in NOT_OF_THE_ENGINE}
+        versions = found.pop("versions")
         scheduler = self.engine.config.scheduler_config
         return {
-            **facts,
-            "version": found["versions"]["vllm"],
+            **found,
+            "version": versions["vllm"],
             "load_format": str(self.engine.config.load_config.load_format),
             "quantization": self.engine.config.model_config.quantization,
             "max_num_batched_tokens": scheduler.max_num_batched_tokens,
@@ -94,7 +95,7 @@ class VLLMBenchEngine:
 
     def device(self) -> dict[str, Any]:
         """Describe the device that the workers run on, as plain data of ``DeviceFacts``."""
-        found: dict[str, Any] = self._hardware.describe()
+        found: dict[str, Any] = self._hardware.device()
         return found
 
     def energy(self) -> Mapping[str, Any]:
@@ -102,12 +103,12 @@ class VLLMBenchEngine:
         return self._energy
 
     def notes(self, plan: BenchPlan) -> tuple[str, ...]:
-        """Tell what must be known to read the numbers of a plan."""
+        """Return what a reader must know to interpret the numbers of a plan."""
         return tuple(self._notes(plan))
 
     @contextmanager
     def at_k(self, experts_k: int | None) -> Iterator[None]:
-        """Run at k; vLLM stays there afterwards, for nobody else uses it."""
+        """Set k; vLLM keeps it after the block, because nothing else uses it."""
         if experts_k != self._k or self._engine is None:
             if self.changes_k_live:
                 self.engine.set_k(experts_k)
@@ -127,11 +128,11 @@ class VLLMBenchEngine:
         verified = self._verified[self._k]
         distinct: tuple[float, ...] = ()
         if workload.batch_size == 1 and verified.observed is not None:
-            distinct = (float(verified.observed),) * len(self.engine.request.moe_layers)
+            distinct = (float(verified.observed),) * len(self.engine.request.model.moe_layers)
         return Observed(verified, decode_distinct_experts=distinct)
 
     def run(self, workload: Workload) -> Repetition:
-        """Hand in a batch at once, and read the times of its requests.
+        """Submit a batch at once, and read the times of its requests.
 
         Raises ``InsufficientMemoryError`` where vLLM could not run all of them at once.
         """
@@ -140,9 +141,9 @@ class VLLMBenchEngine:
         self._hardware.start()
         begin, outputs = self.engine.run_tokens(prompts, _sampling(workload.new_tokens))
         wall_s = time.monotonic() - begin
-        used = self._hardware.finish(TASK)
-        use = use_of(TASK, used)
-        self._energy = used[0].energy or self._energy
+        self._hardware.batch_end(TASK, is_last=True)
+        use = self._hardware.finish()[TASK]
+        self._energy = self._hardware.describe() or self._energy
         times = BatchTimes.read(begin, outputs)
         _check(times, workload, wall_s)
         return Repetition(
@@ -159,7 +160,9 @@ class VLLMBenchEngine:
 
     def _start(self, experts_k: int | None) -> None:
         self.close()
-        self._engine = VLLMEngine(replace(self._options, experts_k=experts_k))
+        options = replace(self._options, experts_k=experts_k)
+        request = check_vllm_request(options, self._model)
+        self._engine, self._model = VLLMEngine(options, request), request.model
         self._hardware = WorkersHardware(self._engine.llm.collective_rpc)
         self._k = experts_k
 
@@ -178,7 +181,7 @@ class VLLMBenchEngine:
         return prompts
 
     def _cache_tokens(self) -> int | None:
-        """Give the tokens whose keys and values the cache holds; ``None`` if there is none."""
+        """Return how many tokens fit into the cache; ``None`` if there is no cache."""
         cache = self.engine.config.cache_config
         found = getattr(cache, "kv_cache_size_tokens", None)
         return found or (cache.num_gpu_blocks or 0) * cache.block_size or None
@@ -201,14 +204,14 @@ class VLLMBenchEngine:
             yield "Prefix caching is off, so that every prompt is computed."
         if not self.changes_k_live and len(plan.experts_k) > 1:
             yield (
-                "vLLM was started anew for each k, because compiled code keeps its k. So the k "
-                "were not measured in turn, and what slowed the machine meanwhile may have hit "
-                "one of them alone. With --enforce-eager they are."
+                "vLLM was restarted for each k, because compiled code keeps its k. So the k were "
+                "not measured in turn, and a slowdown of the machine may have affected one k "
+                "only. With --enforce-eager they are measured in turn."
             )
         if plan.batch_sizes[-1] > 1:
             yield (
-                "vLLM does not show which experts a batch touches: above batch 1 the ceiling of "
-                "decode takes the most that there can be, and is the highest possible."
+                "vLLM does not report which experts a batch touches: above batch 1 the ceiling of "
+                "decode assumes the largest possible number, so it is an upper limit."
             )
         yield from self._note_on_steps(plan)
 
@@ -217,21 +220,20 @@ class VLLMBenchEngine:
         large = [n for n in plan.batch_sizes if n * plan.prompt_tokens > most]
         if large:
             yield (
-                f"From batch {large[0]} on vLLM reads the prompts in several steps of "
-                f"{most:,} tokens (max_num_batched_tokens), with decoding beside them: prefill "
-                "and decode overlap there."
+                f"From batch {large[0]} on, vLLM reads the prompts in several steps of {most:,} "
+                "tokens (max_num_batched_tokens) and decodes meanwhile: prefill and decode overlap."
             )
 
 
 def _needed(plan: BenchPlan, config: PretrainedConfig) -> dict[str, Any]:
-    """Give the engine arguments that a plan needs, where the user says nothing else."""
+    """Return the engine arguments that a plan needs, unless the user sets them."""
     needed: dict[str, Any] = {
         "max_num_seqs": plan.batch_sizes[-1],
         "max_model_len": plan.prompt_tokens + plan.new_tokens,
         "seed": plan.seed,
     }
     if hasattr(config, "vision_config"):
-        # No image comes, so no memory is kept for any.
+        # Without images, no memory is reserved for them.
         needed["limit_mm_per_prompt"] = {"image": 0, "video": 0}
     return needed
 
@@ -239,9 +241,9 @@ def _needed(plan: BenchPlan, config: PretrainedConfig) -> dict[str, Any]:
 def _check_max_num_seqs(most: object, plan: BenchPlan) -> None:
     if not isinstance(most, int) or most < plan.batch_sizes[-1]:
         message = (
-            f"max_num_seqs={most} is too small: vLLM would let a part of {plan.batch_sizes[-1]} "
-            "requests wait, and their time in the queue would be measured. Leave it out, or use "
-            "smaller batch sizes."
+            f"max_num_seqs={most} is too small: some of {plan.batch_sizes[-1]} requests would "
+            "wait, and their time in the queue would be measured. Leave it out, or use smaller "
+            "batch sizes."
         )
         raise InvalidArgumentError(message)
 
@@ -251,23 +253,23 @@ def _sampling(new_tokens: int) -> dict[str, Any]:
 
 
 def _check(times: BatchTimes, workload: Workload, wall_s: float) -> None:
-    """Refuse a batch that was not what was asked for, or whose times cannot be right."""
+    """Raise for a batch other than the requested one, or whose times contradict the clock."""
     if set(times.n_output_tokens) != {workload.new_tokens}:
         message = (
-            f"{workload.new_tokens} tokens were asked of each request, and vLLM made "
+            f"{workload.new_tokens} tokens were requested of each request, but vLLM generated "
             f"{min(times.n_output_tokens)} to {max(times.n_output_tokens)}. Report it."
         )
         raise MeasurementError(message)
     if not times.ran_at_once:
         message = (
-            f"vLLM did not run all {workload.batch_size} at once; its cache has no room, or the "
+            f"vLLM did not run all {workload.batch_size} at once: its cache is too small, or the "
             "first answers ended before the last prompt was read (then use more new tokens or a "
             "larger max_num_batched_tokens)"
         )
         raise InsufficientMemoryError(message)
     if times.e2e_latency_s > wall_s * (1 + TOLERANCE):
         message = (
-            f"vLLM says that a batch took {times.e2e_latency_s:.6f} s, within {wall_s:.6f} s of "
+            f"vLLM reports {times.e2e_latency_s:.6f} s for a batch that took {wall_s:.6f} s of "
             "wall time, so its times cannot be right. Report it, with the version of vLLM."
         )
         raise MeasurementError(message)

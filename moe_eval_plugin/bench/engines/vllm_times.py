@@ -1,4 +1,4 @@
-"""What vLLM's stamps say about a batch of requests that was handed in at once."""
+"""Compute the times of a batch from the time stamps of vLLM's requests."""
 
 from __future__ import annotations
 
@@ -14,30 +14,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BatchTimes:
-    """The times of a batch, all by the clock of vLLM's engine.
-
-    ``ttft_s`` and ``e2e_latency_s`` reach from the moment at which the first request was handed in
-    to the last first token, and to the last token. ``prefill_s`` begins with the first prompt that
-    vLLM took up, and ends with the last first token; ``decode_s`` is what follows. ``ran_at_once``
-    is false if a request waited until another one had ended, or was put back for lack of memory.
-    """
+    """The times of a batch that was submitted at once, by the clock of vLLM's engine."""
 
     requests: tuple[RequestTimes, ...]
+    """The times of each request."""
     ttft_s: float
+    """Seconds from the submission to the first token of every request."""
     e2e_latency_s: float
+    """Seconds from the submission to the last token."""
     prefill_s: float
+    """Seconds from the first scheduled prompt to the first token of every request."""
     ran_at_once: bool
+    """False if a request waited until another one ended, or was preempted for lack of memory."""
 
     @classmethod
-    def read(cls, handed_in: float, outputs: Sequence[Any]) -> BatchTimes:
-        """Read vLLM's ``RequestOutput`` of each request."""
+    def read(cls, submitted: float, outputs: Sequence[Any]) -> BatchTimes:
+        """Return the times from vLLM's ``RequestOutput`` of each request."""
         stats = [one.metrics for one in outputs]
         last_first = max(one.first_token_ts for one in stats)
         last_begin = max(one.scheduled_ts for one in stats)
         return cls(
             requests=tuple(map(_request_times, outputs)),
-            ttft_s=last_first - handed_in,
-            e2e_latency_s=max(one.last_token_ts for one in stats) - handed_in,
+            ttft_s=last_first - submitted,
+            e2e_latency_s=max(one.last_token_ts for one in stats) - submitted,
             prefill_s=last_first - min(one.scheduled_ts for one in stats),
             ran_at_once=(
                 last_begin < min(one.last_token_ts for one in stats)
@@ -51,7 +50,7 @@ class BatchTimes:
         return tuple(one.n_output_tokens for one in self.requests)
 
     def phases(self, new_tokens: int) -> PhaseTimes:
-        """See the batch as one prefill, and the steps of decoding behind it."""
+        """Return the phases of the batch as one prefill, followed by decode steps."""
         return PhaseTimes(
             vision_s=None,
             prefill_s=self.prefill_s,
@@ -61,7 +60,7 @@ class BatchTimes:
         )
 
     def of_requests(self) -> dict[str, Any]:
-        """Describe the parts of a request's time: queue, prefill, decode, per token."""
+        """Return the parts of a request's time: queue, prefill, decode, per token."""
         return request_phases(self.requests)
 
 

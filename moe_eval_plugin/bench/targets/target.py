@@ -58,7 +58,7 @@ def read_cost(
 
     ``model`` may be without weights.
     """
-    counts = count_built(model, model.config)
+    counts = count_built(model, description)
     counted = {
         "num_expert_modules": len(counts.layers),
         "total_parameters": counts.total,

@@ -1,4 +1,4 @@
-"""The shape of a model that is to be built without weights: a configuration, and changes to it."""
+"""Load the configuration of a model with random weights, and change its settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def load_changed_config(
     *,
     trust_remote_code: bool = False,
 ) -> PretrainedConfig:
-    """Read the configuration that a name stands for, and change it.
+    """Load the configuration that a name stands for, and change it.
 
     The name is a file (``config.json`` under any name), a model type of transformers
     (``qwen3_moe``: its default sizes), or whatever ``checkpoint.load_config`` takes. Raises its
@@ -44,7 +44,7 @@ def load_changed_config(
 
 
 def parse_changes(items: Iterable[str]) -> dict[str, Any]:
-    """Read ``KEY=VALUE`` items; a value is JSON (``512``, ``false``, ``[0, 1]``) or else a string.
+    """Read ``KEY=VALUE`` items; a value is JSON (``512``, ``false``, ``[0, 1]``), else a string.
 
     Raises ``InvalidArgumentError`` for an item without a key, and for one that is given twice.
     """
@@ -52,7 +52,7 @@ def parse_changes(items: Iterable[str]) -> dict[str, Any]:
     for item in items:
         key, equals, value = item.partition("=")
         if not equals or not key or key in changes:
-            message = f"config {item} is not KEY=VALUE, or its key was given before. {NEXT_STEP}"
+            message = f"config {item} is not KEY=VALUE, or its key is there twice. {NEXT_STEP}"
             raise InvalidArgumentError(message)
         changes[key] = _value(value)
     return changes
@@ -85,7 +85,7 @@ def _owner(config: PretrainedConfig, name: str) -> tuple[Any, str]:
     found = next((candidate for candidate in candidates if hasattr(candidate, key)), None)
     if found is None:
         known = ", ".join(sorted(key for key in vars(candidates[0] or config) if key[0] != "_"))
-        message = f"config {name} is no setting of {config.model_type}. It has: {known}."
+        message = f"config {name} is not a setting of {config.model_type}. It has: {known}."
         raise InvalidArgumentError(message)
     return found, key
 
@@ -97,13 +97,13 @@ def _config_of_file(path: Path) -> PretrainedConfig:
     try:
         settings = dict(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        message = f"{path} is no configuration of a model: {error}. Name a config.json."
+        message = f"{path} is not the configuration of a model: {error}. Pass a config.json."
         raise ModelNotFoundError(message) from error
     model_type = settings.pop("model_type", None)
     if model_type not in CONFIG_MAPPING:
         message = (
-            f"{path} has the model type {model_type}, which this transformers does not know. "
-            "Name the config.json of a model that it has."
+            f"{path} has the model type {model_type}, which the installed transformers does "
+            "not support. Pass the config.json of a model that it supports."
         )
         raise UserError(message)
     try:

@@ -1,4 +1,4 @@
-"""The prompts of a bench: random text tokens, and images before them, random or given."""
+"""Make the prompts of a bench: images, random or from files, then random text tokens."""
 
 from __future__ import annotations
 
@@ -27,20 +27,23 @@ PATCH_SIZES = ("patch_size", "spatial_merge_size", "temporal_patch_size")
 
 @dataclass(frozen=True)
 class BenchInputs:
-    """Makes the inputs of a model for a workload.
+    """Makes the inputs of a model for a workload; equal workloads get equal inputs.
 
-    Text tokens are drawn from the vocabulary, without those that the configuration names for a
-    purpose; each sequence has its own, and equal workloads have equal ones. Images come first.
-    With a ``processor`` they are encoded by it; without one they are drawn as the patches that
-    models of the Qwen-VL kind take, which needs the configuration alone.
+    Text tokens are drawn from the vocabulary without special tokens, anew for each sequence.
     """
 
     config: Any
+    """Configuration of the model."""
     device: str
+    """Torch device of the tensors."""
     dtype: dtype
+    """Torch data type of images."""
     images: ImagePlan = field(default_factory=ImagePlan)
+    """Images before the text of each prompt."""
     processor: Any = None
+    """Encodes the images; without one they are drawn as patches, which suits Qwen-VL models."""
     seed: int = 0
+    """Seed of tokens and images."""
 
     @classmethod
     def for_model(
@@ -56,20 +59,19 @@ class BenchInputs:
 
     @property
     def has_images(self) -> bool:
-        """Tell whether there are images in the prompts."""
+        """Whether there are images in the prompts."""
         return self.images.count > 0
 
     @property
     def pad_token_id(self) -> int:
-        """A token for padding; none is used, as all sequences have one length."""
+        """A token for padding; none is needed, as all sequences have one length."""
         found = getattr(self.config.get_text_config(), "pad_token_id", None)
         return found if isinstance(found, int) else 0
 
     def make(self, workload: Workload) -> dict[str, Tensor]:
-        """Make the tensors of a batch, on the device of the model.
+        """Return the tensors of a batch, on the device of the model.
 
-        Raises ``InvalidArgumentError`` for a prompt that is longer than the model can take with
-        the new tokens behind it.
+        Raises ``InvalidArgumentError`` where prompt and new tokens exceed the model's positions.
         """
         import torch
 
@@ -151,7 +153,7 @@ def _encoded(processor: Any, pictures: Sequence[Image]) -> dict[str, Tensor]:  #
 
 
 def _patches(config: Any, images: ImagePlan, random: Any) -> dict[str, Tensor]:  # noqa: ANN401
-    """Draw images as patches: those of one after those of the other, with the grid of each.
+    """Draw images as patches, image after image, with the grid of each.
 
     An image gets the nearest size of whole tokens, each a square of merged patches.
     """
@@ -166,7 +168,7 @@ def _patches(config: Any, images: ImagePlan, random: Any) -> dict[str, Tensor]: 
     patch, merge, depth, token = numbers
     width, height = (max(1, round(side / (patch * merge))) * merge for side in images.size)
     n = images.n_images
-    # Tokens of another kind stand between two images, so that they are not taken for one.
+    # A token of another kind separates two images, so that they are not taken for one.
     between = getattr(config, "vision_start_token_id", 0)
     ids = ([between] + [token] * (width * height // merge**2)) * n
     channels = getattr(vision, "in_channels", getattr(vision, "in_chans", RGB))
@@ -183,12 +185,12 @@ def _patches(config: Any, images: ImagePlan, random: Any) -> dict[str, Tensor]: 
 def _no_images(config: Any, images: ImagePlan) -> str:  # noqa: ANN401
     if images.files:
         return (
-            "With random weights, what an image shows makes no difference. Give a number and a "
+            "With random weights, the content of an image makes no difference. Pass a number and a "
             "size (--images, --image-size) instead of files."
         )
     return (
-        f"The configuration of {config.model_type} alone does not tell how it takes images. Leave "
-        "the images out, or bench a checkpoint that comes with its processor."
+        f"The configuration of {config.model_type} does not state how images are encoded. Leave "
+        "the images out, or bench a checkpoint that comes with a processor."
     )
 
 
@@ -208,5 +210,5 @@ def _open(path: str) -> Image:
         with Image.open(path) as image:
             return image.convert("RGB")
     except (OSError, UnidentifiedImageError) as error:
-        message = f"The image {path} cannot be read: {error}. Name a file that Pillow can open."
+        message = f"The image {path} cannot be read: {error}. Pass a file that Pillow can open."
         raise DataError(message) from error

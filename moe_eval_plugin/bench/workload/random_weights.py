@@ -1,15 +1,15 @@
-"""A model of real size with random weights, from its configuration alone: speed needs no training.
+"""Build a model of real size with random weights: speed depends on its configuration alone.
 
-It is built without memory, then its tensors are allocated on the device in the data type that was
-asked for and filled one by one, so that nothing is held twice. transformers' own initialisation
-fills them, for every family that it knows; embeddings and routers are then filled anew, because
-with its small numbers all tokens come to look alike and choose the same experts.
+It is built on the meta device, then its tensors are allocated on the target device in the requested
+data type and filled one by one, so that no tensor is in memory twice. transformers' initialisation
+fills them, for every supported family. Embeddings and routers are then filled again, because the
+small numbers of that initialisation make all tokens alike, so that they choose the same experts.
 
-Who chooses what is set so. The embedding of each token is its own random direction, large beside
-what the layers add. A router's logits are then independent for tokens and experts: every expert is
-equally likely. For a skewed choice, all embeddings share one coordinate, and a router's weights
-there add the logarithm of the expert's popularity to its logits; with noise of the width of a
-Gumbel distribution, the best k of these are draws by popularity, without putting back.
+The embedding of each token is its own random direction, large compared with what the layers add.
+A router's logits are then independent for tokens and experts: every expert is equally likely. For
+a skewed choice, all embeddings share one coordinate, and a router's weights there add the logarithm
+of the expert's popularity to its logits; with noise of the width of a Gumbel distribution, the top
+k of these are draws by popularity without replacement.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.models.moe_layers import MoELayer
 
-UNIFORM, SKEWED = "uniform", "skewed"
+UNIFORM_ROUTING, SKEWED_ROUTING = "uniform", "skewed"
 SHARED_COORDINATE = 0
 SHARED_VALUE = 4.0
 GUMBEL_WIDTH = math.pi / math.sqrt(6)
@@ -44,29 +44,29 @@ GUMBEL_WIDTH = math.pi / math.sqrt(6)
 
 @dataclass(frozen=True)
 class Routing:
-    """How tokens choose experts: the r-th most popular one is chosen in proportion to r^-exponent.
+    """How tokens choose experts: the r-th most popular one in proportion to r^-exponent.
 
-    An exponent of 0 makes all experts equally popular. Which ones are popular differs by layer.
+    An exponent of 0 makes all experts equally popular. Each layer has its own popular experts.
     """
 
     exponent: float = 0.0
 
     def __str__(self) -> str:
-        return f"{SKEWED}:{self.exponent:g}" if self.exponent else UNIFORM
+        return f"{SKEWED_ROUTING}:{self.exponent:g}" if self.exponent else UNIFORM_ROUTING
 
 
 def parse_routing(text: str) -> Routing:
     """Read ``uniform`` or ``skewed:S``, S above 0. Raises ``InvalidArgumentError``."""
     name, _, number = text.partition(":")
     try:
-        exponent = float(number) if name == SKEWED else 0.0
+        exponent = float(number) if name == SKEWED_ROUTING else 0.0
     except ValueError:
         exponent = math.nan
-    is_skew = name == SKEWED and 0 < exponent < math.inf
-    if text != UNIFORM and not is_skew:
+    is_skew = name == SKEWED_ROUTING and 0 < exponent < math.inf
+    if text != UNIFORM_ROUTING and not is_skew:
         message = (
-            f"routing={text} is not known. Use {UNIFORM}, or {SKEWED}:S with a number above 0: the "
-            f"larger S, the more tokens choose the same experts ({SKEWED}:1 is Zipf's law)."
+            f"routing={text} is not known. Use uniform, or skewed:S with S above 0: the larger S, "
+            "the more tokens choose the same experts (skewed:1 is Zipf's law)."
         )
         raise InvalidArgumentError(message)
     return Routing(exponent)
@@ -105,11 +105,11 @@ def build(
     return model.requires_grad_(requires_grad=False).eval()
 
 
-def _dtype(config: PretrainedConfig, asked: str) -> Any:  # noqa: ANN401  (torch.dtype)
+def _dtype(config: PretrainedConfig, requested: str) -> Any:  # noqa: ANN401  (torch.dtype)
     import torch
 
-    if asked != "auto":
-        return getattr(torch, asked)
+    if requested != "auto":
+        return getattr(torch, requested)
     return getattr(config, "dtype", None) or config.get_text_config().dtype or torch.float32
 
 
@@ -123,18 +123,18 @@ def _require_memory(model: nn.Module, device: str) -> None:
 
 @contextmanager
 def _seeded(seed: int, device: str) -> Iterator[None]:
-    """Draw from this seed within the block, and go on behind it as if nothing had been drawn."""
+    """Draw from this seed within the block, and restore the random state afterwards."""
     import torch
 
-    place = torch.device(device)
-    gpus = [place.index or 0] if place.type == "cuda" else []
+    target = torch.device(device)
+    gpus = [target.index or 0] if target.type == "cuda" else []
     with torch.random.fork_rng(gpus):
         torch.manual_seed(seed)
         yield
 
 
 def _fill(model: Any, routing: Routing) -> None:  # noqa: ANN401
-    """Fill embeddings and routers so that experts are chosen as asked."""
+    """Fill embeddings and routers so that experts are chosen as requested."""
     embedding = model.get_input_embeddings().weight
     embedding.normal_()
     if routing.exponent:
@@ -147,13 +147,13 @@ def _fill(model: Any, routing: Routing) -> None:  # noqa: ANN401
     if routing.exponent and not n_routers:
         message = (
             f"routing={routing} is not possible for {model.config.model_type}: its routers have no "
-            f"weights of one row per expert that could be skewed. Use routing={UNIFORM}."
+            f"weights of one row per expert that could be skewed. Use routing={UNIFORM_ROUTING}."
         )
         raise UnsupportedFamilyError(message)
 
 
 def _router_weights(model: nn.Module, layer: MoELayer, width: int) -> Iterator[Tensor]:
-    """Find the matrices of an MoE layer that choose its experts, as (experts, width)."""
+    """Yield the matrices of an MoE layer that choose its experts, as (experts, width)."""
     block = layer.path.rpartition(".")[0] if layer.path in layer.expert_modules else layer.path
     counts = {layer.num_experts, (layer.num_experts or 0) + (layer.num_zero_experts or 0)}
     for name, parameter in model.get_submodule(block).named_parameters():

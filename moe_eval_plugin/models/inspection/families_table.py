@@ -1,4 +1,4 @@
-"""The table of families as a reader sees it: in a terminal, as JSON and in the documentation."""
+"""Render the table of families: for a terminal, as JSON and for the documentation."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HEADER = ("family", "kind", "k is in", "weights of the chosen", "proof", "k can be changed")
-IN_CODE = "the code"
 UNNAMED = (
-    "A vision-language model that takes any text model is known by the model type of its text part."
+    "A vision-language model that may contain any text model is listed by the model type of its "
+    "text part."
 )
 RENORMALISATION = {
     "always": "add up to 1",
     "by_construction": "add up to 1",
-    "norm_topk_prob": "norm_topk_prob says",
-    "moe_normalize_expert_weights": "moe_normalize_expert_weights says",
-    "expert_selection_fn": "expert_selection_fn says",
+    "norm_topk_prob": "set by norm_topk_prob",
+    "moe_normalize_expert_weights": "set by moe_normalize_expert_weights",
+    "expert_selection_fn": "set by expert_selection_fn",
     "joint": "add up to 1 with the shared",
-    "never": "as scored",
+    "never": "not renormalised",
     "unknown": "not known",
 }
 PROOFS = {
@@ -42,25 +42,25 @@ def families() -> list[Family]:
 
 
 def find(name: str) -> Family:
-    """Find a family by its model type or another name, or raise ``InvalidArgumentError``."""
+    """Return the family of a model type or alias; ``InvalidArgumentError`` if it is unknown."""
     family = family_of((name,))
     if family is None:
         message = (
             f"No family is called {name}.{did_you_mean(name, table())} "
-            "Run `moe-eval families` for all of them. A model whose type is not there may work "
-            "too: `moe-eval inspect MODEL` shows what its configuration says."
+            "Run `moe-eval families` for all of them. A model of an unlisted family may work too: "
+            "`moe-eval inspect MODEL` shows what its configuration states."
         )
         raise InvalidArgumentError(message)
     return family
 
 
 def to_dict(family: Family) -> dict[str, Any]:
-    """Give a family as plain data, ready for JSON."""
+    """Return a family as plain data, ready for JSON."""
     return {**asdict(family), "proof": family.proof.value}
 
 
 def rows(shown: Sequence[Family]) -> list[tuple[str, ...]]:
-    """Give the cells of the table, a row per family, in the order of ``HEADER``."""
+    """Return the cells of the table, a row per family, in the order of ``HEADER``."""
     return [
         (
             family.model_type,
@@ -75,14 +75,14 @@ def rows(shown: Sequence[Family]) -> list[tuple[str, ...]]:
 
 
 def render_all(shown: Sequence[Family]) -> str:
-    """Write the table for a terminal, with what its words mean below it."""
+    """Return the table for a terminal, with an explanation of its terms."""
     meanings = [f"  {proof.value:<9}  {meaning}" for proof, meaning in PROOFS.items()]
     lines = [*align([HEADER, *rows(shown)]), "", "proof:", *meanings, "", UNNAMED]
     return "\n".join(lines)
 
 
 def render(family: Family) -> str:
-    """Write all that is known of one family for a terminal."""
+    """Return everything in the table about one family, for a terminal."""
     facts = [
         ("family", family.model_type),
         ("other names", ", ".join(family.aliases)),
@@ -107,7 +107,7 @@ def render(family: Family) -> str:
 
 def _where(family: Family) -> str:
     if family.num_experts_per_tok_in_code is not None:
-        return f"{IN_CODE} ({family.num_experts_per_tok_in_code})"
+        return f"fixed at {family.num_experts_per_tok_in_code} in code"
     return _path(family, family.k_key)
 
 

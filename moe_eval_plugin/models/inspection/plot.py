@@ -1,4 +1,4 @@
-"""A picture of what a model costs at each k; matplotlib comes with the extra ``report``."""
+"""Draw the cost of a model at each k; needs matplotlib, from the extra ``report``."""
 
 from __future__ import annotations
 
@@ -27,24 +27,25 @@ def draw(report: ModelReport, path: Path) -> None:
     in ``.png`` and for one that cannot be written.
     """
     if path.suffix != ".png":
-        message = f"plot={path} does not end in .png. Give a name such as costs.png."
+        message = f"plot={path} does not end in .png. Use a name such as costs.png."
         raise InvalidArgumentError(message)
     if not report.costs or report.costs[0].prefill_flops_per_token is None:
         message = (
-            f"There is nothing to draw for {report.model}: what it costs at each k is not known. "
+            f"There is nothing to draw for {report.model}: its cost at each k is unknown. "
             f"Run `moe-eval inspect {report.model}` to see why."
         )
         raise InvalidArgumentError(message)
-    figure = _figure(report)
+    figure = figure_of(report)
     try:
         with replacing(path) as part:
             figure.savefig(part, format="png")
     except OSError as error:
-        message = f"plot={path} cannot be written: {error.strerror}. Give another path."
+        message = f"plot={path} cannot be written: {error.strerror}. Use another path."
         raise InvalidArgumentError(message) from error
 
 
-def _figure(report: ModelReport) -> Any:  # noqa: ANN401  (matplotlib is optional, here and below)
+def figure_of(report: ModelReport) -> Any:  # noqa: ANN401  (matplotlib is optional, here and below)
+    """Return the figure; raises ``MissingDependencyError`` without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -68,7 +69,7 @@ def _figure(report: ModelReport) -> Any:  # noqa: ANN401  (matplotlib is optiona
 
 
 def _drawn_costs(report: ModelReport) -> list[CostAtK]:
-    """Leave out k far above the published one, which would squeeze the rest together."""
+    """List the costs without k far above the published one, which would squeeze the rest."""
     most = 2 * report.baseline_num_experts_per_tok
     return [cost for cost in report.costs if cost.num_experts_per_tok <= most]
 

@@ -1,4 +1,4 @@
-"""What a model is, before it is run: its experts, its k, and what it costs at each k."""
+"""Report on a model before it runs: its experts, its k, and the cost at each k."""
 
 from __future__ import annotations
 
@@ -32,70 +32,100 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class ModelReport:
-    """What ``moe-eval inspect`` says of a model; ``None`` stands for "not known".
-
-    ``baseline_num_experts_per_tok`` counts routed experts of the published model, and
-    ``total_num_experts_per_tok`` adds the shared ones. ``n_layers`` counts the layers of the
-    language model and ``n_moe_layers`` those with routed experts. ``expert_modules`` names each
-    module that holds routed experts, ``layers`` each decoder layer with its parts.
-    ``weights_bytes`` is the size of the weight files, ``weights_memory_bytes`` that of all
-    parameters in ``memory_dtype``. ``routed_flop_share`` is that of a prompt at the baseline,
-    ``decode_routed_flop_share`` that of one new token. FLOPs of the image tower are estimated as
-    2 for each parameter of its matrices and each patch, without the attention between patches;
-    for an image they are known where the configuration fixes the size of images.
-    """
+    """Everything that ``moe-eval inspect`` reports; ``None`` where it is unknown."""
 
     schema_version: int
+    """Version of this record's form."""
     model: str
+    """Name of the model as it was requested."""
     resolved: str
+    """Folder or Hub id of the model."""
     model_type: str
+    """Model type of the configuration."""
     is_moe: bool
+    """Whether the model has routed experts."""
     n_layers: int | None
+    """Decoder layers of the language model."""
     n_moe_layers: int | None
+    """Decoder layers with routed experts."""
     num_experts: int
+    """Routed experts of an MoE layer that compute."""
     num_shared_experts: int
+    """Experts that every token uses."""
     num_zero_experts: int
+    """Routed experts that compute nothing."""
     min_num_experts_per_tok: int
+    """Smallest k that can be set."""
     max_num_experts_per_tok: int
+    """Largest k that can be set."""
     baseline_num_experts_per_tok: int
+    """Routed experts per token of the published model."""
     total_num_experts_per_tok: int
+    """The same, plus the shared experts."""
     renormalisation: Literal["always", "never", "unknown"]
+    """Whether the weights of the chosen experts are divided by their sum."""
     fixed_k_reason: str | None
+    """Why k cannot be changed; ``None`` if it can."""
     warnings: tuple[str, ...]
+    """Warnings of the family for whoever changes k."""
     total_parameters: int | None
+    """All parameters of the model."""
     routed_parameters: int | None
+    """Parameters of all routed experts."""
     parameters_unknown_reason: str | None
+    """Why parameters could not be counted."""
     dtype: str | None
+    """Data type of the configuration."""
     quantisation: str | None
+    """Method of quantisation; ``None`` without one."""
     weights_bytes: int | None
+    """Size of the weight files."""
     memory_dtype: str | None
+    """Data type of weights and cache in memory."""
     weights_memory_bytes: int | None
+    """Size of all parameters in ``memory_dtype``."""
     kv_cache_bytes_per_token: int | None
+    """Size of the key-value cache of one token, in ``memory_dtype``."""
     context_length: int
+    """Tokens of a sequence, for the costs."""
     kv_cache_bytes_per_sequence: int | None
+    """Size of the key-value cache of a sequence of ``context_length`` tokens."""
     routed_flop_share: float | None
+    """Share of the FLOPs of a prompt in routed experts, at the baseline, 0 to 1."""
     decode_routed_flop_share: float | None
+    """The same share of one new token after the prompt."""
     image_flops_per_patch: int | None
+    """FLOPs of the image tower per patch: 2 per matrix parameter, without attention."""
     image_flops_per_image: int | None
+    """The same per image, where the configuration fixes the size of images."""
     cost_unknown_reason: str | None
+    """Why the costs are unknown."""
     costs: tuple[CostAtK, ...]
+    """Cost of a token at each k."""
     layers: tuple[DecoderLayer, ...]
+    """Parameters of each decoder layer by part."""
     expert_modules: tuple[RoutedParameters, ...]
+    """Each module that holds routed experts."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the report as plain data, ready for JSON."""
+        """Return the report as plain data, ready for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class _Model:
-    """What was read from the modules of a model; what could not be read is ``None``."""
+    """What was read from the modules of a model; ``None`` where it could not be read."""
 
     counts: ParameterCounts | None = None
+    """Parameters in total, and of the routed experts."""
     counts_unknown_reason: str | None = None
-    anatomy: Architecture | None = None
+    """Why they could not be counted."""
+    architecture: Architecture | None = None
+    """Decoder layers and image tower."""
     cost: LanguageModelCost | None = None
+    """Sizes that determine the cost of a token."""
     cost_unknown_reason: str | None = None
+    """Why the cost is unknown."""
 
 
 def inspect_model(
@@ -105,10 +135,11 @@ def inspect_model(
     trust_remote_code: bool = False,
     scenario: Scenario | None = None,
 ) -> ModelReport:
-    """Describe a model from its configuration and the list of its files; no weight is loaded.
+    """Return the report on a model, from its configuration and the list of its files.
 
-    Raises ``ModelNotFoundError`` and ``UserError`` as ``checkpoint.load_config`` does. What cannot
-    be counted is ``None``, with the reason beside it.
+    No weight is loaded. Raises ``ModelNotFoundError`` and ``UserError`` as
+    ``checkpoint.load_config`` does. What cannot be counted is ``None``, and the report has the
+    reason.
     """
     scenario = scenario or Scenario()
     config = load_config(pretrained, revision, trust_remote_code=trust_remote_code)
@@ -134,7 +165,7 @@ def inspect_model(
 
 
 def k_values(baseline: int, num_experts: int) -> list[int]:
-    """List the k worth showing: 1 to the baseline, the powers of two, and all experts."""
+    """List the k of the report: 1 to the baseline, the powers of two, and all experts."""
     powers = {2**i for i in range(num_experts.bit_length())}
     return sorted({*range(1, baseline + 1), *powers, num_experts})
 
@@ -144,19 +175,19 @@ def _read_model(
 ) -> _Model:
     try:
         built = build_on_meta(config, trust_remote_code=trust_remote_code)
-        counts = count_built(built, config)
+        counts = count_built(built, description)
     except UserError as error:
         return _Model(counts_unknown_reason=str(error), cost_unknown_reason=str(error))
     try:
-        anatomy = read_architecture(built, counts.layers)
+        architecture = read_architecture(built, counts.layers)
     except UserError as error:
         return _Model(counts, cost_unknown_reason=str(error))
-    cost, reason = anatomy.cost, anatomy.cost_unknown_reason
+    cost, reason = architecture.cost, architecture.cost_unknown_reason
     if cost is not None and description.is_moe and not cost.routed_layers:
         cost, reason = None, "No routed experts were found among the modules of the model."
     if cost is not None and description.computes_all_experts:
         cost, reason = None, "All experts compute every token, so a smaller k saves nothing."
-    return _Model(counts, None, anatomy, cost, reason)
+    return _Model(counts, None, architecture, cost, reason)
 
 
 def _described(description: MoEDescription) -> dict[str, Any]:
@@ -185,13 +216,13 @@ def _counted(model: _Model) -> dict[str, Any]:
         "total_parameters": counts.total if counts else None,
         "routed_parameters": counts.routed if counts else None,
         "parameters_unknown_reason": model.counts_unknown_reason,
-        "layers": model.anatomy.layers if model.anatomy else (),
+        "layers": model.architecture.layers if model.architecture else (),
         "expert_modules": counts.layers if counts else (),
     }
 
 
 def _n_moe_layers(layers: Sequence[RoutedParameters]) -> int:
-    """Count the decoder layers: a layer may hold experts in more than one module."""
+    """Return the number of decoder layers with experts; a layer may have several modules."""
     return len({_decoder_layer(layer.path) for layer in layers})
 
 
@@ -223,7 +254,7 @@ def _shares(model: _Model, description: MoEDescription, scenario: Scenario) -> d
 
 
 def _image(model: _Model, config: PretrainedConfig) -> dict[str, Any]:
-    parameters = model.anatomy.image_matrix_parameters if model.anatomy else None
+    parameters = model.architecture.image_matrix_parameters if model.architecture else None
     per_patch = None if parameters is None else 2 * parameters
     patches = _patches(getattr(config, "vision_config", None))
     return {
@@ -233,7 +264,7 @@ def _image(model: _Model, config: PretrainedConfig) -> dict[str, Any]:
 
 
 def _patches(vision: PretrainedConfig | None) -> int | None:
-    """Count the patches of an image, where all images have one size."""
+    """Return the patches of an image, where all images have one size, else ``None``."""
     size, patch = getattr(vision, "image_size", None), getattr(vision, "patch_size", None)
     if isinstance(size, int) and isinstance(patch, int):
         return int((size // patch) ** 2)

@@ -1,4 +1,4 @@
-"""The report on a model as text for a terminal, at most 100 columns wide."""
+"""Render the report on a model as text for a terminal, at most 100 columns wide."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 NOT_KNOWN = "not known"
 UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"))
 FLOP_UNITS = ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP"), (1.0, "FLOP"))
-MILLION = 1_000_000
 EFFECTS = {
     "always": (
         "the weights of the chosen experts are divided by their sum, so they add up to 1 at every k"
@@ -28,30 +27,30 @@ EFFECTS = {
         "the weights of the chosen experts are not divided by their sum, so with a lower k the "
         "norm of the routed output falls too"
     ),
-    "unknown": "the configuration does not say what a lower k does to the norm of the output",
+    "unknown": "the configuration does not show what a lower k does to the norm of the output",
 }
 ACTIVE_NOTE = (
     "Active: all parameters but those of the routed experts that a token does not choose; image "
-    "tower, embeddings and shared experts are counted in. FLOPs: the language model alone, for one "
+    "tower, embeddings and shared experts count. FLOPs: the language model alone, for one "
     "token of a prompt of {n} tokens on average, and for one new token at position {n}."
 )
 CEILING_NOTE = (
-    "At most: prefill as far as it waits for arithmetic, a decode step (batch 1, 8, ...) as far as "
-    "it waits for weights and cache of {n} tokens. Launching kernels, encoding images and the host "
-    "lower every figure, and a large batch reads nearly all experts at any k: measure. Bytes: from "
-    "all tokens choosing the same experts to none sharing one."
+    "At most: prefill limited by arithmetic alone, a decode step (batch 1, 8, ...) by reading the "
+    "weights and a cache of {n} tokens alone. Kernel launches, image encoding and the host lower "
+    "every figure, and a large batch reads nearly all experts at any k: measure. Bytes: from all "
+    "tokens choosing the same experts to none sharing one."
 )
 
 
 def render(report: ModelReport) -> str:
-    """Write a report as text for a terminal."""
+    """Return a report as text for a terminal."""
     blocks = [_facts_block(report), _layers_block(report), _costs_block(report)]
     blocks += [_ceilings_block(report)]
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
 def count_text(n: int) -> str:
-    """Write a number of parameters: in full below a million, else in millions or billions."""
+    """Return a parameter count as text: in full below a million, else in M, B or T."""
     for unit, name in UNITS:
         if n >= unit:
             return f"{n / unit:.2f} {name}"
@@ -59,7 +58,7 @@ def count_text(n: int) -> str:
 
 
 def flops_text(n: int | None) -> str:
-    """Write a number of FLOPs with the unit that fits."""
+    """Return a number of FLOPs as text, with a unit that fits its size."""
     if n is None:
         return NOT_KNOWN
     unit, name = next(found for found in FLOP_UNITS if n >= found[0] or found[0] == 1.0)
@@ -67,7 +66,7 @@ def flops_text(n: int | None) -> str:
 
 
 def bytes_text(n: int | None) -> str:
-    """Write a number of bytes in KiB, MiB or GiB."""
+    """Return a number of bytes as text, in KiB, MiB or GiB."""
     if n is None:
         return NOT_KNOWN
     if n >= GIB:
@@ -158,7 +157,7 @@ def _memory_text(report: ModelReport) -> str:
     weights, cache = report.weights_memory_bytes, report.kv_cache_bytes_per_token
     if weights is None:
         return (
-            f"{NOT_KNOWN}: give a data type with --dtype" if report.total_parameters else NOT_KNOWN
+            f"{NOT_KNOWN}: set a data type with --dtype" if report.total_parameters else NOT_KNOWN
         )
     text = f"{bytes_text(weights)} of weights in {report.memory_dtype}"
     if report.quantisation:
@@ -201,7 +200,7 @@ def _layers_block(report: ModelReport) -> list[str]:
 
 
 def _runs(layers: Sequence[DecoderLayer]) -> list[list[DecoderLayer]]:
-    """Join layers that follow each other and do not differ."""
+    """Return runs of consecutive layers that do not differ."""
     alike = groupby(layers, key=lambda layer: replace(layer, number=0, path=""))
     return [list(run) for _, run in alike]
 

@@ -7,7 +7,7 @@ import io
 import json
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.text import align, wrap
+from moe_eval_plugin.text import align, csv_cell, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 LONGEST_SETTING = 40
 NOT_KNOWN = "-"
 LEAST_P = 0.0001
-# A spreadsheet takes a cell that begins like this for a formula, and runs it.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def render(comparison: Comparison) -> str:
@@ -62,9 +60,7 @@ def changes_csv(changes: Sequence[Change]) -> str:
 
 
 def _cell(value: object) -> object:
-    if value is None:
-        return ""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    return "" if value is None else csv_cell(value)
 
 
 def _task(task: TaskComparison) -> Iterator[str]:

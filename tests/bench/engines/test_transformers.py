@@ -132,7 +132,7 @@ def test_a_model_that_wants_to_end_early_is_kept_going() -> None:
 def test_an_answer_of_another_length_is_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_moe()
     monkeypatch.setattr(model, "generate", lambda input_ids, **_: input_ids)
-    with pytest.raises(MeasurementError, match="5 tokens were asked for, and 0 generated"):
+    with pytest.raises(MeasurementError, match="5 tokens were requested, but 0 generated"):
         an_engine(model).run(WORK)
 
 

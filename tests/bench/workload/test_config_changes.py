@@ -45,7 +45,7 @@ def test_settings_go_by_all_their_names() -> None:
 
 @pytest.mark.parametrize("name", ["hiden_size", "vision.depth", "text_config.no_such"])
 def test_a_setting_that_is_not_there_is_refused(name: str) -> None:
-    with pytest.raises(InvalidArgumentError, match=f"config {name} is no setting"):
+    with pytest.raises(InvalidArgumentError, match=f"config {name} is not a setting"):
         load_changed_config("demo", {name: 1})
 
 
@@ -64,7 +64,7 @@ def test_an_item_that_is_no_change_is_refused(items: list[str]) -> None:
 @pytest.mark.parametrize("text", ["no json", "[1]", ""])
 def test_a_file_that_is_no_configuration_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(ModelNotFoundError, match=r"a\.json is no configuration"):
+    with pytest.raises(ModelNotFoundError, match=r"a\.json is not the configuration"):
         load_changed_config(str(tmp_path / "a.json"), {})
 
 

@@ -106,13 +106,13 @@ def test_patches_are_drawn_from_the_configuration_alone(
     TransformersEngine(demo, source).run(WORK)
 
 
-def test_a_configuration_that_does_not_tell_of_images_is_refused() -> None:
-    with pytest.raises(UserError, match="does not tell how it takes images"):
+def test_a_configuration_without_image_sizes_is_refused() -> None:
+    with pytest.raises(UserError, match="does not state how images are encoded"):
         inputs(tiny_config(), images=ImagePlan(1)).make(WORK)
 
 
 def test_files_make_no_difference_to_random_weights(demo: Any) -> None:
-    with pytest.raises(UserError, match="what an image shows makes no difference"):
+    with pytest.raises(UserError, match="the content of an image makes no difference"):
         inputs(demo.config, images=ImagePlan(files=("a.png",))).make(WORK)
 
 

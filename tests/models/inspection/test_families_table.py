@@ -54,7 +54,7 @@ def test_path_to_k_is_shown_from_the_root() -> None:
     shown = {row[0]: row[2] for row in families_table.rows(families_table.families())}
     assert shown["qwen3_omni_moe"] == "thinker_config.text_config.num_experts_per_tok"
     assert shown["dbrx"] == "ffn_config.moe_top_k"
-    assert shown["MoE++"] == "the code (2)"
+    assert shown["MoE++"] == "fixed at 2 in code"
 
 
 def test_a_family_is_found_by_another_name() -> None:

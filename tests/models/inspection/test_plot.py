@@ -41,9 +41,9 @@ def test_picture_is_a_whole_png_and_replaces_an_old_one(
 
 def test_panels_show_parameters_flops_and_a_line_per_phase_and_batch(report: ModelReport) -> None:
     pytest.importorskip("matplotlib")
-    from moe_eval_plugin.models.inspection.plot import _figure
+    from moe_eval_plugin.models.inspection.plot import figure_of
 
-    parameters, flops, ceilings = _figure(report).axes
+    parameters, flops, ceilings = figure_of(report).axes
     assert list(parameters.lines[0].get_xdata()) == [1, 2, 3, 4, 5, 6, 8]
     names = [text.get_text() for text in flops.get_legend().get_texts()]
     assert [name.split(",")[0] for name in names] == ["prefill", "decode"]

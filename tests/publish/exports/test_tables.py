@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from moe_eval_plugin.errors import DataError
-from moe_eval_plugin.publish.exports.tables import CSV_FILE, EXPORTERS, FORMULA, MARKDOWN_FILE
+from moe_eval_plugin.publish.exports.tables import CSV_FILE, EXPORTERS, MARKDOWN_FILE
 from moe_eval_plugin.results.score_facts import ScoreFacts
+from moe_eval_plugin.text import FORMULA_STARTS
 from tests.results.sample_runs import (
     ACCURACY,
     DATA_REVISION,
@@ -111,7 +112,7 @@ def test_what_is_not_known_is_an_empty_cell_in_csv(tmp_path: Path) -> None:
     assert row["n"] == "5046"
 
 
-@pytest.mark.parametrize("begin", FORMULA)
+@pytest.mark.parametrize("begin", FORMULA_STARTS)
 def test_no_cell_of_csv_is_a_formula(tmp_path: Path, begin: str) -> None:
     content = results()
     content["moe_eval"]["okvqa"]["provenance"]["pretrained"] = f"{begin}1+1"

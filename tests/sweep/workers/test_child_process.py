@@ -18,5 +18,5 @@ def test_a_child_that_fails_tells_with_the_last_lines_of_its_output(tmp_path: Pa
     )
     assert outcome.results is None
     assert "lmms-eval ended with 2" in str(outcome.reason)
-    assert "pretrained=/no/such/folder" in str(outcome.reason)
+    assert "Cannot find /no/such/folder" in str(outcome.reason)
     assert str(tmp_path / "logs" / "k8.log") in str(outcome.reason)
