@@ -160,7 +160,7 @@ class ScoreFacts:
 
     @property
     def setting(self) -> str:
-        """Requested k, policy and renormalisation in words; empty for a model of another adapter."""
+        """Requested k, policy and renormalisation as text; empty without an adapter of ours."""
         if not self.is_ours:
             return ""
         asked = (self.experts_policy, self.renorm)

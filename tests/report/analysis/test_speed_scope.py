@@ -66,7 +66,7 @@ def test_speeds_with_and_without_inputs_are_not_compared(tmp_path: Path) -> None
     assert {one.series.name for one in found} == {"demo", "demo, inputs prepared beforehand"}
     assert all(point.speed_up in (None, 1.0) for one in found for point in one.points)
     assert axis_title(found) == "questions per second"
-    assert "of each model above" in speed_caption(found)
+    assert "stated for each model above" in speed_caption(found)
 
 
 def test_nothing_is_said_of_a_speed_that_was_not_measured(tmp_path: Path) -> None:
