@@ -142,7 +142,8 @@ class HFEngine:
             logger.warning("%s: %s", self.description.model_type, warning)
         self.trace = None
         if self.resolved:
-            self.trace = self._override.enter_context(apply(self.model, self.resolved, self.rule))
+            override = apply(self.model, self.resolved, self.rule, self.description)
+            self.trace = self._override.enter_context(override)
 
     @property
     def input_device(self) -> torch.device:
