@@ -16,7 +16,8 @@ from transformers import (
 )
 
 from benchmarks import demo_card as card
-from moe_eval_plugin.models.demo import MODEL_PATH, train
+from moe_eval_plugin.models.demo import MODEL_PATH
+from moe_eval_plugin.models.demo.recipe import Recipe
 from moe_eval_plugin.models.families import describe
 
 MAX_BYTES = 8 * 1024**2
@@ -52,7 +53,7 @@ def test_stock_classes_load_it_completely() -> None:
 def test_its_experts_are_those_of_the_recipe() -> None:
     found = describe(AutoConfig.from_pretrained(MODEL_PATH))
     assert (found.num_experts, found.num_experts_per_tok) == (32, 8)
-    assert read(card.TRAINING_FILE)["recipe"] == asdict(train.Recipe())
+    assert read(card.TRAINING_FILE)["recipe"] == asdict(Recipe())
 
 
 def test_a_transposed_weight_cannot_be_mistaken_for_a_right_one() -> None:

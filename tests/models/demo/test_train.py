@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from PIL import Image, ImageOps
 from safetensors import safe_open
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText
 
-from moe_eval_plugin.models.demo import MODEL_PATH, train
+from moe_eval_plugin.models.demo import train
+from moe_eval_plugin.models.demo.dataset import Split, chat_prompt, tokenizer_texts
+from moe_eval_plugin.models.demo.recipe import Recipe, build_processor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SMALL = replace(
-    train.Recipe(),
+    Recipe(),
     steps=4,
     open_question_steps=2,
     batch_size=8,
@@ -30,17 +31,17 @@ SMALL = replace(
 
 
 @pytest.fixture(scope="module")
-def split() -> train.Split:
+def split() -> Split:
     """Ten images with three questions each, random where their content does not matter."""
     generator = torch.Generator().manual_seed(0)
     width, n_images, n_questions = 12, 10, 3
-    processor = train.build_processor(SMALL, train.tokenizer_texts(0))
-    prefix = train.chat_prompt(processor, "?", 16).partition("<|vision_end|>")
+    processor = build_processor(SMALL, tokenizer_texts(0))
+    prefix = chat_prompt(processor, "?", 16).partition("<|vision_end|>")
     ids = torch.randint(20, 200, (n_images * n_questions, width), generator=generator)
     labels = torch.full_like(ids, -100)
     labels[:, 8:10] = ids[:, 9:11]
     ids[:, 11] = processor.tokenizer.pad_token_id
-    return train.Split(
+    return Split(
         prefix_ids=torch.tensor(processor.tokenizer("".join(prefix[:2]))["input_ids"]),
         question_ids=ids,
         labels=labels,
@@ -52,7 +53,7 @@ def split() -> train.Split:
 
 @pytest.fixture
 def run(tmp_path: Path) -> train.Training:
-    processor = train.build_processor(SMALL, train.tokenizer_texts(0))
+    processor = build_processor(SMALL, tokenizer_texts(0))
     return train.Training(SMALL, processor, tmp_path)
 
 
@@ -62,7 +63,7 @@ def weights(training: train.Training) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def test_it_trains_on_what_the_model_computes_for_one_question(
-    run: train.Training, split: train.Split
+    run: train.Training, split: Split
 ) -> None:
     rows = torch.tensor([4, 17])
     together, labels, _ = train.answer_logits(run.model, split, rows)
@@ -82,7 +83,7 @@ def test_it_trains_on_what_the_model_computes_for_one_question(
 
 
 def test_a_resumed_run_equals_an_undisturbed_one(
-    run: train.Training, split: train.Split, tmp_path: Path
+    run: train.Training, split: Split, tmp_path: Path
 ) -> None:
     run.run(split, checkpoint_every=2)
     undisturbed = weights(run)
@@ -97,10 +98,10 @@ def test_a_resumed_run_equals_an_undisturbed_one(
     assert all(torch.equal(value, undisturbed[name]) for name, value in weights(resumed).items())
 
 
-def _stop_after(training: train.Training, split: train.Split, steps: int) -> None:
+def _stop_after(training: train.Training, split: Split, steps: int) -> None:
     one_step = training._one_step
 
-    def stopping(data: train.Split, rows: torch.Tensor) -> float:
+    def stopping(data: Split, rows: torch.Tensor) -> float:
         if training.step == steps:
             raise KeyboardInterrupt
         return one_step(data, rows)
@@ -110,7 +111,7 @@ def _stop_after(training: train.Training, split: train.Split, steps: int) -> Non
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(
-    run: train.Training, split: train.Split, tmp_path: Path
+    run: train.Training, split: Split, tmp_path: Path
 ) -> None:
     run.run(split, checkpoint_every=4)
     other = train.Training(replace(SMALL, seed=1), run.processor, tmp_path)
@@ -134,7 +135,7 @@ def test_the_export_has_the_hubs_layout_and_loads_unchanged(
 
 
 def test_the_learning_rate_warms_up_and_falls() -> None:
-    recipe = train.Recipe()
+    recipe = Recipe()
     shares = [train.learning_rate_share(recipe, step) for step in range(recipe.steps)]
     assert shares[0] == pytest.approx(1 / recipe.warmup_steps, rel=0.01)
     assert max(shares) <= 1
@@ -146,21 +147,3 @@ def test_each_weight_has_one_optimizer(run: train.Training) -> None:
     trained = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(trained) == sorted(id(parameter) for parameter in run.model.parameters())
     assert {group["peak_lr"] for group in groups} == {1.5e-3, 5e-4, 2e-3}
-
-
-def test_a_mirrored_image_is_what_the_processor_makes_of_it(run: train.Training) -> None:
-    noise = torch.randint(256, (64, 64, 3), generator=torch.Generator().manual_seed(0))
-    image = Image.fromarray(noise.numpy().astype("uint8"))
-    straight, mirrored = (
-        train._pixels(run.processor, [picture]) for picture in (image, ImageOps.mirror(image))
-    )
-    assert torch.equal(train.mirrored(straight), mirrored)
-    assert not torch.equal(straight, mirrored)
-
-
-def test_the_shipped_tokenizer_is_the_one_that_the_script_learns() -> None:
-    recipe = train.Recipe()
-    learned = train.build_processor(recipe, train.tokenizer_texts(recipe.seed)).tokenizer
-    shipped = AutoProcessor.from_pretrained(MODEL_PATH).tokenizer
-    assert shipped.get_vocab() == learned.get_vocab()
-    assert shipped.chat_template == learned.chat_template
