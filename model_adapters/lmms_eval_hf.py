@@ -22,7 +22,7 @@ from moe_eval_plugin.engines.transformers.engine import HFEngine
 from moe_eval_plugin.engines.transformers.options import check_request
 from moe_eval_plugin.engines.transformers.profiler_trace import BatchTrace
 from moe_eval_plugin.experts.verification import raise_if_ranks_differ
-from moe_eval_plugin.hardware.device import describe
+from moe_eval_plugin.hardware.device import describe_device
 from moe_eval_plugin.hardware.meter import HardwareMeter
 from moe_eval_plugin.hosts.lmms_eval.arguments import parse_arg_string
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
@@ -78,7 +78,7 @@ class MoEHF(lmms):
         self._experts: dict[str, VerifiedOverride] = {}
         self._requests = RequestReader(self, self.options)
         self._announcer = Announcer(plugin_manager())
-        self._hardware = describe(self._measured_device()).to_dict()
+        self._hardware = describe_device(self._measured_device()).to_dict()
 
     @classmethod
     @user_errors()
