@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from moe_eval_plugin.commands.subcommand import Subcommands
-    from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
     from moe_eval_plugin.sweep.launchers.choose import LaunchOptions
     from moe_eval_plugin.sweep.plan import SweepPlan
+    from moe_eval_plugin.sweep.planning import CheckedPlan
 
 DESCRIPTION = """\
 Ask a model the same questions at each k (experts per token), the published k first, and write a
@@ -69,11 +69,8 @@ def run(options: argparse.Namespace) -> int:
     launch = _launch_options(options)
     axes = Axes(options.experts_k, options.experts_policy, options.renorm, options.seeds)
     # All are checked before the first one runs.
-    planned = [(folder, *make_plan(draft, axes)) for folder, draft in _drafts(options)]
-    return max(
-        _run_one(options, launch, folder, plan, wanted, with_baseline_added=added)
-        for folder, plan, wanted, added in planned
-    )
+    checked = [(folder, make_plan(draft, axes)) for folder, draft in _drafts(options)]
+    return max(_run_one(options, launch, folder, one) for folder, one in checked)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -135,25 +132,23 @@ def _run_one(
     options: argparse.Namespace,
     launch: LaunchOptions,
     folder: Path,
-    plan: SweepPlan,
-    wanted: EngineOptions,
-    *,
-    with_baseline_added: bool,
+    checked: CheckedPlan,
 ) -> int:
     """Sweep over one model, or print the estimate."""
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
     from moe_eval_plugin.sweep.estimate import estimate, render_estimate
     from moe_eval_plugin.sweep.fingerprint import sweep_settings
 
-    if with_baseline_added:
+    plan = checked.plan
+    if checked.baseline_added:
         notes = sys.stderr if options.json else sys.stdout
         k = plan.points[0].experts_k
         print(f"Added k={k}, the published k, as the baseline.", file=notes)
     host = Host(plan.model, plan.tasks, plan.include_path)
-    settings = sweep_settings(plan, wanted, host)
+    settings = sweep_settings(plan, checked.options, host)
     if not options.dry_run:
-        return _sweep(options, launch, folder, plan, host, settings)
-    found = estimate(plan, wanted, host.n_questions(plan.limit), folder, settings)
+        return _sweep(options, launch, folder, checked, host, settings)
+    found = estimate(plan, checked.options, host.n_questions(plan.limit), folder, settings)
     print(json.dumps(found.to_dict(), indent=2) if options.json else render_estimate(found))
     return 0
 
@@ -162,7 +157,7 @@ def _sweep(
     options: argparse.Namespace,
     launch: LaunchOptions,
     folder: Path,
-    plan: SweepPlan,
+    checked: CheckedPlan,
     host: Host,
     settings: Mapping[str, Any],
 ) -> int:
@@ -171,7 +166,7 @@ def _sweep(
     from moe_eval_plugin.sweep.manifest import locked
     from moe_eval_plugin.sweep.runner import open_manifest
 
-    command = ("moe-eval", *sys.argv[1:])
+    plan, command = checked.plan, ("moe-eval", *sys.argv[1:])
     with locked(folder):
         manifest = open_manifest(folder, plan, settings, restart=options.restart, command=command)
         n_questions = sum(host.n_questions(plan.limit).values())
@@ -179,7 +174,7 @@ def _sweep(
         try:
             with (
                 closing(progress),
-                launching(launch, plan, host, folder, settings, progress.answered) as means,
+                launching(launch, checked, host, folder, settings, progress.answered) as means,
             ):
                 progress.run(*means)
         except KeyboardInterrupt:

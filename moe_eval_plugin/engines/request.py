@@ -1,24 +1,77 @@
-"""What every engine takes: conversations, and jobs with their generation settings."""
+"""Requests as every engine takes them, and what an engine reports while it answers them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable, Iterable
 
     from moe_eval_plugin.engines.generation import GenerationSettings
+    from moe_eval_plugin.measure.timing import BatchTiming
 
 Conversation = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One request of a host: ``index`` is its place, ``build`` reads its images."""
+    """One request of a host."""
 
     index: int
+    """Position among the requests of one call of the host."""
     task: str
+    """Name of the task that asks."""
+    question: Hashable
+    """Equal for all requests of one question; a multiple-choice question has several."""
     context: str
+    """Text of the prompt, as far as the host has it; only its length is used."""
     build: Callable[[], Conversation]
+    """Reads the images and returns the conversation."""
     settings: GenerationSettings
+    """How an answer is generated."""
+    continuation: Callable[[], str] | None = None
+    """Returns the text to be scored after the conversation, where none is generated."""
+
+
+class GeneratedAnswer(Protocol):
+    """An answer that an engine generated."""
+
+    @property
+    def text(self) -> str:
+        """The text up to the first stop string."""
+
+    @property
+    def n_input_tokens(self) -> int:
+        """Tokens of the prompt, image tokens included."""
+
+    @property
+    def n_output_tokens(self) -> int:
+        """Generated tokens, the one that ended the answer included."""
+
+
+class JobListener(Protocol):
+    """Receives what happens to jobs while they run."""
+
+    def batch_end(self, timing: BatchTiming, n_requests: int) -> bool:
+        """Record a batch; return whether this took time that must not be measured."""
+
+    def request_failed(self, task: str) -> None:
+        """Record a request that could not be answered."""
+
+
+class QuestionCounter:
+    """Counts questions, each with the last of its requests that is answered."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._n_left = Counter((job.task, job.question) for job in jobs)
+
+    def complete(self, jobs: Iterable[Job]) -> int:
+        """Return the number of questions whose last open request is among these answered jobs."""
+        n_complete = 0
+        for job in jobs:
+            question = job.task, job.question
+            self._n_left[question] -= 1
+            n_complete += self._n_left[question] == 0
+        return n_complete

@@ -1,4 +1,4 @@
-"""What one process measures while requests run, and the records that all processes make of it.
+"""Record what one process measures of a run, and announce the run to plugins.
 
 A run belongs to one ``RunRecorder``: nothing is kept in modules. Its memory and energy are read
 between batches, at most once a second, so that reading them does not show in the times.
@@ -8,31 +8,55 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from moe_eval_plugin.plugins.events import BatchEnd, RunEnd, RunStart
 from moe_eval_plugin.results.measurements import Measurements
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from moe_eval_plugin.experts.verification import VerifiedOverride
-    from moe_eval_plugin.hardware.meter import HardwareMeter
+    from moe_eval_plugin.measure.hardware_use import HardwareUse
     from moe_eval_plugin.measure.timing import BatchTiming
     from moe_eval_plugin.plugins.announcer import Announcer
     from moe_eval_plugin.results.record import RunRecord
 
 
-class RunRecorder:
-    """Owns what this process measures of one run, and tells plugins how it goes on.
+class Meter(Protocol):
+    """Measures memory and energy of a run, task by task."""
 
-    Without a ``hardware`` meter, memory and energy are not measured.
+    def start(self) -> None:
+        """Start measuring."""
+
+    def batch_end(self, task: str, *, is_last: bool) -> None:
+        """Note the end of a batch, and whether it was the last one of its task."""
+
+    def finish(self) -> dict[str, HardwareUse]:
+        """Return what each task took."""
+
+    def describe(self) -> dict[str, Any] | None:
+        """Describe the counter of energy as plain data."""
+
+
+class RunRecorder:
+    """Owns what this process measures of one run, and calls plugins as it goes on.
+
+    Without a ``hardware`` meter, memory and energy are not measured. ``on_progress`` gets the
+    number of requests that were done since its last call.
     """
 
-    def __init__(self, announcer: Announcer, rank: int, hardware: HardwareMeter | None) -> None:
+    def __init__(
+        self,
+        announcer: Announcer,
+        rank: int,
+        hardware: Meter | None,
+        on_progress: Callable[[int], object] = lambda _: None,
+    ) -> None:
         self._announcer = announcer
         self._rank = rank
         self._hardware = hardware
+        self._on_progress = on_progress
         self._batches: list[BatchTiming] = []
         self._n_left: Counter[str] = Counter()
         self._n_requests = 0
@@ -43,26 +67,28 @@ class RunRecorder:
         experts: Mapping[str, VerifiedOverride],
         provenance: Mapping[str, Any],
     ) -> None:
-        """Tell plugins that a run of these requests begins; its time begins when this returns."""
+        """Announce a run of these requests; its time begins when this returns."""
         self._n_requests = len(tasks_of_requests)
         self._n_left = Counter(tasks_of_requests)
-        event = RunStart(provenance, dict(self._n_left), dict(experts), self._rank)
-        self._announcer.run_start(event)
+        of_tasks = {task: experts[task] for task in self._n_left if task in experts}
+        self._announcer.run_start(RunStart(provenance, dict(self._n_left), of_tasks, self._rank))
         if self._hardware is not None:
             self._hardware.start()
 
-    def batch_end(self, timing: BatchTiming) -> bool:
-        """Keep a batch; ``True`` if plugins were told, whose time must not count."""
+    def batch_end(self, timing: BatchTiming, n_requests: int) -> bool:
+        """Record a batch; return whether plugins were called, whose time must not count."""
         self._batches.append(timing)
-        self._n_left[timing.task] -= timing.n_samples
-        if self._hardware is not None:
-            self._hardware.batch_end(timing.task, is_last=self._n_left[timing.task] <= 0)
+        self._end(timing.task, n_requests)
         n_done = self._n_requests - self._n_left.total()
         event = BatchEnd(timing, n_done, self._n_requests, self._rank)
         return self._announcer.batch_end(event)
 
+    def request_failed(self, task: str) -> None:
+        """Record a request that could not be answered; it belongs to no batch."""
+        self._end(task, 1)
+
     def measurements(self) -> Measurements:
-        """Give all that was measured."""
+        """Return everything that was measured."""
         if self._hardware is None:
             return Measurements(tuple(self._batches))
         return Measurements(
@@ -71,11 +97,17 @@ class RunRecorder:
             self._hardware.describe(),
         )
 
+    def _end(self, task: str, n_requests: int) -> None:
+        self._n_left[task] -= n_requests
+        self._on_progress(n_requests)
+        if self._hardware is not None:
+            self._hardware.batch_end(task, is_last=self._n_left[task] <= 0)
+
 
 def announce_end(
     announcer: Announcer, records: Mapping[str, RunRecord], rank: int
 ) -> dict[str, RunRecord]:
-    """Tell plugins that a run has ended, and add the rows that they have for it."""
+    """Announce the end of a run; return its records with the metrics that plugins add."""
     event = RunEnd(dict(records), rank)
     announcer.run_end(event)
     metrics = announcer.extra_metrics(event)

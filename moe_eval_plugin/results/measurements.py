@@ -23,7 +23,7 @@ ONE_SOCKET = (
 
 @dataclass(frozen=True)
 class Measurements:
-    """What one process measured; the parts are by task. It can be sent to another process.
+    """What one process measured, by task; it can be sent to another process.
 
     ``energy`` describes the counter of energy as plain data.
     """
@@ -39,8 +39,8 @@ def make_records(
     provenance: Mapping[str, Any],
     steady_decode: Mapping[str, Any] | None = None,
 ) -> dict[str, RunRecord]:
-    """Join what all processes measured to one record per task."""
-    energy, _ = _energy_of(ranks)
+    """Build one record per task from what all processes measured."""
+    energy, _ = energy_of(ranks)
     return {
         task: RunRecord(
             task,
@@ -56,8 +56,8 @@ def make_records(
 
 
 def use_of(task: str, ranks: Sequence[Measurements]) -> HardwareUse:
-    """Take the largest memory of a process, and the joules of all if each is known."""
-    _, adds_up = _energy_of(ranks)
+    """Return the largest memory of any process, and the sum of joules if each is known."""
+    _, adds_up = energy_of(ranks)
     uses = [rank.hardware[task] for rank in ranks if task in rank.hardware]
     largest: PeakMemory | None = None
     for use in uses:
@@ -68,8 +68,8 @@ def use_of(task: str, ranks: Sequence[Measurements]) -> HardwareUse:
     return HardwareUse(largest, sum(joules) if is_known else None)
 
 
-def _energy_of(ranks: Sequence[Measurements]) -> tuple[dict[str, Any] | None, bool]:
-    """Describe the counters, and tell whether those of all processes can be added up."""
+def energy_of(ranks: Sequence[Measurements]) -> tuple[dict[str, Any] | None, bool]:
+    """Describe the energy counters; the second value is whether their joules add up."""
     energy = ranks[0].energy
     if energy is None or len(ranks) == 1 or energy["source"] != RAPL:
         return dict(energy) if energy is not None else None, True

@@ -1,4 +1,4 @@
-"""From what the user wrote to a plan that is checked: no weight is read, no data loaded."""
+"""Build a checked plan from the options of a sweep; no weight is read, no data loaded."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from moe_eval_plugin.sweep.plan import SweepPlan, check_model_args, make_points
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from moe_eval_plugin.engines.expert_request import ModelConfig
     from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.experts.description import MoEDescription
 
@@ -26,38 +27,42 @@ class Axes:
     seeds: Sequence[int] = ()
 
 
-def make_plan(common: SweepPlan, axes: Axes) -> tuple[SweepPlan, EngineOptions, bool]:
-    """Put the points into a plan; the last value tells whether the baseline was added.
+@dataclass(frozen=True)
+class CheckedPlan:
+    """A plan whose points were all checked against the model's configuration.
 
-    ``common`` is the plan without its points. Every point is checked against the model's
-    configuration; raises what ``checkpoint.load_config`` and ``check_request`` raise.
+    ``options`` name the model and its device; ``baseline_added`` is true if the user's points did
+    not include the published k.
     """
-    from moe_eval_plugin.engines.transformers.options import check_request
-    from moe_eval_plugin.models.checkpoint import load_config
-    from moe_eval_plugin.models.families import describe
+
+    plan: SweepPlan
+    options: EngineOptions
+    model: ModelConfig
+    baseline_added: bool
+
+
+def make_plan(common: SweepPlan, axes: Axes) -> CheckedPlan:
+    """Add the points to a plan, and check each against the model's configuration.
+
+    ``common`` is the plan without its points. The configuration is read once. Raises what
+    ``ModelConfig.load`` and ``ModelConfig.request`` raise.
+    """
+    from moe_eval_plugin.engines.expert_request import ModelConfig
 
     check_model_args(common.model_args)
-    wanted = _engine_options(common.model_args)
-    config = load_config(
-        wanted.pretrained, wanted.revision, trust_remote_code=wanted.trust_remote_code
+    options = _engine_options(common.model_args)
+    model = ModelConfig.load(options)
+    schedules = axes.schedules or _halves(model.description)
+    points, added = make_points(
+        model.description, schedules, axes.policies, axes.renorms, axes.seeds
     )
-    description = describe(config)
-    schedules = axes.schedules or _halves(description)
-    points, added = make_points(description, schedules, axes.policies, axes.renorms, axes.seeds)
     for point in points:
-        check_request(
-            replace(
-                wanted,
-                experts_k=point.experts_k,
-                experts_policy=point.experts_policy,
-                renorm=point.renorm,
-            )
-        )
-    return replace(common, points=points), wanted, added
+        model.request(point.experts_k, point.experts_policy, point.renorm)
+    return CheckedPlan(replace(common, points=points), options, model, added)
 
 
 def _engine_options(model_args: str) -> EngineOptions:
-    """Read from the arguments of any model which checkpoint they name."""
+    """Return the options that name the checkpoint in the arguments of any model."""
     from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.models.checkpoint import default_pretrained
 

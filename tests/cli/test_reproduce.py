@@ -14,9 +14,9 @@ def test_a_sweep_is_reproduced_from_its_bundle_alone(bundle: Path, tmp_path: Pat
     archive = shutil.copy(bundle, tmp_path)
     run = moe_eval("reproduce", archive, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
-    assert "Packages and machine are those of the bundle." in run.stdout
+    assert "Packages and machine are equal to those of the bundle." in run.stdout
     assert "$ moe-eval sweep --model moe_hf --model-args pretrained=demo" in run.stdout
-    assert "Reproduced: everything that is judged agrees" in run.stdout
+    assert "Accuracy reproduced: " in run.stdout
     again = tmp_path / "sweep-again"
     assert numbers(again / "run") == numbers(bundle.parent / "sweep")
     verdict = json.loads((again / "agreement.json").read_text("utf-8"))

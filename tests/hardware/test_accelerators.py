@@ -60,8 +60,6 @@ def test_names_of_older_and_newer_drivers_mean_the_same_device() -> None:
     older = accelerators.find_accelerator("A100-SXM4-80GB")
     assert older is accelerators.find_accelerator("NVIDIA A100-SXM4-80GB")
     assert older is not None
-    )
-    assert accelerators.find_accelerator("NVIDIA A100-SXM4-80GB") is not None
 
 
 @pytest.mark.parametrize("name", DESIGNS)

@@ -102,7 +102,7 @@ def test_joules_and_peaks_of_each_task_are_exact(machine: Machine) -> None:
     run = recorder(machine, "aabb")
     for task, joules, peak in [("a", 3.0, 2.0), ("a", 4.0, 5.0), ("b", 11.0, 4.0), ("b", 2.5, 3.0)]:
         machine.spend(2.0, joules, peak)
-        run.batch_end(batch(task, 1))
+        run.batch_end(batch(task, 1), 1)
     measured = run.measurements()
     assert {task: use.joules for task, use in measured.hardware.items()} == pytest.approx(
         {"a": 7.0, "b": 13.5}
@@ -122,7 +122,7 @@ def test_what_was_used_before_the_start_does_not_count(machine: Machine) -> None
     run = RunRecorder(announcer(), rank=0, hardware=meter)
     run.start(["a"], EXPERTS, {})
     machine.spend(5.0, 1.5, peak_gib=2.0)
-    run.batch_end(batch("a", 1))
+    run.batch_end(batch("a", 1), 1)
     use = run.measurements().hardware["a"]
     assert use.joules == pytest.approx(1.5)
     assert use.peak_memory == PeakMemory(None, None, 2 * GIB)
@@ -137,7 +137,7 @@ def test_what_plugins_do_at_the_start_is_not_energy_of_the_run(machine: Machine)
 
     run = recorder(machine, "a", Slow())
     machine.spend(5.0, 2.0)
-    run.batch_end(batch("a", 1))
+    run.batch_end(batch("a", 1), 1)
     use = run.measurements().hardware["a"]
     assert use.joules == pytest.approx(2.0)
     assert use.peak_memory == PeakMemory(None, None, GIB)
@@ -147,7 +147,7 @@ def test_tasks_that_take_turns_within_a_second_do_not_lose_energy(machine: Machi
     run = recorder(machine, "aabb")
     for task in "abab":
         machine.spend(0.125, 1.0)
-        run.batch_end(batch(task, 1))
+        run.batch_end(batch(task, 1), 1)
     joules = {task: use.joules for task, use in run.measurements().hardware.items()}
     assert joules == pytest.approx({"a": 3.0, "b": 1.0})
 
@@ -157,7 +157,7 @@ def test_readings_come_at_most_once_a_second(machine: Machine) -> None:
     n_readings = []
     for _ in range(99):
         machine.spend(0.125, 1.0)
-        run.batch_end(batch("a", 1))
+        run.batch_end(batch("a", 1), 1)
         n_readings.append(machine.n_readings)
     assert n_readings[:16] == [0] * 7 + [1] * 8 + [2]
     assert machine.n_readings == 99 // 8
@@ -166,13 +166,13 @@ def test_readings_come_at_most_once_a_second(machine: Machine) -> None:
 def test_each_task_is_read_at_its_end_however_short_it_was(machine: Machine) -> None:
     run = recorder(machine, "aab")
     machine.spend(0.01, 1.0)
-    run.batch_end(batch("a", 1))
+    run.batch_end(batch("a", 1), 1)
     assert machine.n_readings == 0
     machine.spend(0.01, 2.0)
-    run.batch_end(batch("a", 1))
+    run.batch_end(batch("a", 1), 1)
     assert machine.n_readings == 1
     machine.spend(0.01, 4.0)
-    run.batch_end(batch("b", 1))
+    run.batch_end(batch("b", 1), 1)
     assert machine.n_readings == 2
     joules = {task: use.joules for task, use in run.measurements().hardware.items()}
     assert joules == pytest.approx({"a": 3.0, "b": 4.0})
@@ -181,9 +181,9 @@ def test_each_task_is_read_at_its_end_however_short_it_was(machine: Machine) -> 
 def test_energy_that_becomes_unknown_is_unknown_for_all_tasks(machine: Machine) -> None:
     run = recorder(machine, "ab")
     machine.spend(2.0, 1.0)
-    run.batch_end(batch("a", 1))
+    run.batch_end(batch("a", 1), 1)
     machine.spend(2 * RANGE * 1e-6, 3.0)
-    run.batch_end(batch("b", 1))
+    run.batch_end(batch("b", 1), 1)
     measured = run.measurements()
     assert {use.joules for use in measured.hardware.values()} == {None}
     assert all(use.peak_memory is not None for use in measured.hardware.values())
@@ -194,14 +194,14 @@ def test_energy_that_becomes_unknown_is_unknown_for_all_tasks(machine: Machine) 
 def test_a_counter_that_did_not_move_gives_none_and_not_zero(machine: Machine) -> None:
     run = recorder(machine, "a")
     machine.spend(2.0, 0.0)
-    run.batch_end(batch("a", 1))
+    run.batch_end(batch("a", 1), 1)
     assert run.measurements().hardware["a"].joules is None
 
 
 def test_without_a_meter_nothing_is_measured_but_the_batches(machine: Machine) -> None:
     run = RunRecorder(announcer(), rank=0, hardware=None)
     run.start(["a"], EXPERTS, {})
-    run.batch_end(batch("a", 1))
+    run.batch_end(batch("a", 1), 1)
     assert run.measurements() == Measurements((batch("a", 1),))
     assert machine.n_readings == 0
     made = make_records([run.measurements()], EXPERTS, {})["a"]
@@ -223,7 +223,7 @@ def test_memory_and_energy_of_a_gpu_are_read_from_it(monkeypatch: pytest.MonkeyP
         clock.advance(2.0)
         gpu.energy_millijoules += millijoules
         held["peak"] = peak
-        run.batch_end(batch(task, 1))
+        run.batch_end(batch(task, 1), 1)
     held["peak"] = 0
     measured = run.measurements()
     assert measured.hardware["a"].joules == pytest.approx(2.5)
@@ -242,7 +242,7 @@ def test_a_gpu_that_tells_no_energy_still_tells_its_memory(monkeypatch: pytest.M
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _index: None)
     run = RunRecorder(announcer(), rank=0, hardware=HardwareMeter("cuda:0"))
     run.start(["a"], EXPERTS, {})
-    run.batch_end(batch("a", 1))
+    run.batch_end(batch("a", 1), 1)
     measured = run.measurements()
     assert measured.hardware["a"].joules is None
     made = make_records([measured], EXPERTS, {})["a"]
@@ -253,7 +253,7 @@ def test_a_gpu_that_tells_no_energy_still_tells_its_memory(monkeypatch: pytest.M
 def test_measurements_can_be_sent_and_stored(machine: Machine) -> None:
     run = recorder(machine, "a")
     machine.spend(2.0, 1.0)
-    run.batch_end(batch("a", 1))
+    run.batch_end(batch("a", 1), 1)
     measured = run.measurements()
     assert pickle.loads(pickle.dumps(measured)) == measured  # noqa: S301
     made = make_records([measured], EXPERTS, {})["a"]

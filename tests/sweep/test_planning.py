@@ -8,9 +8,9 @@ from tests.sweep.sweeps import PLAN
 
 
 def test_the_default_is_the_published_k_and_its_halves() -> None:
-    plan, wanted, added = make_plan(PLAN, Axes())
-    assert [point.name for point in plan.points] == ["k8", "k4", "k2", "k1"]
-    assert (wanted.pretrained, added) == ("demo", False)
+    checked = make_plan(PLAN, Axes())
+    assert [point.name for point in checked.plan.points] == ["k8", "k4", "k2", "k1"]
+    assert (checked.options.pretrained, checked.baseline_added) == ("demo", False)
 
 
 @pytest.mark.parametrize("schedule", ["0", "65", "90-99:4/8", "8/decode+image:2"])

@@ -19,6 +19,7 @@ from moe_eval_plugin.engines.vllm.engine import (
     VLLMEngine,
 )
 from moe_eval_plugin.engines.vllm.hardware import WorkersHardware
+from moe_eval_plugin.engines.vllm.options import check_vllm_request
 from moe_eval_plugin.engines.vllm.provenance import provenance_of
 from moe_eval_plugin.errors import (
     EngineFailedError,
@@ -27,7 +28,6 @@ from moe_eval_plugin.errors import (
     MeasurementError,
 )
 from moe_eval_plugin.measure.timing import TOLERANCE
-from moe_eval_plugin.results.measurements import use_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from moe_eval_plugin.bench.plan import BenchPlan, Workload
+    from moe_eval_plugin.engines.expert_request import ModelConfig
     from moe_eval_plugin.engines.vllm.options import VLLMOptions
     from moe_eval_plugin.experts.verification import VerifiedOverride
 
 TASK = "bench"
-NOT_ENGINE_FACTS = ("experts_k", "warnings", "versions")
 
 
 class VLLMBenchEngine:
@@ -59,6 +59,7 @@ class VLLMBenchEngine:
         self._verified: dict[int | None, VerifiedOverride] = {}
         self._energy: Mapping[str, Any] = {"source": None, "reasons": ()}
         self._engine: VLLMEngine | None = None
+        self._model: ModelConfig | None = None
         self._start(plan.experts_k[0])
         self.changes_k_live = bool(self.engine.config.model_config.enforce_eager)
 
@@ -81,11 +82,11 @@ class VLLMBenchEngine:
     def facts(self) -> dict[str, Any]:
         """Describe the vLLM that runs now, as plain data."""
         found = provenance_of(self.engine)
-        facts = {name: value for name, value in found.items() if name not in NOT_ENGINE_FACTS}
+        versions = found.pop("versions")
         scheduler = self.engine.config.scheduler_config
         return {
-            **facts,
-            "version": found["versions"]["vllm"],
+            **found,
+            "version": versions["vllm"],
             "load_format": str(self.engine.config.load_config.load_format),
             "quantization": self.engine.config.model_config.quantization,
             "max_num_batched_tokens": scheduler.max_num_batched_tokens,
@@ -94,7 +95,7 @@ class VLLMBenchEngine:
 
     def device(self) -> dict[str, Any]:
         """Describe the device that the workers run on, as plain data of ``DeviceFacts``."""
-        found: dict[str, Any] = self._hardware.describe()
+        found: dict[str, Any] = self._hardware.device()
         return found
 
     def energy(self) -> Mapping[str, Any]:
@@ -127,7 +128,7 @@ class VLLMBenchEngine:
         verified = self._verified[self._k]
         distinct: tuple[float, ...] = ()
         if workload.batch_size == 1 and verified.observed is not None:
-            distinct = (float(verified.observed),) * len(self.engine.request.moe_layers)
+            distinct = (float(verified.observed),) * len(self.engine.request.model.moe_layers)
         return Observed(verified, decode_distinct_experts=distinct)
 
     def run(self, workload: Workload) -> Repetition:
@@ -140,9 +141,9 @@ class VLLMBenchEngine:
         self._hardware.start()
         begin, outputs = self.engine.run_tokens(prompts, _sampling(workload.new_tokens))
         wall_s = time.monotonic() - begin
-        used = self._hardware.finish(TASK)
-        use = use_of(TASK, used)
-        self._energy = used[0].energy or self._energy
+        self._hardware.batch_end(TASK, is_last=True)
+        use = self._hardware.finish()[TASK]
+        self._energy = self._hardware.describe() or self._energy
         times = BatchTimes.read(begin, outputs)
         _check(times, workload, wall_s)
         return Repetition(
@@ -159,7 +160,9 @@ class VLLMBenchEngine:
 
     def _start(self, experts_k: int | None) -> None:
         self.close()
-        self._engine = VLLMEngine(replace(self._options, experts_k=experts_k))
+        options = replace(self._options, experts_k=experts_k)
+        request = check_vllm_request(options, self._model)
+        self._engine, self._model = VLLMEngine(options, request), request.model
         self._hardware = WorkersHardware(self._engine.llm.collective_rpc)
         self._k = experts_k
 

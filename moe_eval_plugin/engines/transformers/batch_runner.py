@@ -1,4 +1,4 @@
-"""Requests through an engine: batch by batch, timed, the next batch prepared beside or after."""
+"""Generate answers batch by batch, timed; inputs are prepared in advance or in turn."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
+from moe_eval_plugin.engines.request import QuestionCounter
 from moe_eval_plugin.engines.transformers.batch_queue import BatchQueue
 from moe_eval_plugin.measure.timing import read_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from moe_eval_plugin.engines.request import Job
+    from moe_eval_plugin.engines.request import GeneratedAnswer, Job
     from moe_eval_plugin.engines.transformers.engine import Encoded, Generated, HFEngine
     from moe_eval_plugin.measure.stopwatch import Stopwatch
     from moe_eval_plugin.measure.timing import BatchTiming
+    from moe_eval_plugin.results.measurements import Measurements
 
 logger = logging.getLogger(__name__)
 
@@ -38,48 +40,102 @@ class Prepared:
 class Outcome:
     """The answers by the index of their jobs, and the batch size that fitted."""
 
-    answers: dict[int, Generated]
+    answers: dict[int, GeneratedAnswer]
     batch_size: int
 
 
+class StoredBatch(Protocol):
+    """A batch that was answered in an earlier run."""
+
+    @property
+    def answers(self) -> Sequence[GeneratedAnswer]:
+        """One answer for each request of the batch."""
+
+    @property
+    def timing(self) -> BatchTiming:
+        """Its times, as they were measured."""
+
+
+class BatchStore(Protocol):
+    """Inputs and answers that outlive one run: a journal and a cache of encoded inputs."""
+
+    def start_run(self) -> None:
+        """Begin a run; batches of an earlier one are not counted again."""
+
+    def encode_ahead(self, engine: HFEngine, jobs: Sequence[Job], batch_size: int) -> None:
+        """Encode the inputs of all jobs, as far as memory takes them, before time is measured."""
+
+    def prepare(self, jobs: Sequence[Job], encode: Callable[[Sequence[Job]], Prepared]) -> Prepared:
+        """Return the inputs of a batch, encoded now or before."""
+
+    def find(self, jobs: Sequence[Job]) -> StoredBatch | None:
+        """Return the batch of exactly these jobs, if it was answered before."""
+
+    def was_halved(self, jobs: Sequence[Job]) -> bool:
+        """Whether a batch of these jobs did not fit into the memory before."""
+
+    def add(
+        self, jobs: Sequence[Job], answers: Sequence[GeneratedAnswer], timing: BatchTiming
+    ) -> None:
+        """Store a batch that was answered now."""
+
+    def complete(self, measured: Measurements) -> Measurements:
+        """Remove from the measurements of a run what does not hold for stored batches."""
+
+    def provenance(self) -> dict[str, Any]:
+        """Describe how the batches of this run came about, as plain JSON data."""
+
+
 class BatchRunner:
-    """Runs jobs on an engine; ``after_batch`` is given the times of each batch.
+    """Runs jobs on an engine; ``after_batch`` gets the times of each batch and its request count.
 
     With ``overlaps`` a thread prepares the next batch while this one is generated. That is for
     accelerators. On a CPU it was measured to make runs slower: Python runs one thread at a time,
-    and the model itself needs the cores.
+    and the model itself needs the cores. With a ``store``, batches that it holds are not run, and
+    encoding is not part of the wall time.
     """
 
     def __init__(
         self,
         engine: HFEngine,
         stopwatch: Stopwatch,
-        after_batch: Callable[[BatchTiming], None],
+        after_batch: Callable[[BatchTiming, int], None],
         *,
         overlaps: bool,
+        store: BatchStore | None = None,
     ) -> None:
         self._engine = engine
         self._stopwatch = stopwatch
         self._after_batch = after_batch
-        self._overlaps = overlaps
+        self._overlaps = overlaps and store is None
+        self._store = store
 
     def run(self, jobs: Sequence[Job], batch_size: int) -> Outcome:
         """Generate batch by batch, the longest questions first."""
+        if self._store is not None:
+            self._store.start_run()
         queue = make_queue(self._engine, jobs, batch_size)
-        answers: dict[int, Generated] = {}
+        self._questions = QuestionCounter(jobs)
+        self._answers: dict[int, GeneratedAnswer] = {}
         batches = self._prepare_ahead if self._overlaps else self._prepare_in_turn
         with closing(batches(queue)) as prepared_batches:
             for prepared in prepared_batches:
                 results = self._generate(prepared, queue)
                 if results is not None:
-                    indices = [job.index for job in prepared.jobs]
-                    answers.update(zip(indices, results, strict=True))
-                    self._after_batch(self._lap(prepared, results))
-        return Outcome(answers, queue.batch_size)
+                    self._finish(prepared, results)
+        return Outcome(self._answers, queue.batch_size)
 
     def _prepare_in_turn(self, queue: BatchQueue[Job]) -> Generator[Prepared]:
         while queue:
-            yield self._prepare(queue.pop())
+            jobs = queue.pop()
+            stored = self._store.find(jobs) if self._store else None
+            if stored is not None:
+                self._questions.complete(jobs)
+                self._keep(jobs, stored.answers, stored.timing)
+            elif self._store and len(jobs) > 1 and self._store.was_halved(jobs):
+                queue.put_back_halved(jobs)
+            else:
+                yield self._prepare(jobs)
 
     def _prepare_ahead(self, queue: BatchQueue[Job]) -> Generator[Prepared]:
         """Prepare one batch ahead; one that did not fit has returned to the queue by then."""
@@ -91,7 +147,11 @@ class BatchRunner:
                 yield prepared
 
     def _prepare(self, jobs: Sequence[Job]) -> Prepared:
-        return prepare(self._engine, jobs)
+        if self._store is None:
+            return prepare(self._engine, jobs)
+        prepared = self._store.prepare(jobs, lambda jobs: prepare(self._engine, jobs))
+        self._stopwatch.restart()
+        return prepared
 
     def _generate(self, prepared: Prepared, queue: BatchQueue[Job]) -> list[Generated] | None:
         """Generate one batch; if memory runs out, return ``None`` and the batch to the queue."""
@@ -113,14 +173,23 @@ class BatchRunner:
         )
         return None
 
-    def _lap(self, prepared: Prepared, results: Sequence[Generated]) -> BatchTiming:
+    def _finish(self, prepared: Prepared, results: Sequence[Generated]) -> None:
         self._stopwatch.add_encoding(prepared.encode_s)
-        return self._stopwatch.lap(
+        timing = self._stopwatch.lap(
             prepared.jobs[0].task,
-            n_samples=len(results),
+            n_samples=self._questions.complete(prepared.jobs),
             n_input_tokens=sum(result.n_input_tokens for result in results),
             output_tokens=[result.n_output_tokens for result in results],
         )
+        if self._store is not None:
+            self._store.add(prepared.jobs, results, timing)
+        self._keep(prepared.jobs, results, timing)
+
+    def _keep(
+        self, jobs: Sequence[Job], answers: Sequence[GeneratedAnswer], timing: BatchTiming
+    ) -> None:
+        self._answers.update(zip([job.index for job in jobs], answers, strict=True))
+        self._after_batch(timing, len(jobs))
 
 
 def make_queue(engine: HFEngine, jobs: Sequence[Job], batch_size: int) -> BatchQueue[Job]:
@@ -138,5 +207,5 @@ def prepare(engine: HFEngine, jobs: Sequence[Job]) -> Prepared:
 
 
 def _group(job: Job) -> tuple[str, str]:
-    """Give what is equal for jobs that may share a batch."""
+    """Return what is equal for jobs that may share a batch."""
     return job.task, job.settings.key

@@ -16,8 +16,8 @@ from transformers import BatchFeature, StoppingCriteriaList
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from moe_eval_plugin.engines import memory_check
+from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.transformers.loading import load_model, load_processor
-from moe_eval_plugin.engines.transformers.options import EngineOptions, Request, check_request
 from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
     StopStringCriteria,
@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from moe_eval_plugin.engines.expert_request import ExpertRequest
     from moe_eval_plugin.engines.request import Conversation
+    from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.experts.verification import VerifiedOverride
 
 logger = logging.getLogger(__name__)
@@ -84,17 +86,17 @@ class Scored:
 
 
 class HFEngine:
-    """A loaded model at the k that was asked for, until ``close``.
+    """A loaded model at the requested k, until ``close``.
 
-    Everything that the configuration can tell is checked before a weight is read. The errors are
-    those of ``checkpoint``, ``spec``, ``preflight`` and ``override``.
+    ``request`` is the check of ``options`` if it was made before; otherwise it is made here, before
+    a weight is read. Raises what ``check_request``, ``check_memory``, ``load_model`` and ``apply``
+    raise.
     """
 
-    def __init__(self, options: EngineOptions) -> None:
+    def __init__(self, options: EngineOptions, request: ExpertRequest | None = None) -> None:
         self.options = options
         source = checkpoint.resolve(options.pretrained)
-        request = check_request(options)
-        self.description = request.description
+        request = request or check_request(options)
         memory_check.check_memory(
             options.pretrained,
             revision=options.revision,
@@ -102,7 +104,7 @@ class HFEngine:
             device_map=options.device_map,
             dtype=options.dtype,
         )
-        model_type = request.config.model_type
+        model_type = request.model.config.model_type
         self.takes_images = model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
         self.processor = load_processor(options, source, takes_images=self.takes_images)
         self.tokenizer = getattr(self.processor, "tokenizer", self.processor)
@@ -117,32 +119,31 @@ class HFEngine:
         experts_policy: str | None = None,
         renorm: str | None = None,
     ) -> None:
-        """Leave the override in force and enter another one; the weights stay where they are.
+        """Replace the override by another one; weights stay loaded, the configuration too.
 
         The arguments are those of ``EngineOptions``. What cannot be used is refused before
         anything changes. If the model cannot be set, it is left as published.
         """
-        options = replace(
+        request = self.request.model.request(experts_k, experts_policy, renorm)
+        self.close()
+        self.options = replace(
             self.options, experts_k=experts_k, experts_policy=experts_policy, renorm=renorm
         )
-        request = check_request(options)
-        self.close()
-        self.options = options
         self._apply(request)
 
     def close(self) -> None:
         """Restore the model's own k."""
         self._override.close()
 
-    def _apply(self, request: Request) -> None:
-        """Enter the override that was asked for; it is in force until ``close``."""
-        self.rule, self.resolved = request.rule, request.resolved
-        self.warnings = self.description.warnings if self.resolved else ()
-        for warning in self.warnings:
-            logger.warning("%s: %s", self.description.model_type, warning)
+    def _apply(self, request: ExpertRequest) -> None:
+        """Apply the requested override; it is in force until ``close``."""
+        self.request = request
+        for warning in request.warnings:
+            logger.warning("%s: %s", request.description.model_type, warning)
         self.trace = None
-        if self.resolved:
-            self.trace = self._override.enter_context(apply(self.model, self.resolved, self.rule))
+        if request.resolved:
+            override = apply(self.model, request.resolved, request.rule)
+            self.trace = self._override.enter_context(override)
 
     @property
     def input_device(self) -> torch.device:
@@ -246,8 +247,9 @@ class HFEngine:
                     "max_new_tokens": VERIFICATION_NEW_TOKENS,
                 },
             )
-        baseline = self.description.num_experts_per_tok or None
-        return verify(self.resolved, baseline, pending.result(), self.rule)
+        request = self.request
+        baseline = request.description.num_experts_per_tok or None
+        return verify(request.resolved, baseline, pending.result(), request.rule)
 
     def _stop_strings(self, until: Sequence[str]) -> StopStrings:
         key = tuple(until)

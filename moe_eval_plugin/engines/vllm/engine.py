@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.vllm.options import (
-    VLLMOptions,
-    check_request,
+    check_vllm_request,
     engine_argument_names,
     engine_arguments,
+    k_by_layer,
 )
 from moe_eval_plugin.engines.vllm.process import engine_alive_or_fail, start, wake_on_death
 from moe_eval_plugin.engines.vllm.request_times import RequestTimes
@@ -24,7 +24,9 @@ from moe_eval_plugin.models import checkpoint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from moe_eval_plugin.engines.expert_request import ExpertRequest
     from moe_eval_plugin.engines.request import Conversation
+    from moe_eval_plugin.engines.vllm.options import VLLMOptions
     from moe_eval_plugin.experts.verification import VerifiedOverride
 
 logger = logging.getLogger(__name__)
@@ -55,34 +57,43 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a prompt.
-
-    ``error`` tells why it could not be answered, and the text is empty then. ``times`` holds the
-    counts of tokens too: ``n_output_tokens`` counts up to and with the token that ended the answer.
-    ``log_probability`` and ``is_greedy`` are set for a continuation that was scored.
-    """
+    """The result of one prompt."""
 
     text: str
+    """The answer; empty where the prompt could not be answered."""
     times: RequestTimes
+    """Tokens and seconds of the request."""
     error: str | None = None
+    """Why the prompt could not be answered."""
     log_probability: float | None = None
+    """Of a continuation that was scored: the sum of its tokens' natural logarithms."""
     is_greedy: bool | None = None
+    """Of a continuation that was scored: whether each token is the most likely one."""
+
+    @property
+    def n_input_tokens(self) -> int:
+        """Tokens of the prompt, image tokens included."""
+        return self.times.n_input_tokens
+
+    @property
+    def n_output_tokens(self) -> int:
+        """Generated tokens, the one that ended the answer included."""
+        return self.times.n_output_tokens
 
 
 class VLLMEngine:
-    """A running vLLM at the k that was asked for.
+    """A running vLLM at the requested k.
 
-    Everything that the configuration can tell is checked before it starts. Raises the errors of
-    ``checkpoint``, ``spec`` and ``vllm_request``, ``InsufficientMemoryError`` and
-    ``EngineFailedError`` if it does not start, and ``OverrideError`` if a layer has another k.
+    ``request`` is the check of ``options`` if it was made before; otherwise it is made here, before
+    vLLM starts. Raises what ``check_vllm_request`` raises, ``InsufficientMemoryError`` or
+    ``EngineFailedError`` if vLLM does not start, and ``OverrideError`` if a layer has another k.
     """
 
-    def __init__(self, options: VLLMOptions) -> None:
+    def __init__(self, options: VLLMOptions, request: ExpertRequest | None = None) -> None:
         engine_argument_names()
         self.options = options
-        self.request = check_request(options)
-        self.warnings = self.request.description.warnings if self.request.resolved else ()
-        for warning in self.warnings:
+        self.request = request or check_vllm_request(options)
+        for warning in self.request.warnings:
             logger.warning("%s: %s", self.request.description.model_type, warning)
         source = checkpoint.resolve(options.pretrained)
         self.llm = start(engine_arguments(options, self.request, source))
@@ -91,7 +102,6 @@ class VLLMEngine:
         self.workers = Workers(self.llm.collective_rpc, self.request, options.verify)
         self.workers.check_layers()
         self._names = (str(number) for number in itertools.count())
-        self._requests = {str(options.experts_k): self.request}
 
     @property
     def max_num_seqs(self) -> int:
@@ -109,10 +119,10 @@ class VLLMEngine:
         self.llm.llm_engine.engine_core.shutdown(timeout=SHUTDOWN_S)
 
     def set_k(self, experts_k: object) -> None:
-        """Give the running engine another k, for a series of measurements.
+        """Set another k in the running engine, for a series of measurements.
 
-        That is right only where nothing was compiled or captured with the k before: raises
-        ``InvalidArgumentError`` unless ``enforce_eager`` is set. Verify it as the first one.
+        Compiled code and CUDA graphs would keep the k before: raises ``InvalidArgumentError``
+        unless ``enforce_eager`` is set. The new k must be verified as the first one was.
         """
         if not self.config.model_config.enforce_eager:
             message = (
@@ -120,11 +130,11 @@ class VLLMEngine:
                 "CUDA graphs keep the old one. Start it with enforce_eager=True, or start it anew."
             )
             raise InvalidArgumentError(message)
-        self.options = replace(self.options, experts_k=experts_k)
-        if str(experts_k) not in self._requests:
-            self._requests[str(experts_k)] = check_request(self.options)
-        self.request = self._requests[str(experts_k)]
-        table = self.request.table or {EVERY_LAYER: self.request.description.num_experts_per_tok}
+        options = replace(self.options, experts_k=experts_k)
+        self.request = check_vllm_request(options, self.request.model)
+        self.options = options
+        baseline = self.request.description.num_experts_per_tok
+        table = k_by_layer(self.request) or {EVERY_LAYER: baseline}
         self.llm.collective_rpc("moe_eval_set_k", args=(table,))
         # What the cache holds was computed with the k before.
         self.llm.reset_prefix_cache()

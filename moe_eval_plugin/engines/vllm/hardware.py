@@ -1,4 +1,4 @@
-"""Memory and energy of vLLM's workers, each read in its own process, while a task is answered."""
+"""Measure memory and energy of vLLM's workers, each read in its own process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.measure.hardware_use import HardwareUse, PeakMemory
 from moe_eval_plugin.measure.timing import read_clock
-from moe_eval_plugin.results.measurements import Measurements
+from moe_eval_plugin.results.measurements import Measurements, energy_of, use_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,34 +18,44 @@ SECONDS_BETWEEN_READINGS = 10.0
 
 
 class WorkersHardware:
-    """The meters of all workers, asked through ``call`` (vLLM's ``collective_rpc``)."""
+    """The meters of all workers, called through ``call`` (vLLM's ``collective_rpc``)."""
 
     def __init__(self, call: Callable[..., Sequence[Any]], clock: Clock = read_clock) -> None:
         self._call = call
         self._clock = clock
+        self._energy: dict[str, Any] | None = None
 
-    def describe(self) -> dict[str, Any]:
-        """Give the facts of the first worker's device, with the number of workers."""
+    def device(self) -> dict[str, Any]:
+        """Return the facts of the first worker's device, with the number of workers."""
         first, *others = self._call("moe_eval_hardware")
         return {**first, "n_devices": 1 + len(others)}
 
     def start(self) -> None:
-        """Begin to measure now."""
+        """Start measuring."""
         self._call("moe_eval_meter_start")
         self._last_reading_s = self._clock()
 
-    def request_end(self, task: str) -> None:
-        """Read the meters now and then; call this as requests of a task end."""
-        if self._clock() - self._last_reading_s >= SECONDS_BETWEEN_READINGS:
-            self._call("moe_eval_meter_read", args=(task,))
+    def batch_end(self, task: str, *, is_last: bool) -> None:
+        """Read the meters if some time has passed, or if this was the last batch of its task."""
+        if is_last or self._clock() - self._last_reading_s >= SECONDS_BETWEEN_READINGS:
+            self._call("moe_eval_meter_read", args=(task, is_last))
             self._last_reading_s = self._clock()
 
-    def finish(self, task: str) -> list[Measurements]:
-        """Stop the meters, and give what each worker measured."""
-        return [
-            Measurements(hardware={task: _use(found["use"])}, energy=found["energy"])
-            for found in self._call("moe_eval_meter_finish", args=(task,))
-        ]
+    def finish(self) -> dict[str, HardwareUse]:
+        """Stop the meters; return what each task took of all workers."""
+        workers = [_measurements(found) for found in self._call("moe_eval_meter_finish")]
+        self._energy, _ = energy_of(workers)
+        tasks = dict.fromkeys(task for worker in workers for task in worker.hardware)
+        return {task: use_of(task, workers) for task in tasks}
+
+    def describe(self) -> dict[str, Any] | None:
+        """Describe the counter of energy as plain data, once the meters have stopped."""
+        return self._energy
+
+
+def _measurements(found: dict[str, Any]) -> Measurements:
+    uses = {task: _use(use) for task, use in found["uses"].items()}
+    return Measurements(hardware=uses, energy=found["energy"])
 
 
 def _use(found: dict[str, Any]) -> HardwareUse:

@@ -1,11 +1,13 @@
-"""What is asked of vLLM, and all that can be checked before its engine starts."""
+"""Options of a vLLM engine, and everything that can be checked before it starts."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from moe_eval_plugin.engines.expert_request import check_request
+from moe_eval_plugin.engines.option_checks import check_choice
 from moe_eval_plugin.engines.vllm.set_k import EVERY_LAYER, KEY
 from moe_eval_plugin.errors import (
     InvalidArgumentError,
@@ -13,17 +15,13 @@ from moe_eval_plugin.errors import (
     MissingDependencyError,
     UnsupportedFamilyError,
 )
-from moe_eval_plugin.experts.module_path import layer_number
-from moe_eval_plugin.experts.schedule_parser import parse_experts_k
-from moe_eval_plugin.models import checkpoint, parameters
-from moe_eval_plugin.models.families import K_KEYS, describe, family_of
+from moe_eval_plugin.models.families import K_KEYS, family_of
 from moe_eval_plugin.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from transformers import PretrainedConfig
-
+    from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
     from moe_eval_plugin.experts.description import MoEDescription
     from moe_eval_plugin.experts.schedule import ResolvedSchedule
 
@@ -63,78 +61,55 @@ class VLLMOptions:
     engine: Mapping[str, Any] = field(default_factory=dict)
     """Engine arguments of vLLM by name, passed on as they are."""
 
+    # vLLM's kernels use every expert that its router chose.
+    experts_policy: ClassVar[None] = None
+    renorm: ClassVar[None] = None
+
     def __post_init__(self) -> None:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""
-        if self.verify not in VERIFICATIONS:
-            message = f"verify={self.verify} is not known. Use one of: {', '.join(VERIFICATIONS)}."
-            raise InvalidArgumentError(message)
+        check_choice("verify", self.verify, VERIFICATIONS)
         _check_parallel(self.engine)
         _check_overrides(self.overrides, self.experts_k)
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """What the user writes over the model's configuration."""
+        """The changes of the model's configuration that the user wrote."""
         return _as_dict("hf_overrides", self.engine.get("hf_overrides"))
 
 
-@dataclass(frozen=True)
-class VLLMRequest:
-    """What was asked of a model, checked against its configuration.
+def check_vllm_request(options: VLLMOptions, model: ModelConfig | None = None) -> ExpertRequest:
+    """Check everything that a configuration can tell about k, before vLLM is started.
 
-    ``moe_layers`` are the numbers of the decoder layers with routed experts.
+    Raises what ``check_request`` raises, and ``UnsupportedFamilyError`` or
+    ``InvalidExpertCountError`` for a k that vLLM cannot run.
     """
-
-    config: PretrainedConfig
-    description: MoEDescription
-    resolved: ResolvedSchedule | None
-    moe_layers: tuple[int, ...]
-
-    @property
-    def table(self) -> dict[str, int] | None:
-        """K by layer, as our plugin in vLLM reads it; ``None`` for a model as published."""
-        if self.resolved is None:
-            return None
-        k = self.resolved.num_experts_per_tok
-        if k is not None:
-            return {EVERY_LAYER: k}
-        return {str(n): self.resolved.k_of(n, "text", "prefill") for n in self.moe_layers}
+    request = check_request(options, model)
+    if request.resolved is not None:
+        _raise_if_fixed_in_vllm(request.description)
+        _raise_if_differs_by_token(request.resolved)
+    return request
 
 
-def check_request(options: VLLMOptions) -> VLLMRequest:
-    """Check all that the configuration can tell, before vLLM is started.
-
-    Raises the errors of ``checkpoint`` and ``spec``, and ``UnsupportedFamilyError`` or
-    ``InvalidExpertCountError`` for what vLLM cannot do.
-    """
-    config = checkpoint.load_config(
-        options.pretrained,
-        revision=options.revision,
-        trust_remote_code=options.trust_remote_code,
-    )
-    description = describe(config)
-    schedule = parse_experts_k(options.experts_k)
-    if schedule is not None:
-        _raise_if_fixed_in_vllm(description)
-    layers: tuple[int, ...] = ()
-    if description.is_moe:
-        found = parameters.count_parameters(
-            config, trust_remote_code=options.trust_remote_code
-        ).layers
-        layers = tuple(sorted({n for x in found if (n := layer_number(x.path)) is not None}))
-    resolved = schedule.resolve(description, layers) if schedule else None
-    if resolved is not None:
-        _raise_if_differs_by_token(resolved)
-    return VLLMRequest(config, description, resolved, layers)
+def k_by_layer(request: ExpertRequest) -> dict[str, int] | None:
+    """Build the table of k that our plugin in vLLM reads; ``None`` for a model as published."""
+    resolved = request.resolved
+    if resolved is None:
+        return None
+    k = resolved.num_experts_per_tok
+    if k is not None:
+        return {EVERY_LAYER: k}
+    return {str(n): resolved.k_of(n, "text", "prefill") for n in request.model.moe_layers}
 
 
-def engine_arguments(options: VLLMOptions, request: VLLMRequest, source: str) -> dict[str, Any]:
-    """Give the arguments of ``vllm.LLM``; ``source`` is the folder or hub id of the model."""
+def engine_arguments(options: VLLMOptions, request: ExpertRequest, source: str) -> dict[str, Any]:
+    """Build the arguments of ``vllm.LLM``; ``source`` is the folder or hub id of the model."""
     pixels = {"min_pixels": options.min_pixels, "max_pixels": options.max_pixels}
     processor = {name: value for name, value in pixels.items() if value is not None}
     processor |= _as_dict("mm_processor_kwargs", options.engine.get("mm_processor_kwargs"))
     overrides = dict(options.overrides)
-    if request.table is not None:
-        overrides[KEY] = request.table
+    table = k_by_layer(request)
+    if table is not None:
+        overrides[KEY] = table
     arguments = {
         **ENGINE_DEFAULTS,
         **{name: _parsed(name, value) for name, value in options.engine.items()},

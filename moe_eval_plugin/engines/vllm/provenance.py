@@ -1,4 +1,4 @@
-"""How the numbers of a vLLM engine came about: the engine's part of a record's provenance."""
+"""Describe a vLLM engine: its part of a record's provenance."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 def provenance_of(engine: VLLMEngine) -> dict[str, Any]:
     """Describe a running engine as plain JSON data.
 
-    vLLM's builds have distributions of several names, so the module itself tells its version.
+    vLLM's builds have distributions of several names, so its version is read from the module.
     """
     import vllm
 
-    config, request = engine.config, engine.request
+    config = engine.config
     model, parallel, compilation = (
         config.model_config,
         config.parallel_config,
@@ -26,11 +26,10 @@ def provenance_of(engine: VLLMEngine) -> dict[str, Any]:
     return {
         "backend": "vllm",
         "pretrained": engine.options.pretrained,
-        "revision": getattr(request.config, "_commit_hash", None) or engine.options.revision,
+        "revision": getattr(engine.request.model.config, "_commit_hash", None)
+        or engine.options.revision,
         "model_class": model.architecture,
-        "experts_k": request.resolved.schedule.text if request.resolved else None,
         "verification": engine.options.verify,
-        "warnings": list(engine.warnings),
         "kernels": engine.workers.kernels,
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": config.device_config.device_type,

@@ -1,8 +1,8 @@
-"""The times that vLLM takes of each request, and what they say about a task.
+"""Read vLLM's time stamps of each request, and summarise them for a task.
 
-All are vLLM's own: its engine stamps each request as it is queued, scheduled, and gives its first
-and last token. What its front end says of the first token is left aside: that ends when the front
-end has seen it, which may be later, while the engine is at the next ones.
+vLLM's engine stamps each request as it is queued, as it is scheduled, and at its first and last
+token. The front end's own time of the first token is not used: it ends when the front end has seen
+the token, which may be later.
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RequestTimes:
-    """Seconds of one request; ``None`` where vLLM took no time, or there was nothing to take.
-
-    ``queue_s``, ``prefill_s`` and ``decode_s`` follow each other in the engine. ``tpot_s`` is
-    that of a token behind the first, ``None`` below two tokens.
-    """
+    """Tokens and seconds of one request; ``None`` where vLLM took no time."""
 
     n_input_tokens: int
+    """Tokens of the prompt, image tokens included."""
     n_output_tokens: int
+    """Generated tokens, the one that ended the answer included."""
     queue_s: float | None = None
+    """From its arrival in the queue until it was scheduled."""
     prefill_s: float | None = None
+    """From then to the first token."""
     decode_s: float | None = None
+    """From the first token to the last."""
     tpot_s: float | None = None
+    """``decode_s`` per token after the first; ``None`` below two tokens."""
 
     @property
     def ttft_s(self) -> float | None:
@@ -50,7 +52,7 @@ class RequestTimes:
 
     @classmethod
     def read(cls, stats: Any, n_input_tokens: int, n_output_tokens: int) -> RequestTimes:  # noqa: ANN401
-        """Read vLLM's ``RequestStateStats``; ``None`` gives counts alone."""
+        """Read vLLM's ``RequestStateStats``; without them only the counts are known."""
         if stats is None or not n_output_tokens:
             return cls(n_input_tokens, n_output_tokens)
         decode_s = stats.last_token_ts - stats.first_token_ts
@@ -63,14 +65,17 @@ class RequestTimes:
             tpot_s=decode_s / (n_output_tokens - 1) if n_output_tokens > 1 else None,
         )
 
-    def as_batch(self, task: str, wall_s: float) -> BatchTiming:
-        """See the request as a batch of one; ``wall_s`` passed since another one ended."""
+    def as_batch(self, task: str, wall_s: float, n_questions: int = 1) -> BatchTiming:
+        """Return the request as a batch of one; ``wall_s`` passed since another one ended.
+
+        ``n_questions`` is 0 unless this was the last request of its question.
+        """
         tokens = (self.n_output_tokens,) if self.n_output_tokens else ()
-        return BatchTiming(task, 1, self.n_input_tokens, tokens, wall_s)
+        return BatchTiming(task, n_questions, self.n_input_tokens, tokens, wall_s)
 
 
 def of_rounds(rounds: Sequence[RequestTimes]) -> RequestTimes:
-    """Add up the tokens of requests that followed each other; their times are not those of one."""
+    """Add up the tokens of requests that followed each other; the times of the sum are unknown."""
     return RequestTimes(
         sum(one.n_input_tokens for one in rounds), sum(one.n_output_tokens for one in rounds)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.engines.vllm.options import k_by_layer
 from moe_eval_plugin.engines.vllm.set_k import k_of_layer
 from moe_eval_plugin.errors import OverrideError
 from moe_eval_plugin.experts.module_path import layer_number
@@ -14,7 +15,7 @@ from moe_eval_plugin.experts.verification import VerifiedOverride, verify
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from moe_eval_plugin.engines.vllm.options import VLLMRequest
+    from moe_eval_plugin.engines.expert_request import ExpertRequest
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class Workers:
     """
 
     def __init__(
-        self, call: Callable[[str], Sequence[Any]], request: VLLMRequest, verification: str
+        self, call: Callable[[str], Sequence[Any]], request: ExpertRequest, verification: str
     ) -> None:
         self._call = call
         self._request = request
@@ -48,7 +49,7 @@ class Workers:
         what vLLM's compile cache goes by.
         """
         self.layers = [layer for rank in self._call("moe_eval_layers") for layer in rank]
-        table = self._request.table
+        table = k_by_layer(self._request)
         if table is None:
             return
         for config in self._call("moe_eval_config"):
@@ -96,10 +97,11 @@ class Workers:
 
     def _check_all_are_there(self) -> None:
         found = {layer_number(layer["path"]) for layer in self.layers}
-        missing = [number for number in self._request.moe_layers if number not in found]
+        expected = self._request.model.moe_layers
+        missing = [number for number in expected if number not in found]
         if missing:
             message = (
-                f"vLLM runs {len(missing)} of the {len(self._request.moe_layers)} MoE layers of "
+                f"vLLM runs {len(missing)} of the {len(expected)} MoE layers of "
                 f"{self._request.description.model_type} in a way that hides k (first: layer "
                 f"{missing[0]}), so k cannot be set or verified there. Use --model moe_hf."
             )

@@ -1,7 +1,7 @@
-"""What vLLM's workers do for us: each process watches the k of its layers, and its own hardware.
+"""Methods that vLLM mixes into its workers: the k of their layers, and their hardware.
 
-vLLM mixes ``WorkerExtension`` into its worker class, and ``collective_rpc`` calls its methods by
-name. What they take and return is plain data, because it crosses processes.
+``collective_rpc`` calls the methods of ``WorkerExtension`` by name. What they take and return is
+plain data, because it crosses processes.
 """
 
 from __future__ import annotations
@@ -26,21 +26,20 @@ class HardwareWatch:
         return describe_device(str(self.device)).to_dict()
 
     def moe_eval_meter_start(self) -> None:
-        """Begin to measure now; what was held and used before does not count."""
+        """Start measuring; what was held and used before does not count."""
         self.moe_eval_meter = HardwareMeter(str(self.device))
         self.moe_eval_meter.start()
 
-    def moe_eval_meter_read(self, task: str) -> None:
-        """Read the meters for a task that goes on: counters of energy go round within minutes."""
-        self.moe_eval_meter.batch_end(task, is_last=False)
+    def moe_eval_meter_read(self, task: str, is_last: bool) -> None:  # noqa: FBT001  (an RPC)
+        """Read the meters for a task: counters of energy wrap around within minutes."""
+        self.moe_eval_meter.batch_end(task, is_last=is_last)
 
-    def moe_eval_meter_finish(self, task: str) -> dict[str, Any]:
-        """Give what the task took, and describe the counter of energy."""
-        self.moe_eval_meter.batch_end(task, is_last=True)
-        use = self.moe_eval_meter.finish()[task]
+    def moe_eval_meter_finish(self) -> dict[str, Any]:
+        """Return the use of each task, and the description of the energy counter."""
+        uses = {task: use.to_dict() for task, use in self.moe_eval_meter.finish().items()}
         energy = self.moe_eval_meter.describe()
         del self.moe_eval_meter
-        return {"use": use.to_dict(), "energy": energy}
+        return {"uses": uses, "energy": energy}
 
 
 class WorkerExtension(ExpertWatch, HardwareWatch):

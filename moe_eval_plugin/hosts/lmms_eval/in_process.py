@@ -15,6 +15,7 @@ from unittest.mock import patch
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.files import short_digest
 from moe_eval_plugin.results.lmms_eval_files import find_results
+from moe_eval_plugin.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,8 +40,8 @@ class Host:
         names = self._manager.match_tasks(list(tasks))
         for missing in [name for name in tasks if name not in names and "*" not in name]:
             message = (
-                f"--tasks {missing} is not known to lmms-eval. `lmms-eval tasks list` names those "
-                "that are."
+                f"No task is called {missing}.{did_you_mean(missing, self._manager.all_tasks)} "
+                "All tasks: `lmms-eval tasks list`."
             )
             raise InvalidArgumentError(message)
         kind = "simple" if get_model(model).is_simple else "chat"

@@ -1,9 +1,9 @@
-"""Our place in lmms-eval: the models it lists, and the tasks it finds.
+"""Register our models and tasks with lmms-eval.
 
 lmms-eval 0.7 has an entry point for models and none for tasks, so its ``TaskManager`` is extended
-once it is imported. Nothing that it ships is changed or shadowed: our folder is read last, and on
-equal names the host's own task stays. Its command line prints a traceback and exits with 0 on any
-``Exception``; ``user_errors`` makes a failed run end as one.
+once it is imported. Nothing that it ships is changed or shadowed: our folder is read last, and of
+two tasks with one name the host's own is used. Its command line prints a traceback and exits with
+0 on any ``Exception``; ``user_errors`` makes a failed run end with a non-zero code.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import functools
 import inspect
 import logging
 import sys
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from lmms_eval.models.registry_v2 import ModelManifest
 
-# Our models by name: the class of each, whose module has a `check_arguments`.
+# Our models by name: the class of each, a `MoEModel`.
 MODELS = {
     "moe_hf": "moe_eval_plugin.model_adapters.lmms_eval_hf.MoEHF",
     "moe_vllm": "moe_eval_plugin.model_adapters.lmms_eval_vllm.MoEVLLM",
@@ -79,5 +79,4 @@ def _check_command(arguments: list[str]) -> None:
     if "--tasks" not in arguments or "list" in arguments:
         return
     if command.model in MODELS:
-        module = import_module(MODELS[command.model].rpartition(".")[0])
-        module.check_arguments(command.model_args)
+        resolve_name(MODELS[command.model]).check_arguments(command.model_args)

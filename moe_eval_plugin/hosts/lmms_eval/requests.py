@@ -1,4 +1,4 @@
-"""Requests of lmms-eval, read as jobs for an engine."""
+"""Read the requests of lmms-eval as jobs for an engine."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from moe_eval_plugin.engines.generation import KNOWN, GenerationSettings, read_s
 from moe_eval_plugin.engines.request import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from lmms_eval.api.instance import Instance
     from lmms_eval.api.model import lmms
 
     from moe_eval_plugin.engines.request import Conversation
     from moe_eval_plugin.hosts.run_options import RunOptions
+
+PADDING = "__padding_only__"
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +36,9 @@ AnswerT = TypeVar("AnswerT", bound=Answered)
 
 
 class RequestReader:
-    """Reads the requests that lmms-eval hands to a model; images are read when a job is built.
+    """Reads the requests that lmms-eval passes to a model; images are read when a job is built.
 
-    ``model`` is the host's model: it gives the documents of each task.
+    ``model`` is the host's model, which holds the documents of each task.
     """
 
     def __init__(self, model: lmms, options: RunOptions) -> None:
@@ -46,21 +48,29 @@ class RequestReader:
 
     def jobs(self, requests: Sequence[Instance]) -> list[Job]:
         """Read requests for answers, without those that only pad this rank."""
-        real = ((i, request) for i, request in enumerate(requests) if not _is_padding(request))
-        return [self._job(index, request) for index, request in real]
+        return [self._job(index, request) for index, request in _without_padding(requests)]
+
+    def scoring_jobs(self, requests: Sequence[Instance]) -> list[Job]:
+        """Read requests for the likelihood of a continuation, without those that only pad."""
+        return [self._scoring_job(index, request) for index, request in _without_padding(requests)]
 
     def _job(self, index: int, request: Instance) -> Job:
-        context, doc_to_messages, gen_kwargs, *place = request.args
+        context, doc_to_messages, gen_kwargs, *_ = request.args
 
         def build() -> Conversation:
             return self.conversation(doc_to_messages(self.document(request)))
 
-        context = context if isinstance(context, str) else ""
-        return Job(index, place[1], context, build, self.settings(gen_kwargs))
+        return Job(
+            index=index,
+            task=request.task_name,
+            question=request.doc_id,
+            context=context if isinstance(context, str) else "",
+            build=build,
+            settings=self.settings(gen_kwargs),
+        )
 
-    def scoring_job(self, index: int, request: Instance) -> Job:
-        """Read a request for the likelihood of a continuation."""
-        context, _, doc_to_visual, *place = request.args
+    def _scoring_job(self, index: int, request: Instance) -> Job:
+        context, continuation, doc_to_visual, *_ = request.args
 
         def build() -> Conversation:
             visuals = doc_to_visual(self.document(request)) if doc_to_visual else []
@@ -68,20 +78,27 @@ class RequestReader:
             content = [*parts, {"type": "text", "text": context}]
             return self.conversation([{"role": "user", "content": content}])
 
-        return Job(index, place[1], context, build, self.settings({}))
+        def scored_text() -> str:
+            chosen = continuation
+            return str(chosen(self.document(request)) if callable(chosen) else chosen)
 
-    def continuation(self, request: Instance) -> str:
-        """Give what a request for a likelihood wants to be scored."""
-        continuation = request.args[1]
-        return str(continuation(self.document(request)) if callable(continuation) else continuation)
+        return Job(
+            index=index,
+            task=request.task_name,
+            question=request.doc_id,
+            context=context,
+            build=build,
+            settings=self.settings({}),
+            continuation=scored_text,
+        )
 
     def document(self, request: Instance) -> Any:  # noqa: ANN401  (the task's own)
-        """Look up the row of the data that a request is about."""
+        """Return the row of the data that a request is about."""
         doc_id, task, split = request.args[3:6]
         return self._model.task_dict[task][split][doc_id]
 
     def conversation(self, messages: list[dict[str, Any]]) -> Conversation:
-        """Turn messages of the host into those of transformers, the system prompt before them."""
+        """Convert messages of the host to those of transformers, after the system prompt."""
         if self._options.system_prompt:
             messages = self._model._apply_system_prompt(messages, self._options.system_prompt)  # noqa: SLF001  (the host's own way to do it)
         conversation: Conversation = ChatMessages(messages=messages).to_hf_messages()
@@ -90,9 +107,9 @@ class RequestReader:
     def all_rounds(
         self, request: Instance, answer: Callable[[Conversation], Sequence[AnswerT]]
     ) -> list[AnswerT]:
-        """Follow the host's protocol: each round's messages depend on the answers before it.
+        """Answer all rounds of a request; each round's messages depend on the answers before it.
 
-        ``answer`` asks the engine; it gives the one answer to a conversation.
+        ``answer`` returns the engine's one answer to a conversation.
         """
         doc_to_messages, document = request.args[1], self.document(request)
         answers: list[AnswerT] = []
@@ -110,7 +127,7 @@ class RequestReader:
             messages, _, _, info = following
 
     def settings(self, gen_kwargs: Mapping[str, Any]) -> GenerationSettings:
-        """Read a task's generation arguments; those of no use here are named once."""
+        """Read a task's generation arguments; those without effect are logged once."""
         unknown = set(gen_kwargs) - KNOWN
         if unknown - self._ignored:
             self._ignored |= unknown
@@ -118,6 +135,8 @@ class RequestReader:
         return read_settings(gen_kwargs, self._options.max_new_tokens)
 
 
-def _is_padding(request: Instance) -> bool:
-    """Tell whether the host made this request up, so that all ranks have equally many."""
-    return bool(request.metadata.get("__padding_only__"))
+def _without_padding(requests: Sequence[Instance]) -> Iterator[tuple[int, Instance]]:
+    """Yield requests with their position, without those that only make ranks equally long."""
+    for index, request in enumerate(requests):
+        if not request.metadata.get(PADDING):
+            yield index, request

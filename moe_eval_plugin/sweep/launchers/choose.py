@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
     from moe_eval_plugin.sweep.launchers.launcher import Worker
-    from moe_eval_plugin.sweep.plan import SweepPlan
+    from moe_eval_plugin.sweep.planning import CheckedPlan
 
 # The model that stays in memory from point to point.
 RESIDENT_MODEL = "moe_hf"
@@ -62,7 +62,7 @@ class LaunchOptions:
 @contextmanager
 def launching(
     options: LaunchOptions,
-    plan: SweepPlan,
+    checked: CheckedPlan,
     host: Host,
     folder: Path,
     settings: Mapping[str, Any],
@@ -74,9 +74,10 @@ def launching(
     number of questions after each batch of such a model; other workers never call it. Raises
     ``MissingDependencyError`` for a launcher whose package is absent.
     """
+    plan = checked.plan
     if options.is_resident(plan.model):
         cache_gib = options.input_cache_gib
-        with InProcessWorker(plan, host, folder, settings, cache_gib, answered) as worker:
+        with InProcessWorker(checked, host, folder, settings, cache_gib, answered) as worker:
             yield LocalLauncher(), worker
     else:
         launcher = make_launcher(options, folder)

@@ -1,4 +1,4 @@
-"""The work of points on transformers: one process, the weights and the data loaded once."""
+"""Run the points of a sweep in this process: transformers, weights and data loaded once."""
 
 from __future__ import annotations
 
@@ -14,36 +14,38 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
-    from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
+    from moe_eval_plugin.sweep.plan import SweepPoint
+    from moe_eval_plugin.sweep.planning import CheckedPlan
     from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
 
 LOGS = "logs"
 
 
 class InProcessWorker:
-    """Makes points one by one with one model, whose k is changed and verified at each.
+    """Runs points one by one with one model, whose k is changed and verified at each.
 
     ``input_cache_gib`` is the memory for encoded inputs; ``None`` takes a share of what is free
-    once the weights are loaded. ``tell`` is called with the number of questions that were
-    answered. What the host prints goes into a log for each point.
+    once the weights are loaded. ``on_progress`` gets the number of requests of each batch. What the
+    host prints goes into a log for each point.
     """
 
     def __init__(
         self,
-        plan: SweepPlan,
+        checked: CheckedPlan,
         host: Host,
         folder: Path,
         settings: Mapping[str, Any],
         input_cache_gib: float | None,
-        tell: Callable[[int], None],
+        on_progress: Callable[[int], None],
     ) -> None:
-        self._plan = plan
+        self._plan = checked.plan
+        self._checked = checked.model
         self._host = host
         self._folder = folder
         self._settings = settings
         self._input_cache_gib = input_cache_gib
         self._inputs: InputCache | None = None
-        self._tell = tell
+        self._on_progress = on_progress
         self._model: ResidentMoEHF | None = None
         self._stack = ExitStack()
 
@@ -55,7 +57,7 @@ class InProcessWorker:
         self._stack.close()
 
     def __call__(self, point: SweepPoint) -> Path:
-        """Make one point: answer what its journal does not hold, score, and write the files."""
+        """Run one point: answer what its journal does not hold, score, and write the files."""
         identity = {"digest": point.digest(self._settings), **machine()}
         self._journal = Journal(journal_path(self._folder, point.name), identity)
         output = self._folder / point.name
@@ -68,12 +70,14 @@ class InProcessWorker:
     def _get_model(
         self, arg_string: str, additional_config: dict[str, Any] | None
     ) -> ResidentMoEHF:
-        from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF, SweepContext
+        from moe_eval_plugin.sweep.workers.batch_store import SweepBatches
+        from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
 
         if self._model is None or self._inputs is None:
-            self._model = ResidentMoEHF.create_from_arg_string(arg_string, additional_config)
+            arguments = ResidentMoEHF.join_arguments(arg_string, additional_config)
+            self._model = ResidentMoEHF(self._checked, **arguments)
             self._inputs = InputCache(limit_bytes(self._input_cache_gib))
         else:
-            self._model.become(arg_string, additional_config)
-        self._model.surroundings = SweepContext(self._inputs, self._journal, self._tell)
+            self._model.switch_to(arg_string, additional_config)
+        self._model.store = SweepBatches(self._inputs, self._journal, self._on_progress)
         return self._model

@@ -1,9 +1,9 @@
-"""The journal of a point: each batch that was answered, so that a killed sweep loses only one.
+"""Store each answered batch of a point on disk, so that a killed sweep loses one batch at most.
 
-lmms-eval has a cache of responses, but it stores them when all requests of a run are answered, and
-without their tokens. A journal has a line for each batch, written to the disk before the next batch
-begins: its answers, and its times as they were measured. The first line tells what it belongs to; a
-journal of another point, of other settings or of another machine is begun anew.
+lmms-eval's cache of responses stores them once all requests of a run are answered, and without
+their tokens. A journal has a line for each batch, written to the disk before the next batch begins:
+its answers, and its times as they were measured. The first line identifies the point; a journal of
+another point, of other settings or of another machine is replaced.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 JOURNALS = "journal"
-# Numbers of processes come again, on another day or in another container.
-PROCESS = uuid.uuid4().hex
 
 
 @dataclass(frozen=True)
@@ -37,9 +35,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch that was answered: ``indices`` are the places of its requests.
+    """A batch that was answered: ``indices`` are the positions of its requests.
 
-    ``process`` names the process that answered it.
+    ``process`` identifies the journal object that stored it, and so the run that answered it.
     """
 
     indices: tuple[int, ...]
@@ -53,6 +51,8 @@ class Journal:
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         self._path = path
+        # A process id would be used again, on another day or in another container.
+        self.process = uuid.uuid4().hex
         self._header = {"schema_version": SCHEMA_VERSION, **identity}
         self._batches: dict[tuple[int, ...], Batch] = {}
         self._n_from: dict[int, int] = {}
@@ -60,7 +60,7 @@ class Journal:
         self._read()
 
     def __len__(self) -> int:
-        """Count the batches."""
+        """Return the number of batches."""
         return len(self._batches)
 
     def batch(self, indices: Sequence[int]) -> Batch | None:
@@ -68,7 +68,7 @@ class Journal:
         return self._batches.get(tuple(indices))
 
     def was_halved(self, indices: Sequence[int]) -> bool:
-        """Tell whether a smaller batch begins these: then they did not fit into the memory."""
+        """Whether a smaller batch begins with the first of these, since all did not fit."""
         n = self._n_from.get(indices[0])
         return n is not None and n < len(indices)
 
@@ -77,7 +77,7 @@ class Journal:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         begins = self._n_bytes == 0
         with self._path.open("wb" if begins else "r+b") as file:
-            # What lies behind was being written when a process was killed.
+            # What follows was being written when a process was killed.
             file.truncate(self._n_bytes)
             file.seek(self._n_bytes)
             if begins:
@@ -109,7 +109,7 @@ class Journal:
 
 
 def journal_path(folder: Path, point: str) -> Path:
-    """Say where the journal of a point lies in the folder of its sweep."""
+    """Return the path of a point's journal in the folder of its sweep."""
     return folder / JOURNALS / f"{point}.jsonl"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -41,7 +42,7 @@ def conversation(doc: dict[str, Any]) -> list[dict[str, Any]]:
 def jobs(n_jobs: int = N_JOBS) -> list[Job]:
     settings = read_settings(GENERATION, max_new_tokens=8)
     return [
-        Job(i, "easy_vqa", doc["question"], lambda doc=doc: conversation(doc), settings)  # type: ignore[misc]
+        Job(i, "easy_vqa", i, doc["question"], lambda doc=doc: conversation(doc), settings)  # type: ignore[misc]
         for i, doc in enumerate(questions(n_jobs))
     ]
 
@@ -55,7 +56,9 @@ def run(
     overlaps: bool = False,
 ) -> Outcome:
     stopwatch = Stopwatch(lambda: None, None)
-    runner = BatchRunner(engine, stopwatch, after_batch, overlaps=overlaps)
+    runner = BatchRunner(
+        engine, stopwatch, lambda timing, _: after_batch(timing), overlaps=overlaps
+    )
     return runner.run(jobs() if todo is None else todo, batch_size)
 
 
@@ -179,7 +182,7 @@ def test_an_error_while_preparing_ends_the_run(engine: HFEngine, overlaps: bool)
         message = "the image cannot be read"
         raise OSError(message)
 
-    bad = Job(1, second.task, second.context, broken, second.settings)
+    bad = Job(1, second.task, 1, second.context, broken, second.settings)
     with pytest.raises(OSError, match="the image cannot be read"):
         run(engine, batch_size=1, todo=[first, bad], overlaps=overlaps)
 
@@ -189,3 +192,13 @@ def test_nothing_to_do_gives_no_batch(engine: HFEngine, overlaps: bool) -> None:
     batches: list[BatchTiming] = []
     outcome = run(engine, 4, [], batches.append, overlaps=overlaps)
     assert (outcome.answers, batches, outcome.batch_size) == ({}, [], 4)
+
+
+@pytest.mark.parametrize("overlaps", [False, True])
+def test_a_sample_is_a_question_however_often_it_is_asked(engine: HFEngine, overlaps: bool) -> None:
+    repeated = [replace(job, index=index) for index, job in enumerate(jobs(3) * 4)]
+    batches: list[BatchTiming] = []
+    outcome = run(engine, 5, repeated, batches.append, overlaps=overlaps)
+    assert len(outcome.answers) == 12
+    assert sum(batch.n_samples for batch in batches) == 3
+    assert sum(len(batch.output_tokens) for batch in batches) == 12

@@ -9,7 +9,7 @@ import pytest
 from moe_eval_plugin.engines.vllm.options import (
     VLLMOptions,
     _raise_if_fixed_in_vllm,
-    check_request,
+    check_vllm_request,
     engine_arguments,
 )
 from moe_eval_plugin.engines.vllm.set_k import EVERY_LAYER, KEY, k_of_layer
@@ -27,7 +27,7 @@ LAYER = "language_model.model.layers.{}.mlp.experts"
 
 
 def test_one_k_reaches_vllm_in_the_configuration_of_the_model() -> None:
-    arguments = engine_arguments(DEMO, check_request(DEMO), "folder")
+    arguments = engine_arguments(DEMO, check_vllm_request(DEMO), "folder")
     assert arguments["hf_overrides"] == {KEY: {EVERY_LAYER: 2}}
     assert arguments["model"] == "folder"
     assert arguments["enable_prefix_caching"] is False
@@ -35,20 +35,20 @@ def test_one_k_reaches_vllm_in_the_configuration_of_the_model() -> None:
 
 def test_a_k_for_each_layer_reaches_vllm_by_the_number_of_the_layer() -> None:
     options = replace(DEMO, experts_k="0-1:8/2-3:2")
-    overrides = engine_arguments(options, check_request(options), "folder")["hf_overrides"]
+    overrides = engine_arguments(options, check_vllm_request(options), "folder")["hf_overrides"]
     assert overrides == {KEY: {"0": 8, "1": 8, "2": 2, "3": 2}}
     assert [k_of_layer(overrides[KEY], LAYER.format(n)) for n in range(5)] == [8, 8, 2, 2, None]
 
 
 def test_a_model_as_published_gets_no_key() -> None:
     options = replace(DEMO, experts_k=None)
-    assert "hf_overrides" not in engine_arguments(options, check_request(options), "folder")
+    assert "hf_overrides" not in engine_arguments(options, check_vllm_request(options), "folder")
 
 
 def test_other_overrides_of_the_user_stay() -> None:
     text = '{"text_config": {"rope_theta": 5000}}'
     options = replace(DEMO, engine={"hf_overrides": text, "max_model_len": 64})
-    arguments = engine_arguments(options, check_request(options), "folder")
+    arguments = engine_arguments(options, check_vllm_request(options), "folder")
     assert arguments["hf_overrides"]["text_config"] == {"rope_theta": 5000}
     assert arguments["max_model_len"] == 64
 
@@ -71,13 +71,13 @@ def test_overrides_that_are_no_json_object_are_refused() -> None:
 @pytest.mark.parametrize("k", ["text:8/image:2", "prefill:8/decode:4"])
 def test_a_k_by_kind_of_token_is_refused_with_the_reason(k: str) -> None:
     with pytest.raises(InvalidExpertCountError, match="routes all tokens of a step in one call"):
-        check_request(replace(DEMO, experts_k=k))
+        check_vllm_request(replace(DEMO, experts_k=k))
 
 
 @pytest.mark.parametrize("k", [0, 33])
 def test_a_k_that_the_routers_cannot_use_is_refused(k: int) -> None:
     with pytest.raises(InvalidExpertCountError, match="Use 1 to 32"):
-        check_request(replace(DEMO, experts_k=k))
+        check_vllm_request(replace(DEMO, experts_k=k))
 
 
 @pytest.mark.parametrize("model_type", ["llama4", "phimoe"])

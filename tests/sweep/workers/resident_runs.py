@@ -2,16 +2,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.sweep.workers.batch_store import SweepBatches
 from moe_eval_plugin.sweep.workers.input_cache import InputCache
 from moe_eval_plugin.sweep.workers.journal import Journal
-from moe_eval_plugin.sweep.workers.resident_model import (
-    ResidentMoEHF,
-    SweepContext,
-)
 from tests.hosts.lmms_eval.easy_requests import N_QUESTIONS, request
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
 
 
 GIB = 2**30
@@ -20,17 +19,16 @@ GIB = 2**30
 ARGUMENTS = {"pretrained": "demo", "batch_size": 4, "dtype": "float32"}
 
 
-def surround(model: ResidentMoEHF, path: Path, inputs: InputCache | None = None) -> list[int]:
-    """Give the model a journal and an empty memory; return where it tells of its progress."""
-    told: list[int] = []
-    journal = Journal(path, {})
-    model.surroundings = SweepContext(inputs or InputCache(GIB), journal, told.append)
-    return told
+def keep_batches(model: ResidentMoEHF, path: Path, inputs: InputCache | None = None) -> list[int]:
+    """Store the model's batches in a journal and a cache; return the sizes of those answered."""
+    sizes: list[int] = []
+    model.store = SweepBatches(inputs or InputCache(GIB), Journal(path, {}), sizes.append)
+    return sizes
 
 
-def become(model: ResidentMoEHF, experts_k: object, **more: object) -> None:
+def switch_to(model: ResidentMoEHF, experts_k: object, **more: object) -> None:
     given = {**ARGUMENTS, "experts_k": experts_k, **more}
-    model.become(",".join(f"{name}={value}" for name, value in given.items()))
+    model.switch_to(",".join(f"{name}={value}" for name, value in given.items()))
 
 
 def answer(model: Any) -> list[str]:

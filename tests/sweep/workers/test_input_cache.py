@@ -2,19 +2,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.sweep.workers.batch_store import ENCODED_AGAIN, ENCODED_ONCE
 from moe_eval_plugin.sweep.workers.input_cache import InputCache
-from moe_eval_plugin.sweep.workers.resident_model import (
-    ENCODED_AGAIN,
-    ENCODED_ONCE,
-    ResidentMoEHF,
-)
 from tests.hosts.lmms_eval.easy_requests import N_QUESTIONS, TASK
-from tests.sweep.workers.resident_runs import GIB, answer, become, surround
+from tests.sweep.workers.resident_runs import GIB, answer, keep_batches, switch_to
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
+
+    from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
 
 
 def test_inputs_are_encoded_once_and_are_the_same_tensors(
@@ -37,11 +35,11 @@ def test_inputs_are_encoded_once_and_are_the_same_tensors(
     monkeypatch.setattr(model.engine, "encode", counted)
     monkeypatch.setattr(model.engine, "generate", watched)
     inputs = InputCache(GIB)
-    surround(model, tmp_path / "k4.jsonl", inputs)
-    become(model, 4)
+    keep_batches(model, tmp_path / "k4.jsonl", inputs)
+    switch_to(model, 4)
     answer(model)
-    surround(model, tmp_path / "k2.jsonl", inputs)
-    become(model, 2)
+    keep_batches(model, tmp_path / "k2.jsonl", inputs)
+    switch_to(model, 2)
     answer(model)
     assert sum(encoded) == N_QUESTIONS
     assert after_an_answer == []
@@ -57,8 +55,8 @@ def test_inputs_beyond_the_limit_are_encoded_again_and_answer_alike(
     everything, one_batch = InputCache(GIB), InputCache(0)
     texts, told = [], []
     for name, inputs in (("a", everything), ("b", one_batch), ("c", one_batch)):
-        surround(model, tmp_path / name, inputs)
-        become(model, 2)
+        keep_batches(model, tmp_path / name, inputs)
+        switch_to(model, 2)
         texts.append(answer(model))
         told.append(model.moe_eval_records[TASK].provenance["inputs"])
     assert told == [ENCODED_ONCE, ENCODED_AGAIN, ENCODED_AGAIN]
@@ -83,8 +81,8 @@ def test_the_clock_stands_still_while_inputs_are_encoded(
     inputs = InputCache(GIB)
     speeds = []
     for name in ("first", "second"):
-        surround(model, tmp_path / name, inputs)
-        become(model, 1)
+        keep_batches(model, tmp_path / name, inputs)
+        switch_to(model, 1)
         answer(model)
         record = model.moe_eval_records[TASK]
         speeds.append(record.speed)

@@ -10,7 +10,7 @@ import torch
 from moe_eval_plugin.errors import OverrideError
 from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF
 from tests.hosts.lmms_eval.easy_requests import N_QUESTIONS, TASK
-from tests.sweep.workers.resident_runs import ARGUMENTS, answer, become, surround
+from tests.sweep.workers.resident_runs import ARGUMENTS, answer, keep_batches, switch_to
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,28 +32,28 @@ def test_a_live_change_answers_as_a_model_that_was_loaded_for_it(
     fresh.task_dict = model.task_dict
     expected = answer(fresh)
     loaded = weights(model)
-    surround(model, tmp_path / "k.jsonl")
-    become(model, experts_k)
+    keep_batches(model, tmp_path / "k.jsonl")
+    switch_to(model, experts_k)
     assert answer(model) == expected
     assert model.moe_eval_records[TASK].experts == fresh.moe_eval_records[TASK].experts
     assert weights(model) == loaded
 
 
 def test_a_rule_and_a_seed_change_live_too(model: ResidentMoEHF, tmp_path: Path) -> None:
-    surround(model, tmp_path / "k.jsonl")
-    become(model, 8, experts_policy="top_p:0.5", renorm="unit", seed=3)
+    keep_batches(model, tmp_path / "k.jsonl")
+    switch_to(model, 8, experts_policy="top_p:0.5", renorm="unit", seed=3)
     answer(model)
     record = model.moe_eval_records[TASK]
     assert record.experts.observed < 8
     assert record.provenance["experts_policy"] == "top_p:0.5"
     assert record.provenance["seed"] == 3
-    become(model, 8)
+    switch_to(model, 8)
     answer(model)
     assert model.moe_eval_records[TASK].experts.observed == 8
 
 
 def test_a_model_that_cannot_be_set_is_left_as_published(model: ResidentMoEHF) -> None:
-    become(model, 4)
+    switch_to(model, 4)
     compiled = model.engine.model.lm_head
     compiled._compiled_call_impl = object()
     try:
@@ -73,8 +73,8 @@ def test_batches_of_the_journal_are_not_run_again(
     model: ResidentMoEHF, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "k2.jsonl"
-    told = surround(model, path)
-    become(model, 2)
+    told = keep_batches(model, path)
+    switch_to(model, 2)
     texts = answer(model)
     whole = model.moe_eval_records[TASK].speed
     lines = path.read_bytes().splitlines(keepends=True)
@@ -87,8 +87,8 @@ def test_batches_of_the_journal_are_not_run_again(
         return generate(batch, *args)
 
     monkeypatch.setattr(model, "_verify", lambda _: model._experts.update({TASK: None}))
-    again = surround(model, path)
-    become(model, 2)
+    again = keep_batches(model, path)
+    switch_to(model, 2)
     monkeypatch.setattr(model.engine, "generate", counted)
     assert answer(model) == texts
     assert run == [4]
@@ -100,14 +100,11 @@ def test_energy_of_a_part_is_not_given_as_that_of_the_whole(
     model: ResidentMoEHF, tmp_path: Path
 ) -> None:
     path = tmp_path / "k2.jsonl"
-    surround(model, path)
-    become(model, 2)
+    keep_batches(model, path)
+    switch_to(model, 2)
     answer(model)
-    from moe_eval_plugin.sweep.workers.journal import PROCESS
-
-    path.write_text(path.read_text().replace(PROCESS, "another"))
-    surround(model, path)
-    become(model, 2)
+    keep_batches(model, path)
+    switch_to(model, 2)
     answer(model)
     record = model.moe_eval_records[TASK]
     assert record.hardware.joules is None
@@ -132,15 +129,15 @@ def test_a_batch_that_did_not_fit_is_halved_again_after_a_crash(
     monkeypatch.setattr(model, "_verify", lambda _: model._experts.update({TASK: None}))
     monkeypatch.setattr(model.engine, "generate", small_memory)
     path = tmp_path / "k2.jsonl"
-    surround(model, path)
-    become(model, 2)
+    keep_batches(model, path)
+    switch_to(model, 2)
     texts = answer(model)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:4]))
     model.batch_size = 4
     sizes.clear()
-    surround(model, path)
-    become(model, 2)
+    keep_batches(model, path)
+    switch_to(model, 2)
     assert answer(model) == texts
     assert sum(sizes) == N_QUESTIONS - 3 * 2
     model.batch_size = 4

@@ -1,0 +1,144 @@
+"""Check the requested experts against a model's configuration: once per run, before any weight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from moe_eval_plugin.experts.module_path import layer_number
+from moe_eval_plugin.experts.schedule import constant_schedule
+from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.models import checkpoint, parameters
+from moe_eval_plugin.models.families import describe
+from moe_eval_plugin.override.policies import parse_rule
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+    from moe_eval_plugin.experts.description import MoEDescription
+    from moe_eval_plugin.experts.routing_rule import RoutingRule
+    from moe_eval_plugin.experts.schedule import ResolvedSchedule
+
+
+class ModelOptions(Protocol):
+    """The options that name a model, whatever its engine."""
+
+    @property
+    def pretrained(self) -> str:
+        """``demo``, a folder, or a hub id."""
+
+    @property
+    def revision(self) -> str | None:
+        """Branch, tag or commit on the hub."""
+
+    @property
+    def trust_remote_code(self) -> bool:
+        """Whether code that comes with the model may run."""
+
+
+class ExpertOptions(ModelOptions, Protocol):
+    """The options that name a model and its experts, whatever its engine."""
+
+    @property
+    def experts_k(self) -> object:
+        """A number of experts, a schedule, or ``None`` for the published k."""
+
+    @property
+    def experts_policy(self) -> str | None:
+        """The rule that drops experts, if any."""
+
+    @property
+    def renorm(self) -> str | None:
+        """The rule that scales the weights of the experts that are kept."""
+
+
+@dataclass(frozen=True, eq=False)
+class ModelConfig:
+    """The configuration of a model, read once; schedules of any number are checked against it."""
+
+    pretrained: str
+    """The name it was read by: ``demo``, a folder, or a hub id."""
+    revision: str | None
+    """The branch, tag or commit that was requested."""
+    trust_remote_code: bool
+    """Whether code that comes with the model may run."""
+    config: PretrainedConfig
+    """The configuration, as transformers reads it."""
+    description: MoEDescription
+    """What the configuration says of routed experts."""
+
+    @classmethod
+    def load(cls, options: ModelOptions) -> ModelConfig:
+        """Read the configuration; raises what ``load_config`` and ``describe`` raise."""
+        name, revision, trusts = options.pretrained, options.revision, options.trust_remote_code
+        config = checkpoint.load_config(name, revision, trust_remote_code=trusts)
+        return cls(name, revision, trusts, config, describe(config))
+
+    def is_of(self, options: ModelOptions) -> bool:
+        """Whether these options name the same model."""
+        ours = (self.pretrained, self.revision, self.trust_remote_code)
+        return ours == (options.pretrained, options.revision, options.trust_remote_code)
+
+    @cached_property
+    def moe_layers(self) -> tuple[int, ...]:
+        """Numbers of the decoder layers with routed experts.
+
+        The model is built on the meta device when this is first read, which takes seconds for a
+        large model. Raises ``UserError`` where transformers cannot build it.
+        """
+        if not self.description.is_moe:
+            return ()
+        counts = parameters.count_parameters(self.config, trust_remote_code=self.trust_remote_code)
+        found = (layer_number(layer.path) for layer in counts.layers)
+        return tuple(sorted({number for number in found if number is not None}))
+
+    def request(
+        self, experts_k: object, experts_policy: str | None = None, renorm: str | None = None
+    ) -> ExpertRequest:
+        """Check experts against this configuration.
+
+        Raises what ``parse_experts_k``, ``parse_rule`` and ``ExpertSchedule.resolve`` raise.
+        """
+        rule = parse_rule(experts_policy, renorm)
+        schedule = parse_experts_k(experts_k)
+        if schedule is None and not rule.is_native:
+            # A rule alone works at the baseline k.
+            schedule = constant_schedule(self.description.num_experts_per_tok)
+        if schedule is None:
+            return ExpertRequest(self, rule, None)
+        layers = self.moe_layers if schedule.names_layers else None
+        return ExpertRequest(self, rule, schedule.resolve(self.description, layers))
+
+
+@dataclass(frozen=True, eq=False)
+class ExpertRequest:
+    """The experts requested of a model, checked against its configuration.
+
+    ``resolved`` is ``None`` for a model as published.
+    """
+
+    model: ModelConfig
+    rule: RoutingRule
+    resolved: ResolvedSchedule | None
+
+    @property
+    def description(self) -> MoEDescription:
+        """What the model's configuration says of routed experts."""
+        return self.model.description
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user must know of this model's k; empty for a model as published."""
+        return self.description.warnings if self.resolved else ()
+
+
+def check_request(options: ExpertOptions, model: ModelConfig | None = None) -> ExpertRequest:
+    """Check everything that a configuration can tell about k, before a weight is read.
+
+    ``model`` is the configuration if it was read before; that of another model is not used.
+    Raises what ``ModelConfig.load`` and ``ModelConfig.request`` raise.
+    """
+    if model is None or not model.is_of(options):
+        model = ModelConfig.load(options)
+    return model.request(options.experts_k, options.experts_policy, options.renorm)

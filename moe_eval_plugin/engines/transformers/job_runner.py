@@ -1,0 +1,110 @@
+"""Run the requests of a host on transformers: generate, score, or answer round by round."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.engines.transformers.batch_runner import BatchRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from moe_eval_plugin.engines.request import (
+        Conversation,
+        GeneratedAnswer,
+        Job,
+        JobListener,
+        QuestionCounter,
+    )
+    from moe_eval_plugin.engines.transformers.batch_runner import BatchStore
+    from moe_eval_plugin.engines.transformers.engine import Generated, HFEngine
+    from moe_eval_plugin.engines.transformers.profiler_trace import BatchTrace
+    from moe_eval_plugin.measure.stopwatch import Stopwatch
+    from moe_eval_plugin.measure.timing import BatchTiming
+
+
+class JobRunner:
+    """Runs jobs on an engine and reports each batch to ``listener``.
+
+    What the listener and the trace do between batches is not timed. ``batch_size`` is the largest
+    batch; it shrinks when memory runs out.
+    """
+
+    def __init__(
+        self,
+        engine: HFEngine,
+        stopwatch: Stopwatch,
+        listener: JobListener,
+        questions: QuestionCounter,
+        batch_size: int,
+        *,
+        trace: BatchTrace | None = None,
+        store: BatchStore | None = None,
+    ) -> None:
+        self._engine = engine
+        self._stopwatch = stopwatch
+        self._listener = listener
+        self._questions = questions
+        self._trace = trace
+        self._store = store
+        self.batch_size = batch_size
+
+    def answer(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
+        """Generate an answer for each job, into ``answers`` by index; score continuations."""
+        if not any(job.continuation for job in jobs):
+            self._generate(jobs, answers)
+            return
+        of_questions: dict[Hashable, list[Job]] = {}
+        for job in jobs:
+            of_questions.setdefault((job.task, job.question), []).append(job)
+        for mine in of_questions.values():
+            self._score(mine, answers)
+
+    def ask(self, job: Job, conversation: Conversation) -> list[Generated]:
+        """Answer one round of a job that has several."""
+        with self._stopwatch.encoding():
+            encoded = self._engine.encode([conversation])
+        with self._stopwatch.calling():
+            return self._engine.generate(
+                encoded, job.settings.arguments, job.settings.until, self._stopwatch.on_token
+            )
+
+    def end_rounds(self, job: Job, rounds: Sequence[GeneratedAnswer]) -> None:
+        """Report all rounds of a job as one batch."""
+        n_input_tokens = sum(one.n_input_tokens for one in rounds)
+        n_output_tokens = [sum(one.n_output_tokens for one in rounds)]
+        n_samples = self._questions.complete([job])
+        self._end(self._stopwatch.lap(job.task, n_samples, n_input_tokens, n_output_tokens), 1)
+
+    def _generate(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
+        runner = BatchRunner(
+            self._engine,
+            self._stopwatch,
+            self._end,
+            overlaps=self._engine.input_device.type != "cpu",
+            store=self._store,
+        )
+        outcome = runner.run(jobs, self.batch_size)
+        self.batch_size = outcome.batch_size
+        answers.update(outcome.answers)
+
+    def _score(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
+        """Score all continuations of one question, as one batch."""
+        n_input_tokens = 0
+        for job in jobs:
+            continuation = job.continuation() if job.continuation else ""
+            with self._stopwatch.encoding():
+                encoded = self._engine.encode([job.build()])
+            with self._stopwatch.calling():
+                scored = self._engine.score(encoded, continuation)
+            answers[job.index] = scored
+            n_input_tokens += scored.n_input_tokens
+        n_samples = self._questions.complete(jobs)
+        self._end(self._stopwatch.lap(jobs[0].task, n_samples, n_input_tokens, ()), len(jobs))
+
+    def _end(self, timing: BatchTiming, n_requests: int) -> None:
+        others_worked = self._listener.batch_end(timing, n_requests)
+        if self._trace is not None:
+            self._trace.step()
+        if others_worked or self._trace is not None:
+            self._stopwatch.restart()

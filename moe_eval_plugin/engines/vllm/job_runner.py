@@ -1,0 +1,110 @@
+"""Run the requests of a host on vLLM: generate, score, or answer round by round."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.engines.vllm.engine import Answer, Prompt
+from moe_eval_plugin.engines.vllm.request_times import of_rounds
+from moe_eval_plugin.engines.vllm.sampling import sampling_arguments
+from moe_eval_plugin.measure.timing import LapTimer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from moe_eval_plugin.engines.request import Conversation, Job, JobListener, QuestionCounter
+    from moe_eval_plugin.engines.vllm.engine import VLLMEngine
+    from moe_eval_plugin.engines.vllm.request_times import RequestTimes
+
+logger = logging.getLogger(__name__)
+
+ERRORS_SHOWN = 3
+
+
+class JobRunner:
+    """Runs jobs on an engine and reports each request to ``listener``, as a batch of its own.
+
+    Tasks run one after the other, so that each has its own wall time. vLLM goes on working while
+    the listener does, so the clock is not stopped for it.
+    """
+
+    def __init__(
+        self,
+        engine: VLLMEngine,
+        listener: JobListener,
+        questions: QuestionCounter,
+        at_once: int | None,
+        seed: int,
+    ) -> None:
+        self._engine = engine
+        self._listener = listener
+        self._questions = questions
+        self._at_once = at_once
+        self._seed = seed
+        # vLLM returns answers that its device has computed: there is nothing to wait for.
+        self._laps = LapTimer(lambda: None)
+        self._answered: defaultdict[str, list[Answer]] = defaultdict(list)
+
+    def answer(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
+        """Answer each job, into ``answers`` by index; ``None`` for one that vLLM refused."""
+        for task in dict.fromkeys(job.task for job in jobs):
+            mine = [job for job in jobs if job.task == task]
+            self._laps.restart()
+            prompts = [self._prompt(job) for job in mine]
+            for position, answer in self._engine.run(prompts, self._at_once):
+                job = mine[position]
+                answers[job.index] = answer if answer.error is None else None
+                self._end(job, answer)
+
+    def ask(self, job: Job, conversation: Conversation) -> list[Answer]:
+        """Answer one round of a job that has several."""
+        prompt = Prompt.of(conversation, self._sampling(job))
+        return [answer for _, answer in self._engine.run([prompt], self._at_once)]
+
+    def end_rounds(self, job: Job, rounds: Sequence[Answer]) -> None:
+        """Report all rounds of a job as one request."""
+        errors = [answer.error for answer in rounds if answer.error is not None]
+        times = of_rounds([answer.times for answer in rounds])
+        self._end(job, Answer(rounds[-1].text, times, "; ".join(errors) or None))
+
+    def times(self, task: str) -> list[RequestTimes]:
+        """List the times of the requests of a task that were answered."""
+        return [answer.times for answer in self._answered[task] if answer.error is None]
+
+    def errors(self, task: str) -> list[str]:
+        """List what was wrong with the requests of a task that vLLM refused."""
+        return [answer.error for answer in self._answered[task] if answer.error is not None]
+
+    def warn_of_errors(self) -> None:
+        """Log for each task how many requests were refused, and why the first ones were."""
+        for task, answered in self._answered.items():
+            errors = self.errors(task)
+            if errors:
+                logger.warning(
+                    "%s: %d of %d questions could not be asked and count as answered with "
+                    "nothing: %s",
+                    task,
+                    len(errors),
+                    len(answered),
+                    "; ".join(dict.fromkeys(errors[:ERRORS_SHOWN])),
+                )
+
+    def _prompt(self, job: Job) -> Prompt:
+        if job.continuation is not None:
+            return Prompt(job.build, {}, job.continuation())
+        return Prompt(job.build, self._sampling(job))
+
+    def _sampling(self, job: Job) -> Mapping[str, Any]:
+        return sampling_arguments(job.settings, self._engine.generation_defaults, self._seed)
+
+    def _end(self, job: Job, answer: Answer) -> None:
+        """Report one request; the time of one that was refused counts for the next."""
+        self._answered[job.task].append(answer)
+        if answer.error is not None:
+            self._listener.request_failed(job.task)
+            return
+        n_questions = self._questions.complete([job])
+        timing = answer.times.as_batch(job.task, self._laps.lap(), n_questions)
+        self._listener.batch_end(timing, 1)

@@ -1,0 +1,274 @@
+"""The shared half of our models in lmms-eval; a subclass runs the requests on an engine."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+from lmms_eval.api.instance import GenerationResult, TokenCounts
+from lmms_eval.api.model import lmms
+from lmms_eval.models.model_utils.gen_metrics import log_metrics
+from tqdm import tqdm
+
+from moe_eval_plugin.errors import EngineFailedError
+from moe_eval_plugin.experts.verification import raise_if_ranks_differ
+from moe_eval_plugin.hosts.lmms_eval.arguments import parse_arg_string
+from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
+from moe_eval_plugin.hosts.lmms_eval.partial_answers import PartialAnswers
+from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader
+from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
+from moe_eval_plugin.plugins.announcer import Announcer
+from moe_eval_plugin.plugins.manager import plugin_manager
+from moe_eval_plugin.results.measurements import make_records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from lmms_eval.api.instance import Instance
+
+    from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
+    from moe_eval_plugin.engines.request import Conversation, GeneratedAnswer, Job
+    from moe_eval_plugin.experts.verification import VerifiedOverride
+    from moe_eval_plugin.hosts.run_options import RunOptions
+    from moe_eval_plugin.hosts.run_recorder import Meter
+    from moe_eval_plugin.results.measurements import Measurements
+    from moe_eval_plugin.results.record import RunRecord
+
+logger = logging.getLogger(__name__)
+
+
+class JobRunner(Protocol):
+    """Runs the jobs of one call of the host on an engine, and reports each batch."""
+
+    def answer(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
+        """Generate or score each job, into ``answers`` by index; ``None`` for one refused."""
+
+    def ask(self, job: Job, conversation: Conversation) -> Sequence[GeneratedAnswer]:
+        """Answer one round of a job that has several."""
+
+    def end_rounds(self, job: Job, rounds: Sequence[Any]) -> None:
+        """Report that all rounds of a job were answered."""
+
+
+class MoEModel(lmms):
+    """A chat model for lmms-eval at a verified k; ``--model_args`` are its keyword arguments.
+
+    ``checked`` is the model's configuration if it was read before. A subclass sets
+    ``hardware_facts`` when it loads its engine.
+    """
+
+    is_simple = False
+    model_name: ClassVar[str]
+    hardware_facts: Mapping[str, Any]
+    # lmms-eval builds the model from text after `check_arguments`; what that read waits here.
+    _checked: ClassVar[ModelConfig | None] = None
+
+    @user_errors()
+    def __init__(self, checked: ModelConfig | None = None, /, **model_args: Any) -> None:  # noqa: ANN401  (what the user wrote)
+        super().__init__()
+        engine_options, options = self._parse(model_args)
+        if options.system_prompt:
+            prompt = self._resolve_system_prompt(options.system_prompt)
+            options = replace(options, system_prompt=prompt.replace("\\n", "\n"))
+        self.options = options
+        self.moe_eval_records: dict[str, RunRecord] = {}
+        self._experts: dict[str, VerifiedOverride] = {}
+        self._requests = RequestReader(self, options)
+        self._announcer = Announcer(plugin_manager())
+        self._load(engine_options, self._check(engine_options, checked))
+
+    @classmethod
+    @user_errors()
+    def create_from_arg_string(
+        cls, arg_string: str, additional_config: dict[str, Any] | None = None
+    ) -> Self:
+        """Build the model from ``--model_args``, which come before the host's own options."""
+        checked, cls._checked = cls._checked, None
+        return cls(checked, **cls.join_arguments(arg_string, additional_config))
+
+    @staticmethod
+    def join_arguments(
+        arg_string: str, additional_config: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Read ``--model_args`` over the host's own options."""
+        return {**(additional_config or {}), **parse_arg_string(arg_string)}
+
+    @classmethod
+    @user_errors()
+    def check_arguments(cls, arg_string: str) -> None:
+        """Refuse ``--model_args`` that no model can be built from; nothing is loaded."""
+        engine_options, _ = cls._parse(parse_arg_string(arg_string))
+        cls._checked = cls._check(engine_options, None).model
+
+    @user_errors()
+    def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
+        """Answer every request; the answers have the order of the requests."""
+        return self._answer(self._requests.jobs(requests), len(requests), _as_result)
+
+    @user_errors()
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """Score each continuation: the sum of its log-probabilities, and whether it is greedy."""
+        return self._answer(self._requests.scoring_jobs(requests), len(requests), _as_score)
+
+    @user_errors()
+    def generate_until_multi_round(self, requests: list[Instance]) -> list[list[str]]:
+        """Answer each request round by round, as its task asks; one list of answers for each."""
+        texts: dict[int, list[str]] = {}
+        jobs = self._requests.jobs(requests)
+        with self._measured(jobs) as runner:
+            for job in jobs:
+                rounds = self._requests.all_rounds(requests[job.index], partial(runner.ask, job))
+                runner.end_rounds(job, rounds)
+                texts[job.index] = [answer.text for answer in rounds]
+        return [texts.get(index, []) for index in range(len(requests))]
+
+    @property
+    @abstractmethod
+    def engine_request(self) -> ExpertRequest:
+        """The request for experts that is in force."""
+
+    @classmethod
+    @abstractmethod
+    def _parse(cls, model_args: dict[str, Any]) -> tuple[Any, RunOptions]:
+        """Sort arguments into options of the engine and of the run, and check their values."""
+
+    @classmethod
+    @abstractmethod
+    def _check(cls, engine_options: Any, checked: ModelConfig | None) -> ExpertRequest:  # noqa: ANN401
+        """Check the requested experts against the model's configuration."""
+
+    @abstractmethod
+    def _load(self, engine_options: Any, request: ExpertRequest) -> None:  # noqa: ANN401
+        """Load the engine."""
+
+    @abstractmethod
+    def _observe(self, jobs: Sequence[Job]) -> VerifiedOverride:
+        """Verify k on the first requests of one task."""
+
+    @abstractmethod
+    def _meter(self) -> Meter | None:
+        """Build the meter of memory and energy; ``None`` if they are not measured."""
+
+    @abstractmethod
+    def _runner(
+        self, jobs: Sequence[Job], recorder: RunRecorder, start: Callable[[], None]
+    ) -> AbstractContextManager[JobRunner]:
+        """Build the runner of these jobs; ``start`` is called when all is ready for them."""
+
+    @abstractmethod
+    def _engine_provenance(self) -> dict[str, Any]:
+        """Describe the engine: ``batch_size`` and everything that only it has."""
+
+    def _prepare(self, jobs: Sequence[Job]) -> None:
+        """Prepare what may be done before these jobs are verified and measured."""
+
+    def _gather(self, mine: Any) -> list[Any]:  # noqa: ANN401  (whatever is to be gathered)
+        """Collect a value of all processes."""
+        return [mine]
+
+    def _steady_decode(self) -> dict[str, Any] | None:
+        """Measure steady decode at the k of this model, where that is requested."""
+        return None
+
+    def _complete(self, record: RunRecord) -> RunRecord:
+        """Add to a record what only the engine knows."""
+        return record
+
+    def _answer(
+        self, jobs: Sequence[Job], n_requests: int, as_host: Callable[[Any], Any]
+    ) -> list[Any]:
+        """Answer all jobs; if the engine fails, return the answers so far with its error."""
+        answers: dict[int, Any] = {}
+        self._prepare(jobs)
+        try:
+            with self._measured(jobs) as runner:
+                runner.answer(jobs, answers)
+        except EngineFailedError as error:
+            return PartialAnswers([as_host(one) for one in _unbroken(answers)], error)
+        return [as_host(answers.get(index)) for index in range(n_requests)]
+
+    @contextmanager
+    def _measured(self, jobs: Sequence[Job]) -> Iterator[JobRunner]:
+        """Verify k on these requests, measure what the block runs of them, and record it."""
+        self._verify(jobs)
+        progress = tqdm(
+            total=len(jobs), desc=self.model_name, unit="request", disable=self.rank != 0
+        )
+        recorder = RunRecorder(self._announcer, self.rank, self._meter(), progress.update)
+        tasks = [job.task for job in jobs]
+
+        def start() -> None:
+            recorder.start(tasks, self._experts, self._provenance())
+
+        with progress, self._runner(jobs, recorder, start) as runner:
+            yield runner
+            measured = recorder.measurements()
+        self._record(measured)
+
+    def _verify(self, jobs: Sequence[Job]) -> None:
+        """Observe k on the first prompts of each task, before anything is scored or timed."""
+        for task in dict.fromkeys(job.task for job in jobs):
+            experts = self._observe([job for job in jobs if job.task == task])
+            self._experts[task] = experts
+            logger.info("%s: %s", task, experts)
+        raise_if_ranks_differ(self._gather(dict(self._experts)))
+
+    def _record(self, measured: Measurements) -> None:
+        """Build the records of all processes, for plugins and the host's results."""
+        ranks = self._gather(measured)
+        steady = self._steady_decode() if self.rank == 0 else None
+        records = make_records(ranks, self._experts, self._provenance(), steady)
+        records = {task: self._complete(record) for task, record in records.items()}
+        self.moe_eval_records.update(announce_end(self._announcer, records, self.rank))
+        n_tokens = sum(batch.n_output_tokens for batch in measured.batches)
+        seconds = sum(batch.wall_s for batch in measured.batches)
+        if seconds > 0:
+            log_metrics(
+                total_gen_tokens=n_tokens,
+                total_elapsed_time=seconds,
+                avg_speed=n_tokens / seconds,
+                additional_metrics={"rank": self.rank},
+            )
+
+    def _provenance(self) -> dict[str, Any]:
+        """Describe model, engine and settings, as plain JSON data."""
+        request = self.engine_request
+        return {
+            "experts_k": request.resolved.schedule.text if request.resolved else None,
+            "experts_policy": request.rule.policy_text,
+            "renorm": request.rule.renorm,
+            "warnings": list(request.warnings),
+            "hardware": self.hardware_facts,
+            "n_ranks": self.world_size,
+            "seed": self.options.seed,
+            "system_prompt": self.options.system_prompt,
+            **self._engine_provenance(),
+        }
+
+
+def _unbroken(answers: Mapping[int, Any]) -> Iterator[Any]:
+    """Yield the answers in order, up to the first that is missing."""
+    index = 0
+    while index in answers:
+        yield answers[index]
+        index += 1
+
+
+def _as_result(answer: GeneratedAnswer | None) -> GenerationResult:
+    """Return an answer as the host takes it; a request that was not run has an empty one."""
+    if answer is None:
+        return GenerationResult(text="")
+    counts = TokenCounts(input_tokens=answer.n_input_tokens, output_tokens=answer.n_output_tokens)
+    return GenerationResult(text=answer.text, token_counts=counts)
+
+
+def _as_score(answer: Any) -> tuple[float, bool]:  # noqa: ANN401  (an engine's own class)
+    """Return the score of a continuation; one that could not be scored is impossible."""
+    if answer is None or answer.log_probability is None or answer.is_greedy is None:
+        return float("-inf"), False
+    return answer.log_probability, answer.is_greedy
