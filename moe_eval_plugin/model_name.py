@@ -1,4 +1,4 @@
-"""What ``pretrained`` names: the demo model, a folder, or an id on the hub."""
+"""Classify the value of ``pretrained``: the demo model, a folder, or an id on the Hub."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 
 def is_folder(name: str) -> bool:
-    """Tell whether a resolved name is a folder on this disk; otherwise it is a hub id."""
+    """Whether a resolved name is a local folder; otherwise it is an id on the Hub."""
     return Path(name).is_dir()
 
 
 def hub_id(name: str) -> str | None:
-    """Return a name that has the form of a repository on the Hub, and is no folder here."""
+    """Return a name that has the form of an id on the Hub and is no local folder, or ``None``."""
     is_id = name.count("/") == 1 and HUB_ID.fullmatch(name) and not name.startswith(".")
     return name if is_id and not is_folder(name) else None

@@ -51,7 +51,7 @@ def test_no_rows_have_no_lines() -> None:
 
 def test_wrapped_lines_keep_words_and_options_whole() -> None:
     long = "x" * 120
-    text = f"{'word ' * 30}--at-least-equal {long}"
+    text = f"{'--at-least-equal ' * 30}{long}"
     assert " ".join(wrap(text)) == text
     assert max(len(line) for line in wrap(text) if line != long) <= 100
 

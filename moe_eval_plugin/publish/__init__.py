@@ -1,1 +1,1 @@
-"""A finished run for others: exports, bundles, reproduction."""
+"""Publish a finished run: exports, bundles, reproduction."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import MissingDependencyError
 from moe_eval_plugin.report.analysis.speed_scope import sentences_on_speed
-from moe_eval_plugin.report.analysis.statistics import SeriesStatistics, compute
+from moe_eval_plugin.report.analysis.statistics import compute
 from moe_eval_plugin.report.charts.theme import (
     DARK,
     LIGHT,
@@ -20,7 +20,7 @@ from moe_eval_plugin.report.charts.theme import (
     page_config,
     paper_config,
 )
-from moe_eval_plugin.report.findings import margin_text, sentences
+from moe_eval_plugin.report.findings import sentences
 from moe_eval_plugin.report.provenance import origin_of
 from moe_eval_plugin.report.questions.changed import changed_questions
 from moe_eval_plugin.report.series import read_series, sweep_at
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
     from moe_eval_plugin.report.charts.base import Figure
 
 PACKAGES = ("altair", "jinja2", "vl_convert")
@@ -101,7 +102,7 @@ def build(paths: Sequence[Path], options: Options) -> Report:
         questions=changed_questions([one.series for one in found], options.max_questions),
         origins=[origin_of(one.series) for one in found],
         sweeps=[line for path in paths for line in _sweep_lines(path)],
-        margin=margin_text(found[0]),
+        margin=found[0].margin_text,
         max_questions=options.max_questions,
     )
     tables = {

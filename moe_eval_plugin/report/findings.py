@@ -9,7 +9,7 @@ from moe_eval_plugin.stats.equivalence import CANNOT_TELL, NO
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from moe_eval_plugin.report.analysis.statistics import PointStatistics, SeriesStatistics
+    from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
 
 SIGNIFICANT = 0.05
 
@@ -26,15 +26,9 @@ def sentences(numbers: SeriesStatistics) -> Iterator[str]:
     yield from numbers.notes
 
 
-def margin_text(numbers: SeriesStatistics) -> str:
-    """Write the margin with its unit."""
-    value = numbers.margin * numbers.scale
-    return f"{value:g} {'point' if value == 1 else 'points'}"
-
-
 def _losses(numbers: SeriesStatistics, compared: list[PointStatistics]) -> Iterator[str]:
     """Sort the points by what the tests say of them."""
-    margin = margin_text(numbers)
+    margin = numbers.margin_text
     lower = [one for one in compared if _is_lower(one)]
     if lower:
         yield f"Significantly below the baseline (5%, Holm): {_list(numbers, lower)}."
@@ -58,12 +52,12 @@ def _choice(numbers: SeriesStatistics) -> Iterator[str]:
     baseline = numbers.series.baseline
     if baseline is None or numbers.fastest is None or len(numbers.points) <= 1:
         return
-    margin = margin_text(numbers)
+    margin = numbers.margin_text
     if numbers.fastest == baseline.label:
         yield f"No setting is faster than the baseline and loses at most {margin}."
         return
     chosen = next(one for one in numbers.points if one.point.label == numbers.fastest)
-    speed = f", {chosen.speed_ratio:.2f} times as fast" if chosen.speed_ratio else ""
+    speed = f", {chosen.speed_up:.2f} times as fast" if chosen.speed_up else ""
     shown = numbers.fastest_certain == numbers.fastest
     certainty = "is shown by a test" if shown else "is not certain with these questions"
     yield (

@@ -13,6 +13,8 @@ from moe_eval_plugin.results.lmms_eval_files import find_runs, read_run
 from moe_eval_plugin.results.samples import read_task
 from moe_eval_plugin.results.score_facts import collect
 from moe_eval_plugin.results.setup import Setup
+from moe_eval_plugin.stats.accuracy import score_bounds
+from moe_eval_plugin.stats.speed import Spread
 from moe_eval_plugin.sweep.manifest import load_manifest
 
 if TYPE_CHECKING:
@@ -60,6 +62,11 @@ class FinishedTask:
         """What the run was made with, as far as its record tells."""
         return self.task.record.setup if self.task.record else Setup()
 
+    @property
+    def samples_per_s(self) -> float | None:
+        """Questions per second; ``None`` where they were not measured."""
+        return self.record.speed.samples_per_s if self.record else None
+
     @cached_property
     def has_answer_types(self) -> bool:
         """Whether the data have answer types."""
@@ -89,6 +96,11 @@ class ReportPoint:
         """The run that stands for all where they cannot differ."""
         return self.runs[0]
 
+    def median(self, read: Callable[[RunRecord], float | None]) -> float | None:
+        """Return the median over runs of a value in their records; ``None`` where one lacks it."""
+        spread = Spread.of(read(run.record) if run.record else None for run in self.runs)
+        return spread.median if spread else None
+
 
 @dataclass(frozen=True)
 class Series:
@@ -106,6 +118,14 @@ class Series:
     def baseline(self) -> ReportPoint | None:
         """The point at the published k; ``None`` where it was not run."""
         return next((point for point in self.points if point.is_baseline), None)
+
+    @cached_property
+    def bounds(self) -> tuple[float, float]:
+        """Range of the score: 0 to 1, or that of its values where they leave this."""
+        runs = [run for point in self.points for run in point.runs]
+        values = [run.facts.value for run in runs]
+        values += [one.scores[self.metric] for run in runs for one in run.questions.values()]
+        return score_bounds(values)
 
 
 def read_series(

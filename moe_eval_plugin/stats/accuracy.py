@@ -23,6 +23,17 @@ DEFAULT_BOOTSTRAP = Bootstrap()
 UNIT_BOUNDS = (0.0, 1.0)
 
 
+def score_bounds(values: Sequence[float]) -> tuple[float, float]:
+    """Return the range of a score: 0 to 1, or that of its values where they leave this."""
+    low, high = min(values), max(values)
+    return UNIT_BOUNDS if low >= UNIT_BOUNDS[0] and high <= UNIT_BOUNDS[1] else (low, high)
+
+
+def right_from(bounds: tuple[float, float]) -> float:
+    """Return the score from which an answer counts as right: half of the points it can get."""
+    return sum(bounds) / 2
+
+
 @dataclass(frozen=True)
 class Accuracy:
     """A mean score with its interval, over questions in clusters (images)."""

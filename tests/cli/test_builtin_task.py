@@ -1,17 +1,17 @@
 """Tasks that lmms-eval ships get our rows beside their own scores, with our model and another one.
 
-Two of them are run at once, by the real command and without a network: their data set is written
-into the cache of the datasets library, with questions and images of easy-VQA.
+Two of them are run at once, by the command's entry point and without a network: their data set is
+written into the cache of the datasets library, with questions and images of easy-VQA.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import runpy
-import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from datasets import Dataset, DatasetInfo, Features, Image, Value
@@ -20,8 +20,13 @@ from datasets.features import List
 from datasets.naming import camelcase_to_snakecase
 from datasets.splits import SplitDict, SplitInfo
 
-from tests.cli.test_lmms_eval import LMMS_EVAL, results_of, run
+from moe_eval_plugin.hosts.lmms_eval import result_rows
+from tests.cli.lmms_eval_runs import results_of
+from tests.cli.programs import lmms_eval
 from tests.hosts.lmms_eval.easy_requests import questions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parents[2]
 REPOSITORY, SPLIT = "lmms-lab-encoder/LMMs-Eval-Lite", "lite"
@@ -33,14 +38,6 @@ FEATURES = Features(
     question=Value("string"),
     answers=List(Value("string")),
 )
-# The host, without what adds our rows.
-WITHOUT_ROWS = """
-from moe_eval_plugin import _lmms_eval_results
-
-_lmms_eval_results.add_rows_to_results = lambda: None
-from lmms_eval.__main__ import cli_evaluate
-cli_evaluate()
-"""
 EXPERT_ROWS = {
     "baseline_num_experts_per_tok",
     "num_experts_per_tok",
@@ -91,19 +88,37 @@ def write_cache(folder: Path) -> None:
         ).write_to_directory(str(place))
 
 
-def evaluate(tmp_path: Path, model: str, model_args: str, *program: str) -> dict[str, Any]:
-    """Run both tasks offline; give the results, and the samples under ``samples``."""
-    tmp_path.mkdir()
-    write_cache(tmp_path / "cache")
-    done = run(
-        tmp_path,
+@pytest.fixture
+def without_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Take away what adds our rows to the host's results."""
+    from lmms_eval import evaluator
+
+    def take_away() -> None:
+        monkeypatch.setattr(result_rows, "add_rows_to_results", lambda: None)
+        monkeypatch.setattr(evaluator, "evaluate", inspect.unwrap(evaluator.evaluate))
+
+    return take_away
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the datasets library that holds the data set; the library has no other one."""
+    folder = tmp_path / "cache"
+    write_cache(folder)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", folder)
+    return folder
+
+
+def evaluate(folder: Path, model: str, model_args: str) -> dict[str, Any]:
+    """Run both tasks offline; return the results, and the samples under ``samples``."""
+    folder.mkdir()
+    done = lmms_eval(
         *("--model", model, "--model_args", model_args, "--tasks", ",".join(CONFIGS)),
-        *("--batch_size", "4", "--log_samples"),
-        program=program or (str(LMMS_EVAL),),
-        HF_DATASETS_OFFLINE="1",
+        *("--batch_size", "4", "--log_samples", "--output_path", folder / "out"),
+        cwd=folder,
     )
-    results = results_of(tmp_path, done)
-    files = {task: (tmp_path / "out").rglob(f"*_samples_{task}.jsonl") for task in CONFIGS}
+    results = results_of(folder, done)
+    files = {task: (folder / "out").rglob(f"*_samples_{task}.jsonl") for task in CONFIGS}
     samples = {
         task: [json.loads(line) for file in found for line in file.read_text("utf-8").splitlines()]
         for task, found in files.items()
@@ -132,10 +147,14 @@ def compare(on: dict[str, Any], off: dict[str, Any], rows: set[str]) -> None:
     assert "moe_eval" not in off
 
 
-def test_our_model_gets_its_rows_and_the_scores_stay_the_same(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("cache")
+def test_our_model_gets_its_rows_and_the_scores_stay_the_same(
+    tmp_path: Path, without_rows: Callable[[], None]
+) -> None:
     model_args = "pretrained=demo,dtype=float32"
     on = evaluate(tmp_path / "on", "moe_hf", model_args)
-    off = evaluate(tmp_path / "off", "moe_hf", model_args, sys.executable, "-c", WITHOUT_ROWS)
+    without_rows()
+    off = evaluate(tmp_path / "off", "moe_hf", model_args)
     rows = EXPERT_ROWS | SPEED_ROWS
     if "joules_per_sample,none" in on["results"]["textvqa_val_lite"]:
         rows |= {"joules_per_sample"}
@@ -151,14 +170,18 @@ def test_our_model_gets_its_rows_and_the_scores_stay_the_same(tmp_path: Path) ->
         assert on["higher_is_better"][task]["ttft_s_median"] is False
 
 
-def test_a_model_of_the_host_gets_what_can_be_seen_from_outside(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("cache")
+def test_a_model_of_the_host_gets_what_can_be_seen_from_outside(
+    tmp_path: Path, without_rows: Callable[[], None]
+) -> None:
     for module in ("decord", "qwen_vl_utils"):
         if find_spec(module) is None:
             pytest.skip(f"lmms-eval's qwen3_vl needs the module {module}")
     copy_model = runpy.run_path(str(ROOT / "benchmarks" / "overhead.py"))["copy_model"]
     model_args = f"pretrained={copy_model(tmp_path)},device=cpu,device_map=cpu,system_prompt="
     on = evaluate(tmp_path / "on", "qwen3_vl", model_args)
-    off = evaluate(tmp_path / "off", "qwen3_vl", model_args, sys.executable, "-c", WITHOUT_ROWS)
+    without_rows()
+    off = evaluate(tmp_path / "off", "qwen3_vl", model_args)
     compare(on, off, {"samples_per_s", "seconds_per_correct_answer"})
     for task, record in on["moe_eval"].items():
         assert record["experts"] is None

@@ -42,14 +42,15 @@ print(verified.baseline, verified.observed, verified.n_layers, torch.equal(model
 """
 
 
-@pytest.fixture
-def installed(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install a copy of the plugin into a folder of its own."""
-    copy, target = tmp_path / "source", tmp_path / "installed"
+    folder = tmp_path_factory.mktemp("plugin")
+    copy, target = folder / "source", folder / "installed"
     shutil.copytree(PACKAGE, copy)
     options = ("--no-deps", "--no-build-isolation", "--quiet", "--target", str(target))
     command = [sys.executable, "-m", "pip", "install", *options, str(copy)]
-    subprocess.run(command, check=True, cwd=tmp_path)
+    subprocess.run(command, check=True, cwd=folder)
     return target
 
 

@@ -14,9 +14,9 @@ def test_a_sweep_is_reproduced_from_its_bundle_alone(bundle: Path, tmp_path: Pat
     archive = shutil.copy(bundle, tmp_path)
     run = moe_eval("reproduce", archive, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
-    assert "Packages and machine are those of the bundle." in run.stdout
+    assert "Packages and machine are equal to those of the bundle." in run.stdout
     assert "$ moe-eval sweep --model moe_hf --model-args pretrained=demo" in run.stdout
-    assert "Reproduced: everything that is judged agrees" in run.stdout
+    assert "Accuracy reproduced: " in run.stdout
     again = tmp_path / "sweep-again"
     assert numbers(again / "run") == numbers(bundle.parent / "sweep")
     verdict = json.loads((again / "agreement.json").read_text("utf-8"))
@@ -48,7 +48,7 @@ def test_a_run_of_lmms_eval_is_reproduced_from_its_bundle_alone(tmp_path: Path) 
 def test_a_check_shows_what_would_be_run_and_leaves_nothing(bundle: Path, tmp_path: Path) -> None:
     run = moe_eval("reproduce", bundle, "--check-only", "--limit", "8", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
-    assert "every checksum agrees" in run.stdout
+    assert "all checksums agree" in run.stdout
     assert "--limit 8" in run.stdout
     assert "--experts-k 8 1" in run.stdout
     assert list(tmp_path.iterdir()) == []

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.report.analysis.statistics import SeriesStatistics, compute
+from moe_eval_plugin.report.analysis.statistics import compute
 from moe_eval_plugin.report.series import read_series
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
 
 import json
 from typing import TYPE_CHECKING, Any

@@ -204,7 +204,7 @@ def test_a_table_is_sorted_with_keys_and_says_how(browser: Any, page: Path) -> N
     show(browser, page)
     heading = "#all thead th:nth-child({})"
     names = texts(browser, "#all thead button")
-    column = names.index("Samples/s") + 1
+    column = names.index("Questions/s") + 1
     cells = f"#all tbody td:nth-child({column})"
     button = browser.find_element("css selector", f"{heading.format(column)} button")
 

@@ -20,6 +20,7 @@ from moe_eval_plugin.results.record import HIGHER_IS_BETTER
 from moe_eval_plugin.tasks import tasks_path
 from moe_eval_plugin.vqa.official_data import load_official
 from moe_eval_plugin.vqa.scores_by_type import SCORES_BY_TYPE
+from tests.cli.programs import lmms_eval
 from tests.vqa.vqa_files import ANSWERS, cut_off, edit_json, given, write_json, write_official
 
 if TYPE_CHECKING:
@@ -645,9 +646,8 @@ def test_a_data_set_without_a_needed_column(
 
 def test_a_cut_off_photo_ends_the_command_with_2(official: Path) -> None:
     cut_off(official / "val2014" / "COCO_val2014_000000000008.jpg")
-    command = [sys.executable, "-m", "lmms_eval", "--model", "dummy", "--tasks", "okvqa"]
-    options = ["--model_args", "read_bytes=1", "--include_path", str(tasks_path())]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    options = ("--model_args", "read_bytes=1", "--include_path", tasks_path())
+    done = lmms_eval("--model", "dummy", "--tasks", "okvqa", *options)
     assert done.returncode == 2
     message = done.stderr.split("error: ", 1)[1]
     assert "COCO_val2014_000000000008.jpg, the image of question 81, cannot be read" in message

@@ -1,1 +1,1 @@
-"""Reproduction bundles: a finished run in one file, made again, and compared number by number."""
+"""Pack a finished run into one file, a bundle, and unpack it again."""

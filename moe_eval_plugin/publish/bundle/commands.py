@@ -1,6 +1,6 @@
-"""The commands that make a finished sweep or run again, as lists of arguments.
+"""Build the commands that repeat a finished sweep or run, as lists of arguments.
 
-They are made from what the results say they were made with, not from what somebody typed: a sweep
+They are built from the settings that the results record, not from what somebody typed: a sweep
 that was extended three times is one command here.
 """
 
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.run import Run
     from moe_eval_plugin.sweep.manifest import Manifest
 
-# Stands for the folder that is written to.
+# Placeholder for the output folder.
 OUTPUT = "{output}"
 SWEEP = ("moe-eval", "sweep")
 
 
 def sweep_commands(manifest: Manifest) -> list[list[str]]:
-    """Give the commands that make all points of a sweep; one, unless k differs between rules."""
+    """Return the commands that repeat all points of a sweep.
+
+    It is one command, unless the values of k differ between routing rules.
+    """
     settings = manifest.settings
     model = settings.get("model")
     revision = settings.get("model revision")
@@ -58,7 +61,7 @@ def run_command(run: Run) -> list[str]:
 
 
 def with_option(command: Sequence[str], name: str, value: str) -> list[str]:
-    """Set an option of a command that takes one value; it is added where it is not given."""
+    """Return a command with an option set to one value, added where it is missing."""
     kept = list(command)
     if name in kept:
         kept[kept.index(name) + 1] = value
@@ -67,7 +70,7 @@ def with_option(command: Sequence[str], name: str, value: str) -> list[str]:
 
 
 def with_checkpoint(command: Sequence[str], pretrained: str) -> list[str]:
-    """Let a command take the checkpoint from another place."""
+    """Return a command with another checkpoint in the arguments of its model."""
     name = "--model-args" if tuple(command[:2]) == SWEEP else "--model_args"
     given = command[command.index(name) + 1] if name in command else ""
     others = [part for part in given.split(",") if part and not part.startswith("pretrained=")]
@@ -75,14 +78,14 @@ def with_checkpoint(command: Sequence[str], pretrained: str) -> list[str]:
 
 
 def _axes(settings: Iterable[Setting], baselines: set[Setting]) -> Iterator[list[str]]:
-    """Yield the options that give these settings: once, or for each rule.
+    """Yield the options that make these settings: once, or for each routing rule.
 
-    The baseline comes by itself, so it need not be a combination of what is named.
+    A sweep always adds the baseline, so it need not be a combination of the options.
     """
     wanted = list(settings)
     named = [one for one in wanted if one not in baselines]
     for chosen in (wanted, named):
-        values = [list(dict.fromkeys(one[place] for one in chosen)) for place in range(3)]
+        values = [list(dict.fromkeys(one[axis] for one in chosen)) for axis in range(3)]
         if chosen and {*itertools.product(*values), *baselines} == set(wanted):
             yield _axis_options(*values)
             return
@@ -101,7 +104,7 @@ def _setting(point: Mapping[str, Any]) -> Setting:
 
 
 def _processes(command: Sequence[str]) -> list[str]:
-    """Take over how the questions of a point were shared among processes; it changes speed."""
+    """Return the options that divided the questions among processes; they change speed."""
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     parser.add_argument("--separate", action="store_true")
     parser.add_argument("--processes-per-point", default="1")
@@ -115,7 +118,7 @@ def _processes(command: Sequence[str]) -> list[str]:
 
 
 def _options(given: Mapping[str, object]) -> list[str]:
-    """Write options; what is not set is left out."""
+    """Return options and their values; an option that is not set is left out."""
     return [
         part
         for name, value in given.items()

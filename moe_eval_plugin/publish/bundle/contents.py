@@ -1,4 +1,4 @@
-"""What goes into a bundle: the files of a finished run, and a description of how it was made."""
+"""Collect what a bundle holds: the files of a finished run, and how it was made."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 KIND = "bundle"
 SWEEP, RUN = "sweep", "run"
-# The folder within a bundle that holds the files of the run, as they lay there.
+# The folder within a bundle that holds the files of the run, under their own paths.
 FILES = "run"
 CHECKSUM_FILES = ("config.json", "*.safetensors.index.json")
 DEMO = "demo"
@@ -32,9 +32,10 @@ DEMO = "demo"
 
 @dataclass(frozen=True)
 class Contents:
-    """What is packed: ``files`` by their names in the bundle, and ``about`` for ``bundle.json``.
+    """Files and description of a bundle.
 
-    ``warnings`` are for whoever packs; they stand in ``about`` as well.
+    ``files`` maps names in the bundle to paths, ``about`` is the content of ``bundle.json``.
+    ``warnings`` are for the user who packs; ``about`` contains them too.
     """
 
     files: Mapping[str, Path]
@@ -43,10 +44,10 @@ class Contents:
 
 
 def collect(path: Path, lock: str) -> Contents:
-    """Find the files of a sweep or a run, and describe it.
+    """Collect the files of a sweep or a run, and describe how it was made.
 
-    ``lock`` is the environment as it is now (``environment.lock_text``). Raises ``DataError`` for
-    a sweep that is not finished, and where there is no run.
+    ``lock`` is the current environment (``environment.lock_text``). Raises ``DataError`` for a
+    sweep that is not finished, and if there is no run.
     """
     finished = read_finished(path)
     if finished.manifest is not None:
@@ -100,14 +101,14 @@ def _name_in_bundle(path: Path, folder: Path) -> str:
         return f"{FILES}/{path.resolve().relative_to(folder.resolve()).as_posix()}"
     except ValueError as error:
         message = (
-            f"{path} lies outside of {folder}, so it cannot be packed with it. Move the results "
-            "into the folder of the sweep, or sweep into a new folder."
+            f"{path} is outside {folder}, so it cannot be packed with it. Move the results into "
+            "the folder of the sweep, or sweep into a new folder."
         )
         raise DataError(message) from error
 
 
 def _made(finished: Finished) -> str | None:
-    """Tell when the run began: the same for each bundle of it, unlike the time of packing."""
+    """Return when the run began: equal in each bundle of it, unlike the time of packing."""
     if finished.manifest is None:
         return finished.points[0].run.date_text
     began = [entry.began for entry in finished.manifest.entries.values() if entry.began]
@@ -115,7 +116,7 @@ def _made(finished: Finished) -> str | None:
 
 
 def _checkpoint(finished: Finished, run: Run) -> dict[str, Any]:
-    """Name the weights; of those in a folder of this machine the small files are digested."""
+    """Describe the checkpoint; of a local folder, with checksums of its small files."""
     pretrained = run.checkpoint
     settings = finished.manifest.settings if finished.manifest else {}
     folder = Path(pretrained).expanduser()
@@ -136,14 +137,14 @@ def _checkpoint(finished: Finished, run: Run) -> dict[str, Any]:
 
 
 def _warnings(finished: Finished, lock: str) -> Iterator[str]:
-    """Yield what will make it hard to reproduce the run."""
+    """Yield each reason why the run will be hard to reproduce."""
     yield from _sample_warnings(finished)
     run = finished.points[0].run
     checkpoint = _checkpoint(finished, run)
     if checkpoint["is_local_folder"]:
         yield (
-            f"The checkpoint {run.checkpoint} is a folder of this machine and not in the bundle. "
-            "Publish it too; whoever has it names it with `moe-eval reproduce --pretrained`."
+            f"The checkpoint {run.checkpoint} is a local folder and not in the bundle. Publish it "
+            "too; others pass their copy with `moe-eval reproduce --pretrained`."
         )
     if run.include_path:
         yield (
@@ -158,8 +159,8 @@ def _warnings(finished: Finished, lock: str) -> Iterator[str]:
     ]
     if changed:
         yield (
-            "requirements.txt is of the environment that packed, and packages changed since the "
-            f"run: {', '.join(changed)}. Pack in the environment of the run."
+            "requirements.txt lists the current environment, and packages changed since the run: "
+            f"{', '.join(changed)}. Pack in the environment of the run."
         )
 
 
@@ -168,7 +169,7 @@ def _sample_warnings(finished: Finished) -> Iterator[str]:
         for task in point.run.tasks:
             if task.samples is None:
                 yield (
-                    f"{point.name} has no samples of {task.task}, so its scores cannot be "
+                    f"{point.name} has no samples of {task.task}, so its accuracy cannot be "
                     "compared question by question. Run with --log_samples."
                 )
                 continue

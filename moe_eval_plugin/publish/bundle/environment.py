@@ -1,4 +1,4 @@
-"""The environment as a lock file: each installed package with its version, and how two differ."""
+"""Write the installed packages as a lock file, and compare two of them."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from urllib.parse import urlsplit, urlunsplit
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-HEAD = "# Every package that was installed when the bundle was made."
-NOTE = "# not at a package index: "
+HEADER = "# Every package that was installed when the bundle was made."
+LOCAL_PREFIX = "# not at a package index: "
 
 
 def lock_text() -> str:
-    """Write ``name==version`` for every installed package, sorted.
+    """Return ``name==version`` for every installed package, sorted.
 
-    What came from an address keeps it, without a name or a password in it. What came from a folder
-    of the machine is only noted: nobody else has that folder.
+    A package from a URL keeps the URL, without a user name or password in it. A package from a
+    local folder is only a comment: nobody else has that folder.
     """
     found: dict[str, str] = {}
     for package in metadata.distributions():
         name = package.metadata["Name"]
         if name:
             found.setdefault(_normal(name), _line(_normal(name), package))
-    return "\n".join([HEAD, *(found[name] for name in sorted(found))]) + "\n"
+    return "\n".join([HEADER, *(found[name] for name in sorted(found))]) + "\n"
 
 
 def locked_versions(text: str) -> dict[str, str]:
-    """Read a lock as a map of package to version; what came from an address has that for one."""
+    """Return the version of each package in a lock; of a package from a URL, the URL."""
     found = {}
     for line in text.splitlines():
-        entry = line.removeprefix(NOTE)
+        entry = line.removeprefix(LOCAL_PREFIX)
         if not entry.startswith("#"):
             sign = " @ " if " @ " in entry else "=="
             name, _, version = entry.partition(sign)
@@ -51,7 +51,7 @@ def package_differences(before: Mapping[str, str], now: Mapping[str, str]) -> li
 
 
 def important_first(differences: Iterable[str], important: Iterable[str]) -> list[str]:
-    """Put the packages first that numbers depend on most."""
+    """Return the differences with those of the ``important`` packages first."""
     names = set(important)
     return sorted(differences, key=lambda line: line.partition(":")[0] not in names)
 
@@ -66,7 +66,7 @@ def _line(name: str, package: metadata.Distribution) -> str:
         return plain
     address = urlsplit(str(origin.get("url", "")))
     if address.scheme == "file":
-        return f"{NOTE}{plain} (a folder or file of the machine)"
+        return f"{LOCAL_PREFIX}{plain} (a folder or file of the machine)"
     url = urlunsplit(address._replace(netloc=address.netloc.rpartition("@")[2]))
     source = origin.get("vcs_info")
     if isinstance(source, dict):

@@ -1,4 +1,4 @@
-"""A finished sweep or a single run, as points that can be found again in another one."""
+"""Read a finished sweep or a single run as points that can be matched with another one."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ SINGLE = "run"
 
 @dataclass(frozen=True)
 class FinishedPoint:
-    """A results file, and which point of a sweep it is.
-
-    ``setting`` is k, policy and renormalisation as text; ``None`` for a run that is no point of a
-    sweep. Names of points are not compared: the same point may be called otherwise in another
-    sweep, one with more seeds for instance.
-    """
+    """One results file of a sweep, or a single run."""
 
     name: str
+    """Name of its folder. Names are not compared: another sweep may name the same point
+    differently, one with more seeds for instance."""
     run: Run
+    """Content of the results file."""
     setting: Setting | None = None
+    """k, policy and renormalisation as text; ``None`` for a single run."""
     seed: int | None = None
+    """Seed of the model; ``None`` if none was set."""
     is_baseline: bool = False
+    """Whether it is the published k."""
 
     @property
     def key(self) -> tuple[Setting | None, int | None]:
-        """What finds the point in another sweep."""
+        """Setting and seed, by which the point is matched with one of another sweep."""
         return self.setting, self.seed
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The points that are done, in their order; ``manifest`` is ``None`` for a single run."""
+    """The points that are done, in order; ``manifest`` is ``None`` for a single run."""
 
     folder: Path
     points: tuple[FinishedPoint, ...]
@@ -50,10 +51,10 @@ class Finished:
 
 
 def read_finished(path: Path) -> Finished:
-    """Read the folder of a sweep, or the results file of a single run or the folder with it.
+    """Read the folder of a sweep, a results file, or a folder that holds one.
 
-    Of a sweep the points that are done are read. Raises ``DataError`` where there is none of all
-    this.
+    Of a sweep, the points that are done are read. Raises ``DataError`` if ``path`` has none of
+    these.
     """
     manifest = load_manifest(path) if path.is_dir() else None
     if manifest is None:
@@ -68,7 +69,7 @@ def read_finished(path: Path) -> Finished:
 
 
 def raise_if_unfinished(manifest: Manifest) -> None:
-    """Raise ``DataError`` that names each point that is not done, and why."""
+    """Raise ``DataError`` if a point is not done; it lists each, with the reason."""
     missing = [
         f"{name}: {_state(entry)}"
         for name, entry in manifest.entries.items()
@@ -78,14 +79,14 @@ def raise_if_unfinished(manifest: Manifest) -> None:
         lines = "\n  ".join(missing) or "it has no points"
         message = (
             f"The sweep in {manifest.folder} is not finished:\n  {lines}\nRun the same command "
-            "again, `moe-eval sweep ... --output` with this folder: it makes what is missing."
+            "again, `moe-eval sweep ... --output` with this folder: it runs what is missing."
         )
         raise DataError(message)
 
 
 def _state(entry: Entry) -> str:
     if entry.state == "done":
-        return f"its results file {entry.results} is gone"
+        return f"its results file {entry.results} is missing"
     return f"{entry.state}. {entry.reason}" if entry.reason else entry.state
 
 
@@ -96,7 +97,7 @@ def _point(name: str, entry: Entry, run: Run) -> FinishedPoint:
         return FinishedPoint(name, run, setting, fields["seed"], bool(fields["is_baseline"]))
     except KeyError as error:
         message = (
-            f"The manifest of {run.path} lacks {error} of the point {name}. Sweep into another "
-            "folder with this version of moe-eval-plugin."
+            f"The sweep manifest of {run.path} has no {error} for the point {name}. Sweep into "
+            "another folder with this version of moe-eval-plugin."
         )
         raise DataError(message) from error

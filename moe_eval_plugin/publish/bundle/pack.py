@@ -1,4 +1,4 @@
-"""Writes a bundle: one archive, the same bytes for the same contents."""
+"""Write a bundle: one archive, the same bytes for the same contents."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.publish.bundle.contents import Contents
 
-# The folder that the archive unpacks into. It does not depend on the archive's name.
+# The folder in the archive; it does not depend on the archive's name.
 ROOT = "moe-eval-bundle"
-ABOUT = "bundle.json"
-LOCK = "requirements.txt"
+DESCRIPTION = "bundle.json"
+LOCK_FILE = "requirements.txt"
 README = "README.md"
-SUMS = "SHA256SUMS"
-MODE = 0o644
-# Level 9 saves a few hundredths, and takes three times as long.
-LEVEL = 6
+CHECKSUMS = "SHA256SUMS"
+FILE_MODE = 0o644
+# Level 9 saves a few percent, and takes three times as long.
+COMPRESSION_LEVEL = 6
 
 
 def pack(contents: Contents, lock: str, output: Path, *, force: bool = False) -> str:
     """Write the archive, whole or not at all, and return its SHA-256.
 
-    Raises ``DataError`` where a file holds a secret or cannot be read or written, and
-    ``InvalidArgumentError`` where the archive exists and ``force`` is not given.
+    Raises ``DataError`` if a file holds a secret or cannot be read or written, and
+    ``InvalidArgumentError`` if the archive exists and ``force`` is not set.
     """
     if output.exists() and not force:
         message = f"{output} exists. Add --force, or name another file with --output."
         raise InvalidArgumentError(message)
     about = json.dumps(contents.about, indent=1, ensure_ascii=False) + "\n"
-    texts = {ABOUT: about, LOCK: lock, README: readme_text(contents.about)}
+    texts = {DESCRIPTION: about, LOCK_FILE: lock, README: readme_text(contents.about)}
     try:
         _raise_if_secrets(contents, texts)
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,10 @@ def pack(contents: Contents, lock: str, output: Path, *, force: bool = False) ->
 
 
 def _raise_if_secrets(contents: Contents, texts: Mapping[str, str]) -> None:
-    """Look where arguments of commands are recorded; answers of a model are no such place."""
+    """Raise ``DataError`` if a file that records arguments of commands holds a secret.
+
+    Answers of the model are not searched.
+    """
     recorded = {
         name: path.read_text("utf-8")
         for name, path in contents.files.items()
@@ -72,10 +75,10 @@ def _write(file: BinaryIO, files: Mapping[str, Path], texts: Mapping[str, bytes]
     digests = {name: sha256_of(path) for name, path in files.items()}
     digests |= {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
     sums = "".join(f"{digests[name]}  {name}\n" for name in sorted(digests)).encode()
-    small = {**texts, SUMS: sums}
-    # No name and no time in the head of the archive, or its bytes would differ each time.
+    small = {**texts, CHECKSUMS: sums}
+    # No name and no time in the header of the archive, or its bytes would differ each time.
     with (
-        gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=file, mtime=0) as packed,
+        gzip.GzipFile("", "wb", COMPRESSION_LEVEL, fileobj=file, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
         for name in sorted({*files, *small}):
@@ -88,7 +91,7 @@ def _write(file: BinaryIO, files: Mapping[str, Path], texts: Mapping[str, bytes]
 
 
 def _member(name: str, size: int) -> tarfile.TarInfo:
-    """Describe a file without its owner, rights and times."""
+    """Return the header of a file, without its owner, permissions and times."""
     member = tarfile.TarInfo(f"{ROOT}/{name}")
-    member.size, member.mode, member.mtime = size, MODE, 0
+    member.size, member.mode, member.mtime = size, FILE_MODE, 0
     return member

@@ -1,4 +1,4 @@
-"""The page inside a bundle, for people who have the bundle and not this package."""
+"""Write the README inside a bundle, for readers who do not have this package."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from moe_eval_plugin.publish.bundle.commands import OUTPUT
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-AGAIN = "again"
+OUTPUT_FOLDER = "again"
 
 PAGE = """\
-# A finished evaluation, to be made again
+# A finished evaluation, to be repeated
 
-This archive holds {what} made {made}with {model}. It was packed by moe-eval-plugin.
+This archive holds {what}, run {made}with {model}. It was packed by moe-eval-plugin.
 
-| file | what it is |
+| file | content |
 |---|---|
 | `run/` | results and samples, as lmms-eval wrote them |
 | `bundle.json` | commands, checkpoint, versions and machine |
 | `requirements.txt` | every package of the environment, with its version |
 | `SHA256SUMS` | a checksum of each file |
 
-Images and weights are not in it. The samples name their images; the tasks read them again from
-where they came from.{checkpoint}
+Images and weights are not included. The samples contain the names of their images; the tasks read
+them again from their source.{checkpoint}
 {warnings}
-## Are the files whole?
+## Check the files
 
 ```console
 sha256sum --check SHA256SUMS
@@ -48,23 +48,26 @@ pip install -r requirements.txt
 {commands}
 ```
 
-{points}Lines of `requirements.txt` that begin with `#` name packages that came from a folder:
-install those from where they are published. A package built for one kind of hardware, torch above
+The checksums inside detect damage, not tampering: compare the archive itself with a sha256 that its
+authors publish.
+
+{points}Lines of `requirements.txt` that begin with `#` are packages that came from a local folder:
+install those from their published source. A package built for one kind of hardware, torch above
 all, may need the index of its project.
 
 ## Compare
 
-The scores stand in `*_results.json` under `results`, and what was measured beside them under
-`moe_eval`. Scores of two runs over the same questions are compared in pairs, by the ids in
+The accuracy is in `*_results.json` under `results`; speed, memory and observed experts are under
+`moe_eval`. Two runs over the same questions are compared in pairs, by the ids in
 `*_samples_*.jsonl`; `moe-eval compare` does that. The number of experts that tokens were observed
-to use must be equal. Speed depends on the machine: compare its ratio to that at the published k.
+to use must be equal. Speed depends on the machine: compare the speed-up over the published k.
 """
 
 
 def readme_text(about: Mapping[str, Any]) -> str:
-    """Write the page from what ``bundle.json`` says."""
+    """Return the README for the content of ``bundle.json``."""
     points = list(about["points"])
-    what = f"a sweep of {len(points)} points ({', '.join(points)})"
+    what = f"a sweep of {len(points)} settings ({', '.join(points)})"
     checkpoint = about["checkpoint"]
     revision = checkpoint["revision"]
     return PAGE.format(
@@ -81,12 +84,14 @@ def readme_text(about: Mapping[str, Any]) -> str:
 
 
 def _points_text(commands: Mapping[str, list[str]]) -> str:
-    """List the command of each point of a sweep, for who has another way to run many of them."""
-    listed = "\n".join(_shell(command, f"{AGAIN}/{name}") for name, command in commands.items())
-    return f"Or point by point, with lmms-eval's own command:\n\n```console\n{listed}\n```\n\n"
+    """List the command of each point of a sweep, for users who schedule them otherwise."""
+    listed = "\n".join(
+        _shell(command, f"{OUTPUT_FOLDER}/{name}") for name, command in commands.items()
+    )
+    return f"Or setting by setting, with lmms-eval's own command:\n\n```console\n{listed}\n```\n\n"
 
 
-def _shell(command: list[str], folder: str = AGAIN) -> str:
+def _shell(command: list[str], folder: str = OUTPUT_FOLDER) -> str:
     return shlex.join(folder if part == OUTPUT else part for part in command)
 
 
@@ -94,8 +99,8 @@ def _checkpoint_text(checkpoint: Mapping[str, Any]) -> str:
     if not checkpoint["is_local_folder"]:
         return ""
     text = (
-        f" The checkpoint is the folder `{checkpoint['pretrained']}` of the machine that ran it. "
-        "You need a copy"
+        f" The checkpoint is the local folder `{checkpoint['pretrained']}` of the original "
+        "machine. You need a copy"
     )
     sums = checkpoint.get("sha256") or {}
     if not sums:

@@ -1,4 +1,4 @@
-"""Unpacks a bundle and checks it: nothing in it is trusted before its checksums agree."""
+"""Unpack and check a bundle: nothing in it is used before its checksums agree."""
 
 from __future__ import annotations
 
@@ -21,55 +21,59 @@ from moe_eval_plugin.hosts.lmms_eval.command import PROGRAM
 from moe_eval_plugin.publish.bundle.commands import OUTPUT
 from moe_eval_plugin.publish.bundle.commands import SWEEP as SWEEP_COMMAND
 from moe_eval_plugin.publish.bundle.contents import FILES, KIND, RUN, SCHEMA_VERSION, SWEEP
-from moe_eval_plugin.publish.bundle.pack import ABOUT, LOCK, README, ROOT, SUMS
+from moe_eval_plugin.publish.bundle.pack import CHECKSUMS, DESCRIPTION, LOCK_FILE, README, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SUM = re.compile(r"([0-9a-f]{64})  (\S.*)")
-NEEDED = (ABOUT, LOCK, README)
+CHECKSUM_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
+REQUIRED_FILES = (DESCRIPTION, LOCK_FILE, README)
 CHUNK_BYTES = 2**20
-STAGING = ".bundle-"
+STAGING_PREFIX = ".bundle-"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that was unpacked into ``folder`` and agrees with its checksums."""
+    """An unpacked bundle that agrees with its checksums.
+
+    ``about`` is the content of its ``bundle.json``.
+    """
 
     folder: Path
     about: dict[str, Any]
 
     @property
     def files(self) -> Path:
-        """The folder with the results, in which they can be read like any others."""
+        """Folder of the results, which can be read like any other results."""
         return self.folder / FILES
 
     @property
     def of_sweep(self) -> bool:
-        """Tell whether a sweep was packed, and not a single run."""
+        """Whether it is a bundle of a sweep, and not of a single run."""
         return bool(self.about["of"] == SWEEP)
 
     @property
     def commands(self) -> list[list[str]]:
-        """The commands that make it again, with ``repeat.OUTPUT`` for the folder."""
+        """Commands that repeat the run, with ``commands.OUTPUT`` for the folder."""
         return [list(command) for command in self.about["commands"]]
 
     @property
     def lock(self) -> str:
-        """The environment that it was packed in."""
-        return (self.folder / LOCK).read_text("utf-8")
+        """Packages of the environment in which it was packed, as a lock file."""
+        return (self.folder / LOCK_FILE).read_text("utf-8")
 
 
 def unpack(path: Path, folder: Path) -> Bundle:
-    """Unpack an archive and check it; what is at ``folder`` already is replaced.
+    """Unpack a bundle into ``folder``, check it, and return it; an existing folder is replaced.
 
-    Raises ``DataError`` for what is no bundle, is cut off, was changed, or would write anywhere
-    else; then nothing is left there.
+    Raises ``DataError`` for a file that is no bundle, is truncated, was changed, or would write
+    outside ``folder``; then nothing is left there.
     """
+    _raise_if_no_file(path)
     is_new = not folder.parent.exists()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=STAGING, dir=folder.parent) as staging:
+        with tempfile.TemporaryDirectory(prefix=STAGING_PREFIX, dir=folder.parent) as staging:
             _extract(path, Path(staging))
             root = Path(staging, ROOT)
             _check_sums(path, root)
@@ -77,13 +81,22 @@ def unpack(path: Path, folder: Path) -> Bundle:
             shutil.rmtree(folder, ignore_errors=True)
             root.replace(folder)
     except OSError as error:
-        message = f"{path} cannot be unpacked: {error}. Look at the path, or name an --output."
+        message = f"{path} cannot be unpacked into {folder}: {error}. Name another --output."
         raise DataError(message) from error
     finally:
         if is_new:  # it stays unless it is empty: then nothing was unpacked
             with contextlib.suppress(OSError):
                 folder.parent.rmdir()
     return Bundle(folder, about)
+
+
+def _raise_if_no_file(path: Path) -> None:
+    if path.is_dir():
+        message = f"{path} is a folder, not a bundle. Pack it first: `moe-eval bundle {path}`."
+        raise DataError(message)
+    if not path.exists():
+        message = f"No such file: {path}. Pass a bundle made by `moe-eval bundle` (NAME.tar.gz)."
+        raise DataError(message)
 
 
 def _extract(path: Path, staging: Path) -> None:
@@ -97,22 +110,23 @@ def _extract(path: Path, staging: Path) -> None:
                 pass
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         message = (
-            f"{path} is no whole bundle: {error}. It was cut off or damaged on its way, or is "
-            "something else. Get it again, and compare its sha256sum with the published one."
+            f"{path} is not a complete bundle: {error}. It was truncated or damaged in transfer, "
+            "or is something else. Download it again, and compare its sha256sum with the published "
+            "one."
         )
         raise DataError(message) from error
 
 
 def _members(path: Path, archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Yield the files; anything that a bundle never holds is refused, whatever tar makes of it."""
+    """Yield the files; raise ``DataError`` for anything that no bundle holds."""
     seen: set[str] = set()
     for member in archive:
         parts = member.name.split("/")
         inside = parts[0] == ROOT and len(parts) > 1 and not {"", ".", ".."} & set(parts)
         if not (inside and member.isreg()) or member.name in seen:
             message = (
-                f"{path} holds {member.name!r}, which no bundle does: it has plain files in "
-                f"{ROOT}/, each once. Do not unpack it by other means; get it from its authors."
+                f"{path} holds {member.name!r}, but a bundle has only plain files in {ROOT}/, each "
+                "once. Do not unpack it by other means; download it again from its authors."
             )
             raise DataError(message)
         seen.add(member.name)
@@ -120,15 +134,15 @@ def _members(path: Path, archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _check_sums(path: Path, root: Path) -> None:
-    """Compare each file with its checksum; ``DataError`` names all that do not agree."""
-    known = _read_sums(path, root / SUMS)
+    """Compare each file with its checksum; ``DataError`` lists all that differ."""
+    known = _read_sums(path, root / CHECKSUMS)
     found = {
         Path(folder, name).relative_to(root).as_posix()
         for folder, _, names in os.walk(root)
         for name in names
-    } - {SUMS}
-    faults = [f"{name}: is missing" for name in sorted({*known, *NEEDED} - found)]
-    faults += [f"{name}: has no checksum" for name in sorted(found - set(known))]
+    } - {CHECKSUMS}
+    faults = [f"{name}: missing" for name in sorted({*known, *REQUIRED_FILES} - found)]
+    faults += [f"{name}: no checksum" for name in sorted(found - set(known))]
     faults += [
         f"{name}: was changed"
         for name in sorted(found & set(known))
@@ -138,7 +152,7 @@ def _check_sums(path: Path, root: Path) -> None:
         listed = "\n  ".join(faults)
         message = (
             f"{path} does not agree with its checksums:\n  {listed}\nIt is not what was packed. "
-            "Get it again from its authors."
+            "Download it again from its authors."
         )
         raise DataError(message)
 
@@ -146,13 +160,13 @@ def _check_sums(path: Path, root: Path) -> None:
 def _read_sums(path: Path, sums: Path) -> dict[str, str]:
     try:
         with sums.open(encoding="utf-8") as lines:
-            found = [SUM.fullmatch(line.rstrip("\n")) for line in lines]
+            found = [CHECKSUM_LINE.fullmatch(line.rstrip("\n")) for line in lines]
     except (FileNotFoundError, UnicodeDecodeError):
         found = [None]
     if None in found:
         message = (
-            f"{path} has no {SUMS} that can be read, so it is no bundle of moe-eval. Give a file "
-            "that `moe-eval bundle` wrote."
+            f"{path} has no readable {CHECKSUMS}, so it is not a bundle. Pass a bundle made by "
+            "`moe-eval bundle` (NAME.tar.gz)."
         )
         raise DataError(message)
     return {match.group(2): match.group(1) for match in found if match is not None}
@@ -160,31 +174,32 @@ def _read_sums(path: Path, sums: Path) -> dict[str, str]:
 
 def _read_about(path: Path, root: Path) -> dict[str, Any]:
     try:
-        about: dict[str, Any] = json.loads((root / ABOUT).read_text("utf-8"))
+        about: dict[str, Any] = json.loads((root / DESCRIPTION).read_text("utf-8"))
         if about["schema_version"] != SCHEMA_VERSION or about["kind"] != KIND:
             message = (
                 f"{path} is a bundle of version {about['schema_version']}, and this package reads "
-                f"version {SCHEMA_VERSION}. Install the moe-eval-plugin that it names."
+                f"version {SCHEMA_VERSION}. Install the moe-eval-plugin version that it lists."
             )
             raise DataError(message)
-        fits = about["of"] in {SWEEP, RUN} and all(map(_is_ours, about["commands"]))
+        fits = about["of"] in {SWEEP, RUN} and all(map(_is_allowed, about["commands"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         message = (
-            f"{ABOUT} of {path} is not as `moe-eval bundle` writes it: {error!r}. Get the bundle "
-            "again from its authors."
+            f"{DESCRIPTION} of {path} is not in the format of `moe-eval bundle`: {error!r}. "
+            "Download the bundle again from its authors."
         )
         raise DataError(message) from error
     if not (fits and about["commands"]):
         message = (
-            f"{path} names a command other than `moe-eval sweep` and `lmms-eval`, or one that "
-            "writes elsewhere, and nothing else is run. Get the bundle again from its authors."
+            f"{path} contains a command other than `moe-eval sweep` and `lmms-eval`, or one that "
+            "writes elsewhere; such a command is never run. Download the bundle again from its "
+            "authors."
         )
         raise DataError(message)
     return about
 
 
-def _is_ours(command: list[str]) -> bool:
-    """Tell whether a command is one that a bundle may name: it is about to be run."""
+def _is_allowed(command: list[str]) -> bool:
+    """Whether a command is one that a bundle may contain: it is about to be run."""
     texts = all(isinstance(part, str) for part in command)
     known = tuple(command[:2]) == SWEEP_COMMAND or command[:1] == [PROGRAM]
     return texts and known and command.count(OUTPUT) == 1 and command[-1] == OUTPUT

@@ -1,4 +1,4 @@
-"""The exporters of this package: one module for each family of formats.
+"""Register the exporters of this package: one module for each family of formats.
 
 This package is a plugin like any other. Its modules are imported when formats are listed or used,
 because the plugin manager imports this one in every run.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def moe_eval_register_exporters() -> Iterable[Exporter]:
-    """Name the exporters of this package."""
+    """List the exporters of this package."""
     from moe_eval_plugin.publish.exports.every_eval_ever import EXPORTERS as EVERY_EVAL_EVER
     from moe_eval_plugin.publish.exports.hub import EXPORTERS as HUB
     from moe_eval_plugin.publish.exports.submission import EXPORTERS as SUBMISSIONS

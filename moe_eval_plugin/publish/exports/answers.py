@@ -1,4 +1,4 @@
-"""The answers of a run to the questions of a split, and whether they are complete and proper."""
+"""Read the answers of a run, and check that they are complete and valid for a submission."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LONG_CHARACTERS = 1_000
 CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
-# The word for a fault where all are listed, and how it is said in a message.
+# Word for a fault in a list of all faults, and its text in a message.
 FAULTS = {
     "missing": "questions have no answer",
     "repeated": "questions are answered more than once",
@@ -32,10 +32,10 @@ FAULTS = {
 
 @dataclass(frozen=True)
 class Answers:
-    """What a samples file holds: an answer by question id, the first where there are several.
+    """Answers of a samples file by question id; of several to one question, the first.
 
-    ``repeated`` lists the ids of the others. White space around an answer is left out, as it is
-    in every task of this package and in the official script.
+    ``repeated`` lists the ids of the others. White space around an answer is removed, as in every
+    task of this package and in the official script.
     """
 
     texts: Mapping[int, str]
@@ -43,20 +43,20 @@ class Answers:
 
     @property
     def n_samples(self) -> int:
-        """The number of samples in the file."""
+        """Number of samples in the file."""
         return len(self.texts) + len(self.repeated)
 
 
 def read_answers(run: Run, task: TaskRun) -> Answers:
     """Read the answers of a task from its samples file.
 
-    Raises ``DataError`` if there is no such file, if it is broken, and for samples without a
+    Raises ``DataError`` if there is no such file, if it is damaged, and for samples without a
     question id and an answer.
     """
     if task.samples is None:
         message = (
-            f"{run.path} has no samples file of {task.task} beside it, and the answers stand "
-            "there. Run the task again with --log_samples."
+            f"{run.path} has no samples file of {task.task}, which would contain the answers. Run "
+            "the task again with --log_samples."
         )
         raise DataError(message)
     texts: dict[int, str] = {}
@@ -66,8 +66,8 @@ def read_answers(run: Run, task: TaskRun) -> Answers:
         if type(question_id) is not int or not isinstance(answer, str):
             message = (
                 f"{task.samples}, line {number}, has question_id {question_id!r:.100} and answer "
-                f"{answer!r:.100}, where an integer and one string were expected. Are these "
-                f"samples of {task.task}?"
+                f"{answer!r:.100}; expected an integer and one string. Check that these are "
+                f"samples of {task.task}."
             )
             raise DataError(message)
         if question_id in texts:
@@ -79,10 +79,10 @@ def read_answers(run: Run, task: TaskRun) -> Answers:
 def check_answers(
     answers: Answers, expected: Collection[int] | None, data: str, run: Run, task: TaskRun
 ) -> None:
-    """Raise ``IncompleteRunError`` unless each question has exactly one proper answer.
+    """Raise ``IncompleteRunError`` unless each question has exactly one valid answer.
 
-    ``expected`` holds the ids of the split ``data``, a key of ``OFFICIAL_FILES``. Where they are
-    not known, ``None``, the questions are counted.
+    ``expected`` holds the ids of the split ``data``, a key of ``OFFICIAL_FILES``. If they are not
+    known, ``None``, only the number of questions is checked.
     """
     faults = {word: ids for word, ids in _faults(answers, expected) if ids}
     lines = [
@@ -93,7 +93,7 @@ def check_answers(
     if not lines:
         return
     message = "\n  ".join([f"{task.samples} cannot be submitted:", *lines])
-    advice = ["Run the whole task again.", *["--list-missing lists them all."] * bool(faults)]
+    advice = ["Run the whole task again.", *["Add --list-missing to list them all."] * bool(faults)]
     message = "\n".join([message, *_causes(answers, run, task), " ".join(advice)])
     raise IncompleteRunError(
         message, [f"{word} {question_id}" for word, ids in faults.items() for question_id in ids]
@@ -101,12 +101,12 @@ def check_answers(
 
 
 def describe_oddities(answers: Answers) -> Iterator[str]:
-    """Say what is allowed in an answer and yet rarely meant."""
+    """Yield a line for each property of answers that is allowed but rarely intended."""
     control = [key for key, text in answers.texts.items() if CONTROL_CHARACTER.search(text)]
     if control:
         yield (
-            f"{len(control):,} answers hold control characters, which are kept and written as "
-            f"escapes (questions: {first_few(control)})"
+            f"{len(control):,} answers contain control characters, which are written as escapes "
+            f"(questions: {first_few(control)})"
         )
     long = [key for key, text in answers.texts.items() if len(text) > LONG_CHARACTERS]
     if long:
@@ -132,14 +132,14 @@ def _miscounted(answers: Answers, data: str) -> Iterator[str]:
     files = OFFICIAL_FILES[data]
     if len(answers.texts) != files.n_questions:
         yield (
-            f"{len(answers.texts):,} questions are answered, where the split has "
-            f"{files.n_questions:,}; to learn which ones, set {DATA_VARIABLE} to a folder with "
+            f"{len(answers.texts):,} questions are answered, and the split has "
+            f"{files.n_questions:,}; to see which ones, set {DATA_VARIABLE} to a folder with "
             f"{files.questions}"
         )
 
 
 def _causes(answers: Answers, run: Run, task: TaskRun) -> Iterator[str]:
-    """Say what the run itself knows about answers that are missing or empty."""
+    """Yield each reason for missing or empty answers that the run records."""
     if task.data.n_left_out:
         reason = task.data.left_out_because or "of their data"
         yield f"The run left out {task.data.n_left_out} questions because {reason}."
@@ -148,11 +148,11 @@ def _causes(answers: Answers, run: Run, task: TaskRun) -> Iterator[str]:
     if task.n_samples is not None and task.n_samples > answers.n_samples:
         yield (
             f"The run asked {task.n_samples:,} questions, and its samples file has "
-            f"{answers.n_samples:,}: it may have been cut off."
+            f"{answers.n_samples:,}: it may be truncated."
         )
     if "" in answers.texts.values():
         yield (
-            "An answer may be empty because its tokens went into thinking: allow more of them, "
+            "An answer may be empty because the model spent its tokens on thinking: allow more, "
             "for instance --gen_kwargs max_new_tokens=512."
         )
 
@@ -166,9 +166,9 @@ def _is_unicode(text: str) -> bool:
 
 
 class IncompleteRunError(DataError):
-    """A run does not hold what a format needs; the message names the first few faults.
+    """A run lacks answers that a format requires; the message lists the first few faults.
 
-    ``faults`` has a line for each of them.
+    ``faults`` has a line for each fault.
     """
 
     def __init__(self, message: str, faults: Sequence[str]) -> None:

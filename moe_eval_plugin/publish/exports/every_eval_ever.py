@@ -1,9 +1,9 @@
-"""Results in the form of Every Eval Ever, schema 0.3.0, laid out as its data store expects them.
+"""Write results as Every Eval Ever, schema 0.3.0, in the layout of its data store.
 
 Each task of each run becomes one file, ``data/<task>/<developer>/<model>/<uuid>.json``. The UUID
-is made of what the file says, so the same run is the same file each time. What the run cannot know
-is said to be unknown: who ran it, and in what relation to those who made the model. The schema
-knows no k; it stands with the settings of the generation, as text.
+is a hash of the content, so the same run gives the same file each time. What a run cannot know is
+written as unknown: who ran it, and their relation to the makers of the model. The schema has no
+field for k; it is written with the settings of the generation, as text.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = "0.3.0"
 UNKNOWN = "unknown"
-# The transformers library runs the model; an engine that is not listed is left out.
+# Library that runs the model; other backends are left out.
 ENGINES = {"moe_hf": "transformers"}
-# Names that the registry of the data store has; others are marked as ours or as the host's.
+# Names in the registry of the data store; others get the prefix moe_eval or lmms_eval.
 METRIC_IDS = {"exact_match": "exact-match"}
-KINDS = {
+METRIC_KINDS = {
     PROPORTION: "accuracy",
     "samples/s": "throughput",
     "tokens/s": "throughput",
     "s": "latency",
 }
-GENERATION = (
+GENERATION_FACTS = (
     "experts_k",
     "num_experts_per_tok",
     "observed_num_experts_per_tok",
@@ -52,7 +52,7 @@ GENERATION = (
     "n_input_tokens",
     "n_output_tokens",
 )
-DATA = (
+DATA_FACTS = (
     "data_origin",
     "data_revision",
     "data_sha256",
@@ -60,16 +60,16 @@ DATA = (
     "dataset_config",
     "n_questions",
 )
-PUBLISH = (
+BEFORE_PUBLISHING = (
     "Before you publish: fill in source_organization_name and evaluator_relationship, which a run "
-    "does not know."
+    "does not record."
 )
 
 
 def export(runs: Sequence[Run], task: str | None) -> Exported:
-    """Make a file for each task of each run.
+    """Return a file for each task of each run.
 
-    Scores of which the run does not tell whether higher is better are left out. Raises
+    Scores without a known direction (higher or lower is better) are left out. Raises
     ``DataError`` if none is left.
     """
     facts = collect(runs, task)
@@ -80,24 +80,24 @@ def export(runs: Sequence[Run], task: str | None) -> Exported:
         raise DataError(message)
     by_run = itertools.groupby(kept, key=lambda one: (one.run, one.task))
     files = dict(_file(list(scores)) for _, scores in by_run)
-    strangers = {_portable_id(one) for one in kept if not one.hub_model}
+    unpublished = {_portable_id(one) for one in kept if not one.hub_model}
     notes = [
-        f"{name} stands for a model that is no repository on the Hub: change model_info.id, and "
-        "the folders of the file, if it has a public name."
-        for name in sorted(strangers)
+        f"{name} is a placeholder for a model that has no repository on the Hub: change "
+        "model_info.id and the folders of the file if the model has a public name."
+        for name in sorted(unpublished)
     ]
-    return Exported(files, (*reasons, *notes, PUBLISH))
+    return Exported(files, (*reasons, *notes, BEFORE_PUBLISHING))
 
 
 def _reason_to_skip(facts: ScoreFacts) -> str:
     return (
-        f"{facts.task}: {facts.metric} is left out, because the run does not tell whether higher "
-        "is better, and the schema asks for it."
+        f"{facts.task}: {facts.metric} is left out, because the run does not record whether higher "
+        "is better, which the schema requires."
     )
 
 
 def _file(scores: Sequence[ScoreFacts]) -> tuple[str, str]:
-    """Name and write the file of one task of one run."""
+    """Return name and text of the file of one task of one run."""
     first = scores[0]
     log = _log(first, [_result(one) for one in scores])
     name = f"data/{_portable(first.task)}/{_portable_id(first)}/{_uuid(log)}.json"
@@ -106,7 +106,7 @@ def _file(scores: Sequence[ScoreFacts]) -> tuple[str, str]:
 
 
 def _uuid(log: Mapping[str, Any]) -> uuid.UUID:
-    """Make a UUID of what a file says; the data store takes only the form of version 4."""
+    """Return a UUID that is a hash of the content; the data store accepts only version 4."""
     digest = hashlib.sha256(json.dumps(log, sort_keys=True).encode())
     return uuid.UUID(bytes=digest.digest()[:16], version=4)
 
@@ -116,7 +116,7 @@ def _portable_id(facts: ScoreFacts) -> str:
 
 
 def _portable(name: str) -> str:
-    """Turn a name into one that a folder may have on any system."""
+    """Return a name that a folder may have on any operating system."""
     safe = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).strip(". ")
     reserved = re.fullmatch(r"(data|con|prn|aux|nul|com\d|lpt\d)(\..*)?", safe, re.IGNORECASE)
     return f"_{safe}" if reserved or not safe else safe
@@ -180,12 +180,12 @@ def _result(facts: ScoreFacts) -> dict[str, Any]:
             "score": facts.value,
             "uncertainty": {"standard_error": stderr, "num_samples": facts.n},
         },
-        "generation_config": {"additional_details": _details(facts, GENERATION)},
+        "generation_config": {"additional_details": _details(facts, GENERATION_FACTS)},
     }
 
 
 def _source_data(facts: ScoreFacts) -> dict[str, Any]:
-    """Name the data set on the Hub only where the data were read from there."""
+    """Return the source of the data; a data set on the Hub only if they were read from it."""
     is_hub = facts.dataset is not None and (facts.data_origin or "hub").startswith("hub")
     return {
         "dataset_name": facts.task,
@@ -193,7 +193,7 @@ def _source_data(facts: ScoreFacts) -> dict[str, Any]:
         "hf_repo": facts.dataset if is_hub else None,
         "hf_split": facts.split if is_hub else None,
         "samples_number": facts.n_questions if is_hub else None,
-        "additional_details": _details(facts, DATA),
+        "additional_details": _details(facts, DATA_FACTS),
     }
 
 
@@ -203,7 +203,7 @@ def _metric_config(facts: ScoreFacts) -> dict[str, Any]:
     return {
         "metric_id": METRIC_IDS.get(facts.metric, f"{prefix}.{facts.metric}"),
         "metric_name": facts.metric,
-        "metric_kind": KINDS.get(str(facts.unit)),
+        "metric_kind": METRIC_KINDS.get(str(facts.unit)),
         "metric_unit": facts.unit,
         "metric_parameters": {"scoring": facts.scoring},
         "lower_is_better": not facts.higher_is_better,
@@ -214,7 +214,7 @@ def _metric_config(facts: ScoreFacts) -> dict[str, Any]:
 
 
 def _details(facts: ScoreFacts, names: Sequence[str]) -> dict[str, str]:
-    """Give some of the facts as the schema wants details: a flat mapping of texts."""
+    """Return some of the facts in the form of details in the schema: a flat mapping of texts."""
     known = facts.known()
     flat: dict[str, Any] = {}
     for name in (name for name in names if name in known):
@@ -224,7 +224,7 @@ def _details(facts: ScoreFacts, names: Sequence[str]) -> dict[str, str]:
 
 
 def _without_none(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
-    """Drop what is not known, at any depth, and the mappings that are empty without it."""
+    """Return a value without ``None`` at any depth, and without mappings that are then empty."""
     if isinstance(value, list):
         return [_without_none(one) for one in value]
     if not isinstance(value, dict):

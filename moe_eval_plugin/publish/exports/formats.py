@@ -1,7 +1,7 @@
-"""Exporters: a finished run in the file format of another tool or of a leaderboard.
+"""Look up exporters, which write a run in the format of another tool or of a leaderboard.
 
-The formats of this package come in through ``moe_eval_register_exporters``, the hook that plugins
-use. An exporter only makes the text of files; they are written here, all of them or none.
+The formats of this package are registered through ``moe_eval_register_exporters``, the hook that
+plugins use. An exporter only returns the text of files; ``files.write_files`` writes them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.text import align, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,26 +21,25 @@ if TYPE_CHECKING:
 
 
 def find_exporter(name: str) -> Exporter:
-    """Find a registered exporter; ``InvalidArgumentError`` names those that exist."""
+    """Return a registered exporter; ``InvalidArgumentError`` lists those that exist."""
     from moe_eval_plugin.plugins.manager import registered_exporters
 
     known = registered_exporters()
     if name not in known:
         message = (
-            f"--format {name} is not known. Use one of: {', '.join(sorted(known))}. "
-            "`moe-eval export --format` says what each of them is."
+            f"No format is called {name}.{did_you_mean(name, known)} Use one of: "
+            f"{', '.join(sorted(known))}. `moe-eval export --format` describes each of them."
         )
         raise InvalidArgumentError(message)
     return known[name]
 
 
 def render_formats() -> str:
-    """List every registered exporter with its summary, for a terminal."""
+    """Return a line for each registered exporter, with its summary, for a terminal."""
     from moe_eval_plugin.plugins.manager import registered_exporters
 
     known = registered_exporters()
-    width = max(map(len, known), default=0)
-    return "\n".join(f"{name.ljust(width)}  {known[name].summary}" for name in sorted(known))
+    return "\n".join(align([(name, known[name].summary) for name in sorted(known)]))
 
 
 def common_folder(runs: Iterable[Run]) -> Path:

@@ -1,10 +1,9 @@
-"""The two forms in which the Hugging Face Hub takes results: ``.eval_results`` and model-index.
+"""Write results in the two formats of the Hugging Face Hub: ``.eval_results``, model-index.
 
-Both belong into the repository of one model, and both are made by ``huggingface_hub`` itself, of
-1.4 or later. An entry of ``.eval_results`` is one value for a leaderboard: the score that stands
-for its task, with the rest as its note. A model-index lists every score, with all that is known of
-it as the arguments of its metric: the Hub groups results by data set, and what stands there would
-be taken for that of all of them.
+Both belong in the repository of one model, and ``huggingface_hub`` 1.4 or later writes both. An
+entry of ``.eval_results`` is one value for a leaderboard: the main score of its task, with the rest
+as its note. A model-index lists every score, with all known facts as the arguments of its metric:
+the Hub groups results by data set, and facts of the data set would hold for all of its results.
 """
 
 from __future__ import annotations
@@ -28,24 +27,24 @@ FOLDER = ".eval_results"
 MODEL_INDEX = "model-index.yaml"
 OUR_TASK_TYPE = "visual-question-answering"
 OTHER_TASK_TYPE = "image-text-to-text"
-NOTED = (
+NOTE_FACTS = (
     *("metric", "stderr", "n", "n_questions", "scoring", "answer_set"),
     *("experts_k", "num_experts_per_tok", "observed_num_experts_per_tok"),
     *("baseline_num_experts_per_tok", "experts_policy", "renorm"),
     *("model_revision", "data_origin", "data_revision", "data_sha256"),
     *("samples_per_s", "backend", "versions"),
 )
-NOT_AN_ARGUMENT = frozenset({"metric", "value", "dataset", "dataset_config", "split"})
+NOT_METRIC_ARGUMENTS = frozenset({"metric", "value", "dataset", "dataset_config", "split"})
 REGISTERED_ONLY = (
-    "The Hub shows an entry where the data set is registered as a benchmark whose eval.yaml has "
-    "the same task_id; look there, and change task_id if it is called otherwise."
+    "The Hub shows an entry if its data set is registered as a benchmark whose eval.yaml has the "
+    "same task_id: check the data set, and change task_id if it differs."
 )
 
 
 def export_eval_results(runs: Sequence[Run], task: str | None) -> Exported:
-    """Make a file of ``.eval_results`` for each task of each run.
+    """Return a file of ``.eval_results`` for each task of each run.
 
-    Raises ``DataError`` for runs of several models, and if no task has a place on the Hub.
+    Raises ``DataError`` for runs of several models, and if no data set is on the Hub.
     """
     from huggingface_hub import eval_result_entries_to_yaml
 
@@ -68,7 +67,7 @@ def export_eval_results(runs: Sequence[Run], task: str | None) -> Exported:
 
 
 def export_model_index(runs: Sequence[Run], task: str | None) -> Exported:
-    """Make the part ``model-index`` of the metadata of a model card, with every score.
+    """Return the part ``model-index`` of the metadata of a model card, with every score.
 
     Raises ``DataError`` for runs of several models.
     """
@@ -83,8 +82,8 @@ def _of_one_model(facts: list[ScoreFacts]) -> list[ScoreFacts]:
     models = sorted({one.pretrained for one in facts})
     if len(models) > 1:
         message = (
-            f"These are runs of {len(models)} models: {', '.join(models)}. What is exported "
-            "belongs into the repository of one model; give the runs of one of them."
+            f"These are runs of {len(models)} models: {', '.join(models)}. The files belong in the "
+            "repository of one model: pass only the runs of one of them."
         )
         raise DataError(message)
     return facts
@@ -93,23 +92,21 @@ def _of_one_model(facts: list[ScoreFacts]) -> list[ScoreFacts]:
 def _model_notes(facts: Sequence[ScoreFacts]) -> tuple[str, ...]:
     if facts[0].hub_model:
         return ()
-    note = (
-        f"{facts[0].model} is no repository on the Hub: its results belong where it is published."
-    )
+    note = f"{facts[0].model} has no repository on the Hub: add the files where it is published."
     return (note,)
 
 
 def _reasons_to_skip(facts: Sequence[ScoreFacts]) -> Iterator[str]:
-    """Say of each task once why it is left out."""
+    """Yield for each task that is left out the reason, once."""
     with_main = {(one.run, one.task) for one in facts if one.is_main}
     for task in dict.fromkeys(one.task for one in facts if (one.run, one.task) not in with_main):
-        yield f"{task} is left out: no score stands for it."
+        yield f"{task} is left out: it has no main score."
     for task in dict.fromkeys(one.task for one in facts if one.is_main and not one.dataset):
         yield f"{task} is left out: its data set has no repository on the Hub."
 
 
 def _free_name(main: ScoreFacts, taken: Mapping[str, str]) -> str:
-    """Name a file by its task and by what was asked for; runs of the same are numbered."""
+    """Return a file name from task and setting; files of equal names are numbered."""
     variant = "" if main.setting in ("", "as published") else f"_{main.setting.replace('=', '')}"
     name = re.sub(r"[^\w.-]+", "_", f"{main.task}{variant}", flags=re.ASCII).lstrip(".")
     numbers = ("", *(f"_{number}" for number in range(2, len(taken) + 2)))
@@ -121,7 +118,7 @@ def _entry(main: ScoreFacts) -> EvalResultEntry:
     from huggingface_hub import EvalResultEntry
 
     known = main.known()
-    note = "; ".join(f"{name}={as_text(known[name])}" for name in NOTED if name in known)
+    note = "; ".join(f"{name}={as_text(known[name])}" for name in NOTE_FACTS if name in known)
     return EvalResultEntry(
         dataset_id=str(main.dataset),
         task_id=main.task,
@@ -133,7 +130,7 @@ def _entry(main: ScoreFacts) -> EvalResultEntry:
 
 
 def _as_yaml(content: object) -> str:
-    """Write YAML in ASCII: PyYAML makes a space of some Unicode that it does not escape."""
+    """Return YAML in ASCII: PyYAML turns some Unicode that it does not escape into spaces."""
     import yaml
 
     return str(yaml.safe_dump(content, sort_keys=False))
@@ -153,7 +150,7 @@ def _eval_result(facts: ScoreFacts) -> EvalResult:
         metric_type=facts.metric,
         metric_name=f"{facts.metric} ({facts.setting})" if facts.setting else facts.metric,
         metric_value=facts.value,
-        metric_args={name: value for name, value in known if name not in NOT_AN_ARGUMENT},
+        metric_args={name: value for name, value in known if name not in NOT_METRIC_ARGUMENTS},
     )
 
 

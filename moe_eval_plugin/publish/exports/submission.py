@@ -1,19 +1,19 @@
-"""Submissions to leaderboards: the answers to a whole split of VQAv2 or OK-VQA in one file.
+"""Write submissions to leaderboards: all answers to a split of VQAv2 or OK-VQA in one file.
 
-The form is that of https://visualqa.org/evaluation.html, for both data sets: an array of objects
+The format is that of https://visualqa.org/evaluation.html, for both data sets: an array of objects
 with an integer ``question_id`` and a string ``answer``. The official script and the server refuse
 a file whose question ids are not exactly those of the split.
 
 The names of the files have two sources. The challenge asked for a name in 2016 alone, as
 ``vqa_OpenEnded_mscoco_test2015_METHOD_results.json``
 (https://visualqa.org/challenge_2016.html); the guidelines since 2017 ask for none, so the old name
-does no harm. For validation, the script's own demonstration opens a file that is called like the
-file of questions, with ``METHOD_results`` in the place of ``questions``; VQAv2 puts ``v2_`` in
-front (https://github.com/GT-Vision-Lab/VQA). OK-VQA has no challenge and uses that script.
+does no harm. For validation, the script's own example opens a file named like the file of
+questions, with ``METHOD_results`` instead of ``questions``; VQAv2 adds the prefix ``v2_``
+(https://github.com/GT-Vision-Lab/VQA). OK-VQA has no challenge and uses that script.
 
 Test-dev, test-standard and test-challenge are parts of test2015, and which question is in which
 part is published for test-dev alone. One file with all 447,793 answers serves every phase. The
-server of the last challenge, of 2021, takes no other file, unlike earlier ones not even in its
+server of the last challenge, of 2021, accepts no other file, unlike earlier ones not even in its
 test-dev phase; its message is quoted in https://github.com/X-PLUG/mPLUG-DocOwl/issues/55.
 """
 
@@ -31,6 +31,7 @@ from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.experts.routing_rule import NATIVE
 from moe_eval_plugin.plugins.exporter import Exported, Exporter
 from moe_eval_plugin.publish.exports.answers import check_answers, describe_oddities, read_answers
+from moe_eval_plugin.text import HUNDRED
 from moe_eval_plugin.vqa.dataset import DATA_VARIABLE, data_folder
 from moe_eval_plugin.vqa.official_data import read_annotations, read_questions
 from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES
@@ -44,16 +45,16 @@ if TYPE_CHECKING:
     from moe_eval_plugin.vqa.official_data import Annotation
 
 MAX_METHOD_CHARACTERS = 80
-NO_METHOD_CHARACTERS = re.compile(r"[^A-Za-z0-9.]+")
+NOT_IN_METHOD = re.compile(r"[^A-Za-z0-9.]+")
 OVERALL = "overall"
 
 
 @dataclass(frozen=True)
 class Split:
-    """What a task's answers are submitted as.
+    """How the answers of a task are submitted.
 
-    ``data`` is a key of ``OFFICIAL_FILES``, ``file_name`` a template for the name of the method,
-    and ``advice`` says where the file can be handed in.
+    ``data`` is a key of ``OFFICIAL_FILES``, ``file_name`` a template with the name of the method,
+    and ``advice`` tells the user where to submit the file.
     """
 
     data: str
@@ -65,14 +66,14 @@ SERVER = "https://eval.ai/web/challenges/challenge-page/830"
 OKVQA_SPLIT = Split(
     "okvqa",
     "OpenEnded_mscoco_val2014_{}_results.json",
-    "OK-VQA has no server: publish the score, and keep the file.",
+    "OK-VQA has no server: publish the accuracy, and keep the file.",
 )
 OKVQA_TASKS = {"okvqa": OKVQA_SPLIT, "okvqa_raw": OKVQA_SPLIT}
 VQA_V2_TASKS = {
     "vqa_v2_val": Split(
         "vqa_v2_val",
         "v2_OpenEnded_mscoco_val2014_{}_results.json",
-        "The server scores no validation answers: publish the score, and keep the file.",
+        "The server scores no validation answers: publish the accuracy, and keep the file.",
     ),
     "vqa_v2_test_dev": Split(
         "vqa_v2_test_dev",
@@ -91,15 +92,15 @@ VQA_V2_TASKS = {
 def export_answers(
     splits: Mapping[str, Split], runs: Sequence[Run], task: str | None = None
 ) -> Exported:
-    """Write the answers of each task in ``splits``, or of the one that is named.
+    """Return the answers of each task in ``splits``, or of ``task`` alone.
 
-    ``splits`` maps the names of tasks. Raises ``InvalidArgumentError`` for several runs and for a
-    task of no split, ``IncompleteRunError`` where a question of the split has not exactly one
-    proper answer, and ``DataError`` for files that cannot be read.
+    ``splits`` has the split of each task by its name. Raises ``InvalidArgumentError`` for several
+    runs and for a task without a split, ``IncompleteRunError`` if a question of the split does not
+    have exactly one valid answer, and ``DataError`` for files that cannot be read.
     """
     if len(runs) != 1:
         paths = "\n  ".join(str(run.path) for run in runs)
-        message = f"A submission holds one run, and these are {len(runs)}:\n  {paths}\nName one."
+        message = f"A submission holds one run, and these are {len(runs)}:\n  {paths}\nPass one."
         raise InvalidArgumentError(message)
     files: dict[str, str] = {}
     notes: list[str] = []
@@ -107,7 +108,7 @@ def export_answers(
         split = splits[chosen.task]
         name = split.file_name.format(_method(runs[0], chosen))
         if name in files:
-            message = f"Two tasks would be written to {name}. Name one of them with --task."
+            message = f"Two tasks would be written to {name}. Choose one of them with --task."
             raise InvalidArgumentError(message)
         files[name], said = _submission(runs[0], chosen, split)
         notes += [f"{chosen.task}: {note}" for note in said]
@@ -129,9 +130,9 @@ EXPORTERS = (
 
 
 def official_scores(text: str, annotations: Mapping[int, Annotation]) -> dict[str, float]:
-    """Score the text of a submission as the official script scores the file, from 0 to 1.
+    """Return the scores, from 0 to 1, that the official script gives a submission.
 
-    Gives the mean under ``overall``, and that of each answer type under its name. Raises
+    They are the mean under ``overall``, and that of each answer type under its name. Raises
     ``DataError`` for a question without known answers.
     """
     scores: dict[str, list[float]] = {OVERALL: []}
@@ -140,7 +141,7 @@ def official_scores(text: str, annotations: Mapping[int, Annotation]) -> dict[st
         if annotation is None:
             message = (
                 f"Question {entry['question_id']} has no answers in the annotations, so the "
-                "submission cannot be scored. Take the official files."
+                "submission cannot be scored. Use the official files."
             )
             raise DataError(message)
         score = vqa_accuracy(entry["answer"], annotation.answers, OFFICIAL)
@@ -152,7 +153,7 @@ def official_scores(text: str, annotations: Mapping[int, Annotation]) -> dict[st
 
 def _chosen(splits: Mapping[str, Split], run: Run, task: str | None) -> list[TaskRun]:
     if task is not None and task not in splits:
-        message = f"--task {task} is not written in this format. Use one of: {', '.join(splits)}."
+        message = f"--task {task} has no such format. Use one of: {', '.join(splits)}."
         raise InvalidArgumentError(message)
     if task is not None:
         return [run.task(task)]
@@ -160,7 +161,7 @@ def _chosen(splits: Mapping[str, Split], run: Run, task: str | None) -> list[Tas
     if not found:
         names = ", ".join(one.task for one in run.tasks) or "none"
         message = (
-            f"{run.path} has no task of this format; its tasks: {names}. Run one of: "
+            f"{run.path} has no task with this format; its tasks: {names}. Run one of: "
             f"{', '.join(splits)}."
         )
         raise DataError(message)
@@ -168,24 +169,24 @@ def _chosen(splits: Mapping[str, Split], run: Run, task: str | None) -> list[Tas
 
 
 def _method(run: Run, task: TaskRun) -> str:
-    """Name the method in the file's name: the checkpoint, and what was changed in it."""
+    """Return the name of the method for the file name: the checkpoint, k and routing rule."""
     experts = task.record.experts if task.record else None
     k = experts.experts_k if experts else None
     rules = (experts.experts_policy, experts.renorm) if experts else ()
     changes = [rule for rule in rules if rule not in (NATIVE.policy_text, NATIVE.renorm)]
     parts = [PurePath(run.checkpoint).name, *([f"k{k}"] if k else []), *map(str, changes)]
-    name = NO_METHOD_CHARACTERS.sub("-", "-".join(parts))[:MAX_METHOD_CHARACTERS].strip("-.")
+    name = NOT_IN_METHOD.sub("-", "-".join(parts))[:MAX_METHOD_CHARACTERS].strip("-.")
     return name or "model"
 
 
 def _submission(run: Run, task: TaskRun, split: Split) -> tuple[str, list[str]]:
-    """Make the text of one file, and say what there is to know about it."""
+    """Return the text of one file, and notes for the user."""
     folder = data_folder()
     expected = None if folder is None else read_questions(split.data, folder).keys()
     answers = read_answers(run, task)
     check_answers(answers, expected, split.data, run, task)
-    # ASCII alone, so that no program can mistake the encoding. Sorted, so that equal answers make
-    # equal files, however many processes gave them.
+    # ASCII only, so that no program can mistake the encoding. Sorted, so that equal answers make
+    # equal files, however many processes wrote them.
     entries = [{"question_id": key, "answer": text} for key, text in sorted(answers.texts.items())]
     text = json.dumps(entries, ensure_ascii=True) + "\n"
     notes = [
@@ -201,21 +202,21 @@ def _checked(n_questions: int, data: str, *, by_id: bool) -> str:
     files = OFFICIAL_FILES[data]
     if not by_id:
         return (
-            f"{n_questions:,} questions, each answered once. Their number is right; their ids "
-            f"were not compared, because {DATA_VARIABLE} names no folder with {files.questions}"
+            f"{n_questions:,} questions, each answered once. Their number is right; their ids were "
+            f"not compared, because {DATA_VARIABLE} is not a folder with {files.questions}"
         )
     checked = f"{n_questions:,} questions, each answered once, are those of {files.questions}"
     if n_questions == files.n_questions:
         return checked
-    return f"{checked}; this is no whole split, which has {files.n_questions:,}"
+    return f"{checked}; this is only a part of the split, which has {files.n_questions:,}"
 
 
 def _scored(text: str, data: str, folder: Path | None) -> str:
-    """Say what the official script gives this text; in percent with two decimals, as it does."""
+    """Return the scores of the official script, in percent with two decimals, as a note."""
     if OFFICIAL_FILES[data].annotations is None:
         return "the answers are not public, so only the server can score this file"
     if folder is None:
         return f"set {DATA_VARIABLE} to a folder with the official files to have it scored"
     scores = official_scores(text, read_annotations(data, folder) or {})
-    shown = [f"{name} {100 * score:.2f}" for name, score in scores.items()]
+    shown = [f"{name} {HUNDRED * score:.2f}" for name, score in scores.items()]
     return f"the official script scores this file: {', '.join(shown)}"

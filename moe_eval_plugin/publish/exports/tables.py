@@ -1,8 +1,8 @@
-"""Tables: CSV with everything for programs, Markdown for readers.
+"""Write tables: CSV with all facts for programs, Markdown for readers.
 
 One row for each score of each task of each run. CSV has a column for each fact, numbers as they
-were stored, and mappings as JSON. Markdown rounds, and has a second table that says how the numbers
-came about, because one table would be too wide to read.
+were stored, and mappings as JSON. Markdown rounds, and has a second table with settings and
+sources, because one table would be too wide to read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MARKUP = re.compile(r"[\\`*\[\]<&~$]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def export_csv(runs: Sequence[Run], task: str | None) -> Exported:
-    """Write all facts of each score as CSV, an empty cell for what is not known."""
+    """Return all facts of each score as CSV; an empty cell is not known."""
     text = io.StringIO(newline="")
     table = csv.writer(text)
     table.writerow([field.name for field in fields(ScoreFacts)])
@@ -41,7 +41,7 @@ def export_csv(runs: Sequence[Run], task: str | None) -> Exported:
 
 
 def export_markdown(runs: Sequence[Run], task: str | None) -> Exported:
-    """Write two tables: the scores, and below them how they came about."""
+    """Return two tables: the scores, then the settings and sources of each run."""
     facts = collect(runs, task)
     origins = list(dict.fromkeys((one.run, one.task) for one in facts))
     numbers = {origin: number for number, origin in enumerate(origins, start=1)}
@@ -95,7 +95,7 @@ def _rounded(value: float | None) -> str:
 
 
 def _table(rows: Sequence[dict[str, object]]) -> str:
-    """Write rows as a table; the library escapes pipes."""
+    """Return rows as a Markdown table; the library escapes pipes."""
     from pytablewriter import MarkdownTableWriter
     from pytablewriter.typehint import String
 
@@ -109,11 +109,11 @@ def _table(rows: Sequence[dict[str, object]]) -> str:
 
 
 def _literal(text: str) -> str:
-    """Keep Markdown from reading a text as markup; underscores within words are none."""
+    """Return text with Markdown markup escaped; underscores within words are no markup."""
     return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 EXPORTERS = (
-    Exporter("csv", f"{CSV_FILE}, with all that is known of each score", export_csv),
+    Exporter("csv", f"{CSV_FILE}, with all facts of each score", export_csv),
     Exporter("markdown", f"{MARKDOWN_FILE}, rounded tables for a report", export_markdown),
 )

@@ -1,4 +1,4 @@
-"""What a comparison of a finished run with its repetition holds: a verdict for each number."""
+"""Records of the comparison of a run with its repetition: a verdict for each number."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.stats.resampling import Interval
 
 SCHEMA_VERSION = 1
+Kind = Literal["accuracy", "count", "speed"]
 Verdict = Literal["agrees", "differs", "not judged"]
 AGREES: Verdict = "agrees"
 DIFFERS: Verdict = "differs"
@@ -18,29 +19,36 @@ NOT_JUDGED: Verdict = "not judged"
 
 @dataclass(frozen=True)
 class Row:
-    """One number in both runs; ``None`` stands for "not there".
-
-    ``interval`` is that of ``again - original`` for scores and counts, and that of ``again`` for
-    speed; ``None`` where the verdict needs none. ``reason`` tells what the verdict rests on.
-    """
+    """One number in both runs."""
 
     point: str
+    """Setting of the sweep, for instance ``k8``."""
     task: str
+    """Task; empty if the whole setting is missing."""
     number: str
+    """What is compared: a metric, a count or a rate."""
     original: float | None
+    """Value in the bundle; ``None`` if it is missing."""
     again: float | None
+    """Value in the repetition; ``None`` if it is missing."""
     verdict: Verdict
+    """Whether the two agree, differ, or cannot be judged."""
     reason: str
+    """Facts that led to the verdict."""
     interval: Interval | None = None
+    """Interval of ``again - original`` for accuracy and counts, of ``again`` for speed; ``None``
+    where the verdict needs none."""
+    kind: Kind = "count"
+    """Whether it is an accuracy, a speed, or a count: questions, tokens, k."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the row as plain data, ready for JSON."""
+        """Return the row as plain data, ready for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """All rows; ``settings`` tells what the two were made with differently."""
+    """All rows, the settings in which the two runs differ, and notes."""
 
     rows: tuple[Row, ...]
     settings: tuple[str, ...] = ()
@@ -48,18 +56,18 @@ class Agreement:
 
     @property
     def counts(self) -> dict[Verdict, int]:
-        """The number of rows of each verdict."""
+        """Number of rows of each verdict."""
         found = Counter(row.verdict for row in self.rows)
         verdicts: tuple[Verdict, ...] = (AGREES, DIFFERS, NOT_JUDGED)
         return {verdict: found[verdict] for verdict in verdicts}
 
     @property
     def agrees(self) -> bool:
-        """Tell whether something was judged, and all of that agrees."""
+        """Whether something was judged, and all of that agrees."""
         return self.counts[DIFFERS] == 0 and self.counts[AGREES] > 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as plain data, ready for JSON."""
+        """Return everything as plain data, ready for JSON."""
         return {
             "schema_version": SCHEMA_VERSION,
             "kind": "agreement",

@@ -1,4 +1,4 @@
-"""Compares a finished sweep or run with its repetition, point by point and number by number."""
+"""Compare a finished sweep or run with its repetition, point by point and number by number."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def compare_with_original(
     limited: bool = False,
     speed_within: float | None = None,
 ) -> Agreement:
-    """Compare each number of the points.
+    """Return a verdict for each number of the points.
 
-    With ``limited`` only a part of the questions was asked again: those are compared, and what is
-    counted over all of them is not judged. ``speed_within`` is the share by which a speed that has
-    no interval may differ; without it such a speed is not judged. Raises ``DataError`` for a sweep
-    and a single run, which have nothing to compare.
+    ``limited`` means that only a part of the questions was asked again: those are compared, and
+    counts over all questions are not judged. ``speed_within`` is the share by which a speed may
+    differ; without it, a speed that has no interval is not judged. Raises ``DataError`` if one is
+    a sweep and the other a single run.
     """
     if (original.manifest is None) != (again.manifest is None):
         kinds = ["a single run" if one.manifest is None else "a sweep" for one in (original, again)]
         message = (
-            f"The bundle holds {kinds[0]}, and {again.folder} is {kinds[1]}. Compare like with "
-            "like."
+            f"The bundle holds {kinds[0]}, and {again.folder} is {kinds[1]}. Compare a sweep with "
+            "a sweep, or a run with a run."
         )
         raise DataError(message)
     comparison = _Comparison(again, limited=limited)
@@ -49,7 +49,7 @@ def compare_with_original(
 
 
 class _Comparison:
-    """Goes through the points of the original, and keeps what there is to say beside numbers."""
+    """Compares point by point; collects notes and changed settings."""
 
     def __init__(self, again: Finished, *, limited: bool) -> None:
         self._again = {point.key: point for point in again.points}
@@ -59,10 +59,10 @@ class _Comparison:
         self.notes: list[str] = []
 
     def rows(self, point: FinishedPoint) -> Iterator[Row]:
-        """Yield the rows of a point, task by task; speeds come later, since they are related."""
+        """Yield the rows of a point, task by task, without speeds: those need all points."""
         again = self._again.get(point.key)
         if again is None:
-            reason = "the point was not made again; its command or its log tells why"
+            reason = "the point was not run again; see the output of its command, or its log"
             yield Row(point.name, "", "point", None, None, DIFFERS, reason)
             return
         self.pairs.append((point, again))

@@ -1,4 +1,4 @@
-"""Counts of a run and of its repetition: the observed k, and tokens."""
+"""Compare counts of a run and of its repetition: the observed k, and tokens."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ OUTPUT_TOKENS = "n_output_tokens"
 
 
 def expert_rows(point: str, one: TaskRun, two: TaskRun, *, limited: bool) -> Iterator[Row]:
-    """Yield the observed k, which must be equal; nothing for a model whose k was not observed.
+    """Yield rows for the observed k, which must be equal; none for a model without observed k.
 
-    A rule that drops experts by their weights has a k that follows the prompts, and a schedule of
-    several k has a mean over them; with only a part of the prompts these are not judged.
+    With a policy that drops experts by their weights, k depends on the prompts; with a schedule of
+    several k, the mean does. With only a part of the prompts these are not judged.
     """
     before = one.record.experts if one.record else None
     now = two.record.experts if two.record else None
@@ -45,14 +45,14 @@ def expert_rows(point: str, one: TaskRun, two: TaskRun, *, limited: bool) -> Ite
         if values[0] == values[1]:
             verdict, reason = AGREES, "equal"
         elif values[1] is not None and (varies or (limited and not single)):
-            verdict, reason = NOT_JUDGED, "this k follows the prompts and the weights of the router"
+            verdict, reason = NOT_JUDGED, "this k depends on the prompts and the router weights"
         else:
             reason = "k must be equal"
         yield Row(point, one.task, number, *values, verdict, reason)
 
 
 def count_rows(point: str, one: TaskRun, two: TaskRun, *, limited: bool) -> Iterator[Row]:
-    """Yield the tokens that were read and written, over all questions."""
+    """Yield rows for the input and output tokens, over all questions."""
     before = one.record.speed if one.record else None
     now = two.record.speed if two.record else None
     for number in (INPUT_TOKENS, OUTPUT_TOKENS):
@@ -62,10 +62,10 @@ def count_rows(point: str, one: TaskRun, two: TaskRun, *, limited: bool) -> Iter
         if values[0] == values[1]:
             yield Row(point, one.task, number, *values, AGREES, "equal")
         elif limited:
-            reason = "a part of the questions was asked again: --limit"
+            reason = "only a part of the questions was asked again (--limit)"
             yield Row(point, one.task, number, *values, NOT_JUDGED, reason)
         elif number == INPUT_TOKENS:
-            reason = "the same prompts must have as many tokens: template, images or tokenizer?"
+            reason = "equal prompts have equal tokens: check chat template, images and tokenizer"
             yield Row(point, one.task, number, *values, DIFFERS, reason)
         else:
             yield _output_row(point, one, two, values)
@@ -74,13 +74,13 @@ def count_rows(point: str, one: TaskRun, two: TaskRun, *, limited: bool) -> Iter
 def _output_row(
     point: str, one: TaskRun, two: TaskRun, totals: tuple[float | None, float | None]
 ) -> Row:
-    """Judge the output tokens question by question, since answers may differ a little."""
+    """Compare the output tokens question by question, since answers may differ a little."""
     from moe_eval_plugin.stats.paired import paired_difference
 
     before, now = _tokens_by_question(one), _tokens_by_question(two)
     keys = [key for key in before if key in now]
     if not keys:
-        reason = "samples do not tell the tokens of each answer"
+        reason = "the samples do not record the tokens of each answer"
         return Row(point, one.task, OUTPUT_TOKENS, *totals, NOT_JUDGED, reason)
     pairs = [(now[key][0], before[key][0]) for key in keys]
     images = [before[key][1] for key in keys]
@@ -94,14 +94,14 @@ def _output_row(
     reason = (
         f"{found.difference:+.3f} per answer, {found.interval.confidence:.0%} interval "
         f"{found.interval.low:+.3f} to {found.interval.high:+.3f} "
-        f"{'holds' if holds else 'does not hold'} 0"
+        f"{'contains' if holds else 'does not contain'} 0"
     )
     verdict = AGREES if holds else DIFFERS
     return Row(point, one.task, OUTPUT_TOKENS, *totals, verdict, reason, found.interval)
 
 
 def _tokens_by_question(task: TaskRun) -> dict[str, tuple[float, str | None]]:
-    """Map each question to the tokens of its answer, and to its image."""
+    """Return the output tokens and the image of each question."""
     found: dict[str, tuple[float, str | None]] = {}
     for sample in read_samples(task.samples) if task.samples else ():
         key = sample.doc_id if sample.question_id is None else sample.question_id

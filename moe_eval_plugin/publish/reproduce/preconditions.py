@@ -1,4 +1,4 @@
-"""How this environment and machine differ from those of a bundle, before anything is run."""
+"""Compare this environment and machine with those of a bundle, before anything is run."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.publish.bundle.unpack import Bundle
 
-FACTS = ("kind", "name", "n_devices", "threads", "driver", "memory_bytes")
+COMPARED_FACTS = ("kind", "name", "n_devices", "threads", "driver", "memory_bytes")
 
 
 @dataclass(frozen=True)
 class EnvironmentDifferences:
-    """Differences as ``name: before -> now``: of packages and Python, and of the machine.
+    """Differences of packages (Python included) and machine, as ``name: before -> now``.
 
-    ``checkpoint`` tells what is wrong with the copy here of a checkpoint that was a folder.
+    ``checkpoint`` lists the faults of the local copy of a checkpoint that was a folder.
     """
 
     packages: tuple[str, ...]
@@ -37,14 +37,14 @@ class EnvironmentDifferences:
     checkpoint: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all fields as plain JSON data."""
+        """Return all fields as plain JSON data."""
         return asdict(self)
 
 
 def compare_environment(bundle: Bundle, pretrained: str | None = None) -> EnvironmentDifferences:
-    """Compare packages, Python, hardware and checkpoint with what the bundle names.
+    """Compare packages, Python, hardware and checkpoint with those of the bundle.
 
-    ``pretrained`` is where the checkpoint lies here, ``None`` for the same place.
+    ``pretrained`` is the local copy of the checkpoint, ``None`` for the same path.
     """
     packages = package_differences(locked_versions(bundle.lock), locked_versions(lock_text()))
     before, now = bundle.about["code"].get("python"), platform.python_version()
@@ -59,18 +59,18 @@ def compare_environment(bundle: Bundle, pretrained: str | None = None) -> Enviro
 
 
 def raise_if_no_checkpoint(bundle: Bundle, pretrained: str | None) -> None:
-    """Raise ``ModelNotFoundError`` if the checkpoint was a folder that is not here."""
+    """Raise ``ModelNotFoundError`` if the checkpoint was a folder that does not exist here."""
     folder = _checkpoint_folder(bundle, pretrained)
     if folder is not None and not folder.is_dir():
         message = (
-            f"The checkpoint {folder} is a folder, is not in the bundle, and is not here. Get it "
-            "from the authors of the bundle, and name its place with --pretrained."
+            f"The checkpoint {folder} does not exist here and is not in the bundle. Get it from "
+            "the authors of the bundle, and pass its path with --pretrained."
         )
         raise ModelNotFoundError(message)
 
 
 def _checkpoint_folder(bundle: Bundle, pretrained: str | None) -> Path | None:
-    """Return where the checkpoint has to lie; ``None`` for one of the hub and for the demo."""
+    """Return the path of the checkpoint; ``None`` for one on the Hub and for the demo."""
     known = bundle.about["checkpoint"]
     return (
         Path(pretrained or known["pretrained"]).expanduser() if known["is_local_folder"] else None
@@ -82,10 +82,10 @@ def _checkpoint_differences(bundle: Bundle, pretrained: str | None) -> tuple[str
     if folder is None:
         return ()
     if not folder.is_dir():
-        return (f"{folder} is not here: name its place with --pretrained",)
+        return (f"{folder} does not exist: pass its path with --pretrained",)
     sums = bundle.about["checkpoint"].get("sha256") or {}
     return tuple(
-        f"{folder / name} is not the file that the run used"
+        f"{folder / name} is not the file of the original run"
         for name, digest in sums.items()
         if not (folder / name).is_file() or sha256_of(folder / name) != digest
     )
@@ -97,6 +97,6 @@ def _machine_differences(before: Mapping[str, Any]) -> tuple[str, ...]:
     now = describe_this_machine().to_dict()
     return tuple(
         f"{name}: {before.get(name)} -> {now.get(name)}"
-        for name in FACTS
+        for name in COMPARED_FACTS
         if before.get(name) != now.get(name)
     )

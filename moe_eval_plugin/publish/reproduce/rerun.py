@@ -1,4 +1,4 @@
-"""Runs the commands of a bundle again, each in a process of its own whose progress is visible."""
+"""Run the commands of a bundle again, each in its own process with visible progress."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ POINT_FAILED = 1
 
 @dataclass(frozen=True)
 class Changes:
-    """What is to be another way than it was: fewer questions, the checkpoint in another place."""
+    """Changes to the commands of a bundle: fewer questions, another path of the checkpoint."""
 
     limit: int | None = None
     pretrained: str | None = None
 
     def applied(self, command: Sequence[str]) -> list[str]:
-        """Change a command of a bundle."""
+        """Return a command of a bundle with these changes."""
         changed = list(command)
         if self.limit is not None:
             changed = with_option(changed, "--limit", str(self.limit))
@@ -40,54 +40,53 @@ class Changes:
 def rerun(
     commands: Sequence[Sequence[str]],
     folder: Path,
-    tell: Callable[[Sequence[str]], None],
+    on_command: Callable[[Sequence[str]], None],
     stdout: TextIO | None = None,
 ) -> Path:
-    """Run commands into a folder, and return what can be compared: the folder, or a results file.
+    """Run commands into a folder, and return it, or the results file of a single run.
 
-    A sweep that was interrupted goes on where it was. ``tell`` is given each command before it
-    runs; ``stdout`` takes what the commands print, by default this process's own. Raises
-    ``UserError`` where a command does not end well, and ``DataError`` for a folder that holds a
-    run already.
+    An interrupted sweep is continued. ``on_command`` is called with each command before it runs;
+    ``stdout`` is where the commands print, by default that of this process. Raises ``UserError``
+    if a command fails, and ``DataError`` if the folder already holds a run.
     """
     of_sweep = tuple(commands[0][:2]) == SWEEP
     if not of_sweep and any(folder.rglob(RESULTS_FILES)):
         message = (
-            f"{folder} holds a run already, and nothing is overwritten. Name another folder with "
-            f"--output, or compare with what is there: --against {folder}"
+            f"{folder} already holds a run, and nothing is overwritten. Choose another folder with "
+            f"--output, or compare with that run: --against {folder}"
         )
         raise DataError(message)
     for command in commands:
         written = [str(folder) if part == OUTPUT else part for part in command]
-        tell(written)
+        on_command(written)
         _run(written, stdout)
     if of_sweep:
         return folder
     try:
         return find_results(folder)
     except RuntimeError as error:
-        # The host ends with 0 after an error of its own.
-        message = f"{error}. Mend what it says above, and run the same command again."
+        # lmms-eval exits with 0 after an error.
+        message = f"{error}. Fix the error above, and run the same command again."
         raise UserError(message) from error
 
 
 def _run(command: Sequence[str], stdout: TextIO | None) -> None:
-    """Run a command with this very Python; a point that failed is left to the comparison."""
+    """Run a command with this Python; the comparison reports points that failed."""
     of_sweep = tuple(command[:2]) == SWEEP
     module = ["moe_eval_plugin.cli"] if of_sweep else ["lmms_eval"]
-    mortal = [
+    with_parent = [
         sys.executable,
         "-m",
         "moe_eval_plugin.sweep.workers.die_with_parent",
         str(os.getpid()),
     ]
     ended = subprocess.run(  # noqa: S603  (a list; only these two programs are ever named)
-        [*mortal, *module, *command[1:]], stdout=stdout, check=False
+        [*with_parent, *module, *command[1:]], stdout=stdout, check=False
     )
     if ended.returncode == 0 or (of_sweep and ended.returncode == POINT_FAILED):
         return
     message = (
-        f"{' '.join(command[:2])} ended with {ended.returncode}; its message stands above. Mend "
-        "that, and run the same `moe-eval reproduce` again."
+        f"{' '.join(command[:2])} ended with exit code {ended.returncode}; see its message above. "
+        "Fix that, and run the same `moe-eval reproduce` again."
     )
     raise UserError(message)

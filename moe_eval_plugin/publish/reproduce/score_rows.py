@@ -1,4 +1,4 @@
-"""Scores of a run and of its repetition: paired by question where both have samples."""
+"""Compare the accuracy of a run and of its repetition, paired by question if both have samples."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.run import Run, TaskRun
     from moe_eval_plugin.results.samples import AnsweredTask
 
-# What a run records beside its settings, and what differs each time.
+# Recorded with the settings, but different in each run.
 MEASURED = frozenset({"encode_s", "energy", "hardware", "n_answered_before", "n_processes"})
-# The host writes scores with all their digits; only the order of a sum may differ.
+# lmms-eval writes scores with all digits; only the order of a sum may differ.
 ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class ScoreRows:
-    """The rows of one task, and what else was seen: other settings, and notes."""
+    """Rows of one task, the settings in which the two runs differ, and notes."""
 
     rows: tuple[Row, ...]
     settings: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class ScoreRows:
 def compare_scores(
     point: str, one: tuple[Run, TaskRun], two: tuple[Run, TaskRun], *, limited: bool
 ) -> ScoreRows:
-    """Compare the questions, the answers and each score of a task."""
+    """Return rows for the questions, the answers and each score of a task."""
     name = one[1].task
     if one[1].samples is None or two[1].samples is None:
         return ScoreRows(tuple(_unpaired(point, one, two)))
@@ -53,7 +53,7 @@ def compare_scores(
     settings = [
         f"{one.name}: {one.a} -> {one.b}"
         for one in compared.settings
-        # These differ between the points of a sweep, and have rows of their own.
+        # k differs between the points of a sweep, and has its own rows.
         if one.a != one.b and not one.name.startswith("k ") and one.name not in MEASURED
     ]
     notes = [] if limited else [f"{name}: {note}" for note in compared.notes]
@@ -61,7 +61,7 @@ def compare_scores(
 
 
 def score_names(task: TaskRun) -> list[str]:
-    """Name the scores of a task: what it lists, what our record names, or what has an error bar."""
+    """List the scores of a task: those in its metric list, in our record, or with an error bar."""
     found = [one.name for one in task.metrics if task.score(one.name) is not None]
     score = task.record.score if task.record else None
     recorded = [score.metric] if score else []
@@ -69,7 +69,7 @@ def score_names(task: TaskRun) -> list[str]:
 
 
 def _metrics(a: AnsweredTask, b: AnsweredTask) -> list[str]:
-    """Choose the scores to compare: the listed ones, the main one, or every number there is."""
+    """List the scores to compare: those of the metric list, the main one, or all numbers."""
     common = [name for name in a.metrics if name in b.metrics]
     listed = [name for name in score_names(a.task) if name in common]
     main = [name for name in (a.main_metric,) if name in common and name is not None]
@@ -81,10 +81,10 @@ def _unpaired(point: str, one: tuple[Run, TaskRun], two: tuple[Run, TaskRun]) ->
     for name in score_names(one[1]):
         first, second = _value(one[1], name), _value(two[1], name)
         if first is not None and first == second:
-            yield Row(point, task, name, first, second, AGREES, "the same number")
+            yield Row(point, task, name, first, second, AGREES, "equal", kind="accuracy")
         else:
             reason = "without samples in both runs, questions cannot be paired"
-            yield Row(point, task, name, first, second, NOT_JUDGED, reason)
+            yield Row(point, task, name, first, second, NOT_JUDGED, reason, kind="accuracy")
 
 
 def _value(task: TaskRun, name: str) -> float | None:
@@ -99,7 +99,7 @@ def _questions(
     counts = float(asked), float(len(b.questions))
     verdict: Verdict = DIFFERS
     if limited:
-        verdict, reason = NOT_JUDGED, "a part was asked again: --limit"
+        verdict, reason = NOT_JUDGED, "only a part was asked again (--limit)"
     elif compared.n_only_a or compared.n_only_b or asked != len(a.questions):
         reason = (
             f"{compared.n_only_a:,} were not asked again, {compared.n_only_b:,} are new, and the "
@@ -115,19 +115,19 @@ def _answers(point: str, compared: TaskComparison) -> Row | None:
     if share is None:
         return None
     verdict: Verdict = AGREES if share == 1 else NOT_JUDGED
-    reason = f"{share:.2%} are the same text"
+    reason = f"{share:.2%} have the same text"
     if share < 1:
-        reason += "; the score tells whether it matters"
+        reason += "; the accuracy shows whether it matters"
     return Row(point, compared.task, "equal answers", 1.0, share, verdict, reason)
 
 
 def _score(
     point: str, a: AnsweredTask, b: AnsweredTask, score: ScoreComparison, compared: TaskComparison
 ) -> Row:
-    """Judge a score by the interval of its paired difference.
+    """Return a verdict on a score from the interval of its paired difference.
 
-    What the results file says must be what its own samples give: the samples are what is paired,
-    and the file is what was published.
+    The value in the results file, which was published, must be the mean of its samples, which are
+    what is paired.
     """
     found = score.difference
     published, now = _published(a, score.metric), _published(b, score.metric)
@@ -137,19 +137,20 @@ def _score(
     )
     own = sum(one.scores[score.metric] for one in a.questions.values()) / len(a.questions)
     if published is not None and not math.isclose(published, own, abs_tol=ROUNDING):
-        reason = f"the results file says {published:.6f}, and its own samples give {own:.6f}"
-        return Row(point, compared.task, score.metric, *values, DIFFERS, reason)
+        reason = f"the results file has {published:.6f}, and its own samples give {own:.6f}"
+        return Row(point, compared.task, score.metric, *values, DIFFERS, reason, kind="accuracy")
     holds = found.interval.holds(0)
     low, high = found.interval.low * HUNDRED, found.interval.high * HUNDRED
     reason = (
         f"{HUNDRED * found.difference:+.2f} points, {found.interval.confidence:.0%} interval "
-        f"{low:+.2f} to {high:+.2f} {'holds' if holds else 'does not hold'} 0"
+        f"{low:+.2f} to {high:+.2f} {'contains' if holds else 'does not contain'} 0"
     )
     verdict = AGREES if holds else DIFFERS
-    return Row(point, compared.task, score.metric, *values, verdict, reason, found.interval)
+    names = point, compared.task, score.metric
+    return Row(*names, *values, verdict, reason, found.interval, "accuracy")
 
 
 def _published(answered: AnsweredTask, metric: str) -> float | None:
-    """Return the number of the results file, if it is the mean of the samples."""
+    """Return the value in the results file, if it is a mean over samples."""
     row = answered.task.score(metric)
     return row.value if row is not None and answered.task.is_mean(metric) else None

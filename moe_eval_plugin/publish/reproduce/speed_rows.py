@@ -1,7 +1,7 @@
-"""Speeds of a sweep and of its repetition: as ratios to the published k, and as they are.
+"""Compare speeds of a sweep and of its repetition: speed-ups over the published k, and rates.
 
-A speed has an interval only where it was measured several times, with several seeds for instance.
-A single measurement is shown and not judged, unless somebody says how far it may be off.
+A speed has an interval only if it was measured several times, with several seeds for instance. A
+single measurement is shown and not judged, unless ``--speed-within`` sets how far it may be off.
 """
 
 from __future__ import annotations
@@ -23,16 +23,18 @@ if TYPE_CHECKING:
 
     Pair = tuple[FinishedPoint, FinishedPoint]
 
+# Label of a rate divided by that of the published k.
+SPEED_UP = "ratio to baseline"
 RATES = ("samples_per_s", "output_tokens_per_s")
-# Two series of four lie apart by chance in 2 of 70 cases; two of three do in 2 of 20.
-FEWEST = 4
-MACHINE = ("kind", "name", "n_devices", "threads")
-ONCE = f"no interval with fewer than {FEWEST} measurements (see --speed-within)"
+# By chance, two series of four do not overlap in 2 of 70 cases, two of three in 2 of 20.
+MIN_MEASUREMENTS = 4
+MACHINE_FACTS = ("kind", "name", "n_devices", "threads")
+TOO_FEW = f"no interval with fewer than {MIN_MEASUREMENTS} measurements (see --speed-within)"
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """A rate in both: its value, and its interval where there are enough measurements."""
+    """A rate in both runs, with its intervals if there are enough measurements."""
 
     original: float
     again: float
@@ -40,9 +42,10 @@ class _Measured:
 
 
 class Speeds:
-    """The speeds of all points that both have; ``within`` is a share, ``None`` for none.
+    """Compares the speeds of all points that both runs have.
 
-    Points that differ in their seeds alone are repetitions of one.
+    ``within`` is the share by which a speed may differ; ``None`` judges by intervals. Points that
+    differ only in their seeds are repetitions of one setting.
     """
 
     def __init__(self, pairs: Sequence[Pair], within: float | None) -> None:
@@ -52,10 +55,10 @@ class Speeds:
             self._groups.setdefault(pair[0].setting, []).append(pair)
         baselines = [group for group in self._groups.values() if group[0][0].is_baseline]
         self._baseline = baselines[0] if baselines else None
-        self._elsewhere = machine_differences(pairs)
+        self._machine_changes = machine_differences(pairs)
 
     def rows(self) -> Iterator[Row]:
-        """Yield a row for each rate: its ratio to the baseline, then the rate itself."""
+        """Yield rows for each rate: its speed-up over the baseline, then the rate itself."""
         for group in self._groups.values():
             for task in [task.task for task in group[0][0].run.tasks]:
                 for rate in RATES:
@@ -69,20 +72,21 @@ class Speeds:
         base = _rates(self._baseline, task, rate) if self._baseline else ([], [])
         if self._baseline is not None and group is not self._baseline and all((*own, *base)):
             ratio = _ratio(own, base)
-            yield self._row((name, task, f"{rate}, ratio to baseline"), ratio, judged=True)
+            yield self._row((name, task, f"{rate}, {SPEED_UP}"), ratio, judged=True)
         if own[1]:
-            yield self._row((name, task, rate), _plain(own), judged=not self._elsewhere)
+            yield self._row((name, task, rate), _plain(own), judged=not self._machine_changes)
         else:
-            yield Row(name, task, rate, own[0][0], None, NOT_JUDGED, "it was not measured again")
+            reason = "it was not measured again"
+            yield Row(name, task, rate, own[0][0], None, NOT_JUDGED, reason, kind="speed")
 
     def _row(self, names: tuple[str, str, str], found: _Measured, *, judged: bool) -> Row:
         values = found.original, found.again
         interval = found.intervals[1]
         if not judged:
-            reason = f"another machine: {'; '.join(self._elsewhere)}"
-            return Row(*names, *values, NOT_JUDGED, reason, interval)
+            reason = f"another machine: {'; '.join(self._machine_changes)}"
+            return Row(*names, *values, NOT_JUDGED, reason, interval, "speed")
         verdict, reason = self._judge(found)
-        return Row(*names, *values, verdict, reason, interval)
+        return Row(*names, *values, verdict, reason, interval, "speed")
 
     def _judge(self, found: _Measured) -> tuple[Verdict, str]:
         change = found.again / found.original - 1
@@ -92,17 +96,18 @@ class Speeds:
             return (AGREES if fits else DIFFERS), f"{change:+.1%}, {word} {self._within:.1%}"
         before, now = found.intervals
         if before is None or now is None:
-            return NOT_JUDGED, f"{change:+.1%}; {ONCE}"
-        meet = before.low <= now.high and now.low <= before.high
+            return NOT_JUDGED, f"{change:+.1%}; {TOO_FEW}"
+        overlap = before.low <= now.high and now.low <= before.high
         text = (
             f"intervals {before.low:.3g} to {before.high:.3g} and {now.low:.3g} to {now.high:.3g} "
-            f"({before.confidence:.0%}, {now.confidence:.0%}) {'meet' if meet else 'lie apart'}"
+            f"({before.confidence:.0%}, {now.confidence:.0%}) "
+            f"{'overlap' if overlap else 'do not overlap'}"
         )
-        return (AGREES if meet else DIFFERS), text
+        return (AGREES if overlap else DIFFERS), text
 
 
 def machine_differences(pairs: Iterable[Pair]) -> tuple[str, ...]:
-    """Tell how the machines of two runs differ, as far as speed goes; nothing if they do not."""
+    """List the differences of the machines of two runs that change speed."""
     found: dict[str, None] = {}
     for one, two in pairs:
         before, now = _machine(one.run), _machine(two.run)
@@ -116,12 +121,12 @@ def _machine(run: Run) -> dict[str, Any]:
     setup = run.setup
     if setup is None:
         return {}
-    facts = {name: getattr(setup.machine, name, None) for name in MACHINE}
+    facts = {name: getattr(setup.machine, name, None) for name in MACHINE_FACTS}
     return {**facts, "processes": setup.n_ranks}
 
 
 def _rates(pairs: Sequence[Pair], task: str, rate: str) -> tuple[list[float], list[float]]:
-    """Give the rates of all repetitions, before and now; those that are not measured are not in."""
+    """Return the measured rates of all repetitions, of the original and of the new run."""
     found: tuple[list[float], list[float]] = ([], [])
     for pair in pairs:
         for point, rates in zip(pair, found, strict=True):
@@ -134,7 +139,7 @@ def _rates(pairs: Sequence[Pair], task: str, rate: str) -> tuple[list[float], li
 
 def _plain(own: tuple[list[float], list[float]]) -> _Measured:
     before, now = own
-    intervals = [median_interval(one) if len(one) >= FEWEST else None for one in own]
+    intervals = [median_interval(one) if len(one) >= MIN_MEASUREMENTS else None for one in own]
     return _Measured(median(before), median(now), (intervals[0], intervals[1]))
 
 
@@ -145,5 +150,5 @@ def _ratio(
         speed_ratio(rates, reference, paired=len(rates) == len(reference))
         for rates, reference in zip(own, base, strict=True)
     ]
-    intervals = [one.interval if (one.n_pairs or 0) >= FEWEST else None for one in found]
+    intervals = [one.interval if (one.n_pairs or 0) >= MIN_MEASUREMENTS else None for one in found]
     return _Measured(found[0].ratio, found[1].ratio, (intervals[0], intervals[1]))

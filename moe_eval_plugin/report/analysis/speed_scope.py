@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.report.analysis.measured_values import samples_per_s
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from moe_eval_plugin.report.analysis.statistics import SeriesStatistics
+    from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
     from moe_eval_plugin.report.series import FinishedTask
 
 MODEL_ALONE = "model alone"
@@ -19,7 +17,7 @@ AXIS = "samples per second"
 
 def speed_of(run: FinishedTask) -> str | None:
     """Say what a run's speeds are of; ``None`` where they were not measured."""
-    if samples_per_s(run) is None:
+    if run.samples_per_s is None:
         return None
     return MODEL_ALONE if run.setup.inputs else INPUTS_TOO
 

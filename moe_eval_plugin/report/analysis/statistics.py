@@ -1,15 +1,15 @@
-"""The numbers of a report: intervals, differences to the baseline, speed, and what to choose."""
+"""Compute the statistics of a series: intervals, differences, speed, and what to recommend."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin import stats
-from moe_eval_plugin.report.analysis.measured_values import MEASURED, samples_per_s
 from moe_eval_plugin.report.analysis.pooled_scores import paired, pool
 from moe_eval_plugin.report.analysis.question_types import answer_types, question_types
+from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
 from moe_eval_plugin.stats import pareto
 from moe_eval_plugin.stats.accuracy import UNIT_BOUNDS
 from moe_eval_plugin.stats.paired import adjust
@@ -26,61 +26,12 @@ if TYPE_CHECKING:
 Z_95 = 1.959964
 
 
-@dataclass(frozen=True)
-class PointStatistics:
-    """What is known of a point; ``None`` is not known or not measured.
-
-    Scores and their intervals are in the unit of the score. ``difference`` is against the baseline
-    of the series. ``by_type`` has the scores and differences of each answer type, and
-    ``by_question_type`` those of each question type; there, ``of_type`` names the type, and nothing
-    is said of speed. ``beside`` has the medians over runs of what was measured beside the rate, by
-    the names of ``MEASURED``.
-    """
-
-    point: ReportPoint
-    questions: Pooled = field(repr=False)
-    accuracy: float
-    interval: tuple[float, float] | None
-    n_questions: int | None
-    n_images: int | None
-    difference: stats.PairedDifference | None = None
-    equivalence: stats.Equivalence | None = None
-    of_type: str | None = None
-    by_type: Mapping[str, PointStatistics] = field(default_factory=dict)
-    by_question_type: Mapping[str, PointStatistics] = field(default_factory=dict)
-    speed: stats.Spread | None = None
-    speed_ratio: float | None = None
-    beside: Mapping[str, float | None] = field(default_factory=dict)
-    seconds_per_correct: float | None = None
-    joules_per_correct: float | None = None
-    on_front: bool = False
-    is_knee: bool = False
-
-
-@dataclass(frozen=True)
-class SeriesStatistics:
-    """A series with the numbers of its points, and the points that decision aids name.
-
-    ``fastest`` is the fastest point that loses at most ``margin``; ``fastest_certain`` is the one
-    that is also shown not to lose more. Both may be the baseline, and are ``None`` without one.
-    ``scale`` is 100 where scores lie between 0 and 1, so that they are shown as points of 100.
-    """
-
-    series: Series
-    points: tuple[PointStatistics, ...]
-    margin: float
-    scale: float
-    fastest: str | None
-    fastest_certain: str | None
-    notes: tuple[str, ...] = ()
-
-
 def compute(series: Series, margin_points: float) -> SeriesStatistics:
     """Compute everything that a report says of a series.
 
     ``margin_points`` is in the unit in which scores are shown: points of 100 for shares.
     """
-    bounds = _bounds(series)
+    bounds = series.bounds
     scale = HUNDRED if bounds == UNIT_BOUNDS else 1.0
     margin = margin_points / scale
     kinds = answer_types(series), question_types(series)
@@ -96,7 +47,7 @@ def _measure(
 ) -> PointStatistics:
     """Describe a point on its own, by answer type and by question type too."""
     questions = pool(point)
-    rates = [samples_per_s(run) or None for run in point.runs]
+    rates = [run.samples_per_s or None for run in point.runs]
     return PointStatistics(
         point=point,
         questions=questions,
@@ -104,7 +55,6 @@ def _measure(
         by_type=_of_each_type(point, questions, kinds[0], bounds),
         by_question_type=_of_each_type(point, questions, kinds[1], bounds),
         speed=stats.Spread.of(rates),
-        beside={name: _median(map(read, point.runs)) for name, read in MEASURED.items()},
         seconds_per_correct=_median(_per_correct(run, _wall_s(run)) for run in point.runs),
         joules_per_correct=_median(_per_correct(run, _joules(run)) for run in point.runs),
     )
@@ -151,19 +101,6 @@ def _of_each_type(
     }
 
 
-def _bounds(series: Series) -> tuple[float, float]:
-    """Return the range of the score: 0 to 1, or that of its values where they leave this."""
-    values = [run.facts.value for point in series.points for run in point.runs]
-    values += [
-        question.scores[series.metric]
-        for point in series.points
-        for run in point.runs
-        for question in run.questions.values()
-    ]
-    low, high = min(values), max(values)
-    return UNIT_BOUNDS if low >= UNIT_BOUNDS[0] and high <= UNIT_BOUNDS[1] else (low, high)
-
-
 def _compare(
     found: Sequence[PointStatistics],
     baseline: PointStatistics,
@@ -185,7 +122,7 @@ def _compare(
             equivalence=stats.equivalence(difference, margin) if difference else None,
             by_type=own_types,
             by_question_type=own_question_types,
-            speed_ratio=ratio,
+            speed_up=ratio,
         )
 
 

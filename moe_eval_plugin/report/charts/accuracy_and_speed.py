@@ -23,16 +23,18 @@ from moe_eval_plugin.report.charts.base import (
 from moe_eval_plugin.report.charts.by_type import type_figures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from moe_eval_plugin.report.analysis.statistics import PointStatistics, SeriesStatistics
+    from moe_eval_plugin.measure.speed import PhaseTotals
+    from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
     from moe_eval_plugin.report.charts.base import Row
+    from moe_eval_plugin.report.series import ReportPoint
 
-PHASES = {
-    "vision_s": "vision",
-    "prefill_s": "prefill",
-    "decode_s": "decode",
-    "host_gap_s": "host gap",
+PHASES: dict[str, Callable[[PhaseTotals], float | None]] = {
+    "vision": lambda phases: phases.vision_s,
+    "prefill": lambda phases: phases.prefill_s,
+    "decode": lambda phases: phases.decode_s,
+    "host gap": lambda phases: phases.host_gap_s,
 }
 MILLISECONDS = 1000
 # Room that a label takes beside its point, as a share of the range of speeds.
@@ -72,7 +74,7 @@ def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
             "speed": one.speed.median if one.speed else None,
             "slowest": one.speed.smallest if one.speed else None,
             "fastest": one.speed.largest if one.speed else None,
-            "ratio": one.speed_ratio,
+            "ratio": one.speed_up,
             "front": one.on_front,
         }
 
@@ -236,11 +238,11 @@ def _speed_up_over_k(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> F
 def _phase_rows(numbers: SeriesStatistics, *, several: bool) -> Iterator[Row]:
     """Yield milliseconds per question of each phase that was measured."""
     for one in numbers.points:
-        n = one.beside.get("n_samples")
+        n = one.point.median(lambda record: record.speed.n_samples)
         name = numbers.series.name
         label = f"{name}, {one.point.label}" if several else one.point.label
-        for order, (field, phase) in enumerate(PHASES.items()):
-            seconds = one.beside.get(field)
+        for order, (phase, read) in enumerate(PHASES.items()):
+            seconds = _seconds(one.point, read)
             if seconds is not None and n:
                 yield {
                     "label": label,
@@ -250,9 +252,13 @@ def _phase_rows(numbers: SeriesStatistics, *, several: bool) -> Iterator[Row]:
                 }
 
 
+def _seconds(point: ReportPoint, read: Callable[[PhaseTotals], float | None]) -> float | None:
+    return point.median(lambda record: read(record.speed.phases) if record.speed.phases else None)
+
+
 def _phases(rows: Sequence[Row]) -> Figure:
     labels = list(dict.fromkeys(row["label"] for row in rows))
-    colour = alt.Color("phase:N", sort=list(PHASES.values()), legend=alt.Legend(title=None))
+    colour = alt.Color("phase:N", sort=list(PHASES), legend=alt.Legend(title=None))
     chart = (
         alt.Chart(data(rows))
         .mark_bar(style=["cell-border"])

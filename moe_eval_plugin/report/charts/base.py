@@ -10,7 +10,7 @@ import altair as alt
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from moe_eval_plugin.report.analysis.statistics import SeriesStatistics
+    from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
 
 HEIGHT = 320
 POINT_SIZE = 70

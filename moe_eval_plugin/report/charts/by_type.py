@@ -21,7 +21,7 @@ from moe_eval_plugin.report.charts.base import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from moe_eval_plugin.report.analysis.statistics import PointStatistics, SeriesStatistics
+    from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
     from moe_eval_plugin.report.charts.base import Row
 
 # Pixels of a setting in the row of its type, and of the space between two types.

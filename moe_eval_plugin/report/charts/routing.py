@@ -11,7 +11,7 @@ from moe_eval_plugin.report.charts.base import Figure, data, finished, labels
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from moe_eval_plugin.report.analysis.statistics import SeriesStatistics
+    from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
     from moe_eval_plugin.report.charts.base import Row
 
 ROW_HEIGHT = 34

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.report.analysis.question_types import answer_type
 from moe_eval_plugin.report.questions.thumbnails import Album, describe_absence, find_images
+from moe_eval_plugin.stats.accuracy import right_from
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.report.series import FinishedTask, ReportPoint, Series
     from moe_eval_plugin.results.samples import Question
 
-# An answer is right with at least half of the points that a question can give.
-RIGHT = 0.5
 LONGEST_TEXT = 400
 
 
@@ -68,11 +67,11 @@ def _lost(series: Series, point: ReportPoint) -> list[str]:
     """List the questions that the baseline answers right, and this point wrong."""
     assert series.baseline is not None  # noqa: S101
     base, own = series.baseline.first.questions, point.first.questions
-    metric = series.metric
+    metric, right = series.metric, right_from(series.bounds)
     return [
         key
         for key, question in base.items()
-        if key in own and question.scores[metric] >= RIGHT > own[key].scores[metric]
+        if key in own and question.scores[metric] >= right > own[key].scores[metric]
     ]
 
 
@@ -88,7 +87,7 @@ def _entry(series: Series, key: str, question: Question, at: Sequence[str]) -> d
     for point in series.points:
         own = point.first.questions.get(key)
         if own is not None:
-            right = own.scores[series.metric] >= RIGHT
+            right = own.scores[series.metric] >= right_from(series.bounds)
             answers.append([point.label, _cut(own.answer or ""), int(right)])
     return {
         "k": key,

@@ -10,7 +10,7 @@ from moe_eval_plugin.text import HUNDRED
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from moe_eval_plugin.report.analysis.statistics import PointStatistics, SeriesStatistics
+    from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
 
 Value: TypeAlias = "str | float | int | None"
 Reader: TypeAlias = "Callable[[SeriesStatistics, PointStatistics], Value]"

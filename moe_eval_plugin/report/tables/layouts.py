@@ -9,7 +9,7 @@ from moe_eval_plugin.report.tables.column import NOT_KNOWN, Column
 from moe_eval_plugin.report.tables.columns import COLUMNS
 
 if TYPE_CHECKING:
-    from moe_eval_plugin.report.analysis.statistics import PointStatistics, SeriesStatistics
+    from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
 
 
 def _score_text(numbers: SeriesStatistics, one: PointStatistics) -> str:

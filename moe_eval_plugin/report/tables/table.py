@@ -20,7 +20,7 @@ from moe_eval_plugin.report.tables.layouts import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from moe_eval_plugin.report.analysis.statistics import PointStatistics, SeriesStatistics
+    from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
     from moe_eval_plugin.report.tables.column import Column
 
 Rows: TypeAlias = "list[tuple[SeriesStatistics, PointStatistics]]"

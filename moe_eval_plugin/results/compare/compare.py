@@ -24,7 +24,7 @@ from moe_eval_plugin.results.compare.comparison import (
 from moe_eval_plugin.results.compare.settings import compare_settings
 from moe_eval_plugin.results.lmms_eval_samples import IMAGE_ID
 from moe_eval_plugin.results.samples import choose_metrics, read_task
-from moe_eval_plugin.stats.accuracy import UNIT_BOUNDS
+from moe_eval_plugin.stats.accuracy import right_from, score_bounds
 from moe_eval_plugin.stats.equivalence import equivalence
 from moe_eval_plugin.stats.paired import adjust, paired_difference
 from moe_eval_plugin.stats.resampling import Bootstrap
@@ -160,10 +160,7 @@ def _are_texts(pairs: Iterable[Pair]) -> bool:
 
 
 def _bounds(metric: str, pairs: Sequence[Pair]) -> tuple[float, float]:
-    """Return the range of a score: 0 to 1, or that of its values where they leave this."""
-    values = [question.scores[metric] for pair in pairs for question in pair]
-    low, high = min(values), max(values)
-    return UNIT_BOUNDS if low >= UNIT_BOUNDS[0] and high <= UNIT_BOUNDS[1] else (low, high)
+    return score_bounds([question.scores[metric] for pair in pairs for question in pair])
 
 
 def _compare_scores(
@@ -200,7 +197,7 @@ def _changes(
             continue
         kind = NOT_SCORED
         if metrics:
-            right = sign * sum(bounds[0]) / 2
+            right = sign * right_from(bounds[0])
             kind = _kind(sign * scores_a[metrics[0]], sign * scores_b[metrics[0]], right)
         yield Change(
             task=task.task,

@@ -48,7 +48,7 @@ def test_a_checkpoint_of_this_machine_is_named_with_checksums_and_not_packed(
     checkpoint = contents.about["checkpoint"]
     assert checkpoint["is_local_folder"]
     assert checkpoint["sha256"] == {"config.json": hashlib.sha256(b"{}").hexdigest()}
-    assert "is a folder of this machine and not in the bundle" in contents.warnings[0]
+    assert "is a local folder and not in the bundle" in contents.warnings[0]
     assert not any("safetensors" in name for name in contents.files)
 
 

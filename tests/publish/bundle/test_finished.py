@@ -31,5 +31,5 @@ def test_a_sweep_that_is_not_finished_is_refused_with_the_points_that_lack(tmp_p
 def test_a_point_whose_results_are_gone_is_not_finished(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "sweep")
     results_of(folder, "k8").unlink()
-    with pytest.raises(DataError, match=r"k8: its results file k8/demo/\S+ is gone"):
+    with pytest.raises(DataError, match=r"k8: its results file k8/demo/\S+ is missing"):
         collect(folder, LOCK)

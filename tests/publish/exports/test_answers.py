@@ -28,7 +28,7 @@ def test_an_incomplete_run_keeps_all_its_faults() -> None:
 @pytest.mark.parametrize(
     ("answer", "oddity"),
     [
-        ("red\0blue", "1 answers hold control characters"),
+        ("red\0blue", "1 answers contain control characters"),
         ("x" * 1_000_000, "1 answers are longer than 1,000 characters"),
         ("\N{HEBREW LETTER ALEF}\N{RIGHT-TO-LEFT OVERRIDE}\N{HEBREW LETTER BET}", None),
         ("\N{LINE SEPARATOR}in\N{LINE SEPARATOR}between", None),

@@ -238,7 +238,7 @@ def test_a_model_without_a_repository_gets_a_name_and_a_note(
     assert (model["additional_details"]["model_availability"] == "open_weights") is is_open
     assert ("developer" in model) is is_open
     notes = EXPORTER.export(written(tmp_path, content), None).notes
-    assert any(note.startswith(f"{model_id} stands for a model") for note in notes)
+    assert any(note.startswith(f"{model_id} is a placeholder for a model") for note in notes)
     assert "someone" not in json.dumps(model)
 
 

@@ -92,7 +92,9 @@ def test_an_exporter_is_found_by_its_name() -> None:
 
 
 def test_an_unknown_name_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(InvalidArgumentError, match=r"--format eval is not known.*evalai.*okvqa"):
+    with pytest.raises(
+        InvalidArgumentError, match=r"No format is called eval. Did you mean evalai.*csv.*okvqa"
+    ):
         find_exporter("eval")
 
 

@@ -17,7 +17,9 @@ from moe_eval_plugin.results.lmms_eval_files import read_run
 from moe_eval_plugin.vqa.official_data import read_annotations
 from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES
 from tests.publish.exports.submissions import FORMATS, IDS, SPLITS, export, refused, samples
+from tests.results import sample_records
 from tests.results.run_files import write_run
+from tests.results.sample_records import experts
 from tests.vqa.vqa_files import edit_json, write_official
 
 if TYPE_CHECKING:
@@ -101,8 +103,8 @@ def test_the_file_name_says_what_was_run(
 
 
 def record(experts_k: str | None, policy: str, renorm: str) -> dict[str, Any]:
-    experts = {"experts_k": experts_k, "experts_policy": policy, "renorm": renorm}
-    return {"okvqa": {"experts": experts}}
+    used = experts(experts_k=experts_k, experts_policy=policy, renorm=renorm)
+    return {"okvqa": sample_records.record("okvqa", experts=used).to_dict()}
 
 
 @pytest.mark.usefixtures("data")
@@ -122,7 +124,7 @@ def test_every_task_of_the_format_is_written(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("data")
 def test_tasks_of_other_formats_are_refused(tmp_path: Path) -> None:
     run = read_run(write_run(tmp_path / "run", {"okvqa": [], "easy_vqa": []}))
-    with pytest.raises(DataError, match="has no task of this format; its tasks: okvqa, easy_vqa"):
+    with pytest.raises(DataError, match="has no task with this format; its tasks: okvqa, easy_vqa"):
         FORMATS["evalai"].export([run], None)
     with pytest.raises(InvalidArgumentError, match=r"--task easy_vqa .* one of: okvqa, okvqa_raw"):
         FORMATS["okvqa"].export([run], "easy_vqa")
@@ -133,7 +135,7 @@ def test_tasks_of_other_formats_are_refused(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("data")
 def test_two_tasks_of_one_file_name_are_refused(tmp_path: Path) -> None:
     given_samples = samples("okvqa", dict.fromkeys(IDS, "red"))
-    with pytest.raises(InvalidArgumentError, match="Name one of them with --task"):
+    with pytest.raises(InvalidArgumentError, match="Choose one of them with --task"):
         export(tmp_path, "okvqa", given_samples, okvqa_raw=given_samples)
 
 
@@ -155,7 +157,7 @@ def test_without_official_files_the_questions_are_counted(
     assert "ids were not compared" in exported.notes[0]
     for count in (n_questions - 1, 1):
         error = refused(tmp_path, task, whole[:count])
-        assert f"{count:,} questions are answered, where the split has 5,046" in str(error)
+        assert f"{count:,} questions are answered, and the split has 5,046" in str(error)
         assert "MOE_EVAL_DATA" in str(error)
         assert error.faults == ()
     assert refused(tmp_path, task, [*whole, whole[0]]).faults == ("repeated 0",)
@@ -165,7 +167,7 @@ def test_without_official_files_the_questions_are_counted(
 def test_a_questions_file_that_is_no_whole_split_is_named(tmp_path: Path) -> None:
     exported = export(tmp_path, "vqa_v2_val", samples("vqa_v2_val", dict.fromkeys(IDS, "red")))
     assert "are those of v2_OpenEnded_mscoco_val2014_questions.json" in exported.notes[0]
-    assert "this is no whole split, which has 214,354" in exported.notes[0]
+    assert "this is only a part of the split, which has 214,354" in exported.notes[0]
 
 
 def test_the_numbers_of_questions_are_those_of_the_data_sets() -> None:

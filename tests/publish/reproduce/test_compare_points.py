@@ -25,7 +25,7 @@ def test_an_honest_repeat_agrees(original: Path, again: Path) -> None:
         for number in ("questions", "equal answers", "exact_match", OBSERVED, "n_input_tokens"):
             assert verdict(agreement, point, number) == AGREES
     assert row(agreement, "k2", "exact_match").original == 0.75
-    assert "Reproduced: everything that is judged agrees" in render_agreement(agreement)
+    assert "Accuracy reproduced: " in render_agreement(agreement)
 
 
 def test_a_point_that_was_not_made_again_differs(original: Path, again: Path) -> None:

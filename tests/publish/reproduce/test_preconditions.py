@@ -34,7 +34,7 @@ def test_the_environment_that_packed_does_not_differ(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", 4)
     before = compare_environment(bundle_of(run, lock_text(), tmp_path))
     assert before == EnvironmentDifferences((), ())
-    assert render_before(before) == "Packages and machine are those of the bundle."
+    assert render_before(before) == "Packages and machine are equal to those of the bundle."
 
 
 def test_another_version_and_another_machine_are_named(tmp_path: Path) -> None:
@@ -55,12 +55,12 @@ def test_the_copy_of_a_checkpoint_is_compared_and_missed(tmp_path: Path) -> None
     bundle = bundle_of(run, lock_text(), tmp_path)
     assert compare_environment(bundle).checkpoint == ()
     copy = model.rename(tmp_path / "copy")
-    assert "name its place with --pretrained" in compare_environment(bundle).checkpoint[0]
-    with pytest.raises(ModelNotFoundError, match="name its place with --pretrained"):
+    assert "pass its path with --pretrained" in compare_environment(bundle).checkpoint[0]
+    with pytest.raises(ModelNotFoundError, match="pass its path with --pretrained"):
         raise_if_no_checkpoint(bundle, None)
     raise_if_no_checkpoint(bundle, str(copy))
     assert compare_environment(bundle, str(copy)).checkpoint == ()
     (copy / "config.json").write_text("{ }", "utf-8")
     (fault,) = compare_environment(bundle, str(copy)).checkpoint
-    assert fault == f"{copy / 'config.json'} is not the file that the run used"
+    assert fault == f"{copy / 'config.json'} is not the file of the original run"
     assert "The checkpoint differs" in render_before(compare_environment(bundle, str(copy)))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def test_a_run_is_not_written_over_another_one(tmp_path: Path) -> None:
     write_run(tmp_path, 4)
     command = ["lmms-eval", "--output_path", "{output}"]
-    with pytest.raises(DataError, match="holds a run already"):
+    with pytest.raises(DataError, match="already holds a run"):
         rerun([command], tmp_path, print)
 
 
@@ -25,7 +25,7 @@ def test_a_command_that_cannot_be_run_ends_with_an_error(
 ) -> None:
     told: list[Sequence[str]] = []
     command = ["moe-eval", "sweep", "--no-such-option", "--output", "{output}"]
-    with pytest.raises(UserError, match="moe-eval sweep ended with 2"):
+    with pytest.raises(UserError, match="moe-eval sweep ended with exit code 2"):
         rerun([command], tmp_path / "out", told.append)
     assert told == [["moe-eval", "sweep", "--no-such-option", "--output", str(tmp_path / "out")]]
     assert "required: --tasks" in capfd.readouterr().err

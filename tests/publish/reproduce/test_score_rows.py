@@ -21,7 +21,7 @@ def test_a_changed_score_differs(original: Path, tmp_path: Path) -> None:
     assert (found.original, found.again) == (0.75, 0.5)
     assert found.interval is not None
     assert found.interval.high < 0
-    assert "does not hold 0" in found.reason
+    assert "does not contain 0" in found.reason
     text = render_agreement(agreement)
     assert "DIFFERS" in text
     assert "Not reproduced: k2 exact_match" in text
@@ -54,7 +54,7 @@ def test_a_number_that_its_own_samples_do_not_give_differs(original: Path, again
     change(results_of(original, "k2"), better)
     agreement = compared(original, again)
     assert differing(agreement) == [("k2", "exact_match")]
-    assert "says 0.800000, and its own samples give 0.750000" in (
+    assert "has 0.800000, and its own samples give 0.750000" in (
         row(agreement, "k2", "exact_match").reason
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.report.analysis.question_types import MOST_QUESTION_TYPES, question_types
-from moe_eval_plugin.report.analysis.statistics import SeriesStatistics, compute
+from moe_eval_plugin.report.analysis.statistics import compute
 from moe_eval_plugin.report.series import read_series
 from moe_eval_plugin.report.tables.table import as_csv, make_full_type_table, make_type_tables
 from tests.report.report_runs import records, set_question_types, write_run, wrong_every
@@ -17,6 +17,8 @@ from tests.report.report_runs import records, set_question_types, write_run, wro
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
 
 
 def computed(folder: Path, kind_of: Callable[[int], str] | None = None) -> SeriesStatistics:

@@ -11,13 +11,15 @@ from moe_eval_plugin.report.analysis.speed_scope import (
     sentences_on_speed,
     speed_caption,
 )
-from moe_eval_plugin.report.analysis.statistics import SeriesStatistics, compute
+from moe_eval_plugin.report.analysis.statistics import compute
 from moe_eval_plugin.report.series import read_series
 from moe_eval_plugin.report.tables.table import make_table
 from tests.report.report_runs import prepare_beforehand, write_other_run, write_run
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
 
 
 def computed(path: Path) -> list[SeriesStatistics]:
@@ -62,7 +64,7 @@ def test_speeds_with_and_without_inputs_are_not_compared(tmp_path: Path) -> None
     found = computed(tmp_path)
 
     assert {one.series.name for one in found} == {"demo", "demo, inputs prepared beforehand"}
-    assert all(point.speed_ratio in (None, 1.0) for one in found for point in one.points)
+    assert all(point.speed_up in (None, 1.0) for one in found for point in one.points)
     assert axis_title(found) == "samples per second"
     assert "of each model above" in speed_caption(found)
 

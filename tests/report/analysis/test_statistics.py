@@ -55,7 +55,7 @@ def test_speed_is_compared_with_the_baseline(tmp_path: Path) -> None:
 
     numbers = computed(tmp_path)
 
-    assert [one.speed_ratio for one in numbers.points] == [1.0, 1.5]
+    assert [one.speed_up for one in numbers.points] == [1.0, 1.5]
     assert [one.on_front for one in numbers.points] == [False, True]
     assert numbers.fastest == "k=4"
 
@@ -113,7 +113,7 @@ def test_a_sweep_without_the_published_k_says_that_there_is_no_baseline(tmp_path
 
     numbers = computed(tmp_path)
 
-    assert all(one.difference is None and one.speed_ratio is None for one in numbers.points)
+    assert all(one.difference is None and one.speed_up is None for one in numbers.points)
     assert any("published k was not run" in note for note in numbers.notes)
 
 
@@ -123,3 +123,12 @@ def test_the_margin_is_in_points_of_a_hundred(tmp_path: Path) -> None:
 
     assert computed(tmp_path, 4.0).fastest == "k=8"
     assert computed(tmp_path, 6.0).fastest == "k=4"
+
+
+def test_seconds_per_correct_answer_count_right_answers_alone(tmp_path: Path) -> None:
+    write_run(tmp_path, 8, wrong_every(4), rate=10)
+
+    (point,) = computed(tmp_path).points
+
+    assert point.seconds_per_correct == pytest.approx(40 / 10 / 30)
+    assert point.joules_per_correct is None

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 from markdown_it import MarkdownIt
 
-from moe_eval_plugin.report.analysis.statistics import SeriesStatistics, compute
+from moe_eval_plugin.report.analysis.statistics import compute
 from moe_eval_plugin.report.series import read_series
 from moe_eval_plugin.report.tables.table import as_csv, as_markdown, make_short_table, make_table
 from tests.report.report_runs import write_other_run, write_run, wrong_every
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
 
 
 @pytest.fixture

@@ -1,0 +1,79 @@
+"""The statistics of a series and of each of its settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from moe_eval_plugin import stats
+    from moe_eval_plugin.report.analysis.pooled_scores import Pooled
+    from moe_eval_plugin.report.series import ReportPoint, Series
+
+
+@dataclass(frozen=True)
+class PointStatistics:
+    """The statistics of a setting; ``None`` is not known or not measured."""
+
+    point: ReportPoint
+    """The setting and its runs."""
+    questions: Pooled = field(repr=False)
+    """Its questions, with the mean of their scores over runs."""
+    accuracy: float
+    """Mean score, in the unit of the score."""
+    interval: tuple[float, float] | None
+    """95% interval of the accuracy."""
+    n_questions: int | None
+    """Questions that were scored."""
+    n_images: int | None
+    """Images that the questions are about."""
+    difference: stats.PairedDifference | None = None
+    """Difference to the baseline of the series, on the same questions."""
+    equivalence: stats.Equivalence | None = None
+    """Test whether the difference is within the margin."""
+    of_type: str | None = None
+    """Type of the questions, where these are the statistics of one type."""
+    by_type: Mapping[str, PointStatistics] = field(default_factory=dict)
+    """Scores and differences of each answer type."""
+    by_question_type: Mapping[str, PointStatistics] = field(default_factory=dict)
+    """Scores and differences of each question type."""
+    speed: stats.Spread | None = None
+    """Questions per second over the runs."""
+    speed_up: float | None = None
+    """Median speed divided by that of the baseline."""
+    seconds_per_correct: float | None = None
+    """Wall time divided by the sum of the scores, median over runs."""
+    joules_per_correct: float | None = None
+    """Energy divided by the sum of the scores, median over runs."""
+    on_front: bool = False
+    """Whether no other setting beats it on both accuracy and speed."""
+    is_knee: bool = False
+    """Whether each further gain in speed costs much more accuracy."""
+
+
+@dataclass(frozen=True)
+class SeriesStatistics:
+    """A series with the statistics of its settings, and the settings to recommend."""
+
+    series: Series
+    """The series."""
+    points: tuple[PointStatistics, ...]
+    """The statistics of its settings, in its order."""
+    margin: float
+    """Largest loss that counts as none, in the unit of the score."""
+    scale: float
+    """100 where scores lie between 0 and 1, so that they are shown in percent; else 1."""
+    fastest: str | None
+    """Fastest setting that loses at most the margin; ``None`` without a baseline."""
+    fastest_certain: str | None
+    """Fastest setting that is also shown not to lose more; ``None`` without a baseline."""
+    notes: tuple[str, ...] = ()
+    """Sentences about what could not be compared."""
+
+    @property
+    def margin_text(self) -> str:
+        """The margin with its unit."""
+        value = self.margin * self.scale
+        return f"{value:g} {'point' if value == 1 else 'points'}"
