@@ -60,7 +60,7 @@ def resolved(model: PreTrainedModel, experts_k: object) -> ResolvedSchedule:
 
 
 def unchecked(k: int) -> ResolvedSchedule:
-    """A request as it would stand if the table of families did not refuse it."""
+    """Return a request as it would be if the table of families did not refuse it."""
     schedule = constant_schedule(k)
     return ResolvedSchedule(schedule, {(None, *kind): k for kind in TOKEN_KINDS})
 
