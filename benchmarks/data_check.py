@@ -31,8 +31,8 @@ WORDS = ("yes", "no", "2", "white", "tennis racket", "on the left", "frisbee", "
 CHECK = "from moe_eval_plugin.cli import main; main(['data', 'check', {folder!r}])"
 LOAD = """
 from pathlib import Path
-from moe_eval_plugin import official
-print(len(official.{call}), "questions")
+from moe_eval_plugin.vqa import official_data
+print(len(official_data.{call}), "questions")
 """
 
 

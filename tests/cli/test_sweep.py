@@ -165,6 +165,7 @@ def test_a_dry_run_changes_nothing_and_shows_the_plan(
     [
         (("--experts-k", "8", "65"), "experts_k=65 is too many"),
         (("--model-args", "pretrained=demo,experts_k=4"), "pass its values with --experts-k"),
+        (("--model-args", "pretrained=demo,devicemap=auto"), "Did you mean device_map?"),
         (("--experts-policy", "top_p:2"), "experts_policy=top_p:2 is not possible"),
         (("--limit", "0"), "--limit 0 is not possible"),
         (("--input-cache-gib", "-1"), "--input-cache-gib -1.0 is not possible"),
