@@ -1,6 +1,6 @@
-"""Measures the time and memory that reading and checking full-size data files takes.
+"""Measure the time and memory of reading and checking full-size data files.
 
-Run ``python benchmarks/data_check.py`` in an environment with the package. It makes files of the
+Run ``python benchmarks/data_check.py`` in an environment with the package. It writes files of the
 size and layout of the official VQAv2 ones, and a questions file of 500 MB, in a temporary folder
 that needs 1 GB. Each row is a process of its own. The exit code is 1 if checking the VQAv2
 validation files takes more than a minute or 2 GB.
@@ -31,8 +31,8 @@ WORDS = ("yes", "no", "2", "white", "tennis racket", "on the left", "frisbee", "
 CHECK = "from moe_eval_plugin.cli import main; main(['data', 'check', {folder!r}])"
 LOAD = """
 from pathlib import Path
-from moe_eval_plugin import official
-print(len(official.{call}), "questions")
+from moe_eval_plugin.vqa import official_data
+print(len(official_data.{call}), "questions")
 """
 
 
@@ -47,7 +47,7 @@ class Row(NamedTuple):
 
 
 def question(number: int) -> dict[str, object]:
-    """Make an entry of a questions file; the image ids lie below 600,000, as those of COCO do."""
+    """Return an entry of a questions file; image ids are below 600,000, as in COCO."""
     image_id = number // QUESTIONS_PER_IMAGE + 1
     question_id = image_id * 1000 + number % QUESTIONS_PER_IMAGE
     text = f"What is the person in the {WORDS[number % len(WORDS)]} shirt holding?"
@@ -55,7 +55,7 @@ def question(number: int) -> dict[str, object]:
 
 
 def annotation(number: int) -> dict[str, object]:
-    """Make an entry of an annotations file: ten answers, of three kinds."""
+    """Return an entry of an annotations file: ten answers, three of them different."""
     asked = question(number)
     words = [WORDS[(number + n // 4) % len(WORDS)] for n in range(10)]
     answers = [
@@ -119,7 +119,7 @@ def measure(what: str, folder: Path, program: str) -> Row:
 
 
 def measure_all(folder: Path, n_large_bytes: int) -> list[Row]:
-    """Make the files, and measure each way of reading them; the limits are for the first row."""
+    """Write the files, and measure each way of reading them; the limits hold for the first row."""
     val, large = folder / "val", folder / "large"
     write_split("vqa_v2_val", val, OFFICIAL_FILES["vqa_v2_val"].n_questions)
     write_large("vqa_v2_test", large, n_large_bytes)

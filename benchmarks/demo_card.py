@@ -1,4 +1,4 @@
-"""Measures the embedded model at every k through the real lmms-eval, and writes its model card.
+"""Measure the embedded model at every k with lmms-eval, and write its model card.
 
 Run ``python benchmarks/demo_card.py`` in an environment with the package. Each k is one run of
 the command that users run, on all 9,673 test questions of easy-VQA. It takes some ten minutes on

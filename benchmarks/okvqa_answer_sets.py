@@ -1,4 +1,4 @@
-"""Scores people's own answers to OK-VQA in every mode, on both sets of answers.
+"""Score people's own answers to OK-VQA in every mode, on both sets of answers.
 
 Run ``python benchmarks/okvqa_answer_sets.py FOLDER`` in an environment with the package. FOLDER
 holds the official ``mscoco_val2014_annotations.json`` and ``raw_answers.json``, a list of objects
@@ -105,7 +105,7 @@ def most_common(answers: Sequence[str]) -> str:
 
 
 def as_a_model_writes(cases: Iterable[Case]) -> list[Case]:
-    """Give each prediction a capital and a period."""
+    """Return each prediction with a capital and a period."""
     return [Case(case.prediction.capitalize() + ".", case.answers) for case in cases]
 
 
@@ -134,7 +134,7 @@ def mean_score(cases: Iterable[Case], answer_set: str, mode: ScoringMode) -> flo
 
 
 def table_of_modes(predictions: Mapping[str, Sequence[Case]]) -> list[str]:
-    """Make a row for each kind of prediction and mode, with its scores."""
+    """Return a row for each kind of prediction and mode, with its scores."""
     columns = (f"{name} answers{suffix}" for suffix in ("", VARIANT) for name in (STEMMED, RAW))
     lines = [f"| prediction | mode | {' | '.join(columns)} |", "|---|---|---|---|---|---|"]
     for kind, cases in predictions.items():
@@ -165,13 +165,13 @@ def stemmers() -> dict[str, Callable[[str], str]]:
 
 
 def word_by_word(stem_word: Callable[[str], str]) -> Callable[[str], str]:
-    """Make a function that stems each word of a text."""
+    """Return a function that stems each word of a text."""
     remembered = cache(stem_word)
     return lambda text: " ".join(map(remembered, text.split()))
 
 
 def table_of_stemmers(sets: Mapping[str, AnswerSet], cases: Sequence[Case]) -> list[str]:
-    """Make a row for each stemmer: how well it makes the stemmed set from the raw one."""
+    """Return a row for each stemmer: how well it turns the raw set into the stemmed one."""
     columns = (
         "stemmer",
         "raw answers that it turns into stemmed ones",

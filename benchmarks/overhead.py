@@ -1,4 +1,4 @@
-"""Compares moe_hf with lmms-eval's own adapter for the same architecture, through the real command.
+"""Compare moe_hf with lmms-eval's own adapter for the same architecture, with the real command.
 
 Run ``python benchmarks/overhead.py`` in an environment with the package and with what that adapter
 needs besides: ``pip install decord qwen-vl-utils``. Both answer the same questions of easy-VQA with
@@ -165,7 +165,7 @@ def copy_model(folder: Path) -> Path:
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Give the median of some values, the smallest and the largest."""
+    """Return the median, the smallest and the largest of some values."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 

@@ -1,4 +1,4 @@
-"""Compares one sweep over k with a process of lmms-eval for each k, on the same questions.
+"""Compare one sweep over k with a process of lmms-eval for each k, on the same questions.
 
 Run ``python benchmarks/sweep_speed.py``. Both answer the same questions of easy-VQA with the
 embedded model at the same k, one after the other in each round. That the answers are equal is
@@ -21,7 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.results.lmms_eval_files import find_run, read_samples
+from moe_eval_plugin.results.lmms_eval_files import find_run
+from moe_eval_plugin.results.lmms_eval_samples import read_samples
 from moe_eval_plugin.results.versions import installed_versions
 
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ Answers = dict[str, list[tuple[Any, ...]]]
 
 
 class Comparison:
-    """The same points both ways, with the options of the command line."""
+    """Runs the same settings both ways, with the options of the command line."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
-        self._surroundings = {
+        self._environment = {
             **os.environ,
             "OMP_NUM_THREADS": str(options.threads),
             "HF_HUB_OFFLINE": "1",
@@ -43,9 +44,9 @@ class Comparison:
         }
 
     def sweep(self, folder: Path) -> tuple[float, Answers]:
-        """Run one sweep; give its seconds and its answers by k."""
+        """Run one sweep; return its seconds and its answers by k."""
         ks = [str(k) for k in self._options.experts_k]
-        program = [sys.executable, "-c", "from moe_eval_plugin.cli import main; exit(main())"]
+        program = [sys.executable, "-m", "moe_eval_plugin"]
         questions = ("--tasks", "easy_vqa", "--limit", str(self._options.limit))
         seconds = self._time(
             [
@@ -57,7 +58,7 @@ class Comparison:
         return seconds, {k: _answers(folder / f"k{k}", k) for k in ks}
 
     def separate(self, folder: Path) -> tuple[float, Answers]:
-        """Run a process of lmms-eval for each k; give the seconds of all, and the answers."""
+        """Run a process of lmms-eval for each k; return the seconds of all, and the answers."""
         total, answers = 0.0, {}
         for k in map(str, self._options.experts_k):
             total += self._time(
@@ -75,7 +76,7 @@ class Comparison:
     def _time(self, command: Sequence[str]) -> float:
         begin = time.perf_counter()
         ended = subprocess.run(  # noqa: S603
-            command, env=self._surroundings, capture_output=True, text=True, check=False
+            command, env=self._environment, capture_output=True, text=True, check=False
         )
         seconds = time.perf_counter() - begin
         if ended.returncode != 0:
@@ -84,13 +85,13 @@ class Comparison:
 
 
 def _answers(folder: Path, k: str) -> list[tuple[Any, ...]]:
-    """Read question, answer and score of each sample, after a look at the k that was observed."""
+    """Return question, answers and score of each sample; exit if another k was observed."""
     task = find_run(folder).task("easy_vqa")
-    if task.record is None or task.record["experts"]["observed"] != int(k) or not task.samples:
+    experts = task.record.experts if task.record else None
+    if experts is None or experts.observed != int(k) or not task.samples:
         sys.exit(f"{folder} holds no verified run at {k} experts")
     return [
-        (one["doc_id"], one["filtered_resps"], one["exact_match"])
-        for one in read_samples(task.samples)
+        (one.doc_id, one.answers, one.scores["exact_match"]) for one in read_samples(task.samples)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Runs lmms-eval's own command with a clock around the model's requests; used by ``overhead.py``.
+"""Run lmms-eval's own command with a clock around the model's requests; for ``overhead.py``.
 
 Run ``python benchmarks/timed_lmms_eval.py REPORT [options] -- OPTIONS OF LMMS-EVAL``. The clock is
 set from outside, in the same way for every model: around the method that the host calls with all
@@ -45,7 +45,7 @@ class Times:
         self.wall_s = self.cpu_s = 0.0
 
     def without(self, part: Times) -> dict[str, float]:
-        """Give these times less those of a part of them."""
+        """Return these times minus those of a part of them."""
         return {"wall_s": self.wall_s - part.wall_s, "cpu_s": self.cpu_s - part.cpu_s}
 
 
@@ -58,7 +58,7 @@ class Inputs:
     is_on: bool = True
 
     def add(self, tensors: dict[str, Any]) -> None:
-        """Take the rows of a batch, without padding, and its images one by one."""
+        """Add the rows of a batch, without padding, and its images one by one."""
         if not self.is_on:
             return
         rows = zip(tensors["input_ids"], tensors["attention_mask"], strict=True)
@@ -67,7 +67,7 @@ class Inputs:
         self.images += [_digest(image) for image in tensors["pixel_values"].split(sizes)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give one digest of all prompts and one of all images, with their numbers."""
+        """Return one digest of all prompts and one of all images, with their counts."""
         return {"prompts": _summary(self.prompts), "images": _summary(self.images)}
 
 

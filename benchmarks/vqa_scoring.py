@@ -1,10 +1,10 @@
-"""Times the VQA scorers of this package against lmms-eval's own, and compares every score.
+"""Time the VQA scorers of this package against lmms-eval's own, and compare every score.
 
 Run ``python benchmarks/vqa_scoring.py FOLDER`` in an environment with the package. FOLDER holds
 the official annotation files of OK-VQA and VQAv2 (val2014), up to two folders deep. Questions and
 predictions are drawn from their answers. Each is scored once by either side, in turns of 1,000,
-with nothing warmed up. Times are those of the processor, on one core, so that other work on the
-machine counts for neither. The exit code is 1 if a score differs, or if ours are not as many times
+without a warm-up. Times are processor times on one core, so that other work on the machine
+counts for neither. The exit code is 1 if a score differs, or if ours are not as many times
 faster as ``--at-least`` says.
 """
 
@@ -61,7 +61,7 @@ class Timed(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Say how many times as fast ours is."""
+        """How many times as fast this package is."""
         return self.theirs_s / self.ours_s
 
 
@@ -121,7 +121,7 @@ def compare(
 
 
 def time_of_a_new_string_s(strings: set[str]) -> float:
-    """Say how long it takes to normalise a string that did not occur before."""
+    """Return the seconds of normalising a string that did not occur before."""
     unremembered: Callable[[str], str] = vars(normalise)["__wrapped__"]
     began_s = time.process_time()
     for text in strings:

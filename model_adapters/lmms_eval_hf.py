@@ -18,7 +18,7 @@ from moe_eval_plugin.engines.transformers.engine import HFEngine
 from moe_eval_plugin.engines.transformers.job_runner import JobRunner
 from moe_eval_plugin.engines.transformers.profiler_trace import BatchTrace
 from moe_eval_plugin.engines.transformers.provenance import provenance_of
-from moe_eval_plugin.hardware.device import describe
+from moe_eval_plugin.hardware.device import describe_device
 from moe_eval_plugin.hardware.meter import HardwareMeter
 from moe_eval_plugin.hosts.lmms_eval.model import MoEModel
 from moe_eval_plugin.measure.stopwatch import Stopwatch
@@ -90,7 +90,7 @@ class MoEHF(MoEModel):
             engine_options = replace(engine_options, device=str(self.accelerator.device))
         self.engine = HFEngine(engine_options, request)
         self.batch_size = self.options.largest_batch(self.device)
-        self.hardware_facts = describe(self._measured_device()).to_dict()
+        self.hardware_facts = describe_device(self._measured_device()).to_dict()
 
     def _prepare(self, jobs: Sequence[Job]) -> None:
         if self.store is not None and not any(job.continuation for job in jobs):

@@ -1,4 +1,4 @@
-"""The directive ``command-help``: the help of ``moe-eval`` and its verbs, from the real parser.
+"""The directive ``command-help``: the help of ``moe-eval`` and its subcommands, from the parser.
 
 The text is made when the documentation is built, so it cannot fall behind the command.
 """
@@ -22,12 +22,12 @@ WIDTH = "88"
 
 
 def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """Yield a parser and, behind it, the parsers of its verbs, each once."""
+    """Yield a parser and then the parsers of its subcommands, each once."""
     yield parser
-    for action in parser._actions:  # noqa: SLF001  (argparse has no public list of its verbs)
+    for action in parser._actions:  # noqa: SLF001  (argparse has no public list of subcommands)
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            for verb in dict.fromkeys(action.choices.values()):
-                yield from parsers(verb)
+            for parser_of_command in dict.fromkeys(action.choices.values()):
+                yield from parsers(parser_of_command)
 
 
 def help_texts(parser: argparse.ArgumentParser) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The directives ``families-table`` and ``families-details``: what the table of families holds.
+"""The directives ``families-table`` and ``families-details``: the families of this package.
 
 The text is made when the documentation is built, so it cannot fall behind the data.
 """
@@ -33,9 +33,9 @@ def details_text(shown: Iterable[Family]) -> str:
     """Write the warnings and notes in Markdown, a list item per family that has some."""
     items = []
     for family in shown:
-        said = [*(f"**{warning}**" for warning in family.warnings), *family.notes]
-        if said:
-            items.append(f"- `{family.model_type}`: " + "; ".join(said) + ".")
+        texts = [*(f"**{warning}**" for warning in family.warnings), *family.notes]
+        if texts:
+            items.append(f"- `{family.model_type}`: " + "; ".join(texts) + ".")
     return "\n".join(items)
 
 

@@ -1,4 +1,4 @@
-"""``moe-eval compare``: two finished runs over the same questions."""
+"""``moe-eval compare``: compare two finished runs over the same questions."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.compare.comparison import Comparison
 
 DESCRIPTION = """\
-Compare two finished runs over the same questions: how many answers are equal, how far the score of
-B is from that of A with a paired interval and a p-value, what changed, and how the runs differ.
+Compare two finished runs over the same questions: the share of equal answers, the difference in
+accuracy of B to A with a paired interval and a p-value, the questions that changed, and the
+settings that differ.
 
-A and B are results files of lmms-eval, or folders with one each, made with --log_samples. The model
-may be any that lmms-eval knows.
+A and B are results files of lmms-eval, or folders with one each, made with --log_samples. Any model
+of lmms-eval will do.
 """
 EPILOG = """\
 examples:
@@ -30,59 +31,59 @@ examples:
   moe-eval compare runs/k8 runs/k4 --list changed.csv          which questions changed?
   moe-eval compare runs/k8 runs/k4 --metric vqa_accuracy vqa_accuracy_official --json
 
-exit code: 0, or 1 if answers agree less often than --at-least-equal asks
+exit code: 0, or 1 if fewer answers are equal than --at-least-equal requires
 """
 LISTS = (".csv", ".json")
 
 
 def add(verbs: Subcommands) -> None:
-    """Add the verb to the command."""
+    """Add the subcommand."""
     verb = add_verb(
         verbs, "compare", run, "compare two runs over the same questions", (DESCRIPTION, EPILOG)
     )
-    verb.add_argument("a", type=Path, metavar="A", help="the run to compare with: file or folder")
-    verb.add_argument("b", type=Path, metavar="B", help="the run to be compared: file or folder")
-    verb.add_argument("--task", help="compare this task only (default: all that both have)")
+    verb.add_argument("a", type=Path, metavar="A", help="run to compare with: file or folder")
+    verb.add_argument("b", type=Path, metavar="B", help="run to compare: file or folder")
+    verb.add_argument("--task", help="compare only this task (default: all that both have)")
     verb.add_argument(
         "--metric",
         nargs="+",
         default=[],
         metavar="NAME",
-        help="the scores to compare (default: the one that stands for the task)",
+        help="metrics to compare (default: the main one of the task)",
     )
     verb.add_argument(
         "--common",
         action="store_true",
-        help="compare the questions that both runs have, if they differ",
+        help="compare only the questions that both runs have",
     )
     verb.add_argument(
         "--within",
         type=float,
         default=1.0,
         metavar="POINTS",
-        help="margin of the equivalence test, in hundredths of the score (default: 1)",
+        help="margin of the equivalence test, in points (default: 1)",
     )
     verb.add_argument(
         "--at-least-equal",
         type=float,
         metavar="SHARE",
-        help="fail unless this share of the answers of each task is equal: 0.99 for instance",
+        help="fail unless this share of the answers of each task is equal, e.g. 0.99",
     )
     verb.add_argument(
         "--list",
         type=Path,
         metavar="FILE",
-        help="write each question that changed to this file (.csv or .json)",
+        help="write the questions that changed to this file (.csv or .json)",
     )
-    verb.add_argument("--force", action="store_true", help="overwrite the file of --list")
+    verb.add_argument("--force", action="store_true", help="overwrite an existing file of --list")
     verb.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the resampling (default: 0)"
+        "--seed", type=int, default=0, metavar="N", help="seed of the resampling (default: 0)"
     )
     verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compare, print, and write the list; 1 if answers agree less often than was asked."""
+    """Compare, print, and write the list; return 1 if too few answers are equal."""
     from moe_eval_plugin.results.compare.compare import Options, compare_runs
     from moe_eval_plugin.results.compare.text import render
     from moe_eval_plugin.results.lmms_eval_files import find_run
@@ -114,28 +115,28 @@ def run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> None:
     share = options.at_least_equal
     if share is not None and not 0 <= share <= 1:
-        message = f"--at-least-equal {share} is not possible. Give a share from 0 to 1: 0.99."
+        message = f"--at-least-equal {share} is not possible. Use a share from 0 to 1, e.g. 0.99."
         raise InvalidArgumentError(message)
     if not 0 < options.within < float("inf"):
-        message = f"--within {options.within} is not possible. Give a number of points above 0."
+        message = f"--within {options.within} is not possible. Use a number of points above 0."
         raise InvalidArgumentError(message)
     if options.seed < 0:
-        message = f"--seed {options.seed} is not possible. Give 0 or more."
+        message = f"--seed {options.seed} is not possible. Use 0 or more."
         raise InvalidArgumentError(message)
     if options.list is not None and options.list.suffix not in LISTS:
-        message = f"--list {options.list} is not possible. Name a file in {' or '.join(LISTS)}."
+        message = f"--list {options.list} is not possible. Use a name in {' or '.join(LISTS)}."
         raise InvalidArgumentError(message)
 
 
 def _lacking(comparison: Comparison, share: float | None) -> list[str]:
-    """Say for each task that its answers agree too seldom."""
+    """Return a line for each task with too few equal answers."""
     if share is None:
         return []
     for task in comparison.tasks:
         if task.equal_answers is None:
             message = (
-                f"--at-least-equal cannot be checked for {task.task}: its answers are no text. "
-                "Leave the option out, or name another --task."
+                f"--at-least-equal cannot be checked for {task.task}: its answers are not text. "
+                "Remove the option, or choose another --task."
             )
             raise InvalidArgumentError(message)
     return [

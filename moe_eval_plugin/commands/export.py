@@ -1,4 +1,4 @@
-"""``moe-eval export``: a finished run in the file format of another tool or of a leaderboard."""
+"""``moe-eval export``: write a finished run in the format of another tool or leaderboard."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Write a finished run in the file format of another tool or of a leaderboard.
 
-RUN is a results file of lmms-eval, or a folder with one or more of them: the folder that
---output_path named. Formats that need the answers themselves need a run with --log_samples.
+RUN is a results file of lmms-eval, or a folder with one or more of them, for instance that of
+--output_path. Formats with the answers themselves need a run with --log_samples.
 
-The files lie beside the run unless --output names a folder. All of them are written, or none.
+The files are written next to the run, or to the folder of --output; all of them or none.
 """
 EPILOG = """\
 examples:
@@ -27,13 +27,13 @@ examples:
   moe-eval export --format okvqa runs/qwen3-vl --output submission
   moe-eval export --format okvqa runs/qwen3-vl --list-missing > missing.txt
 
-Submissions are compared with the questions in the folder that MOE_EVAL_DATA names, and scored
-there as the official script would. An incomplete run is refused.
+Submissions are checked against the questions in the folder MOE_EVAL_DATA, and scored as by the
+official script. An incomplete run is refused.
 """
 
 
 def add(verbs: Subcommands) -> None:
-    """Add the verb to the command."""
+    """Add the subcommand."""
     verb = add_verb(
         verbs,
         "export",
@@ -41,28 +41,28 @@ def add(verbs: Subcommands) -> None:
         "write a run in the format of another tool or of a leaderboard",
         (DESCRIPTION, EPILOG),
     )
-    verb.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a results file or folder")
+    verb.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="results file or folder")
     verb.add_argument(
         "--format",
         nargs="?",
         const="",
         metavar="NAME",
-        help="the format; without a name, list all formats and what they are",
+        help="the format; without a name, list and describe all formats",
     )
-    verb.add_argument("--task", help="the task to write (default: all that the format knows)")
+    verb.add_argument("--task", help="task to write (default: all that the format supports)")
     verb.add_argument(
         "--output", type=Path, metavar="DIR", help="folder to write to (default: that of the run)"
     )
-    verb.add_argument("--force", action="store_true", help="overwrite files that are there")
+    verb.add_argument("--force", action="store_true", help="overwrite existing files")
     verb.add_argument(
         "--list-missing",
         action="store_true",
-        help="if a run is incomplete, print every question id and what is wrong with it",
+        help="if a run is incomplete, print each faulty question id with its fault",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the files and print their paths and what there is to say about them."""
+    """Write the files; print their paths and the notes of the exporter."""
     from moe_eval_plugin import files
     from moe_eval_plugin.errors import InvalidArgumentError
     from moe_eval_plugin.publish.exports import answers, formats
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         print(formats.render_formats())
         return 0
     if options.format is None or not options.runs:
-        message = "Write `moe-eval export --format NAME RUN`; --format alone lists the formats."
+        message = "Use `moe-eval export --format NAME RUN`; --format alone lists the formats."
         raise InvalidArgumentError(message)
     exporter = formats.find_exporter(options.format)
     runs = [run for path in options.runs for run in find_runs(path)]

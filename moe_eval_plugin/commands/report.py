@@ -1,4 +1,4 @@
-"""``moe-eval report``: one page that shows what a smaller k costs and what it gains."""
+"""``moe-eval report``: write a page that shows the accuracy and the speed at each k."""
 
 from __future__ import annotations
 
@@ -15,46 +15,49 @@ if TYPE_CHECKING:
     from moe_eval_plugin.commands.subcommand import Subcommands
 
 DESCRIPTION = """\
-Make one HTML file of finished runs: accuracy and speed at each k with intervals and tests, what the
-routers did, every number in a table that sorts, the questions that changed from right to wrong with
-their images, and where everything comes from. The file needs no network.
+Write one HTML file about finished runs: accuracy and speed at each k with intervals and tests, the
+choices of the routers, all numbers in a sortable table, the questions that changed from right to
+wrong with their images, and the sources of everything. The file needs no network.
 
 RUN is a folder of a sweep, any other folder with results files of lmms-eval, or such a file. Runs
-of models that are not ours, and so have no k, stand beside the others. Differences and changed
-questions need runs with --log_samples.
+of other models, which have no k, are shown too. Differences and changed questions need runs with
+--log_samples.
 
-Beside the page lies a folder with each chart as PNG and SVG, and the table as CSV and Markdown.
+A folder next to the page has each chart as PNG and SVG, and the table as CSV and Markdown.
 """
 EPILOG = """\
 examples:
   moe-eval report runs/demo --open
   moe-eval report runs/qwen3-vl runs/llava --task okvqa --output okvqa.html
-  moe-eval report runs/demo --bench bench.json          with the gain against the batch size
+  moe-eval report runs/demo --bench bench.json          with the speed-up at each batch size
 
-The images of okvqa and vqa_v2_val are read from the folder that MOE_EVAL_DATA names.
+The images of okvqa and vqa_v2_val are read from the folder MOE_EVAL_DATA.
 """
 NAME = "report.html"
 
 
 def add(verbs: Subcommands) -> None:
-    """Add the verb to the command."""
+    """Add the subcommand."""
     verb = add_verb(
-        verbs, "report", run, "make an HTML report of finished runs", (DESCRIPTION, EPILOG)
+        verbs, "report", run, "write an HTML report about finished runs", (DESCRIPTION, EPILOG)
     )
-    verb.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a folder or results file")
+    verb.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder or results file")
     verb.add_argument(
-        "--output", type=Path, metavar="FILE", help=f"the page (default: {NAME} beside the runs)"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help=f"HTML file to write (default: {NAME} next to the runs)",
     )
-    verb.add_argument("--open", action="store_true", help="show the page in the browser")
+    verb.add_argument("--open", action="store_true", help="open the page in the browser")
     verb.add_argument("--title", help="heading of the page (default: models and tasks)")
-    verb.add_argument("--task", help="show this task only (default: all)")
-    verb.add_argument("--metric", help="the score to show (default: the one of the task)")
+    verb.add_argument("--task", help="show only this task (default: all)")
+    verb.add_argument("--metric", help="metric to show (default: the main one of the task)")
     verb.add_argument(
         "--within",
         type=float,
         default=1.0,
         metavar="POINTS",
-        help="margin in which a score counts as that of the baseline (default: 1 point of 100)",
+        help="largest loss you accept, in points (default: 1)",
     )
     verb.add_argument(
         "--bench",
@@ -72,17 +75,19 @@ def add(verbs: Subcommands) -> None:
         help="show at most N changed questions of each setting (default: 200)",
     )
     verb.add_argument(
-        "--force", action="store_true", help="overwrite a file that is no report of this command"
+        "--force",
+        action="store_true",
+        help="overwrite an existing file that moe-eval did not write",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make the report, say where it lies, and open it if that was asked for."""
+    """Write the report, print its path, and open it with --open."""
     from moe_eval_plugin.report.build import Options, build
     from moe_eval_plugin.report.write import check_output, write_report
 
     _check(options)
-    path = options.output or _beside(options.runs)
+    path = options.output or _default_output(options.runs)
     check_output(path, force=options.force)
     report = build(
         options.runs,
@@ -98,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
     page, *others = write_report(report, path)
     n_points = sum(len(one.points) for one in report.series)
     print(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB, {n_points} settings)")
-    print(f"  beside it, in {others[0].parent}: {len(others)} files of charts and tables")
+    print(f"  and {len(others)} files of charts and tables in {others[0].parent}")
     if options.open:
         import webbrowser
 
@@ -108,15 +113,15 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     if not 0 < options.within < math.inf:
-        message = f"--within {options.within} is not possible. Give a number of points above 0."
+        message = f"--within {options.within} is not possible. Use a number of points above 0."
         raise InvalidArgumentError(message)
     if options.max_questions < 0:
-        message = f"--max-questions {options.max_questions} is not possible. Give 0 or more."
+        message = f"--max-questions {options.max_questions} is not possible. Use 0 or more."
         raise InvalidArgumentError(message)
 
 
-def _beside(runs: list[Path]) -> Path:
-    """Choose the folder of the runs, or the one that holds them all."""
+def _default_output(runs: list[Path]) -> Path:
+    """Return the default output: in the folder of the runs, or the one that holds them all."""
     import os
 
     folders = [path if path.is_dir() else path.parent for path in runs]

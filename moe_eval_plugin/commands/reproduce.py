@@ -1,4 +1,4 @@
-"""``moe-eval reproduce``: a bundle is checked, made again, and compared number by number."""
+"""``moe-eval reproduce``: check a bundle, run it again, and compare every number."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import shlex
 import sys
 import tempfile
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
@@ -16,28 +17,29 @@ from moe_eval_plugin.errors import InvalidArgumentError
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from typing import TextIO
 
     from moe_eval_plugin.commands.subcommand import Subcommands
     from moe_eval_plugin.publish.bundle.unpack import Bundle
     from moe_eval_plugin.publish.reproduce.preconditions import EnvironmentDifferences
 
 DESCRIPTION = """\
-Make a finished run again from its bundle, and say number by number what agrees.
+Run a bundle again, and compare every number with the original.
 
 The checksums are verified first, then differences of packages and machine are shown, then the
-commands of the bundle run. A score agrees if the interval of its paired difference holds 0; the k
-that was observed and the tokens of the prompts must be equal; a speed is judged where it has an
-interval, by its ratio to the speed at the published k.
+commands of the bundle run. An accuracy agrees if the interval of its paired difference contains 0;
+the observed k and the tokens of the prompts must be equal; a speed is judged if it has an interval,
+by its speed-up over the published k.
 
-A bundle names commands that will run here, and only `moe-eval sweep` and `lmms-eval` are run. Look
-at them first with --check-only, as you would before you run any code of others.
+The commands in a bundle run on this machine; only `moe-eval sweep` and `lmms-eval` are allowed.
+Inspect them first with --check-only, as you would before you run any code of others.
 """
 EPILOG = """\
 examples:
-  moe-eval reproduce demo.tar.gz --check-only         is it whole, and what would be run?
+  moe-eval reproduce demo.tar.gz --check-only         check it, and show what would run
   moe-eval reproduce demo.tar.gz                      run all of it again, and compare
-  moe-eval reproduce demo.tar.gz --limit 200          a quick look: the first questions of each task
-  moe-eval reproduce demo.tar.gz --against runs/mine  compare with a run that is there already
+  moe-eval reproduce demo.tar.gz --limit 200          quick: the first questions of each task
+  moe-eval reproduce demo.tar.gz --against runs/mine  compare with an existing run
 
 exit code: 0 if everything that is judged agrees, 1 if something differs, 2 for a bundle that is
 damaged or cannot be run
@@ -46,19 +48,21 @@ AGREEMENT = "agreement.json"
 
 
 def add(verbs: Subcommands) -> None:
-    """Add the verb to the command."""
+    """Add the subcommand."""
     verb = add_verb(
-        verbs, "reproduce", run, "run a bundle again: what agrees?", (DESCRIPTION, EPILOG)
+        verbs, "reproduce", run, "rerun a bundle and compare every number", (DESCRIPTION, EPILOG)
     )
-    verb.add_argument("path", type=Path, metavar="BUNDLE", help="a file of `moe-eval bundle`")
+    verb.add_argument("path", type=Path, metavar="BUNDLE", help="file of `moe-eval bundle`")
     verb.add_argument(
         "--output",
         type=Path,
         metavar="FOLDER",
-        help="where the new run and the verdict are left (default: NAME-again, in this folder)",
+        help="folder for the new run and the comparison (default: ./NAME-again)",
     )
     verb.add_argument(
-        "--check-only", action="store_true", help="verify, show differences and commands, and stop"
+        "--check-only",
+        action="store_true",
+        help="verify, show differences and commands, and run nothing",
     )
     verb.add_argument(
         "--against",
@@ -69,20 +73,20 @@ def add(verbs: Subcommands) -> None:
     verb.add_argument("--limit", type=int, metavar="N", help="ask only N questions of each task")
     verb.add_argument(
         "--pretrained",
-        metavar="PLACE",
-        help="where the checkpoint is found here, if it was a folder of another machine",
+        metavar="PATH",
+        help="local copy of the checkpoint, if it was a folder of another machine",
     )
     verb.add_argument(
         "--speed-within",
         type=float,
         metavar="SHARE",
-        help="judge every speed: it agrees if it is off by no more than this share, 0.1 for 10%%",
+        help="judge every speed: it agrees if it differs by at most this share, e.g. 0.1 for 10%%",
     )
     verb.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check, run again or not, compare, and leave the verdict; 1 if something differs."""
+    """Check, run again, compare, and write the comparison; return 1 if something differs."""
     from moe_eval_plugin.publish.bundle.unpack import unpack
     from moe_eval_plugin.publish.reproduce.preconditions import compare_environment
 
@@ -92,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
             temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="moe-eval-"))
             bundle = unpack(options.path, Path(temporary, "bundle"))
             return _show_check(options, bundle, compare_environment(bundle, options.pretrained))
-        folder = options.output or _beside_here(options.path)
+        folder = options.output or _default_output(options.path)
         _check_folder(folder)
         bundle = unpack(options.path, folder / "bundle")
         return _reproduce(options, bundle, folder)
@@ -100,29 +104,29 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     if options.limit is not None and options.limit < 1:
-        message = f"--limit {options.limit} is not possible. Give 1 or more."
+        message = f"--limit {options.limit} is not possible. Use 1 or more."
         raise InvalidArgumentError(message)
     within = options.speed_within
     if within is not None and not 0 <= within < float("inf"):
-        message = f"--speed-within {within} is not possible. Give a share: 0.1 for 10%."
+        message = f"--speed-within {within} is not possible. Use a share, e.g. 0.1 for 10%."
         raise InvalidArgumentError(message)
     if options.against is not None and (options.limit or options.pretrained):
-        message = "--against runs nothing, so leave out --limit and --pretrained."
+        message = "--against runs nothing: remove --limit and --pretrained."
         raise InvalidArgumentError(message)
 
 
-def _beside_here(path: Path) -> Path:
+def _default_output(path: Path) -> Path:
     return Path(f"{path.name.removesuffix('.tar.gz')}-again")
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuse a folder that is used for something else; what ``reproduce`` left may be there."""
+    """Raise ``InvalidArgumentError`` for a folder that holds other files than those of a rerun."""
     ours = ("bundle", "run", AGREEMENT)
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     foreign = [name for name in names if name not in ours and not name.startswith(".bundle-")]
     if foreign or folder.is_file():
         message = (
-            f"{folder} holds other files than `moe-eval reproduce` leaves. Name an empty folder "
+            f"{folder} holds files that `moe-eval reproduce` did not write. Choose an empty folder "
             "with --output."
         )
         raise InvalidArgumentError(message)
@@ -141,11 +145,12 @@ def _reproduce(options: argparse.Namespace, bundle: Bundle, folder: Path) -> int
 
     notes = sys.stderr if options.json else sys.stdout
     before = compare_environment(bundle, options.pretrained)
-    print(f"{options.path}: every checksum agrees.", file=notes)
+    print(f"{options.path}: all checksums agree.", file=notes)
     if options.against is None:
         raise_if_no_checkpoint(bundle, options.pretrained)
         print(render_before(before), file=notes, flush=True)
-        again = rerun(_commands(options, bundle), folder / "run", _tell(options), notes)
+        on_command = partial(_print_command, file=notes)
+        again = rerun(_commands(options, bundle), folder / "run", on_command, notes)
     else:
         again = options.against
     agreement = compare_with_original(
@@ -154,14 +159,14 @@ def _reproduce(options: argparse.Namespace, bundle: Bundle, folder: Path) -> int
         limited=options.limit is not None,
         speed_within=options.speed_within,
     )
-    verdict = {
+    comparison = {
         **agreement.to_dict(),
         "environment": before.to_dict() if options.against is None else None,
     }
-    text = json.dumps(verdict, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(comparison, indent=1, ensure_ascii=False) + "\n"
     write_files({AGREEMENT: text}, folder, force=True)
     print(text if options.json else render_agreement(agreement))
-    print(f"The verdict is in {folder / AGREEMENT}", file=notes)
+    print(f"All numbers are in {folder / AGREEMENT}", file=notes)
     return 0 if agreement.agrees else 1
 
 
@@ -169,15 +174,11 @@ def _commands(options: argparse.Namespace, bundle: Bundle) -> list[list[str]]:
     from moe_eval_plugin.publish.reproduce.rerun import Changes
 
     changes = Changes(options.limit, options.pretrained)
-    return [changes.applied(command) for command in bundle.commands]
+    return [changes.applied(command) for command in bundle.description.commands]
 
 
-def _tell(options: argparse.Namespace) -> Any:  # noqa: ANN401  (a function that prints)
-    def tell(command: Sequence[str]) -> None:
-        notes = sys.stderr if options.json else sys.stdout
-        print(f"$ {shlex.join(command)}", file=notes, flush=True)
-
-    return tell
+def _print_command(command: Sequence[str], file: TextIO) -> None:
+    print(f"$ {shlex.join(command)}", file=file, flush=True)
 
 
 def _show_check(options: argparse.Namespace, bundle: Bundle, before: EnvironmentDifferences) -> int:
@@ -185,12 +186,13 @@ def _show_check(options: argparse.Namespace, bundle: Bundle, before: Environment
 
     commands = _commands(options, bundle)
     if options.json:
-        found = {**bundle.about, "commands": commands, "environment": before.to_dict()}
+        stored = bundle.description.to_dict()
+        found = {**stored, "commands": commands, "environment": before.to_dict()}
         print(json.dumps(found, indent=1, ensure_ascii=False))
         return 0
-    print(f"{options.path}: every checksum agrees.")
-    print(f"Made: {bundle.about['made']}. Points: {', '.join(bundle.about['points'])}.")
-    for warning in bundle.about["warnings"]:
+    print(f"{options.path}: all checksums agree.")
+    print(f"Run at {bundle.description.made}. Settings: {', '.join(bundle.description.points)}.")
+    for warning in bundle.description.warnings:
         print(f"Warning: {warning}")
     print(render_before(before))
     print("Would run:")

@@ -26,7 +26,7 @@ GIGA = 1e9
 TERA = 1e12
 
 
-def find(name: str) -> Accelerator | None:
+def find_accelerator(name: str) -> Accelerator | None:
     """Return the device of the whole name that its driver reports; ``None`` if it is not listed.
 
     Raises ``PluginLoadError`` if plugins list a device twice.

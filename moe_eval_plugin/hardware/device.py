@@ -64,7 +64,7 @@ class DeviceFacts:
         return {**asdict(self), "reasons": list(self.reasons)}
 
 
-def describe(device: str, *, calibration: Calibration | None = None) -> DeviceFacts:
+def describe_device(device: str, *, calibration: Calibration | None = None) -> DeviceFacts:
     """Return the facts of ``cpu``, of one GPU (``cuda:1``), or of all visible ones (``cuda``).
 
     A ``calibration`` replaces the figures of data sheets, unless nothing could be measured.
@@ -89,7 +89,7 @@ def describe_this_machine() -> DeviceFacts:
     """Return the facts of the first GPU, or of the CPU where there is none."""
     import torch
 
-    return describe("cuda:0" if torch.cuda.is_available() else "cpu")
+    return describe_device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
 def _cpu() -> DeviceFacts:
@@ -168,7 +168,7 @@ def _differences(names: list[str]) -> list[str]:
 
 
 def _with_table(facts: DeviceFacts) -> DeviceFacts:
-    entry = accelerators.find(facts.name or "")
+    entry = accelerators.find_accelerator(facts.name or "")
     if entry is None:
         name = facts.name or f"this {facts.kind} device"
         reason = f"no data-sheet figures for {name}: `moe-eval bench --calibrate` measures them"

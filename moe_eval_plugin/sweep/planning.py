@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.sweep.plan import SweepPlan, check_model_args, make_points
@@ -50,6 +51,7 @@ def make_plan(common: SweepPlan, axes: Axes) -> CheckedPlan:
     from moe_eval_plugin.engines.expert_request import ModelConfig
 
     check_model_args(common.model_args)
+    _check_names(common.model, common.model_args)
     options = _engine_options(common.model_args)
     model = ModelConfig.load(options)
     schedules = axes.schedules or _halves(model.description)
@@ -59,6 +61,20 @@ def make_plan(common: SweepPlan, axes: Axes) -> CheckedPlan:
     for point in points:
         model.request(point.experts_k, point.experts_policy, point.renorm)
     return CheckedPlan(replace(common, points=points), options, model, added)
+
+
+def _check_names(model: str, model_args: str) -> None:
+    """Raise ``InvalidArgumentError`` for an argument that the model of this package does not have.
+
+    Without vLLM nothing is known of its arguments: another machine may run the points.
+    """
+    from moe_eval_plugin.hosts.lmms_eval.arguments import parse_arg_string
+    from moe_eval_plugin.model_adapters import hf_arguments, vllm_arguments
+
+    if model == "moe_hf":
+        hf_arguments.parse_arguments(parse_arg_string(model_args))
+    elif model == "moe_vllm" and find_spec("vllm") is not None:
+        vllm_arguments.parse_arguments(parse_arg_string(model_args))
 
 
 def _engine_options(model_args: str) -> EngineOptions:

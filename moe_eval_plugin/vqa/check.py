@@ -15,8 +15,8 @@ from moe_eval_plugin.vqa.official_data import ANSWER_KEYS, AS_GIVEN, N_ANSWERS, 
 from moe_eval_plugin.vqa.official_files import (
     OFFICIAL_FILES,
     SUBTYPE_KEY,
-    find,
     find_all,
+    find_one,
     list_images,
 )
 
@@ -176,7 +176,7 @@ class _SplitCheck:
         self, file: str, key: str, fields: Mapping[str, type]
     ) -> Iterator[tuple[int, Json]]:
         """Yield the entries that have every field, with their question ids."""
-        reader = EntryReader(find(self._name, self._folder, file), key, self._progress)
+        reader = EntryReader(find_one(self._name, self._folder, file), key, self._progress)
         self._hashes[str(reader.path)] = None
         for number, entry in enumerate(reader, start=1):
             lacking = [name for name, type_ in fields.items() if not is_of_type(entry, name, type_)]
@@ -193,7 +193,7 @@ class _SplitCheck:
         """Check that each question has an image."""
         if not asked:
             return
-        folder = find(self._name, self._folder, self._official.image_folder)
+        folder = find_one(self._name, self._folder, self._official.image_folder)
         present = list_images(folder)
         name = self._official.image_name
         missing = [i for i, image_id in asked.items() if name.format(image_id) not in present]

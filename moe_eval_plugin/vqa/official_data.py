@@ -18,7 +18,7 @@ from moe_eval_plugin.vqa.dataset import STRICT_VARIABLE, Questions, Record
 from moe_eval_plugin.vqa.json_entries import EntryReader
 from moe_eval_plugin.vqa.official_files import (
     OFFICIAL_FILES,
-    find,
+    find_one,
     list_images,
     locate,
 )
@@ -63,7 +63,7 @@ def read_questions(name: str, folder: Path) -> dict[int, Question]:
     in ``folder`` or up to two folders below it. Raises ``DataError`` if it is missing or broken, or
     has a question id twice.
     """
-    path = find(name, folder, OFFICIAL_FILES[name].questions)
+    path = find_one(name, folder, OFFICIAL_FILES[name].questions)
     return dict(_questions(EntryReader(path, "questions")))
 
 
@@ -81,7 +81,7 @@ def read_annotations(
     wanted = OFFICIAL_FILES[name].annotations
     if wanted is None:
         return None
-    return dict(_annotations(EntryReader(find(name, folder, wanted), "annotations"), key))
+    return dict(_annotations(EntryReader(find_one(name, folder, wanted), "annotations"), key))
 
 
 def load_official(

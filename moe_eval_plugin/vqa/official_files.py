@@ -102,13 +102,13 @@ def locate(name: str, folder: Path) -> OfficialPaths:
     """
     files = OFFICIAL_FILES[name]
     return OfficialPaths(
-        find(name, folder, files.questions),
-        find(name, folder, files.annotations) if files.annotations else None,
-        find(name, folder, files.image_folder),
+        find_one(name, folder, files.questions),
+        find_one(name, folder, files.annotations) if files.annotations else None,
+        find_one(name, folder, files.image_folder),
     )
 
 
-def find(name: str, folder: Path, wanted: str) -> Path:
+def find_one(name: str, folder: Path, wanted: str) -> Path:
     """Return the path of one file or folder of a split; errors as in ``locate``."""
     found = find_all(folder, wanted)
     if len(found) == 1:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from pathlib import Path
+import pytest
+
+PROGRAMS = sorted(Path(__file__).parents[2].joinpath("benchmarks").glob("*.py"))
 
 
 def run(program: Path, *arguments: object) -> str:
@@ -40,3 +42,8 @@ def test_both_models_get_the_same_inputs_and_give_the_same_answers(
     figures = json.loads(report.read_text("utf-8"))
     assert figures["n_questions"] == 64
     assert figures["batch_sizes"]["16"]["ratios"]["requests_s"]["median"] > 0
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.stem)
+def test_every_program_can_be_loaded(program: Path) -> None:
+    assert callable(runpy.run_path(str(program), run_name="program")["main"])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         (("--limit", "0"), "--limit 0 is not possible"),
         (("--speed-within", "-1"), "--speed-within -1.0 is not possible"),
         (("--against", "x", "--limit", "4"), "--against runs nothing"),
-        (("--output", "taken"), "taken holds other files"),
+        (("--output", "taken"), "taken holds files that"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(

@@ -153,7 +153,7 @@ def test_agreement_of_answers_that_are_no_text_cannot_be_checked(tmp_path: Path)
     assert compare(path, path).returncode == 0
     done = compare(path, path, "--at-least-equal", 0.9)
     assert done.returncode == 2
-    assert "its answers are no text" in done.stderr
+    assert "its answers are not text" in done.stderr
 
 
 def test_a_folder_with_several_runs_is_refused(folders: tuple[Path, Path]) -> None:

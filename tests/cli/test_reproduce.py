@@ -48,7 +48,7 @@ def test_a_run_of_lmms_eval_is_reproduced_from_its_bundle_alone(tmp_path: Path) 
 def test_a_check_shows_what_would_be_run_and_leaves_nothing(bundle: Path, tmp_path: Path) -> None:
     run = moe_eval("reproduce", bundle, "--check-only", "--limit", "8", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
-    assert "every checksum agrees" in run.stdout
+    assert "all checksums agree" in run.stdout
     assert "--limit 8" in run.stdout
     assert "--experts-k 8 1" in run.stdout
     assert list(tmp_path.iterdir()) == []

@@ -165,10 +165,11 @@ def test_a_dry_run_changes_nothing_and_shows_the_plan(
     [
         (("--experts-k", "8", "65"), "experts_k=65 is too many"),
         (("--model-args", "pretrained=demo,experts_k=4"), "pass its values with --experts-k"),
+        (("--model-args", "pretrained=demo,devicemap=auto"), "Did you mean device_map?"),
         (("--experts-policy", "top_p:2"), "experts_policy=top_p:2 is not possible"),
         (("--limit", "0"), "--limit 0 is not possible"),
         (("--input-cache-gib", "-1"), "--input-cache-gib -1.0 is not possible"),
-        (("--tasks", "no_such_task"), "--tasks no_such_task is not known"),
+        (("--tasks", "esy_vqa"), "No task is called esy_vqa. Did you mean easy_vqa?"),
         (("--model", "moe_hf", "moe_hf"), "Name each model once"),
         (("--model", "moe_hf", "moe_vllm", "--json"), "--json works with one model"),
     ],

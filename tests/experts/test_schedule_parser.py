@@ -1,4 +1,4 @@
-"""The grammar of ``experts_k``: what can be written, and what the errors say."""
+"""The grammar of ``experts_k``, and its error messages."""
 
 from __future__ import annotations
 

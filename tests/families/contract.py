@@ -1,4 +1,4 @@
-"""The contract that each family must keep, step by step; the tests and the docs table use it."""
+"""The contract of every family, step by step; the tests and the docs table use it."""
 
 from __future__ import annotations
 
@@ -57,19 +57,19 @@ AUTO_CLASSES = (
 
 
 def is_missing(case: Case) -> bool:
-    """Tell whether the installed transformers lacks a family."""
+    """Whether the installed transformers lacks a family."""
     return not {case.model_type, case.text_type} <= set(CONFIG_MAPPING)
 
 
 @cache
 def model_of(case: Case) -> PreTrainedModel:
-    """Give the family's model, made once; whoever changes it puts it back."""
+    """Return the family's model, built once; whoever changes it restores it."""
     return _build(case.config())
 
 
 @cache
 def inputs_of(case: Case) -> dict[str, Any]:
-    """Give what goes into the model: a line of text, with the picture in it if there is one."""
+    """Return the model's inputs: a line of text, with a picture in it if the case has one."""
     picture = [IMAGE] * case.n_image_tokens
     ids = torch.tensor([[3, 4, 5, START, *picture, *range(6, 14)]])
     kinds = (ids == IMAGE).int()
@@ -82,7 +82,7 @@ def inputs_of(case: Case) -> dict[str, Any]:
 
 
 def rebuilt(case: Case, k: int) -> PreTrainedModel:
-    """Make a model with the weights of the family's, from a configuration that says k.
+    """Build a model with the same weights, from a configuration with another k.
 
     Hash-routed layers have a table of the published width, as a checkpoint would.
     """
@@ -97,7 +97,7 @@ def rebuilt(case: Case, k: int) -> PreTrainedModel:
 
 @torch.no_grad()
 def logits(case: Case, model: PreTrainedModel | None = None) -> torch.Tensor:
-    """Run a model once; any chance in it (a canvas of random tokens) falls out the same."""
+    """Return the logits of one pass; random parts (a canvas of random tokens) are seeded."""
     model, inputs = model or model_of(case), inputs_of(case)
     torch.manual_seed(0)
     result: torch.Tensor = model(**inputs).logits
@@ -120,7 +120,7 @@ def fault_in_transformers(case: Case) -> str | None:
 
 
 def observed(case: Case) -> Observation:
-    """Run the family's model once, and tell which experts its tokens used."""
+    """Return the experts that the tokens of one pass of the family's model used."""
     with observe(model_of(case)) as pending:
         logits(case)
     return pending.result()
@@ -128,7 +128,7 @@ def observed(case: Case) -> Observation:
 
 @contextmanager
 def with_k(case: Case, k: int | Mapping[int, int]) -> Iterator[None]:
-    """Set k in every MoE layer of the family's model, or by layer, and put it back."""
+    """Set k in every MoE layer of the family's model, or by layer, and restore it."""
     text = str(k) if isinstance(k, int) else "/".join(f"{n}:{value}" for n, value in k.items())
     schedule = parse_experts_k(text)
     assert schedule is not None
@@ -139,7 +139,7 @@ def with_k(case: Case, k: int | Mapping[int, int]) -> Iterator[None]:
 
 
 def routed_layers(case: Case) -> dict[str, int]:
-    """List the MoE layers whose k can be set, as an observation names them -> layer number.
+    """Return the MoE layers whose k can be set: path in an observation -> layer number.
 
     Hash-routed layers and those of an image tower are not among them; their locations are rejected.
     """
@@ -156,7 +156,7 @@ def routed_layers(case: Case) -> dict[str, int]:
 
 
 def state_of(model: PreTrainedModel) -> dict[str, Any]:
-    """Give all that a change of k might leave behind: configurations, and modules' attributes."""
+    """Return all that a change of k might leave behind: configurations and attributes."""
     return {
         path: (id(vars(module).get("config")), {**_plain(module)})
         for path, module in model.named_modules()
@@ -196,5 +196,5 @@ def _plain(module: torch.nn.Module) -> dict[str, Any]:
 
 
 def config_of(model_type: str) -> PretrainedConfig:
-    """Make the configuration of a family as its class has it."""
+    """Return the default configuration of a family."""
     return AutoConfig.for_model(model_type)

@@ -1,4 +1,4 @@
-"""A stand-in for the remote code of MoE++: what matters for k there, under the names used there.
+"""Substitute for the remote code of MoE++: everything that concerns k, under the same names.
 
 k is the constant ``MOE_TOP_K``, read by the gating function and by the layer, which multiplies its
 input by it. Of N experts the last four compute no FFN: two constants, a copy, and a zero expert,
@@ -18,7 +18,7 @@ HIDDEN = 8
 
 
 class MoeConfig(PretrainedConfig):  # type: ignore[misc]
-    """Names the number of experts by layer, and no k."""
+    """Configuration with the number of experts by layer, and no k."""
 
     model_type = "MoE++"
 
@@ -28,7 +28,7 @@ class MoeConfig(PretrainedConfig):  # type: ignore[misc]
 
 
 def gating(logits: torch.Tensor) -> dict[int, list[torch.Tensor]]:
-    """Give the rows and weights of each expert."""
+    """Return the rows and weights of each expert."""
     weights, indices = torch.topk(logits.softmax(dim=1), k=MOE_TOP_K, dim=1)
     weights = weights.masked_fill(indices == logits.shape[1] - 1, 0)
     weights = weights / weights.sum(dim=1, keepdim=True)
@@ -47,28 +47,28 @@ class Router(nn.Module):
         self.wg = nn.Linear(HIDDEN, N_FFN + N_OTHER, bias=False)
 
     def forward(self, hidden: torch.Tensor) -> tuple[dict[int, list[torch.Tensor]], torch.Tensor]:
-        """Give the choice and the logits."""
+        """Return the choice and the logits."""
         logits = self.wg(hidden)
         return gating(logits), logits
 
 
 class ConstantExpert(nn.Module):
-    """Gives the same for every token."""
+    """Expert that returns the same for every token."""
 
     def __init__(self) -> None:
         super().__init__()
         self.constant = nn.Parameter(torch.randn(HIDDEN))
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Repeat the constant for each row."""
+        """Return the constant for each row."""
         return self.constant.expand_as(hidden)
 
 
 class ZeroExpert(nn.Module):
-    """Gives nothing."""
+    """Expert that returns zeros."""
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Give zeros."""
+        """Return zeros."""
         return torch.zeros_like(hidden)
 
 
@@ -83,7 +83,7 @@ class Experts(nn.Module):
 
 
 class MOELayer(nn.Module):
-    """Hands each expert its rows."""
+    """Layer that calls each expert with its rows."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class MOELayer(nn.Module):
         self.experts = Experts()
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Add up the weighted outputs of the experts, of an input multiplied by k."""
+        """Return the weighted sum of the experts' outputs, of an input multiplied by k."""
         chosen, _logits = self.gate(hidden)
         output, scaled = torch.zeros_like(hidden), hidden * MOE_TOP_K
         for expert, (rows, weights) in chosen.items():
@@ -137,7 +137,7 @@ class MoePlusPlus(nn.Module):
         self.layers = nn.ModuleList([DecoderLayer(), DecoderLayer()])
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Give hidden states (tokens, hidden)."""
+        """Return hidden states (tokens, hidden)."""
         hidden: torch.Tensor = self.embed(input_ids).flatten(0, 1)
         for layer in self.layers:
             hidden = layer(hidden)

@@ -40,7 +40,7 @@ random weights, {K} experts per token as published, in float32 on a CPU:
 - **with image**: so did every token of a picture.
 
 The same tests set another k in each layer and compute the experts in each way that transformers
-offers. A family that transformers has and that stands in no row fails a test. phimoe, zaya,
+offers. A family of transformers that is in no row fails a test. phimoe, zaya,
 switch_transformers and nllb-moe are not here: their routers cannot use another k, and a request
 for one is refused.
 
@@ -62,7 +62,7 @@ has experts of its own.
 
 
 def check(case: Case) -> dict[str, bool | None]:
-    """Run one family through the contract; ``None`` stands for what it does not have."""
+    """Return whether one family keeps each part of the contract; ``None`` for a part it lacks."""
     published = logits(case)
     equal, seen = {}, []
     for name, k in (("lowered", LOWERED), ("raised", RAISED)):

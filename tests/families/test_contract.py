@@ -1,7 +1,7 @@
-"""Every MoE family of the installed transformers: what a change of k does, and that it is undone.
+"""Every MoE family of the installed transformers: a change of k takes effect and is undone.
 
 A family is a row of ``tiny_configs`` or ``tiny_vision``. One that the installed transformers lacks
-is skipped by name; one that it has and that stands in neither fails a test.
+is skipped by name; one that it has and that is in neither fails a test.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def test_layers_can_have_different_k(case: Case) -> None:
     layers = routed_layers(case)
     numbers = enumerate(sorted(set(layers.values())), start=case.smallest_k)
     k_by_layer = {number: k for k, number in numbers}
-    # Places of dense layers may be there (a list has one k for each layer) and do not matter.
+    # Locations of dense layers may exist (a list has one k for each layer) and do not matter.
     everywhere = {number: k_by_layer.get(number, K) for number in range(max(k_by_layer) + 1)}
     with with_k(case, everywhere):
         histograms = observed(case).by_layer()
@@ -160,7 +160,7 @@ def test_the_tokens_of_a_picture_are_seen_and_use_the_k_that_was_set(case: Case)
 
 @pytest.fixture
 def choosers(case: Case) -> Iterator[list[PreTrainedModel]]:
-    """The parts of a model whose way to compute experts can be chosen; it is put back."""
+    """The parts of a model whose way to compute experts can be chosen; it is restored."""
     parts = parts_that_choose(case)
     published = [part.config._experts_implementation for part in parts]
     yield parts
@@ -207,7 +207,7 @@ def test_every_moe_family_of_transformers_has_a_case() -> None:
 
 
 def moe_folders() -> set[str]:
-    """Name the folders of transformers whose classes or configuration keys speak of experts."""
+    """Return the folders of transformers whose classes or configuration keys mention experts."""
     folders = Path(transformers.__file__).with_name("models").iterdir()
     return {folder.name for folder in folders if folder.is_dir() and _mentions_experts(folder)}
 

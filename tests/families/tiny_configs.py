@@ -1,7 +1,7 @@
-"""A tiny configuration of every MoE family that transformers has: 8 experts, k of 4, 2 layers.
+"""Tiny configurations of every MoE family of transformers: 8 experts, k of 4, 2 layers.
 
-Each line says only what its family needs beside ``COMMON``. A family is made of its text settings;
-vision-language ones stand in ``tiny_vision`` and take their text part from here.
+Each line has only what its family needs besides ``COMMON``. A family is made of its text settings;
+vision-language ones are in ``tiny_vision`` and have their text part from here.
 """
 
 from __future__ import annotations
@@ -358,19 +358,20 @@ WITHOUT: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One family: a tiny configuration at any k, and what goes into its model.
-
-    ``text_type`` names an entry of ``TEXT``. A composite model has ``whole``: its settings beside
-    ``text_config``. ``image`` gives the picture as the model takes it, ``n_image_tokens`` how many
-    tokens stand for it.
-    """
+    """One family: a tiny configuration at any k, and the inputs of its model."""
 
     id: str
+    """Name of the case."""
     text_type: str
+    """Key of the text settings in ``TEXT``."""
     model_type: str
+    """Model type of the whole configuration."""
     whole: Settings | None = None
+    """Settings of a composite model besides ``text_config``; ``None`` for a text model."""
     image: Callable[[], dict[str, Tensor]] | None = None
+    """Return the picture as arguments of the model's forward."""
     n_image_tokens: int = 0
+    """Number of tokens that represent the picture."""
 
     @property
     def smallest_k(self) -> int:
@@ -379,7 +380,7 @@ class Case:
         return 2 if self.text_type == "longcat_flash" else 1
 
     def config(self, k: int | None = None) -> PretrainedConfig:
-        """Make the configuration; at the family's k of 4 unless another one is given."""
+        """Return the configuration, at the family's k of 4 or another one."""
         from transformers import AutoConfig
 
         text = text_settings(self.text_type, k)
@@ -390,7 +391,7 @@ class Case:
 
 
 def text_settings(text_type: str, k: int | None = None) -> dict[str, Any]:
-    """Give the settings of a text model; a key for k is found wherever the family has it."""
+    """Return the settings of a text model, with ``k`` under every key for it."""
     common = {key: value for key, value in COMMON.items() if key not in WITHOUT.get(text_type, ())}
     settings = {**common, **TEXT[text_type]}
     return settings if k is None else _with_k(settings, k)

@@ -1,4 +1,4 @@
-"""Tiny vision-language models around the text models of ``tiny_configs``, with a picture for each.
+"""Tiny vision-language models around the text models of ``tiny_configs``, with a picture.
 
 The picture is drawn once, as an array, and cut up as each model's image processor would cut it.
 """
@@ -106,7 +106,7 @@ def patches(patch: int) -> torch.Tensor:
 def grid_image(
     key: str = "image_grid_thw", temporal: int = 2, *, flat: bool = True
 ) -> Callable[[], dict[str, Any]]:
-    """Make patches of 4 x 4 pixels in a flat row, with the number of rows and columns."""
+    """Return patches of 4 x 4 pixels in a flat row, with the number of rows and columns."""
 
     def make() -> dict[str, Any]:
         values = patches(4)
@@ -118,18 +118,18 @@ def grid_image(
 
 
 def square_image(size: int = 32, **others: Any) -> Callable[[], dict[str, Any]]:
-    """Make one whole picture of some pixels."""
+    """Return one whole picture of some pixels."""
     return lambda: {"pixel_values": picture(size), **others}
 
 
 def positions() -> torch.Tensor:
-    """Number the patches of the grid by column and row; (1, patches, 2)."""
+    """Return column and row of each patch of the grid, (1, patches, 2)."""
     y, x = np.mgrid[:GRID, :GRID]
     return torch.tensor(np.stack([x.ravel(), y.ravel()], -1)[None])
 
 
 def gemma_image() -> dict[str, Any]:
-    """Give flat patches in (0, 1), as Gemma takes them, with their places."""
+    """Return flat patches in (0, 1) and their positions, as Gemma needs them."""
     return {
         "pixel_values": (patches(4).flatten(1)[None] + 1) / 2,
         "image_position_ids": positions(),
@@ -137,7 +137,7 @@ def gemma_image() -> dict[str, Any]:
 
 
 def siglip2_image() -> dict[str, Any]:
-    """Give 4 x 4 flat patches of 8 x 8 pixels with their mask."""
+    """Return 4 x 4 flat patches of 8 x 8 pixels with their mask."""
     whole = picture(32)[0].reshape(3, 4, 8, 4, 8).permute(1, 3, 2, 4, 0).reshape(1, 16, 192)
     return {
         "pixel_values": whole,
@@ -147,18 +147,18 @@ def siglip2_image() -> dict[str, Any]:
 
 
 def radio_image() -> dict[str, Any]:
-    """Give flat patches with the grid's height and width."""
+    """Return flat patches with the grid's height and width."""
     return {"pixel_values": patches(4).flatten(1), "image_grid_hw": torch.tensor([[GRID, GRID]])}
 
 
 def inkling2_image() -> dict[str, Any]:
-    """Give tiles of 2 x 2 patches, channels last, one for each token."""
+    """Return tiles of 2 x 2 patches, channels last, one for each token."""
     tiles = picture(32)[0].reshape(3, 4, 8, 4, 8).permute(1, 3, 2, 4, 0).reshape(16, 8, 8, 3)
     return {"pixel_values": tiles, "image_grid_thw": torch.tensor([[1, 4, 4]])}
 
 
 def inkling_image() -> dict[str, Any]:
-    """Give patches with a time axis, channels last, one for each token."""
+    """Return patches with a time axis, channels last, one for each token."""
     values = patches(4)[:4].permute(0, 2, 3, 1)[:, None].expand(-1, 2, -1, -1, -1)
     return {"pixel_values": values}
 

@@ -19,7 +19,7 @@ SHARDS = [f"model-{i:05d}-of-00002.safetensors" for i in (1, 2)]
 
 
 class Hub(BaseHTTPRequestHandler):
-    """As much of the model hub as is asked for here."""
+    """The endpoints of the model Hub that these tests use."""
 
     models: ClassVar[dict[str, dict[str, Any]]]
     requests: ClassVar[list[str]]

@@ -1,4 +1,4 @@
-"""The parts of a decoder layer, found by the names that families give them."""
+"""The parts of a decoder layer, found by the names that families use for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a configuration alone tells about the experts of a model."""
+"""The experts of a model, as read from its configuration alone."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class RenamedTokens(Qwen3MoeForCausalLM):
         return super().forward(tokens, cache=cache, **kwargs)
 
 
-class HandsOn(Qwen3MoeForCausalLM):
+class PassesOn(Qwen3MoeForCausalLM):
     """A model whose forward has no names of its own, as several of transformers have."""
 
     def forward(self, **super_kwargs: Any) -> Any:
@@ -88,10 +88,10 @@ def test_a_cache_that_arrives_under_another_name_is_refused() -> None:
         phase_of((), {"input_ids": PROMPT[:, :1], "kv_store": DynamicCache()})
 
 
-def test_a_forward_that_hands_all_on_has_the_names_of_its_base() -> None:
-    assert cache_name(HandsOn) == cache_name(Qwen3MoeForCausalLM) is not None
+def test_a_forward_that_passes_all_on_has_the_names_of_its_base() -> None:
+    assert cache_name(PassesOn) == cache_name(Qwen3MoeForCausalLM) is not None
     assert cache_name(RenamedCache) is None
-    with observe(HandsOn(qwen3_moe()).eval()) as pending:
+    with observe(PassesOn(qwen3_moe()).eval()) as pending:
         pass
     assert pending.result().n_tokens("text") == 0
 

@@ -37,7 +37,7 @@ def mixtral() -> MixtralConfig:
 
 
 def deepseek_v2(**changes: Any) -> DeepseekV2Config:
-    """Make a model whose first layer is dense, with 2 shared experts and latent attention."""
+    """Return a model whose first layer is dense, with 2 shared experts and latent attention."""
     sizes = {
         **SIZES,
         "num_key_value_heads": 4,

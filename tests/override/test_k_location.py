@@ -18,12 +18,12 @@ def test_a_router_that_reads_a_shared_configuration_gets_one_of_its_own() -> Non
     model = model_of(BY_ID["gemma4_text"])
     shared = model.config
     first, second = (layer.router for layer in model.model.layers)
-    places = [p for p in accepted("gemma4_text") if p.layer is not None]
-    places[0].set(2)
+    first_location, *_ = [p for p in accepted("gemma4_text") if p.layer is not None]
+    first_location.set(2)
     assert (first.config.top_k_experts, second.config.top_k_experts) == (2, 4)
     assert first.config is not shared
     assert shared.top_k_experts == 4
-    places[0].restore()
+    first_location.restore()
     assert first.config is shared
 
 
@@ -43,7 +43,7 @@ def test_a_list_with_another_k_for_each_layer_is_the_baseline_of_each() -> None:
     model.config.moe_topk = [2, 6]
     for layer, k in zip(model.model.layers, (2, 6), strict=True):
         layer.mlp.gate.top_k = k
-    assert all(place.decision.accepted for place in find_k_locations(model))
+    assert all(location.decision.accepted for location in find_k_locations(model))
     with with_k(case, 3):
         assert observed(case).distinct_k() == (3,)
     assert observed(case).distinct_k() == (2, 6)
@@ -74,8 +74,8 @@ def test_a_constant_of_remote_code_is_set_for_both_of_its_uses() -> None:
 def test_remote_code_with_a_zero_expert_gives_no_number_at_k_of_one() -> None:
     torch.manual_seed(0)
     model = moe_plus_plus.MoePlusPlus()
-    [place] = find_k_locations(model)
-    place.set(1)
+    [location] = find_k_locations(model)
+    location.set(1)
     result = model(torch.arange(32)[None])
-    place.restore()
+    location.restore()
     assert result.isnan().any()

@@ -1,4 +1,4 @@
-"""Places that hold k in a way of their own: what is found there, set, left alone and put back."""
+"""Locations that store k in an unusual way: which are found, set, rejected and restored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.override.k_location import KLocation
 
 
-def test_a_model_without_any_place_for_k_is_refused_unchanged() -> None:
+def test_a_model_without_any_location_of_k_is_refused_unchanged() -> None:
     model = build("qwen3_moe")
     resolved = resolve(model, 2)
     for layer in model.model.layers:
@@ -38,16 +38,16 @@ def rejected(case_id: str) -> list[KLocation]:
 
 
 def test_a_hash_routed_layer_keeps_its_published_k() -> None:
-    [place] = rejected("deepseek_v4")
-    assert place.decision.path == "model.layers.0.mlp.gate"
-    assert "looked up by token id" in place.decision.reason
+    [location] = rejected("deepseek_v4")
+    assert location.decision.path == "model.layers.0.mlp.gate"
+    assert "looked up by token id" in location.decision.reason
     with pytest.raises(ValueError, match="looked up by token id"):
-        place.set(2)
+        location.set(2)
     with with_k(BY_ID["deepseek_v4"], 2):
         assert observed(BY_ID["deepseek_v4"]).distinct_k() == (2, 4)
 
 
-def test_a_hash_routed_layer_can_stand_in_a_schedule_with_its_published_k() -> None:
+def test_a_hash_routed_layer_may_be_in_a_schedule_with_its_published_k() -> None:
     case = BY_ID["deepseek_v4"]
     with with_k(case, {1: 2, 2: 6}):
         histograms = observed(case).by_layer()
@@ -55,8 +55,8 @@ def test_a_hash_routed_layer_can_stand_in_a_schedule_with_its_published_k() -> N
 
 
 def test_each_modality_has_routers_of_its_own() -> None:
-    places = accepted("ernie4_5_vl_moe")
-    modalities = {p.decision.path.split(".")[5]: p.modality for p in places if p.layer is not None}
+    found = [p for p in accepted("ernie4_5_vl_moe") if p.layer is not None]
+    modalities = {p.decision.path.split(".")[5]: p.modality for p in found}
     assert modalities == {"text_moe": "text", "vision_moe": "image"}
 
 
@@ -69,9 +69,9 @@ def test_experts_of_an_image_tower_are_another_part_of_the_model() -> None:
 
 
 def test_the_factor_that_repeats_k_is_set_with_it() -> None:
-    places = {(p.decision.owner, p.decision.attribute) for p in accepted("openai_privacy_filter")}
-    assert ("OpenAIPrivacyFilterMLP", "num_experts") in places
-    assert ("OpenAIPrivacyFilterTopKRouter", "top_k") in places
+    found = {(p.decision.owner, p.decision.attribute) for p in accepted("openai_privacy_filter")}
+    assert ("OpenAIPrivacyFilterMLP", "num_experts") in found
+    assert ("OpenAIPrivacyFilterTopKRouter", "top_k") in found
 
 
 def test_attention_that_routes_is_set_with_its_experts() -> None:
@@ -88,15 +88,15 @@ def test_a_caller_that_keeps_k_for_its_loss_is_shared_by_all_layers() -> None:
 
 def test_the_talker_of_a_model_that_speaks_is_left_alone() -> None:
     model = speaking_model()
-    places = find_k_locations(model)
-    parts = {p.decision.path.split(".")[0]: p.decision.accepted for p in places if p.layer == 0}
+    found = find_k_locations(model)
+    parts = {p.decision.path.split(".")[0]: p.decision.accepted for p in found if p.layer == 0}
     assert parts == {"thinker": True, "talker": False}
-    talker = next(p for p in places if p.decision.path.startswith("talker"))
+    talker = next(p for p in found if p.decision.path.startswith("talker"))
     assert "another part of the model" in talker.decision.reason
 
 
 def speaking_model() -> torch.nn.Module:
-    """Build the two language models of qwen3_omni as they stand in the whole one."""
+    """Build the two language models of qwen3_omni as they are in the whole one."""
     from transformers import Qwen3OmniMoeConfig, Qwen3OmniMoeThinkerForConditionalGeneration
     from transformers.models.qwen3_omni_moe import modeling_qwen3_omni_moe as code
 

@@ -52,7 +52,7 @@ def test_a_pass_without_rows_for_a_layer_is_no_step_of_it() -> None:
 
 
 def test_counting_never_waits_for_the_device() -> None:
-    """A tensor on the meta device has no values: whoever asks for one gets an error."""
+    """A tensor on the meta device has no values: whoever reads one gets an error."""
     for model in (FakeMoE(), FakeMoE("vision_moe"), FakeMoE("text_moe")):
         with torch.device("meta"), observe(model) as pending:
             tokens, index = (torch.empty(1, 4, dtype=torch.long), torch.empty(4, 3).long())

@@ -204,7 +204,7 @@ def image_inputs(model_type: str) -> dict[str, torch.Tensor]:
     return inputs | ({"moe_mm_token_type_ids": token_kinds} if depth == 1 else {})
 
 
-def test_an_image_is_told_from_text_in_a_vision_language_model() -> None:
+def test_an_image_is_distinguished_from_text_in_a_vision_language_model() -> None:
     observation = generate(vision_model("qwen3_vl_moe"), **image_inputs("qwen3_vl_moe"))
     assert observation.input_tokens == (
         InputTokenCount("decode", "text", 4),

@@ -1,4 +1,4 @@
-"""Policies: which experts are kept, and what the options may say."""
+"""Policies: which experts are kept, and which options are allowed."""
 
 from __future__ import annotations
 

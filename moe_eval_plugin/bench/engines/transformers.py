@@ -89,7 +89,7 @@ class TransformersEngine:
         if experts_k is not None:
             description = self._description or describe(self._model.config)
             self._resolved = constant_schedule(experts_k).resolve(description)
-            change = apply(self._model, self._resolved)
+            change = apply(self._model, self._resolved, description=description)
         try:
             with change:
                 yield

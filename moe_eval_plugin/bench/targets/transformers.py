@@ -27,7 +27,7 @@ from moe_eval_plugin.engines.transformers.experts_implementation import (
 from moe_eval_plugin.engines.transformers.loading import load_model, load_processor
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.hardware.calibration import calibrate
-from moe_eval_plugin.hardware.device import describe as describe_device
+from moe_eval_plugin.hardware.device import describe_device
 from moe_eval_plugin.models import checkpoint
 from moe_eval_plugin.models.families import describe
 

@@ -17,8 +17,7 @@ from moe_eval_plugin.bench.targets.target import (
 from moe_eval_plugin.bench.targets.transformers import check_prompts
 from moe_eval_plugin.errors import MissingDependencyError
 from moe_eval_plugin.hardware.calibration import calibrate
-from moe_eval_plugin.hardware.device import DeviceFacts
-from moe_eval_plugin.hardware.device import describe as describe_device
+from moe_eval_plugin.hardware.device import DeviceFacts, describe_device
 from moe_eval_plugin.models.checkpoint import load_config
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.models.parameters import build_on_meta

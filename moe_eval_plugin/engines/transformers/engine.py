@@ -142,7 +142,7 @@ class HFEngine:
             logger.warning("%s: %s", request.description.model_type, warning)
         self.trace = None
         if request.resolved:
-            override = apply(self.model, request.resolved, request.rule)
+            override = apply(self.model, request.resolved, request.rule, request.description)
             self.trace = self._override.enter_context(override)
 
     @property

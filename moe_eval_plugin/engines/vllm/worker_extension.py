@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.vllm.worker_observation import ExpertWatch
-from moe_eval_plugin.hardware.device import describe
+from moe_eval_plugin.hardware.device import describe_device
 from moe_eval_plugin.hardware.meter import HardwareMeter
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class HardwareWatch:
 
     def moe_eval_hardware(self) -> dict[str, Any]:
         """Describe the device."""
-        return describe(str(self.device)).to_dict()
+        return describe_device(str(self.device)).to_dict()
 
     def moe_eval_meter_start(self) -> None:
         """Start measuring; what was held and used before does not count."""

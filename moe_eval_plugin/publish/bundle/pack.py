@@ -43,8 +43,8 @@ def pack(contents: Contents, lock: str, output: Path, *, force: bool = False) ->
     if output.exists() and not force:
         message = f"{output} exists. Add --force, or name another file with --output."
         raise InvalidArgumentError(message)
-    about = json.dumps(contents.about, indent=1, ensure_ascii=False) + "\n"
-    texts = {DESCRIPTION: about, LOCK_FILE: lock, README: readme_text(contents.about)}
+    text = json.dumps(contents.description.to_dict(), indent=1, ensure_ascii=False) + "\n"
+    texts = {DESCRIPTION: text, LOCK_FILE: lock, README: readme_text(contents.description)}
     try:
         _raise_if_secrets(contents, texts)
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from moe_eval_plugin.bench.text import render
 from moe_eval_plugin.bench.workload.random_weights import Routing, build
 from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.experts.verification import OverrideNotEffectiveError
-from moe_eval_plugin.hardware.device import describe as describe_device
+from moe_eval_plugin.hardware.device import describe_device
 from moe_eval_plugin.testing import tiny_config, tiny_moe
 from tests.bench.model_state import state
 
