@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from moe_eval_plugin.bench.steady_decode import steady_decode
 from moe_eval_plugin.engines.expert_request import check_request
-from moe_eval_plugin.engines.request import QuestionCounter
+from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, QuestionCounter
 from moe_eval_plugin.engines.transformers.engine import HFEngine
 from moe_eval_plugin.engines.transformers.job_runner import JobRunner
 from moe_eval_plugin.engines.transformers.profiler_trace import BatchTrace
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.hosts.run_recorder import RunRecorder
     from moe_eval_plugin.results.measurements import Measurements
     from moe_eval_plugin.results.steady_decode import SteadyDecode
-
-PROMPTS_TO_VERIFY = 4
 
 
 class MoEHF(MoEModel):
