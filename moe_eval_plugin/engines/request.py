@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 Conversation = list[dict[str, Any]]
 
+# A verification asks the first questions of a task, and sees prefill and one decode step.
+PROMPTS_TO_VERIFY = 4
+VERIFICATION_NEW_TOKENS = 2
+
 
 @dataclass(frozen=True, eq=False)
 class Job:

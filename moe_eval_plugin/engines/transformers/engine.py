@@ -17,6 +17,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 
 from moe_eval_plugin.engines import memory_check
 from moe_eval_plugin.engines.expert_request import check_request
+from moe_eval_plugin.engines.request import VERIFICATION_NEW_TOKENS
 from moe_eval_plugin.engines.transformers.loading import load_model, load_processor
 from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.experts.verification import VerifiedOverride
 
 logger = logging.getLogger(__name__)
-
-VERIFICATION_NEW_TOKENS = 2
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, VERIFICATION_NEW_TOKENS
 from moe_eval_plugin.engines.vllm.options import (
     check_vllm_request,
     engine_argument_names,
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VERIFICATION_NEW_TOKENS = 2
-PROMPTS_TO_VERIFY = 4
 SHUTDOWN_S = 30.0
 # Requests that wait inside vLLM for each that runs, so that its scheduler never waits for us.
 WAITING_PER_RUNNING = 2
