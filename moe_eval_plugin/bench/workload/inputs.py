@@ -168,7 +168,7 @@ def _patches(config: Any, images: ImagePlan, random: Any) -> dict[str, Tensor]: 
     patch, merge, depth, token = numbers
     width, height = (max(1, round(side / (patch * merge))) * merge for side in images.size)
     n = images.n_images
-    # A token of another kind separates two images, so that they are not taken for one.
+    # Another token separates two images, so that they are not taken for one.
     between = getattr(config, "vision_start_token_id", 0)
     ids = ([between] + [token] * (width * height // merge**2)) * n
     channels = getattr(vision, "in_channels", getattr(vision, "in_chans", RGB))
