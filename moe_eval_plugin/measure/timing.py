@@ -1,4 +1,4 @@
-"""Clocks, and what they say about the batches of a run.
+"""Records of the times of batches, and the clock that measures them.
 
 Time is monotonic, in seconds, and read after the device has finished its work. Loading, the
 verification pass and warm-up are not in it.
@@ -48,7 +48,8 @@ class BatchTiming:
     this one. So the times of all batches add up to the time of the run, and whatever was not
     overlapped (reading images, preprocessing) is in them. ``encode_s`` is the time that reading
     images, preprocessing and tokenising took, overlapped or not, and ``generate_s`` that of the
-    call of the model. ``output_tokens`` counts the tokens of each sample's answer.
+    call of the model. ``output_tokens`` counts the tokens of each answer. ``n_samples`` counts
+    questions: one with several requests counts with the last of them.
 
     Raises ``MeasurementError`` if the device was busy for longer than the wall clock ran: then
     the clock was read without waiting for the device, and no time of this run can be believed.
@@ -93,12 +94,12 @@ class LapTimer:
         self.restart()
 
     def restart(self) -> None:
-        """Begin to measure now; what lies before is not counted."""
+        """Start measuring now; earlier time is not counted."""
         self._synchronize()
         self._last = self._clock()
 
     def lap(self) -> float:
-        """Wait for the device, and give the seconds since the last lap."""
+        """Wait for the device, and return the seconds since the last lap."""
         self._synchronize()
         now = self._clock()
         elapsed, self._last = now - self._last, now

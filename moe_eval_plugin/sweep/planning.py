@@ -20,7 +20,7 @@ NAMES_OF_MODELS = ("pretrained", "model", "model_version")
 
 @dataclass(frozen=True)
 class Axes:
-    """The values to combine; no ``schedules`` stands for the published k and its halves."""
+    """The values to combine; without ``schedules``, the published k and its halves."""
 
     schedules: Sequence[str] = ()
     policies: Sequence[str] = ("uniform",)

@@ -193,7 +193,7 @@ class BatchRunner:
 
 
 def make_queue(engine: HFEngine, jobs: Sequence[Job], batch_size: int) -> BatchQueue[Job]:
-    """Put jobs in the order in which they run: batches of equal length need no padding."""
+    """Build the queue of jobs, sorted by length: batches of equal length need no padding."""
     counts = engine.count_tokens([job.context for job in jobs])
     lengths = dict(zip(jobs, counts, strict=True))
     return BatchQueue(jobs, batch_size, group=_group, length=lengths.__getitem__)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.files import sha256_of
+from moe_eval_plugin.model_name import DEMO
 from moe_eval_plugin.publish.bundle.commands import run_command, sweep_commands
 from moe_eval_plugin.publish.bundle.description import (
     RUN,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 # The folder within a bundle that holds the files of the run, under their own paths.
 FILES = "run"
 CHECKSUM_FILES = ("config.json", "*.safetensors.index.json")
-DEMO = "demo"
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def unpack(path: Path, folder: Path) -> Bundle:
             shutil.rmtree(folder, ignore_errors=True)
             root.replace(folder)
     except OSError as error:
-        message = f"{path} cannot be unpacked into {folder}: {error}. Name another --output."
+        message = f"{path} cannot be unpacked into {folder}: {error}. Choose another --output."
         raise DataError(message) from error
     finally:
         if is_new:  # it stays unless it is empty: then nothing was unpacked
