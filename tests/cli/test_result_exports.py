@@ -97,7 +97,7 @@ def test_eval_results_are_valid_and_leave_out_what_is_on_no_hub(runs: Path, tmp_
     for text in files.values():
         jsonschema.validate(yaml.safe_load(text), EVAL_RESULTS)
     assert "easy_vqa is left out" in said
-    assert "demo is no repository on the Hub" in said
+    assert "demo has no repository on the Hub" in said
 
 
 def test_a_model_index_is_valid_and_has_k_among_the_arguments(runs: Path, tmp_path: Path) -> None:
