@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from tests.cli.programs import lmms_eval, moe_eval
+from tests.cli.programs import MOE_EVAL, lmms_eval, moe_eval, start
 from tests.publish.bundle.finished_sweeps import change, members, rewrite
 from tests.report.report_runs import TASK
 from tests.sweep.sweeps import numbers, results
@@ -12,7 +12,7 @@ from tests.sweep.sweeps import numbers, results
 
 def test_a_sweep_is_reproduced_from_its_bundle_alone(bundle: Path, tmp_path: Path) -> None:
     archive = shutil.copy(bundle, tmp_path)
-    run = moe_eval("reproduce", archive, cwd=tmp_path)
+    run = start(MOE_EVAL, "reproduce", archive, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert "Packages and machine are equal to those of the bundle." in run.stdout
     assert "$ moe-eval sweep --model moe_hf --model-args pretrained=demo" in run.stdout
@@ -36,7 +36,7 @@ def test_a_run_of_lmms_eval_is_reproduced_from_its_bundle_alone(tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     packed = moe_eval("bundle", "k2", cwd=tmp_path)
     assert packed.returncode == 0, packed.stderr
-    run = moe_eval("reproduce", "k2.tar.gz", "--output", "new", "--json", cwd=tmp_path)
+    run = start(MOE_EVAL, "reproduce", "k2.tar.gz", "--output", "new", "--json", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     verdict = json.loads(run.stdout)
     assert verdict["agrees"]
