@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from moe_eval_plugin.bench.steady_decode import steady_decode
 from moe_eval_plugin.engines.expert_request import check_request
-from moe_eval_plugin.engines.request import QuestionCounter
+from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, QuestionCounter
 from moe_eval_plugin.engines.transformers.engine import HFEngine
 from moe_eval_plugin.engines.transformers.job_runner import JobRunner
 from moe_eval_plugin.engines.transformers.profiler_trace import BatchTrace
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.hosts.run_options import RunOptions
     from moe_eval_plugin.hosts.run_recorder import RunRecorder
     from moe_eval_plugin.results.measurements import Measurements
-
-PROMPTS_TO_VERIFY = 4
+    from moe_eval_plugin.results.steady_decode import SteadyDecode
 
 
 class MoEHF(MoEModel):
@@ -141,11 +140,11 @@ class MoEHF(MoEModel):
         gathered: list[Any] = gather_object([mine]) if self.world_size > 1 else [mine]
         return gathered
 
-    def _steady_decode(self) -> dict[str, Any] | None:
+    def _steady_decode(self) -> SteadyDecode | None:
         if self.options.profile != "full":
             return None
         with tqdm(desc="steady decode", unit="generation", disable=None) as progress:
-            return steady_decode(self.engine.model, progress=lambda _: progress.update()).to_dict()
+            return steady_decode(self.engine.model, progress=lambda _: progress.update())
 
     def _measured_device(self) -> str:
         """Return the device of the weights, or all GPUs where they lie on several."""

@@ -25,7 +25,7 @@ from moe_eval_plugin.models.checkpoint import (
     network_errors,
     resolve,
 )
-from moe_eval_plugin.text import gib_text
+from moe_eval_plugin.text import GIB, did_you_mean, gib_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ VARIABLES = {
 }
 IMPORT_TIMEOUT_S = 300
 NETWORK_TIMEOUT_S = 3.0
-LOW_DISK_BYTES = 5 * 1024**3
+LOW_DISK_BYTES = 5 * GIB
 WRONG_BUILD = "operator torchvision::nms does not exist"
 WRONG_BUILD_FIX = (
     "torchvision was built for another torch than the installed one, for instance a CUDA build for "
@@ -255,8 +255,8 @@ def check_network() -> Check:
 
 def _check_variable(name: str, value: str) -> Check:
     if name not in VARIABLES:
-        known = ", ".join(VARIABLES)
-        return Check(name, "warn", f"{value}: not a setting", f"The settings are {known}.")
+        remedy = f"The settings are {', '.join(VARIABLES)}.{did_you_mean(name, VARIABLES)}"
+        return Check(name, "warn", f"{value}: not a setting", remedy)
     if name == "MOE_EVAL_DATA" and not Path(value).is_dir():
         remedy = "Set it to the folder with the official files, or unset it."
         return Check(name, "fail", f"{value} is not a folder", remedy)

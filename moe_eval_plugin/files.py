@@ -22,7 +22,7 @@ SHORT_DIGEST_DIGITS = 12
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of ``path``; it replaces ``path`` when the block ends.
+    """Yield a temporary path in the folder of ``path``; it replaces ``path`` after the block.
 
     After an exception ``path`` is as it was, and the temporary file is gone. Raises ``OSError`` if
     the file cannot be put there.
@@ -67,12 +67,15 @@ def write_files(files: Mapping[str, str], folder: Path, *, force: bool = False) 
     existing = [path for path in content if path.exists()]
     if existing and not force:
         names = "\n  ".join(map(str, existing))
-        message = f"This would overwrite:\n  {names}\nAdd --force, or name a folder with --output."
+        message = (
+            f"This would overwrite:\n  {names}\nAdd --force, or choose another folder with "
+            "--output."
+        )
         raise InvalidArgumentError(message)
     try:
         write_all(content, folder)
     except OSError as error:
-        message = f"Nothing was written to {folder}: {error}. Name another folder with --output."
+        message = f"Nothing was written to {folder}: {error}. Choose another folder with --output."
         raise DataError(message) from error
     return list(content)
 
@@ -92,7 +95,9 @@ def short_digest(content: Any) -> str:  # noqa: ANN401  (anything that JSON can 
 def _inside(name: str) -> PurePath:
     path = PurePath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts:
-        message = f"An exporter named a file {name!r}, which is not inside the folder it writes to."
+        message = (
+            f"An exporter returned the file name {name!r}, which is not inside the output folder."
+        )
         raise DataError(message)
     return path
 

@@ -75,10 +75,17 @@ class JsonObject:
     def items(self, key: str) -> list[JsonObject]:
         """List the objects of an array; none where it is absent or null."""
         found = [] if self.values.get(key) is None else self.values[key]
-        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        if not isinstance(found, list | tuple) or not all(isinstance(one, dict) for one in found):
             raise self._wrong(key, "an array of objects")
         name = self._name(key)
         return [JsonObject(one, self.source, f"{name}[{n}]") for n, one in enumerate(found)]
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Return the strings of an array; none where it is absent or null."""
+        found = [] if self.values.get(key) is None else self.values[key]
+        if not isinstance(found, list | tuple) or not all(isinstance(one, str) for one in found):
+            raise self._wrong(key, "an array of strings")
+        return tuple(found)
 
     def need_text(self, key: str) -> str:
         """Return a string that has to be there."""

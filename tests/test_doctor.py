@@ -149,6 +149,12 @@ def test_settings_are_checked(name: str, value: str, status: str, part: str) -> 
     assert part in check.detail
 
 
+def test_a_misspelt_setting_is_answered_with_the_nearest_one() -> None:
+    remedy = doctor.check_variables({"MOE_EVAL_PRETAINED": "demo"})[0].remedy
+    assert remedy is not None
+    assert remedy.endswith("Did you mean MOE_EVAL_PRETRAINED?")
+
+
 def test_hub_that_is_switched_off_is_no_failure() -> None:
     check = doctor.check_network()
     assert check.status == "warn"

@@ -41,7 +41,7 @@ def test_a_name_may_lead_into_folders(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../up.txt", "a/../../up.txt", "/absolute.txt", "", "."])
 def test_a_name_never_leads_out(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match="not inside the folder"):
+    with pytest.raises(DataError, match="not inside the output folder"):
         write_files({"good.txt": "1", name: "2"}, tmp_path / "out")
     assert tree(tmp_path) == {}
 
@@ -94,7 +94,7 @@ def test_a_disk_that_fills_up_leaves_all_as_it_was(
 
 def test_a_folder_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(DataError, match="Name another folder with --output"):
+    with pytest.raises(DataError, match="Choose another folder with --output"):
         write_files({"a.txt": "1"}, tmp_path / "file" / "out")
     assert tree(tmp_path) == {"file": ""}
 

@@ -1,4 +1,4 @@
-"""What a bench measured of one setting: the verified k, counted experts, and timed generations."""
+"""Measurements of one setting of a bench: verified k, counted experts, timed generations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Observed:
-    """What the pass with hooks counted in one setting, before anything was timed."""
+    """Counts of the pass with hooks in one setting, made before anything is timed."""
 
     verified: VerifiedOverride
     """The k that tokens used, compared with the k that was requested."""

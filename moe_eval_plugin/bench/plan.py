@@ -1,4 +1,4 @@
-"""What a bench measures, and in which order: plain data, no engine."""
+"""The plan of a bench: workloads, settings and their order, as plain data."""
 
 from __future__ import annotations
 

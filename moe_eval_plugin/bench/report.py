@@ -15,7 +15,7 @@ from moe_eval_plugin.bench.efficiency import (
     Step,
     fit_latency,
 )
-from moe_eval_plugin.bench.summary import SpeedSummary, speed_up, summarise
+from moe_eval_plugin.bench.summary import speed_up, summarise
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.files import write_whole
 from moe_eval_plugin.results.versions import installed_versions
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.bench.measurement import Measured, MeasuredPoint, Repetition
     from moe_eval_plugin.bench.plan import BenchPlan
+    from moe_eval_plugin.results.steady_decode import SpeedSummary
     from moe_eval_plugin.stats.speed import Spread
 
 SCHEMA_VERSION = 1

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.bench.engines.transformers import TransformersEngine
 from moe_eval_plugin.bench.plan import LEAST_REPEATS, BenchPlan
 from moe_eval_plugin.bench.runner import measure
-from moe_eval_plugin.bench.summary import SpeedSummary, summarise
+from moe_eval_plugin.bench.summary import summarise
 from moe_eval_plugin.bench.workload.inputs import BenchInputs
+from moe_eval_plugin.results.steady_decode import SteadyDecode, SteadyPoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,28 +21,6 @@ if TYPE_CHECKING:
 # Larger ones are left to `moe-eval bench`: this run is part of an evaluation, and must be short.
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 TOKENS = 128
-
-
-@dataclass(frozen=True)
-class SteadyPoint:
-    """Steady decode at one batch size, with the observed k and the touched experts."""
-
-    batch_size: int
-    observed_num_experts_per_tok: float | None
-    distinct_experts_per_decode_step: float | None
-    speed: SpeedSummary
-
-
-@dataclass(frozen=True)
-class SteadyDecode:
-    """Steady decode of a model as it is, over batch sizes, with a note if memory ended."""
-
-    points: tuple[SteadyPoint, ...]
-    notes: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all points as plain data, ready for JSON."""
-        return asdict(self)
 
 
 def steady_decode(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from moe_eval_plugin.results.steady_decode import SpeedSummary
 from moe_eval_plugin.stats.speed import Spread
 
 if TYPE_CHECKING:
@@ -21,34 +21,6 @@ METRICS: dict[str, Callable[[Repetition], float | None]] = {
     "output_tokens_per_s": lambda repetition: repetition.output_tokens_per_s,
     "joules_per_output_token": lambda repetition: repetition.joules_per_output_token,
 }
-
-
-@dataclass(frozen=True)
-class SpeedSummary:
-    """The speed of one setting over its repetitions; ``None`` for what was not measured."""
-
-    n_repetitions: int
-    """Timed rounds."""
-    ttft_s: Spread | None
-    """Seconds from the call to the first token of every sequence."""
-    tpot_s: Spread | None
-    """Seconds per output token after the first."""
-    e2e_latency_s: Spread | None
-    """Seconds from the call to the last token."""
-    prefill_tokens_per_s: Spread | None
-    """Prompt tokens of the whole batch per second of prefill."""
-    decode_tokens_per_s: Spread | None
-    """Tokens of the whole batch after the first, per second of decode."""
-    output_tokens_per_s: Spread | None
-    """New tokens of the whole batch per second of the whole generation."""
-    joules_per_output_token: Spread | None
-    """Energy of the whole generation for each new token."""
-    peak_memory_bytes: int | None
-    """The largest peak of any repetition."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the summary as plain data, ready for JSON."""
-        return asdict(self)
 
 
 def summarise(repetitions: Sequence[Repetition]) -> SpeedSummary:

@@ -63,10 +63,10 @@ def run(options: argparse.Namespace) -> int:
     lock = lock_text()
     contents = collect(options.path, lock)
     digest = pack(contents, lock, output, force=options.force)
-    for warning in contents.warnings:
+    for warning in contents.description.warnings:
         print(f"Warning: {warning}", file=sys.stderr)
     size = output.stat().st_size / 1024
-    n_points = len(contents.about["points"])
+    n_points = len(contents.description.points)
     print(f"{output}: {n_points} {'settings' if n_points > 1 else 'setting'}, {size:,.0f} KiB")
     print(f"sha256 {digest}")
     print("Images and weights are not in it. Publish the sha256 somewhere people trust.")

@@ -174,7 +174,7 @@ def _commands(options: argparse.Namespace, bundle: Bundle) -> list[list[str]]:
     from moe_eval_plugin.publish.reproduce.rerun import Changes
 
     changes = Changes(options.limit, options.pretrained)
-    return [changes.applied(command) for command in bundle.commands]
+    return [changes.applied(command) for command in bundle.description.commands]
 
 
 def _print_command(command: Sequence[str], file: TextIO) -> None:
@@ -186,12 +186,13 @@ def _show_check(options: argparse.Namespace, bundle: Bundle, before: Environment
 
     commands = _commands(options, bundle)
     if options.json:
-        found = {**bundle.about, "commands": commands, "environment": before.to_dict()}
+        stored = bundle.description.to_dict()
+        found = {**stored, "commands": commands, "environment": before.to_dict()}
         print(json.dumps(found, indent=1, ensure_ascii=False))
         return 0
     print(f"{options.path}: all checksums agree.")
-    print(f"Run at {bundle.about['made']}. Settings: {', '.join(bundle.about['points'])}.")
-    for warning in bundle.about["warnings"]:
+    print(f"Run at {bundle.description.made}. Settings: {', '.join(bundle.description.points)}.")
+    for warning in bundle.description.warnings:
         print(f"Warning: {warning}")
     print(render_before(before))
     print("Would run:")

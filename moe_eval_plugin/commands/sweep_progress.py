@@ -1,4 +1,4 @@
-"""What a sweep prints while it runs: a bar over all questions, and the table as it grows."""
+"""Print the progress of a sweep: a bar over all questions, and the table as it grows."""
 
 from __future__ import annotations
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 Conversation = list[dict[str, Any]]
 
+# A verification asks the first questions of a task, and sees prefill and one decode step.
+PROMPTS_TO_VERIFY = 4
+VERIFICATION_NEW_TOKENS = 2
+
 
 @dataclass(frozen=True, eq=False)
 class Job:
@@ -22,7 +26,7 @@ class Job:
     index: int
     """Position among the requests of one call of the host."""
     task: str
-    """Name of the task that asks."""
+    """Name of its task."""
     question: Hashable
     """Equal for all requests of one question; a multiple-choice question has several."""
     context: str

@@ -1,4 +1,4 @@
-"""The speed of a model that is not ours, timed around the method that gets its requests."""
+"""Measure time and throughput of other models, by wrapping the methods that get requests."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import functools
 from collections import Counter, defaultdict
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
-from unittest.mock import patch
 
+from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.measure.timing import read_clock
 from moe_eval_plugin.results.record import RunRecord
@@ -23,13 +23,13 @@ PADDING = "__padding_only__"
 
 
 class ForeignModelTimer:
-    """Hands a model its requests task by task and takes the time, while it is entered.
+    """Passes a model its requests task by task and measures the time, while it is entered.
 
-    A host hands over the requests of all tasks at once, and models run them in an order of their
-    own; so each task becomes a call of its own. The answers are those of the model, in the order
-    of the requests. ``lm`` is any object; one that lacks all of ``METHODS``, or does not let them
-    be replaced, is left alone and has no records. Neither have several tasks on several processes,
-    which may have to make the same calls.
+    A host passes the requests of all tasks at once, and models run them in an order of their own;
+    so each task becomes a call of its own. The answers are those of the model, in the order of the
+    requests. A sample is a question: several requests of one count once. ``lm`` is any object; one
+    that lacks all of ``METHODS``, or does not let them be replaced, is left alone and has no
+    records. Neither have several tasks on several processes, which may have to make the same calls.
     """
 
     def __init__(self, lm: Any, clock: Clock = read_clock) -> None:  # noqa: ANN401
@@ -45,14 +45,14 @@ class ForeignModelTimer:
             method = getattr(self._lm, name, None)
             # The attributes of an object with slots cannot be replaced.
             if callable(method) and hasattr(self._lm, "__dict__"):
-                self._restore.enter_context(patch.object(self._lm, name, self._timed(method)))
+                self._restore.enter_context(replaced(self._lm, name, self._timed(method)))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._restore.close()
 
     def records(self) -> dict[str, RunRecord]:
-        """Give a record of each task, over all processes; a process that did nothing counts as 0.
+        """Return a record of each task over all processes; one that did nothing counts as 0.
 
         All processes must call it. What cannot be seen from outside is ``None``.
         """
@@ -82,16 +82,16 @@ class ForeignModelTimer:
     def _timed(self, method: Callable[[list[Any]], list[Any]]) -> Callable[[list[Any]], list[Any]]:
         @functools.wraps(method)
         def by_task(requests: list[Any]) -> list[Any]:
-            tasks = _places(requests)
+            tasks = _positions(requests)
             if self._is_timing:  # some models answer one kind of request by way of another
                 return method(requests)
             if len(tasks) > 1 and _is_distributed():
                 return method(requests)
             answers: list[Any] = [None] * len(requests)
-            for task, places in tasks.items():
-                found = self._time(task, method, [requests[place] for place in places])
-                for place, answer in zip(places, found, strict=True):
-                    answers[place] = answer
+            for task, positions in tasks.items():
+                found = self._time(task, method, [requests[position] for position in positions])
+                for position, answer in zip(positions, found, strict=True):
+                    answers[position] = answer
             return answers
 
         return by_task
@@ -106,20 +106,21 @@ class ForeignModelTimer:
         finally:
             self._is_timing = False
         self._seconds[task] += self._clock() - begin
-        self._n_samples[task] += sum(not one.metadata.get(PADDING) for one in requests)
+        questions = {one.doc_id for one in requests if not one.metadata.get(PADDING)}
+        self._n_samples[task] += len(questions)
         return answers
 
 
-def _places(requests: Sequence[Any]) -> dict[str, list[int]]:
-    """List where the requests of each task stand."""
-    places: dict[str, list[int]] = {}
-    for place, request in enumerate(requests):
-        places.setdefault(request.task_name, []).append(place)
-    return places
+def _positions(requests: Sequence[Any]) -> dict[str, list[int]]:
+    """Map each task to the positions of its requests."""
+    positions: dict[str, list[int]] = {}
+    for position, request in enumerate(requests):
+        positions.setdefault(request.task_name, []).append(position)
+    return positions
 
 
 def _gather(mine: Any) -> list[Any]:  # noqa: ANN401
-    """Collect what all processes have; a single process has its own alone."""
+    """Collect a value of all processes."""
     import torch.distributed
 
     if not _is_distributed():

@@ -98,7 +98,9 @@ def read_architecture(model: nn.Module, moe_layers: Sequence[RoutedParameters]) 
         cost, reason = _cost(model, decoder, f"{prefix}.", stack, moe_layers), None
     except UserError as error:
         cost, reason = None, str(error)
-    return Architecture(layers, cost, reason, _image_matrix_parameters(model))
+    tower = image_tower(model)
+    image_parameters = None if tower is None else matrix_parameters(tower)
+    return Architecture(layers, cost, reason, image_parameters)
 
 
 def _decoder(model: nn.Module) -> tuple[str, nn.Module]:
@@ -284,11 +286,6 @@ def _unknown_attention(number: int, module: nn.Module) -> str:
         f"The sizes of the attention in layer {number} ({type(module).__name__}) cannot be read "
         "from its projections, so the cost of a token is unknown."
     )
-
-
-def _image_matrix_parameters(model: nn.Module) -> int | None:
-    tower = image_tower(model)
-    return None if tower is None else matrix_parameters(tower)
 
 
 def image_tower(model: Any) -> nn.Module | None:  # noqa: ANN401

@@ -73,6 +73,12 @@ class CostAtK:
     """A decode step at each batch size of the scenario."""
 
 
+def k_values(baseline: int, num_experts: int) -> list[int]:
+    """List the k of a cost table: 1 to the baseline, the powers of two, and all experts."""
+    powers = {2**i for i in range(num_experts.bit_length())}
+    return sorted({*range(1, baseline + 1), *powers, num_experts})
+
+
 def costs_at_k(
     counts: ParameterCounts,
     cost: LanguageModelCost | None,

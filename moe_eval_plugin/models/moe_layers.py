@@ -7,15 +7,15 @@ choice on differently have an entry in ``CHOICE_READERS``, each with its reason.
 
 No call exposes the choice in these cases:
 
-- Experts in an ``nn.ModuleList``, as in the own code of many checkpoints (but MoE++): the
-  layer calls each expert with the rows routed to it. Rows per expert would give the mean k, but
-  not which token used how many. Such a layer is found, and nothing is read in it.
+- Experts in an ``nn.ModuleList``, as in the own code of many checkpoints (but MoE++): the layer
+  calls each expert with the rows routed to it, which shows the mean k, but not that of a token.
+  Such a layer is found, and nothing is read in it.
 - The mxfp4 kernels of gpt_oss: the layer passes the router's *weights* to a kernel that chooses
   and computes, and calls neither the router nor the experts.
 - Any kernel or compiled graph that replaces a layer and calls no module inside it.
 
-Such layers end up without a single observed token, which verification treats as a failure. To make
-one observable, pass ``observe`` a ``ChoiceReader`` for it.
+Such layers have no observed token, which verification treats as a failure. To make one observable,
+pass ``observe`` a ``ChoiceReader`` for it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from moe_eval_plugin.experts.tokens import ObservedModality
-
 
 MATRIX, STACK = 2, 3
 
@@ -256,9 +255,8 @@ def _reader_of(
 def _moe_layer(prefix: str, module: nn.Module, reader: ChoiceReader) -> MoELayer:
     observed = module.get_submodule(reader.observed_module)
     path = (prefix + reader.layer).removesuffix(".")
-    num_experts, num_zero_experts = _expert_counts(
-        (module.get_submodule(reader.layer), observed, module)
-    )
+    counting = (module.get_submodule(reader.layer), observed, module)
+    num_experts, num_zero_experts = _expert_counts(counting)
     if num_experts is not None and reader.num_zero_experts:
         num_zero_experts = reader.num_zero_experts
         num_experts -= num_zero_experts
@@ -297,8 +295,5 @@ def find_experts(model: nn.Module) -> dict[str, nn.Module]:
 
     Shared experts are not among them. An MoE layer may have several such modules.
     """
-    return {
-        path: module
-        for layer in find_moe_layers(model)
-        for path, module in layer.expert_modules.items()
-    }
+    layers = find_moe_layers(model)
+    return {path: module for layer in layers for path, module in layer.expert_modules.items()}

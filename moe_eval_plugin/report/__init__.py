@@ -1,5 +1,5 @@
-"""One page that answers what a smaller k costs and what it gains, made from finished runs.
+"""``moe-eval report``: one page on what a smaller k costs and gains, from finished runs.
 
-``points`` reads and sorts the runs, ``numbers`` computes, the charts, ``columns``, ``questions``
-and ``provenance`` show, and ``build`` puts it together.
+``series`` reads and groups the runs, ``analysis`` computes, ``findings``, ``charts``, ``tables``,
+``questions`` and ``provenance`` show, and ``build`` fills in the page.
 """

@@ -1,4 +1,4 @@
-"""Put a report together: read, compute, draw, and fill in the page."""
+"""Build a report: read runs, compute statistics, draw charts, and fill in the page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from moe_eval_plugin.report.charts.theme import (
     page_config,
     paper_config,
 )
-from moe_eval_plugin.report.findings import sentences
+from moe_eval_plugin.report.findings import Finding, findings
 from moe_eval_plugin.report.provenance import origin_of
 from moe_eval_plugin.report.questions.changed import changed_questions
 from moe_eval_plugin.report.series import read_series, sweep_at
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("altair", "jinja2", "vl_convert")
 PAGE = "page"
-# What is made known to the page's own script, of the libraries that draw the charts.
+# What the page's own script can use of the libraries that draw the charts.
 BUNDLE = "window.vegaEmbed = vegaEmbed;"
 GENERATOR = "moe-eval report"
 FILE_WIDTH = 720
@@ -51,19 +51,25 @@ PNG_SCALE = 2
 
 @dataclass(frozen=True)
 class Options:
-    """What to show. ``margin_points`` is that of the equivalence test, as scores are shown."""
+    """What to show."""
 
     title: str | None = None
+    """Title of the page; ``None`` for one made of models and tasks."""
     task: str | None = None
+    """Task to show; ``None`` for all."""
     metric: str | None = None
+    """Metric of the accuracy; ``None`` for the one that the task is compared by."""
     margin_points: float = 1.0
+    """Margin of the equivalence test, in points of 100."""
     max_questions: int = 200
+    """Changed questions to list for each setting."""
     benches: Sequence[Path] = ()
+    """Files of ``moe-eval bench --output`` to draw as well."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """The page, and the files beside it by their names."""
+    """The page, and the files that are written with it, by their names."""
 
     html: str
     files: Mapping[str, bytes]
@@ -71,7 +77,7 @@ class Report:
 
 
 def build(paths: Sequence[Path], options: Options) -> Report:
-    """Make a report of all runs at these paths.
+    """Build a report of all runs at these paths.
 
     Raises ``MissingDependencyError`` without the extra ``report``, ``DataError`` for runs and
     benches that cannot be read, and ``InvalidArgumentError`` where it is not clear what to show.
@@ -126,7 +132,7 @@ def _check_packages() -> None:
 
 
 def _by_task(found: Sequence[SeriesStatistics]) -> list[list[SeriesStatistics]]:
-    """Put the series of one task and score together."""
+    """Group the series by task and score."""
     groups: dict[tuple[str, str], list[SeriesStatistics]] = {}
     for one in found:
         groups.setdefault((one.series.task, one.series.metric), []).append(one)
@@ -134,7 +140,7 @@ def _by_task(found: Sequence[SeriesStatistics]) -> list[list[SeriesStatistics]]:
 
 
 def _task_part(task: Sequence[SeriesStatistics]) -> dict[str, Any]:
-    """Give what the page shows of a task."""
+    """Return what the page shows of a task."""
     from moe_eval_plugin.report.charts.accuracy_and_speed import main_figures
     from moe_eval_plugin.report.charts.routing import routing_figures
 
@@ -146,7 +152,10 @@ def _task_part(task: Sequence[SeriesStatistics]) -> dict[str, Any]:
         "name": name,
         "metric": task[0].series.metric,
         "series": [
-            {"name": one.series.name, "sentences": [*sentences(one), *sentences_on_speed(one)]}
+            {
+                "name": one.series.name,
+                "findings": [*findings(one), *map(Finding, sentences_on_speed(one))],
+            }
             for one in task
         ],
         "table": make_short_table(task),
@@ -166,7 +175,7 @@ def _title(found: Sequence[SeriesStatistics]) -> str:
 
 
 def _sweep_lines(path: Path) -> Iterator[str]:
-    """Say of a sweep with which command it was made, and what is not done."""
+    """Yield the command of a sweep, and the settings that are not done."""
     import shlex
 
     sweep = sweep_at(path)
@@ -180,7 +189,7 @@ def _sweep_lines(path: Path) -> Iterator[str]:
 
 
 def _page(**parts: Any) -> str:  # noqa: ANN401
-    """Fill in the template. Text is escaped by it; scripts are known to the page by their hash."""
+    """Fill in the template, which escapes text; the page runs scripts with these hashes alone."""
     import vl_convert
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -219,12 +228,12 @@ def _source(environment: Any, name: str) -> str:  # noqa: ANN401  (jinja2 is opt
 
 
 def _closed(script: str) -> str:
-    """Keep a script from ending its element in the middle."""
+    """Escape what would end the element of a script in the middle."""
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _content_hash(script: str) -> str:
-    """Give the hash by which the page's content security policy lets a script run."""
+    """Return the hash with which the content security policy of the page lets a script run."""
     digest = hashlib.sha256(script.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 

@@ -1,4 +1,4 @@
-"""Where the numbers come from: models, data, code, machines, and commands to repeat them."""
+"""List where numbers come from: models, data, code, machines, and commands to repeat them."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ LONGEST_HASH = 16
 
 @dataclass(frozen=True)
 class Origin:
-    """The facts of a series: those that all its runs share, and of each run the others.
-
-    ``runs`` has a heading for each run, its own facts and the command that repeats it.
-    """
+    """Where the numbers of a series come from."""
 
     name: str
+    """The series and its task."""
     shared: tuple[tuple[str, str], ...]
+    """Names and values that all runs share."""
     runs: tuple[tuple[str, tuple[tuple[str, str], ...], str], ...]
+    """For each run its setting, the other names and values, and the command that repeats it."""
 
 
 def origin_of(series: Series) -> Origin:
-    """Collect the facts of a series."""
+    """Return where the numbers of a series come from."""
     runs = [(point.label, run) for point in series.points for run in point.runs]
     facts = [dict(_facts(run)) for _, run in runs]
     names = list(dict.fromkeys(name for known in facts for name in known))
@@ -68,10 +68,7 @@ def origin_of(series: Series) -> Origin:
 
 
 def command(run: FinishedTask) -> str:
-    """Write the command of lmms-eval that repeats a run; nothing where its options are not known.
-
-    The folder of the output is the reader's to choose.
-    """
+    """Return the host's command that repeats a run; empty where its options are not known."""
     if not run.run.options.get("model"):
         return ""
     settings = settings_of(run.run, log_samples=run.task.samples is not None)
@@ -79,7 +76,7 @@ def command(run: FinishedTask) -> str:
 
 
 def _facts(run: FinishedTask) -> Iterator[tuple[str, str]]:
-    """Yield each fact that is known, as text."""
+    """Yield names and values, as text, where they are known."""
     for name, value in _values(run):
         if value not in (None, "", [], {}):
             yield name, as_text(value) if isinstance(value, dict) else _plain(value)
@@ -90,7 +87,7 @@ def _values(run: FinishedTask) -> Iterator[tuple[str, Any]]:
     yield "Model", facts.model
     yield "Model revision", facts.model_revision
     yield "Backend", facts.backend
-    yield "Setting asked for", facts.setting
+    yield "Requested setting", facts.setting
     yield "Published k", facts.baseline_num_experts_per_tok
     yield "Observed k", facts.observed_num_experts_per_tok
     known = {name: getattr(setup.machine, name, None) for name in HARDWARE}
@@ -107,8 +104,8 @@ def _values(run: FinishedTask) -> Iterator[tuple[str, Any]]:
     yield "Scoring", facts.scoring
     yield "Answer set", facts.answer_set
     yield "Versions", facts.versions
-    yield "Version of lmms-eval, by itself", run.run.host_version
-    yield "Git revision of the folder it was started in", run.run.code_revision
+    yield f"Version of {run.run.host}, as it reports", run.run.host_version
+    yield "Git revision of the working folder", run.run.code_revision
     yield "Date", facts.date.isoformat() if facts.date else run.run.date_text
     yield "Results file", run.run.path.name
 

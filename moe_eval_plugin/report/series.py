@@ -1,4 +1,4 @@
-"""Finished runs, sorted for a report: the same task and model in a series, its points by k."""
+"""Group finished runs for a report: series of one task and model, their settings by k."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SeriesKey: TypeAlias = tuple[str, str, str, tuple[str, ...]]
 Key = TypeVar("Key")
-WITHOUT_K = "as it is"
+WITHOUT_K = "unmodified"
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,17 @@ class ReportPoint:
     """One setting of a model: runs that differ in their seeds alone, or in nothing."""
 
     label: str
+    """The setting in words, for instance ``k=4``."""
     k: float | None
+    """Requested k, or else the observed one; ``None`` for a model of another adapter."""
     is_baseline: bool
+    """Whether it is the unmodified model."""
     runs: tuple[FinishedTask, ...]
+    """The runs."""
 
     @property
     def first(self) -> FinishedTask:
-        """The run that stands for all where they cannot differ."""
+        """The first run, for values that are the same in all."""
         return self.runs[0]
 
     def median(self, read: Callable[[RunRecord], float | None]) -> float | None:
@@ -104,19 +108,23 @@ class ReportPoint:
 
 @dataclass(frozen=True)
 class Series:
-    """The points of one task with one model on one machine, from large k to small.
+    """The settings of one model on one task and machine, from large k to small.
 
-    A model that is not ours is a series of one point without a k.
+    A model of another adapter is a series of one setting without a k.
     """
 
     task: str
+    """Name of the task."""
     metric: str
+    """Metric that is shown."""
     name: str
+    """The model, and what distinguishes it from the other series of the task."""
     points: tuple[ReportPoint, ...]
+    """The settings."""
 
     @property
     def baseline(self) -> ReportPoint | None:
-        """The point at the published k; ``None`` where it was not run."""
+        """The setting at the published k; ``None`` where it was not run."""
         return next((point for point in self.points if point.is_baseline), None)
 
     @cached_property
@@ -131,11 +139,11 @@ class Series:
 def read_series(
     paths: Sequence[Path], task: str | None = None, metric: str | None = None
 ) -> list[Series]:
-    """Read all runs at these paths, and sort them by task, model and k.
+    """Return the series of all runs at these paths, by task, model and k.
 
-    ``metric`` names the score to show; without it each task shows the one that it is compared by.
-    Raises ``DataError`` where there are no runs or no scores, and ``InvalidArgumentError`` where it
-    cannot be told which score to show.
+    ``metric`` is the score to show; without it each task shows the one that it is compared by.
+    Raises ``DataError`` where there are no runs or no scores, and ``InvalidArgumentError`` where
+    the score to show is not clear.
     """
     runs = {run.path.resolve(): run for path in paths for run in _runs_at(path)}
     finished = list(_finished(list(runs.values()), task, metric))
@@ -160,9 +168,9 @@ def sweep_at(path: Path) -> Manifest | None:
 
 
 def _runs_at(path: Path) -> list[Run]:
-    """Read the runs of a folder; of a sweep those alone that its manifest calls done.
+    """Return the runs of a folder; of a sweep only those that its manifest lists as done.
 
-    A setting that was changed starts a point anew, and what it left before may still lie there.
+    The folder may still hold files of settings that were changed since.
     """
     sweep = sweep_at(path)
     if sweep is None:
@@ -170,7 +178,7 @@ def _runs_at(path: Path) -> list[Run]:
     done = [sweep.results_path(name) for name in sweep.entries]
     runs = [read_run(file) for file in done if file is not None]
     if not runs:
-        message = f"No point of the sweep in {path} is done yet. Run it to its first point."
+        message = f"No setting of the sweep in {path} is done yet. Continue the sweep first."
         raise DataError(message)
     return runs
 
@@ -190,14 +198,14 @@ def _finished(runs: Sequence[Run], task: str | None, metric: str | None) -> Iter
 def _shown_metric(
     run: Run, task: TaskRun, answered: AnsweredTask | None, facts: Iterable[ScoreFacts]
 ) -> str:
-    """Name the score that a task is compared by."""
+    """Return the score that a task is compared by."""
     own = [one for one in facts if (one.run, one.task) == (str(run.path), task.task)]
     main = next((one.metric for one in own if one.is_main), None)
     found = main or (answered.main_metric if answered else None)
     if found is None:
         names = [one.metric for one in own if one.unit in (None, "proportion")]
         message = (
-            f"It cannot be told which score of {task.task} to show in {run.path}. Name one with "
+            f"Which score of {task.task} to show in {run.path} is not clear. Name one with "
             f"--metric: {', '.join(names) or 'it has none'}."
         )
         raise InvalidArgumentError(message)
@@ -210,7 +218,7 @@ def _series_key(one: FinishedTask) -> SeriesKey:
 
 
 def _distinctions(one: FinishedTask) -> tuple[str, ...]:
-    """Say what else makes two runs of a model ones that cannot be averaged, in a fixed order."""
+    """Return what else keeps two runs of a model from being averaged, in a fixed order."""
     setup = one.setup
     machine = (setup.machine.name if setup.machine else None) or setup.device
     words = {
@@ -222,14 +230,14 @@ def _distinctions(one: FinishedTask) -> tuple[str, ...]:
         "batch size {}": setup.batch_size,
         "{} processes": setup.n_ranks,
         "experts by {}": setup.experts_implementation,
-        # Such speeds are of the model alone, and not to be compared with others.
+        # Such speeds are of the model alone, and cannot be compared with others.
         "inputs prepared {}": "beforehand" if setup.inputs else None,
     }
     return tuple("" if value is None else word.format(value) for word, value in words.items())
 
 
 def _name(key: SeriesKey, keys: Sequence[SeriesKey]) -> str:
-    """Name a series by its model, and by whatever tells it from others of this model."""
+    """Return the name of a series: its model, and what distinguishes it from others of it."""
     task, metric, pretrained, own = key
     rivals = [other for other in keys if other[:2] == (task, metric)]
     alike = [other[3] for other in rivals if other[2] == pretrained]
@@ -240,7 +248,7 @@ def _name(key: SeriesKey, keys: Sequence[SeriesKey]) -> str:
 
 
 def _short(pretrained: str) -> str:
-    """Leave out the folders that a model on this machine lies in."""
+    """Return a model without the folders of its path on this machine."""
     return pretrained if pretrained.count("/") == 1 else PurePath(pretrained).name or pretrained
 
 
@@ -258,7 +266,7 @@ def _label(one: FinishedTask) -> str:
         return WITHOUT_K
     text = facts.setting
     if facts.experts_k is None and facts.k is not None:
-        # As published is the same as to ask for the published k.
+        # Running as published is the same setting as requesting the published k.
         text = text.replace("as published", f"k={facts.k:g}")
     return text
 

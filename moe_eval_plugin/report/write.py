@@ -1,4 +1,4 @@
-"""Write a report: the page, and beside it a folder with its charts and its table."""
+"""Write a report: the page, and a folder with its charts and tables."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ HEAD_CHARACTERS = 2000
 
 
 def check_output(path: Path, *, force: bool = False) -> None:
-    """Refuse a path that is no HTML file, or that holds something else than a report.
+    """Raise ``InvalidArgumentError`` unless a report can be written to a path.
 
-    A report may be made again: another one in its place is replaced.
+    The path must end in ``.html``; an existing report is replaced, another file is not.
     """
     if path.suffix != SUFFIX:
-        message = f"--output {path} does not end in {SUFFIX}. Give a name such as report.html."
+        message = f"--output {path} does not end in {SUFFIX}. Pass a name such as report.html."
         raise InvalidArgumentError(message)
     if path.exists() and not force and not _is_report(path):
         message = (
-            f"{path} is there and is no report. Add --force to overwrite it, or name another file "
-            "with --output."
+            f"{path} exists, and moe-eval did not write it. Add --force to overwrite it, or pass "
+            "another file with --output."
         )
         raise InvalidArgumentError(message)
 
@@ -45,7 +45,7 @@ def write_report(report: Report, path: Path) -> list[Path]:
         # The page comes last: where it is, the rest is too.
         write_all(dict(reversed(content.items())), path.parent)
     except OSError as error:
-        message = f"{path} cannot be written: {error}. Name another file with --output."
+        message = f"{path} cannot be written: {error}. Pass another file with --output."
         raise DataError(message) from error
     return list(content)
 

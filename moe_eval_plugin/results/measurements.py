@@ -1,4 +1,4 @@
-"""Measurements of one process, and the records joined from those of all ranks."""
+"""Join the measurements of all processes to one record per task."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.measure.hardware_use import PeakMemory
     from moe_eval_plugin.measure.timing import BatchTiming
+    from moe_eval_plugin.results.steady_decode import SteadyDecode
 
 ONE_SOCKET = (
     "each of {} processes counted the energy of the whole processor, so it cannot be added up"
@@ -37,7 +38,7 @@ def make_records(
     ranks: Sequence[Measurements],
     experts: Mapping[str, VerifiedOverride],
     provenance: Mapping[str, Any],
-    steady_decode: Mapping[str, Any] | None = None,
+    steady_decode: SteadyDecode | None = None,
 ) -> dict[str, RunRecord]:
     """Build one record per task from what all processes measured."""
     energy, _ = energy_of(ranks)

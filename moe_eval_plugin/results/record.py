@@ -14,6 +14,7 @@ from moe_eval_plugin.json_object import JsonObject
 from moe_eval_plugin.measure.hardware_use import HardwareUse
 from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.results.setup import Setup
+from moe_eval_plugin.results.steady_decode import SteadyDecode
 from moe_eval_plugin.text import GIB
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ class RunRecord:
     """Peak memory and energy."""
     score: Score | None = None
     """Main score; ``None`` before the host has scored, and where its scale is not known."""
-    steady_decode: Mapping[str, Any] | None = None
-    """Steady decode over batch sizes, as plain JSON data; ``None`` unless it was requested."""
+    steady_decode: SteadyDecode | None = None
+    """Steady decode over batch sizes; ``None`` unless it was requested."""
     extra: tuple[Metric, ...] = ()
     """Rows that plugins added."""
 
@@ -90,10 +91,7 @@ class RunRecord:
         size = self.setup.batch_size
         if self.steady_decode is None or size is None:
             return None
-        points = JsonObject(self.steady_decode, path="steady_decode").items("points")
-        fitting = [point for point in points if point.need_integer("batch_size") <= size]
-        rate = fitting[-1].need_item("speed").item("decode_tokens_per_s") if fitting else None
-        return rate.number("median") if rate else None
+        return self.steady_decode.tokens_per_s(size)
 
     @property
     def peak_memory_gib(self) -> float | None:
@@ -143,7 +141,7 @@ class RunRecord:
                 "seconds_per_correct_answer": self.seconds_per_correct_answer,
             },
             "hardware": {**self.hardware.to_dict(), "joules_per_sample": self.joules_per_sample},
-            "steady_decode": self.steady_decode,
+            "steady_decode": self.steady_decode.to_dict() if self.steady_decode else None,
             "extra": {metric.name: metric.value for metric in self.extra},
             "provenance": dict(self.provenance),
         }
@@ -157,6 +155,7 @@ class RunRecord:
         the file and the key, for a value of a wrong type.
         """
         experts, hardware = values.item("experts"), values.item("hardware")
+        steady = values.item("steady_decode")
         score, extra = values.item("score"), values.item("extra") or JsonObject({})
         task = values.need_text("task")
         record = cls(
@@ -166,7 +165,7 @@ class RunRecord:
             provenance=values.mapping("provenance"),
             hardware=HardwareUse.from_dict(hardware) if hardware else HardwareUse(),
             score=Score.from_dict(score) if score else None,
-            steady_decode=values.mapping("steady_decode") or None,
+            steady_decode=SteadyDecode.from_dict(steady) if steady else None,
             extra=tuple(Metric(task, name, extra.number(name)) for name in extra.values),
         )
         # Parts that are read when they are needed are checked here, where the file is known.

@@ -1,4 +1,4 @@
-"""The questions of a finished task with answers and scores, read from its samples file."""
+"""Questions of a finished task with their answers and scores."""
 
 from __future__ import annotations
 
@@ -59,34 +59,35 @@ class Question:
 
 @dataclass(frozen=True)
 class AnsweredTask:
-    """A task of a run with its questions by their keys, in the order of the file.
-
-    ``key_name`` is the field that the keys are from. ``main_metric`` is the score that stands for
-    the task, ``None`` where there is none or it cannot be told which.
-    """
+    """A task of a run with its questions."""
 
     run: Run
+    """The run."""
     task: TaskRun
+    """The task."""
     key_name: str
+    """Field of the samples that identifies a question."""
     questions: Mapping[str, Question]
+    """The questions by their ids, in the order of the file."""
     main_metric: str | None
+    """Score that the task is compared by; ``None`` where there is none, or it is not clear."""
 
     @property
     def metrics(self) -> list[str]:
-        """The names of the scores that every question has."""
+        """Names of the scores that every question has."""
         return shared_metrics(self.questions.values())
 
 
 def read_task(run: Run, task: TaskRun) -> AnsweredTask:
-    """Read the questions of a task.
+    """Return the questions of a task.
 
-    Raises ``DataError`` if there is no samples file, if it is empty or broken, and if its questions
-    cannot be told apart.
+    Raises ``DataError`` if there is no samples file, if it is empty or broken, and if no field
+    identifies its questions.
     """
     if task.samples is None:
         message = (
-            f"{run.path} has no samples file of {task.task} beside it, and the answers stand "
-            "there. Run the task again with --log_samples."
+            f"{run.path} has no samples file of {task.task} in its folder, which would hold the "
+            "answers. Run the task again with --log_samples."
         )
         raise DataError(message)
     samples = list(read_samples(task.samples))
@@ -100,32 +101,32 @@ def read_task(run: Run, task: TaskRun) -> AnsweredTask:
 
 
 def shared_metrics(questions: Iterable[Question]) -> list[str]:
-    """Name the scores that each of the questions has, in the order of the first one."""
+    """List the scores that each of the questions has, in the order of the first one."""
     known = [question.scores for question in questions]
     return [name for name in known[0] if all(name in scores for scores in known)]
 
 
-def choose_metrics(a: AnsweredTask, b: AnsweredTask, asked: Sequence[str]) -> list[str]:
-    """Choose the scores to compare: those asked for, or else the one that stands for the task.
+def choose_metrics(a: AnsweredTask, b: AnsweredTask, requested: Sequence[str]) -> list[str]:
+    """Return the scores to compare: the requested ones, or else the main one of the task.
 
-    Nothing is chosen where a task has no scores, because only its organisers know them. Raises
-    ``InvalidArgumentError`` for a score that a run does not have, and where it cannot be told which
-    one to take.
+    There is none where a task has no scores, because only its organisers know them. Raises
+    ``InvalidArgumentError`` for a score that a run does not have, and where the main one is not
+    clear.
     """
     common = [name for name in a.metrics if name in b.metrics]
     listed = ", ".join(common) or "none"
-    unknown = [name for name in asked if name not in common]
+    unknown = [name for name in requested if name not in common]
     if unknown:
         message = (
-            f"{a.task.task} has no score {unknown[0]!r} for each question of both runs. Name one "
+            f"{a.task.task} has no score {unknown[0]!r} for each question of both runs. Pass one "
             f"of these with --metric: {listed}."
         )
         raise InvalidArgumentError(message)
-    if asked or not common:
-        return list(dict.fromkeys(asked))
+    if requested or not common:
+        return list(dict.fromkeys(requested))
     if a.main_metric is None or a.main_metric != b.main_metric:
         message = (
-            f"It cannot be told which score stands for {a.task.task}. Name one or more with "
+            f"Which score {a.task.task} is compared by is not clear. Pass one or more with "
             f"--metric: {listed}."
         )
         raise InvalidArgumentError(message)
@@ -151,7 +152,7 @@ def _keys(samples: Sequence[Sample], task: TaskRun) -> tuple[str, list[str]]:
         if None not in values and len(set(values)) == len(values):
             return name, [str(value) for value in values]
     message = (
-        f"The questions in {task.samples} cannot be told apart: some have the same "
+        f"Questions in {task.samples} cannot be distinguished: some have the same "
         f"{' and the same '.join(KEYS)}, or have none. Were several runs written into one file? "
         "Run the task again into an empty folder."
     )

@@ -1,6 +1,6 @@
-"""What every export says of a score: how it came about, from k to the versions of the packages.
+"""List the scores of runs with all that is known of each, from k to the versions of packages.
 
-The k of a model that is not ours is ``None`` here: not known, and not 0.
+The k of a model of another adapter is ``None``: not known, and not 0.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.record import RunRecord
     from moe_eval_plugin.results.run import Run, ScoreRow, TaskData, TaskRun
 
-# The host's rows of k are facts of every score, and no scores themselves.
+# Rows of k in the host's table are facts of every score, and no scores themselves.
 K_ROW = "num_experts_per_tok"
 PROPORTION = "proportion"
 # Rows that are counted or measured have their unit in their name; the others are scores.
@@ -37,7 +37,7 @@ UNITS = (
     (r"\w+_gib", "GiB"),
     (r"(?:\w+_)?joules(?:_\w+)?", "J"),
 )
-# What the hardware is and what plugins did are no settings of the model.
+# Hardware, energy and failures of plugins are no settings of the model.
 NOT_SETTINGS = frozenset(
     {
         *("pretrained", "revision", "versions", "hardware", "energy", "plugin_failures"),
@@ -48,93 +48,119 @@ NOT_SETTINGS = frozenset(
 
 @dataclass(frozen=True)
 class ScoreFacts:
-    """One score of one task of one run, and all that is known of it; ``None`` is not known.
-
-    ``n`` counts the questions that the score is the mean of, ``n_questions`` those that the data
-    set has. ``is_main`` marks the score that stands for its task. ``num_experts_per_tok`` is the k
-    that was asked for: ``None`` for a model as published and for a schedule of several k, which
-    ``experts_k`` holds as text. ``pretrained`` is the model as the user named it. ``dataset`` is a
-    repository on the Hub, ``data_origin`` tells where the data were really read. ``data_sha256``
-    maps file names to hashes, ``versions`` packages to versions. ``date`` is when the run began.
-    """
+    """One score of one task of one run, and all that is known of it; ``None`` is not known."""
 
     run: str
+    """Path of the results file."""
     task: str
+    """Name of the task."""
     metric: str
+    """Name of the score."""
     value: float
+    """The score."""
     stderr: float | None
+    """Its standard error."""
     unit: str | None
+    """``proportion`` for a score from 0 to 1; else the unit in the name of the metric."""
     higher_is_better: bool | None
+    """Whether a higher value is better."""
     is_main: bool
+    """Whether the task is compared by this score."""
     n: int | None
+    """Questions that the score is the mean of."""
     n_questions: int | None
+    """Questions of the split, those included that were left out."""
     scoring: str | None
+    """How answers are compared."""
     answer_set: str | None
+    """Set of expected answers, where a dataset has several."""
     experts_k: str | None
+    """Requested schedule of k as text; ``None`` for a model as published."""
     num_experts_per_tok: int | None
+    """Requested k; ``None`` for a model as published, and for a schedule of several k."""
     observed_num_experts_per_tok: float | None
+    """Observed k."""
     baseline_num_experts_per_tok: int | None
+    """Published k."""
     experts_policy: str | None
+    """Policy that drops experts; ``None`` for a model of another adapter."""
     renorm: str | None
+    """How the weights of the experts kept are scaled."""
     pretrained: str
+    """Checkpoint as the user named it."""
     model_revision: str | None
+    """Commit of the checkpoint on the Hub."""
     backend: str
+    """The host's name of the model adapter."""
     versions: Mapping[str, str]
+    """Version of each package."""
     settings: Mapping[str, Any]
+    """Other settings of the model, by name."""
     dataset: str | None
+    """Repository of the dataset on the Hub."""
     dataset_config: str | None
+    """Configuration of the dataset."""
     split: str | None
+    """Split of the dataset."""
     data_origin: str | None
+    """Where the data were read."""
     data_revision: str | None
+    """Commit of the dataset on the Hub."""
     data_sha256: Mapping[str, str]
+    """SHA-256 of each file, by its name."""
     samples_per_s: float | None
+    """Questions per second."""
     wall_s: float | None
+    """Seconds of the slowest process."""
     n_input_tokens: int | None
+    """Tokens of all prompts."""
     n_output_tokens: int | None
+    """Tokens of all answers."""
     date: datetime | None
+    """When the run began."""
 
     @property
     def k(self) -> float | None:
-        """The k that was asked for, else the one that tokens were observed to use."""
+        """Requested k, or else the observed one."""
         asked = self.num_experts_per_tok
         return asked if asked is not None else self.observed_num_experts_per_tok
 
     @property
     def is_ours(self) -> bool:
-        """Tell whether the model was one of ours, which know what they do to routers."""
+        """Whether the model was run by an adapter of this package, which sets and observes k."""
         return self.experts_policy is not None
 
     @property
     def model(self) -> str:
-        """The model, without the folders that a model on disk lies in."""
+        """The model, without the folders of a path."""
         return self.pretrained if self.hub_model else PurePath(self.pretrained).name or "unknown"
 
     @property
     def hub_model(self) -> str | None:
-        """The repository of the model on the Hub, ``None`` for the embedded one and for folders."""
+        """Repository of the model on the Hub; ``None`` for the embedded model and for folders."""
         return hub_id(self.pretrained)
 
     @property
     def model_id(self) -> str:
-        """A name of two parts for the model, also where it has no repository."""
+        """Name of the model as ``owner/name``, also where it has no repository."""
         owner = "moe-eval-plugin" if self.is_ours and self.pretrained == DEMO else "local"
         return self.hub_model or f"{owner}/{self.model}"
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """The least and the largest value that the score can have; ``None`` where not known."""
+        """Least and largest value that the score can have; ``None`` where not known."""
         if self.unit is None:
             return None
         return (0.0, 1.0 if self.unit == PROPORTION else math.inf)
 
     @property
     def is_partial(self) -> bool:
-        """Tell whether the score is that of a part of the data set."""
+        """Whether the score is that of a part of the split."""
         return None not in (self.n, self.n_questions) and self.n != self.n_questions
 
     @property
     def setting(self) -> str:
-        """What was asked of the routers, in words; nothing for a model that is not ours."""
+        """Requested k, policy and renormalisation as text; empty without an adapter of ours."""
         if not self.is_ours:
             return ""
         asked = (self.experts_policy, self.renorm)
@@ -144,7 +170,7 @@ class ScoreFacts:
         return ", ".join(map(str, [k, *changes]))
 
     def known(self) -> dict[str, Any]:
-        """Give what is known and may be published: plain values, no folders of this machine."""
+        """Return what is known and may be published: plain values, no folders of this machine."""
         values = {"model": self.model, **asdict(self)}
         values["date"] = self.date.isoformat() if self.date else None
         for name in ("run", "pretrained", "is_main"):
@@ -155,7 +181,7 @@ class ScoreFacts:
 def collect(runs: Sequence[Run], task: str | None = None) -> list[ScoreFacts]:
     """List the facts of each score of a task, or of all, by task and from large k to small.
 
-    The scores of one task of one run stand together. A run that is given twice counts once.
+    The scores of one task of one run follow each other. A run that is given twice counts once.
     Raises ``DataError`` if no run has that task, or if there is no score at all.
     """
     distinct = {run.path.resolve(): run for run in runs}.values()
@@ -165,15 +191,15 @@ def collect(runs: Sequence[Run], task: str | None = None) -> list[ScoreFacts]:
         names = sorted({one.task for run in runs for one in run.tasks})
         what = "have no score" if task is None or task in names else f"have no task {task!r}"
         message = (
-            f"The runs {what}; their tasks are: {', '.join(names) or 'none'}. Give other runs, or "
-            "name one of these tasks."
+            f"The runs {what}; their tasks are: {', '.join(names) or 'none'}. Pass other runs, or "
+            "one of these tasks."
         )
         raise DataError(message)
     return sorted(found, key=lambda facts: (facts.task, -(facts.k or 0), facts.pretrained))
 
 
 def as_text(value: object) -> str:
-    """Write a value for people: mappings as ``name value`` pairs, nothing for ``None``."""
+    """Return a value as text: mappings as ``name value`` pairs, nothing for ``None``."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {as_text(one)}".rstrip() for name, one in value.items())
     if isinstance(value, float):
@@ -212,7 +238,7 @@ def _main_metric(task: TaskRun, scores: Sequence[ScoreRow], extra: Container[str
 
 def _score(task: TaskRun, score: ScoreRow) -> dict[str, Any]:
     modes = task.scoring
-    # A part of the questions has a row of its own: the name of the whole, and that of the part.
+    # The row of a part of the questions is named after the whole and the part.
     whole = max((m for m in modes if f"{score.metric}_".startswith(f"{m}_")), default="")
     part = score.metric.removeprefix(f"{whole}_")
     of_parts = {name.replace("/", "_"): n for name, n in task.n_by_answer_type.items()}
@@ -228,7 +254,7 @@ def _score(task: TaskRun, score: ScoreRow) -> dict[str, Any]:
 
 
 def _unit(metric: str) -> str | None:
-    """Read the unit of what was counted or measured from its name; ``None`` for a score."""
+    """Return the unit in the name of a count or a measured value; ``None`` for a score."""
     matches = ((re.fullmatch(pattern, metric), unit) for pattern, unit in UNITS)
     return next((match.expand(unit) for match, unit in matches if match), None)
 

@@ -17,7 +17,7 @@ PACKAGES = (
 
 
 def installed_versions() -> dict[str, str | None]:
-    """Give the version of each package that a result depends on; ``None`` if it is absent."""
+    """Return the version of each package that a result depends on; ``None`` if it is absent."""
     return {name: _version(name) for name in PACKAGES}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.stats.paired import EQUIVALENCE_CONFIDENCE
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from moe_eval_plugin.stats.paired import PairedDifference
     from moe_eval_plugin.stats.resampling import Interval
 
-YES = "yes"
-NO = "no"
-CANNOT_TELL = "cannot tell"
+Verdict = Literal["yes", "no", "cannot tell"]
+YES: Verdict = "yes"
+NO: Verdict = "no"
+CANNOT_TELL: Verdict = "cannot tell"
 POWER = 0.8
 
 
@@ -30,8 +31,8 @@ class Equivalence:
 
     margin: float
     """Largest difference that counts as equal, in the unit of the scores."""
-    verdict: str
-    """``yes``, ``no`` or ``cannot tell``."""
+    verdict: Verdict
+    """Whether the difference is within the margin."""
     interval: Interval
     """Interval of the difference that decides."""
     n_questions: int

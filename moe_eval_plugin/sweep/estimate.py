@@ -22,7 +22,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a sweep has to do and what it takes; ``None`` where it is not known."""
+    """The work of a sweep and what it needs; ``None`` where it is not known."""
 
     states: Mapping[str, str]
     """``done`` or ``pending`` for each point, by name."""

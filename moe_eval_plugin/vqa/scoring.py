@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
+from moe_eval_plugin.text import did_you_mean
 from moe_eval_plugin.vqa.normalise import (
     Normaliser,
     as_written,
@@ -100,7 +101,10 @@ SCORING_MODES = {
 def scoring_mode(name: str) -> ScoringMode:
     """Return the mode of that name; ``InvalidArgumentError`` lists the known names."""
     if name not in SCORING_MODES:
-        message = f"There is no scoring mode {name!r}. Use one of: {', '.join(SCORING_MODES)}."
+        message = (
+            f"There is no scoring mode {name!r}.{did_you_mean(name, SCORING_MODES)} "
+            f"Use one of: {', '.join(SCORING_MODES)}."
+        )
         raise InvalidArgumentError(message)
     return SCORING_MODES[name]
 

@@ -22,7 +22,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert run.returncode == 0, run.stderr
     packed = moe_eval("bundle", "sweep", cwd=folder)
     assert packed.returncode == 0, packed.stderr
-    assert packed.stdout.startswith("sweep.tar.gz: 2 points")
+    assert packed.stdout.startswith("sweep.tar.gz: 2 settings")
     return folder / "sweep.tar.gz"
 
 

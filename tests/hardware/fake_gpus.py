@@ -72,7 +72,7 @@ def _unless_faulty(gpu: FakeGpu, what: str, value: Any) -> Any:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, gpus: list[FakeGpu]) -> FakeNvml:
-    """Let torch see these GPUs, in this order, and give the NVML that knows them."""
+    """Let torch see these GPUs, in this order, and return an NVML that has them."""
 
     def properties(index: int) -> SimpleNamespace:
         return SimpleNamespace(uuid=gpus[index].uuid, total_memory=gpus[index].memory_bytes)

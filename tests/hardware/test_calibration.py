@@ -1,4 +1,4 @@
-"""Measured ceilings: exact under a clock by hand, and real ones on this machine."""
+"""Measured ceilings: exact under a manual clock, and real ones on this machine."""
 
 from __future__ import annotations
 

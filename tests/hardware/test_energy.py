@@ -1,4 +1,4 @@
-"""Energy counters: this machine's own, files like those of Linux, and a stand-in for NVML."""
+"""Energy counters: this machine's own, files like those of Linux, and a fake NVML."""
 
 from __future__ import annotations
 

@@ -101,6 +101,13 @@ def test_time_between_calls_does_not_count_and_calls_add_up(
     assert speeds(timer) == {"a": (2, 6.0), "b": (1, 3.0)}
 
 
+def test_several_requests_of_a_question_are_one_sample(model: Model, clock: ManualClock) -> None:
+    asked = [request("a", number) for number in (0, 1, 0, 1, 0)]
+    with ForeignModelTimer(model, clock) as timer:
+        assert len(model.generate_until(asked)) == 5
+    assert speeds(timer) == {"a": (2, 11.0)}
+
+
 def test_padding_is_answered_but_not_counted(model: Model, clock: ManualClock) -> None:
     asked = [request("a", 0), request("a", 1), request("a", 1, **{PADDING: True})]
     with ForeignModelTimer(model, clock) as timer:
@@ -223,7 +230,9 @@ def answer(requests):
     return [""] * len(requests)
 
 model = SimpleNamespace(generate_until=answer)
-asked = [SimpleNamespace(task_name=task, metadata={}) for task in tasks[rank]]
+asked = [
+    SimpleNamespace(task_name=task, doc_id=i, metadata={}) for i, task in enumerate(tasks[rank])
+]
 with ForeignModelTimer(model, clock) as timer:
     model.generate_until(asked)
 records = timer.records()

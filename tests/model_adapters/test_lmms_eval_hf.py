@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from moe_eval_plugin.engines.expert_request import ModelConfig
 from moe_eval_plugin.hosts.run_options import RunOptions
 from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF
+from tests.hosts.lmms_eval.announced_runs import check_alike, listening, run_all_kinds
 from tests.hosts.lmms_eval.easy_requests import (
     N_QUESTIONS,
     SPLIT,
@@ -160,3 +162,35 @@ def test_an_impossible_batch_size_is_refused(size: object) -> None:
     with pytest.raises(SystemExit) as ended:
         MoEHF(pretrained="demo", batch_size=size)
     assert ended.value.code == 2
+
+
+def test_plugins_and_records_are_as_on_every_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    listener = listening(monkeypatch)
+    model = MoEHF(pretrained="demo", experts_k=2, dtype="float32")
+    run_all_kinds(model)
+    own = {"experts_implementation", "attn_implementation", "profile", "profile_trace"}
+    check_alike(model, listener, own, of_records=set())
+
+
+def test_what_the_command_line_checked_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    load = ModelConfig.load
+
+    def counted(options: Any) -> ModelConfig:
+        read.append(options.experts_k)
+        return load(options)
+
+    monkeypatch.setattr(ModelConfig, "load", counted)
+    MoEHF.check_arguments("pretrained=demo,experts_k=4")
+    for k in (4, 2):
+        MoEHF.create_from_arg_string(f"pretrained=demo,experts_k={k}", {"batch_size": 1}).clean()
+    assert read == [4, 2]
+
+
+def test_several_requests_of_a_question_are_one_sample(model: MoEHF) -> None:
+    choices = [scoring_request(i, text) for text in ("red", "blue", "yes") for i in range(2)]
+    model.loglikelihood(choices)
+    speed = model.moe_eval_records[TASK].speed
+    assert speed.n_samples == speed.e2e_latency_s.n == 2
+    model.generate_until([request(0)] * 3)
+    assert model.moe_eval_records[TASK].speed.n_samples == 1

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.models.cost_at_k import Scenario, costs_at_k
+from moe_eval_plugin.models.cost_at_k import Scenario, costs_at_k, k_values
 from moe_eval_plugin.models.cost_model import LanguageModelCost, RoutedLayer
 from moe_eval_plugin.models.parameters import ParameterCounts, RoutedParameters
 
@@ -54,3 +54,18 @@ def test_without_sizes_and_data_type_costs_are_unknown_and_parameters_are_not() 
     assert (cost.active_parameters, cost.prefill_flops_per_token) == (1400, None)
     (cost,) = costs_at_k(COUNTS, COST, [2], 4, Scenario(batch_sizes=(1,)), bytes_per_number=None)
     assert cost.decode_steps[0].least_bytes is cost.decode_steps[0].most_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("baseline", "num_experts", "ks"),
+    [
+        (8, 128, [1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128]),
+        (2, 6, [1, 2, 4, 6]),
+        (6, 7, [1, 2, 3, 4, 5, 6, 7]),
+        (1, 2, [1, 2]),
+    ],
+)
+def test_small_k_powers_of_two_and_all_experts_are_listed(
+    baseline: int, num_experts: int, ks: list[int]
+) -> None:
+    assert k_values(baseline, num_experts) == ks

@@ -18,6 +18,7 @@ from moe_eval_plugin.cli import build_parser
 from moe_eval_plugin.experts.verification import VerifiedOverride
 from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.results.record import RunRecord
+from moe_eval_plugin.results.steady_decode import SteadyDecode
 from tests.packaging.wheel_env import known_files, shipped_files
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ def test_reference_lists_every_row_of_the_results(repository_root: Path) -> None
             experts,
             TaskSpeed(1, 1, 1, 1.0, latency_from=start),
             {"batch_size": 1},
-            steady_decode={"points": []},
+            steady_decode=SteadyDecode(),
         )
         for start in ("preprocessing", "queue")
     ]

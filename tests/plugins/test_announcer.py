@@ -77,8 +77,8 @@ def test_a_run_is_told_from_start_to_end() -> None:
     verified, provenance = {"a": experts(), "b": experts()}, {"pretrained": "demo"}
     recorder.start(["a", "b", "a"], verified, provenance)
     first, second = batch("a", 2), batch("b", 1)
-    recorder.batch_end(first)
-    recorder.batch_end(second)
+    recorder.batch_end(first, first.n_samples)
+    recorder.batch_end(second, second.n_samples)
     records = make_records([recorder.measurements()], verified, provenance)
     announce_end(announce, records, rank=1)
 
@@ -96,7 +96,7 @@ def test_what_a_plugin_keeps_of_the_start_does_not_change_later() -> None:
     heard: list[tuple[str, Any]] = []
     recorder = RunRecorder(announcer(listener=listener(heard)), rank=0, hardware=None)
     recorder.start(["a", "a"], {}, {})
-    recorder.batch_end(batch("a", 2))
+    recorder.batch_end(batch("a", 2), 2)
     assert heard[0][1].n_requests == {"a": 2}
 
 
@@ -105,8 +105,8 @@ def test_the_clock_is_only_stopped_for_those_who_listen() -> None:
     somebody = RunRecorder(announcer(one=listener([])), rank=0, hardware=None)
     for recorder in (nobody, somebody):
         recorder.start(["a"], {}, {})
-    assert nobody.batch_end(batch("a", 1)) is False
-    assert somebody.batch_end(batch("a", 1)) is True
+    assert nobody.batch_end(batch("a", 1), 1) is False
+    assert somebody.batch_end(batch("a", 1), 1) is True
 
 
 def test_the_one_that_wants_to_be_first_is_called_first() -> None:

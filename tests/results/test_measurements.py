@@ -4,6 +4,7 @@ from typing import Any
 
 from moe_eval_plugin.measure.hardware_use import NVML, RAPL, HardwareUse, PeakMemory
 from moe_eval_plugin.results.measurements import Measurements, make_records
+from moe_eval_plugin.results.steady_decode import SteadyDecode
 from moe_eval_plugin.text import GIB
 from tests.results.sample_records import EXPERTS, batch
 
@@ -69,8 +70,8 @@ def test_processes_with_different_tasks_are_joined_task_by_task() -> None:
 
 def test_steady_decode_stands_beside_every_task() -> None:
     ranks = [rank_of(NVML, joules=2.0, gib=1, a=[batch("a")], b=[batch("b")])]
-    made = make_records(ranks, EXPERTS, {"batch_size": 1}, {"points": [], "notes": []})
-    assert [one.steady_decode for one in made.values()] == [{"points": [], "notes": []}] * 2
+    made = make_records(ranks, EXPERTS, {"batch_size": 1}, SteadyDecode())
+    assert [one.steady_decode for one in made.values()] == [SteadyDecode()] * 2
 
 
 def test_a_task_that_was_not_verified_has_no_record() -> None:

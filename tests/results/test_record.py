@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -14,22 +13,33 @@ from moe_eval_plugin.measure.hardware_use import HardwareUse, PeakMemory
 from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.results.record import Metric, RunRecord, Score
 from moe_eval_plugin.results.setup import Machine
+from moe_eval_plugin.results.steady_decode import SpeedSummary, SteadyDecode, SteadyPoint
+from moe_eval_plugin.stats.speed import Spread
 from moe_eval_plugin.text import GIB
 from tests.results.sample_records import experts, record
 
 OUTSIDE = TaskSpeed(8, None, None, 4.0)
 
 
-def steady(**medians: float | None) -> dict[str, Any]:
+def steady(**medians: float | None) -> SteadyDecode:
     """Make the record of steady decode; ``None`` stands for a point without a rate."""
-    points = [
-        {
-            "batch_size": int(name.removeprefix("at_")),
-            "speed": {"decode_tokens_per_s": rate and {"median": rate}},
-        }
-        for name, rate in medians.items()
-    ]
-    return {"points": points, "notes": []}
+    return SteadyDecode(
+        tuple(
+            SteadyPoint(int(name.removeprefix("at_")), 2.0, None, _summary(rate))
+            for name, rate in medians.items()
+        ),
+        ("memory ended",),
+    )
+
+
+def _summary(rate: float | None) -> SpeedSummary:
+    spread = None if rate is None else Spread(rate, rate, rate, 3)
+    unknown = dict.fromkeys(
+        ("ttft_s", "tpot_s", "e2e_latency_s", "prefill_tokens_per_s", "output_tokens_per_s")
+    )
+    return SpeedSummary(
+        3, **unknown, decode_tokens_per_s=spread, joules_per_output_token=None, peak_memory_bytes=9
+    )
 
 
 def test_rows_hold_what_was_measured_in_the_unit_of_their_name() -> None:
@@ -72,7 +82,7 @@ def test_the_json_holds_all_of_it_and_names_its_form() -> None:
         "joules": 7,
         "joules_per_sample": 3.5,
     }
-    assert stored["steady_decode"] == steady(at_1=10.0)
+    assert stored["steady_decode"]["points"][0]["speed"]["decode_tokens_per_s"]["median"] == 10
     assert stored["extra"] == {"samples_per_hour": 1800, "watts": None}
 
 
@@ -121,7 +131,7 @@ def test_steady_decode_is_that_of_the_largest_measured_batch_that_the_run_had(
 
 @pytest.mark.parametrize("points", [steady(), steady(at_4=40.0), steady(at_1=10.0, at_2=None)])
 def test_steady_decode_that_was_not_measured_at_this_size_is_unknown(
-    points: dict[str, Any],
+    points: SteadyDecode,
 ) -> None:
     assert record(steady_decode=points).rows()["steady_decode_tokens_per_s"] is None
 
@@ -302,6 +312,7 @@ def test_keys_of_a_later_version_are_ignored() -> None:
         ("speed", "latency_from", "the door"),
         ("speed", "ttft_s", 1.0),
         ("hardware", "joules", "many"),
+        ("steady_decode", "points", [{"batch_size": "1"}]),
         ("provenance", "batch_size", "auto"),
         ("provenance", "versions", {"torch": 2}),
     ],

@@ -22,7 +22,7 @@ def test_questions_without_an_id_are_paired_by_their_number(tmp_path: Path) -> N
 
 
 def test_questions_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be told apart"):
+    with pytest.raises(DataError, match="cannot be distinguished"):
         compare(tmp_path, [sample(1), sample(1)], [sample(1)])
 
 
@@ -66,7 +66,7 @@ def test_the_score_that_the_task_names_is_compared(tmp_path: Path) -> None:
     assert [one.metric for one in compare_files(path, path).tasks[0].scores] == ["extra"]
 
     edit_json(path, lambda content: content["configs"]["okvqa"].pop("score_key"))
-    with pytest.raises(InvalidArgumentError, match="which score stands for okvqa") as caught:
+    with pytest.raises(InvalidArgumentError, match="Which score okvqa is compared by") as caught:
         compare_files(path, path)
     assert "--metric: vqa_accuracy, score, vqa_accuracy_official, extra" in str(caught.value)
 
@@ -75,7 +75,7 @@ def test_runs_whose_tasks_name_other_scores_must_be_told_which(tmp_path: Path) -
     a, b = write_pair(tmp_path)
     edit_json(b, lambda content: content["configs"]["okvqa"].update(score_key="score"))
 
-    with pytest.raises(InvalidArgumentError, match="which score stands for okvqa"):
+    with pytest.raises(InvalidArgumentError, match="Which score okvqa is compared by"):
         compare_files(a, b)
     assert compare_files(a, b, metrics=["score"]).tasks[0].scores[0].metric == "score"
 

@@ -12,6 +12,7 @@ from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.results.lmms_eval_files import read_run
 from moe_eval_plugin.results.record import RunRecord
 from moe_eval_plugin.results.score_facts import ScoreFacts, as_text, collect
+from moe_eval_plugin.results.steady_decode import SteadyDecode
 from tests.results.sample_runs import (
     ACCURACY,
     DATA_REVISION,
@@ -306,7 +307,7 @@ NEW_ROWS = {
 def test_every_row_of_speed_has_a_unit_and_none_is_the_score_of_its_task(tmp_path: Path) -> None:
     content = results()
     known = RunRecord(
-        "okvqa", None, TaskSpeed(1, 1, 1, 1.0), {"batch_size": 1}, steady_decode={"points": []}
+        "okvqa", None, TaskSpeed(1, 1, 1, 1.0), {"batch_size": 1}, steady_decode=SteadyDecode()
     )
     content["moe_eval"]["okvqa"]["extra"] = {"samples_per_hour": 6.0}
     del content["configs"]["okvqa"]["score_key"]

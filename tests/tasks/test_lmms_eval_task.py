@@ -61,7 +61,7 @@ def add_raw_answers(content: dict[str, Any]) -> None:
 
 
 def set_types(*types: tuple[str, str]) -> Callable[[dict[str, Any]], None]:
-    """Give the annotations these question and answer types, one pair to each."""
+    """Set the question and answer types of the annotations, one pair each."""
 
     def change(content: dict[str, Any]) -> None:
         for annotation, (question, answer) in zip(content["annotations"], types, strict=True):

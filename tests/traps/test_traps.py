@@ -173,7 +173,7 @@ def test_compiled_model() -> None:
         pass
 
 
-def test_path_that_goes_round_the_experts() -> None:
+def test_path_that_bypasses_the_experts() -> None:
     """Quantised kernels may read the router's weights and never call its experts."""
     model = tiny_moe()
     request = resolved(model, 2)
@@ -190,7 +190,7 @@ def test_path_that_goes_round_the_experts() -> None:
         check(model, request)
 
 
-def test_path_that_goes_round_the_experts_in_decode_alone() -> None:
+def test_path_that_bypasses_the_experts_in_decode_alone() -> None:
     model = tiny_moe()
     request = resolved(model, 2)
     block = model.model.layers[2].mlp

@@ -17,7 +17,7 @@ words = st.sampled_from(
 )
 
 
-# Few characters, so that the rules meet: marks beside spaces, commas in numbers, periods.
+# Few characters, so that the rules meet: marks next to spaces, commas in numbers, periods.
 tangles = st.text(alphabet="aT1٤,.;- \n\t'?s", max_size=12)
 
 

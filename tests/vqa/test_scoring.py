@@ -300,3 +300,8 @@ def test_scoring_needs_no_heavy_import() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_misspelt_mode_is_answered_with_the_nearest_one() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"Did you mean official-2016\? Use one of"):
+        scoring_mode("oficial-2016")

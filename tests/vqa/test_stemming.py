@@ -1,4 +1,4 @@
-"""Stems of words, and which of two sets of answers is at hand."""
+"""Stems of words, and the detection of stemmed and raw answers."""
 
 from __future__ import annotations
 

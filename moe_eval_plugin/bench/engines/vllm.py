@@ -13,11 +13,8 @@ import torch
 from moe_eval_plugin.bench.engines.vllm_times import BatchTimes
 from moe_eval_plugin.bench.measurement import Observed, Repetition
 from moe_eval_plugin.bench.workload.inputs import BenchInputs
-from moe_eval_plugin.engines.vllm.engine import (
-    PROMPTS_TO_VERIFY,
-    VERIFICATION_NEW_TOKENS,
-    VLLMEngine,
-)
+from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, VERIFICATION_NEW_TOKENS
+from moe_eval_plugin.engines.vllm.engine import VLLMEngine
 from moe_eval_plugin.engines.vllm.hardware import WorkersHardware
 from moe_eval_plugin.engines.vllm.options import check_vllm_request
 from moe_eval_plugin.engines.vllm.provenance import provenance_of

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RandomWeights:
-    """How a model without trained weights is built: its configuration, routing and seed."""
+    """The configuration changes, routing and seed of a model without trained weights."""
 
     config_changes: Mapping[str, Any] = field(default_factory=dict)
     routing: Routing = field(default_factory=Routing)
@@ -58,9 +58,9 @@ def prepare_bench(
     experts_implementation: str | None = None,
     with_calibration: bool = False,
 ) -> PreparedBench:
-    """Check all that the configuration tells, load or build the model, and complete the plan.
+    """Check the plan against the configuration, then load or build the model.
 
-    ``experts_implementation`` stands apart from ``options`` because a bench knows one more.
+    ``experts_implementation`` is not read from ``options``, because a bench has one more choice.
     Raises ``UserError`` for what cannot be benched, before a weight is read.
     """
     check_choice("experts_implementation", experts_implementation, (None, *IMPLEMENTATIONS))

@@ -54,7 +54,7 @@ def prepare_bench(
     with_random_weights: bool = False,
     with_calibration: bool = False,
 ) -> Iterator[PreparedBench]:
-    """Check all that the configuration tells, start vLLM, and complete the plan.
+    """Check the plan against the configuration, start vLLM, and yield the prepared bench.
 
     vLLM runs until the block ends.
     """

@@ -1,1 +1,1 @@
-"""What a bench runs: inputs, changed configurations, random weights."""
+"""The workload of a bench: inputs, changed configurations, random weights."""

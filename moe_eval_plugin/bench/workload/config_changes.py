@@ -24,7 +24,7 @@ def load_changed_config(
     *,
     trust_remote_code: bool = False,
 ) -> PretrainedConfig:
-    """Load the configuration that a name stands for, and change it.
+    """Load the configuration that a name refers to, and change it.
 
     The name is a file (``config.json`` under any name), a model type of transformers
     (``qwen3_moe``: its default sizes), or whatever ``checkpoint.load_config`` takes. Raises its

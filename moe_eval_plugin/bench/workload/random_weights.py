@@ -86,7 +86,7 @@ def build(
     """Build a model and fill it with random weights on the device; ready to generate.
 
     ``dtype`` is that of the configuration where it is ``auto`` (``float32`` if that has none).
-    The same seed gives the same weights on the same kind of device. Raises ``UserError`` where
+    The same seed gives the same weights on the same type of device. Raises ``UserError`` where
     transformers cannot build the model, ``InsufficientMemoryError`` where it does not fit, and
     ``UnsupportedFamilyError`` for a skewed choice in a family whose routers cannot be skewed.
     """

@@ -7,12 +7,12 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.vllm.engine import Answer, Prompt
-from moe_eval_plugin.engines.vllm.request_times import of_rounds
+from moe_eval_plugin.engines.vllm.request_times import as_batch, of_rounds
 from moe_eval_plugin.engines.vllm.sampling import sampling_arguments
 from moe_eval_plugin.measure.timing import LapTimer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from moe_eval_plugin.engines.request import Conversation, Job, JobListener, QuestionCounter
     from moe_eval_plugin.engines.vllm.engine import VLLMEngine
@@ -24,7 +24,7 @@ ERRORS_SHOWN = 3
 
 
 class JobRunner:
-    """Runs jobs on an engine and reports each request to ``listener``, as a batch of its own.
+    """Runs jobs on an engine and reports each question to ``listener``, as a batch of its own.
 
     Tasks run one after the other, so that each has its own wall time. vLLM goes on working while
     the listener does, so the clock is not stopped for it.
@@ -46,6 +46,8 @@ class JobRunner:
         # vLLM returns answers that its device has computed: there is nothing to wait for.
         self._laps = LapTimer(lambda: None)
         self._answered: defaultdict[str, list[Answer]] = defaultdict(list)
+        # Answers of questions that have open requests.
+        self._open: defaultdict[Hashable, list[Answer]] = defaultdict(list)
 
     def answer(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
         """Answer each job, into ``answers`` by index; ``None`` for one that vLLM refused."""
@@ -100,11 +102,17 @@ class JobRunner:
         return sampling_arguments(job.settings, self._engine.generation_defaults, self._seed)
 
     def _end(self, job: Job, answer: Answer) -> None:
-        """Report one request; the time of one that was refused counts for the next."""
+        """Report a question with its last request; time of a refused one counts for the next."""
         self._answered[job.task].append(answer)
-        if answer.error is not None:
-            self._listener.request_failed(job.task)
+        question = job.task, job.question
+        self._open[question].append(answer)
+        if not self._questions.complete([job]):
             return
-        n_questions = self._questions.complete([job])
-        timing = answer.times.as_batch(job.task, self._laps.lap(), n_questions)
-        self._listener.batch_end(timing, 1)
+        answers = self._open.pop(question)
+        good = [one.times for one in answers if one.error is None]
+        for _ in range(len(answers) - len(good)):
+            self._listener.request_failed(job.task)
+        if good:
+            is_whole = len(good) == len(answers)
+            timing = as_batch(good, job.task, self._laps.lap(), n_samples=int(is_whole))
+            self._listener.batch_end(timing, len(good))

@@ -65,13 +65,13 @@ class RequestTimes:
             tpot_s=decode_s / (n_output_tokens - 1) if n_output_tokens > 1 else None,
         )
 
-    def as_batch(self, task: str, wall_s: float, n_questions: int = 1) -> BatchTiming:
-        """Return the request as a batch of one; ``wall_s`` passed since another one ended.
 
-        ``n_questions`` is 0 unless this was the last request of its question.
-        """
-        tokens = (self.n_output_tokens,) if self.n_output_tokens else ()
-        return BatchTiming(task, n_questions, self.n_input_tokens, tokens, wall_s)
+def as_batch(
+    requests: Sequence[RequestTimes], task: str, wall_s: float, n_samples: int
+) -> BatchTiming:
+    """Return the requests of a question as a batch; ``wall_s`` passed since another one ended."""
+    tokens = tuple(one.n_output_tokens for one in requests if one.n_output_tokens)
+    return BatchTiming(task, n_samples, sum(r.n_input_tokens for r in requests), tokens, wall_s)
 
 
 def of_rounds(rounds: Sequence[RequestTimes]) -> RequestTimes:

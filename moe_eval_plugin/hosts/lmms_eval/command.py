@@ -1,4 +1,4 @@
-"""Write the command line of lmms-eval: the one place that does, for sweeps, bundles and reports."""
+"""Write the command line of lmms-eval, for sweeps, bundles and reports alike."""
 
 from __future__ import annotations
 

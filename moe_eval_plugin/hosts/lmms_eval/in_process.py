@@ -1,7 +1,7 @@
-"""lmms-eval within one process: its tasks are loaded once, and its own command makes each point.
+"""Run lmms-eval's own command in this process: its tasks are loaded once for many runs.
 
-The command is run as a user would run it, so that the files it leaves are the same. What it makes
-anew each time is kept instead: the list of tasks, the tasks with their data, and the model.
+The command runs as a user would run it, so that the files it writes are the same. What it would
+build again each time is kept instead: the list of tasks, the tasks with their data, and the model.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import re
 import sys
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.files import short_digest
+from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.results.lmms_eval_files import find_results
 from moe_eval_plugin.text import did_you_mean
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class Host:
-    """lmms-eval with tasks that are loaded; ``tasks`` are names that it knows.
+    """lmms-eval with loaded tasks; ``tasks`` are names of tasks and groups, or patterns.
 
-    Raises ``InvalidArgumentError`` for a task that it does not know.
+    Raises ``InvalidArgumentError`` for a name that lmms-eval does not have.
     """
 
     def __init__(self, model: str, tasks: Sequence[str], include_path: str | None = None) -> None:
@@ -35,7 +35,7 @@ class Host:
         from lmms_eval.tasks import TaskManager, get_task_dict
 
         arguments = ["lmms-eval"]
-        with patch.object(sys, "argv", arguments):
+        with replaced(sys, "argv", arguments):
             self._manager = TaskManager("WARNING", include_path=include_path, model_name=model)
         names = self._manager.match_tasks(list(tasks))
         for missing in [name for name in tasks if name not in names and "*" not in name]:
@@ -48,12 +48,12 @@ class Host:
         self._task_dict = get_task_dict(names, self._manager, kind)
 
     def n_questions(self, limit: int | None) -> dict[str, int]:
-        """Count the questions of each task, as many as will be asked."""
+        """Count the questions of each task, ``limit`` at most."""
         counts = {name: len(task.eval_docs_no_media) for name, task in self._tasks()}
         return {name: min(limit or n, n) for name, n in counts.items()}
 
     def settings(self) -> dict[str, Any]:
-        """Give what the numbers of each task depend on: its definition, and its data."""
+        """Return what the numbers of each task depend on: its definition, and its data."""
         found: dict[str, Any] = {}
         for name, task in self._tasks():
             config = {key: _stable(value) for key, value in task.dump_config().items()}
@@ -80,18 +80,18 @@ class Host:
                 (evaluator, "get_task_dict", lambda *_, **__: self._task_dict),
                 (models, "get_model", lambda *_, **__: Resident),
             ):
-                stack.enter_context(patch.object(target, name, value))
+                stack.enter_context(replaced(target, name, value))
             yield
 
     @staticmethod
     def evaluate(arguments: Sequence[str], folder: Path) -> Path:
-        """Run lmms-eval's command in this process, and return the results file that it left.
+        """Run lmms-eval's command in this process; return the results file that it wrote.
 
-        An error of the model comes as it was raised.
+        An error of the model is raised as it is.
         """
         import lmms_eval.__main__ as command
 
-        with patch.object(sys, "argv", ["lmms-eval", *arguments]):
+        with replaced(sys, "argv", ["lmms-eval", *arguments]):
             _, options = command.parse_eval_args()
             try:
                 command.cli_evaluate_single(options)

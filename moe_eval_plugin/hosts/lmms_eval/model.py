@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.hosts.run_recorder import Meter
     from moe_eval_plugin.results.measurements import Measurements
     from moe_eval_plugin.results.record import RunRecord
+    from moe_eval_plugin.results.steady_decode import SteadyDecode
 
 logger = logging.getLogger(__name__)
 
@@ -171,7 +172,7 @@ class MoEModel(lmms):
         """Collect a value of all processes."""
         return [mine]
 
-    def _steady_decode(self) -> dict[str, Any] | None:
+    def _steady_decode(self) -> SteadyDecode | None:
         """Measure steady decode at the k of this model, where that is requested."""
         return None
 

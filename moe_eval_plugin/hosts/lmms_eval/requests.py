@@ -11,7 +11,7 @@ from moe_eval_plugin.engines.generation import KNOWN, GenerationSettings, read_s
 from moe_eval_plugin.engines.request import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from lmms_eval.api.instance import Instance
     from lmms_eval.api.model import lmms
@@ -47,12 +47,12 @@ class RequestReader:
         self._ignored: set[str] = set()
 
     def jobs(self, requests: Sequence[Instance]) -> list[Job]:
-        """Read requests for answers, without those that only pad this rank."""
-        return [self._job(index, request) for index, request in _without_padding(requests)]
+        """Read requests for answers, task by task, without those that only pad this rank."""
+        return _by_task(self._job(i, request) for i, request in _without_padding(requests))
 
     def scoring_jobs(self, requests: Sequence[Instance]) -> list[Job]:
-        """Read requests for the likelihood of a continuation, without those that only pad."""
-        return [self._scoring_job(index, request) for index, request in _without_padding(requests)]
+        """Read requests for the likelihood of a continuation, as ``jobs`` does."""
+        return _by_task(self._scoring_job(i, request) for i, request in _without_padding(requests))
 
     def _job(self, index: int, request: Instance) -> Job:
         context, doc_to_messages, gen_kwargs, *_ = request.args
@@ -140,3 +140,11 @@ def _without_padding(requests: Sequence[Instance]) -> Iterator[tuple[int, Instan
     for index, request in enumerate(requests):
         if not request.metadata.get(PADDING):
             yield index, request
+
+
+def _by_task(jobs: Iterable[Job]) -> list[Job]:
+    """Sort jobs so that each task runs on its own, in the order in which the tasks begin."""
+    of_tasks: dict[str, list[Job]] = {}
+    for job in jobs:
+        of_tasks.setdefault(job.task, []).append(job)
+    return [job for mine in of_tasks.values() for job in mine]

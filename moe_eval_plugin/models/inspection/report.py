@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.models.architecture import Architecture, DecoderLayer, read_architecture
 from moe_eval_plugin.models.checkpoint import load_config, resolve
-from moe_eval_plugin.models.cost_at_k import CostAtK, Scenario, costs_at_k
+from moe_eval_plugin.models.cost_at_k import CostAtK, Scenario, costs_at_k, k_values
 from moe_eval_plugin.models.dtypes import dtype_bytes
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.models.parameters import (
@@ -162,12 +162,6 @@ def inspect_model(
         **_image(model, config),
         costs=_costs(model, description, scenario, _width(config, scenario)),
     )
-
-
-def k_values(baseline: int, num_experts: int) -> list[int]:
-    """List the k of the report: 1 to the baseline, the powers of two, and all experts."""
-    powers = {2**i for i in range(num_experts.bit_length())}
-    return sorted({*range(1, baseline + 1), *powers, num_experts})
 
 
 def _read_model(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from moe_eval_plugin.hosts.lmms_eval.command import pinned_model_args, settings_of
+from moe_eval_plugin.publish.bundle.finished import setting_of, sweep_point
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,7 +31,7 @@ def sweep_commands(manifest: Manifest) -> list[list[str]]:
     It is one command, unless the values of k differ between routing rules.
     """
     settings = manifest.settings
-    model = settings.get("model")
+    model = str(settings.get("model") or "")
     revision = settings.get("model revision")
     given = {
         "--model": model,
@@ -43,14 +44,14 @@ def sweep_commands(manifest: Manifest) -> list[list[str]]:
     }
     tasks = str(settings.get("tasks", "")).split(",")
     common = [*SWEEP, *_options(given), "--tasks", *tasks, *_processes(manifest.command)]
-    points = [entry.point for entry in manifest.entries.values()]
-    seeds = dict.fromkeys(str(point["seed"]) for point in points if point["seed"] is not None)
+    points = [sweep_point(entry) for entry in manifest.entries.values()]
+    seeds = dict.fromkeys(str(point.seed) for point in points if point.seed is not None)
     seeding = ["--seeds", *seeds] if seeds else []
     return [
         [*common, *axes, *seeding, "--output", OUTPUT]
         for axes in _axes(
-            dict.fromkeys(map(_setting, points)),
-            {_setting(point) for point in points if point["is_baseline"]},
+            dict.fromkeys(map(setting_of, points)),
+            {setting_of(point) for point in points if point.is_baseline},
         )
     ]
 
@@ -97,10 +98,6 @@ def _axes(settings: Iterable[Setting], baselines: set[Setting]) -> Iterator[list
 
 def _axis_options(ks: list[str], policies: list[str], renorms: list[str]) -> list[str]:
     return ["--experts-k", *ks, "--experts-policy", *policies, "--renorm", *renorms]
-
-
-def _setting(point: Mapping[str, Any]) -> Setting:
-    return str(point["experts_k"]), str(point["experts_policy"]), str(point["renorm"])
 
 
 def _processes(command: Sequence[str]) -> list[str]:

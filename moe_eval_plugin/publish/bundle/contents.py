@@ -5,11 +5,18 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.files import sha256_of
+from moe_eval_plugin.model_name import DEMO
 from moe_eval_plugin.publish.bundle.commands import run_command, sweep_commands
+from moe_eval_plugin.publish.bundle.description import (
+    RUN,
+    SWEEP,
+    BundleDescription,
+    Checkpoint,
+)
 from moe_eval_plugin.publish.bundle.environment import locked_versions
 from moe_eval_plugin.publish.bundle.finished import raise_if_unfinished, read_finished
 from moe_eval_plugin.results.setup import Setup
@@ -21,26 +28,17 @@ if TYPE_CHECKING:
     from moe_eval_plugin.publish.bundle.finished import Finished
     from moe_eval_plugin.results.run import Run
 
-SCHEMA_VERSION = 1
-KIND = "bundle"
-SWEEP, RUN = "sweep", "run"
 # The folder within a bundle that holds the files of the run, under their own paths.
 FILES = "run"
 CHECKSUM_FILES = ("config.json", "*.safetensors.index.json")
-DEMO = "demo"
 
 
 @dataclass(frozen=True)
 class Contents:
-    """Files and description of a bundle.
-
-    ``files`` maps names in the bundle to paths, ``about`` is the content of ``bundle.json``.
-    ``warnings`` are for the user who packs; ``about`` contains them too.
-    """
+    """Files of a bundle, by their names in it, and its description."""
 
     files: Mapping[str, Path]
-    about: Mapping[str, Any]
-    warnings: tuple[str, ...]
+    description: BundleDescription
 
 
 def collect(path: Path, lock: str) -> Contents:
@@ -53,30 +51,26 @@ def collect(path: Path, lock: str) -> Contents:
     if finished.manifest is not None:
         raise_if_unfinished(finished.manifest)
     files = dict(_files(finished))
-    warnings = tuple(_warnings(finished, lock))
-    first = finished.points[0].run
-    about = {
-        "schema_version": SCHEMA_VERSION,
-        "kind": KIND,
-        "of": SWEEP if finished.manifest else RUN,
-        "made": _made(finished),
-        "commands": _commands(finished),
-        "checkpoint": _checkpoint(finished, first),
-        "points": {
+    run = finished.points[0].run
+    setup = _setup(run)
+    checkpoint = _checkpoint(finished, run)
+    description = BundleDescription(
+        of=SWEEP if finished.manifest else RUN,
+        made=_made(finished),
+        commands=_commands(finished),
+        checkpoint=checkpoint,
+        points={
             point.name: _name_in_bundle(point.run.path, finished.folder)
             for point in finished.points
         },
-        "host_commands": {point.name: run_command(point.run) for point in finished.points},
-        "code": {
-            "versions": dict(_setup(first).versions),
-            "git_hash": first.code_revision,
-            "python": platform.python_version(),
-        },
-        "machine": _setup(first).values.get("hardware"),
-        "images": "not in the bundle: samples name the images, and the task reads them again",
-        "warnings": list(warnings),
-    }
-    return Contents(files, about, warnings)
+        host_commands={point.name: run_command(point.run) for point in finished.points},
+        versions=setup.versions,
+        git_hash=run.code_revision,
+        python=platform.python_version(),
+        machine=setup.values.get("hardware"),
+        warnings=tuple(_warnings(finished, checkpoint, lock)),
+    )
+    return Contents(files, description)
 
 
 def _commands(finished: Finished) -> list[list[str]]:
@@ -115,36 +109,32 @@ def _made(finished: Finished) -> str | None:
     return min(began, default=None)
 
 
-def _checkpoint(finished: Finished, run: Run) -> dict[str, Any]:
+def _checkpoint(finished: Finished, run: Run) -> Checkpoint:
     """Describe the checkpoint; of a local folder, with checksums of its small files."""
-    pretrained = run.checkpoint
     settings = finished.manifest.settings if finished.manifest else {}
-    folder = Path(pretrained).expanduser()
-    local = pretrained != DEMO and folder.is_dir()
-    found: dict[str, Any] = {
-        "pretrained": pretrained,
-        "revision": settings.get("model revision") or _setup(run).revision,
-        "in_bundle": False,
-        "is_local_folder": local,
-    }
-    if local:
-        found["sha256"] = {
+    folder = Path(run.checkpoint).expanduser()
+    is_local = run.checkpoint != DEMO and folder.is_dir()
+    patterns = CHECKSUM_FILES if is_local else ()
+    return Checkpoint(
+        pretrained=run.checkpoint,
+        revision=settings.get("model revision") or _setup(run).revision,
+        is_local_folder=is_local,
+        sha256={
             file.name: sha256_of(file)
-            for pattern in CHECKSUM_FILES
+            for pattern in patterns
             for file in sorted(folder.glob(pattern))
-        }
-    return found
+        },
+    )
 
 
-def _warnings(finished: Finished, lock: str) -> Iterator[str]:
+def _warnings(finished: Finished, checkpoint: Checkpoint, lock: str) -> Iterator[str]:
     """Yield each reason why the run will be hard to reproduce."""
     yield from _sample_warnings(finished)
     run = finished.points[0].run
-    checkpoint = _checkpoint(finished, run)
-    if checkpoint["is_local_folder"]:
+    if checkpoint.is_local_folder:
         yield (
-            f"The checkpoint {run.checkpoint} is a local folder and not in the bundle. Publish it "
-            "too; others pass their copy with `moe-eval reproduce --pretrained`."
+            f"The checkpoint {checkpoint.pretrained} is a local folder and not in the bundle. "
+            "Publish it too; others pass their copy with `moe-eval reproduce --pretrained`."
         )
     if run.include_path:
         yield (

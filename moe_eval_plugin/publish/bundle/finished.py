@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.results.lmms_eval_files import find_run, read_run
 from moe_eval_plugin.sweep.manifest import load_manifest
+from moe_eval_plugin.sweep.plan import SweepPoint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +62,7 @@ def read_finished(path: Path) -> Finished:
         run = find_run(path)
         return Finished(run.path.parent, (FinishedPoint(SINGLE, run),))
     points = [
-        _point(name, entry, read_run(file))
+        _finished_point(name, entry, read_run(file))
         for name, entry in manifest.entries.items()
         if (file := manifest.results_path(name)) is not None
     ]
@@ -90,14 +91,23 @@ def _state(entry: Entry) -> str:
     return f"{entry.state}. {entry.reason}" if entry.reason else entry.state
 
 
-def _point(name: str, entry: Entry, run: Run) -> FinishedPoint:
-    fields = entry.point
+def sweep_point(entry: Entry) -> SweepPoint:
+    """Return a point of a sweep as its manifest records it; raises ``DataError``."""
     try:
-        setting = fields["experts_k"], fields["experts_policy"], fields["renorm"]
-        return FinishedPoint(name, run, setting, fields["seed"], bool(fields["is_baseline"]))
-    except KeyError as error:
+        return SweepPoint(**entry.point)
+    except TypeError as error:
         message = (
-            f"The sweep manifest of {run.path} has no {error} for the point {name}. Sweep into "
-            "another folder with this version of moe-eval-plugin."
+            f"The manifest of the sweep records a point as {dict(entry.point)}, which this version "
+            "of moe-eval-plugin cannot read. Sweep into another folder with this version."
         )
         raise DataError(message) from error
+
+
+def setting_of(point: SweepPoint) -> Setting:
+    """Return k, policy and renormalisation of a point, as text."""
+    return point.experts_k, point.experts_policy, point.renorm
+
+
+def _finished_point(name: str, entry: Entry, run: Run) -> FinishedPoint:
+    point = sweep_point(entry)
+    return FinishedPoint(name, run, setting_of(point), point.seed, point.is_baseline)

@@ -41,10 +41,10 @@ def pack(contents: Contents, lock: str, output: Path, *, force: bool = False) ->
     ``InvalidArgumentError`` if the archive exists and ``force`` is not set.
     """
     if output.exists() and not force:
-        message = f"{output} exists. Add --force, or name another file with --output."
+        message = f"{output} exists. Add --force, or choose another file with --output."
         raise InvalidArgumentError(message)
-    about = json.dumps(contents.about, indent=1, ensure_ascii=False) + "\n"
-    texts = {DESCRIPTION: about, LOCK_FILE: lock, README: readme_text(contents.about)}
+    text = json.dumps(contents.description.to_dict(), indent=1, ensure_ascii=False) + "\n"
+    texts = {DESCRIPTION: text, LOCK_FILE: lock, README: readme_text(contents.description)}
     try:
         _raise_if_secrets(contents, texts)
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def pack(contents: Contents, lock: str, output: Path, *, force: bool = False) ->
                 _write(file, contents.files, {name: text.encode() for name, text in texts.items()})
             digest = sha256_of(part)
     except (OSError, UnicodeError) as error:
-        message = f"{output} was not written: {error}. Name another file with --output."
+        message = f"{output} was not written: {error}. Choose another file with --output."
         raise DataError(message) from error
     return digest
 

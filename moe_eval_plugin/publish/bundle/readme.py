@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from moe_eval_plugin.publish.bundle.commands import OUTPUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from moe_eval_plugin.publish.bundle.description import BundleDescription, Checkpoint
 
 OUTPUT_FOLDER = "again"
 
@@ -64,22 +66,22 @@ to use must be equal. Speed depends on the machine: compare the speed-up over th
 """
 
 
-def readme_text(about: Mapping[str, Any]) -> str:
+def readme_text(bundle: BundleDescription) -> str:
     """Return the README for the content of ``bundle.json``."""
-    points = list(about["points"])
+    points = list(bundle.points)
     what = f"a sweep of {len(points)} settings ({', '.join(points)})"
-    checkpoint = about["checkpoint"]
-    revision = checkpoint["revision"]
+    checkpoint = bundle.checkpoint
+    revision = f" at revision {checkpoint.revision}" if checkpoint.revision else ""
     return PAGE.format(
-        what=what if about["of"] == "sweep" else "a run",
-        made=f"at {about['made']} " if about["made"] else "",
-        model=f"`{checkpoint['pretrained']}`" + (f" at revision {revision}" if revision else ""),
+        what=what if bundle.of_sweep else "a run",
+        made=f"at {bundle.made} " if bundle.made else "",
+        model=f"`{checkpoint.pretrained}`{revision}",
         checkpoint=_checkpoint_text(checkpoint),
-        warnings="".join(f"\n- {warning}" for warning in about["warnings"])
-        + ("\n" if about["warnings"] else ""),
-        python=".".join(about["code"]["python"].split(".")[:2]),
-        commands="\n".join(map(_shell, about["commands"])),
-        points=_points_text(about["host_commands"]) if about["of"] == "sweep" else "",
+        warnings="".join(f"\n- {warning}" for warning in bundle.warnings)
+        + ("\n" if bundle.warnings else ""),
+        python=".".join((bundle.python or "").split(".")[:2]),
+        commands="\n".join(map(_shell, bundle.commands)),
+        points=_points_text(bundle.host_commands) if bundle.of_sweep else "",
     )
 
 
@@ -95,15 +97,14 @@ def _shell(command: list[str], folder: str = OUTPUT_FOLDER) -> str:
     return shlex.join(folder if part == OUTPUT else part for part in command)
 
 
-def _checkpoint_text(checkpoint: Mapping[str, Any]) -> str:
-    if not checkpoint["is_local_folder"]:
+def _checkpoint_text(checkpoint: Checkpoint) -> str:
+    if not checkpoint.is_local_folder:
         return ""
     text = (
-        f" The checkpoint is the local folder `{checkpoint['pretrained']}` of the original "
+        f" The checkpoint is the local folder `{checkpoint.pretrained}` of the original "
         "machine. You need a copy"
     )
-    sums = checkpoint.get("sha256") or {}
-    if not sums:
+    if not checkpoint.sha256:
         return f"{text}."
-    listed = "\n".join(f"{digest}  {name}" for name, digest in sums.items())
+    listed = "\n".join(f"{digest}  {name}" for name, digest in checkpoint.sha256.items())
     return f"{text}, with these files among others:\n\n```text\n{listed}\n```"

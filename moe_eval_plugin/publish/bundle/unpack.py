@@ -13,14 +13,16 @@ import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.files import sha256_of
 from moe_eval_plugin.hosts.lmms_eval.command import PROGRAM
+from moe_eval_plugin.json_object import JsonObject
 from moe_eval_plugin.publish.bundle.commands import OUTPUT
 from moe_eval_plugin.publish.bundle.commands import SWEEP as SWEEP_COMMAND
-from moe_eval_plugin.publish.bundle.contents import FILES, KIND, RUN, SCHEMA_VERSION, SWEEP
+from moe_eval_plugin.publish.bundle.contents import FILES
+from moe_eval_plugin.publish.bundle.description import KIND, SCHEMA_VERSION, BundleDescription
 from moe_eval_plugin.publish.bundle.pack import CHECKSUMS, DESCRIPTION, LOCK_FILE, README, ROOT
 
 if TYPE_CHECKING:
@@ -34,28 +36,15 @@ STAGING_PREFIX = ".bundle-"
 
 @dataclass(frozen=True)
 class Bundle:
-    """An unpacked bundle that agrees with its checksums.
-
-    ``about`` is the content of its ``bundle.json``.
-    """
+    """An unpacked bundle that agrees with its checksums."""
 
     folder: Path
-    about: dict[str, Any]
+    description: BundleDescription
 
     @property
     def files(self) -> Path:
         """Folder of the results, which can be read like any other results."""
         return self.folder / FILES
-
-    @property
-    def of_sweep(self) -> bool:
-        """Whether it is a bundle of a sweep, and not of a single run."""
-        return bool(self.about["of"] == SWEEP)
-
-    @property
-    def commands(self) -> list[list[str]]:
-        """Commands that repeat the run, with ``commands.OUTPUT`` for the folder."""
-        return [list(command) for command in self.about["commands"]]
 
     @property
     def lock(self) -> str:
@@ -77,17 +66,17 @@ def unpack(path: Path, folder: Path) -> Bundle:
             _extract(path, Path(staging))
             root = Path(staging, ROOT)
             _check_sums(path, root)
-            about = _read_about(path, root)
+            description = _read_description(path, root)
             shutil.rmtree(folder, ignore_errors=True)
             root.replace(folder)
     except OSError as error:
-        message = f"{path} cannot be unpacked into {folder}: {error}. Name another --output."
+        message = f"{path} cannot be unpacked into {folder}: {error}. Choose another --output."
         raise DataError(message) from error
     finally:
         if is_new:  # it stays unless it is empty: then nothing was unpacked
             with contextlib.suppress(OSError):
                 folder.parent.rmdir()
-    return Bundle(folder, about)
+    return Bundle(folder, description)
 
 
 def _raise_if_no_file(path: Path) -> None:
@@ -172,30 +161,32 @@ def _read_sums(path: Path, sums: Path) -> dict[str, str]:
     return {match.group(2): match.group(1) for match in found if match is not None}
 
 
-def _read_about(path: Path, root: Path) -> dict[str, Any]:
+def _read_description(path: Path, root: Path) -> BundleDescription:
     try:
-        about: dict[str, Any] = json.loads((root / DESCRIPTION).read_text("utf-8"))
-        if about["schema_version"] != SCHEMA_VERSION or about["kind"] != KIND:
-            message = (
-                f"{path} is a bundle of version {about['schema_version']}, and this package reads "
-                f"version {SCHEMA_VERSION}. Install the moe-eval-plugin version that it lists."
-            )
-            raise DataError(message)
-        fits = about["of"] in {SWEEP, RUN} and all(map(_is_allowed, about["commands"]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        stored = json.loads((root / DESCRIPTION).read_text("utf-8"))
+        version, kind = stored["schema_version"], stored["kind"]
+        is_known = (version, kind) == (SCHEMA_VERSION, KIND)
+        found = BundleDescription.from_dict(JsonObject(stored, DESCRIPTION)) if is_known else None
+    except (DataError, ValueError, KeyError, TypeError) as error:
         message = (
             f"{DESCRIPTION} of {path} is not in the format of `moe-eval bundle`: {error!r}. "
             "Download the bundle again from its authors."
         )
         raise DataError(message) from error
-    if not (fits and about["commands"]):
+    if found is None:
+        message = (
+            f"{path} is a bundle of version {version}, and this package reads version "
+            f"{SCHEMA_VERSION}. Install the moe-eval-plugin version that it lists."
+        )
+        raise DataError(message)
+    if not (found.commands and all(map(_is_allowed, found.commands))):
         message = (
             f"{path} contains a command other than `moe-eval sweep` and `lmms-eval`, or one that "
             "writes elsewhere; such a command is never run. Download the bundle again from its "
             "authors."
         )
         raise DataError(message)
-    return about
+    return found
 
 
 def _is_allowed(command: list[str]) -> bool:

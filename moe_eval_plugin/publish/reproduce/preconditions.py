@@ -47,10 +47,10 @@ def compare_environment(bundle: Bundle, pretrained: str | None = None) -> Enviro
     ``pretrained`` is the local copy of the checkpoint, ``None`` for the same path.
     """
     packages = package_differences(locked_versions(bundle.lock), locked_versions(lock_text()))
-    before, now = bundle.about["code"].get("python"), platform.python_version()
+    before, now = bundle.description.python, platform.python_version()
     python = [f"python: {before} -> {now}"] if before != now else []
-    recorded = bundle.about.get("machine")
-    machine = _machine_differences(recorded) if isinstance(recorded, dict) else ()
+    recorded = bundle.description.machine
+    machine = _machine_differences(recorded) if recorded else ()
     return EnvironmentDifferences(
         (*python, *important_first(packages, PACKAGES)),
         machine,
@@ -71,10 +71,8 @@ def raise_if_no_checkpoint(bundle: Bundle, pretrained: str | None) -> None:
 
 def _checkpoint_folder(bundle: Bundle, pretrained: str | None) -> Path | None:
     """Return the path of the checkpoint; ``None`` for one on the Hub and for the demo."""
-    known = bundle.about["checkpoint"]
-    return (
-        Path(pretrained or known["pretrained"]).expanduser() if known["is_local_folder"] else None
-    )
+    known = bundle.description.checkpoint
+    return Path(pretrained or known.pretrained).expanduser() if known.is_local_folder else None
 
 
 def _checkpoint_differences(bundle: Bundle, pretrained: str | None) -> tuple[str, ...]:
@@ -83,10 +81,9 @@ def _checkpoint_differences(bundle: Bundle, pretrained: str | None) -> tuple[str
         return ()
     if not folder.is_dir():
         return (f"{folder} does not exist: pass its path with --pretrained",)
-    sums = bundle.about["checkpoint"].get("sha256") or {}
     return tuple(
         f"{folder / name} is not the file of the original run"
-        for name, digest in sums.items()
+        for name, digest in bundle.description.checkpoint.sha256.items()
         if not (folder / name).is_file() or sha256_of(folder / name) != digest
     )
 

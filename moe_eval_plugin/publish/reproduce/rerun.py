@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from moe_eval_plugin.errors import DataError, UserError
 from moe_eval_plugin.publish.bundle.commands import OUTPUT, SWEEP, with_checkpoint, with_option
 from moe_eval_plugin.results.lmms_eval_files import RESULTS_FILES, find_results
+from moe_eval_plugin.sweep.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,6 +61,12 @@ def rerun(
         written = [str(folder) if part == OUTPUT else part for part in command]
         on_command(written)
         _run(written, stdout)
+    if of_sweep and not (folder / MANIFEST).is_file():
+        message = (
+            f"`moe-eval sweep` left no sweep in {folder}; see its message above. Fix that, and run "
+            "the same `moe-eval reproduce` again."
+        )
+        raise UserError(message)
     if of_sweep:
         return folder
     try:
@@ -73,7 +80,7 @@ def rerun(
 def _run(command: Sequence[str], stdout: TextIO | None) -> None:
     """Run a command with this Python; the comparison reports points that failed."""
     of_sweep = tuple(command[:2]) == SWEEP
-    module = ["moe_eval_plugin.cli"] if of_sweep else ["lmms_eval"]
+    module = ["moe_eval_plugin"] if of_sweep else ["lmms_eval"]
     with_parent = [
         sys.executable,
         "-m",

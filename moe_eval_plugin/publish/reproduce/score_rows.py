@@ -1,4 +1,4 @@
-"""Compare the accuracy of a run and of its repetition, paired by question if both have samples."""
+"""Compare the accuracy of a run and its repetition, paired by question if both have samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare speeds of a sweep and of its repetition: speed-ups over the published k, and rates.
+"""Compare speeds of a sweep and its repetition: speed-ups over the published k, and rates.
 
 A speed has an interval only if it was measured several times, with several seeds for instance. A
 single measurement is shown and not judged, unless ``--speed-within`` sets how far it may be off.

@@ -1,4 +1,4 @@
-"""The questions of a point: scored by all of its runs, and paired with those of the baseline."""
+"""Pool the scores of a setting's runs by question, and pair them with the baseline's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pooled:
-    """The questions that all runs of a point have, with the mean of their scores over runs."""
+    """The questions that all runs of a setting have, with the mean of their scores over runs."""
 
     scores: Mapping[str, float]
     questions: Mapping[str, Question]
@@ -32,7 +32,7 @@ class Pooled:
         return images_of(self.questions[key] for key in self.scores)
 
     def only(self, keys: Iterable[str]) -> Pooled:
-        """Leave out all questions but these."""
+        """Return these questions alone."""
         return Pooled({key: self.scores[key] for key in keys}, self.questions)
 
 
@@ -43,7 +43,7 @@ def images_of(questions: Iterable[Question]) -> list[str] | None:
 
 
 def pool(point: ReportPoint) -> Pooled:
-    """Average the scores of a point's runs question by question."""
+    """Return the scores of a setting, averaged over its runs question by question."""
     answered = [run.questions for run in point.runs]
     keys = [key for key in answered[0] if all(key in questions for questions in answered)]
     if not keys:
@@ -54,7 +54,7 @@ def pool(point: ReportPoint) -> Pooled:
 
 
 def paired(own: Pooled, base: Pooled, bounds: tuple[float, float]) -> stats.PairedDifference | None:
-    """Compare over the questions that both have; ``None`` where they share none."""
+    """Return the difference on the questions that both have; ``None`` where they share none."""
     keys = [key for key in base.scores if key in own.scores]
     if not keys:
         return None

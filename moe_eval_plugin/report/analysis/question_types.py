@@ -1,4 +1,4 @@
-"""The types of questions: by their answers, and by how they are asked."""
+"""Types of questions: by their answers, and by how they are asked."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 YES_NO = frozenset({"yes", "no"})
 NOT_TYPED = "not typed"
-# VQAv2 has 65 question types. Most hold few questions, and so tell little of their own.
+# VQAv2 has 65 question types. Most have too few questions for a result of their own.
 MOST_QUESTION_TYPES = 12
 
 
 @dataclass(frozen=True)
 class QuestionTypes:
-    """The type of each question, by its key, and the types in the order to show them in."""
+    """The type of each question, by its key, and the types in the order to show."""
 
     of: Mapping[str, str]
     order: tuple[str, ...]
 
 
 def answer_types(series: Series) -> QuestionTypes:
-    """Tell the answer type of each question; the type with the most questions stands first."""
+    """Return the answer type of each question; the type with the most questions comes first."""
     of: dict[str, str] = {}
     for run in _runs(series):
         for key in run.questions:
@@ -36,7 +36,7 @@ def answer_types(series: Series) -> QuestionTypes:
 
 
 def answer_type(run: FinishedTask, key: str) -> str:
-    """Give the answer type that the data tell, or else the one that the expected answer is of."""
+    """Return the answer type of the data, or else one inferred from the expected answer."""
     question = run.questions[key]
     if run.has_answer_types:
         return question.answer_type or NOT_TYPED
@@ -47,7 +47,7 @@ def answer_type(run: FinishedTask, key: str) -> str:
 
 
 def question_types(series: Series) -> QuestionTypes:
-    """Tell the question type of each question, as far as the data do; small types stand as one."""
+    """Return the question type of each question, as far as known; small types are joined."""
     of: dict[str, str] = {}
     for run in _runs(series):
         if run.has_question_types:

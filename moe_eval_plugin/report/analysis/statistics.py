@@ -27,7 +27,7 @@ Z_95 = 1.959964
 
 
 def compute(series: Series, margin_points: float) -> SeriesStatistics:
-    """Compute everything that a report says of a series.
+    """Return the statistics of a series.
 
     ``margin_points`` is in the unit in which scores are shown: points of 100 for shares.
     """
@@ -45,7 +45,7 @@ def compute(series: Series, margin_points: float) -> SeriesStatistics:
 def _measure(
     point: ReportPoint, kinds: tuple[QuestionTypes, QuestionTypes], bounds: tuple[float, float]
 ) -> PointStatistics:
-    """Describe a point on its own, by answer type and by question type too."""
+    """Return the statistics of a setting on its own, by answer type and question type too."""
     questions = pool(point)
     rates = [run.samples_per_s or None for run in point.runs]
     return PointStatistics(
@@ -61,7 +61,7 @@ def _measure(
 
 
 def _accuracy(point: ReportPoint, questions: Pooled, bounds: tuple[float, float]) -> dict[str, Any]:
-    """Take the interval over questions, or else the host's value with its standard error."""
+    """Return the interval over questions, or else the host's value with its standard error."""
     if questions.scores:
         found = stats.accuracy(questions.values, questions.clusters, bounds=bounds)
         interval = (found.interval.low, found.interval.high)
@@ -87,7 +87,7 @@ def _accuracy(point: ReportPoint, questions: Pooled, bounds: tuple[float, float]
 def _of_each_type(
     point: ReportPoint, questions: Pooled, kinds: QuestionTypes, bounds: tuple[float, float]
 ) -> dict[str, PointStatistics]:
-    """Describe a point once for each type of its questions."""
+    """Return the statistics of a setting for each type of its questions."""
     members: dict[str, list[str]] = {name: [] for name in kinds.order}
     for key in questions.scores:
         if key in kinds.of:
@@ -107,7 +107,7 @@ def _compare(
     bounds: tuple[float, float],
     margin: float,
 ) -> Iterator[PointStatistics]:
-    """Add to each point how it stands against the baseline, over the questions that both have."""
+    """Yield each setting with its difference to the baseline, on the questions that both have."""
     differences = _differences([(one, baseline) for one in found], bounds)
     by_type = _compare_types([one.by_type for one in found], baseline.by_type, bounds)
     by_question_type = _compare_types(
@@ -131,7 +131,7 @@ def _compare_types(
     baseline: Mapping[str, PointStatistics],
     bounds: tuple[float, float],
 ) -> list[dict[str, PointStatistics]]:
-    """Compare type by type; p-values are adjusted for the number of types and settings."""
+    """Return the types with differences; p-values are adjusted for all types and settings."""
     pairs = [(one, baseline.get(name)) for types in found for name, one in types.items()]
     differences = iter(_differences(pairs, bounds))
     return [
@@ -143,22 +143,22 @@ def _compare_types(
 def _differences(
     pairs: Sequence[tuple[PointStatistics, PointStatistics | None]], bounds: tuple[float, float]
 ) -> list[stats.PairedDifference | None]:
-    """Compare each with its baseline, and adjust the p-values for the number of comparisons."""
+    """List the differences of pairs; p-values are adjusted for the number of pairs."""
     found = {
-        str(place): difference
-        for place, (one, base) in enumerate(pairs)
+        str(number): difference
+        for number, (one, base) in enumerate(pairs)
         if base is not None
         and not one.point.is_baseline
         and (difference := paired(one.questions, base.questions, bounds)) is not None
     }
     adjusted = adjust(found)
-    return [adjusted.get(str(place)) for place in range(len(pairs))]
+    return [adjusted.get(str(number)) for number in range(len(pairs))]
 
 
 def _decide(
     series: Series, found: Sequence[PointStatistics], margin: float, scale: float
 ) -> SeriesStatistics:
-    """Mark the Pareto front, the knee, and the fastest points that lose little."""
+    """Return the series with its Pareto front, its knee, and the settings to recommend."""
     points = {
         one.point.label: pareto.TradeOffPoint(
             one.point.label, one.accuracy, one.speed.median, one.difference
@@ -196,11 +196,11 @@ def _decide(
 
 
 def _notes(series: Series, found: Sequence[PointStatistics]) -> Iterator[str]:
-    ours = any(one.point.k is not None for one in found)
-    if ours and series.baseline is None:
+    if series.baseline is None and any(one.point.k is not None for one in found):
+        k = found[0].point.first.facts.baseline_num_experts_per_tok
+        published = "" if k is None else f" (k={k})"
         yield (
-            "The published k was not run, so there is no difference and no speed-up: nothing to "
-            "compare with."
+            f"No baseline: run the published k{published} as well to see differences and speed-ups."
         )
     unpaired = [
         one.point.label
@@ -209,8 +209,8 @@ def _notes(series: Series, found: Sequence[PointStatistics]) -> Iterator[str]:
     ]
     if unpaired:
         yield (
-            f"Without samples that pair with the baseline's: {', '.join(unpaired)}. Run with "
-            "--log_samples."
+            f"Not compared, without samples of the same questions: {', '.join(unpaired)}. Run "
+            "them and the published k with --log_samples."
         )
     fewer = [
         one.point.label
@@ -218,10 +218,7 @@ def _notes(series: Series, found: Sequence[PointStatistics]) -> Iterator[str]:
         if one.difference and one.n_questions and one.difference.n_questions < one.n_questions
     ]
     if fewer:
-        yield (
-            "Compared over the questions that they share with the baseline only: "
-            f"{', '.join(fewer)}."
-        )
+        yield (f"Compared on the questions shared with the published k only: {', '.join(fewer)}.")
 
 
 def _wall_s(run: FinishedTask) -> float | None:
@@ -233,7 +230,7 @@ def _joules(run: FinishedTask) -> float | None:
 
 
 def _per_correct(run: FinishedTask, used: float | None) -> float | None:
-    """Divide what a run took by its right answers; ``None`` where these are not known."""
+    """Return seconds or joules per right answer; ``None`` where these are not counted."""
     n, value = run.facts.n, run.facts.value
     if n is None or not 0 <= value <= 1:
         return None

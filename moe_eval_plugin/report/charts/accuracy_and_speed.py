@@ -1,4 +1,4 @@
-"""The charts of accuracy, speed and phases, as Vega-Lite specifications made with Altair."""
+"""Charts of accuracy, speed and phases, as Vega-Lite specifications made with Altair."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ PHASES: dict[str, Callable[[PhaseTotals], float | None]] = {
     "host gap": lambda phases: phases.host_gap_s,
 }
 MILLISECONDS = 1000
-# Room that a label takes beside its point, as a share of the range of speeds.
+# Width of a label next to its point, as a share of the range of speeds.
 LABEL_ROOM = 0.15
 
 
 def main_figures(task: Sequence[SeriesStatistics]) -> Iterator[Figure]:
-    """Draw what the series of one task have to show; what was not measured is left out."""
+    """Yield the charts of one task; what was not measured is left out."""
     rows = [row for series in task for row in _rows(series)]
     if any(row["speed"] is not None for row in rows):
         yield _accuracy_against_speed(task, [row for row in rows if row["speed"] is not None])
@@ -60,7 +60,7 @@ def main_figures(task: Sequence[SeriesStatistics]) -> Iterator[Figure]:
 
 
 def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
-    """Yield what the charts need of each point."""
+    """Yield a row for each setting."""
     for one in numbers.points:
         low, high = one.interval or (None, None)
         ours = one.point.k is not None
@@ -108,11 +108,11 @@ def _accuracy_against_speed(task: Sequence[SeriesStatistics], rows: Sequence[Row
                     ("accuracy:Q", score_axis_title(task[0]), ".2f"),
                     ("low:Q", "interval from", ".2f"),
                     ("high:Q", "to", ".2f"),
-                    ("speed:Q", "samples per second", ".3~s"),
+                    ("speed:Q", "questions per second", ".3~s"),
                 ),
             ],
         ),
-        *_labels_beside(rows, x, y),
+        *_point_labels(rows, x, y),
     ]
     if several:
         spread = alt.Chart(data(several)).mark_rule(style=["interval"])
@@ -122,8 +122,8 @@ def _accuracy_against_speed(task: Sequence[SeriesStatistics], rows: Sequence[Row
         title="Accuracy against throughput",
         caption=(
             f"Questions per second, {speed_caption(task)}. Up and to the right is better. Bars are "
-            "95% intervals; the line joins the points that no other one of the same model beats in "
-            "both (the Pareto front)."
+            "95% intervals. The line joins the settings that no other setting beats on both "
+            "accuracy and speed (the Pareto front)."
         ),
         description=_spoken(
             "Accuracy against throughput", task, lambda one, text: f"{text}, {_rate(one)}"
@@ -132,19 +132,19 @@ def _accuracy_against_speed(task: Sequence[SeriesStatistics], rows: Sequence[Row
     )
 
 
-def _labels_beside(rows: Sequence[Row], x: alt.X, y: alt.Y) -> Iterator[alt.Chart]:
-    """Write labels to the right of their points; where there is no room, by turns above and below.
+def _point_labels(rows: Sequence[Row], x: alt.X, y: alt.Y) -> Iterator[alt.Chart]:
+    """Yield labels to the right of their points; crowded ones alternate above and below, left.
 
-    Those stand to the left, far enough up or down to pass a label that comes from there.
+    Those are far enough up or down to pass a label that comes from the left.
     """
     crowded = sorted((row for row in rows if _has_no_room_right(row, rows)), key=_speed)
-    beside = [row for row in rows if row not in crowded]
-    places = (
-        ("left", 8, -8, beside),
+    free = [row for row in rows if row not in crowded]
+    layouts = (
+        ("left", 8, -8, free),
         ("right", -8, -20, crowded[::2]),
         ("right", -8, 22, crowded[1::2]),
     )
-    for align, dx, dy, own in places:
+    for align, dx, dy, own in layouts:
         if own:
             base = alt.Chart(data(own)).encode(x=x, y=y)
             yield from labels(base, alt.Text("label:N"), align=align, dx=dx, dy=dy)
@@ -155,7 +155,7 @@ def _speed(row: Row) -> float:
 
 
 def _has_no_room_right(row: Row, rows: Sequence[Row]) -> bool:
-    """Tell whether a point lies at the right edge, or has a neighbour to its right."""
+    """Whether a point is at the right edge, or has a neighbour to its right."""
     room = LABEL_ROOM * _range(rows, "speed")
     near = LABEL_ROOM * _range(rows, "accuracy")
     at_edge = max(map(_speed, rows)) - row["speed"] < room
@@ -205,14 +205,12 @@ def _accuracy_over_k(
 
 def _speed_up_over_k(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> Figure:
     base = alt.Chart(data(rows)).encode(x=k_axis(rows), color=by_series(task, rows))
-    y = alt.Y(
-        "ratio:Q", title="times the published k", scale=alt.Scale(zero=False, nice=True, padding=8)
-    )
+    y = alt.Y("ratio:Q", title="speed-up", scale=alt.Scale(zero=False, nice=True, padding=8))
     tooltip = [
         alt.Tooltip("series:N", title="model"),
         alt.Tooltip("label:N", title="setting"),
         *numbers_on_hover(
-            ("ratio:Q", "speed-up", ".2f"), ("speed:Q", "samples per second", ".3~s")
+            ("ratio:Q", "speed-up", ".2f"), ("speed:Q", "questions per second", ".3~s")
         ),
     ]
     chart = alt.layer(
@@ -229,7 +227,9 @@ def _speed_up_over_k(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> F
     return Figure(
         name="speed-up-over-k",
         title="Speed-up against k",
-        caption=(f"Questions per second, {speed_caption(task)}, by those at the published k."),
+        caption=(
+            f"Questions per second, {speed_caption(task)}, divided by those at the published k."
+        ),
         description=f"Speed-up against k. {spoken}.",
         chart=finished(chart),
     )
@@ -279,10 +279,10 @@ def _phases(rows: Sequence[Row]) -> Figure:
     )
     return Figure(
         name="phases",
-        title="Where the time of a question goes",
+        title="Time per question by phase",
         caption=(
-            "Wall time by the number of questions, of the slowest process. Host gap: the device "
-            "waited for preprocessing and the like."
+            "Average time per question (slowest process). Host gap: the device sat idle while the "
+            "CPU loaded images, tokenised or ran Python."
         ),
         description=f"Milliseconds per question by phase. {spoken}.",
         chart=finished(chart, height=max(120, 34 * len(labels))),
@@ -300,4 +300,4 @@ def _spoken(what: str, task: Sequence[SeriesStatistics], say: Any) -> str:  # no
 
 
 def _rate(one: PointStatistics) -> str:
-    return f"{one.speed.median:.4g} samples per second" if one.speed else "speed not measured"
+    return f"{one.speed.median:.4g} questions per second" if one.speed else "speed not measured"

@@ -1,4 +1,4 @@
-"""What the charts have in common: their form, their axes, their labels."""
+"""What all charts share: data, axes, labels and size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 HEIGHT = 320
 POINT_SIZE = 70
-# Room around the values of an axis, as a share of their range, which counts as this at least.
+# Margin around the values of an axis, as a share of their range, and the least range.
 ROOM = 0.08
 LEAST_ROOM = 0.01
 Row = dict[str, Any]
@@ -22,30 +22,32 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart with its heading, what there is to know when reading it, and a text instead of it.
-
-    ``name`` is that of its files, and ``chart`` is as wide as its container.
-    """
+    """A chart with title, caption and alt text."""
 
     name: str
+    """Name of its files."""
     title: str
+    """Heading."""
     caption: str
+    """How to read it."""
     description: str
+    """Text in place of the chart, with its numbers."""
     chart: alt.LayerChart | alt.Chart
+    """The chart, as wide as its container."""
 
 
 def score_axis_title(series: SeriesStatistics) -> str:
-    """Say what the score of a series is shown in."""
+    """Return the title of the axis of scores."""
     return "accuracy (%)" if series.scale > 1 else series.series.metric
 
 
 def data(rows: Sequence[Row]) -> alt.InlineData:
-    """Put rows into a chart."""
+    """Return rows as the data of a chart."""
     return alt.InlineData(values=list(rows))
 
 
 def by_series(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> alt.Color:
-    """Give each series the same colour in all charts of a task, and a legend to several."""
+    """Return the same colour for a series in all charts of a task, with a legend for several."""
     names = [one.series.name for one in task]
     shown = [name for name in names if any(row["series"] == name for row in rows)]
     legend = alt.Legend(title=None, columns=1, values=shown) if len(shown) > 1 else None
@@ -53,7 +55,7 @@ def by_series(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> alt.Colo
 
 
 def intervals(rows: Sequence[Row], x: alt.X, title: str, colour: alt.Color) -> list[alt.Chart]:
-    """Draw the intervals of the rows that have one."""
+    """Return the intervals of the rows that have one."""
     known = [row for row in rows if row["low"] is not None]
     if not known:
         return []
@@ -62,12 +64,12 @@ def intervals(rows: Sequence[Row], x: alt.X, title: str, colour: alt.Color) -> l
 
 
 def numbers_on_hover(*fields: tuple[str, str, str]) -> list[alt.Tooltip]:
-    """Show numbers when the pointer is on a mark: their fields, headings and formats."""
+    """Return tooltips with numbers, from their fields, headings and formats."""
     return [alt.Tooltip(field, title=title, format=form) for field, title, form in fields]
 
 
 def k_axis(rows: Sequence[Row]) -> alt.X:
-    """Give each k that was run its tick."""
+    """Return an axis with a tick for each k that was run."""
     ks = sorted({row["k"] for row in rows})
     return alt.X(
         "k:Q",
@@ -78,7 +80,7 @@ def k_axis(rows: Sequence[Row]) -> alt.X:
 
 
 def accuracy_axis(rows: Sequence[Row], numbers: SeriesStatistics) -> alt.Y:
-    """Show all intervals, with some room around them, but no share above 100 or below 0."""
+    """Return an axis that shows all intervals, but no share above 100 or below 0."""
     ends = [row[end] for row in rows for end in ("low", "accuracy", "high")]
     known = [end for end in ends if end is not None]
     room = max(max(known) - min(known), LEAST_ROOM) * ROOM
@@ -89,15 +91,15 @@ def accuracy_axis(rows: Sequence[Row], numbers: SeriesStatistics) -> alt.Y:
     return alt.Y("accuracy:Q", title=score_axis_title(numbers), scale=scale)
 
 
-def labels(base: alt.Chart, text: alt.Text, **place: Any) -> list[alt.Chart]:  # noqa: ANN401
-    """Write labels with a rim in the colour of the background, so that no line crosses them."""
+def labels(base: alt.Chart, text: alt.Text, **position: Any) -> list[alt.Chart]:  # noqa: ANN401
+    """Return labels with a rim in the colour of the background, so that no line crosses them."""
     return [
-        # The rim is the same text once more, which nobody wants to hear twice.
-        base.mark_text(style=[style], aria=style == "label", **place).encode(text=text)
+        # The rim repeats the text, so it is hidden from screen readers.
+        base.mark_text(style=[style], aria=style == "label", **position).encode(text=text)
         for style in ("rim", "label")
     ]
 
 
 def finished(chart: Any, height: int = HEIGHT) -> Any:  # noqa: ANN401  (layers are of many types)
-    """Let a chart be as wide as the page has room, and so many pixels high."""
+    """Return a chart as wide as its container, and ``height`` pixels high."""
     return chart.properties(width="container", height=height)

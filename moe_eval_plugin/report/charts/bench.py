@@ -1,4 +1,4 @@
-"""The charts of ``moe-eval bench``: gains in prefill and decode over the batch size."""
+"""Charts of ``moe-eval bench``: speed-ups in prefill and decode over the batch size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PHASES = ("prefill", "decode")
 
 @dataclass(frozen=True)
 class Bench:
-    """A file of ``moe-eval bench --output``, with the name that it is shown by."""
+    """A file of ``moe-eval bench --output``, with the name to show."""
 
     name: str
     content: Mapping[str, Any]
@@ -49,16 +49,16 @@ def read_bench(path: Path) -> Bench:
 
 
 def bench_figures(bench: Bench, number: int, *, several: bool) -> Iterator[Figure]:
-    """Draw the gain of each phase, where more than one k was measured.
+    """Yield a chart of the speed-up of each phase, where more than one k was measured.
 
-    With ``several`` benches, the titles name theirs, the ``number``-th.
+    With ``several`` benches, the titles have the name of theirs, the ``number``-th.
     """
     reference = bench.content.get("reference_num_experts_per_tok")
     for phase in PHASES:
         rows = list(_rows(bench, phase, reference))
         if any(not row["reference"] for row in rows):
             suffix = f"-{number + 1}" if number else ""
-            title = f"Gain in {phase} against batch size{f': {bench.name}' if several else ''}"
+            title = f"Speed-up in {phase} against batch size{f': {bench.name}' if several else ''}"
             yield _gain(rows, reference, f"gain-{phase}{suffix}", title)
 
 
@@ -90,12 +90,12 @@ def _gain(rows: Sequence[Row], reference: int | None, name: str, heading: str) -
         ),
         color=alt.Color("k:N", sort=names, legend=alt.Legend(title=None, columns=4)),
     )
-    title = f"times as fast as k={reference}"
+    title = f"speed-up over k={reference}"
     y = alt.Y("gain:Q", title=title, scale=alt.Scale(zero=False, nice=True))
     tooltip = [
         alt.Tooltip("k:N", title="setting"),
         alt.Tooltip("batch:Q", title="batch size"),
-        alt.Tooltip("gain:Q", title="gain", format=".3f"),
+        alt.Tooltip("gain:Q", title="speed-up", format=".3f"),
         alt.Tooltip("smallest:Q", title="smallest of the rounds", format=".3f"),
         alt.Tooltip("largest:Q", title="largest", format=".3f"),
         alt.Tooltip("ceiling:Q", title="ceiling", format=".3f"),
@@ -116,7 +116,7 @@ def _gain(rows: Sequence[Row], reference: int | None, name: str, heading: str) -
         title=heading,
         caption=(
             "Solid: measured, the median of the rounds, with bars from the smallest to the "
-            "largest. Dashed: Amdahl's ceiling on the gain, in the same colour."
+            "largest. Dashed: Amdahl's ceiling on the speed-up, in the same colour."
         ),
         description=f"{heading}. {spoken}.",
         chart=finished(chart),

@@ -1,4 +1,4 @@
-"""The charts by type of question: accuracy of each answer type, and what each type loses."""
+"""Charts by type of question: accuracy of each answer type, and loss of each question type."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
     from moe_eval_plugin.report.charts.base import Row
 
-# Pixels of a setting in the row of its type, and of the space between two types.
+# Pixels for a setting in the row of its type, and between two types.
 SETTING_HEIGHT = 9
 SPACE = 13
 LABEL_WIDTH = 150
 
 
 def type_figures(numbers: SeriesStatistics, number: int, *, several: bool) -> Iterator[Figure]:
-    """Draw a series by type of question; nothing where all questions are of one type.
+    """Yield charts by type of question; none where all questions are of one type.
 
-    With ``several`` series, the titles name theirs, the ``number``-th.
+    With ``several`` series, the titles have the name of theirs, the ``number``-th.
     """
     suffix = f"-{number + 1}" if number else ""
     behind = f": {numbers.series.name}" if several else ""
@@ -77,12 +77,17 @@ def _by_answer_type(numbers: SeriesStatistics, suffix: str, behind: str) -> Figu
         ),
     )
     typed = any(run.has_answer_types for point in numbers.series.points for run in point.runs)
-    source = "as the data tell them" if typed else "of the expected answers: the data tell none"
+    source = (
+        "Answer types are those of the data set."
+        if typed
+        else "Answer types are inferred from the expected answers, because this data set does not "
+        "list them."
+    )
     spoken = ". ".join(f"{row['type']}, {row['label']}: {row['accuracy']:.1f}" for row in rows)
     return Figure(
         name=f"accuracy-by-answer-type{suffix}",
         title=f"Accuracy by answer type{behind}",
-        caption=f"Answer types {source}. In brackets, the number of questions.",
+        caption=f"{source} In brackets, the number of questions.",
         description=f"Accuracy by answer type. {spoken}.",
         chart=finished(chart),
     )
@@ -120,7 +125,7 @@ def _by_question_type(rows: Sequence[Row], suffix: str, behind: str) -> Figure:
         yOffset=alt.YOffset("label:N", sort=settings),
         color=colour,
     )
-    title = "points against the published k"
+    title = "points, compared with the published k"
     chart = alt.layer(
         alt.Chart(data([{"zero": 0}])).mark_rule(style=["reference"]).encode(x="zero:Q"),
         base.mark_rule(style=["interval"]).encode(x=alt.X("low:Q", title=title), x2="high:Q"),
@@ -141,12 +146,12 @@ def _by_question_type(rows: Sequence[Row], suffix: str, behind: str) -> Figure:
     spoken = ". ".join(f"{row['type']}, {row['label']}: {row['difference']:+.1f}" for row in rows)
     return Figure(
         name=f"difference-by-question-type{suffix}",
-        title=f"What each question type loses{behind}",
+        title=f"Loss of each question type{behind}",
         caption=(
-            "Score minus the baseline's on the same questions, with 95% intervals clustered by "
-            "image where images are known; left of the line is a loss. In brackets, the number of "
-            "questions. With many types some lie off by chance: the table has p-values that are "
-            "adjusted for their number."
+            "Accuracy minus that of the published k on the same questions, with 95% intervals "
+            "clustered by image where images are known; left of the line is a loss. In brackets, "
+            "the number of questions. With many types some differ by chance: the table has "
+            "p-values that are adjusted for their number."
         ),
         description=f"Difference to the baseline in points, by question type. {spoken}.",
         chart=finished(chart, height=len(types) * (SETTING_HEIGHT * len(settings) + SPACE)),

@@ -1,4 +1,4 @@
-"""The charts of what routers did in each layer: observed k, distinct experts and their load."""
+"""Charts of what routers chose in each layer: observed k, distinct experts and their load."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 ROW_HEIGHT = 34
 MIN_HEIGHT = 150
-# More layers than this get no tick each.
+# With more layers than this, not every layer has a tick.
 MOST_TICKS = 16
 
 
 def routing_figures(numbers: SeriesStatistics, number: int, *, several: bool) -> Iterator[Figure]:
-    """Draw what was observed of the routers of a series; nothing where none was.
+    """Yield charts of the observed routing of a series; none where it was not observed.
 
-    With ``several`` series, the titles name theirs, the ``number``-th.
+    With ``several`` series, the titles have the name of theirs, the ``number``-th.
     """
     rows = list(_rows(numbers))
     suffix = f"-{number + 1}" if number else ""
@@ -38,22 +38,22 @@ def routing_figures(numbers: SeriesStatistics, number: int, *, several: bool) ->
 
 
 HEAT_MAPS = {
-    "distinct-prefill": "Distinct experts of a prefill",
-    "distinct-decode": "Distinct experts of a decode step",
-    "load-evenness": "Load of the experts",
+    "distinct-prefill": "Experts touched in prefill",
+    "distinct-decode": "Experts touched per decode step",
+    "load-evenness": "How evenly experts are used (1 = perfectly even)",
 }
 CAPTIONS = {
-    "distinct-prefill": "Routed experts of a layer that one forward pass over the prompts of a "
-    "batch touched, on average.",
-    "distinct-decode": "Routed experts of a layer that one decode step touched, on average. They "
-    "are what has to be read from memory.",
-    "load-evenness": "Evenness of the load of a layer: 1 if all experts get the same number of "
-    "tokens, 0 if one gets them all (entropy). Seen on the few prompts of the verification.",
+    "distinct-prefill": "Distinct routed experts of a layer that one forward pass over the prompts "
+    "of a batch touched, on average.",
+    "distinct-decode": "Distinct routed experts of a layer that one decode step touched, on "
+    "average. Their weights have to be read from memory.",
+    "load-evenness": "Entropy of the load of a layer: 1 if all experts get the same number of "
+    "tokens, 0 if one gets them all. Counted on the few prompts of the verification.",
 }
 
 
 def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
-    """Yield a row for each layer of each point that was observed."""
+    """Yield a row for each observed layer of each setting."""
     for one in numbers.points:
         record = one.point.first.record
         layers = record.experts.layers if record and record.experts else ()
@@ -73,7 +73,7 @@ def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """Shorten module paths to the parts in which they differ, a layer's number for instance."""
+    """Return the parts in which module paths differ, for instance the numbers of layers."""
     split = [path.split(".") for path in paths]
     if len({len(parts) for parts in split}) > 1 or len(paths) <= 1:
         return [str(number) for number in range(len(paths))]
@@ -126,8 +126,8 @@ def _observed_k(rows: Sequence[Row], title: str, suffix: str) -> Figure:
         name=f"observed-k{suffix}",
         title=title,
         caption=(
-            "What tokens really used, seen in the verification: the mean over text and image "
-            "tokens. A flat line at the k that was asked for shows that the setting took effect."
+            "Experts that tokens actually used, counted before the run: the mean over text and "
+            "image tokens. A flat line means the setting took effect."
         ),
         description=f"Observed k over layers. {spoken}.",
         chart=finished(chart),

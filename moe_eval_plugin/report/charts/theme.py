@@ -1,4 +1,4 @@
-"""The looks of the charts: one configuration of Vega-Lite, in colours of a page or of paper.
+"""Vega-Lite theme: light, dark and print colours.
 
 On the page each colour is a CSS variable, so the charts follow the reader's choice of light or dark
 without being drawn again. PNG and SVG files get the light colours themselves.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-# Light and dark: of each pair one is used. The series colours are told apart by people with any
+# Light and dark. The series colours can be distinguished with any
 # kind of colour vision (after Okabe and Ito 2008), and have 3:1 or more against their background.
 COLOURS = {
     "background": ("#ffffff", "#14171c"),
@@ -34,22 +34,22 @@ HEAT_SCHEME = "viridis"
 
 
 def css_variables(which: int) -> str:
-    """Write the colours as CSS variables; ``which`` is ``LIGHT`` or ``DARK``."""
+    """Return the colours as CSS variables; ``which`` is ``LIGHT`` or ``DARK``."""
     return "\n".join(f"  --{name}: {pair[which]};" for name, pair in COLOURS.items())
 
 
 def page_config() -> dict[str, Any]:
-    """Give the configuration for the page, where colours are CSS variables."""
+    """Return the configuration for the page, where colours are CSS variables."""
     return _config({name: f"var(--{name})" for name in COLOURS})
 
 
 def paper_config() -> dict[str, Any]:
-    """Give the configuration for files, in the light colours."""
+    """Return the configuration for files, in the light colours."""
     return _config({name: pair[LIGHT] for name, pair in COLOURS.items()})
 
 
 def _config(colour: dict[str, str]) -> dict[str, Any]:
-    """Colours stand here alone; charts name a style of this table."""
+    """Return the only place with colours; charts use the styles of this table by name."""
     series = [colour[f"series-{number + 1}"] for number in range(N_SERIES_COLOURS)]
     text = {"labelColor": colour["muted"], "titleColor": colour["ink"], "labelFontSize": 12}
     return {

@@ -1,18 +1,18 @@
 "use strict";
-// Three small things: draw the charts, sort tables, and list the changed questions.
-// Text from runs is only ever put in as text, never as HTML.
+// Draw the charts, sort tables, and list the changed questions.
+// Text from runs is only ever inserted as text, never as HTML.
 
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 
 async function drawCharts() {
   const { config, specs } = read("charts");
   for (const { name, spec } of specs) {
-    const place = document.querySelector(`[data-chart="${CSS.escape(name)}"]`);
+    const element = document.querySelector(`[data-chart="${CSS.escape(name)}"]`);
     try {
-      await vegaEmbed(place, spec, { config, actions: false, renderer: "svg" });
+      await vegaEmbed(element, spec, { config, actions: false, renderer: "svg" });
     } catch (error) {
-      place.textContent = `This chart could not be drawn: ${error.message}`;
-      place.classList.add("failed");
+      element.textContent = `This chart could not be drawn: ${error.message}`;
+      element.classList.add("failed");
     }
   }
   document.documentElement.dataset.drawn = "yes";
@@ -31,7 +31,7 @@ function sortBy(table, column) {
   const value = (row) => row.cells[column].dataset.value;
   const rows = [...body.rows].sort((one, other) => {
     const [a, b] = [value(one), value(other)];
-    // What is not known stands last, whichever way the others are sorted.
+    // Unknown values come last, in both directions.
     if (a === "" || b === "") return (a === "") - (b === "");
     return up ? compare(a, b) : compare(b, a);
   });
@@ -88,7 +88,7 @@ function startQuestions() {
     list.append(...next.map(card));
     shown += next.length;
     more.hidden = shown >= found.length;
-    count.textContent = `${found.length} questions chosen, ${shown} shown`;
+    count.textContent = `${found.length} questions match · showing ${shown}`;
   }
 
   function choose() {
@@ -105,7 +105,7 @@ function startQuestions() {
     showMore();
   }
 
-  function takeRun() {
+  function showRun() {
     const chosen = series[Number(run.value)];
     const points = chosen.points.map(({ label, changed, shown: some }) => [
       label,
@@ -118,13 +118,13 @@ function startQuestions() {
   }
 
   fill(run, series.map(({ name, task }, number) => [String(number), `${name}, ${task}`]));
-  run.addEventListener("change", takeRun);
+  run.addEventListener("change", showRun);
   for (const control of [point, type]) control.addEventListener("change", choose);
   text.addEventListener("input", choose);
   more.addEventListener("click", showMore);
   form.addEventListener("submit", (event) => event.preventDefault());
   run.value = String(questions[0].s);
-  takeRun();
+  showRun();
 }
 
 startQuestions();

@@ -1,4 +1,4 @@
-"""The questions that the baseline answers right and a smaller k answers wrong."""
+"""List the questions that are right at the published k and wrong at another setting."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ LONGEST_TEXT = 400
 
 
 def changed_questions(all_series: Sequence[Series], most: int) -> dict[str, Any]:
-    """List the questions that changed from right to wrong, at most so many for each point.
+    """Return the questions that changed from right to wrong, at most ``most`` for each setting.
 
-    Gives plain data for the page: ``series`` with its points and how many questions changed at
-    each, ``questions`` with the answers at all points, and ``images``. Where there are several
-    runs of a point, the first one stands for it.
+    This is plain data for the page: ``series`` with its settings and how many questions changed
+    at each, ``questions`` with the answers at all settings, and ``images``. Of several runs of a
+    setting, the first one is used.
     """
     album = Album()
     listed: list[dict[str, Any]] = []
@@ -57,14 +57,14 @@ def changed_questions(all_series: Sequence[Series], most: int) -> dict[str, Any]
     notes = describe_absence(sources)
     if album.n_left_out:
         notes.append(
-            f"{album.n_left_out:,} images are left out: the file stays small, or they could not "
-            "be read."
+            f"{album.n_left_out:,} images are left out, to keep the file small or because they "
+            "could not be read."
         )
     return {"series": listed, "questions": shown, "images": album.pictures, "notes": notes}
 
 
 def _lost(series: Series, point: ReportPoint) -> list[str]:
-    """List the questions that the baseline answers right, and this point wrong."""
+    """List the questions that are right at the baseline and wrong at this setting."""
     assert series.baseline is not None  # noqa: S101
     base, own = series.baseline.first.questions, point.first.questions
     metric, right = series.metric, right_from(series.bounds)
@@ -76,12 +76,12 @@ def _lost(series: Series, point: ReportPoint) -> list[str]:
 
 
 def _chosen(keys: Sequence[str], most: int) -> list[str]:
-    """Choose some at random, the same ones for each k as far as possible and in every report."""
+    """Return some at random: the same ones in every report, and for each k if possible."""
     return sorted(keys, key=lambda key: (zlib.crc32(key.encode()), key))[:most]
 
 
 def _entry(series: Series, key: str, question: Question, at: Sequence[str]) -> dict[str, Any]:
-    """Give a question with its answers; names are short, since there may be thousands."""
+    """Return a question with its answers; names are short, since there may be thousands."""
     assert series.baseline is not None  # noqa: S101
     answers = []
     for point in series.points:
@@ -100,7 +100,7 @@ def _entry(series: Series, key: str, question: Question, at: Sequence[str]) -> d
 
 
 def _question_text(run: FinishedTask, question: Question) -> str:
-    """Leave out what the task puts before and behind each question."""
+    """Return the question without the prefix and the suffix of its task."""
     text = question.prompt.removeprefix(run.task.prompt_prefix)
     return text.removesuffix(run.task.prompt_suffix).strip() or question.prompt
 

@@ -1,4 +1,4 @@
-"""The images of questions, found where the task found them, as small pictures inside the page."""
+"""Find the images of questions on this machine, and embed them as small pictures."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 EASY_VQA = "easy_vqa"
 LONGEST_SIDE = 160
 QUALITY = 60
-# Of all pictures of a page together, as text. With the rest of the page it stays below 10 MB.
+# All pictures of a page together, as text. With the rest of the page they stay below 10 MB.
 BUDGET_BYTES = 6_000_000
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """The records of a task's questions by their ids; ``reason`` tells why there are none.
+    """The records of a task's questions by their ids; ``reason`` says why there are none.
 
-    A record has its ``question``, and as ``image`` the path of a file. Where there is no such file
-    it has the ``content`` of one too, in bytes.
+    A record has its ``question``, and as ``image`` the path of a file. Without such a file it has
+    the ``content`` in bytes too.
     """
 
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -41,18 +41,19 @@ class ImageSource:
 
 
 def find_images(run: FinishedTask) -> ImageSource:
-    """Find the data of a task on this machine.
+    """Return the questions of a task with their images, as far as this machine has them.
 
-    They are those of the package easy-vqa, official files, or the copy of the hub's data that a
-    run has left. What is missing or broken is told as a reason, since a report without images is
-    still one.
+    Sources are the package easy-vqa, official files, and the copy of the Hub's data that a run
+    left. Missing or broken data is no error but a reason, since a report can do without images.
     """
     source = run.task.data.source or ""
     try:
         if source == EASY_VQA:
             questions = load_easy_vqa()
         elif source not in OFFICIAL_FILES:
-            return ImageSource(reason=f"it is not known where {run.facts.task} keeps its images")
+            return ImageSource(
+                reason=f"the images of {run.facts.task} are not known to this package"
+            )
         else:
             folder = data_folder()
             if folder is None:
@@ -72,14 +73,14 @@ def _of_the_hub(data: TaskData) -> ImageSource:
         return ImageSource(_HubRecords(split))
     except (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError):
         reason = (
-            f"{DATA_VARIABLE} names no folder with the official files, and this machine has no "
-            f"copy of {data.dataset} of the hub"
+            f"{DATA_VARIABLE} is not a folder with the official files, and this machine has no "
+            f"copy of {data.dataset} from the Hub"
         )
         return ImageSource(reason=reason)
 
 
 class _HubRecords(Mapping[str, Mapping[str, Any]]):
-    """The rows of a data set of the hub by the ids of their questions, read one by one."""
+    """The rows of a dataset of the Hub by the ids of their questions, read one by one."""
 
     def __init__(self, split: Any) -> None:  # noqa: ANN401  (a Dataset of datasets)
         import datasets
@@ -102,11 +103,7 @@ class _HubRecords(Mapping[str, Mapping[str, Any]]):
 
 
 class Album:
-    """Pictures for a page: each file is read and kept once, until the budget is used up.
-
-    ``pictures`` are data URLs. ``n_left_out`` counts files without a picture: beyond the budget,
-    or not to be read.
-    """
+    """Pictures for a page, as data URLs; each file is read once, until the budget is used up."""
 
     def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
         self.pictures: list[str] = []
@@ -115,13 +112,13 @@ class Album:
 
     @property
     def n_left_out(self) -> int:
-        """The number of files that were asked for and have no picture."""
+        """Number of requested files without a picture: beyond the budget, or not readable."""
         return sum(number is None for number in self._numbers.values())
 
     def add(self, source: ImageSource, key: str, prompt: str) -> int | None:
         """Return the number of a question's picture; ``None`` where there is none.
 
-        The data on this machine may be others than those of the run: the question has to agree.
+        The data on this machine may differ from those of the run, so the question has to agree.
         """
         record = source.records.get(key)
         if record is None or record["question"] not in prompt:
@@ -148,7 +145,7 @@ class Album:
 
 
 def thumbnail(path: str | BinaryIO, question_id: str) -> str:
-    """Make a small WebP picture of a file, as a data URL; ``DataError`` if it cannot be read."""
+    """Return a small WebP picture of a file as a data URL; ``DataError`` if it cannot be read."""
     image = open_image(path, question_id)
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     small = io.BytesIO()
@@ -157,6 +154,6 @@ def thumbnail(path: str | BinaryIO, question_id: str) -> str:
 
 
 def describe_absence(sources: Iterable[ImageSource]) -> list[str]:
-    """Say once for each reason why questions have no image."""
+    """Return a sentence for each reason why questions have no image."""
     reasons = dict.fromkeys(source.reason for source in sources if source.reason)
     return [f"Shown without images: {reason.rstrip('.')}." for reason in reasons]

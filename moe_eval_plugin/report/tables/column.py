@@ -1,4 +1,4 @@
-"""A column of a table and its cells: how a value is read, and how it is written for people."""
+"""A column of a table and its cells: how a value is read and shown."""
 
 from __future__ import annotations
 
@@ -20,28 +20,30 @@ SMALL_P = 0.001
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, what it means, how to read a value, and digits behind the point.
-
-    ``key`` is its name in CSV, with the unit. ``digits`` of ``None`` shows three digits or more.
-    ``show`` writes a value of its own, where a cell holds more than the number it is sorted by.
-    """
+    """A column of a table."""
 
     key: str
+    """Name in CSV, with the unit."""
     heading: str
+    """Heading on the page and in Markdown."""
     meaning: str
+    """What the values are."""
     read: Reader
+    """Returns the value of a setting."""
     digits: int | None = None
+    """Digits after the decimal point; ``None`` for three significant digits or more."""
     show: Callable[[SeriesStatistics, PointStatistics], str] | None = None
+    """Returns the text of a cell that shows more than the value it is sorted by."""
 
     def cell(self, numbers: SeriesStatistics, one: PointStatistics) -> Cell:
-        """Read the value of a point, and write it."""
+        """Return the cell of a setting."""
         value = self.read(numbers, one)
         if self.show is not None and value is not None:
             return Cell(value, self.show(numbers, one))
         return Cell(value, self.text(value))
 
     def text(self, value: Value) -> str:
-        """Write a value for people."""
+        """Return a value as text."""
         if value is None:
             return NOT_KNOWN
         if isinstance(value, str):
@@ -53,14 +55,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A value of the table: as it is, and as it is shown."""
+    """A value of the table, and its text."""
 
     value: Value
     text: str
 
 
 def number_text(value: float, digits: int | None = None) -> str:
-    """Write a number with so many digits behind the point, or with three digits or more."""
+    """Return a number with ``digits`` after the point, or with three significant digits or more."""
     if digits is None:
         limits = ((1, 3), (10, 2), (HUNDRED, 1))
         digits = next((n for limit, n in limits if abs(value) < limit), 0)

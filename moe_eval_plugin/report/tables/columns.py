@@ -21,7 +21,7 @@ def _observed_k(_: SeriesStatistics, one: PointStatistics) -> Value:
 
 
 def _score(pick: Callable[[PointStatistics], float | None]) -> Reader:
-    """Read a score or a difference of scores in the unit that it is shown in."""
+    """Return a reader of a score, or a difference of scores, in the unit to show."""
 
     def read(numbers: SeriesStatistics, one: PointStatistics) -> Value:
         value = pick(one)

@@ -1,4 +1,4 @@
-"""Which columns each table shows: a few for people, and those of a type of questions."""
+"""The columns of each table: of the summary, and of the tables by type of question."""
 
 from __future__ import annotations
 
@@ -34,14 +34,16 @@ SHORT_COLUMNS: tuple[Column, ...] = (
     BY_KEY["task"],
     BY_KEY["setting"],
     BY_KEY["observed_num_experts_per_tok"],
-    replace(BY_KEY["score"], heading="Score (95% interval)", show=_score_text),
-    replace(BY_KEY["difference"], heading="Difference, points (95%)", show=_difference_text),
+    replace(BY_KEY["score"], heading="Accuracy (95% interval)", show=_score_text),
+    replace(
+        BY_KEY["difference"], heading="Difference, points (95% interval)", show=_difference_text
+    ),
     BY_KEY["p_value_holm"],
     BY_KEY["equivalent"],
     BY_KEY["samples_per_s"],
     BY_KEY["speed_up"],
 )
-TYPES = Column("types", "Types", "What the types are of", lambda _, __: None)
+TYPES = Column("types", "Types", "Whether types are of answers or of questions", lambda _, __: None)
 TYPE = Column("type", "Type", "Answer type or question type", lambda _, p: p.of_type)
 ADJUSTED = replace(
     BY_KEY["p_value_holm"],

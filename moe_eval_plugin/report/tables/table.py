@@ -1,4 +1,4 @@
-"""The tables: every number, or what answers the question; as CSV and as Markdown."""
+"""Build the tables of a report, in full and in short; as CSV and as Markdown."""
 
 from __future__ import annotations
 
@@ -28,33 +28,30 @@ Rows: TypeAlias = "list[tuple[SeriesStatistics, PointStatistics]]"
 
 @dataclass(frozen=True)
 class Table:
-    """The columns in which anything is known, and a row for each point.
-
-    ``numeric`` tells of each column whether it holds numbers.
-    """
+    """The columns in which anything is known, and a row for each setting."""
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
 
     @property
     def numeric(self) -> list[bool]:
-        """Tell of each column whether it holds numbers."""
+        """Whether each column holds numbers."""
         values = zip(*([cell.value for cell in row] for row in self.rows), strict=True)
         return [any(isinstance(value, int | float) for value in column) for column in values]
 
 
 def make_table(series: Sequence[SeriesStatistics]) -> Table:
-    """List every number of every point; columns without any are left out."""
+    """Return all numbers of all settings; columns without any are left out."""
     return _table(COLUMNS, _points(series))
 
 
 def make_short_table(series: Sequence[SeriesStatistics]) -> Table:
-    """List what answers the question, in few columns; names that are all the same are left out."""
+    """Return a few columns of all settings; names that are all the same are left out."""
     return _without_same_names(_table(SHORT_COLUMNS, _points(series)))
 
 
 def make_type_tables(series: Sequence[SeriesStatistics]) -> dict[str, Table]:
-    """List the scores of a task by answer type and by question type, where there are several."""
+    """Return the scores of a task by answer type and by question type, where there are several."""
     return {
         name: _without_same_names(_table(SHORT_TYPE_COLUMNS, rows))
         for name, rows in _by_types(series).items()
@@ -63,7 +60,7 @@ def make_type_tables(series: Sequence[SeriesStatistics]) -> dict[str, Table]:
 
 
 def make_full_type_table(series: Sequence[SeriesStatistics]) -> Table:
-    """List every number of every type, for programs; the column ``types`` tells both kinds."""
+    """Return all numbers of all types, with a column for the kind of type."""
     columns = (TYPES, *TYPE_COLUMNS)
     rows = tuple(
         (Cell(name, name), *row)
@@ -78,7 +75,7 @@ def _points(series: Sequence[SeriesStatistics]) -> Rows:
 
 
 def _by_types(series: Sequence[SeriesStatistics]) -> dict[str, Rows]:
-    """List the points of each type, type by type in the order in which they are shown."""
+    """Return the rows by answer type and by question type, in the order to show."""
 
     def rows(read: Callable[[PointStatistics], Mapping[str, PointStatistics]]) -> Rows:
         found = [
@@ -98,7 +95,7 @@ def _by_types(series: Sequence[SeriesStatistics]) -> dict[str, Rows]:
 
 
 def _without_same_names(table: Table) -> Table:
-    """Leave out the columns of model and task where all rows have the same."""
+    """Return the table without model and task where all rows have the same."""
     same = {
         column.key
         for column, cells in zip(table.columns, zip(*table.rows, strict=True), strict=True)
@@ -108,7 +105,7 @@ def _without_same_names(table: Table) -> Table:
 
 
 def _table(columns: Sequence[Column], rows: Rows) -> Table:
-    """Write the rows, and leave out the columns in which nothing is known."""
+    """Return the rows without the columns in which nothing is known."""
     table = _every(columns, rows)
     known = [
         any(cell.value is not None for cell in cells) for cells in zip(*table.rows, strict=True)
@@ -122,14 +119,14 @@ def _every(columns: Sequence[Column], rows: Rows) -> Table:
 
 
 def _chosen(table: Table, kept: Sequence[bool]) -> Table:
-    """Keep some of the columns."""
+    """Return the table with some of its columns."""
     return Table(
         tuple(compress(table.columns, kept)), tuple(tuple(compress(r, kept)) for r in table.rows)
     )
 
 
 def as_csv(table: Table) -> str:
-    """Write the table as CSV with unrounded numbers; what is not known is empty."""
+    """Return the table as CSV with unrounded numbers; what is not known is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([column.key for column in table.columns])
@@ -138,7 +135,7 @@ def as_csv(table: Table) -> str:
 
 
 def as_markdown(table: Table) -> str:
-    """Write a table as Markdown, as it is shown."""
+    """Return a table as Markdown, as it is shown."""
     from pytablewriter import MarkdownTableWriter
 
     writer = MarkdownTableWriter(

@@ -28,7 +28,7 @@ PACKAGES = {"ray": "ray", "slurm": "submitit"}
 
 @dataclass(frozen=True)
 class LaunchOptions:
-    """Where the points of a sweep run; raises ``InvalidArgumentError`` for numbers below zero."""
+    """Options of launchers and workers; raises ``InvalidArgumentError`` for impossible numbers."""
 
     launcher: str = "local"
     """``local``, ``ray`` or ``slurm``."""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from moe_eval_plugin.engines.vllm.request_times import (
     RequestTimes,
+    as_batch,
     request_phases,
     with_request_times,
 )
@@ -39,7 +40,7 @@ def test_the_parts_of_a_request_fill_its_time_in_the_engine(
 
 def test_what_was_not_measured_is_none_and_never_0() -> None:
     times = [RequestTimes.read(None, 5, 2), RequestTimes.read(None, 6, 1)]
-    batches = [one.as_batch("easy_vqa", wall_s=1.0) for one in times]
+    batches = [as_batch([one], "easy_vqa", 1.0, 1) for one in times]
     speed = with_request_times(summarise([batches])["easy_vqa"], times)
     assert (speed.n_input_tokens, speed.n_output_tokens, speed.n_decoded_tokens) == (11, 3, 1)
     assert speed.samples_per_s == 1.0
@@ -49,7 +50,7 @@ def test_what_was_not_measured_is_none_and_never_0() -> None:
 
 def test_latencies_of_requests_start_in_the_queue() -> None:
     times = [RequestTimes(5, 2, queue_s=1.0, prefill_s=2.0, decode_s=3.0)]
-    batches = [one.as_batch("easy_vqa", wall_s=8.0) for one in times]
+    batches = [as_batch([one], "easy_vqa", 8.0, 1) for one in times]
     speed = with_request_times(summarise([batches])["easy_vqa"], times)
     medians = {name: one.median for name, one in speed.latencies.items() if one}
     assert medians == {"ttft_from_queue_s": 3.0, "e2e_latency_from_queue_s": 6.0}

@@ -46,12 +46,12 @@ def request(
     )
 
 
-def scoring_request(doc_id: int, continuation: Any) -> Instance:
+def scoring_request(doc_id: int, continuation: Any, task: str = TASK) -> Instance:
     doc = questions(doc_id + 1)[doc_id]
     text = messages(doc)[0]["content"][1]["text"]
     return Instance(
         request_type="loglikelihood",
-        arguments=(text, continuation, lambda doc: [picture(doc)], doc_id, TASK, SPLIT),
+        arguments=(text, continuation, lambda doc: [picture(doc)], doc_id, task, SPLIT),
         idx=0,
-        metadata={"task": TASK, "doc_id": doc_id, "repeats": 1},
+        metadata={"task": task, "doc_id": doc_id, "repeats": 1},
     )

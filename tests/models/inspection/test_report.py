@@ -16,7 +16,7 @@ from transformers import (
 
 from moe_eval_plugin.errors import ModelNotFoundError
 from moe_eval_plugin.models.cost_at_k import Scenario
-from moe_eval_plugin.models.inspection.report import inspect_model, k_values
+from moe_eval_plugin.models.inspection.report import inspect_model
 from moe_eval_plugin.testing import tiny_config
 from tests.models.tiny_configs import EXPERT, deepseek_v2, qwen3_vl_moe
 
@@ -39,19 +39,6 @@ MOE: dict[str, Any] = {"moe_intermediate_size": 24, "num_experts": 12, "num_expe
 def saved(config: PretrainedConfig, folder: Path) -> str:
     config.save_pretrained(folder)
     return str(folder)
-
-
-@pytest.mark.parametrize(
-    ("baseline", "num_experts", "ks"),
-    [
-        (8, 128, [1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128]),
-        (2, 6, [1, 2, 4, 6]),
-        (6, 7, [1, 2, 3, 4, 5, 6, 7]),
-        (1, 2, [1, 2]),
-    ],
-)
-def test_the_ks_worth_showing(baseline: int, num_experts: int, ks: list[int]) -> None:
-    assert k_values(baseline, num_experts) == ks
 
 
 def test_routed_and_shared_experts_are_kept_apart(tmp_path: Path) -> None:

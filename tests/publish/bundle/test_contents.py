@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 def test_a_run_without_samples_is_packed_with_a_warning(tmp_path: Path) -> None:
     contents = collect(write_run(tmp_path / "run", 4, samples=False), LOCK)
-    assert len(contents.warnings) == 1
-    assert f"run has no samples of {TASK}" in contents.warnings[0]
-    assert contents.about["warnings"] == list(contents.warnings)
+    assert len(contents.description.warnings) == 1
+    assert f"run has no samples of {TASK}" in contents.description.warnings[0]
+    assert contents.description.to_dict()["warnings"] == list(contents.description.warnings)
 
 
 def test_a_samples_file_that_was_cut_off_is_warned_of(tmp_path: Path) -> None:
     path = write_run(tmp_path / "run", 4)
     (samples,) = path.parent.glob("*.jsonl")
     samples.write_text("".join(samples.read_text("utf-8").splitlines(keepends=True)[:10]), "utf-8")
-    assert "has 10 of 40 samples" in collect(path, LOCK).warnings[0]
+    assert "has 10 of 40 samples" in collect(path, LOCK).description.warnings[0]
 
 
 def test_an_environment_that_changed_since_the_run_is_warned_of(tmp_path: Path) -> None:
     path = write_run(tmp_path / "run", 4)
-    (warning,) = collect(path, LOCK.replace("5.23.0", "5.24.0")).warnings
+    (warning,) = collect(path, LOCK.replace("5.23.0", "5.24.0")).description.warnings
     assert "transformers 5.23.0 -> 5.24.0" in warning
 
 
@@ -45,10 +45,10 @@ def test_a_checkpoint_of_this_machine_is_named_with_checksums_and_not_packed(
     (model / "config.json").write_text("{}", "utf-8")
     (model / "model.safetensors").write_bytes(b"weights")
     contents = collect(write_run(tmp_path / "run", 4, pretrained=str(model)), LOCK)
-    checkpoint = contents.about["checkpoint"]
-    assert checkpoint["is_local_folder"]
-    assert checkpoint["sha256"] == {"config.json": hashlib.sha256(b"{}").hexdigest()}
-    assert "is a local folder and not in the bundle" in contents.warnings[0]
+    checkpoint = contents.description.checkpoint
+    assert checkpoint.is_local_folder
+    assert checkpoint.sha256 == {"config.json": hashlib.sha256(b"{}").hexdigest()}
+    assert "is a local folder and not in the bundle" in contents.description.warnings[0]
     assert not any("safetensors" in name for name in contents.files)
 
 
@@ -57,7 +57,7 @@ def test_the_machine_and_the_revision_are_recorded(tmp_path: Path) -> None:
     change(
         results_of(folder, "k8"), in_record(lambda one: one["provenance"].update(revision="c0ffee"))
     )
-    about = collect(folder, LOCK).about
+    about = collect(folder, LOCK).description.to_dict()
     assert about["checkpoint"]["revision"] == "c0ffee"
     assert about["machine"]["threads"] == 2
     assert about["code"]["versions"]["lmms-eval"] == "0.7.3"

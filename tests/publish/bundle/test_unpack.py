@@ -39,15 +39,15 @@ def test_what_was_packed_comes_out_as_it_was(archive: Path, tmp_path: Path) -> N
     for path in (tmp_path / "sweep").rglob("*.json*"):
         same = bundle.files / path.relative_to(tmp_path / "sweep")
         assert same.read_bytes() == path.read_bytes()
-    assert bundle.of_sweep
-    assert bundle.commands[0][:2] == ["moe-eval", "sweep"]
+    assert bundle.description.of_sweep
+    assert bundle.description.commands[0][:2] == ["moe-eval", "sweep"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["bundle"]
 
 
 def test_unpacking_again_replaces_what_was_there(archive: Path, tmp_path: Path) -> None:
     folder = unpack(archive, tmp_path / "bundle").folder
     (folder / "bundle.json").write_text("spoiled", "utf-8")
-    assert unpack(archive, folder).about["kind"] == "bundle"
+    assert unpack(archive, folder).description.of == "sweep"
     assert "spoiled" not in (folder / "bundle.json").read_text("utf-8")
 
 

@@ -29,3 +29,12 @@ def test_a_command_that_cannot_be_run_ends_with_an_error(
         rerun([command], tmp_path / "out", told.append)
     assert told == [["moe-eval", "sweep", "--no-such-option", "--output", str(tmp_path / "out")]]
     assert "required: --tasks" in capfd.readouterr().err
+
+
+def test_a_sweep_that_leaves_nothing_is_an_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ["moe-eval", "sweep", "--help", "--output", "{output}"]
+    with pytest.raises(UserError, match="left no sweep"):
+        rerun([command], tmp_path / "out", print)
+    assert "--experts-k" in capfd.readouterr().out

@@ -52,7 +52,7 @@ def test_other_speeds_are_said_to_be_of_the_whole_benchmark(tmp_path: Path) -> N
     (numbers,) = found = computed(tmp_path)
 
     (text,) = sentences_on_speed(numbers)
-    assert "whole benchmark" in text
+    assert "end-to-end run" in text
     assert "preprocessing included" in speed_caption(found)
     assert speeds_of(found) == {INPUTS_TOO}
 
@@ -65,8 +65,8 @@ def test_speeds_with_and_without_inputs_are_not_compared(tmp_path: Path) -> None
 
     assert {one.series.name for one in found} == {"demo", "demo, inputs prepared beforehand"}
     assert all(point.speed_up in (None, 1.0) for one in found for point in one.points)
-    assert axis_title(found) == "samples per second"
-    assert "of each model above" in speed_caption(found)
+    assert axis_title(found) == "questions per second"
+    assert "stated for each model above" in speed_caption(found)
 
 
 def test_nothing_is_said_of_a_speed_that_was_not_measured(tmp_path: Path) -> None:
@@ -82,4 +82,4 @@ def test_time_that_is_not_known_is_left_out(tmp_path: Path) -> None:
 
     (text,) = sentences_on_speed(computed(tmp_path)[0])
 
-    assert "were prepared beforehand. No rate" in text
+    assert "were prepared beforehand. Throughput" in text

@@ -114,7 +114,7 @@ def test_a_sweep_without_the_published_k_says_that_there_is_no_baseline(tmp_path
     numbers = computed(tmp_path)
 
     assert all(one.difference is None and one.speed_up is None for one in numbers.points)
-    assert any("published k was not run" in note for note in numbers.notes)
+    assert any("No baseline: run the published k (k=8)" in note for note in numbers.notes)
 
 
 def test_the_margin_is_in_points_of_a_hundred(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_the_page_says_why_there_are_no_images(tmp_path: Path) -> None:
 
     assert found["images"] == []
     assert found["notes"] == [
-        f"Shown without images: it is not known where {TASK} keeps its images."
+        f"Shown without images: the images of {TASK} are not known to this package."
     ]
 
 

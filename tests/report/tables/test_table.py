@@ -34,7 +34,7 @@ def test_csv_has_a_row_for_each_point_and_numbers_as_they_are(
     rows = list(csv.DictReader(io.StringIO(as_csv(make_table(numbers)))))
 
     by_setting = {row["setting"]: row for row in rows}
-    assert set(by_setting) == {"k=8", "k=4", "as it is"}
+    assert set(by_setting) == {"k=8", "k=4", "unmodified"}
     difference = float(by_setting["k=4"]["difference"])
     assert difference == pytest.approx(100 * (26 / 40 - 38 / 40), abs=1e-12)
     assert float(by_setting["k=4"]["samples_per_s"]) == 15
@@ -44,7 +44,7 @@ def test_csv_has_a_row_for_each_point_and_numbers_as_they_are(
 def test_what_is_not_known_is_empty_and_never_zero(numbers: list[SeriesStatistics]) -> None:
     rows = list(csv.DictReader(io.StringIO(as_csv(make_table(numbers)))))
 
-    other = next(row for row in rows if row["setting"] == "as it is")
+    other = next(row for row in rows if row["setting"] == "unmodified")
     assert (other["samples_per_s"], other["difference"], other["wall_s"]) == ("", "", "")
 
 

@@ -1,0 +1,70 @@
+"""k is checked once, against a configuration that is read once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from moe_eval_plugin.engines import expert_request
+from moe_eval_plugin.engines.expert_request import ModelConfig, check_request
+from moe_eval_plugin.engines.transformers.options import EngineOptions
+from moe_eval_plugin.engines.vllm.options import VLLMOptions, check_vllm_request
+from moe_eval_plugin.errors import InvalidArgumentError, InvalidExpertCountError
+
+DEMO = EngineOptions("demo")
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The models that were built to count their parameters."""
+    built: list[str] = []
+    count = expert_request.parameters.count_parameters
+
+    def counting(config: Any, **how: bool) -> Any:
+        built.append(config.model_type)
+        return count(config, **how)
+
+    monkeypatch.setattr(expert_request.parameters, "count_parameters", counting)
+    return built
+
+
+def test_a_number_needs_no_model_to_be_built(counted: list[str]) -> None:
+    request = check_request(EngineOptions("demo", experts_k="4"))
+    assert request.resolved is not None
+    assert request.resolved.num_experts_per_tok == 4
+    check_vllm_request(VLLMOptions("demo", experts_k=4))
+    assert counted == []
+
+
+def test_schedules_by_layer_count_the_layers_of_a_model_once(counted: list[str]) -> None:
+    model = ModelConfig.load(DEMO)
+    for k in ("0-1:8/2-3:2", "0-2:8/3:1"):
+        assert model.request(k).resolved is not None
+    assert model.moe_layers == (0, 1, 2, 3)
+    assert len(counted) == 1
+
+
+def test_a_rule_alone_works_at_the_published_k() -> None:
+    request = ModelConfig.load(DEMO).request(None, "top_p:0.5")
+    assert request.resolved is not None
+    assert request.resolved.num_experts_per_tok == 8
+    assert ModelConfig.load(DEMO).request(None).resolved is None
+
+
+def test_the_configuration_of_another_model_is_not_used() -> None:
+    model = ModelConfig.load(DEMO)
+    assert check_request(EngineOptions("demo", experts_k=2), model).model is model
+    other = EngineOptions("demo", trust_remote_code=True)
+    assert check_request(other, model).model is not model
+
+
+def test_what_cannot_be_used_is_refused_for_both_engines() -> None:
+    for check, options in (
+        (check_request, EngineOptions("demo", experts_k=33)),
+        (check_vllm_request, VLLMOptions("demo", experts_k=33)),
+    ):
+        with pytest.raises(InvalidExpertCountError, match="32"):
+            check(options)
+    with pytest.raises(InvalidArgumentError, match="experts_policy=nothing"):
+        check_request(EngineOptions("demo", experts_policy="nothing:1"))
