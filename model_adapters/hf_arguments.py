@@ -1,4 +1,4 @@
-"""The arguments of ``moe_hf``: what users write in ``--model_args``, sorted and checked."""
+"""Sort and check the arguments of ``moe_hf``, which users write in ``--model_args``."""
 
 from __future__ import annotations
 

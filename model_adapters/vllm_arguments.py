@@ -1,4 +1,4 @@
-"""The arguments of ``moe_vllm``: what users write in ``--model_args``, sorted and checked."""
+"""Sort and check the arguments of ``moe_vllm``, which users write in ``--model_args``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 OPTIONS = tuple(f.name for f in fields(VLLMOptions) if f.name != "engine")
 RUN_OPTIONS = ("batch_size", "max_new_tokens", "system_prompt", "seed")
-# What lmms-eval hands to every model; vLLM was built for its device and batches by itself.
+# What lmms-eval passes to every model; vLLM was built for its device and batches by itself.
 OF_THE_HOST = ("device", "max_batch_size")
 
 

@@ -1,4 +1,4 @@
-"""What a task says about generation, in the words of transformers."""
+"""Read the generation arguments of a task as arguments of transformers' ``generate``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Does the model fit? Asked before anything large is downloaded or loaded.
+"""Check that a model fits into memory and disk, before it is downloaded or loaded.
 
 Sizes come from the weight files on disk, or from the hub's list of them; memory from the machine.
-Where a size cannot be known, the check says so in the log and lets the loading speak for itself.
+Where a size is unknown, the check logs a warning and lets loading go on.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def check_memory(
     """Refuse a model that is larger than the memory or the disk space that is free.
 
     ``device`` and ``device_map`` are those that the model will be loaded with, ``dtype`` is the
-    one asked for (``None`` or ``auto``: as stored). Raises ``InsufficientMemoryError``, unless
+    requested one (``None`` or ``auto``: as stored). Raises ``InsufficientMemoryError``, unless
     ``MOE_EVAL_SKIP_PREFLIGHT=1``.
     """
     if os.environ.get(SKIP_VARIABLE, "0").lower() not in {"", "0", "false"}:
@@ -53,7 +53,7 @@ def check_memory(
 
 
 def bytes_needed(size: WeightSize, dtype: str | None = None) -> int:
-    """Give the bytes that the weights take in memory, with room for what goes with them.
+    """Return the bytes that the weights take in memory, plus 10%.
 
     Numbers stored as floating point are converted to ``dtype``; quantised ones stay as they are.
     """

@@ -26,7 +26,7 @@ class Job:
     index: int
     """Position among the requests of one call of the host."""
     task: str
-    """Name of the task that asks."""
+    """Name of its task."""
     question: Hashable
     """Equal for all requests of one question; a multiple-choice question has several."""
     context: str

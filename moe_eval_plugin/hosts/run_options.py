@@ -44,11 +44,11 @@ class RunOptions:
             _check_folder("profile_trace", str(self.profile_trace))
 
     def largest_batch(self, device: torch.device) -> int:
-        """Give the batch size to begin with; it is halved when memory runs out."""
+        """Return the first batch size; it is halved when memory runs out."""
         return self.fixed_batch() or self.max_batch_size or LARGEST_AUTO_BATCH.get(device.type, 16)
 
     def fixed_batch(self) -> int | None:
-        """Give the batch size that was asked for; ``None`` for ``auto``.
+        """Return the requested batch size; ``None`` for ``auto``.
 
         Raises ``InvalidArgumentError`` for anything but that and a whole number from 1.
         """
@@ -62,12 +62,12 @@ class RunOptions:
 
 
 def _check_folder(name: str, value: str) -> None:
-    """Refuse a folder that cannot be made, because a file stands in its way; nothing is made."""
+    """Refuse a folder that cannot be created because a file has its name; create nothing."""
     path = Path(value)
-    in_the_way = [place for place in (path, *path.parents) if place.is_file()]
-    if in_the_way:
+    files = [one for one in (path, *path.parents) if one.is_file()]
+    if files:
         message = (
-            f"{name}={value} is not possible: {in_the_way[0]} is a file. Name a folder; it is made "
-            "if it is not there."
+            f"{name}={value} is not possible: {files[0]} is a file. Choose a folder; it is "
+            "created if it does not exist."
         )
         raise InvalidArgumentError(message)

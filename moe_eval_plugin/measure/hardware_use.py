@@ -25,7 +25,7 @@ class PeakMemory:
     process_bytes: int
 
     def largest(self, other: PeakMemory | None) -> PeakMemory:
-        """Give the larger one of each peak; ``other`` is of another time or process."""
+        """Return the larger one of each peak; ``other`` is of another time or process."""
         if other is None:
             return self
         return PeakMemory(
@@ -71,7 +71,7 @@ class HardwareUse:
     joules: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all fields as plain JSON data."""
+        """Return all fields as plain JSON data."""
         memory = self.peak_memory.to_dict() if self.peak_memory else None
         return {"peak_memory": memory, "joules": self.joules}
 

@@ -1,8 +1,8 @@
-"""Where the time of a batch goes: vision encoding, prefill, decode.
+"""Measure the phases of a batch: vision encoding, prefill, decode.
 
 The forward passes of a model are marked at their begin and end. On one CUDA device a mark is an
 event in its stream, which costs microseconds and waits for nothing; elsewhere it is the monotonic
-clock, read after the device has finished. What lies between forward passes (reading images,
+clock, read after the device has finished. The time between forward passes (reading images,
 tokenising, choosing tokens, Python) is in no phase: ``BatchTiming.host_gap_s`` is the rest of the
 wall time, in which the device had nothing of ours to do.
 """
@@ -28,10 +28,10 @@ class Marks(Protocol):
     """A clock that a device can keep: marks are set now and read later."""
 
     def mark(self) -> Any:  # noqa: ANN401  (a time, or an event of a device)
-        """Mark this place in the work of the device."""
+        """Mark the present position in the work of the device."""
 
     def seconds(self, begin: Any, end: Any) -> float:  # noqa: ANN401
-        """Give the seconds between two marks; the device must have passed them."""
+        """Return the seconds between two marks; the device must have passed them."""
 
 
 class ClockMarks:
@@ -47,7 +47,7 @@ class ClockMarks:
         return self._clock()
 
     def seconds(self, begin: float, end: float) -> float:
-        """Give the seconds between two marks."""
+        """Return the seconds between two marks."""
         return end - begin
 
 
@@ -63,7 +63,7 @@ class CudaMarks:
         return event
 
     def seconds(self, begin: Any, end: Any) -> float:  # noqa: ANN401
-        """Give the seconds between two events that the device has passed."""
+        """Return the seconds between two events that the device has passed."""
         return float(begin.elapsed_time(end)) / 1000
 
 
@@ -116,13 +116,13 @@ class PhaseRecorder:
         self._hooks.close()
 
     def start(self) -> None:
-        """Forget what was recorded: a batch begins here."""
+        """Start a batch; earlier recordings are dropped."""
         self._spans: dict[str, list[_Span]] = {"pass": [], "encoding": []}
         self._first_token: Any = None
         self._begin = self._marks.mark()
 
     def token(self) -> None:
-        """Tell that a token of each answer was chosen; only the first call of a batch counts."""
+        """Note that a token of each answer was chosen; only the first call of a batch counts."""
         if self._first_token is None:
             self._first_token = self._marks.mark()
 

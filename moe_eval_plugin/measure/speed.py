@@ -1,4 +1,4 @@
-"""How fast a task was answered: batches of all ranks, added up to one record per task.
+"""Summarise the batches of all ranks as one record of speed per task.
 
 "Not measured" is ``None``, never 0. Seconds everywhere; rates are counts of all ranks by the
 seconds of the slowest one.
@@ -24,7 +24,7 @@ PERCENTILE = 95
 
 @dataclass(frozen=True)
 class Distribution:
-    """How a quantity lies over the samples of a task: its median and 95th percentile."""
+    """Median and 95th percentile of a quantity over the samples of a task."""
 
     median: float
     p95: float
@@ -32,7 +32,7 @@ class Distribution:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Distribution | None:
-        """Describe some values; ``None`` for none. Percentiles interpolate between two values."""
+        """Summarise values; ``None`` for none. Percentiles interpolate between two values."""
         if not values:
             return None
         if len(values) == 1:
@@ -50,24 +50,26 @@ class Distribution:
 
 @dataclass(frozen=True)
 class PhaseTotals:
-    """Seconds of one rank's batches by phase; with ``host_gap_s`` they add up to ``wall_s``.
-
-    ``vision_s`` is ``None`` where no image tower is known; its time is part of ``prefill_s`` then.
-    """
+    """Seconds of one rank's batches by phase; phases and gap add up to the wall time."""
 
     vision_s: float | None
+    """Encoding of images; ``None`` without a known image tower: then part of ``prefill_s``."""
     prefill_s: float
+    """Forward passes up to the first token."""
     decode_s: float
+    """Forward passes after the first token."""
     host_gap_s: float
+    """Time in which the device waited for the host."""
     wall_s: float
+    """Wall time of all batches."""
 
     @property
     def host_bound(self) -> bool:
-        """Tell whether the device waited for the host in more than a fifth of the time."""
+        """Whether the device waited for the host in more than a fifth of the time."""
         return self.host_gap_s > HOST_BOUND_SHARE * self.wall_s
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all fields as plain JSON data."""
+        """Return all fields as plain JSON data."""
         return {**asdict(self), "host_bound": self.host_bound}
 
     @classmethod
@@ -147,11 +149,11 @@ class TaskSpeed:
 
     @property
     def decode_tokens_per_s(self) -> float | None:
-        """Tokens behind the first of each answer, by the time of decode alone."""
+        """Tokens after the first of each answer, by the time of decode alone."""
         return _rate(self.n_decoded_tokens, self.phases.decode_s) if self.phases else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all fields and rates as plain JSON data."""
+        """Return all fields and rates as plain JSON data."""
         return {
             **asdict(self),
             "phases": self.phases.to_dict() if self.phases else None,

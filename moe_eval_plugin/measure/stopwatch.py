@@ -1,4 +1,4 @@
-"""Times a run batch by batch: the call of the model, the phases inside it, and all around it."""
+"""Time a run batch by batch: wall time, encoding, the call of the model and its phases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Stopwatch:
-    """Gives one ``BatchTiming`` after another; no time between them is lost.
+    """Returns one ``BatchTiming`` after another; no time between them is lost.
 
     ``wait`` returns once the device has finished what was queued. Without a ``recorder`` the
     phases are not known. A batch may call the model several times, round by round.
@@ -32,11 +32,11 @@ class Stopwatch:
 
     @property
     def on_token(self) -> Callable[[], None] | None:
-        """What is to be called when a token was chosen; ``None`` where nobody wants to know."""
+        """The function to call when a token was chosen; ``None`` where phases are not recorded."""
         return None if self._recorder is None else self._recorder.token
 
     def restart(self) -> None:
-        """Begin to measure now; what lies before is not counted."""
+        """Start measuring now; earlier time is not counted."""
         self._timer.restart()
         self._forget()
 

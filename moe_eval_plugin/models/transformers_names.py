@@ -23,20 +23,14 @@ CACHE = ("cache", "past_key_values", "cache_params")
 TOKENS = ("input_ids", "inputs_embeds", "decoder_input_ids")
 IMAGE_TOKEN = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
 # A model with images computes positions from the token kinds, and since 5.24 requires them.
-TOKEN_KINDS = ("mm_token_type_ids", "moe_mm_token_type_ids", "token_type_ids")
+TOKEN_TYPE_IDS = ("mm_token_type_ids", "moe_mm_token_type_ids", "token_type_ids")
 # Inputs with one entry per token (rows, tokens); the other inputs of a model hold images.
-PER_TOKEN = ("input_ids", "attention_mask", *TOKEN_KINDS)
+PER_TOKEN = ("input_ids", "attention_mask", *TOKEN_TYPE_IDS)
 IMAGE_GRID = "image_grid_thw"
 PIXELS = "pixel_values"
 # Experts with this attribute skip the index num_experts when it is true; they have it since 5.18.
 SKIPS_INDEX_FLAG = "_is_expert_parallel"
 STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-
-def cache_name(of: type) -> str | None:
-    """Return the name of the cache in the forward of a class of models; ``None`` without one."""
-    arguments = set(_forward_arguments(of))
-    return next((name for name in CACHE if name in arguments), None)
 
 
 def cache_among(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:  # noqa: ANN401  (no base)

@@ -1,4 +1,4 @@
-"""Measurements of one process, and the records joined from those of all ranks."""
+"""Join the measurements of all processes to one record per task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Collect everything that the numbers of a sweep depend on: request, model, data and packages."""
+"""Collect what the numbers of a sweep depend on: request, model, data and packages."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ NAMES_OF_MODELS = ("pretrained", "model", "model_version")
 
 @dataclass(frozen=True)
 class Axes:
-    """The values to combine; no ``schedules`` stands for the published k and its halves."""
+    """The values to combine; without ``schedules``, the published k and its halves."""
 
     schedules: Sequence[str] = ()
     policies: Sequence[str] = ("uniform",)
@@ -64,7 +64,7 @@ def make_plan(common: SweepPlan, axes: Axes) -> CheckedPlan:
 
 
 def _check_names(model: str, model_args: str) -> None:
-    """Raise ``InvalidArgumentError`` for an argument that the model of this package does not have.
+    """Raise ``InvalidArgumentError`` for an argument that our model does not have.
 
     Without vLLM nothing is known of its arguments: another machine may run the points.
     """

@@ -13,7 +13,7 @@ from moe_eval_plugin.models.architecture import read_architecture
 from moe_eval_plugin.models.cost_model import AttentionShape, LanguageModelCost, RoutedLayer
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.models.parameters import count_built
-from moe_eval_plugin.models.transformers_names import cache_name
+from moe_eval_plugin.models.transformers_names import CACHE
 from tests.models.tiny_configs import deepseek_v2, qwen3_moe, qwen3_vl_moe
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ def cost_of(model: Any) -> LanguageModelCost:
 
 
 @torch.no_grad()
-def counted(model: Any, ids: torch.Tensor, **options: Any) -> tuple[int, Any]:
+def counted(model: Any, ids: torch.Tensor, **cache: Any) -> tuple[int, dict[str, Any]]:
     with FlopCounterMode(display=False) as counter:
-        output = model(input_ids=ids, logits_to_keep=1, use_cache=True, **options)
-    return counter.get_total_flops(), output[cache_name(type(model))]
+        output = model(input_ids=ids, logits_to_keep=1, use_cache=True, **cache)
+    return counter.get_total_flops(), {name: output[name] for name in CACHE if name in output}
 
 
 def tokens() -> torch.Tensor:
@@ -81,7 +81,7 @@ def test_flops_of_a_new_token_are_those_that_pytorch_counts(
 ) -> None:
     model = built(make(), k)
     _, cache = counted(model, tokens()[:, :-1])
-    expected, _ = counted(model, tokens()[:, -1:], **{str(cache_name(type(model))): cache})
+    expected, _ = counted(model, tokens()[:, -1:], **cache)
     assert cost_of(model).decode_flops(k, N).total == pytest.approx(expected, rel=TOLERANCE)
 
 
@@ -92,7 +92,7 @@ def test_cache_holds_the_numbers_that_transformers_keeps(
     model = built(make(), 2)
     if make is deepseek_v2 and not hasattr(model.model.layers[0].self_attn, "expand_kv"):
         pytest.skip("this transformers keeps the expanded keys and values of latent attention")
-    _, cache = counted(model, tokens())
+    (cache,) = counted(model, tokens())[1].values()
     kept = sum(layer.keys.numel() + layer.values.numel() for layer in cache.layers)
     assert cost_of(model).cached_numbers(N) == kept
 

@@ -34,7 +34,7 @@ def test_a_vllm_that_is_kept_from_our_plugin_is_refused(
     start_engine: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("moe_eval_plugin.engines.vllm.set_k.k_of_layer", lambda *_: None)
-    with pytest.raises(OverrideError, match=r"experts_per_token is 8, 4 asked for"):
+    with pytest.raises(OverrideError, match=r"experts_per_token is 8, 4 was requested"):
         start_engine(4)
 
 

@@ -48,7 +48,7 @@ def test_a_k_that_was_changed_behind_our_back_is_found(start_engine: Start) -> N
     engine.llm.collective_rpc(change)
     with pytest.raises(OverrideError, match=r"layers\.0\.mlp\.experts: 4 requested, observed 3"):
         engine.verify(conversations())
-    with pytest.raises(OverrideError, match=r"Router\.top_k is 3, 4 asked for"):
+    with pytest.raises(OverrideError, match=r"Router\.top_k is 3, 4 was requested"):
         engine.workers.check_layers()
 
 

@@ -11,7 +11,7 @@ from moe_eval_plugin.models.transformers_names import (
     IMAGE_GRID,
     PER_TOKEN,
     PIXELS,
-    TOKEN_KINDS,
+    TOKEN_TYPE_IDS,
     per_token_among,
 )
 
@@ -176,7 +176,7 @@ def _patches(config: Any, images: ImagePlan, random: Any) -> dict[str, Tensor]: 
     return {
         "input_ids": input_ids,
         "attention_mask": torch.ones_like(input_ids),
-        TOKEN_KINDS[0]: input_ids.eq(token).long(),
+        TOKEN_TYPE_IDS[0]: input_ids.eq(token).long(),
         PIXELS: torch.randn(n * width * height, channels * depth * patch**2, generator=random),
         IMAGE_GRID: torch.tensor([[1, height, width]] * n),
     }

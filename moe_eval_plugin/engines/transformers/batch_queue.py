@@ -1,4 +1,4 @@
-"""The order in which requests are run: grouped, longest first, in batches that can shrink."""
+"""Order requests for batches: grouped, longest first, with a batch size that can shrink."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class BatchQueue(Generic[T]):
         )
 
     def __bool__(self) -> bool:
-        """Tell whether requests are left."""
+        """Whether requests are left."""
         return bool(self._groups)
 
     def pop(self) -> list[T]:
-        """Take the next batch, of at most ``batch_size``; ``IndexError`` if none is left."""
+        """Remove and return the next batch; ``IndexError`` if no request is left."""
         group = self._groups[0]
         batch = [group.popleft() for _ in range(min(self.batch_size, len(group)))]
         if not group:

@@ -87,7 +87,7 @@ class BatchStore(Protocol):
 
 
 class BatchRunner:
-    """Runs jobs on an engine; ``after_batch`` gets the times of each batch and its request count.
+    """Generates answers batch by batch; ``after_batch`` gets each timing and request count.
 
     With ``overlaps`` a thread prepares the next batch while this one is generated. That is for
     accelerators. On a CPU it was measured to make runs slower: Python runs one thread at a time,
@@ -193,7 +193,7 @@ class BatchRunner:
 
 
 def make_queue(engine: HFEngine, jobs: Sequence[Job], batch_size: int) -> BatchQueue[Job]:
-    """Put jobs in the order in which they run: batches of equal length need no padding."""
+    """Build the queue of jobs, sorted by length: batches of equal length need no padding."""
     counts = engine.count_tokens([job.context for job in jobs])
     lengths = dict(zip(jobs, counts, strict=True))
     return BatchQueue(jobs, batch_size, group=_group, length=lengths.__getitem__)

@@ -1,7 +1,7 @@
-"""Hugging Face transformers as an engine: encode, generate, score, verify; no host is known here.
+"""Run a model with Hugging Face transformers: encode, generate, score, verify.
 
-Every host that runs transformers models uses this one class, so that k is set, observed and
-verified in one place.
+Every host that runs transformers models uses this class, so that k is set, observed and verified
+in one module. It imports no host.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
     StopStringCriteria,
     StopStrings,
-    truncate_after,
+    truncate_after_end,
     truncate_before,
 )
 from moe_eval_plugin.errors import InvalidArgumentError
@@ -75,8 +75,8 @@ class Generated:
 class Scored:
     """A continuation that was scored, by one pass over the prompt and the continuation.
 
-    ``log_probability`` is the sum of its tokens' natural logarithms; ``is_greedy`` tells whether
-    each token is the most likely one; ``n_input_tokens`` counts prompt and continuation.
+    ``log_probability`` is the sum of its tokens' natural logarithms; ``is_greedy`` is true if each
+    token is the most likely one; ``n_input_tokens`` counts prompt and continuation.
     """
 
     log_probability: float
@@ -146,20 +146,20 @@ class HFEngine:
 
     @property
     def input_device(self) -> torch.device:
-        """Where the inputs of a forward pass belong."""
+        """The device for the inputs of a forward pass."""
         return torch.device(self.model.device)
 
     @property
     def devices(self) -> set[str]:
-        """Where the weights lie."""
+        """The devices of the weights."""
         return {str(parameter.device) for parameter in self.model.parameters()}
 
     def phase_recorder(self) -> PhaseRecorder:
-        """Make a recorder of the phases of this model; it watches while it is entered."""
+        """Build a recorder of this model's phases, which is a context manager."""
         return PhaseRecorder(self.model, image_tower(self.model), marks_for(self.devices))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count the tokens of each text as it stands: no template, no images."""
+        """Count the tokens of each text as it is: no template, no images."""
         if not texts:
             return []
         encoded = self.tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)
@@ -207,7 +207,8 @@ class HFEngine:
         sequences = self.model.generate(**inputs, **arguments, stopping_criteria=criteria)
         ends = self._end_ids()
         answers = [
-            stops.cut_behind(truncate_after(ids, ends)) for ids in sequences[:, n_prompt:].tolist()
+            stops.truncate_after(truncate_after_end(ids, ends))
+            for ids in sequences[:, n_prompt:].tolist()
         ]
         texts = self.tokenizer.batch_decode(
             answers, skip_special_tokens=True, clean_up_tokenization_spaces=False
@@ -272,7 +273,7 @@ class HFEngine:
 
 
 def _continuation_of(name: str, prompt: Tensor, target_ids: Tensor) -> Tensor:
-    """Give what stands behind the prompt in one of the model's per-token inputs."""
+    """Return what follows the prompt in one of the model's per-token inputs."""
     if name == "input_ids":
         return target_ids
     fill = 1 if name == "attention_mask" else 0
@@ -280,14 +281,14 @@ def _continuation_of(name: str, prompt: Tensor, target_ids: Tensor) -> Tensor:
 
 
 def _only_text(content: Any) -> str:  # noqa: ANN401  (a string or a list of parts)
-    """Join the text of a message; ``InvalidArgumentError`` where it holds an image."""
+    """Join the text of a message; ``InvalidArgumentError`` where it has an image."""
     if isinstance(content, str):
         return content
     kinds = {part["type"] for part in content} - {"text"}
     if kinds:
         message = (
-            f"This model reads text only, and the task shows it {', '.join(sorted(kinds))}. "
-            "Name a vision-language model with pretrained=, or run a text-only task."
+            f"This model reads text only, and the task has {', '.join(sorted(kinds))}. "
+            "Choose a vision-language model with pretrained=, or run a text-only task."
         )
         raise InvalidArgumentError(message)
     return "".join(part["text"] for part in content)

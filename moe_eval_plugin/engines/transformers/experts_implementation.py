@@ -1,4 +1,4 @@
-"""Which of transformers' implementations computes the routed experts of a model."""
+"""Choose which implementation of transformers computes the routed experts."""
 
 from __future__ import annotations
 

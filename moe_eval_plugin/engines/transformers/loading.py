@@ -1,4 +1,4 @@
-"""Loading a model and its processor with transformers, and refusing what was loaded by halves."""
+"""Load a model and its processor; refuse weights that are missing, unexpected or misshapen."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def load_processor(options: EngineOptions, source: str, *, takes_images: bool) -> Any:  # noqa: ANN401  (one of many classes)
     """Load the processor of a vision-language model, or the tokenizer of a text model.
 
-    Its tokenizer pads on the left. Raises ``UserError`` where images have no place in prompts.
+    Its tokenizer pads on the left. Raises ``UserError`` where no template puts images into prompts.
     """
     loader = AutoProcessor if takes_images else AutoTokenizer
     processor = loader.from_pretrained(
@@ -30,8 +30,8 @@ def load_processor(options: EngineOptions, source: str, *, takes_images: bool) -
     )
     if takes_images and getattr(processor, "chat_template", None) is None:
         message = (
-            f"{options.pretrained} has no chat template, so there is no telling where its "
-            "prompts hold the image. Use the instruction-tuned checkpoint of this model."
+            f"{options.pretrained} has no chat template, so the position of images in its prompts "
+            "is unknown. Use the instruction-tuned checkpoint of this model."
         )
         raise UserError(message)
     _set_pixels(processor, options)
@@ -43,7 +43,7 @@ def load_processor(options: EngineOptions, source: str, *, takes_images: bool) -
 
 
 def load_model(options: EngineOptions, source: str, *, takes_images: bool) -> Any:  # noqa: ANN401  (one of many classes)
-    """Load the weights; ``CheckpointMismatchError`` if some of them would be made up."""
+    """Load the weights; ``CheckpointMismatchError`` if some would be random or unused."""
     loader = AutoModelForImageTextToText if takes_images else AutoModelForCausalLM
     chosen = {
         "attn_implementation": options.attn_implementation,
@@ -80,8 +80,8 @@ def _set_pixels(processor: Any, options: EngineOptions) -> None:  # noqa: ANN401
 def _refuse_incomplete(model_class: str, source: str, loading: Mapping[str, Any]) -> None:
     """Raise ``CheckpointMismatchError`` if some weight was not loaded as it is stored.
 
-    transformers gives such weights fresh random values and goes on. ``loading`` is what it tells
-    of that: keys that are missing, unexpected, or of another shape.
+    transformers initialises such weights at random and goes on. ``loading`` is its report: keys
+    that are missing, unexpected, or of another shape.
     """
     kinds = {
         "are missing and were made up": loading.get("missing_keys"),

@@ -1,4 +1,4 @@
-"""A Chrome trace of a few batches of a run, by torch's profiler."""
+"""Write a Chrome trace of a few batches of a run, by torch's profiler."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TRACED_BATCHES = 3
 
 
 class BatchTrace:
-    """Traces the batches behind the first; ``step`` is called at the end of each batch.
+    """Traces the batches after the first; ``step`` is called at the end of each batch.
 
     Used as a context manager; the trace is written into ``folder`` when it is left, under a name
     with the time and the rank, so that none is overwritten. A run of one batch leaves no trace.
@@ -54,7 +54,7 @@ class BatchTrace:
             logger.warning("No trace was written: the run had %d batch(es).", self._n_batches)
 
     def step(self) -> None:
-        """Tell that a batch is done."""
+        """Note the end of a batch."""
         self._n_batches += 1
         self._profiler.step()
 
@@ -72,7 +72,7 @@ class BatchTrace:
 
 
 def _action_at(step: int) -> ProfilerAction:
-    """Say what the profiler does in a batch, counted from 0."""
+    """Return what the profiler does in a batch, counted from 0."""
     if step < SKIPPED_BATCHES:
         # What is recorded while the profiler starts is thrown away.
         return ProfilerAction.WARMUP

@@ -1,4 +1,4 @@
-"""Where an answer ends: at a stop string of its task, or at an end token of the model."""
+"""Stop generation at the stop strings of a task, and cut answers at their end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNFINISHED_CHARACTER = "\ufffd"
 
 
 class StopStrings:
-    """The strings that end the answers of a task, and what is known of the tokens that do so.
+    """The stop strings of a task, and which tokens can end one of them.
 
     One object serves all batches of a run: it remembers which tokens can end a stop string, so
     that answers are decoded only where one of these was chosen.
@@ -31,21 +31,21 @@ class StopStrings:
         self._window = max((len(string.encode()) for string in strings), default=0) + 1
 
     def can_end(self, token_id: int) -> bool:
-        """Tell whether a stop string can end inside this token: it holds the last character."""
+        """Whether a stop string can end in this token, since it contains the last character."""
         if token_id not in self._can_end:
-            # Some tokenizers drop the space before the first token of a text, so it is given twice.
+            # Some tokenizers drop the space before the first token, so the token is decoded twice.
             text = self._tokenizer.decode([token_id, token_id], skip_special_tokens=True)
             self._can_end[token_id] = not self._last_characters.isdisjoint(text)
         return self._can_end[token_id]
 
     def end(self, answer: Sequence[int]) -> bool:
-        """Tell whether the text of these tokens holds a stop string near its end."""
+        """Whether the text of these tokens contains a stop string near its end."""
         tail = answer[-self._window :]
         text = self._tokenizer.decode(tail, skip_special_tokens=True)
         return any(string in text for string in self._strings)
 
-    def cut_behind(self, answer: Sequence[int]) -> Sequence[int]:
-        """Cut a row of tokens behind the first one that completes a stop string."""
+    def truncate_after(self, answer: Sequence[int]) -> Sequence[int]:
+        """Cut a row of tokens after the first one that completes a stop string."""
         for position, token_id in enumerate(answer, start=1):
             if self.can_end(token_id) and self.end(answer[:position]):
                 return answer[:position]
@@ -53,14 +53,14 @@ class StopStrings:
 
 
 class StopStringCriteria(StoppingCriteria):
-    """Ends each row whose answer holds a stop string; the prompt is not looked at."""
+    """Ends each row whose answer contains a stop string; the prompt is not searched."""
 
     def __init__(self, stops: StopStrings, n_prompt: int) -> None:
         self._stops = stops
         self._n_prompt = n_prompt
 
     def __call__(self, input_ids: Tensor, _scores: Tensor, **_kwargs: Any) -> Tensor:  # noqa: ANN401
-        """Look at the end of each row (rows, tokens); give a boolean for each."""
+        """Return a boolean for each row of ``input_ids`` (rows, tokens): whether it has ended."""
         ended = [
             self._stops.can_end(token_id)
             and self._stops.end(input_ids[row, self._n_prompt :].tolist())
@@ -70,13 +70,13 @@ class StopStringCriteria(StoppingCriteria):
 
 
 class OnTokenCallback(StoppingCriteria):
-    """Ends nothing, and calls a function each time that a token of every row was chosen."""
+    """Stopping criterion that never stops; calls ``on_token`` after each generated token."""
 
     def __init__(self, on_token: Callable[[], None]) -> None:
         self._on_token = on_token
 
     def __call__(self, input_ids: Tensor, _scores: Tensor, **_kwargs: Any) -> Tensor:  # noqa: ANN401
-        """Tell of the token, and end no row."""
+        """Call ``on_token``, and end no row."""
         self._on_token()
         return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
@@ -89,8 +89,8 @@ def truncate_before(text: str, until: Sequence[str]) -> str:
     return text
 
 
-def truncate_after(ids: Sequence[int], ends: set[int]) -> Sequence[int]:
-    """Cut a generated row behind the first token that ends an answer."""
+def truncate_after_end(ids: Sequence[int], ends: set[int]) -> Sequence[int]:
+    """Cut a generated row after the first token that ends an answer."""
     for position, token_id in enumerate(ids):
         if token_id in ends:
             return ids[: position + 1]

@@ -1,11 +1,11 @@
-"""vLLM as an engine: start, verify, generate, score; no host is known here."""
+"""Run a model with vLLM: start, verify, generate, score."""
 
 from __future__ import annotations
 
 import itertools
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, VERIFICATION_NEW_TOKENS
@@ -50,7 +50,7 @@ class Prompt:
 
     @classmethod
     def of(cls, conversation: Conversation, sampling: Mapping[str, Any]) -> Prompt:
-        """Make a prompt of a conversation whose images are there."""
+        """Build a prompt of a conversation whose images were read."""
         return cls(lambda: conversation, sampling)
 
 
@@ -109,7 +109,7 @@ class VLLMEngine:
 
     @property
     def generation_defaults(self) -> dict[str, Any]:
-        """What the model's own generation settings say, in vLLM's words."""
+        """The model's own generation settings, under vLLM's names."""
         return dict(self.llm.model_config.get_diff_sampling_param())
 
     def close(self) -> None:
@@ -157,28 +157,28 @@ class VLLMEngine:
             return self.workers.verify(lambda: self._run_in_turn(prompts))
 
     def run(self, prompts: Iterable[Prompt], at_once: int | None) -> Iterator[tuple[int, Answer]]:
-        """Answer prompts as vLLM gets done with them: yields (place among the prompts, answer).
+        """Yield (position of the prompt, answer) in the order in which vLLM finishes them.
 
-        With ``at_once`` vLLM has so many at a time; ``None`` leaves it to vLLM's scheduler. Raises
-        ``EngineFailedError`` if vLLM dies; what was yielded before is good.
+        ``at_once`` limits the prompts that vLLM has at a time; ``None`` leaves that to its
+        scheduler. Raises ``EngineFailedError`` if vLLM dies; earlier answers are valid.
         """
         most = at_once or self.max_num_seqs * (1 + WAITING_PER_RUNNING)
         running = _Running()
-        for place, prompt in enumerate(prompts):
-            refused = self._add(place, prompt, running)
+        for position, prompt in enumerate(prompts):
+            refused = self._add(position, prompt, running)
             if refused is not None:
-                yield place, refused
-            while len(running.places) >= most:
+                yield position, refused
+            while len(running.positions) >= most:
                 yield from self._step(running)
-        while running.places:
+        while running.positions:
             yield from self._step(running)
 
     def run_tokens(
         self, prompts: Sequence[Sequence[int]], sampling: Mapping[str, Any]
     ) -> tuple[float, list[Any]]:
-        """Hand in prompts of token numbers, all at once, and wait until vLLM is done with them.
+        """Submit prompts of token ids, all at once, and wait until vLLM has finished them.
 
-        Gives the moment at which the first was handed in, by the clock of vLLM's engine
+        Returns the time at which the first was submitted, by the clock of vLLM's engine
         (``time.monotonic``), and vLLM's ``RequestOutput`` of each in their order. Raises
         ``EngineFailedError`` if vLLM dies.
         """
@@ -207,8 +207,8 @@ class VLLMEngine:
             if n_asked == PROMPTS_TO_VERIFY:
                 return
 
-    def _add(self, place: int, prompt: Prompt, running: _Running) -> Answer | None:
-        """Hand a prompt to vLLM; an answer comes back at once if vLLM or its image refuses it."""
+    def _add(self, position: int, prompt: Prompt, running: _Running) -> Answer | None:
+        """Submit a prompt; return an answer with the error if it is refused."""
         from vllm import SamplingParams
         from vllm.exceptions import VLLMValidationError
         from vllm.sampling_params import RequestOutputKind
@@ -225,7 +225,7 @@ class VLLMEngine:
                 self.llm.llm_engine.add_request(name, rendered, params)
         except (OSError, ValueError, VLLMValidationError) as error:
             return Answer("", RequestTimes(0, 0), error=f"{type(error).__name__}: {error}")
-        running.places[name] = place
+        running.positions[name] = position
         if target is not None:
             running.targets[name] = target
         return None
@@ -245,24 +245,23 @@ class VLLMEngine:
             if output.finished:
                 name = _name(output)
                 target = running.targets.pop(name, None)
-                yield running.places.pop(name), _answer(output, target)
+                yield running.positions.pop(name), _answer(output, target)
 
 
+@dataclass(frozen=True)
 class _Running:
-    """The requests that vLLM has: the place of each, and what is to be scored of it."""
+    """The requests that vLLM has: the position of each, and the tokens to score."""
 
-    def __init__(self) -> None:
-        self.places: dict[str, int] = {}
-        self.targets: dict[str, list[int]] = {}
+    positions: dict[str, int] = field(default_factory=dict)
+    targets: dict[str, list[int]] = field(default_factory=dict)
 
 
-def _name(output: Any) -> str:  # noqa: ANN401  (a RequestOutput)
-    """Give the name of a request as it was handed in; vLLM adds to it."""
+def _name(output: Any) -> str:  # noqa: ANN401  (vLLM appends to the submitted name)
     return str(output.request_id).partition("-")[0]
 
 
 def _messages(conversation: Conversation) -> Conversation:
-    """Turn a conversation of transformers into one of vLLM, which names its images otherwise."""
+    """Convert a conversation of transformers to one of vLLM, which has other keys for images."""
     return [
         {**message, "content": [_part(part) for part in message["content"]]}
         if isinstance(message["content"], list)
@@ -275,7 +274,7 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
     if part["type"] == "text":
         return part
     if part["type"] != "image":
-        message = f"moe_vllm shows text and images, and this task has {part['type']}"
+        message = f"moe_vllm takes text and images, and this task has {part['type']}."
         raise InvalidArgumentError(message)
     image = part["image"]
     if isinstance(image, str):

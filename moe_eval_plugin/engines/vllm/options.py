@@ -149,7 +149,7 @@ def _unknown(name: str, known: Sequence[str], ours: Sequence[str]) -> str:
     if name in ONLY_IN_MOE_HF:
         return (
             f"{name} is not possible with moe_vllm: it changes what becomes of a router's choice, "
-            "or how transformers runs it, and vLLM's kernels leave no place for that. Use --model "
+            "or how transformers runs it, which vLLM's kernels do not allow. Use --model "
             "moe_hf, or leave it out."
         )
     if name in OWNED:
@@ -194,13 +194,13 @@ def _check_parallel(engine: Mapping[str, Any]) -> None:
 
 
 def _check_overrides(overrides: Mapping[str, Any], experts_k: object) -> None:
-    """Refuse a k that is written into ``hf_overrides``: at a wrong place vLLM ignores it."""
+    """Refuse a k in ``hf_overrides``: vLLM ignores it at a wrong level."""
     for path, value in _leaves(overrides):
         name = path.rpartition(".")[2]
         if name in K_KEYS or name == KEY:
             message = (
                 f"{path}={value} in hf_overrides is refused: vLLM silently ignores a k under a "
-                "key or at a level that a model does not read, and nothing would tell. Write "
+                "key or at a level that a model does not read, without a warning. Write "
                 f"experts_k={value if experts_k is None else experts_k} instead: it is checked, "
                 "set in every MoE layer and verified."
             )

@@ -1,4 +1,4 @@
-"""The life of vLLM's processes: how they start, and what is said when they do not, or die."""
+"""Start vLLM, watch its processes, and convert its failures to our errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def start(arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (a vllm.LLM)
             message = f"vLLM found too little memory and did not start: {text} {MEMORY_ADVICE}"
             raise InsufficientMemoryError(message) from error
         message = (
-            f"vLLM did not start: {text} Its own message stands above. If that speaks of memory: "
+            f"vLLM did not start: {text} Its own message is above. If it is about memory: "
             f"{MEMORY_ADVICE}"
         )
         raise EngineFailedError(message) from error
@@ -58,7 +58,7 @@ def _check_platform(arguments: dict[str, Any]) -> None:
 
 
 def wake_on_death(client: Any) -> Event:  # noqa: ANN401  (vLLM's client of its engine)
-    """Wake whoever waits for an engine that was killed; until the event that is returned is set.
+    """Wake callers that wait for a killed engine, until the returned event is set.
 
     vLLM's client notices the death, and then waits for ever for an answer. An engine in this
     process has nothing to watch.
@@ -90,7 +90,7 @@ def engine_alive_or_fail() -> Iterator[None]:
         yield
     except EngineDeadError as error:
         message = (
-            "vLLM died while it was answering. Its own message stands above; if there is none, "
+            "vLLM died while it was answering. Its own message is above; if there is none, "
             "something killed its process (the system does so when memory runs out). "
             f"{MEMORY_ADVICE}"
         )

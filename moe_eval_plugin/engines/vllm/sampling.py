@@ -1,4 +1,4 @@
-"""What a task says about generation, in the words of vLLM."""
+"""Convert the generation settings of a task to vLLM's ``SamplingParams``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 def sampling_arguments(
     settings: GenerationSettings, of_model: Mapping[str, Any], seed: int
 ) -> dict[str, Any]:
-    """Give the arguments of vLLM's ``SamplingParams`` for one request.
+    """Return the arguments of vLLM's ``SamplingParams`` for one request.
 
     ``of_model`` holds the model's own generation defaults; of these only ``repetition_penalty``
     counts, as it does in transformers' greedy generation. Raises ``InvalidArgumentError`` for
@@ -52,4 +52,4 @@ def sampling_arguments(
 
 @cache
 def _warn_not_used(name: str) -> None:
-    logger.warning("%s is not used: vLLM has nothing like it.", name)
+    logger.warning("%s is ignored: vLLM has no such option.", name)

@@ -1,4 +1,4 @@
-"""Our place in vLLM: k is set while each MoE layer is built.
+"""Set k in vLLM while each MoE layer is built.
 
 vLLM calls ``register`` in each of its processes, before it builds a model, through the entry point
 ``vllm.general_plugins``. k travels in the model's own configuration, under ``KEY``, where
@@ -39,9 +39,9 @@ def register() -> None:
 
 
 def set_k_when_built(layer_module: ModuleType) -> None:
-    """Let vLLM's factory of MoE layers ask the configuration for k; once per process.
+    """Wrap vLLM's factory of MoE layers so that it reads k from the configuration, once.
 
-    A vLLM without that factory is left alone, and then verification tells that k was not set.
+    A vLLM without that factory is not changed; verification then finds that k was not set.
     """
     original: Callable[..., Any] | None = getattr(layer_module, FACTORY, None)
     if original is None or hasattr(original, "_moe_eval_original"):
@@ -82,7 +82,7 @@ def _table() -> Mapping[str, int] | None:
 
 
 def _replace_everywhere(original: object, replacement: object) -> None:
-    """Put the replacement wherever a module of vLLM has imported the original by name."""
+    """Replace the original in each module of vLLM that has imported it by name."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "vllm":
             for attribute, value in list(vars(module).items()):

@@ -1,4 +1,4 @@
-"""k in vLLM's workers: what layers and kernels hold, and what tokens were observed to use."""
+"""Verify k in vLLM's workers: what layers and kernels store, and what tokens use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_IN_MESSAGE = 4
 
 
 class Workers:
-    """The workers of a running vLLM, asked through ``call`` (its ``collective_rpc``).
+    """The workers of a running vLLM, called through ``call`` (its ``collective_rpc``).
 
     Workers of tensor parallelism hold parts of the same layers, those of pipeline parallelism
     other layers; each answers for its own.
@@ -43,7 +43,7 @@ class Workers:
         return list(dict.fromkeys(layer["kernel"] for layer in self.layers))
 
     def check_layers(self) -> None:
-        """Compare what every MoE layer and its kernels hold with the k asked for.
+        """Compare the k that every MoE layer and its kernels store with the requested one.
 
         Raises ``OverrideError`` if a layer is missing or holds another k, or if k is not part of
         what vLLM's compile cache goes by.
@@ -55,7 +55,7 @@ class Workers:
         for config in self._call("moe_eval_config"):
             if config["table"] != table or not config["is_in_compile_hash"]:
                 message = (
-                    f"vLLM's configuration holds {config['table']} where {table} was asked for, or "
+                    f"vLLM's configuration has {config['table']} where {table} was requested, or "
                     "leaves it out of its compile hash, so compiled code of another k could be "
                     "used. Report this with the version of vLLM; --model moe_hf is not concerned."
                 )
@@ -89,7 +89,7 @@ class Workers:
             states = self._call("moe_eval_stop")
         ranks = [Observation.from_state(state) for state in states]
         for rank in ranks:
-            # With pipeline parallelism a worker may hold dense layers alone.
+            # With pipeline parallelism a worker may have dense layers alone.
             if rank.layers:
                 verify(resolved, baseline, rank)
         layers = {path: layer for rank in ranks for path, layer in rank.layers.items()}
@@ -109,18 +109,18 @@ class Workers:
 
     def _check_k(self, table: Mapping[str, int]) -> None:
         wrong = [
-            f"{layer['path']}: {place} is {k}, {asked} asked for"
+            f"{layer['path']}: {attribute} is {k}, {requested} was requested"
             for layer in self.layers
-            if (asked := k_of_layer(table, layer["path"])) is not None
-            for place, k in layer["k"].items()
-            if k != asked
+            if (requested := k_of_layer(table, layer["path"])) is not None
+            for attribute, k in layer["k"].items()
+            if k != requested
         ]
         if wrong:
             shown = "\n  ".join(wrong[:MAX_IN_MESSAGE])
             message = (
-                f"{len(wrong)} places of vLLM's MoE layers hold another k, so nothing is run:\n  "
+                f"{len(wrong)} attributes of vLLM's MoE layers have another k; nothing was run:\n  "
                 f"{shown}\nvLLM must load the plugin moe_eval_plugin in all its processes: leave "
-                "VLLM_PLUGINS unset, or name it there, and install moe-eval-plugin again if it "
+                "VLLM_PLUGINS unset, or add it there, and install moe-eval-plugin again if it "
                 "was updated."
             )
             raise OverrideError(message)

@@ -1,8 +1,8 @@
-"""What runs inside vLLM's workers: tells the k of each MoE layer, and observes tokens' experts.
+"""Report the k in each MoE layer of a vLLM worker, and observe the experts that tokens use.
 
 Observation is a pass of its own, with one request at a time: then each row of a forward pass is
-known, prompt or answer, text or image. Compiled code that holds the router, and CUDA graphs, would
-hide the choice, so such a pass goes round them, in the same engine with the same layers.
+known, prompt or answer, text or image. Compiled routers and CUDA graphs would hide the choice, so
+this pass disables them, in the same engine with the same layers.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ExpertWatch:
     def moe_eval_layers(self) -> list[dict[str, Any]]:
         """Describe each MoE layer of this worker, as plain data.
 
-        ``k`` maps each place that holds a k, in the router, the layer and its kernels, to its
+        ``k`` maps each attribute that stores k, in the router, the layer and its kernels, to its
         value. ``hides_choice`` is true where one kernel routes and computes, so that no choice of
         experts can be seen.
         """
@@ -46,14 +46,14 @@ class ExpertWatch:
             {
                 "path": path,
                 "kernel": _kernel_name(layer),
-                "k": {f"{type(o).__name__}.{name}": k for o, name, k in _places_of_k(layer)},
+                "k": {f"{type(o).__name__}.{name}": k for o, name, k in _k_attributes(layer)},
                 "hides_choice": bool(layer.routed_experts.quant_method.is_monolithic),
             }
             for path, layer in find_moe_layers(self.model_runner.get_model())
         ]
 
     def moe_eval_config(self) -> dict[str, Any]:
-        """Tell what vLLM made of the model's configuration: our key, and the compile hash."""
+        """Return our key in the configuration, and whether the compile hash depends on it."""
         model_config = self.model_runner.model_config
         bare = copy(model_config)
         bare.hf_config = copy(model_config.hf_config)
@@ -62,20 +62,20 @@ class ExpertWatch:
         return {"table": table, "is_in_compile_hash": is_hashed}
 
     def moe_eval_set_k(self, table: dict[str, int]) -> None:
-        """Write k into each layer, its kernels and the configuration of a running model."""
+        """Set k in each layer, its kernels and the configuration of a running model."""
         setattr(self.model_runner.model_config.hf_config, KEY, table)
         for path, layer in find_moe_layers(self.model_runner.get_model()):
             k = k_of_layer(table, path)
-            for owner, attribute, _ in _places_of_k(layer):
+            for owner, attribute, _ in _k_attributes(layer):
                 if k is not None:
                     setattr(owner, attribute, k)
 
     def moe_eval_start(self) -> None:
-        """Begin to observe the choice of experts."""
+        """Start observing the choice of experts."""
         self.moe_eval_watch = _Watch(self.model_runner)
 
     def moe_eval_stop(self) -> dict[str, Any]:
-        """Observe no longer, and give what was seen as the state of an ``Observation``."""
+        """Stop observing; return the state of an ``Observation``."""
         watch = self.moe_eval_watch
         watch.close()
         del self.moe_eval_watch
@@ -84,7 +84,7 @@ class ExpertWatch:
 
 @dataclass(frozen=True)
 class _Request:
-    """What is known of a request: the length of its prompt, and the kind of each token in it."""
+    """The length of a request's prompt, and the kind of each of its tokens."""
 
     n_prompt: int
     kinds: Tensor
@@ -106,7 +106,7 @@ class _Watch:
         self._fed: list[InputTokenCount] = []
         self._step: _Step | None = None
         self._undo = ExitStack()
-        self._tallies = [
+        self._counters = [
             self._watch(path, layer) for path, layer in find_moe_layers(runner.get_model())
         ]
         self._set(runner, "execute_model", self._in_step(runner.execute_model))
@@ -114,28 +114,28 @@ class _Watch:
             self._set(owner, name, value)
 
     def close(self) -> None:
-        """Put everything back as it was."""
+        """Restore everything that was changed."""
         self._undo.close()
 
     def observation(self) -> Observation:
-        """Give what was seen until now."""
-        layers = {tally.layer.path: tally.observation() for tally in self._tallies}
+        """Return what was observed until now."""
+        layers = {counter.layer.path: counter.observation() for counter in self._counters}
         return Observation(layers, tuple(self._fed))
 
     def _watch(self, path: str, layer: Any) -> LayerCounter:  # noqa: ANN401
         num_experts = layer.moe_config.num_logical_experts
-        tally = LayerCounter(MoELayer(path, STANDARD_CALL, layer, {}, num_experts, 0))
+        counter = LayerCounter(MoELayer(path, STANDARD_CALL, layer, {}, num_experts, 0))
 
         def see(chosen: Tensor) -> None:
             if self._step is not None:
                 kinds = _kinds_of_rows(self._step.kinds, chosen)
-                tally.add(chosen, kinds.to(chosen.device), self._step.phase)
+                counter.add(chosen, kinds.to(chosen.device), self._step.phase)
 
         router = layer.router
-        # vLLM itself uses this place, where it returns the routed experts with each answer.
+        # vLLM itself uses this hook, where it returns the routed experts with each answer.
         self._undo.callback(router.set_capture_fn, getattr(router, "capture_fn", None))
         router.set_capture_fn(see)
-        return tally
+        return counter
 
     def _set(self, owner: Any, name: str, value: Any) -> None:  # noqa: ANN401
         own = vars(owner)
@@ -156,7 +156,7 @@ class _Watch:
         return execute_model
 
     def _read(self, scheduled: Any) -> _Step | None:  # noqa: ANN401  (vLLM's SchedulerOutput)
-        """Tell phase and kinds of a forward pass; ``None`` for one without tokens."""
+        """Return phase and kinds of a forward pass; ``None`` for one without tokens."""
         import torch
 
         for new in scheduled.scheduled_new_reqs:
@@ -181,14 +181,14 @@ class _Watch:
 
 
 def find_moe_layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Find each MoE layer of a vLLM model, whatever class runs it, under its path."""
+    """Yield each MoE layer of a vLLM model, whatever its class, with its path."""
     for path, module in model.named_modules():
         if hasattr(module, "router") and hasattr(module, "routed_experts"):
             yield path, module
 
 
-def _places_of_k(layer: Any) -> Iterator[tuple[Any, str, int]]:  # noqa: ANN401
-    """Find every place of a layer and its kernels that holds k: (owner, attribute, k)."""
+def _k_attributes(layer: Any) -> Iterator[tuple[Any, str, int]]:  # noqa: ANN401
+    """Yield each attribute of a layer and its kernels that stores k: (owner, name, k)."""
     method = layer.routed_experts.quant_method
     kernel = getattr(method, "moe_kernel", None)
     owners = (
@@ -213,7 +213,7 @@ def _kernel_name(layer: Any) -> str:  # noqa: ANN401
 
 
 def _detours(runner: Any) -> Iterator[tuple[Any, str, Any]]:  # noqa: ANN401
-    """List what to set (owner, attribute, value) so that Python sees each choice of experts.
+    """Yield what to set (owner, attribute, value) so that Python sees each choice of experts.
 
     On GPUs an MoE layer is one opaque operation of the compiled graph, and stays seen in it; on
     CPUs its router is compiled too. CUDA graphs run no Python, so none may be replayed.
@@ -239,7 +239,7 @@ def _detours(runner: Any) -> Iterator[tuple[Any, str, Any]]:  # noqa: ANN401
 
 
 def _progress(scheduled: Any) -> Iterator[tuple[str, int]]:  # noqa: ANN401
-    """Give for each request how many of its tokens were computed before this pass."""
+    """Yield for each request how many of its tokens were computed before this pass."""
     for new in scheduled.scheduled_new_reqs:
         yield new.req_id, new.num_computed_tokens
     cached = scheduled.scheduled_cached_reqs
@@ -247,15 +247,15 @@ def _progress(scheduled: Any) -> Iterator[tuple[str, int]]:  # noqa: ANN401
 
 
 def _kinds(new: Any) -> Tensor:  # noqa: ANN401  (vLLM's NewRequestData)
-    """Give the kind of each token of a prompt; tokens around an image that embed none are text."""
+    """Return the kind of each token of a prompt; tokens that only delimit an image are text."""
     import torch
 
     kinds = torch.full((len(new.prompt_token_ids),), TEXT)
     for feature in new.mm_features:
         if feature.modality in EXPERT_MODALITIES:
-            place = feature.mm_position
-            part = kinds[place.offset : place.offset + place.length]
-            part[slice(None) if place.is_embed is None else place.is_embed] = IMAGE
+            span = feature.mm_position
+            part = kinds[span.offset : span.offset + span.length]
+            part[slice(None) if span.is_embed is None else span.is_embed] = IMAGE
     return kinds
 
 
@@ -265,6 +265,6 @@ def _kinds_of_rows(kinds: Tensor, chosen: Tensor) -> Tensor:
 
     n_extra = chosen.shape[0] - len(kinds)
     if n_extra < 0:
-        # The layer gets a part of the tokens, and which one is not known.
+        # The layer receives an unknown part of the tokens.
         return torch.full((chosen.shape[0],), TEXT)
     return torch.cat([kinds, torch.full((n_extra,), PADDING)])

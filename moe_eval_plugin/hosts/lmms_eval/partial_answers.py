@@ -1,4 +1,7 @@
-"""Answers as lmms-eval takes them, also those of a run that vLLM did not live to end."""
+"""A list of answers that raises the engine's error after the last one.
+
+So lmms-eval caches what was answered before the engine failed.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class PartialAnswers(list[Any]):
-    """The answers before the first one that is missing, and then the error that ended the run.
+    """The answers before the first missing one; iterating past the last raises the error.
 
-    lmms-eval stores answers in its response cache one by one, as it goes through what a model
-    returns. So the error comes when the answers that are there have been taken.
+    lmms-eval stores answers in its response cache one by one, as it iterates over what a model
+    returns.
     """
 
     def __init__(self, answers: Sequence[Any], error: Exception) -> None:
@@ -26,6 +29,6 @@ class PartialAnswers(list[Any]):
         raise self._error
 
     def __iter__(self) -> Iterator[Any]:
-        """Give each answer, then end the process as a failed run ends."""
+        """Yield each answer, then end the process as a failed run ends."""
         yield from super().__iter__()
         self._fail()

@@ -1,8 +1,7 @@
-"""Our rows in lmms-eval's results: records of speed and routing, and scores by type.
+"""Add speed, routing and scores by type to lmms-eval's results.
 
-The host's ``evaluate`` is wrapped once. Models of ours bring their records; the requests of any
-other model are timed from outside, task by task, and what cannot be seen from there is not
-claimed.
+The host's ``evaluate`` is wrapped once. Our models have records; the requests of any other model
+are timed from outside, task by task, and what cannot be seen from there is left out.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ NOT_KNOWN = "N/A"
 
 
 def add_rows_to_results() -> None:
-    """Let what we know beside the scores stand in the host's results.
+    """Wrap the host's ``evaluate`` so that its results contain our rows.
 
     These are the speed of every model, what else is known of ours, and for our tasks the scores by
     type of question, whatever the model.
@@ -79,7 +78,7 @@ def _add_rows(results: dict[str, Any], records: Mapping[str, RunRecord]) -> None
 
 
 def _score_of(results: dict[str, Any], task: str) -> Score | None:
-    """Find the first mean of a task that is better the higher it is, and lies between 0 and 1.
+    """Return the first mean of a task that is better the higher it is and lies in 0 to 1.
 
     Scores of other kinds (sums, 0 to 100, judged by a server) have no number of correct answers.
     """
@@ -93,7 +92,7 @@ def _score_of(results: dict[str, Any], task: str) -> Score | None:
 
 
 def _move_scores_by_type(results: dict[str, Any]) -> None:
-    """Give the scores by type a part of their own, and of them only a few rows in the table.
+    """Move the scores by type to a part of their own, and add a few of them to the table.
 
     The host could make rows of a metric that some documents lack, but would then count fewer
     documents for the task, and weight it wrongly in a group.

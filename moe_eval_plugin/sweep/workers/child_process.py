@@ -1,4 +1,4 @@
-"""The work of points in processes of their own: each runs lmms-eval's own command."""
+"""Run the points of a sweep in child processes: each runs lmms-eval's own command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ N_LAST_LINES = 12
 
 @dataclass(frozen=True)
 class ChildProcessWorker:
-    """Makes a point in a process of its own, anywhere; it can be sent to another machine.
+    """Runs a point in its own process, here or on another machine.
 
     ``n_processes`` above 1 shares the questions among that many processes of accelerate. The paths
     must mean the same on each machine.
@@ -32,9 +32,9 @@ class ChildProcessWorker:
     n_processes: int = 1
 
     def __call__(self, point: SweepPoint) -> Path:
-        """Run lmms-eval's command to its end, and return the results file that it left.
+        """Run lmms-eval's command to its end, and return the results file that it wrote.
 
-        Raises ``RuntimeError`` with the last lines of its output where it left none.
+        Raises ``RuntimeError`` with the last lines of its output where it wrote none.
         """
         output = self.folder / point.name
         log = self.folder / LOGS / f"{point.name}.log"
@@ -55,15 +55,15 @@ class ChildProcessWorker:
             raise RuntimeError(message) from error
 
     def _program(self) -> list[str]:
-        mortal = [
+        guarded = [
             sys.executable,
             "-m",
             "moe_eval_plugin.sweep.workers.die_with_parent",
             str(os.getpid()),
         ]
         if self.n_processes == 1:
-            return [*mortal, "lmms_eval"]
-        launch = [*mortal, "accelerate.commands.launch"]
+            return [*guarded, "lmms_eval"]
+        launch = [*guarded, "accelerate.commands.launch"]
         return [*launch, "--num_processes", str(self.n_processes), "-m", "lmms_eval"]
 
 

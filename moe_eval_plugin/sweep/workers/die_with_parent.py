@@ -17,7 +17,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(parent: int) -> None:
-    """Ask Linux to end this process when its parent ends; elsewhere nothing is asked for."""
+    """Let Linux end this process when its parent ends; without effect on other systems."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # it ended before the question
@@ -25,7 +25,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def main() -> None:
-    """Take the number of the parent and a module from the command line, and run the module."""
+    """Read the parent's process id and a module from the command line, and run the module."""
     die_with_parent(int(sys.argv[1]))
     sys.argv = sys.argv[2:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -1,4 +1,4 @@
-"""Inputs that are encoded once and kept in memory: each k is shown the very same tensors."""
+"""Keep encoded inputs in memory, so that each k gets the very same tensors."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SHARE_OF_FREE_RAM = 0.25
 
 
 class InputCache:
-    """Keeps batches as they were prepared, up to a limit in bytes; beyond it they are made anew.
+    """Keeps prepared batches up to a limit in bytes; beyond it they are prepared again.
 
-    A batch is known by the task and the places of its requests.
+    A batch is identified by the task and the positions of its requests.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -33,7 +33,7 @@ class InputCache:
 
     @property
     def is_full(self) -> bool:
-        """Tell whether a batch did not fit any more."""
+        """Whether a batch exceeded the limit."""
         return self._is_full
 
     @property
@@ -42,7 +42,7 @@ class InputCache:
         return self._n_bytes
 
     def prepare(self, jobs: Sequence[Job], encode: Callable[[Sequence[Job]], Prepared]) -> Prepared:
-        """Give a batch from memory, with the seconds that encoding took when it was made."""
+        """Return a batch from memory, with the seconds that encoding took when it was prepared."""
         key = tuple((job.task, job.index) for job in jobs)
         kept = self._kept.get(key)
         if kept is None:
@@ -57,7 +57,7 @@ class InputCache:
 
 
 def limit_bytes(gib: float | None) -> int:
-    """Turn a limit in GiB into bytes; ``None`` stands for a quarter of the RAM that is free now."""
+    """Convert a limit in GiB to bytes; ``None`` stands for a quarter of the free RAM."""
     return int(free_ram_bytes() * SHARE_OF_FREE_RAM if gib is None else gib * GIB)
 
 

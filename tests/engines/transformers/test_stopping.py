@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from moe_eval_plugin.engines.transformers.stopping import (
     StopStringCriteria,
     StopStrings,
-    truncate_after,
+    truncate_after_end,
     truncate_before,
 )
 from moe_eval_plugin.models.demo import MODEL_PATH
@@ -40,7 +40,7 @@ def test_an_answer_is_cut_where_its_text_first_holds_a_stop_string(
     answer: list[int], strings: list[str]
 ) -> None:
     stops = StopStrings(TOKENIZER, strings)
-    assert stops.cut_behind(answer) == first_end(TOKENIZER, answer, strings)
+    assert stops.truncate_after(answer) == first_end(TOKENIZER, answer, strings)
 
 
 @given(
@@ -49,7 +49,7 @@ def test_an_answer_is_cut_where_its_text_first_holds_a_stop_string(
 def test_stop_strings_of_several_tokens_are_found(text: str, string: str) -> None:
     answer = TOKENIZER(text, add_special_tokens=False)["input_ids"]
     stops = StopStrings(TOKENIZER, [string])
-    assert stops.cut_behind(answer) == first_end(TOKENIZER, answer, [string])
+    assert stops.truncate_after(answer) == first_end(TOKENIZER, answer, [string])
 
 
 def test_a_space_before_a_word_counts_though_a_word_alone_is_shown_without_it() -> None:
@@ -57,7 +57,7 @@ def test_a_space_before_a_word_counts_though_a_word_alone_is_shown_without_it() 
     tokenizer.decoder = decoders.Metaspace()
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
     assert fast.decode([0]) == "yes"
-    assert StopStrings(fast, ["yes "]).cut_behind([0, 1, 1]) == [0, 1]
+    assert StopStrings(fast, ["yes "]).truncate_after([0, 1, 1]) == [0, 1]
 
 
 def test_rows_end_apart_and_the_prompt_is_not_looked_at() -> None:
@@ -85,11 +85,11 @@ def test_an_answer_is_decoded_only_where_a_stop_string_can_end() -> None:
     counting = Counting()
     stops = StopStrings(counting, ["\n\n"])
     answer = TOKENIZER("red circle", add_special_tokens=False)["input_ids"]
-    stops.cut_behind(answer)
+    stops.truncate_after(answer)
     assert counting.n_decoded == len(set(answer))
-    stops.cut_behind(answer * 10)
+    stops.truncate_after(answer * 10)
     assert counting.n_decoded == len(set(answer))
-    stops.cut_behind(TOKENIZER("\n", add_special_tokens=False)["input_ids"])
+    stops.truncate_after(TOKENIZER("\n", add_special_tokens=False)["input_ids"])
     assert counting.n_decoded == len(set(answer)) + 2
 
 
@@ -101,8 +101,8 @@ def test_a_text_is_cut_before_the_first_stop_string(until: list[str], left: str)
 
 
 @pytest.mark.parametrize(("ends", "left"), [(set(), [3, 2, 2]), ({2}, [3, 2]), ({9}, [3, 2, 2])])
-def test_tokens_are_cut_behind_the_first_end_token(ends: set[int], left: list[int]) -> None:
-    assert truncate_after([3, 2, 2], ends) == left
+def test_tokens_are_cut_after_the_first_end_token(ends: set[int], left: list[int]) -> None:
+    assert truncate_after_end([3, 2, 2], ends) == left
 
 
 @pytest.mark.parametrize(
