@@ -1,4 +1,4 @@
-"""Compare measured speed with the hardware's peaks and measured speed-ups with their ceilings.
+"""Compare measured speed with the hardware's peaks, and speed-ups with their ceilings.
 
 Plain arithmetic over measured times, counted experts and the sizes of a model. S-MBU and S-MFU
 are those of MoE-CAP (arXiv 2412.07067), in which only activated experts count:

@@ -1,4 +1,4 @@
-"""The arguments of ``moe-eval bench --backend hf``: a model that transformers loads or builds."""
+"""The arguments of ``moe-eval bench --backend hf``: transformers loads or builds a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arguments of ``moe-eval bench --backend vllm``: a model that vLLM runs."""
+"""The arguments of ``moe-eval bench --backend vllm``: vLLM runs a model."""
 
 from __future__ import annotations
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.commands.sweep_options import (
+    add_launch_options,
+    add_output_options,
     add_question_options,
-    add_run_options,
     add_setting_options,
 )
 from moe_eval_plugin.errors import InvalidArgumentError
@@ -58,7 +59,8 @@ def add(verbs: Subcommands) -> None:
     verb = add_verb(verbs, "sweep", run, "ask the same questions at each k", (DESCRIPTION, EPILOG))
     add_setting_options(verb)
     add_question_options(verb)
-    add_run_options(verb)
+    add_output_options(verb)
+    add_launch_options(verb)
 
 
 def run(options: argparse.Namespace) -> int:

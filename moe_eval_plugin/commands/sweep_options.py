@@ -84,8 +84,8 @@ def add_question_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--include-path", metavar="FOLDER", help="a folder with more tasks")
 
 
-def add_run_options(verb: argparse.ArgumentParser) -> None:
-    """Add the options that say where the sweep runs, and what it writes and prints."""
+def add_output_options(verb: argparse.ArgumentParser) -> None:
+    """Add the options that say what the sweep writes and prints."""
     verb.add_argument(
         "--output",
         type=Path,
@@ -101,6 +101,11 @@ def add_run_options(verb: argparse.ArgumentParser) -> None:
         action="store_true",
         help="if settings changed, start over; old results move to FOLDER.stale",
     )
+    verb.add_argument("--json", action="store_true", help="print JSON at the end, not a table")
+
+
+def add_launch_options(verb: argparse.ArgumentParser) -> None:
+    """Add the options that say where the settings run, and in which processes."""
     verb.add_argument(
         "--launcher",
         choices=LAUNCHERS,
@@ -140,4 +145,3 @@ def add_run_options(verb: argparse.ArgumentParser) -> None:
         help="RAM for encoded inputs; beyond it they are encoded again (default: a quarter of the "
         "free RAM)",
     )
-    verb.add_argument("--json", action="store_true", help="print JSON at the end, not a table")

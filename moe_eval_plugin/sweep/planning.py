@@ -64,7 +64,7 @@ def make_plan(common: SweepPlan, axes: Axes) -> CheckedPlan:
 
 
 def _check_names(model: str, model_args: str) -> None:
-    """Raise ``InvalidArgumentError`` for an argument that the model of this package does not have.
+    """Raise ``InvalidArgumentError`` for an argument that our model does not have.
 
     Without vLLM nothing is known of its arguments: another machine may run the points.
     """
