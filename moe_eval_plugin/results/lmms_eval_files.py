@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-NO_RESULTS = "lmms-eval left no results file; its output tells why"
+NO_RESULTS = "lmms-eval wrote no results file; see its output"
 
 RESULTS = "results.json"
 SAMPLES = "samples"
-# The host puts the date in front. A submission that is written beside a run has no date there.
+# The host begins names with the date; a submission written to the same folder has no date.
 RESULTS_FILES = f"[0-9]*_{RESULTS}"
 NEEDED_KEYS = ("results", "configs", "config")
 HOST = "lmms-eval"
@@ -52,7 +52,7 @@ DATA_SETTINGS = ("version", "scoring", "answer_set", "origin", "revision", "sha2
 
 
 def find_runs(path: Path) -> list[Run]:
-    """Read a results file, or all of them in a folder and below it, ordered by their path.
+    """Return the run of a results file, or the runs of all in a folder and below, by path.
 
     Raises ``DataError`` where there is none.
     """
@@ -60,32 +60,33 @@ def find_runs(path: Path) -> list[Run]:
         return [read_run(path)]
     found = sorted(file for file in path.rglob(RESULTS_FILES) if file.is_file())
     if not found:
+        what = f"holds no results (*_{RESULTS})" if path.exists() else "does not exist"
         message = (
-            f"{path} is no results file of lmms-eval, and no folder with one (*_{RESULTS}). Give "
-            "the folder that --output_path named."
+            f"{path} {what}. Pass a results file, or the folder that you gave to "
+            "`moe-eval sweep --output` or `lmms-eval --output_path`."
         )
         raise DataError(message)
     return [read_run(file) for file in found]
 
 
 def find_run(path: Path) -> Run:
-    """Read the only results file at a path; ``DataError`` lists them if there are several."""
+    """Return the only run at a path; ``DataError`` lists them if there are several."""
     runs = find_runs(path)
     if len(runs) > 1:
         files = "\n  ".join(str(run.path) for run in runs)
-        message = f"{path} holds {len(runs)} runs, and one is needed. Give one of:\n  {files}"
+        message = f"{path} holds {len(runs)} runs, and one is needed. Pass one of:\n  {files}"
         raise DataError(message)
     return runs[0]
 
 
 def read_run(path: Path) -> Run:
-    """Read one results file."""
+    """Return the run of one results file; ``DataError`` for any other file."""
     content = _read_json(path)
     missing = [key for key in NEEDED_KEYS if not isinstance(content.get(key), dict)]
     if missing:
         message = (
             f"{path} is not a results file of lmms-eval: it has no {' and no '.join(missing)}. "
-            f"Give the file that ends in _{RESULTS}."
+            f"Pass the file that ends in _{RESULTS}."
         )
         raise DataError(message)
     config = content["config"]
@@ -118,12 +119,12 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         message = (
             f"{path} is not complete JSON: {error}. It may have been cut off, or be of another "
-            "tool. Give a results file of lmms-eval."
+            "tool. Pass a results file of lmms-eval."
         )
         raise DataError(message) from error
     if not isinstance(content, dict):
         message = (
-            f"{path} holds a {type(content).__name__} where a JSON object was expected. Give a "
+            f"{path} holds a {type(content).__name__} where a JSON object was expected. Pass a "
             f"results file of lmms-eval, which ends in _{RESULTS}."
         )
         raise DataError(message)
@@ -205,7 +206,7 @@ def _data(
 
 
 def _date(content: Mapping[str, Any]) -> datetime | None:
-    """Read the date of a run in the time zone that the host was told to write it in."""
+    """Return the date of a run, which the host writes in the time zone of its option."""
     try:
         zone = ZoneInfo(content["config"]["resolved_cli_args"]["timezone"])
         return datetime.strptime(content["date"], "%Y%m%d_%H%M%S").replace(tzinfo=zone)
@@ -214,7 +215,7 @@ def _date(content: Mapping[str, Any]) -> datetime | None:
 
 
 def _scores(rows: Mapping[str, Any], higher_is_better: Mapping[str, bool]) -> Iterator[ScoreRow]:
-    """Yield the rows; the host names them ``metric,filter`` and puts standard errors between."""
+    """Yield the rows; the host calls them ``metric,filter``, with standard errors in between."""
     for name, value in rows.items():
         metric, _, filter_name = name.partition(",")
         number = _number(value)
@@ -245,16 +246,16 @@ def _count(value: object) -> int | None:
 
 
 def _number(value: object) -> float | None:
-    """Return a number of the host; what it could not compute is text, or not a number."""
+    """Return a finite number; ``None`` for what the host could not compute."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None
 
 
 def find_results(folder: Path) -> Path:
-    """Return the results file that was written into a folder; ``RuntimeError`` without one.
+    """Return the results file that was written to a folder; ``RuntimeError`` without one.
 
-    The host swallows every error while it writes, so the file is read again, and each task must
+    The host ignores all errors while it writes, so the file is read again, and each task must
     have its samples.
     """
     found = sorted(folder.rglob(RESULTS_FILES))
@@ -265,6 +266,6 @@ def find_results(folder: Path) -> Path:
     for task in content["configs"]:
         samples = path.with_name(path.name.replace("_results.json", f"_samples_{task}.jsonl"))
         if not samples.is_file():
-            message = f"lmms-eval left no samples of {task}; its output tells why"
+            message = f"lmms-eval wrote no samples of {task}; see its output"
             raise RuntimeError(message)
     return path

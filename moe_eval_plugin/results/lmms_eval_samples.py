@@ -40,7 +40,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             for number, line in enumerate(lines, start=1):
                 yield _parsed(path, number, line)
     except (OSError, UnicodeDecodeError) as error:
-        message = f"{path} cannot be read: {error}. Give the files as lmms-eval wrote them."
+        message = f"{path} cannot be read: {error}. Pass the files as lmms-eval wrote them."
         raise DataError(message) from error
 
 

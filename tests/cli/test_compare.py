@@ -115,7 +115,7 @@ def test_other_questions_are_refused_unless_the_shared_ones_will_do(
 
     refused = compare(folders[0], fewer, "--list", path)
     assert (refused.returncode, refused.stdout, path.exists()) == (2, "", False)
-    assert "50 stand only in A (first: 150, 151, 152, 153, 154, ...)" in refused.stderr
+    assert "50 are only in A (first: 150, 151, 152, 153, 154, ...)" in refused.stderr
     assert "Traceback" not in refused.stderr
 
     done = compare(folders[0], fewer, "--common")

@@ -1,1 +1,1 @@
-"""``moe-eval compare``: two finished runs over the same questions."""
+"""``moe-eval compare``: two finished runs on the same questions."""

@@ -1,6 +1,6 @@
-"""Compare two runs: how many answers agree, and what the scores do.
+"""Compare two runs: share of equal answers, and paired score differences with intervals.
 
-Runs of any model of lmms-eval will do, if they were made with ``--log_samples``.
+Runs of any model of lmms-eval can be compared if they were made with ``--log_samples``.
 """
 
 from __future__ import annotations
@@ -43,17 +43,16 @@ FEW_CLUSTERS = 30
 
 @dataclass(frozen=True)
 class Options:
-    """What to compare and how.
-
-    ``metrics`` are the scores; none stands for the one that the task is compared by. ``common``
-    takes the questions that both runs have where they differ. ``margin`` is that of the
-    equivalence test, in the unit of the scores.
-    """
+    """What to compare and how."""
 
     metrics: Sequence[str] = ()
+    """Scores; none for the one that the task is compared by."""
     common: bool = False
+    """Whether to compare the shared questions where the runs have different ones."""
     margin: float | None = None
+    """Margin of the equivalence test, in the unit of the scores; ``None`` for no test."""
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    """How intervals are resampled."""
 
 
 def compare_runs(
@@ -62,7 +61,7 @@ def compare_runs(
     """Compare the task of that name, or all that both runs have.
 
     Raises ``DataError`` if there is no such task, where questions differ, and for runs without
-    samples; ``InvalidArgumentError`` for a score that is not there.
+    samples; ``InvalidArgumentError`` for a score that a run does not have.
     """
     names = _shared_tasks(a, b, task)
     compared = [
@@ -112,7 +111,7 @@ def _shared_tasks(a: Run, b: Run, task: str | None) -> list[str]:
     if not names:
         texts = [", ".join(one.task for one in run.tasks) or "none" for run in (a, b)]
         message = (
-            f"The runs share no task: A has {texts[0]}, and B has {texts[1]}. Give two runs of the "
+            f"The runs share no task: A has {texts[0]}, and B has {texts[1]}. Pass two runs of the "
             "same task."
         )
         raise DataError(message)
@@ -123,7 +122,7 @@ def _pair(a: AnsweredTask, b: AnsweredTask, *, common: bool) -> list[Pair]:
     """Pair the questions by their ids; ``DataError`` if they are not the same questions."""
     if a.key_name != b.key_name:
         message = (
-            f"Questions of {a.task.task} are told apart by {a.key_name} in A and by {b.key_name} "
+            f"Questions of {a.task.task} are identified by {a.key_name} in A and by {b.key_name} "
             "in B, so they cannot be paired. Run both with the same task definition."
         )
         raise DataError(message)
@@ -145,12 +144,12 @@ def _pair(a: AnsweredTask, b: AnsweredTask, *, common: bool) -> list[Pair]:
 
 def _differing(a: AnsweredTask, only_a: list[str], only_b: list[str], n_shared: int) -> str:
     texts = [
-        f"{len(keys):,} stand only in {name}{f' (first: {first_few(keys)})' if keys else ''}"
+        f"{len(keys):,} are only in {name}{f' (first: {first_few(keys)})' if keys else ''}"
         for name, keys in (("A", only_a), ("B", only_b))
     ]
     advice = f"Add --common to compare the {n_shared:,} that both have, or run both on the same."
     return (
-        f"The questions of {a.task.task} differ, told apart by {a.key_name}: {', '.join(texts)}. "
+        f"The questions of {a.task.task} differ, by {a.key_name}: {', '.join(texts)}. "
         f"{advice if n_shared else 'They share none.'}"
     )
 
@@ -213,7 +212,7 @@ def _changes(
 
 
 def _kind(a: float, b: float, right: float) -> str:
-    """Name a change; an answer is right from the score ``right`` on."""
+    """Return the kind of a change; an answer is right from the score ``right`` on."""
     if a == b:
         return SAME_SCORE
     if a >= right > b:
@@ -243,16 +242,16 @@ def _notes(
     if n_prompts:
         yield f"The prompts of {n_prompts:,} questions differ."
     if not _are_texts(pairs):
-        yield "The answers are no text, so it is not counted how many are equal."
+        yield "The answers are no text, so equal ones are not counted."
     if not scores:
-        yield "There are no scores: only the organisers of this task know them."
+        yield "There are no scores: only the organisers of this task have them."
     if scores and scores[0].difference.n_clusters < FEW_CLUSTERS:
         n = scores[0].difference.n_clusters
-        yield f"There are {n} images or questions on their own: too few for intervals to be exact."
+        yield f"There are only {n} images or unrelated questions: intervals are not exact."
 
 
 def _adjusted(tasks: Sequence[TaskComparison]) -> list[TaskComparison]:
-    """Adjust the p-values for the number of scores that are compared, over all tasks."""
+    """Return the tasks with p-values adjusted for the number of all compared scores."""
     found = {
         f"{number} {one.metric}": one.difference
         for number, task in enumerate(tasks)

@@ -1,4 +1,4 @@
-"""What a comparison of two runs holds: B against A, so a difference is B's score minus A's."""
+"""The records of a comparison of two runs: a difference is B's score minus A's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHANGES = (RIGHT_TO_WRONG, WRONG_TO_RIGHT, WORSE, BETTER, SAME_SCORE, NOT_SCORED
 
 @dataclass(frozen=True)
 class Setting:
-    """One thing that the runs were made with; ``None`` where a run does not tell."""
+    """One setting of both runs; ``None`` where a run does not record it."""
 
     name: str
     a: str | None
@@ -39,62 +39,71 @@ class ScoreComparison:
 
 @dataclass(frozen=True)
 class Change:
-    """A question whose answer or score differs.
-
-    ``change`` is one of ``CHANGES``, by the first score that is compared. An answer is right with
-    at least half of the points that a question can give.
-    """
+    """A question whose answer or score differs."""
 
     task: str
+    """Name of the task."""
     question: str
+    """Id of the question."""
     prompt: str
+    """Text that the model was asked in run A."""
     target: str
+    """Expected answer."""
     answer_a: str | None
+    """Answer in run A; ``None`` where it is no text."""
     answer_b: str | None
+    """Answer in run B; ``None`` where it is no text."""
     scores_a: dict[str, float]
+    """The compared scores in run A, by name."""
     scores_b: dict[str, float]
+    """The compared scores in run B, by name."""
     change: str
+    """One of ``CHANGES``, by the first compared score; right is from half of the points on."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the change as plain data, ready for JSON."""
+        """Return the change as plain data, ready for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class TaskComparison:
-    """One task in both runs.
-
-    ``equal_answers`` is the share of questions whose answers are the same text, white space around
-    them apart; ``None`` where answers are no text. ``clustered_by`` names the field that questions
-    of one image share, ``None`` where each question stands for itself. ``settings`` holds k, and
-    what differs between the runs. ``notes`` are what a reader should know.
-    """
+    """One task in both runs."""
 
     task: str
+    """Name of the task."""
     n_questions: int
+    """Questions that are compared."""
     n_only_a: int
+    """Questions that only run A has."""
     n_only_b: int
+    """Questions that only run B has."""
     clustered_by: str | None
+    """Field that questions of one image share; ``None`` where images are not known."""
     equal_answers: float | None
+    """Share of equal answers, surrounding white space aside; ``None`` where they are no text."""
     scores: tuple[ScoreComparison, ...]
+    """The compared scores."""
     changes: tuple[Change, ...]
+    """Questions whose answer or score differs."""
     settings: tuple[Setting, ...]
+    """k, model and backend, and whatever differs between the runs."""
     notes: tuple[str, ...]
+    """Sentences on the limits of the comparison."""
 
     @property
     def change_counts(self) -> dict[str, int]:
-        """The number of changes of each kind that occurs."""
+        """Number of changes of each kind that occurs."""
         counts = Counter(one.change for one in self.changes)
         return {kind: counts[kind] for kind in CHANGES if counts[kind]}
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the comparison as plain data, ready for JSON, with the changes counted."""
+        """Return the comparison as plain data, ready for JSON, with the changes counted."""
         return {**asdict(replace(self, changes=())), "changes": self.change_counts}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs, by the paths of their results files, and each task that was compared."""
+    """Two runs, as paths of their results files, and each task that was compared."""
 
     a: str
     b: str
@@ -107,7 +116,7 @@ class Comparison:
         return [change for task in self.tasks for change in task.changes]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the comparison as plain data, ready for JSON."""
+        """Return the comparison as plain data, ready for JSON."""
         return {
             "a": self.a,
             "b": self.b,

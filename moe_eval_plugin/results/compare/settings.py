@@ -1,4 +1,4 @@
-"""What two runs were made with, and where that differs."""
+"""Compare the settings of two runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.results.run import Run, TaskRun
 
-# Always shown where one of the runs knows them, since they are what runs are mostly compared for.
+# Always shown where one of the runs records them: runs are mostly compared for these.
 ALWAYS = ("backend", "model", "k requested", "k observed", "k baseline")
 EXPERTS = {
     "k requested": "requested",
@@ -26,7 +26,7 @@ EXPERTS = {
 
 
 def compare_settings(a: tuple[Run, TaskRun], b: tuple[Run, TaskRun]) -> tuple[Setting, ...]:
-    """List k, model and backend, and whatever else both tell differently or only one tells."""
+    """List k, model and backend, and all other settings that differ or that one run lacks."""
     of_a, of_b = dict(_settings(*a)), dict(_settings(*b))
     pairs = [Setting(name, of_a.get(name), of_b.get(name)) for name in {**of_a, **of_b}]
     return tuple(one for one in pairs if one.name in ALWAYS or one.a != one.b)

@@ -1,4 +1,4 @@
-"""A comparison for people: tables for a terminal, and the list of what changed."""
+"""Render a comparison: tables for a terminal, and the changed questions as CSV and JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import json
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.stats.equivalence import NO, YES
 from moe_eval_plugin.text import align, csv_cell, wrap
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         Setting,
         TaskComparison,
     )
+    from moe_eval_plugin.stats.equivalence import Equivalence
     from moe_eval_plugin.stats.resampling import Interval
 
 LONGEST_SETTING = 40
@@ -27,7 +29,7 @@ LEAST_P = 0.0001
 
 
 def render(comparison: Comparison) -> str:
-    """Write a comparison as text: each task with scores, changes, settings and notes."""
+    """Return a comparison as text: each task with scores, changes, settings and notes."""
     head = [f"A  {comparison.a}", f"B  {comparison.b}"]
     blocks = [head, *(list(_task(task)) for task in comparison.tasks)]
     if comparison.notes:
@@ -36,12 +38,12 @@ def render(comparison: Comparison) -> str:
 
 
 def changes_json(changes: Sequence[Change]) -> str:
-    """Write the questions that changed as JSON, one object for each."""
+    """Return the changed questions as JSON, one object for each."""
     return json.dumps([change.to_dict() for change in changes], ensure_ascii=False, indent=1) + "\n"
 
 
 def changes_csv(changes: Sequence[Change]) -> str:
-    """Write the questions that changed as CSV, with two columns for each score."""
+    """Return the changed questions as CSV, with two columns for each score."""
     metrics = list(dict.fromkeys(metric for change in changes for metric in change.scores_a))
     text = io.StringIO(newline="")
     table = csv.writer(text)
@@ -100,27 +102,28 @@ def _score_row(score: ScoreComparison) -> tuple[str, ...]:
 
 
 def _sentences(task: TaskComparison, score: ScoreComparison) -> Iterator[str]:
-    one, within = score.difference, score.equivalence
-    drawn = f"{one.n_clusters:,} images" if task.clustered_by else "questions on their own"
+    one = score.difference
     if score is task.scores[0]:
-        yield f"p by {one.test}, interval from {drawn}"
-    if within is None:
-        return
-    text = (
-        f"{score.metric} within {within.margin:g} of A: {within.verdict} (90% interval "
-        f"{_interval(within.interval)})."
-    )
-    text += f" If there is no difference, {_questions(within.n_questions_needed)} would tell"
-    as_observed = within.n_questions_needed_as_observed
-    if as_observed is None:
-        text += "; the observed one is outside."
-    else:
-        text += f"; if it is the observed one, {_questions(as_observed)}."
-    yield from wrap(text)
+        clusters = f"{one.n_clusters:,} images" if task.clustered_by else "single questions"
+        yield f"p by {one.test}, interval resampled over {clusters}"
+    if score.equivalence is not None:
+        yield from wrap(_equivalence(score.metric, score.equivalence))
 
 
-def _questions(n: int | None) -> str:
-    return "no number of questions" if n is None else f"{n:,} questions"
+def _equivalence(metric: str, test: Equivalence) -> str:
+    """Return the result of the equivalence test, and how many questions it would need."""
+    interval = f"90% interval {_interval(test.interval)}"
+    if test.verdict == YES:
+        return f"{metric} is within {test.margin:g} of A ({interval})."
+    if test.verdict == NO:
+        return f"{metric} differs from A by more than {test.margin:g} ({interval})."
+    text = f"Not enough questions to tell whether {metric} is within {test.margin:g} of A "
+    text += f"({interval})."
+    if test.n_questions_needed is not None:
+        text += f" You would need about {test.n_questions_needed:,} if nothing was lost"
+        as_observed = test.n_questions_needed_as_observed
+        text += f", {as_observed:,} if the loss is the one seen here." if as_observed else "."
+    return text
 
 
 def _setting_row(setting: Setting) -> tuple[str, str, str]:

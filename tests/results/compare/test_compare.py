@@ -129,8 +129,8 @@ def test_runs_over_other_questions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="questions of okvqa differ") as caught:
         compare(tmp_path, a, b)
 
-    assert "6 stand only in A (first: 0, 10, 20, 30, 40, ...)" in str(caught.value)
-    assert "1 stand only in B (first: 80)" in str(caught.value)
+    assert "6 are only in A (first: 0, 10, 20, 30, 40, ...)" in str(caught.value)
+    assert "1 are only in B (first: 80)" in str(caught.value)
     assert "--common to compare the 2" in str(caught.value)
 
 

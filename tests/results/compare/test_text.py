@@ -26,8 +26,8 @@ def test_the_table_says_what_was_found(tmp_path: Path) -> None:
     (row,) = [line.split() for line in text.splitlines() if line.startswith("vqa_accuracy  ")]
     assert row[:4] == ["vqa_accuracy", "1.0000", "0.9500", "-0.0500"]
     assert row[-3:] == ["95.0%", "0", "5"]
-    assert "interval from 50 images" in text
-    assert "vqa_accuracy within 0.01 of A: cannot tell" in text
+    assert "interval resampled over 50 images" in text
+    assert "Not enough questions to tell whether vqa_accuracy is within 0.01 of A" in text
     assert "Changed questions: 5 (right->wrong 5)" in text
     assert all(len(line) <= 100 or line.startswith(("A ", "B ")) for line in text.splitlines())
 
