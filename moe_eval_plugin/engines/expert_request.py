@@ -1,4 +1,4 @@
-"""Check the requested experts against a model's configuration: once per run, before any weight."""
+"""Check the requested experts against a model's configuration, once and before any weight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure wall time and throughput of other models, by wrapping the methods that get requests."""
+"""Measure time and throughput of other models, by wrapping the methods that get requests."""
 
 from __future__ import annotations
 

@@ -50,16 +50,18 @@ class Distribution:
 
 @dataclass(frozen=True)
 class PhaseTotals:
-    """Seconds of one rank's batches by phase; with ``host_gap_s`` they add up to ``wall_s``.
-
-    ``vision_s`` is ``None`` where no image tower is known; its time is part of ``prefill_s`` then.
-    """
+    """Seconds of one rank's batches by phase; phases and gap add up to the wall time."""
 
     vision_s: float | None
+    """Encoding of images; ``None`` without a known image tower: then part of ``prefill_s``."""
     prefill_s: float
+    """Forward passes up to the first token."""
     decode_s: float
+    """Forward passes after the first token."""
     host_gap_s: float
+    """Time in which the device waited for the host."""
     wall_s: float
+    """Wall time of all batches."""
 
     @property
     def host_bound(self) -> bool:

@@ -20,19 +20,18 @@ TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class PhaseTimes:
-    """Seconds that the device spent on one batch, by phase.
-
-    ``vision_s`` is the encoding of images, ``None`` where no image tower is known, and then part
-    of ``prefill_s``. ``first_token_s`` reaches from the call of the model to the first token of
-    the answers, ``None`` where no token was generated. ``decode_s`` is that of all
-    ``n_decode_steps`` forward passes behind it.
-    """
+    """Seconds that the device spent on one batch, by phase."""
 
     vision_s: float | None
+    """Encoding of images; ``None`` without a known image tower: then part of ``prefill_s``."""
     prefill_s: float
+    """Forward passes up to the first token."""
     decode_s: float
+    """Forward passes after the first token."""
     first_token_s: float | None
+    """From the call of the model to the first token; ``None`` where none was generated."""
     n_decode_steps: int
+    """Number of forward passes after the first token."""
 
     @property
     def busy_s(self) -> float:
@@ -42,27 +41,29 @@ class PhaseTimes:
 
 @dataclass(frozen=True)
 class BatchTiming:
-    """One batch of one task: what went in and came out, and the wall time since the last one.
-
-    ``wall_s`` reaches from the end of the batch before (or the start of the run) to the end of
-    this one. So the times of all batches add up to the time of the run, and whatever was not
-    overlapped (reading images, preprocessing) is in them. ``encode_s`` is the time that reading
-    images, preprocessing and tokenising took, overlapped or not, and ``generate_s`` that of the
-    call of the model. ``output_tokens`` counts the tokens of each answer. ``n_samples`` counts
-    questions: one with several requests counts with the last of them.
+    """One batch of one task: its size and its times.
 
     Raises ``MeasurementError`` if the device was busy for longer than the wall clock ran: then
     the clock was read without waiting for the device, and no time of this run can be believed.
     """
 
     task: str
+    """Name of the task."""
     n_samples: int
+    """Questions answered; one with several requests counts with the last of them."""
     n_input_tokens: int
+    """Tokens of all prompts, image tokens included."""
     output_tokens: tuple[int, ...]
+    """Tokens of each answer, the one that ended it included."""
     wall_s: float
+    """From the end of the batch before, or the start of the run, to the end of this one: the times
+    of all batches add up to the time of the run, and contain whatever was not overlapped."""
     encode_s: float | None = None
+    """Reading images, preprocessing and tokenising, overlapped or not."""
     generate_s: float | None = None
+    """The call of the model."""
     phases: PhaseTimes | None = None
+    """The call by phase, where phases were recorded."""
 
     def __post_init__(self) -> None:
         """Refuse phases that do not fit into the wall time."""

@@ -87,7 +87,7 @@ class BatchStore(Protocol):
 
 
 class BatchRunner:
-    """Runs jobs on an engine; ``after_batch`` gets the times of each batch and its request count.
+    """Generates answers batch by batch; ``after_batch`` gets each timing and request count.
 
     With ``overlaps`` a thread prepares the next batch while this one is generated. That is for
     accelerators. On a CPU it was measured to make runs slower: Python runs one thread at a time,

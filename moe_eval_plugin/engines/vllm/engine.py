@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, VERIFICATION_NEW_TOKENS
@@ -248,16 +248,15 @@ class VLLMEngine:
                 yield running.positions.pop(name), _answer(output, target)
 
 
+@dataclass(frozen=True)
 class _Running:
     """The requests that vLLM has: the position of each, and the tokens to score."""
 
-    def __init__(self) -> None:
-        self.positions: dict[str, int] = {}
-        self.targets: dict[str, list[int]] = {}
+    positions: dict[str, int] = field(default_factory=dict)
+    targets: dict[str, list[int]] = field(default_factory=dict)
 
 
-def _name(output: Any) -> str:  # noqa: ANN401  (a RequestOutput)
-    """Return the name of a request as it was submitted; vLLM appends to it."""
+def _name(output: Any) -> str:  # noqa: ANN401  (vLLM appends to the submitted name)
     return str(output.request_id).partition("-")[0]
 
 

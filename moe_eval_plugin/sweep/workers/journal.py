@@ -1,4 +1,4 @@
-"""Store each answered batch of a point on disk, so that a killed sweep loses one batch at most.
+"""Store each answered batch of a point on disk: a killed sweep loses one batch at most.
 
 lmms-eval's cache of responses stores them once all requests of a run are answered, and without
 their tokens. A journal has a line for each batch, written to the disk before the next batch begins:
