@@ -88,15 +88,6 @@ def _accuracy_against_speed(task: Sequence[SeriesStatistics], rows: Sequence[Row
     several = [row for row in rows if row["slowest"] != row["fastest"]]
     front = [row for row in rows if row["front"]]
     layers = [
-        *(
-            [
-                alt.Chart(data(front))
-                .mark_line(style=["curve"], opacity=0.6)
-                .encode(x=x, y=y, order="speed:Q", color=colour)
-            ]
-            if front
-            else []
-        ),
         *intervals(rows, x, score_axis_title(task[0]), colour),
         base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(
             x=x,
@@ -114,6 +105,9 @@ def _accuracy_against_speed(task: Sequence[SeriesStatistics], rows: Sequence[Row
         ),
         *_point_labels(rows, x, y),
     ]
+    if front:
+        line = alt.Chart(data(front)).mark_line(style=["curve"], opacity=0.6)
+        layers.insert(0, line.encode(x=x, y=y, order="speed:Q", color=colour))
     if several:
         spread = alt.Chart(data(several)).mark_rule(style=["interval"])
         layers.append(spread.encode(x="slowest:Q", x2="fastest:Q", y=y, color=colour))
