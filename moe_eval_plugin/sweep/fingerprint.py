@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.model_name import is_folder
 from moe_eval_plugin.models.checkpoint import ask_hub, resolve
 from moe_eval_plugin.results.versions import installed_versions
+from moe_eval_plugin.text import MIB
 
 if TYPE_CHECKING:
     from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
     from moe_eval_plugin.sweep.plan import SweepPlan
 
-SMALL_FILE_BYTES = 64 * 2**20
+SMALL_FILE_BYTES = 64 * MIB
 
 
 def sweep_settings(plan: SweepPlan, options: EngineOptions, host: Host) -> dict[str, Any]:

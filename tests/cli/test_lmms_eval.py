@@ -78,10 +78,10 @@ def test_a_schedule_by_layer_is_observed_in_each_layer(tmp_path: Path) -> None:
 
 
 def test_real_questions_and_images_from_official_files(tmp_path: Path, vqa_data: Path) -> None:
-    done = moe_hf(
+    done = run(
         tmp_path,
-        "experts_k=4,batch_size=auto",
-        "okvqa,vqa_v2_val",
+        *("--model", "moe_hf", "--model_args", "experts_k=4,batch_size=auto"),
+        *("--tasks", "okvqa,vqa_v2_val"),
         MOE_EVAL_PRETRAINED="demo",
         MOE_EVAL_DATA=vqa_data,
     )

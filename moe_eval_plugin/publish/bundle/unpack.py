@@ -24,13 +24,14 @@ from moe_eval_plugin.publish.bundle.commands import SWEEP as SWEEP_COMMAND
 from moe_eval_plugin.publish.bundle.contents import FILES
 from moe_eval_plugin.publish.bundle.description import KIND, SCHEMA_VERSION, BundleDescription
 from moe_eval_plugin.publish.bundle.pack import CHECKSUMS, DESCRIPTION, LOCK_FILE, README, ROOT
+from moe_eval_plugin.text import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHECKSUM_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 REQUIRED_FILES = (DESCRIPTION, LOCK_FILE, README)
-CHUNK_BYTES = 2**20
+CHUNK_BYTES = MIB
 STAGING_PREFIX = ".bundle-"
 
 
