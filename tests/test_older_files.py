@@ -92,6 +92,7 @@ def test_a_report_has_the_same_numbers() -> None:
     rows = list(csv.DictReader(io.StringIO(report.files["table.csv"].decode())))
     for row, expected in zip(rows, EXPECTED["report"], strict=True):
         assert set(row) == set(expected)
+        assert row["observed_num_experts_per_tok"] == expected["observed_num_experts_per_tok"]
         numbers = {name: float(value) for name, value in expected.items() if _is_number(value)}
         assert len(numbers) > len(expected) / 2
         found = {name: float(row[name]) for name in numbers}

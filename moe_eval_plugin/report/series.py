@@ -103,7 +103,7 @@ class ReportPoint:
     def median(self, read: Callable[[RunRecord], float | None]) -> float | None:
         """Return the median over runs of a value in their records; ``None`` where one lacks it."""
         spread = Spread.of(read(run.record) if run.record else None for run in self.runs)
-        return spread.median if spread else None
+        return float(spread.median) if spread else None
 
 
 @dataclass(frozen=True)
