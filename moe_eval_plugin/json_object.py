@@ -1,4 +1,4 @@
-"""Read JSON objects by key and type; a value of another type is a ``DataError`` with its key."""
+"""Read JSON objects by key and type; a wrong type is a ``DataError`` with its key."""
 
 from __future__ import annotations
 

@@ -64,7 +64,9 @@ class SweepProgress:
     def interrupted(self) -> int:
         """Print how many answers are saved, and return the exit code."""
         n_done = sum(entry.state == "done" for entry in self._entries())
-        saved = n_done * self._n_questions + self._n_answered
+        # A question of a multiple-choice task is counted once for each of its requests.
+        of_current = min(self._n_answered, self._n_questions)
+        saved = n_done * self._n_questions + of_current
         total = len(self._plan.points) * self._n_questions
         print(
             f"Interrupted. {saved:,} of {total:,} answers are saved; run the same command to "

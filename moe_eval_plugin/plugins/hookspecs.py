@@ -151,7 +151,8 @@ def moe_eval_batch_end(event: BatchEnd) -> None:
     """React to an answered batch and its times.
 
     Called in each process while the clock of the run is stopped: the time that a plugin takes is
-    not in the results, but the run lasts longer by it. Example, a gauge for Prometheus::
+    not in the results, but the run lasts longer by it. vLLM goes on answering meanwhile, so with
+    ``moe_vllm`` the clock runs on. Example, a gauge for Prometheus::
 
         from moe_eval_plugin.plugins import hookimpl
         from prometheus_client import Gauge

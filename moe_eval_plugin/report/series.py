@@ -59,7 +59,7 @@ class FinishedTask:
 
     @property
     def setup(self) -> Setup:
-        """What the run was made with, as far as its record tells."""
+        """What the run was made with, as far as it is recorded."""
         return self.task.record.setup if self.task.record else Setup()
 
     @property

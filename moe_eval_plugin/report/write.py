@@ -34,7 +34,7 @@ def check_output(path: Path, *, force: bool = False) -> None:
 
 
 def write_report(report: Report, path: Path) -> list[Path]:
-    """Write the page and the files beside it, and return their paths, the page first.
+    """Write the page and its files, and return their paths, the page first.
 
     Either all files are written or none. Raises ``DataError`` if they cannot be written.
     """

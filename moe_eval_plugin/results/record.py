@@ -38,7 +38,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Metric:
-    """A row that a plugin adds to the results of a task; ``None`` stands for "not measured"."""
+    """A row that a plugin adds to the results of a task; ``None`` is "not measured"."""
 
     task: str
     name: str

@@ -43,7 +43,7 @@ class TaskData:
     """The data that a task asked about; ``None`` is not known."""
 
     dataset: str | None = None
-    """Repository on the Hub, or what the task names in its place."""
+    """Repository on the Hub, or what the task reads instead."""
     dataset_config: str | None = None
     """Configuration of the dataset."""
     split: str | None = None
@@ -85,7 +85,7 @@ class TaskRun:
     metrics: tuple[TaskMetric, ...] = ()
     """Metrics that the definition of the task lists."""
     scoring: Mapping[str, str] = field(default_factory=dict)
-    """How each metric compares answers, as far as the task tells."""
+    """How each metric compares answers, where the task defines it."""
     n_by_answer_type: Mapping[str, int] = field(default_factory=dict)
     """Questions of each answer type, where scores were split by it."""
     data: TaskData = field(default_factory=TaskData)

@@ -1,4 +1,4 @@
-"""List the scores of runs with all that is known of each, from k to the versions of packages.
+"""List the scores of runs with all that is known of each, from k to package versions.
 
 The k of a model of another adapter is ``None``: not known, and not 0.
 """
@@ -160,7 +160,7 @@ class ScoreFacts:
 
     @property
     def setting(self) -> str:
-        """Requested k, policy and renormalisation as text; empty without an adapter of ours."""
+        """Requested k, policy and renormalisation as text; empty for another adapter's model."""
         if not self.is_ours:
             return ""
         asked = (self.experts_policy, self.renorm)
@@ -260,23 +260,18 @@ def _unit(metric: str) -> str | None:
 
 
 def _experts(experts: VerifiedOverride | None) -> dict[str, Any]:
-    return {
-        "num_experts_per_tok": experts.requested if experts else None,
-        "observed_num_experts_per_tok": experts.observed if experts else None,
-        "baseline_num_experts_per_tok": experts.baseline if experts else None,
-        "experts_k": experts.experts_k if experts else None,
-        "experts_policy": experts.experts_policy if experts else None,
-        "renorm": experts.renorm if experts else None,
+    names = {
+        "num_experts_per_tok": "requested",
+        "observed_num_experts_per_tok": "observed",
+        "baseline_num_experts_per_tok": "baseline",
+        **{name: name for name in ("experts_k", "experts_policy", "renorm")},
     }
+    return {name: getattr(experts, field, None) for name, field in names.items()}
 
 
 def _speed(record: RunRecord | None) -> dict[str, Any]:
-    return {
-        "samples_per_s": record.speed.samples_per_s if record else None,
-        "wall_s": record.speed.wall_s if record else None,
-        "n_input_tokens": record.speed.n_input_tokens if record else None,
-        "n_output_tokens": record.speed.n_output_tokens if record else None,
-    }
+    names = ("samples_per_s", "wall_s", "n_input_tokens", "n_output_tokens")
+    return {name: getattr(record.speed, name) if record else None for name in names}
 
 
 def _model(run: Run, setup: Setup) -> dict[str, Any]:

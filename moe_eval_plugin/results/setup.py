@@ -1,4 +1,4 @@
-"""What a run was made with, as its record tells: checkpoint, machine, versions and settings."""
+"""What a run was made with: checkpoint, machine, versions and settings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Setup:
-    """What a run was made with; ``None`` where its record does not tell."""
+    """What a run was made with; ``None`` is not recorded."""
 
     pretrained: str | None = None
     """Checkpoint as the user named it: a Hub id, a folder, or ``demo``."""
@@ -68,7 +68,7 @@ class Setup:
     machine: Machine | None = None
     """The devices."""
     values: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """Everything that the record tells, as it is stored."""
+    """All stored names and values."""
 
     @classmethod
     def from_dict(cls, values: JsonObject) -> Setup:

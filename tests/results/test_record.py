@@ -309,7 +309,7 @@ def test_keys_of_a_later_version_are_ignored() -> None:
         ("experts", "n_layers", None),
         ("experts", "routing", {"layers": {"0": {"num_experts": "8"}}}),
         ("speed", "wall_s", "1 s"),
-        ("speed", "latency_from", "the door"),
+        ("speed", "latency_from", "elsewhere"),
         ("speed", "ttft_s", 1.0),
         ("hardware", "joules", "many"),
         ("steady_decode", "points", [{"batch_size": "1"}]),

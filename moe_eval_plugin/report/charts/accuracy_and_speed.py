@@ -1,4 +1,4 @@
-"""Charts of accuracy, speed and phases, as Vega-Lite specifications made with Altair."""
+"""Charts of accuracy and speed, as Vega-Lite specifications made with Altair."""
 
 from __future__ import annotations
 
@@ -21,22 +21,14 @@ from moe_eval_plugin.report.charts.base import (
     score_axis_title,
 )
 from moe_eval_plugin.report.charts.by_type import type_figures
+from moe_eval_plugin.report.charts.phases import phase_figures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from moe_eval_plugin.measure.speed import PhaseTotals
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
     from moe_eval_plugin.report.charts.base import Row
-    from moe_eval_plugin.report.series import ReportPoint
 
-PHASES: dict[str, Callable[[PhaseTotals], float | None]] = {
-    "vision": lambda phases: phases.vision_s,
-    "prefill": lambda phases: phases.prefill_s,
-    "decode": lambda phases: phases.decode_s,
-    "host gap": lambda phases: phases.host_gap_s,
-}
-MILLISECONDS = 1000
 # Width of a label next to its point, as a share of the range of speeds.
 LABEL_ROOM = 0.15
 
@@ -54,9 +46,7 @@ def main_figures(task: Sequence[SeriesStatistics]) -> Iterator[Figure]:
             yield _speed_up_over_k(task, ratios)
     for number, series in enumerate(task):
         yield from type_figures(series, number, several=len(task) > 1)
-    phases = [row for series in task for row in _phase_rows(series, several=len(task) > 1)]
-    if phases:
-        yield _phases(phases)
+    yield from phase_figures(task)
 
 
 def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
@@ -87,16 +77,9 @@ def _accuracy_against_speed(task: Sequence[SeriesStatistics], rows: Sequence[Row
     base = alt.Chart(data(rows)).encode(color=colour)
     several = [row for row in rows if row["slowest"] != row["fastest"]]
     front = [row for row in rows if row["front"]]
+    line = alt.Chart(data(front)).mark_line(style=["curve"], opacity=0.6)
     layers = [
-        *(
-            [
-                alt.Chart(data(front))
-                .mark_line(style=["curve"], opacity=0.6)
-                .encode(x=x, y=y, order="speed:Q", color=colour)
-            ]
-            if front
-            else []
-        ),
+        *([line.encode(x=x, y=y, order="speed:Q", color=colour)] if front else []),
         *intervals(rows, x, score_axis_title(task[0]), colour),
         base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(
             x=x,
@@ -232,60 +215,6 @@ def _speed_up_over_k(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> F
         ),
         description=f"Speed-up against k. {spoken}.",
         chart=finished(chart),
-    )
-
-
-def _phase_rows(numbers: SeriesStatistics, *, several: bool) -> Iterator[Row]:
-    """Yield milliseconds per question of each phase that was measured."""
-    for one in numbers.points:
-        n = one.point.median(lambda record: record.speed.n_samples)
-        name = numbers.series.name
-        label = f"{name}, {one.point.label}" if several else one.point.label
-        for order, (phase, read) in enumerate(PHASES.items()):
-            seconds = _seconds(one.point, read)
-            if seconds is not None and n:
-                yield {
-                    "label": label,
-                    "phase": phase,
-                    "order": order,
-                    "milliseconds": seconds / n * MILLISECONDS,
-                }
-
-
-def _seconds(point: ReportPoint, read: Callable[[PhaseTotals], float | None]) -> float | None:
-    return point.median(lambda record: read(record.speed.phases) if record.speed.phases else None)
-
-
-def _phases(rows: Sequence[Row]) -> Figure:
-    labels = list(dict.fromkeys(row["label"] for row in rows))
-    colour = alt.Color("phase:N", sort=list(PHASES), legend=alt.Legend(title=None))
-    chart = (
-        alt.Chart(data(rows))
-        .mark_bar(style=["cell-border"])
-        .encode(
-            x=alt.X("milliseconds:Q", title="milliseconds per question"),
-            y=alt.Y("label:N", sort=labels, title=None),
-            color=colour,
-            order="order:Q",
-            tooltip=[
-                alt.Tooltip("label:N", title="setting"),
-                alt.Tooltip("phase:N", title="phase"),
-                *numbers_on_hover(("milliseconds:Q", "milliseconds per question", ".2f")),
-            ],
-        )
-    )
-    spoken = ". ".join(
-        f"{row['label']}, {row['phase']}: {row['milliseconds']:.2f} ms" for row in rows
-    )
-    return Figure(
-        name="phases",
-        title="Time per question by phase",
-        caption=(
-            "Average time per question (slowest process). Host gap: the device sat idle while the "
-            "CPU loaded images, tokenised or ran Python."
-        ),
-        description=f"Milliseconds per question by phase. {spoken}.",
-        chart=finished(chart, height=max(120, 34 * len(labels))),
     )
 
 

@@ -49,7 +49,7 @@ def paper_config() -> dict[str, Any]:
 
 
 def _config(colour: dict[str, str]) -> dict[str, Any]:
-    """Return the only place with colours; charts use the styles of this table by name."""
+    """Return the configuration with these colours; charts refer to its styles by name."""
     series = [colour[f"series-{number + 1}"] for number in range(N_SERIES_COLOURS)]
     text = {"labelColor": colour["muted"], "titleColor": colour["ink"], "labelFontSize": 12}
     return {

@@ -1,4 +1,4 @@
-"""All columns of the tables, and those of scores: headings, meanings, and how values are read."""
+"""All columns of the tables: headings, meanings, and how values are read."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _of_type(kind: str) -> Column:
 
 
 SCORE_COLUMNS: tuple[Column, ...] = (
-    Column("model", "Model", "Model, and what tells its runs apart", lambda s, _: s.series.name),
+    Column("model", "Model", "Model, and what distinguishes its runs", lambda s, _: s.series.name),
     Column("task", "Task", "Task of the host", lambda s, _: s.series.task),
     Column(
         "setting",
