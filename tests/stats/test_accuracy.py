@@ -9,7 +9,7 @@ import pytest
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.stats import accuracy
-from moe_eval_plugin.stats.accuracy import pool_seeds
+from moe_eval_plugin.stats.accuracy import pool_seeds, right_from, score_bounds
 from moe_eval_plugin.stats.paired import paired_difference
 from tests.stats.drawn_scores import draw_scores
 
@@ -60,3 +60,14 @@ def test_lists_of_other_lengths_are_refused() -> None:
         accuracy([1.0], ["a", "b"])
     with pytest.raises(DataError, match="1 scores cannot be paired with 2"):
         paired_difference([1.0], [1.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("values", "bounds", "right"),
+    [((0.2, 0.9), (0.0, 1.0), 0.5), ((0.0, 10.0), (0.0, 10.0), 5.0), ((-1.0, 1.0), (-1, 1), 0.0)],
+)
+def test_a_score_is_right_from_the_middle_of_its_range(
+    values: tuple[float, ...], bounds: tuple[float, float], right: float
+) -> None:
+    assert score_bounds(values) == bounds
+    assert right_from(bounds) == right
