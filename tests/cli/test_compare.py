@@ -78,7 +78,7 @@ def test_too_few_equal_answers_fail_the_check(
 
 
 def test_the_margin_is_in_points(folders: tuple[Path, Path]) -> None:
-    assert "within 0.2 of A: yes" in compare(*folders, "--within", 20).stdout
+    assert "is within 0.2 of A (" in compare(*folders, "--within", 20).stdout
 
 
 def test_what_changed_is_listed(folders: tuple[Path, Path], tmp_path: Path) -> None:

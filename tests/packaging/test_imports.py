@@ -121,13 +121,13 @@ FORBIDDEN = (
         "No import cycles, in any package",
     ),
     (
-        "engines/vllm/sampling.py",
+        "engines/vllm/options.py",
         "from moe_eval_plugin.engines.transformers import stopping",
         "Engines do not know each other",
     ),
     (
         "hosts/run_options.py",
-        "from moe_eval_plugin.engines.vllm import sampling",
+        "from moe_eval_plugin.engines.vllm import options",
         "A host knows what engines share, and no engine",
     ),
     (

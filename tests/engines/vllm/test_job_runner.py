@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from moe_eval_plugin.engines.generation import read_settings
-from moe_eval_plugin.engines.vllm.sampling import sampling_arguments
+from moe_eval_plugin.engines.vllm.job_runner import sampling_arguments
 from moe_eval_plugin.errors import (
     InvalidArgumentError,
 )
