@@ -62,7 +62,7 @@ lint: $(STAMP) ## Check style and formatting (ruff)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(STAMP) ## Format the code and mend what ruff can mend
+format: $(STAMP) ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -131,7 +131,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@touch $@
 
 # Its requirements are complete, so pip has nothing to look for. PyPI's torchvision is built for CUDA and
-# fails beside a torch for CPUs: the .pth file mends that here.
+# fails beside a torch for CPUs: the .pth file fixes that here.
 $(VLLM_STAMP): pyproject.toml $(VLLM_REQUIREMENTS) tests/vllm/torchvision_without_cuda.py
 	@echo "==> setting up $(VLLM_ENV): some minutes and 4 GB the first time"
 	test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_ENV)

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.bench.measurement import Measured, MeasuredPoint, Repetition
     from moe_eval_plugin.bench.plan import BenchPlan
+    from moe_eval_plugin.measure.speed import LatencyStart
     from moe_eval_plugin.results.steady_decode import SpeedSummary
     from moe_eval_plugin.stats.speed import Spread
 
 SCHEMA_VERSION = 1
+LATENCY_FROM: LatencyStart = "call"
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ class BenchReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, ready for JSON."""
-        return {"schema_version": SCHEMA_VERSION, "kind": "bench", **asdict(self)}
+        # Latencies of a bench count from the call of the engine; those of a task from other starts.
+        head = {"schema_version": SCHEMA_VERSION, "kind": "bench", "latency_from": LATENCY_FROM}
+        return {**head, **asdict(self)}
 
     def save(self, path: Path) -> None:
         """Write the report as JSON: whole, or not at all. Raises ``DataError``."""

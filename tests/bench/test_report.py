@@ -99,6 +99,7 @@ def test_a_report_is_stored_with_every_repetition(tmp_path: Path) -> None:
     stored = json.loads((tmp_path / "bench.json").read_text())
     assert stored["schema_version"] == 1
     assert stored["kind"] == "bench"
+    assert stored["latency_from"] == "call"
     assert stored["plan"]["experts_k"] == [8, 4, 1]
     assert stored["device"]["name"] == "a processor"
     assert stored["versions"]["torch"]

@@ -87,7 +87,7 @@ class _Request:
     """The length of a request's prompt, and the kind of each of its tokens."""
 
     n_prompt: int
-    kinds: Tensor
+    token_kinds: Tensor
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class _Step:
     """One forward pass: its phase, and the kind (index of ``OBSERVED_MODALITIES``) of each row."""
 
     phase: Phase
-    kinds: Tensor
+    token_kinds: Tensor
 
 
 class _Watch:
@@ -103,7 +103,7 @@ class _Watch:
 
     def __init__(self, runner: Any) -> None:  # noqa: ANN401  (vLLM has several classes of them)
         self._requests: dict[str, _Request] = {}
-        self._fed: list[InputTokenCount] = []
+        self._input_tokens: list[InputTokenCount] = []
         self._step: _Step | None = None
         self._undo = ExitStack()
         self._counters = [
@@ -120,7 +120,7 @@ class _Watch:
     def observation(self) -> Observation:
         """Return what was observed until now."""
         layers = {counter.layer.path: counter.observation() for counter in self._counters}
-        return Observation(layers, tuple(self._fed))
+        return Observation(layers, tuple(self._input_tokens))
 
     def _watch(self, path: str, layer: Any) -> LayerCounter:  # noqa: ANN401
         num_experts = layer.moe_config.num_logical_experts
@@ -128,8 +128,8 @@ class _Watch:
 
         def see(chosen: Tensor) -> None:
             if self._step is not None:
-                kinds = _kinds_of_rows(self._step.kinds, chosen)
-                counter.add(chosen, kinds.to(chosen.device), self._step.phase)
+                token_kinds = _token_kinds_of_rows(self._step.token_kinds, chosen)
+                counter.add(chosen, token_kinds.to(chosen.device), self._step.phase)
 
         router = layer.router
         # vLLM itself uses this hook, where it returns the routed experts with each answer.
@@ -160,7 +160,7 @@ class _Watch:
         import torch
 
         for new in scheduled.scheduled_new_reqs:
-            self._requests[new.req_id] = _Request(len(new.prompt_token_ids), _kinds(new))
+            self._requests[new.req_id] = _Request(len(new.prompt_token_ids), _token_kinds(new))
         if not scheduled.num_scheduled_tokens:
             return None
         (name, n_tokens), *others = scheduled.num_scheduled_tokens.items()
@@ -169,15 +169,15 @@ class _Watch:
             raise RuntimeError(message)
         request, begin = self._requests[name], dict(_progress(scheduled))[name]
         phase: Phase = "prefill" if begin < request.n_prompt else "decode"
-        kinds = torch.full((n_tokens,), TEXT)
-        known = request.kinds[begin : begin + n_tokens]
-        kinds[: len(known)] = known
+        token_kinds = torch.full((n_tokens,), TEXT)
+        known = request.token_kinds[begin : begin + n_tokens]
+        token_kinds[: len(known)] = known
         for kind, n in enumerate(
-            torch.bincount(kinds, minlength=len(OBSERVED_MODALITIES)).tolist()
+            torch.bincount(token_kinds, minlength=len(OBSERVED_MODALITIES)).tolist()
         ):
             if n:
-                self._fed.append(InputTokenCount(phase, OBSERVED_MODALITIES[kind], n))
-        return _Step(phase, kinds)
+                self._input_tokens.append(InputTokenCount(phase, OBSERVED_MODALITIES[kind], n))
+        return _Step(phase, token_kinds)
 
 
 def find_moe_layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
@@ -246,25 +246,25 @@ def _progress(scheduled: Any) -> Iterator[tuple[str, int]]:  # noqa: ANN401
     yield from zip(cached.req_ids, cached.num_computed_tokens, strict=True)
 
 
-def _kinds(new: Any) -> Tensor:  # noqa: ANN401  (vLLM's NewRequestData)
+def _token_kinds(new: Any) -> Tensor:  # noqa: ANN401  (vLLM's NewRequestData)
     """Return the kind of each token of a prompt; tokens that only delimit an image are text."""
     import torch
 
-    kinds = torch.full((len(new.prompt_token_ids),), TEXT)
+    token_kinds = torch.full((len(new.prompt_token_ids),), TEXT)
     for feature in new.mm_features:
         if feature.modality in EXPERT_MODALITIES:
             span = feature.mm_position
-            part = kinds[span.offset : span.offset + span.length]
+            part = token_kinds[span.offset : span.offset + span.length]
             part[slice(None) if span.is_embed is None else span.is_embed] = IMAGE
-    return kinds
+    return token_kinds
 
 
-def _kinds_of_rows(kinds: Tensor, chosen: Tensor) -> Tensor:
+def _token_kinds_of_rows(token_kinds: Tensor, chosen: Tensor) -> Tensor:
     """Match the kinds of a pass with the rows that a router sees: vLLM may pad them."""
     import torch
 
-    n_extra = chosen.shape[0] - len(kinds)
+    n_extra = chosen.shape[0] - len(token_kinds)
     if n_extra < 0:
         # The layer receives an unknown part of the tokens.
         return torch.full((chosen.shape[0],), TEXT)
-    return torch.cat([kinds, torch.full((n_extra,), PADDING)])
+    return torch.cat([token_kinds, torch.full((n_extra,), PADDING)])
