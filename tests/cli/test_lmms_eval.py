@@ -185,7 +185,7 @@ def test_scores_by_type_are_those_of_all_processes(
         ("pretrained=demo,experts_k=four", "'four' is not a number of experts"),
         ("pretrained=demo,expert_k=4", "Did you mean experts_k?"),
         ("pretrained=demo,experts_k", "Write name=value,name=value."),
-        ("pretrained=no/such/model,experts_k=4", "pretrained=no/such/model"),
+        ("pretrained=no/such/model,experts_k=4", "Cannot find no/such/model"),
     ],
 )
 def test_wrong_arguments_are_refused(tmp_path: Path, model_args: str, message: str) -> None:

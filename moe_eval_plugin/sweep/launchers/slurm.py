@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from moe_eval_plugin.sweep.plan import SweepPoint
 
 LOGS = "slurm"
+# submitit asks Slurm itself far less often; between these looks it reads a file.
+SECONDS_BETWEEN_LOOKS = 1
 
 
 class SlurmLauncher:
@@ -51,7 +53,7 @@ class SlurmLauncher:
 def _next_done(jobs: Sequence[Any]) -> Any:  # noqa: ANN401
     from submitit.helpers import as_completed
 
-    return next(iter(as_completed(list(jobs))))
+    return next(iter(as_completed(list(jobs), poll_frequency=SECONDS_BETWEEN_LOOKS)))
 
 
 def _end_of(job: Any) -> Outcome | str:  # noqa: ANN401
