@@ -25,8 +25,7 @@ def command(tmp_path: Path, model_args: str, *more: str) -> list[str]:
 
 
 def surroundings(tmp_path: Path, **variables: str) -> dict[str, str]:
-    own = {"HF_DATASETS_CACHE": str(tmp_path / "data"), "VLLM_CACHE_ROOT": str(tmp_path / "vllm")}
-    return {**os.environ, **own, **variables}
+    return {**os.environ, "VLLM_CACHE_ROOT": str(tmp_path / "vllm"), **variables}
 
 
 def run(
