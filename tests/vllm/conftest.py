@@ -22,7 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs vLLM where there is none; its own warnings are not ours to mend."""
+    """Skip what needs vLLM where there is none; its own warnings are not ours to fix."""
     for item in items:
         if item.get_closest_marker("needs_vllm") is not None:
             item.add_marker(pytest.mark.filterwarnings("ignore"))
@@ -31,8 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _small_vllm() -> None:
-    """Keep vLLM small, in one process and off the network; read when an engine starts."""
+def _small_vllm(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep vLLM small, in one process and off the network; read when an engine starts.
+
+    One cache for all: vLLM looks at each model class in a process of its own, and keeps the answer.
+    """
+    os.environ["VLLM_CACHE_ROOT"] = str(tmp_path_factory.mktemp("vllm"))
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")

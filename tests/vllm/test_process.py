@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.cli.programs import lmms_eval
-from tests.vllm.vllm_runs import EAGER, TIME_LIMIT_S, command, results_of, run, surroundings
+from tests.vllm.vllm_runs import EAGER, TIME_LIMIT_S, command, results_of, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,7 @@ def test_a_killed_worker_ends_the_run_and_the_answers_so_far_are_kept(tmp_path: 
     with log.open("w", encoding="utf-8") as out:
         process = subprocess.Popen(
             command(tmp_path, *options, *enough),
-            env=surroundings(tmp_path, **variables),
+            env={**os.environ, **variables},
             cwd=tmp_path,
             stdout=out,
             stderr=subprocess.STDOUT,

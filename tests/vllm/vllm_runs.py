@@ -24,16 +24,12 @@ def command(tmp_path: Path, model_args: str, *more: str) -> list[str]:
     ]
 
 
-def surroundings(tmp_path: Path, **variables: str) -> dict[str, str]:
-    return {**os.environ, "VLLM_CACHE_ROOT": str(tmp_path / "vllm"), **variables}
-
-
 def run(
     tmp_path: Path, model_args: str, *more: str, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(tmp_path, model_args, *more),
-        env=surroundings(tmp_path, **variables),
+        env={**os.environ, **variables},
         cwd=tmp_path,
         capture_output=True,
         text=True,
