@@ -23,7 +23,9 @@ PYTEST_ARGS ?=
 PROCESSES ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 # Start commands and engines, train models or look at whole packages: not for the inner loop.
-SLOW_TESTS := tests/cli tests/packaging tests/vllm tests/families tests/report/test_browser.py
+SLOW_TESTS := tests/cli tests/packaging tests/vllm tests/families tests/report/test_browser.py \
+	tests/sweep/launchers tests/sweep/workers/test_child_process.py tests/tasks/test_lmms_eval_task.py \
+	tests/test_doctor.py
 # Independent targets side by side, each one's output in one piece; all that can be made is made, and one
 # failure fails the whole.
 TOGETHER := --no-print-directory --keep-going --jobs=3 --output-sync=target
