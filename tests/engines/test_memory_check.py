@@ -69,9 +69,11 @@ def test_disk_must_hold_the_download() -> None:
         memory_check.require_disk("m", 6 * GIB, 5 * GIB)
 
 
-def test_folder_that_fits_passes(tmp_path: Path) -> None:
+def test_folder_that_fits_passes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     folder = folder_with_weights(tmp_path)
     memory_check.check_memory(str(folder), device="cpu", device_map=None, dtype="float32")
+    assert "not checked" not in caplog.text
 
 
 def huge_folder(folder: Path) -> Path:

@@ -10,7 +10,7 @@ import torch
 from moe_eval_plugin.engines.expert_request import ModelConfig
 from moe_eval_plugin.hosts.run_options import RunOptions
 from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF
-from tests.hosts.lmms_eval.announced_runs import check_alike, listening, run_all_kinds
+from tests.hosts.lmms_eval.announced_runs import alike, listening, run_all_kinds, seen
 from tests.hosts.lmms_eval.easy_requests import (
     N_QUESTIONS,
     SPLIT,
@@ -169,7 +169,7 @@ def test_plugins_and_records_are_as_on_every_engine(monkeypatch: pytest.MonkeyPa
     model = MoEHF(pretrained="demo", experts_k=2, dtype="float32")
     run_all_kinds(model)
     own = {"experts_implementation", "attn_implementation", "profile", "profile_trace"}
-    check_alike(model, listener, own, of_records=set())
+    assert seen(model, listener) == alike(own, of_records=set())
 
 
 def test_what_the_command_line_checked_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.hosts.lmms_eval.announced_runs import check_alike, listening, run_all_kinds
+from tests.hosts.lmms_eval.announced_runs import alike, listening, run_all_kinds, seen
 from tests.hosts.lmms_eval.easy_requests import TASK, messages, request, scoring_request
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def heard() -> Iterator[tuple[MoEVLLM, Listener]]:
 def test_plugins_and_records_are_as_on_every_engine(heard: tuple[MoEVLLM, Listener]) -> None:
     model, listener = heard
     run_all_kinds(model)
-    check_alike(model, listener, OWN, of_records={"n_errors", "request_times"})
+    assert seen(model, listener) == alike(OWN, of_records={"n_errors", "request_times"})
 
 
 def test_latencies_of_vllm_have_names_of_their_own(heard: tuple[MoEVLLM, Listener]) -> None:

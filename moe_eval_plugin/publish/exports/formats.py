@@ -1,4 +1,4 @@
-"""Look up exporters, which write a run in the format of another tool or of a leaderboard.
+"""Return the exporter of a format: the form of another tool, or of a leaderboard.
 
 The formats of this package are registered through ``moe_eval_register_exporters``, the hook that
 plugins use. An exporter only returns the text of files; ``files.write_files`` writes them.
