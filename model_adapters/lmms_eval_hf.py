@@ -6,7 +6,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object, set_seed
 from tqdm import tqdm
@@ -27,6 +26,8 @@ from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    import torch
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
     from moe_eval_plugin.engines.request import Job
@@ -73,9 +74,7 @@ class MoEHF(MoEModel):
 
     @classmethod
     def _parse(cls, model_args: dict[str, Any]) -> tuple[EngineOptions, RunOptions]:
-        engine_options, options = parse_arguments(model_args)
-        options.largest_batch(torch.device("cpu"))
-        return engine_options, options
+        return parse_arguments(model_args)
 
     @classmethod
     def _check(cls, engine_options: EngineOptions, checked: ModelConfig | None) -> ExpertRequest:

@@ -46,9 +46,7 @@ class MoEVLLM(MoEModel):
 
     @classmethod
     def _parse(cls, model_args: dict[str, Any]) -> tuple[VLLMOptions, RunOptions]:
-        engine_options, options = parse_arguments(model_args)
-        options.fixed_batch()
-        return engine_options, options
+        return parse_arguments(model_args)
 
     @classmethod
     def _check(cls, engine_options: VLLMOptions, checked: ModelConfig | None) -> ExpertRequest:

@@ -39,6 +39,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""
+        self.fixed_batch()
         check_choice("profile", self.profile, PROFILES)
         if self.profile_trace is not None:
             _check_folder("profile_trace", str(self.profile_trace))

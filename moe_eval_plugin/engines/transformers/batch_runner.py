@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
-from moe_eval_plugin.engines.request import QuestionCounter
 from moe_eval_plugin.engines.transformers.batch_queue import BatchQueue
 from moe_eval_plugin.measure.timing import read_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from moe_eval_plugin.engines.request import GeneratedAnswer, Job
+    from moe_eval_plugin.engines.request import GeneratedAnswer, Job, QuestionCounter
     from moe_eval_plugin.engines.transformers.engine import Encoded, Generated, HFEngine
     from moe_eval_plugin.measure.stopwatch import Stopwatch
     from moe_eval_plugin.measure.timing import BatchTiming
@@ -89,6 +88,8 @@ class BatchStore(Protocol):
 class BatchRunner:
     """Generates answers batch by batch; ``after_batch`` gets each timing and request count.
 
+    ``questions`` counts the questions of all jobs.
+
     With ``overlaps`` a thread prepares the next batch while this one is generated. That is for
     accelerators. On a CPU it was measured to make runs slower: Python runs one thread at a time,
     and the model itself needs the cores. With a ``store``, batches that it holds are not run, and
@@ -100,6 +101,7 @@ class BatchRunner:
         engine: HFEngine,
         stopwatch: Stopwatch,
         after_batch: Callable[[BatchTiming, int], None],
+        questions: QuestionCounter,
         *,
         overlaps: bool,
         store: BatchStore | None = None,
@@ -107,6 +109,7 @@ class BatchRunner:
         self._engine = engine
         self._stopwatch = stopwatch
         self._after_batch = after_batch
+        self._questions = questions
         self._overlaps = overlaps and store is None
         self._store = store
 
@@ -115,7 +118,6 @@ class BatchRunner:
         if self._store is not None:
             self._store.start_run()
         queue = make_queue(self._engine, jobs, batch_size)
-        self._questions = QuestionCounter(jobs)
         self._answers: dict[int, GeneratedAnswer] = {}
         batches = self._prepare_ahead if self._overlaps else self._prepare_in_turn
         with closing(batches(queue)) as prepared_batches:

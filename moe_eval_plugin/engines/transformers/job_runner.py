@@ -81,6 +81,7 @@ class JobRunner:
             self._engine,
             self._stopwatch,
             self._end,
+            self._questions,
             overlaps=self._engine.input_device.type != "cpu",
             store=self._store,
         )

@@ -6,6 +6,7 @@ import itertools
 import logging
 import time
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, VERIFICATION_NEW_TOKENS
@@ -95,6 +96,9 @@ class VLLMEngine:
         for warning in self.request.warnings:
             logger.warning("%s: %s", self.request.description.model_type, warning)
         source = checkpoint.resolve(options.pretrained)
+        if self.request.resolved is not None:
+            # Counted for `check_layers`, which takes seconds, while vLLM does not hold the GPUs.
+            _ = self.request.model.moe_layers
         self.llm = start(engine_arguments(options, self.request, source))
         self._closed = wake_on_death(self.llm.llm_engine.engine_core)
         self.config = self.llm.llm_engine.vllm_config
@@ -107,9 +111,9 @@ class VLLMEngine:
         """The requests that vLLM runs at once, at most."""
         return int(self.config.scheduler_config.max_num_seqs)
 
-    @property
+    @cached_property
     def generation_defaults(self) -> dict[str, Any]:
-        """The model's own generation settings, under vLLM's names."""
+        """The model's own generation settings, under vLLM's names; vLLM reads a file for them."""
         return dict(self.llm.model_config.get_diff_sampling_param())
 
     def close(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.measure.hardware_use import HardwareUse, PeakMemory
+from moe_eval_plugin.json_object import JsonObject
+from moe_eval_plugin.measure.hardware_use import HardwareUse
 from moe_eval_plugin.measure.timing import read_clock
 from moe_eval_plugin.results.measurements import Measurements, energy_of, use_of
 
@@ -54,10 +55,8 @@ class WorkersHardware:
 
 
 def _measurements(found: dict[str, Any]) -> Measurements:
-    uses = {task: _use(use) for task, use in found["uses"].items()}
+    uses = {
+        task: HardwareUse.from_dict(JsonObject(use, "vLLM's worker", task))
+        for task, use in found["uses"].items()
+    }
     return Measurements(hardware=uses, energy=found["energy"])
-
-
-def _use(found: dict[str, Any]) -> HardwareUse:
-    peak = found["peak_memory"]
-    return HardwareUse(PeakMemory(**peak) if peak else None, found["joules"])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from moe_eval_plugin.engines.generation import read_settings
-from moe_eval_plugin.engines.request import Job
+from moe_eval_plugin.engines.request import Job, QuestionCounter
 from moe_eval_plugin.engines.transformers.batch_runner import BatchRunner
 from moe_eval_plugin.engines.transformers.engine import Encoded, HFEngine
 from moe_eval_plugin.engines.transformers.options import EngineOptions
@@ -55,11 +55,15 @@ def run(
     *,
     overlaps: bool = False,
 ) -> Outcome:
-    stopwatch = Stopwatch(lambda: None, None)
+    stopwatch, todo = Stopwatch(lambda: None, None), jobs() if todo is None else todo
     runner = BatchRunner(
-        engine, stopwatch, lambda timing, _: after_batch(timing), overlaps=overlaps
+        engine,
+        stopwatch,
+        lambda timing, _: after_batch(timing),
+        QuestionCounter(todo),
+        overlaps=overlaps,
     )
-    return runner.run(jobs() if todo is None else todo, batch_size)
+    return runner.run(todo, batch_size)
 
 
 @pytest.mark.parametrize("overlaps", [False, True])
