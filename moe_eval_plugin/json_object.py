@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class JsonObject:
     """A JSON object, and where it was read: a file, and the key of the object within it.
 
-    Each method returns the value under a key, or ``None`` where it is absent or null. The methods
-    that begin with ``need_`` raise ``DataError`` then. All raise ``DataError`` for a value of
-    another type. Keys that nobody reads are ignored.
+    Each method returns the value under a key, or ``None`` where it is absent or null; those of
+    several values return an empty one. The methods that begin with ``need_`` raise ``DataError``
+    then. All raise ``DataError`` for a value of another type. Keys that nobody reads are ignored.
     """
 
     values: Mapping[str, Any]
@@ -74,18 +74,13 @@ class JsonObject:
 
     def items(self, key: str) -> list[JsonObject]:
         """List the objects of an array; none where it is absent or null."""
-        found = [] if self.values.get(key) is None else self.values[key]
-        if not isinstance(found, list | tuple) or not all(isinstance(one, dict) for one in found):
-            raise self._wrong(key, "an array of objects")
+        found = self._array(key, dict, "an array of objects")
         name = self._name(key)
         return [JsonObject(one, self.source, f"{name}[{n}]") for n, one in enumerate(found)]
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Return the strings of an array; none where it is absent or null."""
-        found = [] if self.values.get(key) is None else self.values[key]
-        if not isinstance(found, list | tuple) or not all(isinstance(one, str) for one in found):
-            raise self._wrong(key, "an array of strings")
-        return tuple(found)
+        return tuple(self._array(key, str, "an array of strings"))
 
     def need_text(self, key: str) -> str:
         """Return a string that has to be there."""
@@ -102,6 +97,12 @@ class JsonObject:
     def need_item(self, key: str) -> JsonObject:
         """Return an object that has to be there."""
         return self._needed(key, self.item(key))
+
+    def _array(self, key: str, type_: type[T], expected: str) -> list[T]:
+        found = [] if self.values.get(key) is None else self.values[key]
+        if isinstance(found, list | tuple) and all(isinstance(one, type_) for one in found):
+            return list(found)
+        raise self._wrong(key, expected)
 
     def _needed(self, key: str, value: T | None) -> T:
         if value is None:

@@ -12,7 +12,6 @@ from moe_eval_plugin.experts.routing_rule import NATIVE
 from moe_eval_plugin.results.lmms_eval_files import find_runs, read_run
 from moe_eval_plugin.results.samples import read_task
 from moe_eval_plugin.results.score_facts import collect
-from moe_eval_plugin.results.setup import Setup
 from moe_eval_plugin.stats.accuracy import score_bounds
 from moe_eval_plugin.stats.speed import Spread
 from moe_eval_plugin.sweep.manifest import load_manifest
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.run import Run, TaskRun
     from moe_eval_plugin.results.samples import AnsweredTask, Question
     from moe_eval_plugin.results.score_facts import ScoreFacts
+    from moe_eval_plugin.results.setup import Setup
     from moe_eval_plugin.sweep.manifest import Manifest
 
 SeriesKey: TypeAlias = tuple[str, str, str, tuple[str, ...]]
@@ -60,7 +60,7 @@ class FinishedTask:
     @property
     def setup(self) -> Setup:
         """What the run was made with, as far as it is recorded."""
-        return self.task.record.setup if self.task.record else Setup()
+        return self.task.setup
 
     @property
     def samples_per_s(self) -> float | None:

@@ -110,6 +110,11 @@ def read_run(path: Path) -> Run:
     )
 
 
+def _samples_path(path: Path, task: str) -> Path:
+    """Return the samples file of a task that belongs to a results file."""
+    return path.with_name(path.name.removesuffix(RESULTS) + f"{SAMPLES}_{task}.jsonl")
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -143,7 +148,7 @@ def _tasks(path: Path, content: Mapping[str, Any]) -> Iterator[TaskRun]:
         metadata = _mapping(config, "metadata")
         counts = _mapping(_mapping(content, "n-samples"), task)
         prompt = _mapping(config, "lmms_eval_specific_kwargs")
-        samples = path.with_name(path.name.removesuffix(RESULTS) + f"{SAMPLES}_{task}.jsonl")
+        samples = _samples_path(path, task)
         record = JsonObject(_mapping(records, task), str(path), f"moe_eval.{task}")
         yield TaskRun(
             task=task,
@@ -262,10 +267,8 @@ def find_results(folder: Path) -> Path:
     if not found:
         raise RuntimeError(NO_RESULTS)
     path = found[-1]
-    content = json.loads(path.read_text(encoding="utf-8"))
-    for task in content["configs"]:
-        samples = path.with_name(path.name.replace("_results.json", f"_samples_{task}.jsonl"))
-        if not samples.is_file():
+    for task in _read_json(path)["configs"]:
+        if not _samples_path(path, task).is_file():
             message = f"lmms-eval wrote no samples of {task}; see its output"
             raise RuntimeError(message)
     return path

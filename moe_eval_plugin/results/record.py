@@ -15,6 +15,7 @@ from moe_eval_plugin.measure.hardware_use import HardwareUse
 from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.results.setup import Setup
 from moe_eval_plugin.results.steady_decode import SteadyDecode
+from moe_eval_plugin.stats.pareto import per_correct_answer
 from moe_eval_plugin.text import GIB
 
 if TYPE_CHECKING:
@@ -75,9 +76,9 @@ class RunRecord:
     @property
     def seconds_per_correct_answer(self) -> float | None:
         """Wall time by the sum of the scores; ``None`` without a score, or if it is 0."""
-        if self.score is None or self.score.value <= 0 or self.speed.n_samples == 0:
+        if self.score is None:
             return None
-        return self.speed.wall_s / (self.score.value * self.speed.n_samples)
+        return per_correct_answer(self.speed.wall_s, self.score.value * self.speed.n_samples)
 
     @property
     def joules_per_sample(self) -> float | None:

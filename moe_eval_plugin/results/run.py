@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.results.setup import Setup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from moe_eval_plugin.results.record import RunRecord
-    from moe_eval_plugin.results.setup import Setup
 
 UNKNOWN = "unknown"
 MEAN = "mean"
@@ -96,6 +96,11 @@ class TaskRun:
     """Text that the task puts behind each question."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Everything in the definition of the task that changes answers or scores, by name."""
+
+    @property
+    def setup(self) -> Setup:
+        """What the run was made with, as far as this task's record says."""
+        return self.record.setup if self.record else Setup()
 
     def score(self, metric: str) -> ScoreRow | None:
         """Return the row of that metric, or ``None``."""

@@ -37,8 +37,6 @@ class Question:
     """Answer type, where the data have one."""
     question_type: str | None = None
     """Question type, where the data have one."""
-    n_output_tokens: int | None = None
-    """Tokens of the answer; ``None`` where they were not counted."""
 
     @classmethod
     def of(cls, key: str, sample: Sample) -> Question:
@@ -53,8 +51,13 @@ class Question:
             scores=sample.scores,
             answer_type=sample.answer_type,
             question_type=sample.question_type,
-            n_output_tokens=sample.n_output_tokens,
         )
+
+
+def images_of(questions: Iterable[Question]) -> list[str] | None:
+    """List the image of each question; ``None`` unless it is known of all."""
+    images = [question.image for question in questions]
+    return None if None in images else [str(image) for image in images]
 
 
 @dataclass(frozen=True)

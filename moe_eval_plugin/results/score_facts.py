@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.experts.routing_rule import NATIVE
 from moe_eval_plugin.model_name import DEMO, hub_id
-from moe_eval_plugin.results.setup import Setup
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.results.record import RunRecord
     from moe_eval_plugin.results.run import Run, ScoreRow, TaskData, TaskRun
+    from moe_eval_plugin.results.setup import Setup
 
 # Rows of k in the host's table are facts of every score, and no scores themselves.
 K_ROW = "num_experts_per_tok"
@@ -211,7 +211,7 @@ def _of_task(run: Run, task: TaskRun) -> Iterator[ScoreFacts]:
     record = task.record
     shared = {
         **_experts(record.experts if record else None),
-        **_model(run, record.setup if record else Setup()),
+        **_model(run, task.setup),
         **_data(task.data),
         **_speed(record),
     }

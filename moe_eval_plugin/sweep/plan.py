@@ -11,7 +11,7 @@ from moe_eval_plugin.errors import InvalidArgumentError, NotAnMoEError
 from moe_eval_plugin.experts.routing_rule import NATIVE, UNIFORM
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
 from moe_eval_plugin.files import short_digest
-from moe_eval_plugin.hosts.lmms_eval.command import RunSettings
+from moe_eval_plugin.hosts.lmms_eval.command import RunSettings, argument_names
 from moe_eval_plugin.override.policies import parse_rule
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def make_points(
 
 def check_model_args(model_args: str) -> None:
     """Raise ``InvalidArgumentError`` for arguments that each point sets for itself."""
-    names = {part.partition("=")[0].strip() for part in model_args.split(",")}
+    names = argument_names(model_args)
     for name in POINT_ARGUMENTS:
         if name in names:
             option = "--seeds" if name == "seed" else f"--{name.replace('_', '-')}"

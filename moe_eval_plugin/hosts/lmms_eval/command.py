@@ -117,14 +117,18 @@ def settings_of(run: Run, *, log_samples: bool = True) -> RunSettings:
     return RunSettings(**{**known, **given})
 
 
+def argument_names(model_args: str) -> set[str]:
+    """Return the names in ``name=value,name=value``."""
+    return {part.partition("=")[0].strip() for part in model_args.split(",")}
+
+
 def pinned_model_args(model: str, model_args: str, commit: str | None) -> str:
     """Return the arguments of a model with the commit of its checkpoint.
 
     They are unchanged where no commit is known, where they name a revision, and for models that
     are not of this package.
     """
-    names = {part.partition("=")[0].strip() for part in model_args.split(",")}
-    if not commit or "revision" in names or model not in PINNABLE:
+    if not commit or "revision" in argument_names(model_args) or model not in PINNABLE:
         return model_args
     return ",".join(part for part in (model_args, f"revision={commit}") if part)
 

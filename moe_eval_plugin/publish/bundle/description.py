@@ -98,7 +98,7 @@ class BundleDescription:
             git_hash=code.text("git_hash"),
             python=code.text("python"),
             machine=values.mapping("machine") or None,
-            warnings=tuple(values.values.get("warnings") or ()),
+            warnings=values.texts("warnings"),
         )
 
     def to_dict(self) -> dict[str, Any]:

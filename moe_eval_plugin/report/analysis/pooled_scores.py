@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin import stats
+from moe_eval_plugin.results.samples import images_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -34,12 +35,6 @@ class Pooled:
     def only(self, keys: Iterable[str]) -> Pooled:
         """Return these questions alone."""
         return Pooled({key: self.scores[key] for key in keys}, self.questions)
-
-
-def images_of(questions: Iterable[Question]) -> list[str] | None:
-    """List the image of each question; ``None`` unless it is known of all."""
-    images = [question.image for question in questions]
-    return None if None in images else [str(image) for image in images]
 
 
 def pool(point: ReportPoint) -> Pooled:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin import stats
@@ -47,14 +46,13 @@ def _measure(
 ) -> PointStatistics:
     """Return the statistics of a setting on its own, by answer type and question type too."""
     questions = pool(point)
-    rates = [run.samples_per_s or None for run in point.runs]
     return PointStatistics(
         point=point,
         questions=questions,
         **_accuracy(point, questions, bounds),
         by_type=_of_each_type(point, questions, kinds[0], bounds),
         by_question_type=_of_each_type(point, questions, kinds[1], bounds),
-        speed=stats.Spread.of(rates),
+        speed=stats.Spread.of(run.samples_per_s for run in point.runs),
         seconds_per_correct=_median(_per_correct(run, _wall_s(run)) for run in point.runs),
         joules_per_correct=_median(_per_correct(run, _joules(run)) for run in point.runs),
     )
@@ -239,6 +237,5 @@ def _per_correct(run: FinishedTask, used: float | None) -> float | None:
 
 def _median(values: Iterable[float | None]) -> float | None:
     """Return the median, unless one of the values was not measured."""
-    found = list(values)
-    known = [value for value in found if value is not None]
-    return median(known) if known and len(known) == len(found) else None
+    spread = stats.Spread.of(values)
+    return spread.median if spread else None

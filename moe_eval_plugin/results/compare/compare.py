@@ -23,7 +23,7 @@ from moe_eval_plugin.results.compare.comparison import (
 )
 from moe_eval_plugin.results.compare.settings import compare_settings
 from moe_eval_plugin.results.lmms_eval_samples import IMAGE_ID
-from moe_eval_plugin.results.samples import choose_metrics, read_task
+from moe_eval_plugin.results.samples import choose_metrics, images_of, read_task
 from moe_eval_plugin.stats.accuracy import right_from, score_bounds
 from moe_eval_plugin.stats.equivalence import equivalence
 from moe_eval_plugin.stats.paired import adjust, paired_difference
@@ -81,8 +81,7 @@ def compare_tasks(a: AnsweredTask, b: AnsweredTask, options: Options) -> TaskCom
     """Compare one task of two runs question by question, in the order of A."""
     pairs = _pair(a, b, common=options.common)
     metrics = choose_metrics(a, b, options.metrics)
-    by_image = all(one.image is not None for one, _ in pairs)
-    clusters = [str(one.image) for one, _ in pairs] if by_image else None
+    clusters = images_of(one for one, _ in pairs)
     bounds = [_bounds(metric, pairs) for metric in metrics]
     scores = tuple(
         _compare_scores(metric, pairs, clusters, limits, options)
@@ -94,7 +93,7 @@ def compare_tasks(a: AnsweredTask, b: AnsweredTask, options: Options) -> TaskCom
         n_questions=len(pairs),
         n_only_a=len(a.questions) - len(pairs),
         n_only_b=len(b.questions) - len(pairs),
-        clustered_by=IMAGE_ID if by_image else None,
+        clustered_by=IMAGE_ID if clusters is not None else None,
         equal_answers=n_equal / len(pairs) if _are_texts(pairs) else None,
         scores=scores,
         changes=tuple(_changes(a.task, pairs, metrics, bounds)),

@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.results.compare.comparison import Setting
-from moe_eval_plugin.results.setup import Setup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +40,7 @@ def _settings(run: Run, task: TaskRun) -> Iterator[tuple[str, str]]:
 
 def _values(run: Run, task: TaskRun) -> Iterator[tuple[str, Any]]:
     experts = task.record.experts if task.record else None
-    setup = task.record.setup if task.record else Setup()
+    setup = task.setup
     yield "backend", run.backend
     yield "model", setup.pretrained or run.checkpoint
     for name, field in EXPERTS.items():
