@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, VERIFICATION_NEW_TOKENS
+from moe_eval_plugin.engines.vllm.messages import messages
 from moe_eval_plugin.engines.vllm.options import (
     check_vllm_request,
     engine_argument_names,
@@ -223,7 +224,7 @@ class VLLMEngine:
         params = SamplingParams(**arguments, output_kind=RequestOutputKind.FINAL_ONLY)
         name = next(self._names)
         try:
-            rendered = self.llm._preprocess_chat_one(_messages(prompt.build()))  # noqa: SLF001  (its public methods run what they render)
+            rendered = self.llm._preprocess_chat_one(messages(prompt.build()))  # noqa: SLF001  (its public methods run what they render)
             target = self._append(rendered, prompt.continuation)
             with engine_alive_or_fail():
                 self.llm.llm_engine.add_request(name, rendered, params)
@@ -262,31 +263,6 @@ class _Running:
 
 def _name(output: Any) -> str:  # noqa: ANN401  (vLLM appends to the submitted name)
     return str(output.request_id).partition("-")[0]
-
-
-def _messages(conversation: Conversation) -> Conversation:
-    """Convert a conversation of transformers to one of vLLM, which has other keys for images."""
-    return [
-        {**message, "content": [_part(part) for part in message["content"]]}
-        if isinstance(message["content"], list)
-        else message
-        for message in conversation
-    ]
-
-
-def _part(part: dict[str, Any]) -> dict[str, Any]:
-    if part["type"] == "text":
-        return part
-    if part["type"] != "image":
-        message = f"moe_vllm takes text and images, and this task has {part['type']}."
-        raise InvalidArgumentError(message)
-    image = part["image"]
-    if isinstance(image, str):
-        from PIL import Image
-
-        with Image.open(image) as opened:
-            image = opened.convert("RGB")
-    return {"type": "image_pil", "image_pil": image}
 
 
 def _answer(output: Any, target: Sequence[int] | None) -> Answer:  # noqa: ANN401  (a RequestOutput)
