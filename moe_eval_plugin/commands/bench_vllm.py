@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +62,7 @@ def parse_engine_args(items: Sequence[str]) -> dict[str, Any]:
 
     Raises ``InvalidArgumentError`` for a name that vLLM does not have.
     """
+    from moe_eval_plugin.bench.workload.config_changes import json_or_text
     from moe_eval_plugin.engines.vllm.options import engine_argument_names
 
     known = engine_argument_names()
@@ -77,7 +77,7 @@ def parse_engine_args(items: Sequence[str]) -> dict[str, Any]:
             raise InvalidArgumentError(message)
         if name not in known:
             raise InvalidArgumentError(_unknown(name, known))
-        found[name] = PYTHON_CONSTANTS[value] if value in PYTHON_CONSTANTS else _value(value)
+        found[name] = PYTHON_CONSTANTS[value] if value in PYTHON_CONSTANTS else json_or_text(value)
     return found
 
 
@@ -113,10 +113,3 @@ def _unknown(name: str, known: Sequence[str]) -> str:
         f"{did_you_mean(name, known)} `vllm serve --help=all` lists them, with dashes for "
         "underscores."
     )
-
-
-def _value(text: str) -> Any:  # noqa: ANN401  (whatever the JSON text says)
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

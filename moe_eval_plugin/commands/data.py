@@ -34,7 +34,7 @@ exit code: 0 when there is no error, else 1
 
 
 def add(verbs: Subcommands) -> None:
-    """Add the verb to the command."""
+    """Add the subcommand."""
     verb = add_verb(verbs, "data", run, "check official data files", (DESCRIPTION, EPILOG))
     parts = verb.add_subparsers(title="commands", metavar="COMMAND", required=True)
     check = add_verb(

@@ -27,7 +27,7 @@ exit code: 0 when nothing is wrong, else 1
 
 
 def add(verbs: Subcommands) -> None:
-    """Add the verb to the command."""
+    """Add the subcommand."""
     verb = add_verb(
         verbs,
         "doctor",

@@ -28,7 +28,7 @@ examples:
 
 
 def add(verbs: Subcommands) -> None:
-    """Add the verb to the command."""
+    """Add the subcommand."""
     verb = add_verb(
         verbs,
         "families",

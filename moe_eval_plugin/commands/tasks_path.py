@@ -24,7 +24,7 @@ examples:
 
 
 def add(verbs: Subcommands) -> None:
-    """Add the verb to the command."""
+    """Add the subcommand."""
     add_verb(
         verbs,
         "tasks-path",

@@ -75,8 +75,10 @@ def _mean_k(layer: JsonObject, weights: dict[tuple[str, str], int]) -> float | N
     found: list[tuple[float, int]] = []
     for phase in PHASES:
         by_modality = observed.item(phase)
-        for modality in CONTENT if by_modality else ():
-            k = by_modality.number(modality) if by_modality else None
+        if by_modality is None:
+            continue
+        for modality in CONTENT:
+            k = by_modality.number(modality)
             if k is not None:
                 found.append((k, weights.get((phase, modality), 0)))
     total = sum(n for _, n in found)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
-ObservedModality = Literal["text", "image", "padding"]
-OBSERVED_MODALITIES: tuple[ObservedModality, ...] = ("text", "image", "padding")
-PHASES: tuple[Phase, ...] = ("prefill", "decode")
-CONTENT: tuple[ObservedModality, ...] = ("text", "image")
-TEXT, IMAGE, PADDING = range(len(OBSERVED_MODALITIES))
 Modality = Literal["text", "image"]
+ObservedModality = Literal["text", "image", "padding"]
 Phase = Literal["prefill", "decode"]
+CONTENT: tuple[Modality, ...] = get_args(Modality)
+OBSERVED_MODALITIES: tuple[ObservedModality, ...] = get_args(ObservedModality)
+TEXT, IMAGE, PADDING = range(len(OBSERVED_MODALITIES))
+PHASES: tuple[Phase, ...] = get_args(Phase)
 # Image tokens belong to the prompt, so none is decoded.
 TOKEN_KINDS: tuple[tuple[Modality, Phase], ...] = (
     ("text", "prefill"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.models.cost_model import AttentionShape, LanguageModelCost, RoutedLayer
-from moe_eval_plugin.models.parameters import MATRIX
+from moe_eval_plugin.models.moe_layers import MATRIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +31,8 @@ ATTENTION_CLASS = re.compile(r"(?<!Lightning)(?<!Delta)Attention$|MLA$")
 STATE_CLASS = re.compile(r"Mamba|DeltaNet|Lightning|DeltaAttention|ShortConv")
 ATTENTION_NAME = re.compile(r"attn|attention|mamba|mixer|conv")
 SHARED_NAME = re.compile(r"shared")
+# A norm lies in the layer itself: its name, and that of its weight.
+NORM_PATH_PARTS = 2
 ROUTER_NAME = re.compile(r"gate|.*router.*|.*e_score_correction_bias")
 OUTPUT_NAMES = ("o_proj", "out_proj")
 IMAGE_NAME = re.compile(r"vision|image")
@@ -162,7 +164,7 @@ def _part(name: str, experts: tuple[str, ...]) -> Part:
     if any(ROUTER_NAME.fullmatch(part) for part in parts):
         return "router"
     # Norms before and after the attention have its name too (post_attention_layernorm).
-    is_norm = "norm" in parts[0] and len(parts) <= MATRIX
+    is_norm = "norm" in parts[0] and len(parts) <= NORM_PATH_PARTS
     return "attention" if ATTENTION_NAME.search(name) and not is_norm else "other"
 
 

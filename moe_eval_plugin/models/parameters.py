@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidExpertCountError, UserError
 from moe_eval_plugin.models.families import describe
-from moe_eval_plugin.models.moe_layers import find_experts
+from moe_eval_plugin.models.moe_layers import MATRIX, find_experts
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,7 +27,6 @@ MAPPINGS = (
     ("AutoModelForSeq2SeqLM", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING"),
     ("AutoModelForMultimodalLM", "MODEL_FOR_MULTIMODAL_LM_MAPPING"),
 )
-MATRIX = 2
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,9 @@ def apply(
     ``description`` is that of ``model.config``, where it was read already.
 
     Raises ``NoRouterFoundError`` if no location of k can be set, ``OverrideError`` for a compiled
-    model and for one that is already under an override, and ``UnsupportedFamilyError`` where the
-    model does not support the schedule or the rule; the model is unchanged then.
+    model and for one that is already under an override, ``UnsupportedFamilyError`` where the model
+    does not support the schedule or the rule, and ``MeasurementError`` where these need the phase
+    or the modality of tokens and the model's names do not show it; the model is unchanged then.
     """
     _refuse_nested(model)
     _refuse_compiled(model)

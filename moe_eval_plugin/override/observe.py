@@ -36,6 +36,8 @@ def observe(
     observers may observe one model. Hooks run in the order in which they were installed, so
     whatever changes a choice before the experts must be installed before the observer.
     ``choice_readers`` define where choices are read, for a model whose layers the table lacks.
+
+    Raises ``MeasurementError`` where the names of the model's cache, tokens or images are unknown.
     """
     input_tokens = _InputTokenCounter()
     counters = [LayerCounter(layer) for layer in find_moe_layers(model, choice_readers)]

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.vqa.check_faults import Fault, Finding, Severity
     from moe_eval_plugin.vqa.json_entries import Json
-    from moe_eval_plugin.vqa.official_files import OfficialFiles
 
     Progress = Callable[[int], object]
 
@@ -77,7 +76,7 @@ def count_bytes(folder: Path) -> int:
     paths = [
         path
         for files in OFFICIAL_FILES.values()
-        for wanted in _lists(files)
+        for wanted in files.entry_files
         for path in find_all(folder, wanted)
     ]
     return sum(path.stat().st_size for path in paths)
@@ -92,7 +91,7 @@ def exit_code(reports: Sequence[SplitReport]) -> int:
 def _check_split(
     name: str, folder: Path, progress: Progress | None, *, strict: bool
 ) -> SplitReport:
-    if any(find_all(folder, file) for file in _lists(OFFICIAL_FILES[name])):
+    if any(find_all(folder, file) for file in OFFICIAL_FILES[name].entry_files):
         return _SplitCheck(name, folder, progress).run(strict=strict)
     return SplitReport(
         name,
@@ -201,11 +200,6 @@ class _SplitCheck:
         fault = check_faults.no_images(self._official, folder, strict=strict, n_left=n_left)
         for question_id in missing:
             self._notes.add(fault, question_id)
-
-
-def _lists(files: OfficialFiles) -> list[str]:
-    """List the files of a split that hold questions and answers."""
-    return [file for file in (files.questions, files.annotations) if file is not None]
 
 
 def _faults_of(entry: Json, question_id: int, asked: Mapping[int, int] | None) -> Iterator[Fault]:

@@ -36,12 +36,16 @@ class OfficialFiles:
     subtypes: tuple[str, ...]
     """Values under ``SUBTYPE_KEY`` that the files may have."""
 
+    @property
+    def entry_files(self) -> list[str]:
+        """The files with the questions and, where they are published, the answers."""
+        return [file for file in (self.questions, self.annotations) if file is not None]
+
     def describe(self) -> str:
         """Return which files are expected, for an error message."""
-        names = [self.questions, *([self.annotations] if self.annotations else [])]
         image = self.image_name.format(42)
         return (
-            f"{', '.join(names)} and the folder {self.image_folder} with images like "
+            f"{', '.join(self.entry_files)} and the folder {self.image_folder} with images like "
             f"{image} (from {self.site})"
         )
 

@@ -1,4 +1,4 @@
-"""The console script, as a user runs it: in a process of its own."""
+"""The console script: its help, its exit codes, and how it ends."""
 
 from __future__ import annotations
 

@@ -9,12 +9,12 @@ import pytest
 
 from moe_eval_plugin.bench.plan import BenchPlan
 from moe_eval_plugin.bench.runner import measure
+from moe_eval_plugin.engines.expert_request import ModelConfig
 from moe_eval_plugin.errors import (
     InsufficientMemoryError,
     InvalidArgumentError,
     OverrideError,
 )
-from moe_eval_plugin.models.checkpoint import load_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +33,8 @@ def start(plan: BenchPlan = PLAN, **engine: Any) -> VLLMBenchEngine:
     from moe_eval_plugin.bench.engines.vllm import VLLMBenchEngine
     from moe_eval_plugin.engines.vllm.options import VLLMOptions
 
-    settings = {"dtype": "float32", "enforce_eager": True, **engine}
-    return VLLMBenchEngine(VLLMOptions("demo", engine=settings), plan, load_config("demo"))
+    options = VLLMOptions("demo", engine={"dtype": "float32", "enforce_eager": True, **engine})
+    return VLLMBenchEngine(options, plan, ModelConfig.load(options))
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cli.programs import MOE_EVAL, start
 from tests.vllm.vllm_runs import (
     EAGER,
-    MOE_EVAL,
     SMALL,
-    TIME_LIMIT_S,
     answers_of,
     results_of,
     run,
@@ -59,13 +57,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models = ("--model", "moe_hf", "moe_vllm", "--model-args", TRANSFORMERS, EAGER)
     points = (*models, "--experts-k", "1")
     questions = ("--tasks", "easy_vqa", "--limit", str(N_QUESTIONS), "--batch-size", "auto")
-    done = subprocess.run(
-        [str(MOE_EVAL), "sweep", *points, *questions, "--output", str(folder / "out")],
-        capture_output=True,
-        text=True,
-        timeout=TIME_LIMIT_S,
-        check=False,
-    )
+    done = start(MOE_EVAL, "sweep", *points, *questions, "--output", folder / "out")
     assert done.returncode == 0, done.stderr[-3000:]
     return folder / "out"
 

@@ -13,22 +13,14 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.cli.programs import lmms_eval
-from tests.vllm.vllm_runs import EAGER, TIME_LIMIT_S, command, results_of, run
+from tests.cli.lmms_eval_runs import assert_refused
+from tests.cli.programs import TIME_LIMIT_S, lmms_eval
+from tests.vllm.vllm_runs import EAGER, command, results_of, run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.needs_vllm
-
-
-def assert_refused(
-    tmp_path: Path, done: subprocess.CompletedProcess[str], message: str, code: int = 2
-) -> None:
-    assert done.returncode == code, (done.returncode, done.stderr[-3000:])
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not list((tmp_path / "out").rglob("*_results.json"))
 
 
 def test_a_k_written_by_hand_is_refused_before_vllm_starts(

@@ -12,7 +12,7 @@ GREEDY = {"max_tokens": 4, "temperature": 0.0}
 
 
 def conversation(doc: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give a question as the adapter gives it to an engine."""
+    """A question as the adapter hands it to an engine."""
     (message,) = messages(doc)
     image, text = message["content"]
     return [{**message, "content": [{"type": "image", "image": image["url"]}, text]}]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
-MOE_EVAL = Path(sys.executable).with_name("moe-eval")
-TIME_LIMIT_S = 900
+from tests.cli.programs import LMMS_EVAL, Ended, start
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 SMALL = "pretrained=demo,dtype=float32,max_model_len=128,max_num_seqs=8"
 EAGER = f"{SMALL},enforce_eager=True"
 
@@ -24,21 +22,11 @@ def command(tmp_path: Path, model_args: str, *more: str) -> list[str]:
     ]
 
 
-def run(
-    tmp_path: Path, model_args: str, *more: str, **variables: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(tmp_path, model_args, *more),
-        env={**os.environ, **variables},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=TIME_LIMIT_S,
-        check=False,
-    )
+def run(tmp_path: Path, model_args: str, *more: str, **variables: str) -> Ended:
+    return start(*command(tmp_path, model_args, *more), cwd=tmp_path, **variables)
 
 
-def results_of(tmp_path: Path, done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def results_of(tmp_path: Path, done: Ended) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr[-3000:]
     newest = max((tmp_path / "out").rglob("*_results.json"), key=lambda path: path.stat().st_mtime)
     content: dict[str, Any] = json.loads(newest.read_text(encoding="utf-8"))

@@ -48,15 +48,16 @@ class VLLMBenchEngine:
     Raises the errors of ``VLLMEngine``.
     """
 
-    def __init__(self, options: VLLMOptions, plan: BenchPlan, config: PretrainedConfig) -> None:
-        self._options = replace(options, engine={**_needed(plan, config), **options.engine})
+    def __init__(self, options: VLLMOptions, plan: BenchPlan, model: ModelConfig) -> None:
+        needed = _needed(plan, model.config)
+        self._options = replace(options, engine={**needed, **options.engine})
         _check_max_num_seqs(self._options.engine["max_num_seqs"], plan)
-        self._inputs = BenchInputs(config, "cpu", torch.float32, seed=plan.seed)
+        self._inputs = BenchInputs(model.config, "cpu", torch.float32, seed=plan.seed)
         self._k: int | None = None
         self._verified: dict[int | None, VerifiedOverride] = {}
         self._energy: Mapping[str, Any] = {"source": None, "reasons": ()}
         self._engine: VLLMEngine | None = None
-        self._model: ModelConfig | None = None
+        self._model = model
         self._start(plan.experts_k[0])
         self.changes_k_live = bool(self.engine.config.model_config.enforce_eager)
 
@@ -159,7 +160,7 @@ class VLLMBenchEngine:
         self.close()
         options = replace(self._options, experts_k=experts_k)
         request = check_vllm_request(options, self._model)
-        self._engine, self._model = VLLMEngine(options, request), request.model
+        self._engine = VLLMEngine(options, request)
         self._hardware = WorkersHardware(self._engine.llm.collective_rpc)
         self._k = experts_k
 

@@ -15,17 +15,14 @@ from moe_eval_plugin.bench.targets.target import (
     read_cost,
 )
 from moe_eval_plugin.bench.targets.transformers import check_prompts
+from moe_eval_plugin.engines.expert_request import ModelConfig
 from moe_eval_plugin.errors import MissingDependencyError
 from moe_eval_plugin.hardware.calibration import calibrate
 from moe_eval_plugin.hardware.device import DeviceFacts, describe_device
-from moe_eval_plugin.models.checkpoint import load_config
-from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.models.parameters import build_on_meta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from transformers import PretrainedConfig
 
     from moe_eval_plugin.bench.engines.vllm import VLLMBenchEngine
     from moe_eval_plugin.bench.plan import BenchPlan
@@ -60,40 +57,32 @@ def prepare_bench(
     """
     from moe_eval_plugin.bench.engines.vllm import VLLMBenchEngine
 
-    config = load_config(
-        options.pretrained, options.revision, trust_remote_code=options.trust_remote_code
-    )
-    plan = plan.for_model(describe(config))
-    check_prompts(config, plan, ImagePlan())
+    model = ModelConfig.load(options)
+    plan = plan.for_model(model.description)
+    check_prompts(model.config, plan, ImagePlan())
     if with_random_weights:
         options = replace(options, engine={"load_format": "dummy", **options.engine})
-    with closing(VLLMBenchEngine(options, plan, config)) as engine:
-        target = _target(
-            options, plan, config, engine, "random" if with_random_weights else "trained"
-        )
+    with closing(VLLMBenchEngine(options, plan, model)) as engine:
+        target = _target(plan, model, engine, "random" if with_random_weights else "trained")
         device = _device_facts(engine, target.dtype, with_calibration=with_calibration)
         yield PreparedBench(target, plan, device)
 
 
 def _target(
-    options: VLLMOptions,
-    plan: BenchPlan,
-    config: PretrainedConfig,
-    engine: VLLMBenchEngine,
-    weights: str,
+    plan: BenchPlan, model: ModelConfig, engine: VLLMBenchEngine, weights: str
 ) -> BenchTarget:
     """Build the target; its cost is read from the model's shape, without weights."""
-    description, facts = describe(config), engine.facts()
-    shape = build_on_meta(config, trust_remote_code=options.trust_remote_code)
+    description, facts = model.description, engine.facts()
+    shape = build_on_meta(model.config, trust_remote_code=model.trust_remote_code)
     cost, reason, counted = read_cost(shape, description)
     dtype = facts["quantization"] or facts["dtype"]
     return BenchTarget(
         engine=engine,
         model={
-            "name": options.pretrained,
+            "name": model.pretrained,
             "weights": weights,
             "backend": "vllm",
-            **model_sizes(config, description),
+            **model_sizes(model.config, description),
             **counted,
             "dtype": dtype,
             "engine": facts,

@@ -54,7 +54,7 @@ def parse_changes(items: Iterable[str]) -> dict[str, Any]:
         if not equals or not key or key in changes:
             message = f"config {item} is not KEY=VALUE, or its key is there twice. {NEXT_STEP}"
             raise InvalidArgumentError(message)
-        changes[key] = _value(value)
+        changes[key] = json_or_text(value)
     return changes
 
 
@@ -118,7 +118,8 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".")
 
 
-def _value(text: str) -> Any:  # noqa: ANN401
+def json_or_text(text: str) -> Any:  # noqa: ANN401  (whatever the JSON text says)
+    """Return what a text says as JSON, or else the text."""
     try:
         return json.loads(text)
     except ValueError:

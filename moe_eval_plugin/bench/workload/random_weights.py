@@ -25,8 +25,8 @@ from moe_eval_plugin.engines.transformers.experts_implementation import use_expe
 from moe_eval_plugin.errors import InvalidArgumentError, UnsupportedFamilyError
 from moe_eval_plugin.hardware.memory import free_memory
 from moe_eval_plugin.models.architecture import ROUTER_NAME, SHARED_NAME
-from moe_eval_plugin.models.moe_layers import find_moe_layers
-from moe_eval_plugin.models.parameters import MATRIX, build_on_meta
+from moe_eval_plugin.models.moe_layers import MATRIX, find_moe_layers
+from moe_eval_plugin.models.parameters import build_on_meta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from moe_eval_plugin.sweep.plan import SweepPoint
@@ -60,6 +60,11 @@ class LocalLauncher:
         for point in points:
             begin(point)
             yield attempt(point, worker)
+
+
+def with_numbers(options: Mapping[str, str]) -> dict[str, Any]:
+    """Return options from a command line, with whole numbers as such."""
+    return {name: int(value) if value.isdigit() else value for name, value in options.items()}
 
 
 def attempt(point: SweepPoint, worker: Worker) -> Outcome:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.sweep.launchers.launcher import Outcome, attempt, reason_of, retry_once
+from moe_eval_plugin.sweep.launchers.launcher import (
+    Outcome,
+    attempt,
+    reason_of,
+    retry_once,
+    with_numbers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,9 +35,7 @@ class SlurmLauncher:
     def __init__(self, gpus_per_point: float, folder: Path, options: Mapping[str, str]) -> None:
         self._gpus_per_point = int(gpus_per_point)
         self._folder = folder / LOGS
-        self._options: dict[str, Any] = {
-            name: int(value) if value.isdigit() else value for name, value in options.items()
-        }
+        self._options = with_numbers(options)
 
     def run(
         self, points: Sequence[SweepPoint], worker: Worker, begin: Callable[[SweepPoint], None]
