@@ -23,8 +23,8 @@ PYTEST_ARGS ?=
 PROCESSES ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 # Start commands and engines, train models or look at whole packages: not for the inner loop.
-SLOW_TESTS := tests/cli tests/packaging tests/vllm tests/families tests/report/test_browser.py \
-	tests/bench tests/traps tests/model_adapters tests/models/demo \
+SLOW_TESTS := tests/cli tests/packaging tests/vllm tests/families tests/report \
+	tests/bench tests/traps tests/model_adapters tests/hosts/lmms_eval/test_registration.py tests/models/demo \
 	tests/sweep/launchers tests/sweep/workers/test_child_process.py tests/tasks/test_lmms_eval_task.py \
 	tests/test_doctor.py
 # Independent targets side by side, each one's output in one piece; all that can be made is made, and one
@@ -92,7 +92,7 @@ unit: $(STAMP) ## Run the fast tests
 package: $(STAMP) ## Test the wheel, its metadata and the project's files
 	$(BIN)/python -m pytest tests/packaging $(PYTEST_ARGS)
 
-cli: $(STAMP) ## Test the real commands as programs of their own
+cli: $(STAMP) ## Test the commands
 	$(BIN)/python -m pytest tests/cli $(PYTEST_ARGS)
 
 test-vllm: $(VLLM_STAMP) ## Test moe_vllm with a real vLLM on the CPU
@@ -100,8 +100,8 @@ test-vllm: $(VLLM_STAMP) ## Test moe_vllm with a real vLLM on the CPU
 	VLLM_CPU_KVCACHE_SPACE=1 $(VLLM_BIN)/python -m pytest -n $(PROCESSES) --dist loadfile \
 		--no-loadscope-reorder tests/vllm tests/engines/vllm $(PYTEST_ARGS)
 
-coverage: $(STAMP) ## Run the fast tests and show which lines no test reaches
-	$(BIN)/coverage run -m pytest $(addprefix --ignore=,$(SLOW_TESTS)) $(PYTEST_ARGS)
+coverage: $(STAMP) ## Run all tests but those of commands and package, and show which lines none of them reaches
+	$(BIN)/coverage run -m pytest --ignore=tests/cli --ignore=tests/packaging $(PYTEST_ARGS)
 	$(BIN)/coverage report
 
 wheel-env: $(STAMP) ## Keep the wheel of the present files installed apart from the checkout, in build/wheel-env
