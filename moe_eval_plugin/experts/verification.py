@@ -225,8 +225,7 @@ class OverrideNotEffectiveError(OverrideError):
             else "The number of experts that tokens use cannot be observed"
         )
         lines = [
-            f"{headline} in {len(faults)} of {len(self.requested)} {what}, so no result is "
-            "reported:",
+            f"{headline} in {len(faults)} of {len(self.requested)} {what}; no result is reported:",
             *faults[:MAX_LAYERS_IN_MESSAGE],
         ]
         if len(faults) > MAX_LAYERS_IN_MESSAGE:
