@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import BatchFeature, StoppingCriteriaList
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from moe_eval_plugin.engines import memory_check
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.request import VERIFICATION_NEW_TOKENS
 from moe_eval_plugin.engines.transformers.loading import load_model, load_processor
+from moe_eval_plugin.engines.transformers.own_code import adapt_model, check_loadable, reads_images
 from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
     StopStringCriteria,
@@ -103,11 +103,13 @@ class HFEngine:
             device_map=options.device_map,
             dtype=options.dtype,
         )
-        model_type = request.model.config.model_type
-        self.takes_images = model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-        self.processor = load_processor(options, source, takes_images=self.takes_images)
+        config = request.model.config
+        check_loadable(options, config)
+        self.processor = load_processor(options, source, config)
+        self.takes_images = reads_images(self.processor)
         self.tokenizer = getattr(self.processor, "tokenizer", self.processor)
-        self.model = load_model(options, source, takes_images=self.takes_images)
+        self.model = load_model(options, source, config)
+        adapt_model(self.model, self.processor)
         self._stops: dict[tuple[str, ...], StopStrings] = {}
         self._override = ExitStack()
         self._apply(request)

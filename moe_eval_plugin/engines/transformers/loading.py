@@ -2,39 +2,58 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForImageTextToText,
-    AutoProcessor,
-    AutoTokenizer,
-)
+from transformers import AutoProcessor, AutoTokenizer
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
+from moe_eval_plugin.engines.transformers.own_code import (
+    adapt_processor,
+    brings_processor,
+    reads_images,
+    refuse_images_without_processor,
+    uses_own_code,
+)
 from moe_eval_plugin.errors import CheckpointMismatchError, InvalidArgumentError, UserError
+from moe_eval_plugin.models.parameters import auto_class, own_code_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from transformers import PretrainedConfig
+
     from moe_eval_plugin.engines.transformers.options import EngineOptions
 
 
-def load_processor(options: EngineOptions, source: str, *, takes_images: bool) -> Any:  # noqa: ANN401  (one of many classes)
+def load_processor(options: EngineOptions, source: str, config: PretrainedConfig) -> Any:  # noqa: ANN401  (one of many classes)
     """Load the processor of a vision-language model, or the tokenizer of a text model.
 
-    Its tokenizer pads on the left. Raises ``UserError`` where no template puts images into prompts.
+    Its tokenizer pads on the left. Raises ``UserError`` where no template puts images into prompts,
+    where code of the checkpoint fails, and where a processor is named that nothing defines.
     """
-    loader = AutoProcessor if takes_images else AutoTokenizer
-    processor = loader.from_pretrained(
-        source, revision=options.revision, trust_remote_code=options.trust_remote_code
+    is_own = uses_own_code(options, config)
+    takes_images = config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES or (
+        is_own and brings_processor(options, source)
     )
-    if takes_images and getattr(processor, "chat_template", None) is None:
+    loader = AutoProcessor if takes_images else AutoTokenizer
+    given = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
+    try:
+        processor = loader.from_pretrained(source, **given)
+    except Exception as error:
+        if not is_own:
+            raise
+        raise own_code_error(config, error) from error
+    if (is_own or takes_images) and not reads_images(processor):
+        refuse_images_without_processor(options, source, config)
+    if reads_images(processor) and getattr(processor, "chat_template", None) is None:
         message = (
             f"{options.pretrained} has no chat template, so the position of images in its prompts "
             "is unknown. Use the instruction-tuned checkpoint of this model."
         )
         raise UserError(message)
     _set_pixels(processor, options)
+    adapt_processor(processor)
     tokenizer = getattr(processor, "tokenizer", processor)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
@@ -42,14 +61,15 @@ def load_processor(options: EngineOptions, source: str, *, takes_images: bool) -
     return processor
 
 
-def load_model(options: EngineOptions, source: str, *, takes_images: bool) -> Any:  # noqa: ANN401  (one of many classes)
+def load_model(options: EngineOptions, source: str, config: PretrainedConfig) -> Any:  # noqa: ANN401  (one of many classes)
     """Load the weights; ``CheckpointMismatchError`` if some would be random or unused."""
-    loader = AutoModelForImageTextToText if takes_images else AutoModelForCausalLM
     chosen = {
         "attn_implementation": options.attn_implementation,
         "experts_implementation": options.experts_implementation,
         "revision": options.revision,
+        "config": copy.deepcopy(config) if uses_own_code(options, config) else None,
     }
+    loader = auto_class(config, trust_remote_code=options.trust_remote_code)
     model, loading = loader.from_pretrained(
         source,
         dtype=options.dtype,
