@@ -33,8 +33,7 @@ def parse_arguments(model_args: Mapping[str, Any]) -> tuple[VLLMOptions, RunOpti
     ours = {name: given.pop(name) for name in OPTIONS if name in given}
     ours.setdefault("pretrained", checkpoint.default_pretrained())
     run = {name: given.pop(name) for name in RUN_OPTIONS if name in given}
-    run_options = RunOptions(**run)
-    return VLLMOptions(**ours, engine={"seed": run_options.seed, **given}), run_options
+    return VLLMOptions(**ours, engine=given), RunOptions(**run)
 
 
 def _refuse_ranks() -> None:

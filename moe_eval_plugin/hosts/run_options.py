@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 LARGEST_AUTO_BATCH = {"cuda": 64, "cpu": 16}
 PROFILES = ("off", "basic", "full")
+N_SEEDS = 2**32
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ class RunOptions:
     """Upper limit of an answer's length in tokens, for tasks that set none; default: ``128``."""
     system_prompt: str | None = None
     """A system message before each question; default: none."""
-    seed: int = 0
-    """Seed of the random numbers, set before the first request of a kind; default: ``0``."""
+    seed: int | None = None
+    """Seed of answers that are sampled, 0 to 4294967295; default: the seed of torch that lmms-eval
+    sets, the third number of its ``--seed``."""
     profile: str = "basic"
     """What is measured besides the wall time: ``off`` for nothing, ``basic`` for phases, latency,
     memory and energy, ``full`` for the same and steady decode; default: ``basic``."""
@@ -40,6 +42,7 @@ class RunOptions:
     def __post_init__(self) -> None:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""
         self.fixed_batch()
+        _check_seed(self.seed)
         check_choice("profile", self.profile, PROFILES)
         if self.profile_trace is not None:
             _check_folder("profile_trace", str(self.profile_trace))
@@ -60,6 +63,16 @@ class RunOptions:
             message = f"batch_size={text} is not possible. Use auto, or a whole number from 1."
             raise InvalidArgumentError(message)
         return int(text)
+
+
+def _check_seed(seed: object) -> None:
+    is_whole = isinstance(seed, int) and not isinstance(seed, bool)
+    if seed is not None and not (is_whole and 0 <= seed < N_SEEDS):
+        message = (
+            f"seed={seed} is not possible. Use a whole number from 0 to {N_SEEDS - 1}, or leave it "
+            "out: then lmms-eval's --seed is the seed."
+        )
+        raise InvalidArgumentError(message)
 
 
 def _check_folder(name: str, value: str) -> None:
