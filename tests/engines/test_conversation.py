@@ -80,10 +80,9 @@ def test_words_that_would_take_an_image(content: Any) -> None:
 
 
 def test_placeholders_come_from_the_processor_and_the_configuration() -> None:
-    tokenizer = SimpleNamespace(convert_ids_to_tokens={5: "<pad>"}.get, **{"video_token": "<film>"})
-    processor = SimpleNamespace(
-        tokenizer=tokenizer, **{"image_token": "<image>", "boi_token": None}
-    )
+    image, film = "<image>", "<film>"
+    tokenizer = SimpleNamespace(convert_ids_to_tokens={5: "<pad>"}.get, video_token=film)
+    processor = SimpleNamespace(tokenizer=tokenizer, image_token=image, boi_token=None)
     config = SimpleNamespace(image_token_id=5)
     assert placeholder_texts(config, processor) == {"<image>", "<pad>"}
     assert placeholder_texts(config, tokenizer) == {"<film>", "<pad>"}
