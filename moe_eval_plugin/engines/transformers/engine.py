@@ -16,6 +16,7 @@ from transformers import BatchFeature, StoppingCriteriaList
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from moe_eval_plugin.engines import memory_check
+from moe_eval_plugin.engines.conversation import placeholder_texts, prepare_conversation
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.request import VERIFICATION_NEW_TOKENS
 from moe_eval_plugin.engines.transformers.loading import load_model, load_processor
@@ -109,6 +110,7 @@ class HFEngine:
         self.processor = load_processor(options, source, takes_images=self.takes_images)
         self.tokenizer = getattr(self.processor, "tokenizer", self.processor)
         self.model = load_model(options, source, takes_images=self.takes_images)
+        self._placeholders = placeholder_texts(self.model.config, self.processor)
         self._stops: dict[tuple[str, ...], StopStrings] = {}
         self._override = ExitStack()
         self._apply(request)
@@ -170,7 +172,7 @@ class HFEngine:
         """Apply the chat template, tokenise and preprocess images; safe to run in a thread."""
         if self.takes_images:
             tensors = self.processor.apply_chat_template(
-                list(conversations),
+                [prepare_conversation(one, self._placeholders) for one in conversations],
                 add_generation_prompt=True,
                 tokenize=True,
                 return_dict=True,

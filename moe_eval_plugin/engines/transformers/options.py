@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from moe_eval_plugin.engines.option_checks import DTYPES, check_choice
+from moe_eval_plugin.engines.option_checks import DTYPE_READER, MODEL_READERS, check_pixels
+from moe_eval_plugin.option_values import one_of, read_fields, read_text
 
-EXPERTS_IMPLEMENTATIONS = (None, "eager", "grouped_mm", "batched_mm")
+READERS = {
+    **MODEL_READERS,
+    "experts_policy": read_text,
+    "renorm": read_text,
+    "experts_implementation": one_of("eager", "grouped_mm", "batched_mm"),
+    "dtype": DTYPE_READER,
+    "device": read_text,
+    "attn_implementation": read_text,
+}
 
 
 @dataclass(frozen=True)
@@ -47,5 +56,5 @@ class EngineOptions:
 
     def __post_init__(self) -> None:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""
-        check_choice("dtype", self.dtype, DTYPES)
-        check_choice("experts_implementation", self.experts_implementation, EXPERTS_IMPLEMENTATIONS)
+        read_fields(self, READERS)
+        check_pixels(self.min_pixels, self.max_pixels)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.engines.conversation import placeholder_texts, prepare_conversation
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, VERIFICATION_NEW_TOKENS
 from moe_eval_plugin.engines.vllm.messages import messages
 from moe_eval_plugin.engines.vllm.options import (
@@ -117,6 +118,16 @@ class VLLMEngine:
         """The model's own generation settings, under vLLM's names; vLLM reads a file for them."""
         return dict(self.llm.model_config.get_diff_sampling_param())
 
+    @cached_property
+    def _placeholders(self) -> frozenset[str]:
+        """The texts that the model takes for an image; none for a model that reads text only."""
+        config = self.llm.model_config
+        if not config.is_multimodal_model:
+            return frozenset()
+        from vllm.transformers_utils.processor import cached_processor_from_config
+
+        return placeholder_texts(config.hf_config, cached_processor_from_config(config))
+
     def close(self) -> None:
         """Stop vLLM's processes."""
         self._closed.set()
@@ -224,7 +235,8 @@ class VLLMEngine:
         params = SamplingParams(**arguments, output_kind=RequestOutputKind.FINAL_ONLY)
         name = next(self._names)
         try:
-            rendered = self.llm._preprocess_chat_one(messages(prompt.build()))  # noqa: SLF001  (its public methods run what they render)
+            conversation = prepare_conversation(prompt.build(), self._placeholders)
+            rendered = self.llm._preprocess_chat_one(messages(conversation))  # noqa: SLF001  (its public methods run what they render)
             target = self._append(rendered, prompt.continuation)
             with engine_alive_or_fail():
                 self.llm.llm_engine.add_request(name, rendered, params)

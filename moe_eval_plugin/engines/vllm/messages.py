@@ -11,10 +11,9 @@ if TYPE_CHECKING:
 
 
 def messages(conversation: Conversation) -> Conversation:
-    """Convert a conversation of transformers to one of vLLM.
+    """Convert a conversation of transformers, whose images are decoded, to one of vLLM.
 
-    Raises ``InvalidArgumentError`` for a part that is neither text nor an image, and ``OSError``
-    for an image that cannot be read.
+    Raises ``InvalidArgumentError`` for a part that is neither text nor an image.
     """
     return [
         {**message, "content": [_part(part) for part in message["content"]]}
@@ -30,10 +29,4 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
     if part["type"] != "image":
         message = f"moe_vllm takes text and images, and this task has {part['type']}."
         raise InvalidArgumentError(message)
-    image = part["image"]
-    if isinstance(image, str):
-        from PIL import Image
-
-        with Image.open(image) as opened:
-            image = opened.convert("RGB")
-    return {"type": "image_pil", "image_pil": image}
+    return {"type": "image_pil", "image_pil": part["image"]}
