@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from moe_eval_plugin.engines.chat_template import template_arguments
 from moe_eval_plugin.engines.option_checks import DTYPES, check_choice
 
 EXPERTS_IMPLEMENTATIONS = (None, "eager", "grouped_mm", "batched_mm")
@@ -44,8 +46,20 @@ class EngineOptions:
     """Upper limit of an image's size in pixels, where the processor has one; default: its own."""
     trust_remote_code: bool = False
     """``true`` runs Python code that comes with the checkpoint; default: ``false``."""
+    chat_template_kwargs: object = None
+    """Arguments of the chat template, as a JSON object: ``{"enable_thinking": false}``; default:
+    none."""
+    enable_thinking: object = None
+    """``false`` asks a thinking model to answer at once, if its chat template reads this; short for
+    this key of ``chat_template_kwargs``; default: as the template has it."""
 
     def __post_init__(self) -> None:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""
         check_choice("dtype", self.dtype, DTYPES)
         check_choice("experts_implementation", self.experts_implementation, EXPERTS_IMPLEMENTATIONS)
+        _ = self.template_arguments
+
+    @property
+    def template_arguments(self) -> dict[str, Any]:
+        """What is passed to the chat template, by name."""
+        return template_arguments(self.chat_template_kwargs, self.enable_thinking)

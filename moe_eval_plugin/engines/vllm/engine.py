@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.engines.continuation import continuation_ids
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, VERIFICATION_NEW_TOKENS
-from moe_eval_plugin.engines.vllm.messages import messages
+from moe_eval_plugin.engines.vllm.messages import rendered_prompt
 from moe_eval_plugin.engines.vllm.options import (
     check_vllm_request,
     engine_argument_names,
     engine_arguments,
     k_by_layer,
+    load_template,
 )
 from moe_eval_plugin.engines.vllm.process import engine_alive_or_fail, start, wake_on_death
 from moe_eval_plugin.engines.vllm.request_times import RequestTimes
@@ -86,17 +88,26 @@ class VLLMEngine:
     """A running vLLM at the requested k.
 
     ``request`` is the check of ``options`` if it was made before; otherwise it is made here, before
-    vLLM starts. Raises what ``check_vllm_request`` raises, ``InsufficientMemoryError`` or
+    vLLM starts; the chat template must have a use for a ``system_prompt``. Raises what
+    ``check_vllm_request`` and ``ChatTemplate.check`` raise, ``InsufficientMemoryError`` or
     ``EngineFailedError`` if vLLM does not start, and ``OverrideError`` if a layer has another k.
     """
 
-    def __init__(self, options: VLLMOptions, request: ExpertRequest | None = None) -> None:
+    def __init__(
+        self,
+        options: VLLMOptions,
+        request: ExpertRequest | None = None,
+        *,
+        system_prompt: str | None = None,
+    ) -> None:
         engine_argument_names()
         self.options = options
         self.request = request or check_vllm_request(options)
         for warning in self.request.warnings:
             logger.warning("%s: %s", self.request.description.model_type, warning)
         source = checkpoint.resolve(options.pretrained)
+        self.template = load_template(options, source)
+        self.template.check(system_prompt)
         if self.request.resolved is not None:
             # Counted for `check_layers`, which takes seconds, while vLLM does not hold the GPUs.
             _ = self.request.model.moe_layers
@@ -224,7 +235,7 @@ class VLLMEngine:
         params = SamplingParams(**arguments, output_kind=RequestOutputKind.FINAL_ONLY)
         name = next(self._names)
         try:
-            rendered = self.llm._preprocess_chat_one(messages(prompt.build()))  # noqa: SLF001  (its public methods run what they render)
+            rendered = rendered_prompt(self.llm, self.template, prompt.build())
             target = self._append(rendered, prompt.continuation)
             with engine_alive_or_fail():
                 self.llm.llm_engine.add_request(name, rendered, params)
@@ -238,9 +249,9 @@ class VLLMEngine:
     def _append(self, rendered: dict[str, Any], continuation: str | None) -> list[int] | None:
         if continuation is None:
             return None
-        tokenizer = self.llm.get_tokenizer()
-        target: list[int] = tokenizer.encode(continuation, add_special_tokens=False)
-        rendered["prompt_token_ids"] = [*rendered["prompt_token_ids"], *target]
+        prompt_ids = rendered["prompt_token_ids"]
+        target = continuation_ids(self.llm.get_tokenizer(), prompt_ids, continuation)
+        rendered["prompt_token_ids"] = [*prompt_ids, *target]
         return target
 
     def _step(self, running: _Running) -> Iterator[tuple[int, Answer]]:

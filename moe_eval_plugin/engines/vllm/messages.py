@@ -1,12 +1,14 @@
-"""Conversations in the form that vLLM reads: it has other keys for images than transformers."""
+"""Conversations as prompts of vLLM: it has other keys for images than transformers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.engines.chat_template import bare_text
 from moe_eval_plugin.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
+    from moe_eval_plugin.engines.chat_template import ChatTemplate
     from moe_eval_plugin.engines.request import Conversation
 
 
@@ -22,6 +24,25 @@ def messages(conversation: Conversation) -> Conversation:
         else message
         for message in conversation
     ]
+
+
+def rendered_prompt(llm: Any, template: ChatTemplate, conversation: Conversation) -> dict[str, Any]:  # noqa: ANN401  (vllm.LLM)
+    """Encode a conversation for ``LLM.llm_engine``, with the tokens that transformers gives it.
+
+    ``template`` is the checkpoint's. Raises what ``messages`` and vLLM's renderer raise.
+    """
+    from vllm.renderers.chat_utils import ChatTemplateResolutionError
+
+    # Its public methods run what they render.
+    try:
+        rendered: dict[str, Any] = llm._preprocess_chat_one(  # noqa: SLF001
+            messages(conversation),
+            chat_template_kwargs=dict(template.arguments),
+            tokenization_kwargs={"add_special_tokens": template.adds_special_tokens},
+        )
+    except ChatTemplateResolutionError:
+        rendered = llm._preprocess_cmpl_one(bare_text(conversation))  # noqa: SLF001
+    return rendered
 
 
 def _part(part: dict[str, Any]) -> dict[str, Any]:

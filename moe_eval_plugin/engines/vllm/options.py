@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from moe_eval_plugin.engines.chat_template import ChatTemplate, template_arguments
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.option_checks import check_choice
 from moe_eval_plugin.engines.vllm.set_k import EVERY_LAYER, KEY
@@ -58,6 +59,12 @@ class VLLMOptions:
     """Lower limit of an image's size in pixels, where the processor has one; default: its own."""
     max_pixels: int | None = None
     """Upper limit of an image's size in pixels, where the processor has one; default: its own."""
+    chat_template_kwargs: object = None
+    """Arguments of the chat template, as a JSON object: ``{"enable_thinking": false}``; default:
+    none."""
+    enable_thinking: object = None
+    """``false`` asks a thinking model to answer at once, if its chat template reads this; short for
+    this key of ``chat_template_kwargs``; default: as the template has it."""
     engine: Mapping[str, Any] = field(default_factory=dict)
     """Engine arguments of vLLM by name, passed on as they are."""
 
@@ -69,7 +76,13 @@ class VLLMOptions:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""
         check_choice("verify", self.verify, VERIFICATIONS)
         _check_parallel(self.engine)
+        _ = self.template_arguments
         _check_overrides(self.overrides, self.experts_k)
+
+    @property
+    def template_arguments(self) -> dict[str, Any]:
+        """What is passed to the chat template, by name."""
+        return template_arguments(self.chat_template_kwargs, self.enable_thinking)
 
     @property
     def overrides(self) -> dict[str, Any]:
@@ -122,6 +135,17 @@ def engine_arguments(options: VLLMOptions, request: ExpertRequest, source: str) 
         "disable_log_stats": False,
     }
     return {name: value for name, value in arguments.items() if value not in (None, {})}
+
+
+def load_template(options: VLLMOptions, source: str) -> ChatTemplate:
+    """Read the chat template that vLLM will use; ``source`` is a folder or a hub id."""
+    return ChatTemplate.load(
+        options.pretrained,
+        options.engine.get("tokenizer") or source,
+        options.template_arguments,
+        revision=options.engine.get("tokenizer_revision") or options.revision,
+        trust_remote_code=options.trust_remote_code,
+    )
 
 
 def engine_argument_names() -> list[str]:
