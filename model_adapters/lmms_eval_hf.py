@@ -91,7 +91,10 @@ class MoEHF(MoEModel):
         self.hardware_facts = describe_device(self._measured_device()).to_dict()
 
     def _prepare(self, jobs: Sequence[Job]) -> None:
-        if self.store is not None and not any(job.continuation for job in jobs):
+        if self.store is None:
+            return
+        self.store.start_run()
+        if jobs and not any(job.continuation for job in jobs):
             self.store.encode_ahead(self.engine, jobs, self.batch_size)
 
     def _record(self, measured: Measurements) -> None:

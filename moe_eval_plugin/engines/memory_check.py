@@ -13,7 +13,8 @@ from moe_eval_plugin.errors import InsufficientMemoryError
 from moe_eval_plugin.hardware.memory import Memory, free_disk_bytes, free_memory
 from moe_eval_plugin.models.checkpoint import cache_folder, resolve
 from moe_eval_plugin.models.dtypes import DTYPE_BYTES
-from moe_eval_plugin.models.weight_files import FLOAT_BYTES, WeightSize, weight_size
+from moe_eval_plugin.models.weights.safetensors_header import FLOAT_BYTES
+from moe_eval_plugin.models.weights.size import WeightSize, weight_size
 from moe_eval_plugin.text import gib_text
 
 logger = logging.getLogger(__name__)

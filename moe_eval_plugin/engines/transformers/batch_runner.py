@@ -60,7 +60,7 @@ class BatchStore(Protocol):
     """Inputs and answers that outlive one run: a journal and a cache of encoded inputs."""
 
     def start_run(self) -> None:
-        """Begin a run; batches of an earlier one are not counted again."""
+        """Begin a run of requests of any kind; batches of an earlier one are not counted again."""
 
     def encode_ahead(self, engine: HFEngine, jobs: Sequence[Job], batch_size: int) -> None:
         """Encode the inputs of all jobs, as far as memory takes them, before time is measured."""
@@ -116,8 +116,6 @@ class BatchRunner:
 
     def run(self, jobs: Sequence[Job], batch_size: int) -> Outcome:
         """Generate batch by batch, the longest questions first."""
-        if self._store is not None:
-            self._store.start_run()
         queue = make_queue(self._engine, jobs, batch_size)
         self._answers: dict[int, GeneratedAnswer] = {}
         batches = self._prepare_ahead if self._overlaps else self._prepare_in_turn

@@ -18,6 +18,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 from moe_eval_plugin.engines import memory_check
 from moe_eval_plugin.engines.chat_template import ChatTemplate
 from moe_eval_plugin.engines.continuation import continuation_ids
+from moe_eval_plugin.engines.conversation import placeholder_texts, prepare_conversation
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.request import VERIFICATION_NEW_TOKENS
 from moe_eval_plugin.engines.transformers.encoding import encode
@@ -109,6 +110,7 @@ class HFEngine:
         self.template = ChatTemplate(self.processor, options.pretrained, arguments)
         self.template.check(system_prompt)
         self.model = load_model(options, source, takes_images=self.takes_images)
+        self._placeholders = placeholder_texts(self.model.config, self.processor)
         self._stops: dict[tuple[str, ...], StopStrings] = {}
         self._override = ExitStack()
         self._apply(request)
@@ -168,6 +170,8 @@ class HFEngine:
 
     def encode(self, conversations: Sequence[Conversation]) -> Encoded:
         """Apply the chat template, tokenise and preprocess images; safe to run in a thread."""
+        if self.takes_images:
+            conversations = [prepare_conversation(one, self._placeholders) for one in conversations]
         return encode(self.template, conversations, takes_images=self.takes_images)
 
     @torch.inference_mode()

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.engines.continuation import continuation_ids
+from moe_eval_plugin.engines.conversation import placeholder_texts, prepare_conversation
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, VERIFICATION_NEW_TOKENS
-from moe_eval_plugin.engines.vllm.messages import rendered_prompt
+from moe_eval_plugin.engines.vllm.messages import append_continuation, rendered_prompt
 from moe_eval_plugin.engines.vllm.options import (
     check_vllm_request,
     engine_argument_names,
@@ -128,6 +128,16 @@ class VLLMEngine:
         """The model's own generation settings, under vLLM's names; vLLM reads a file for them."""
         return dict(self.llm.model_config.get_diff_sampling_param())
 
+    @cached_property
+    def _placeholders(self) -> frozenset[str]:
+        """The texts that the model takes for an image; none for a model that reads text only."""
+        config = self.llm.model_config
+        if not config.is_multimodal_model:
+            return frozenset()
+        from vllm.transformers_utils.processor import cached_processor_from_config
+
+        return placeholder_texts(config.hf_config, cached_processor_from_config(config))
+
     def close(self) -> None:
         """Stop vLLM's processes."""
         self._closed.set()
@@ -235,8 +245,9 @@ class VLLMEngine:
         params = SamplingParams(**arguments, output_kind=RequestOutputKind.FINAL_ONLY)
         name = next(self._names)
         try:
-            rendered = rendered_prompt(self.llm, self.template, prompt.build())
-            target = self._append(rendered, prompt.continuation)
+            conversation = prepare_conversation(prompt.build(), self._placeholders)
+            rendered = rendered_prompt(self.llm, self.template, conversation)
+            target = append_continuation(self.llm, rendered, prompt.continuation)
             with engine_alive_or_fail():
                 self.llm.llm_engine.add_request(name, rendered, params)
         except (OSError, ValueError, VLLMValidationError) as error:
@@ -245,14 +256,6 @@ class VLLMEngine:
         if target is not None:
             running.targets[name] = target
         return None
-
-    def _append(self, rendered: dict[str, Any], continuation: str | None) -> list[int] | None:
-        if continuation is None:
-            return None
-        prompt_ids = rendered["prompt_token_ids"]
-        target = continuation_ids(self.llm.get_tokenizer(), prompt_ids, continuation)
-        rendered["prompt_token_ids"] = [*prompt_ids, *target]
-        return target
 
     def _step(self, running: _Running) -> Iterator[tuple[int, Answer]]:
         with engine_alive_or_fail():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.chat_template import bare_text
+from moe_eval_plugin.engines.continuation import continuation_ids
 from moe_eval_plugin.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -13,10 +14,9 @@ if TYPE_CHECKING:
 
 
 def messages(conversation: Conversation) -> Conversation:
-    """Convert a conversation of transformers to one of vLLM.
+    """Convert a conversation of transformers, whose images are decoded, to one of vLLM.
 
-    Raises ``InvalidArgumentError`` for a part that is neither text nor an image, and ``OSError``
-    for an image that cannot be read.
+    Raises ``InvalidArgumentError`` for a part that is neither text nor an image.
     """
     return [
         {**message, "content": [_part(part) for part in message["content"]]}
@@ -45,16 +45,24 @@ def rendered_prompt(llm: Any, template: ChatTemplate, conversation: Conversation
     return rendered
 
 
+def append_continuation(
+    llm: Any,  # noqa: ANN401  (vllm.LLM)
+    rendered: dict[str, Any],
+    continuation: str | None,
+) -> list[int] | None:
+    """Append the tokens of a text to a prompt, and return them; ``None`` for no text."""
+    if continuation is None:
+        return None
+    prompt_ids = rendered["prompt_token_ids"]
+    target = continuation_ids(llm.get_tokenizer(), prompt_ids, continuation)
+    rendered["prompt_token_ids"] = [*prompt_ids, *target]
+    return target
+
+
 def _part(part: dict[str, Any]) -> dict[str, Any]:
     if part["type"] == "text":
         return part
     if part["type"] != "image":
         message = f"moe_vllm takes text and images, and this task has {part['type']}."
         raise InvalidArgumentError(message)
-    image = part["image"]
-    if isinstance(image, str):
-        from PIL import Image
-
-        with Image.open(image) as opened:
-            image = opened.convert("RGB")
-    return {"type": "image_pil", "image_pil": image}
+    return {"type": "image_pil", "image_pil": part["image"]}

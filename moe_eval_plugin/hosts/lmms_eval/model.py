@@ -121,6 +121,7 @@ class MoEModel(lmms):
         """Answer each request round by round, as its task asks; one list of answers for each."""
         texts: dict[int, list[str]] = {}
         jobs = self._requests.jobs(requests)
+        self._prepare(())
         with self._measured(jobs) as runner:
             for job in jobs:
                 rounds = self._requests.all_rounds(requests[job.index], partial(runner.ask, job))
@@ -166,7 +167,10 @@ class MoEModel(lmms):
         """Describe the engine: ``batch_size`` and everything that only it has."""
 
     def _prepare(self, jobs: Sequence[Job]) -> None:
-        """Prepare what may be done before these jobs are verified and measured."""
+        """Begin a call of the host: prepare what may be done before these jobs are measured.
+
+        There are none where later rounds depend on answers.
+        """
 
     def _gather(self, mine: Any) -> list[Any]:  # noqa: ANN401  (whatever is to be gathered)
         """Collect a value of all processes."""

@@ -43,13 +43,16 @@ class SweepBatches:
         self._journal = journal
         self._on_progress = on_progress
         self._batches: list[Batch] = []
+        self._is_encoded_ahead = False
 
     def start_run(self) -> None:
-        """Begin a run; batches of an earlier one are not counted again."""
+        """Begin a run of requests of any kind; batches of an earlier one are not counted again."""
         self._batches.clear()
+        self._is_encoded_ahead = False
 
     def encode_ahead(self, engine: HFEngine, jobs: Sequence[Job], batch_size: int) -> None:
         """Encode the inputs of all jobs, as far as memory takes them, before time is measured."""
+        self._is_encoded_ahead = True
         queue = make_queue(engine, jobs, batch_size)
         while queue and not self._inputs.is_full:
             self._inputs.prepare(queue.pop(), partial(prepare, engine))
@@ -95,18 +98,25 @@ class SweepBatches:
         return replace(measured, hardware=hardware, energy=energy)
 
     def provenance(self) -> dict[str, Any]:
-        """Describe how the batches of this run came about, as plain JSON data."""
+        """Describe how the batches of this run came about, as plain JSON data.
+
+        Requests that are scored, or have several rounds, are encoded in turn and timed with it:
+        nothing is said of their inputs.
+        """
+        processes = {batch.process for batch in self._batches} | {self._journal.process}
+        return {
+            **(self._encoding() if self._is_encoded_ahead else {}),
+            "n_processes": len(processes),
+            "n_answered_before": self._n_answered_before,
+        }
+
+    def _encoding(self) -> dict[str, Any]:
         encode_s: dict[str, float] = {}
         for batch in self._batches:
             task = batch.timing.task
             encode_s[task] = encode_s.get(task, 0.0) + (batch.timing.encode_s or 0.0)
-        processes = {batch.process for batch in self._batches} | {self._journal.process}
-        return {
-            "inputs": ENCODED_AGAIN if self._inputs.is_full else ENCODED_ONCE,
-            "encode_s": encode_s,
-            "n_processes": len(processes),
-            "n_answered_before": self._n_answered_before,
-        }
+        inputs = ENCODED_AGAIN if self._inputs.is_full else ENCODED_ONCE
+        return {"inputs": inputs, "encode_s": encode_s}
 
     @property
     def _n_answered_before(self) -> int:

@@ -9,7 +9,9 @@ import torch
 
 from moe_eval_plugin.errors import OverrideError
 from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF
-from tests.hosts.lmms_eval.easy_requests import N_QUESTIONS, TASK
+from moe_eval_plugin.sweep.workers.batch_store import ENCODED_ONCE
+from tests.hosts.lmms_eval.announced_runs import two_rounds
+from tests.hosts.lmms_eval.easy_requests import N_QUESTIONS, TASK, request, scoring_request
 from tests.sweep.workers.resident_runs import ARGUMENTS, answer, keep_batches, switch_to
 
 if TYPE_CHECKING:
@@ -111,6 +113,32 @@ def test_energy_of_a_part_is_not_given_as_that_of_the_whole(
     assert "interrupted" in " ".join(record.provenance["energy"]["reasons"])
     assert record.provenance["n_answered_before"] == N_QUESTIONS
     assert record.speed.n_samples == N_QUESTIONS
+
+
+def test_a_run_of_another_kind_says_nothing_of_the_run_before_it(
+    model: ResidentMoEHF, tmp_path: Path
+) -> None:
+    path = tmp_path / "k2.jsonl"
+    keep_batches(model, path)
+    switch_to(model, 2)
+    answer(model)
+    keep_batches(model, path)
+    switch_to(model, 2)
+    answer(model)
+    runs = {
+        "loglikelihood": [scoring_request(0, "red")],
+        "generate_until_multi_round": [request(0, to_messages=two_rounds)],
+    }
+    for kind, asked in runs.items():
+        getattr(model, kind)(asked)
+        record = model.moe_eval_records[TASK]
+        assert "inputs" not in record.provenance
+        assert "encode_s" not in record.provenance
+        assert record.provenance["n_answered_before"] == 0
+        reasons = (record.provenance["energy"] or {}).get("reasons", [])
+        assert "interrupted" not in " ".join(reasons)
+    answer(model)
+    assert model.moe_eval_records[TASK].provenance["inputs"] == ENCODED_ONCE
 
 
 def test_a_batch_that_did_not_fit_is_halved_again_after_a_crash(
