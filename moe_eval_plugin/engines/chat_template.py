@@ -13,6 +13,7 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
+from moe_eval_plugin.option_values import read_json, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,25 +30,38 @@ FUNCTIONS = ("raise_exception", "strftime_now")
 QUESTION = "What is in the picture?"
 
 
-def template_arguments(chat_template_kwargs: object, enable_thinking: object) -> dict[str, Any]:
-    """Return the arguments that users pass to a chat template, from their two options.
+def read_template_kwargs(name: str, value: object) -> dict[str, Any]:
+    """Return a mapping, or the JSON object of a text; ``InvalidArgumentError`` otherwise."""
+    found = read_json(name, value) if isinstance(value, str) and value else value
+    if not isinstance(found, dict) or not found:
+        allowed = f'Write a JSON object: {name}={{"enable_thinking": false}}'
+        raise refusal(name, value, allowed)
+    return dict(found)
 
-    ``chat_template_kwargs`` is a mapping or the text of a JSON object, and ``enable_thinking``
-    short for its key of that name. Raises ``InvalidArgumentError`` for anything else.
-    """
-    given = _as_mapping(chat_template_kwargs)
-    if enable_thinking is None:
-        return given
-    if not isinstance(enable_thinking, bool):
-        message = f"enable_thinking={enable_thinking} is not possible. Use true or false."
-        raise InvalidArgumentError(message)
-    if given.get("enable_thinking", enable_thinking) != enable_thinking:
-        message = (
-            f"enable_thinking={str(enable_thinking).lower()} and chat_template_kwargs="
-            f"{json.dumps(given)} contradict each other. Remove one of them."
-        )
-        raise InvalidArgumentError(message)
-    return {**given, "enable_thinking": enable_thinking}
+
+class TemplateOptions:
+    """What the options of every engine have in common: the two that are for the chat template."""
+
+    chat_template_kwargs: Mapping[str, Any] | None
+    enable_thinking: bool | None
+
+    @property
+    def template_arguments(self) -> dict[str, Any]:
+        """What is passed to the chat template, by name.
+
+        ``enable_thinking`` is short for the key of that name. Raises ``InvalidArgumentError`` if
+        both are given and differ.
+        """
+        given, short = dict(self.chat_template_kwargs or {}), self.enable_thinking
+        if short is None:
+            return given
+        if given.get("enable_thinking", short) != short:
+            message = (
+                f"enable_thinking={json.dumps(short)} and chat_template_kwargs="
+                f"{json.dumps(given)} contradict each other. Remove one of them."
+            )
+            raise InvalidArgumentError(message)
+        return {**given, "enable_thinking": short}
 
 
 @dataclass(frozen=True)
@@ -226,28 +240,3 @@ def _joined(content: Any) -> str:  # noqa: ANN401  (a string or a list of parts)
         )
         raise InvalidArgumentError(message)
     return "".join(part["text"] for part in content)
-
-
-def _as_mapping(given: object) -> dict[str, Any]:
-    if given is None:
-        return {}
-    value = given
-    if isinstance(given, str):
-        try:
-            value = json.loads(given, object_pairs_hook=_without_repeats)
-        except ValueError:
-            value = None
-    if not isinstance(value, dict) or not value:
-        message = (
-            f"chat_template_kwargs={given} is not possible. Write a JSON object that names each "
-            'argument once: chat_template_kwargs={"enable_thinking": false}.'
-        )
-        raise InvalidArgumentError(message)
-    return dict(value)
-
-
-def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError
-    return found

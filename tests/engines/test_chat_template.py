@@ -8,7 +8,9 @@ import pytest
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoProcessor, AutoTokenizer
 
-from moe_eval_plugin.engines.chat_template import ChatTemplate, template_arguments
+from moe_eval_plugin.engines.chat_template import ChatTemplate
+from moe_eval_plugin.engines.transformers.options import EngineOptions
+from moe_eval_plugin.engines.vllm.options import VLLMOptions
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.models.demo import MODEL_PATH
 
@@ -32,35 +34,37 @@ def template(text: str | None, **arguments: object) -> ChatTemplate:
     ("given", "enable_thinking", "expected"),
     [
         (None, None, {}),
-        (None, False, {"enable_thinking": False}),
+        (None, "false", {"enable_thinking": False}),
         (
             '{"enable_thinking": false, "level": [1, 2]}',
             None,
             {"enable_thinking": False, "level": [1, 2]},
         ),
         ({"effort": "low"}, True, {"effort": "low", "enable_thinking": True}),
-        ('{"enable_thinking": false}', False, {"enable_thinking": False}),
+        ('{"enable_thinking": false}', "no", {"enable_thinking": False}),
     ],
 )
 def test_arguments_come_from_json_from_a_mapping_and_from_the_short_form(
     given: object, enable_thinking: object, expected: dict[str, Any]
 ) -> None:
-    assert template_arguments(given, enable_thinking) == expected
+    options = {"chat_template_kwargs": given, "enable_thinking": enable_thinking}
+    assert EngineOptions("demo", **options).template_arguments == expected
+    assert VLLMOptions("demo", **options).template_arguments == expected
 
 
-@pytest.mark.parametrize(
-    "given", ["enable_thinking", "[1]", "{}", "{'a': 1}", '{"a": 1, "a": 2}', "", 3, True, "null"]
-)
-def test_what_is_no_mapping_is_refused(given: object) -> None:
-    with pytest.raises(InvalidArgumentError, match=r'chat_template_kwargs=\{"enable_thinking"'):
-        template_arguments(given, None)
+@pytest.mark.parametrize("given", ["think", "[1]", "{}", "{'a': 1}", '{"a": 1, "a": 2}', 3, "null"])
+def test_what_is_no_mapping_is_refused(given: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="chat_template_kwargs"):
+        EngineOptions("demo", chat_template_kwargs=given)
 
 
 def test_the_short_form_is_a_boolean_and_does_not_contradict_the_mapping() -> None:
-    with pytest.raises(InvalidArgumentError, match="enable_thinking=no is not possible"):
-        template_arguments(None, "no")
+    given: Any = '{"enable_thinking": true}'
     with pytest.raises(InvalidArgumentError, match="contradict each other"):
-        template_arguments('{"enable_thinking": true}', False)  # noqa: FBT003
+        EngineOptions("demo", chat_template_kwargs=given, enable_thinking=False)
+    wrong: Any = "maybe"
+    with pytest.raises(InvalidArgumentError, match="enable_thinking=maybe is not possible"):
+        VLLMOptions("demo", enable_thinking=wrong)
 
 
 def test_an_argument_changes_the_prompt() -> None:

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.conversation import placeholder_texts, prepare_conversation
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, VERIFICATION_NEW_TOKENS
-from moe_eval_plugin.engines.vllm.messages import append_continuation, rendered_prompt
+from moe_eval_plugin.engines.vllm.messages import (
+    append_continuation,
+    load_template,
+    rendered_prompt,
+)
 from moe_eval_plugin.engines.vllm.options import (
     check_vllm_request,
     engine_argument_names,
     engine_arguments,
     k_by_layer,
-    load_template,
 )
 from moe_eval_plugin.engines.vllm.process import engine_alive_or_fail, start, wake_on_death
 from moe_eval_plugin.engines.vllm.request_times import RequestTimes

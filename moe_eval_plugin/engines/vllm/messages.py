@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.engines.chat_template import bare_text
+from moe_eval_plugin.engines.chat_template import ChatTemplate, bare_text
 from moe_eval_plugin.engines.continuation import continuation_ids
 from moe_eval_plugin.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from moe_eval_plugin.engines.chat_template import ChatTemplate
     from moe_eval_plugin.engines.request import Conversation
+    from moe_eval_plugin.engines.vllm.options import VLLMOptions
+
+
+def load_template(options: VLLMOptions, source: str) -> ChatTemplate:
+    """Read the chat template that vLLM will use; ``source`` is a folder or a hub id."""
+    return ChatTemplate.load(
+        options.pretrained,
+        options.engine.get("tokenizer") or source,
+        options.template_arguments,
+        revision=options.engine.get("tokenizer_revision") or options.revision,
+        trust_remote_code=options.trust_remote_code,
+    )
 
 
 def messages(conversation: Conversation) -> Conversation:
