@@ -55,8 +55,10 @@ class MoEVLLM(MoEModel):
     def _load(self, engine_options: VLLMOptions, request: ExpertRequest) -> None:
         self.at_once = self.options.fixed_batch()
         # vLLM seeds torch with its own seed, in this process too, so it must be that of the run.
-        engine = {"seed": self.seed, **engine_options.engine}
-        self.engine = VLLMEngine(replace(engine_options, engine=engine), request)
+        engine_options = replace(
+            engine_options, engine={"seed": self.seed, **engine_options.engine}
+        )
+        self.engine = VLLMEngine(engine_options, request, system_prompt=self.options.system_prompt)
         self.hardware = WorkersHardware(self.engine.llm.collective_rpc)
         self.hardware_facts = self.hardware.device()
 
