@@ -23,8 +23,12 @@ from moe_eval_plugin.engines.transformers.experts_implementation import (
     IMPLEMENTATIONS,
     use_experts,
 )
-from moe_eval_plugin.engines.transformers.loading import load_model, load_processor
-from moe_eval_plugin.engines.transformers.own_code import check_loadable, reads_images
+from moe_eval_plugin.engines.transformers.loading import (
+    check_loadable,
+    load_model,
+    load_processor,
+    reads_images,
+)
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.hardware.calibration import calibrate
 from moe_eval_plugin.hardware.device import describe_device

@@ -21,8 +21,13 @@ from moe_eval_plugin.engines.conversation import placeholder_texts, prepare_conv
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.request import VERIFICATION_NEW_TOKENS
 from moe_eval_plugin.engines.transformers.encoding import encode
-from moe_eval_plugin.engines.transformers.loading import load_model, load_processor
-from moe_eval_plugin.engines.transformers.own_code import adapt_model, check_loadable, reads_images
+from moe_eval_plugin.engines.transformers.loading import (
+    adapt_model,
+    check_loadable,
+    load_model,
+    load_processor,
+    reads_images,
+)
 from moe_eval_plugin.engines.transformers.sampling import seeded
 from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
