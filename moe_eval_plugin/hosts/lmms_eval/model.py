@@ -18,9 +18,11 @@ from moe_eval_plugin.errors import EngineFailedError
 from moe_eval_plugin.experts.verification import raise_if_ranks_differ
 from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
+from moe_eval_plugin.hosts.lmms_eval.host_options import refuse_options
 from moe_eval_plugin.hosts.lmms_eval.partial_answers import PartialAnswers
 from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
+from moe_eval_plugin.option_values import repeated
 from moe_eval_plugin.plugins.announcer import Announcer
 from moe_eval_plugin.plugins.manager import plugin_manager
 from moe_eval_plugin.results.measurements import make_records
@@ -73,10 +75,8 @@ class MoEModel(lmms):
     def __init__(self, checked: ModelConfig | None = None, /, **model_args: Any) -> None:  # noqa: ANN401  (what the user wrote)
         super().__init__()
         engine_options, options = self._parse(model_args)
-        if options.system_prompt:
-            prompt = self._resolve_system_prompt(options.system_prompt)
-            options = replace(options, system_prompt=prompt.replace("\\n", "\n"))
-        self.options = options
+        options = replace(options, system_prompt=self._system_prompt(options))
+        self._own_options = self.options = options
         self.moe_eval_records: dict[str, RunRecord] = {}
         self._experts: dict[str, VerifiedOverride] = {}
         self._requests = RequestReader(self, options)
@@ -100,14 +100,30 @@ class MoEModel(lmms):
     @classmethod
     @user_errors()
     def check_arguments(
-        cls, model_args: str | Mapping[str, Any], of_the_host: Mapping[str, Any] | None = None
+        cls,
+        model_args: str | Mapping[str, Any],
+        of_the_host: Mapping[str, Any] | None = None,
+        system_instruction: str | None = None,
     ) -> None:
         """Refuse ``--model_args`` that no model can be built from; nothing is loaded.
 
         All arguments are checked before the configuration is read, which may run code.
         """
-        engine_options, _ = cls._parse(join_arguments(model_args, of_the_host))
+        engine_options, options = cls._parse(join_arguments(model_args, of_the_host))
+        cls._system_prompt(options, system_instruction)
         cls._checked = cls._check(engine_options, None).model
+
+    @user_errors()
+    def take_options(self, of_the_host: Mapping[str, Any]) -> dict[str, Any]:
+        """Take what the model applies from the options of the host's ``evaluate``; return others.
+
+        Raises ``InvalidArgumentError`` for an option that has no effect on these models.
+        """
+        refuse_options(of_the_host)
+        prompt = self._system_prompt(self._own_options, of_the_host.get("system_instruction"))
+        self.options = replace(self.options, system_prompt=prompt)
+        self._requests = RequestReader(self, self.options)
+        return {**of_the_host, "system_instruction": None}
 
     @user_errors()
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
@@ -168,6 +184,17 @@ class MoEModel(lmms):
     @abstractmethod
     def _engine_provenance(self) -> dict[str, Any]:
         """Describe the engine: ``batch_size`` and everything that only it has."""
+
+    @classmethod
+    def _system_prompt(cls, options: RunOptions, of_the_host: str | None = None) -> str | None:
+        """Return the system prompt of our option or of the host's, or what its file holds."""
+        ours = options.system_prompt
+        if ours is not None:
+            ours = cls._resolve_system_prompt(ours).replace("\\n", "\n")
+        if ours is not None and of_the_host is not None and ours != of_the_host:
+            what, values = "The system prompt", (f"system_prompt={ours}", of_the_host)
+            raise repeated(what, values)
+        return ours if ours is not None else of_the_host
 
     def _prepare(self, jobs: Sequence[Job]) -> None:
         """Begin a call of the host: prepare what may be done before these jobs are measured.
