@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.engines.chat_template import read_template_kwargs
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import empty, one_of, read_bool, read_text, whole
 
@@ -40,5 +41,7 @@ MODEL_READERS: Mapping[str, Reader] = {
     "trust_remote_code": read_bool,
     "min_pixels": whole(1),
     "max_pixels": whole(1),
+    "chat_template_kwargs": read_template_kwargs,
+    "enable_thinking": read_bool,
 }
 DTYPE_READER = one_of(*DTYPES)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from moe_eval_plugin.engines.chat_template import TemplateOptions
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.option_checks import MODEL_READERS, check_pixels
 from moe_eval_plugin.engines.vllm.set_k import EVERY_LAYER, KEY
@@ -48,7 +49,7 @@ ENGINE_DEFAULTS = {"enable_prefix_caching": False, "mm_processor_cache_gb": 0}
 
 
 @dataclass(frozen=True)
-class VLLMOptions:
+class VLLMOptions(TemplateOptions):
     """How an engine is started."""
 
     pretrained: str
@@ -68,6 +69,12 @@ class VLLMOptions:
     """Lower limit of an image's size in pixels, where the processor has one; default: its own."""
     max_pixels: int | None = None
     """Upper limit of an image's size in pixels, where the processor has one; default: its own."""
+    chat_template_kwargs: Mapping[str, Any] | None = None
+    """Arguments of the chat template, as a JSON object: ``{"enable_thinking": false}``; default:
+    none."""
+    enable_thinking: bool | None = None
+    """``false`` asks a thinking model to answer at once, if its chat template reads this; short for
+    this key of ``chat_template_kwargs``; default: as the template has it."""
     engine: Mapping[str, Any] = field(default_factory=dict)
     """Engine arguments of vLLM by name, passed on as they are."""
 
@@ -80,6 +87,7 @@ class VLLMOptions:
         read_fields(self, {**MODEL_READERS, "verify": one_of(*VERIFICATIONS)})
         check_pixels(self.min_pixels, self.max_pixels)
         _check_parallel(self.engine)
+        _ = self.template_arguments
         _check_overrides(self.overrides, self.experts_k)
 
     @property
