@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
+import torch
 from lmms_eval.api.instance import GenerationResult, TokenCounts
 from lmms_eval.api.model import lmms
 from lmms_eval.models.model_utils.gen_metrics import log_metrics
@@ -16,10 +17,11 @@ from tqdm import tqdm
 
 from moe_eval_plugin.errors import EngineFailedError
 from moe_eval_plugin.experts.verification import raise_if_ranks_differ
-from moe_eval_plugin.hosts.lmms_eval.arguments import parse_arg_string
+from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
 from moe_eval_plugin.hosts.lmms_eval.partial_answers import PartialAnswers
 from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader
+from moe_eval_plugin.hosts.run_options import LARGEST_SEED
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
 from moe_eval_plugin.plugins.announcer import Announcer
 from moe_eval_plugin.plugins.manager import plugin_manager
@@ -86,30 +88,34 @@ class MoEModel(lmms):
     @classmethod
     @user_errors()
     def create_from_arg_string(
-        cls, arg_string: str, additional_config: dict[str, Any] | None = None
+        cls,
+        arg_string: str | Mapping[str, Any],
+        additional_config: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Build the model from ``--model_args``, which come before the host's own options."""
-        checked, cls._checked = cls._checked, None
-        return cls(checked, **cls.join_arguments(arg_string, additional_config))
+        """Build the model from ``--model_args`` and the host's own options.
 
-    @staticmethod
-    def join_arguments(
-        arg_string: str, additional_config: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """Read ``--model_args`` over the host's own options."""
-        return {**(additional_config or {}), **parse_arg_string(arg_string)}
+        The host passes on what it was given as ``model_args``: text, or a mapping.
+        """
+        checked, cls._checked = cls._checked, None
+        return cls(checked, **join_arguments(arg_string, additional_config))
 
     @classmethod
     @user_errors()
-    def check_arguments(cls, arg_string: str) -> None:
-        """Refuse ``--model_args`` that no model can be built from; nothing is loaded."""
-        engine_options, _ = cls._parse(parse_arg_string(arg_string))
+    def check_arguments(
+        cls, model_args: str | Mapping[str, Any], of_the_host: Mapping[str, Any] | None = None
+    ) -> None:
+        """Refuse ``--model_args`` that no model can be built from; nothing is loaded.
+
+        All arguments are checked before the configuration is read, which may run code.
+        """
+        engine_options, _ = cls._parse(join_arguments(model_args, of_the_host))
         cls._checked = cls._check(engine_options, None).model
 
     @user_errors()
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
         """Answer every request; the answers have the order of the requests."""
-        return self._answer(self._requests.jobs(requests), len(requests), _as_result)
+        jobs = self._requests.jobs(requests, self.seed)
+        return self._answer(jobs, len(requests), _as_result)
 
     @user_errors()
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
@@ -120,7 +126,7 @@ class MoEModel(lmms):
     def generate_until_multi_round(self, requests: list[Instance]) -> list[list[str]]:
         """Answer each request round by round, as its task asks; one list of answers for each."""
         texts: dict[int, list[str]] = {}
-        jobs = self._requests.jobs(requests)
+        jobs = self._requests.jobs(requests, self.seed)
         self._prepare(())
         with self._measured(jobs) as runner:
             for job in jobs:
@@ -128,6 +134,17 @@ class MoEModel(lmms):
                 runner.end_rounds(job, rounds)
                 texts[job.index] = [answer.text for answer in rounds]
         return [texts.get(index, []) for index in range(len(requests))]
+
+    @property
+    def seed(self) -> int:
+        """The seed of sampled answers: the argument ``seed``, else that of the host.
+
+        lmms-eval seeds torch with the third number of ``--seed`` before it builds a model, on the
+        command line, from a YAML file and from Python alike. Without a number there, it is the seed
+        that torch has. Only its last 32 bits count, as NumPy and vLLM take no more.
+        """
+        given = self.options.seed
+        return torch.initial_seed() % (LARGEST_SEED + 1) if given is None else given
 
     @property
     @abstractmethod
@@ -250,7 +267,7 @@ class MoEModel(lmms):
             "warnings": list(request.warnings),
             "hardware": self.hardware_facts,
             "n_ranks": self.world_size,
-            "seed": self.options.seed,
+            "seed": self.seed,
             "system_prompt": self.options.system_prompt,
             **self._engine_provenance(),
         }
