@@ -28,11 +28,12 @@ JOURNALS = "journal"
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer as the model gave it, with its tokens counted."""
+    """One answer as the model gave it, with its tokens counted, and what ended it."""
 
     text: str
     n_input_tokens: int
     n_output_tokens: int
+    ended_by: EndedBy | None = None
 
 
 @dataclass(frozen=True)
