@@ -7,7 +7,7 @@ in one module. It imports no host.
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.request import VERIFICATION_NEW_TOKENS
 from moe_eval_plugin.engines.transformers.encoding import encode
 from moe_eval_plugin.engines.transformers.loading import load_model, load_processor
+from moe_eval_plugin.engines.transformers.sampling import seeded
 from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
     StopStringCriteria,
@@ -185,12 +186,14 @@ class HFEngine:
         arguments: Mapping[str, Any],
         until: Sequence[str] = (),
         on_token: Callable[[], None] | None = None,
+        seed: int = 0,
     ) -> list[Generated]:
         """Generate an answer for each conversation.
 
         ``arguments`` go to transformers' ``generate``. Generation of an answer ends with the
         model's end token or once it holds one of the strings of ``until``, which are cut off.
-        ``on_token`` is called each time that a token of every answer was chosen.
+        ``on_token`` is called each time that a token of every answer was chosen. ``seed`` is that
+        of the whole batch where answers are sampled.
         """
         inputs = encoded.tensors.to(self.input_device)
         n_prompt = inputs["input_ids"].shape[1]
@@ -200,7 +203,8 @@ class HFEngine:
             criteria.append(OnTokenCallback(on_token))
         if until:
             criteria.append(StopStringCriteria(stops, n_prompt))
-        sequences = self.model.generate(**inputs, **arguments, stopping_criteria=criteria)
+        with seeded(seed, self.devices) if arguments.get("do_sample") else nullcontext():
+            sequences = self.model.generate(**inputs, **arguments, stopping_criteria=criteria)
         ends = self._end_ids()
         answers = [
             stops.truncate_after(truncate_after_end(ids, ends))
