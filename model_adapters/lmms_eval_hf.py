@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from moe_eval_plugin.engines.chat_template import ChatTemplate
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
     from moe_eval_plugin.engines.request import Job
     from moe_eval_plugin.engines.transformers.batch_runner import BatchStore
@@ -50,6 +51,11 @@ class MoEHF(MoEModel):
     def device(self) -> torch.device:
         """The device of the model's inputs."""
         return self.engine.input_device
+
+    @property
+    def chat_template(self) -> ChatTemplate:
+        """The chat template, with the user's arguments to it."""
+        return self.engine.template
 
     @property
     def engine_request(self) -> ExpertRequest:

@@ -20,6 +20,7 @@ from moe_eval_plugin.model_adapters.vllm_arguments import parse_arguments
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from moe_eval_plugin.engines.chat_template import ChatTemplate
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
     from moe_eval_plugin.engines.request import Job
     from moe_eval_plugin.engines.vllm.options import VLLMOptions
@@ -33,6 +34,11 @@ class MoEVLLM(MoEModel):
     """A model on vLLM; ``--model_args`` are ours, and vLLM's engine arguments."""
 
     model_name = "moe_vllm"
+
+    @property
+    def chat_template(self) -> ChatTemplate:
+        """The chat template, with the user's arguments to it."""
+        return self.engine.template
 
     @property
     def engine_request(self) -> ExpertRequest:

@@ -146,7 +146,7 @@ class RunRecord:
             },
             "hardware": {**self.hardware.to_dict(), "joules_per_sample": self.joules_per_sample},
             "steady_decode": self.steady_decode.to_dict() if self.steady_decode else None,
-            "answers": self.answers.to_dict() if self.answers else None,
+            **({"answers": self.answers.to_dict()} if self.answers else {}),
             "extra": {metric.name: metric.value for metric in self.extra},
             "provenance": dict(self.provenance),
         }

@@ -10,19 +10,26 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import torch
-from lmms_eval.api.instance import GenerationResult, TokenCounts
 from lmms_eval.api.model import lmms
 from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from tqdm import tqdm
 
 from moe_eval_plugin.errors import EngineFailedError
 from moe_eval_plugin.experts.verification import raise_if_ranks_differ
+from moe_eval_plugin.hosts.lmms_eval.answers import (
+    as_result,
+    as_score,
+    count_ends,
+    unbroken,
+    warn_of_ends,
+)
 from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
 from moe_eval_plugin.hosts.lmms_eval.partial_answers import PartialAnswers
 from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader
 from moe_eval_plugin.hosts.run_options import LARGEST_SEED
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
+from moe_eval_plugin.measure.answer_ends import REASONING_TAGS, AnswerEndCounter
 from moe_eval_plugin.plugins.announcer import Announcer
 from moe_eval_plugin.plugins.manager import plugin_manager
 from moe_eval_plugin.results.measurements import make_records
@@ -31,13 +38,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from lmms_eval.api.instance import Instance
+    from lmms_eval.api.instance import GenerationResult, Instance
 
+    from moe_eval_plugin.engines.chat_template import ChatTemplate
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
     from moe_eval_plugin.engines.request import Conversation, GeneratedAnswer, Job
     from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.hosts.run_options import RunOptions
     from moe_eval_plugin.hosts.run_recorder import Meter
+    from moe_eval_plugin.measure.answer_ends import TagPair
     from moe_eval_plugin.results.measurements import Measurements
     from moe_eval_plugin.results.record import RunRecord
     from moe_eval_plugin.results.steady_decode import SteadyDecode
@@ -80,6 +89,7 @@ class MoEModel(lmms):
             options = replace(options, system_prompt=prompt.replace("\\n", "\n"))
         self.options = options
         self.moe_eval_records: dict[str, RunRecord] = {}
+        self.reasoning_tags: tuple[TagPair, ...] = REASONING_TAGS
         self._experts: dict[str, VerifiedOverride] = {}
         self._requests = RequestReader(self, options)
         self._announcer = Announcer(plugin_manager())
@@ -115,12 +125,12 @@ class MoEModel(lmms):
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
         """Answer every request; the answers have the order of the requests."""
         jobs = self._requests.jobs(requests, self.seed)
-        return self._answer(jobs, len(requests), _as_result)
+        return self._answer(jobs, len(requests), as_result)
 
     @user_errors()
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Score each continuation: the sum of its log-probabilities, and whether it is greedy."""
-        return self._answer(self._requests.scoring_jobs(requests), len(requests), _as_score)
+        return self._answer(self._requests.scoring_jobs(requests), len(requests), as_score)
 
     @user_errors()
     def generate_until_multi_round(self, requests: list[Instance]) -> list[list[str]]:
@@ -128,10 +138,11 @@ class MoEModel(lmms):
         texts: dict[int, list[str]] = {}
         jobs = self._requests.jobs(requests, self.seed)
         self._prepare(())
-        with self._measured(jobs) as runner:
+        with self._measured(jobs) as (runner, ends):
             for job in jobs:
                 rounds = self._requests.all_rounds(requests[job.index], partial(runner.ask, job))
                 runner.end_rounds(job, rounds)
+                count_ends(ends, [(job, one) for one in rounds])
                 texts[job.index] = [answer.text for answer in rounds]
         return [texts.get(index, []) for index in range(len(requests))]
 
@@ -145,6 +156,11 @@ class MoEModel(lmms):
         """
         given = self.options.seed
         return torch.initial_seed() % (LARGEST_SEED + 1) if given is None else given
+
+    @property
+    @abstractmethod
+    def chat_template(self) -> ChatTemplate:
+        """The chat template, with the user's arguments to it."""
 
     @property
     @abstractmethod
@@ -208,14 +224,15 @@ class MoEModel(lmms):
         answers: dict[int, Any] = {}
         self._prepare(jobs)
         try:
-            with self._measured(jobs) as runner:
+            with self._measured(jobs) as (runner, ends):
                 runner.answer(jobs, answers)
+                count_ends(ends, [(job, answers.get(job.index)) for job in jobs])
         except EngineFailedError as error:
-            return PartialAnswers([as_host(one) for one in _unbroken(answers)], error)
+            return PartialAnswers([as_host(one) for one in unbroken(answers)], error)
         return [as_host(answers.get(index)) for index in range(n_requests)]
 
     @contextmanager
-    def _measured(self, jobs: Sequence[Job]) -> Iterator[JobRunner]:
+    def _measured(self, jobs: Sequence[Job]) -> Iterator[tuple[JobRunner, AnswerEndCounter]]:
         """Verify k on these requests, measure what the block runs of them, and record it."""
         self._verify(jobs)
         progress = tqdm(
@@ -223,14 +240,16 @@ class MoEModel(lmms):
         )
         recorder = RunRecorder(self._announcer, self.rank, self._meter(), progress.update)
         tasks = [job.task for job in jobs]
+        tags = self.reasoning_tags
+        ends = AnswerEndCounter(tags, self.chat_template.opened_thought(tags))
 
         def start() -> None:
             recorder.start(tasks, self._experts, self._provenance())
 
         with progress, self._runner(jobs, recorder, start) as runner:
-            yield runner
+            yield runner, ends
             measured = recorder.measurements()
-        self._record(measured)
+        self._record(replace(measured, answers=ends.result()))
 
     def _verify(self, jobs: Sequence[Job]) -> None:
         """Observe k on the first prompts of each task, before anything is scored or timed."""
@@ -247,6 +266,8 @@ class MoEModel(lmms):
         records = make_records(ranks, self._experts, self._provenance(), steady)
         records = {task: self._complete(record) for task, record in records.items()}
         self.moe_eval_records.update(announce_end(self._announcer, records, self.rank))
+        if self.rank == 0:
+            warn_of_ends(records)
         n_tokens = sum(batch.n_output_tokens for batch in measured.batches)
         seconds = sum(batch.wall_s for batch in measured.batches)
         if seconds > 0:
@@ -271,26 +292,3 @@ class MoEModel(lmms):
             "system_prompt": self.options.system_prompt,
             **self._engine_provenance(),
         }
-
-
-def _unbroken(answers: Mapping[int, Any]) -> Iterator[Any]:
-    """Yield the answers in order, up to the first that is missing."""
-    index = 0
-    while index in answers:
-        yield answers[index]
-        index += 1
-
-
-def _as_result(answer: GeneratedAnswer | None) -> GenerationResult:
-    """Return an answer as the host takes it; a request that was not run has an empty one."""
-    if answer is None:
-        return GenerationResult(text="")
-    counts = TokenCounts(input_tokens=answer.n_input_tokens, output_tokens=answer.n_output_tokens)
-    return GenerationResult(text=answer.text, token_counts=counts)
-
-
-def _as_score(answer: Any) -> tuple[float, bool]:  # noqa: ANN401  (an engine's own class)
-    """Return the score of a continuation; one that could not be scored is impossible."""
-    if answer is None or answer.log_probability is None or answer.is_greedy is None:
-        return float("-inf"), False
-    return answer.log_probability, answer.is_greedy

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from moe_eval_plugin.measure.answer_ends import EndedBy
+
 SCHEMA_VERSION = 1
 JOURNALS = "journal"
 
