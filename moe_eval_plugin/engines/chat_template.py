@@ -149,6 +149,13 @@ class ChatTemplate:
 
     def check(self, system_prompt: str | None = None) -> None:
         """Raise ``UserError`` for an argument or a system prompt without effect on prompts."""
+        if self.processor is None and self.arguments:
+            message = (
+                f"transformers cannot read the processor of {self.pretrained}, so the arguments of "
+                "its chat template cannot be checked. Leave chat_template_kwargs and "
+                "enable_thinking out."
+            )
+            raise InvalidArgumentError(message)
         for name in self.arguments:
             if self.text is None or name not in self.variables:
                 raise InvalidArgumentError(self._not_read(name))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from abc import abstractmethod
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from lmms_eval.api.model import lmms
@@ -16,58 +15,48 @@ from tqdm import tqdm
 
 from moe_eval_plugin.errors import EngineFailedError
 from moe_eval_plugin.experts.verification import raise_if_ranks_differ
-from moe_eval_plugin.hosts.lmms_eval.answers import (
-    as_result,
-    as_score,
+from moe_eval_plugin.hosts.engine_adapter import EngineAdapter
+from moe_eval_plugin.hosts.lmms_eval.answer_ends import (
     count_ends,
-    unbroken,
+    reasoning_tags,
     warn_of_ends,
 )
 from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
-from moe_eval_plugin.hosts.lmms_eval.partial_answers import PartialAnswers
+from moe_eval_plugin.hosts.lmms_eval.host_answers import (
+    PartialAnswers,
+    as_result,
+    as_score,
+    unbroken,
+)
+from moe_eval_plugin.hosts.lmms_eval.host_options import refuse_options
 from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader
 from moe_eval_plugin.hosts.run_options import LARGEST_SEED
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
 from moe_eval_plugin.measure.answer_ends import REASONING_TAGS, AnswerEndCounter
+from moe_eval_plugin.option_values import repeated
 from moe_eval_plugin.plugins.announcer import Announcer
 from moe_eval_plugin.plugins.manager import plugin_manager
 from moe_eval_plugin.results.measurements import make_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from lmms_eval.api.instance import GenerationResult, Instance
 
-    from moe_eval_plugin.engines.chat_template import ChatTemplate
-    from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
-    from moe_eval_plugin.engines.request import Conversation, GeneratedAnswer, Job
+    from moe_eval_plugin.engines.expert_request import ModelConfig
+    from moe_eval_plugin.engines.request import Job
     from moe_eval_plugin.experts.verification import VerifiedOverride
+    from moe_eval_plugin.hosts.engine_adapter import JobRunner
     from moe_eval_plugin.hosts.run_options import RunOptions
-    from moe_eval_plugin.hosts.run_recorder import Meter
     from moe_eval_plugin.measure.answer_ends import TagPair
     from moe_eval_plugin.results.measurements import Measurements
     from moe_eval_plugin.results.record import RunRecord
-    from moe_eval_plugin.results.steady_decode import SteadyDecode
 
 logger = logging.getLogger(__name__)
 
 
-class JobRunner(Protocol):
-    """Runs the jobs of one call of the host on an engine, and reports each batch."""
-
-    def answer(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
-        """Generate or score each job, into ``answers`` by index; ``None`` for one refused."""
-
-    def ask(self, job: Job, conversation: Conversation) -> Sequence[GeneratedAnswer]:
-        """Answer one round of a job that has several."""
-
-    def end_rounds(self, job: Job, rounds: Sequence[Any]) -> None:
-        """Report that all rounds of a job were answered."""
-
-
-class MoEModel(lmms):
+class MoEModel(EngineAdapter, lmms):
     """A chat model for lmms-eval at a verified k; ``--model_args`` are its keyword arguments.
 
     ``checked`` is the model's configuration if it was read before. A subclass sets
@@ -84,10 +73,8 @@ class MoEModel(lmms):
     def __init__(self, checked: ModelConfig | None = None, /, **model_args: Any) -> None:  # noqa: ANN401  (what the user wrote)
         super().__init__()
         engine_options, options = self._parse(model_args)
-        if options.system_prompt:
-            prompt = self._resolve_system_prompt(options.system_prompt)
-            options = replace(options, system_prompt=prompt.replace("\\n", "\n"))
-        self.options = options
+        options = replace(options, system_prompt=self._system_prompt(options))
+        self._own_options = self.options = options
         self.moe_eval_records: dict[str, RunRecord] = {}
         self.reasoning_tags: tuple[TagPair, ...] = REASONING_TAGS
         self._experts: dict[str, VerifiedOverride] = {}
@@ -112,14 +99,35 @@ class MoEModel(lmms):
     @classmethod
     @user_errors()
     def check_arguments(
-        cls, model_args: str | Mapping[str, Any], of_the_host: Mapping[str, Any] | None = None
+        cls,
+        model_args: str | Mapping[str, Any],
+        of_the_host: Mapping[str, Any] | None = None,
+        system_instruction: str | None = None,
     ) -> None:
         """Refuse ``--model_args`` that no model can be built from; nothing is loaded.
 
         All arguments are checked before the configuration is read, which may run code.
         """
-        engine_options, _ = cls._parse(join_arguments(model_args, of_the_host))
+        engine_options, options = cls._parse(join_arguments(model_args, of_the_host))
+        prompt = cls._system_prompt(options, system_instruction)
         cls._checked = cls._check(engine_options, None).model
+        if prompt or engine_options.template_arguments:
+            cls._read_template(engine_options).check(prompt)
+
+    @user_errors()
+    def take_options(self, of_the_host: Mapping[str, Any]) -> dict[str, Any]:
+        """Take what the model applies from the options of the host's ``evaluate``; return others.
+
+        Raises ``InvalidArgumentError`` for an option that has no effect on these models.
+        """
+        refuse_options(of_the_host)
+        prompt = self._system_prompt(self._own_options, of_the_host.get("system_instruction"))
+        self.options = replace(self.options, system_prompt=prompt)
+        self._requests = RequestReader(self, self.options)
+        self.chat_template.check(prompt)
+        cli_args = of_the_host.get("cli_args")
+        self.reasoning_tags = reasoning_tags(getattr(cli_args, "reasoning_tags", None))
+        return {**of_the_host, "system_instruction": None}
 
     @user_errors()
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
@@ -157,65 +165,16 @@ class MoEModel(lmms):
         given = self.options.seed
         return torch.initial_seed() % (LARGEST_SEED + 1) if given is None else given
 
-    @property
-    @abstractmethod
-    def chat_template(self) -> ChatTemplate:
-        """The chat template, with the user's arguments to it."""
-
-    @property
-    @abstractmethod
-    def engine_request(self) -> ExpertRequest:
-        """The request for experts that is in force."""
-
     @classmethod
-    @abstractmethod
-    def _parse(cls, model_args: dict[str, Any]) -> tuple[Any, RunOptions]:
-        """Sort arguments into options of the engine and of the run, and check their values."""
-
-    @classmethod
-    @abstractmethod
-    def _check(cls, engine_options: Any, checked: ModelConfig | None) -> ExpertRequest:  # noqa: ANN401
-        """Check the requested experts against the model's configuration."""
-
-    @abstractmethod
-    def _load(self, engine_options: Any, request: ExpertRequest) -> None:  # noqa: ANN401
-        """Load the engine."""
-
-    @abstractmethod
-    def _observe(self, jobs: Sequence[Job]) -> VerifiedOverride:
-        """Verify k on the first requests of one task."""
-
-    @abstractmethod
-    def _meter(self) -> Meter | None:
-        """Build the meter of memory and energy; ``None`` if they are not measured."""
-
-    @abstractmethod
-    def _runner(
-        self, jobs: Sequence[Job], recorder: RunRecorder, start: Callable[[], None]
-    ) -> AbstractContextManager[JobRunner]:
-        """Build the runner of these jobs; ``start`` is called when all is ready for them."""
-
-    @abstractmethod
-    def _engine_provenance(self) -> dict[str, Any]:
-        """Describe the engine: ``batch_size`` and everything that only it has."""
-
-    def _prepare(self, jobs: Sequence[Job]) -> None:
-        """Begin a call of the host: prepare what may be done before these jobs are measured.
-
-        There are none where later rounds depend on answers.
-        """
-
-    def _gather(self, mine: Any) -> list[Any]:  # noqa: ANN401  (whatever is to be gathered)
-        """Collect a value of all processes."""
-        return [mine]
-
-    def _steady_decode(self) -> SteadyDecode | None:
-        """Measure steady decode at the k of this model, where that is requested."""
-        return None
-
-    def _complete(self, record: RunRecord) -> RunRecord:
-        """Add to a record what only the engine knows."""
-        return record
+    def _system_prompt(cls, options: RunOptions, of_the_host: str | None = None) -> str | None:
+        """Return the system prompt of our option or of the host's, or what its file holds."""
+        ours = options.system_prompt
+        if ours is not None:
+            ours = cls._resolve_system_prompt(ours).replace("\\n", "\n")
+        if ours is not None and of_the_host is not None and ours != of_the_host:
+            what, values = "The system prompt", (f"system_prompt={ours}", of_the_host)
+            raise repeated(what, values)
+        return ours if ours is not None else of_the_host
 
     def _answer(
         self, jobs: Sequence[Job], n_requests: int, as_host: Callable[[Any], Any]

@@ -11,8 +11,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.hosts.foreign_models import ForeignModelTimer
-from moe_eval_plugin.hosts.lmms_eval.answers import reasoning_tags
-from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
 from moe_eval_plugin.results.record import Score
 
 if TYPE_CHECKING:
@@ -41,10 +39,7 @@ def add_rows_to_results() -> None:
     def evaluate(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (the host's signature)
         lm = args[0] if args else kwargs["lm"]
         if hasattr(lm, "moe_eval_records"):
-            with user_errors():
-                given = getattr(kwargs.get("cli_args"), "reasoning_tags", None)
-                lm.reasoning_tags = reasoning_tags(given)
-            results = original(*args, **kwargs)
+            results = original(*args, **lm.take_options(kwargs))
             records = lm.moe_eval_records
         else:
             with ForeignModelTimer(lm) as timer:

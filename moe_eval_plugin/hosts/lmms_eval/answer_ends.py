@@ -1,4 +1,4 @@
-"""Answers of an engine as lmms-eval takes them, and how they ended."""
+"""How answers ended: counted, written into samples, and warned of."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lmms_eval.api.instance import GenerationResult, TokenCounts
+from lmms_eval.api.instance import TokenCounts
 from lmms_eval.api.reasoning import parse_reasoning_tags_config
 
-from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.measure.answer_ends import REASONING_TAGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from moe_eval_plugin.engines.request import GeneratedAnswer, Job
     from moe_eval_plugin.measure.answer_ends import AnswerEndCounter, EndedBy, TagPair
@@ -34,44 +33,10 @@ class AnswerCounts(TokenCounts):
         return counts if self.ended_by is None else {**counts, "ended_by": self.ended_by}
 
 
-def reasoning_tags(given: object) -> tuple[TagPair, ...]:
+def reasoning_tags(given: str | None) -> tuple[TagPair, ...]:
     """Return the tags around thoughts: those of ``--reasoning_tags``, and those that models use."""
-    try:
-        pairs = [(str(a), str(b)) for a, b in parse_reasoning_tags_config(given) or ()]
-    except (ValueError, TypeError) as error:
-        message = (
-            f"--reasoning_tags {given} cannot be read. Write a JSON list of pairs, as in "
-            '[["<think>", "</think>"]], or none.'
-        )
-        raise InvalidArgumentError(message) from error
+    pairs = [(str(a), str(b)) for a, b in parse_reasoning_tags_config(given) or ()]
     return tuple(dict.fromkeys([*pairs, *REASONING_TAGS]))
-
-
-def unbroken(answers: Mapping[int, Any]) -> Iterator[Any]:
-    """Yield the answers in order, up to the first that is missing."""
-    index = 0
-    while index in answers:
-        yield answers[index]
-        index += 1
-
-
-def as_result(answer: GeneratedAnswer | None) -> GenerationResult:
-    """Return an answer as the host takes it; a request that was not run has an empty one."""
-    if answer is None:
-        return GenerationResult(text="")
-    counts = AnswerCounts(
-        input_tokens=answer.n_input_tokens,
-        output_tokens=answer.n_output_tokens,
-        ended_by=answer.ended_by,
-    )
-    return GenerationResult(text=answer.text, token_counts=counts)
-
-
-def as_score(answer: Any) -> tuple[float, bool]:  # noqa: ANN401  (an engine's own class)
-    """Return the score of a continuation; one that could not be scored is impossible."""
-    if answer is None or answer.log_probability is None or answer.is_greedy is None:
-        return float("-inf"), False
-    return answer.log_probability, answer.is_greedy
 
 
 def count_ends(
