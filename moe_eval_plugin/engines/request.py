@@ -37,6 +37,15 @@ class Job:
     """How an answer is generated."""
     continuation: Callable[[], str] | None = None
     """Returns the text to be scored after the conversation, where none is generated."""
+    read_id: Callable[[], object] = lambda: None
+    """Reads the id that the data give the question; ``None`` where they have none."""
+
+    def describe(self) -> str:
+        """Return the question's name for people."""
+        question_id = self.read_id()
+        if question_id is None:
+            return f"Document {self.question} of {self.task}, counted from 0,"
+        return f"Question {question_id} of {self.task}"
 
 
 class GeneratedAnswer(Protocol):
@@ -60,6 +69,12 @@ class JobListener(Protocol):
 
     def batch_end(self, timing: BatchTiming, n_requests: int) -> bool:
         """Record a batch; return whether this took time that must not be measured."""
+
+    def refuse(self, job: Job, reason: str) -> None:
+        """Record a question that cannot be put to the model.
+
+        Raises ``UnansweredQuestionError`` unless such questions count as unanswered.
+        """
 
     def request_failed(self, task: str) -> None:
         """Record a request that could not be answered."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.engines.option_checks import check_choice
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.hosts.unanswered import ERROR, POLICIES
 
 if TYPE_CHECKING:
     import torch
@@ -36,11 +37,16 @@ class RunOptions:
     memory and energy, ``full`` for the same and steady decode; default: ``basic``."""
     profile_trace: str | None = None
     """A folder for a Chrome trace of a few batches; default: no trace."""
+    unanswerable: str = ERROR
+    """What becomes of a question that cannot be put to the model, as its image is broken or its
+    prompt too long: ``error`` ends the run and names it, ``count`` counts it as answered with
+    nothing, and records it; default: ``error``."""
 
     def __post_init__(self) -> None:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""
         self.fixed_batch()
         check_choice("profile", self.profile, PROFILES)
+        check_choice("unanswerable", self.unanswerable, POLICIES)
         if self.profile_trace is not None:
             _check_folder("profile_trace", str(self.profile_trace))
 

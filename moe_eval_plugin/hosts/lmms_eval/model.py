@@ -21,6 +21,7 @@ from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
 from moe_eval_plugin.hosts.lmms_eval.partial_answers import PartialAnswers
 from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
+from moe_eval_plugin.hosts.unanswered import warn_of_unanswered
 from moe_eval_plugin.plugins.announcer import Announcer
 from moe_eval_plugin.plugins.manager import plugin_manager
 from moe_eval_plugin.results.measurements import make_records
@@ -49,8 +50,8 @@ class JobRunner(Protocol):
     def answer(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
         """Generate or score each job, into ``answers`` by index; ``None`` for one refused."""
 
-    def ask(self, job: Job, conversation: Conversation) -> Sequence[GeneratedAnswer]:
-        """Answer one round of a job that has several."""
+    def ask(self, job: Job, build: Callable[[], Conversation]) -> Sequence[GeneratedAnswer]:
+        """Answer one round of a job that has several; no answer where it is refused."""
 
     def end_rounds(self, job: Job, rounds: Sequence[Any]) -> None:
         """Report that all rounds of a job were answered."""
@@ -124,9 +125,10 @@ class MoEModel(lmms):
         self._prepare(())
         with self._measured(jobs) as runner:
             for job in jobs:
-                rounds = self._requests.all_rounds(requests[job.index], partial(runner.ask, job))
+                ask = partial(runner.ask, job)
+                rounds = self._requests.all_rounds(requests[job.index], job.build, ask)
                 runner.end_rounds(job, rounds)
-                texts[job.index] = [answer.text for answer in rounds]
+                texts[job.index] = [answer.text for answer in rounds] or [""]
         return [texts.get(index, []) for index in range(len(requests))]
 
     @property
@@ -204,7 +206,13 @@ class MoEModel(lmms):
         progress = tqdm(
             total=len(jobs), desc=self.model_name, unit="request", disable=self.rank != 0
         )
-        recorder = RunRecorder(self._announcer, self.rank, self._meter(), progress.update)
+        recorder = RunRecorder(
+            self._announcer,
+            self.rank,
+            self._meter(),
+            progress.update,
+            self.options.unanswerable,
+        )
         tasks = [job.task for job in jobs]
 
         def start() -> None:
@@ -229,6 +237,8 @@ class MoEModel(lmms):
         steady = self._steady_decode() if self.rank == 0 else None
         records = make_records(ranks, self._experts, self._provenance(), steady)
         records = {task: self._complete(record) for task, record in records.items()}
+        if self.rank == 0:
+            warn_of_unanswered(records)
         self.moe_eval_records.update(announce_end(self._announcer, records, self.rank))
         n_tokens = sum(batch.n_output_tokens for batch in measured.batches)
         seconds = sum(batch.wall_s for batch in measured.batches)
@@ -251,6 +261,7 @@ class MoEModel(lmms):
             "hardware": self.hardware_facts,
             "n_ranks": self.world_size,
             "seed": self.options.seed,
+            "unanswerable": self.options.unanswerable,
             "system_prompt": self.options.system_prompt,
             **self._engine_provenance(),
         }
