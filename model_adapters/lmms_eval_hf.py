@@ -89,7 +89,7 @@ class MoEHF(MoEModel):
         self._world_size = self.accelerator.num_processes
         if self.world_size > 1 and engine_options.device_map is None:
             engine_options = replace(engine_options, device=str(self.accelerator.device))
-        self.engine = HFEngine(engine_options, request)
+        self.engine = HFEngine(engine_options, request, system_prompt=self.options.system_prompt)
         self.batch_size = self.options.largest_batch(self.device)
         self.hardware_facts = describe_device(self._measured_device()).to_dict()
 

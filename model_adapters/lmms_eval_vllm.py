@@ -55,7 +55,7 @@ class MoEVLLM(MoEModel):
 
     def _load(self, engine_options: VLLMOptions, request: ExpertRequest) -> None:
         self.at_once = self.options.fixed_batch()
-        self.engine = VLLMEngine(engine_options, request)
+        self.engine = VLLMEngine(engine_options, request, system_prompt=self.options.system_prompt)
         self.hardware = WorkersHardware(self.engine.llm.collective_rpc)
         self.hardware_facts = self.hardware.device()
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.engines.vllm.options import VLLMOptions, check_names
+from moe_eval_plugin.engines.vllm.options import VLLMOptions, check_names, read_engine_values
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.hosts.run_options import RunOptions
 from moe_eval_plugin.models import checkpoint
@@ -34,7 +34,8 @@ def parse_arguments(model_args: Mapping[str, Any]) -> tuple[VLLMOptions, RunOpti
     ours.setdefault("pretrained", checkpoint.default_pretrained())
     run = {name: given.pop(name) for name in RUN_OPTIONS if name in given}
     run_options = RunOptions(**run)
-    return VLLMOptions(**ours, engine={"seed": run_options.seed, **given}), run_options
+    engine = {"seed": run_options.seed, **read_engine_values(given)}
+    return VLLMOptions(**ours, engine=engine), run_options
 
 
 def _refuse_ranks() -> None:

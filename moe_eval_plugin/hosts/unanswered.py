@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ERROR, COUNT = "error", "count"
-POLICIES = (ERROR, COUNT)
 SHOWN = 3
 
 

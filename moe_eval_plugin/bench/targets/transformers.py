@@ -19,7 +19,6 @@ from moe_eval_plugin.bench.workload.config_changes import load_changed_config
 from moe_eval_plugin.bench.workload.inputs import BenchInputs
 from moe_eval_plugin.bench.workload.random_weights import Routing, build
 from moe_eval_plugin.engines import memory_check
-from moe_eval_plugin.engines.option_checks import check_choice
 from moe_eval_plugin.engines.transformers.experts_implementation import (
     IMPLEMENTATIONS,
     use_experts,
@@ -30,6 +29,7 @@ from moe_eval_plugin.hardware.calibration import calibrate
 from moe_eval_plugin.hardware.device import describe_device
 from moe_eval_plugin.models import checkpoint
 from moe_eval_plugin.models.families import describe
+from moe_eval_plugin.option_values import read_choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +63,8 @@ def prepare_bench(
     ``experts_implementation`` is not read from ``options``, because a bench has one more choice.
     Raises ``UserError`` for what cannot be benched, before a weight is read.
     """
-    check_choice("experts_implementation", experts_implementation, (None, *IMPLEMENTATIONS))
+    if experts_implementation is not None:
+        read_choice("experts_implementation", experts_implementation, IMPLEMENTATIONS)
     # The whole model lies on one device, and only its facts and its energy are wanted.
     device = "cuda:0" if options.device == "cuda" else options.device
     options = replace(options, device=device)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
         JobListener,
         QuestionCounter,
     )
-    from moe_eval_plugin.engines.transformers.engine import Encoded, Generated, HFEngine
+    from moe_eval_plugin.engines.transformers.encoding import Encoded
+    from moe_eval_plugin.engines.transformers.engine import Generated, HFEngine
     from moe_eval_plugin.measure.stopwatch import Stopwatch
     from moe_eval_plugin.measure.timing import BatchTiming
     from moe_eval_plugin.results.measurements import Measurements

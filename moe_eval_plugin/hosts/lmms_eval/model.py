@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from moe_eval_plugin.errors import EngineFailedError
 from moe_eval_plugin.experts.verification import raise_if_ranks_differ
-from moe_eval_plugin.hosts.lmms_eval.arguments import parse_arg_string
+from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
 from moe_eval_plugin.hosts.lmms_eval.partial_answers import PartialAnswers
 from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader
@@ -87,24 +87,27 @@ class MoEModel(lmms):
     @classmethod
     @user_errors()
     def create_from_arg_string(
-        cls, arg_string: str, additional_config: dict[str, Any] | None = None
+        cls,
+        arg_string: str | Mapping[str, Any],
+        additional_config: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Build the model from ``--model_args``, which come before the host's own options."""
-        checked, cls._checked = cls._checked, None
-        return cls(checked, **cls.join_arguments(arg_string, additional_config))
+        """Build the model from ``--model_args`` and the host's own options.
 
-    @staticmethod
-    def join_arguments(
-        arg_string: str, additional_config: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """Read ``--model_args`` over the host's own options."""
-        return {**(additional_config or {}), **parse_arg_string(arg_string)}
+        The host passes on what it was given as ``model_args``: text, or a mapping.
+        """
+        checked, cls._checked = cls._checked, None
+        return cls(checked, **join_arguments(arg_string, additional_config))
 
     @classmethod
     @user_errors()
-    def check_arguments(cls, arg_string: str) -> None:
-        """Refuse ``--model_args`` that no model can be built from; nothing is loaded."""
-        engine_options, _ = cls._parse(parse_arg_string(arg_string))
+    def check_arguments(
+        cls, model_args: str | Mapping[str, Any], of_the_host: Mapping[str, Any] | None = None
+    ) -> None:
+        """Refuse ``--model_args`` that no model can be built from; nothing is loaded.
+
+        All arguments are checked before the configuration is read, which may run code.
+        """
+        engine_options, _ = cls._parse(join_arguments(model_args, of_the_host))
         cls._checked = cls._check(engine_options, None).model
 
     @user_errors()
