@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.errors import UnansweredQuestionError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from moe_eval_plugin.engines.request import Job
+    from moe_eval_plugin.results.measurements import Measurements
     from moe_eval_plugin.results.record import RunRecord
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,19 @@ class Skipped:
             raise UnansweredQuestionError(message)
 
 
+def raise_if_none_was_answered(
+    ranks: Sequence[Measurements], records: Mapping[str, RunRecord]
+) -> None:
+    """Raise ``UnansweredQuestionError`` for a task that has unanswered questions and no others."""
+    for one in (one for rank in ranks for one in rank.unanswered):
+        if one.task not in records:
+            message = (
+                f"No question of {one.task} could be answered. First, {_name(one.to_dict())}: "
+                f"{one.reason}. Check the data and the model."
+            )
+            raise UnansweredQuestionError(message)
+
+
 def warn_of_unanswered(records: Mapping[str, RunRecord]) -> None:
     """Log for each task how many questions could not be asked, and why the first ones were not."""
     for task, record in records.items():
@@ -71,4 +85,6 @@ def warn_of_unanswered(records: Mapping[str, RunRecord]) -> None:
 
 def _name(unanswered: Mapping[str, Any]) -> str:
     question_id = unanswered["question_id"]
-    return f"document {unanswered['document']}" if question_id is None else f"{question_id}"
+    return (
+        f"document {unanswered['document']}" if question_id is None else f"question {question_id}"
+    )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.engines.conversation import placeholder_texts
 from moe_eval_plugin.engines.chat_template import ChatTemplate, bare_text
 from moe_eval_plugin.engines.continuation import continuation_ids
+from moe_eval_plugin.engines.conversation import placeholder_texts
 from moe_eval_plugin.errors import InvalidArgumentError
 
 if TYPE_CHECKING:

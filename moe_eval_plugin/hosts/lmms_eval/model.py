@@ -21,7 +21,7 @@ from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
 from moe_eval_plugin.hosts.lmms_eval.partial_answers import PartialAnswers
 from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
-from moe_eval_plugin.hosts.unanswered import warn_of_unanswered
+from moe_eval_plugin.hosts.unanswered import raise_if_none_was_answered, warn_of_unanswered
 from moe_eval_plugin.plugins.announcer import Announcer
 from moe_eval_plugin.plugins.manager import plugin_manager
 from moe_eval_plugin.results.measurements import make_records
@@ -239,6 +239,7 @@ class MoEModel(lmms):
         ranks = self._gather(measured)
         steady = self._steady_decode() if self.rank == 0 else None
         records = make_records(ranks, self._experts, self._provenance(), steady)
+        raise_if_none_was_answered(ranks, records)
         records = {task: self._complete(record) for task, record in records.items()}
         if self.rank == 0:
             warn_of_unanswered(records)

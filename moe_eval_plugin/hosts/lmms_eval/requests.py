@@ -134,14 +134,14 @@ class RequestReader:
         """Answer all rounds of a request; each round's messages depend on the answers before it.
 
         ``build`` makes the conversation of the first round, and ``answer`` returns the engine's
-        answer to a round: one, or none to a round that is refused and the last.
+        answer to a round: one, or none to a round that is refused. Then the request has none.
         """
         doc_to_messages, info = request.args[1], None
         answers: list[AnswerT] = []
         while True:
             answered = answer(build)
             if not answered:
-                return answers
+                return []
             answers += answered
             following = doc_to_messages(
                 self.document(request),

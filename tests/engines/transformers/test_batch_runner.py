@@ -207,11 +207,11 @@ def test_an_error_while_preparing_ends_the_run(engine: HFEngine, overlaps: bool)
     first, second = jobs(2)
 
     def broken() -> Any:
-        message = "the image cannot be read"
-        raise OSError(message)
+        message = "no memory is left"
+        raise MemoryError(message)
 
     bad = Job(1, second.task, 1, second.context, broken, second.settings)
-    with pytest.raises(OSError, match="the image cannot be read"):
+    with pytest.raises(MemoryError, match="no memory is left"):
         run(engine, batch_size=1, todo=[first, bad], overlaps=overlaps)
 
 

@@ -32,9 +32,10 @@ PROVENANCE = {
     "n_ranks",
     "seed",
     "system_prompt",
+    "unanswerable",
     "versions",
 }
-OF_RECORDS = {*PROVENANCE, "energy", "plugin_failures"}
+OF_RECORDS = {*PROVENANCE, "energy", "plugin_failures", "n_unanswered", "unanswered"}
 
 # Two questions of one task and one of another; multiple choice has two requests for each.
 EXPECTED = [
