@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from accelerate import Accelerator
-from accelerate.utils import gather_object, set_seed
+from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from moe_eval_plugin.bench.steady_decode import steady_decode
@@ -59,7 +59,7 @@ class MoEHF(MoEModel):
         """The request that is in force."""
         return self.engine.request
 
-    def set_experts(self, options: EngineOptions, seed: int) -> None:
+    def set_experts(self, options: EngineOptions, seed: int | None) -> None:
         """Set another k, policy, renormalisation and seed; earlier records are dropped.
 
         Only these fields of ``options`` are read: the weights stay as they were loaded.
@@ -117,7 +117,6 @@ class MoEHF(MoEModel):
     def _runner(
         self, jobs: Sequence[Job], recorder: RunRecorder, start: Callable[[], None]
     ) -> Iterator[JobRunner]:
-        set_seed(self.options.seed)
         measures, folder = self.options.profile != "off", self.options.profile_trace
         with ExitStack() as stack:
             phases = stack.enter_context(self.engine.phase_recorder()) if measures else None

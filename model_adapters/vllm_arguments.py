@@ -33,9 +33,7 @@ def parse_arguments(model_args: Mapping[str, Any]) -> tuple[VLLMOptions, RunOpti
     ours = {name: given.pop(name) for name in OPTIONS if name in given}
     ours.setdefault("pretrained", checkpoint.default_pretrained())
     run = {name: given.pop(name) for name in RUN_OPTIONS if name in given}
-    run_options = RunOptions(**run)
-    engine = {"seed": run_options.seed, **read_engine_values(given)}
-    return VLLMOptions(**ours, engine=engine), run_options
+    return VLLMOptions(**ours, engine=read_engine_values(given)), RunOptions(**run)
 
 
 def _refuse_ranks() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -37,6 +38,9 @@ class Job:
     """How an answer is generated."""
     continuation: Callable[[], str] | None = None
     """Returns the text to be scored after the conversation, where none is generated."""
+    seed: int = 0
+    """Seed of a sampled answer: that of the run, the task, the question, and the answer's number
+    among several to this question. It depends on no other request."""
     read_id: Callable[[], object] = lambda: None
     """Reads the id that the data give the question; ``None`` where they have none."""
 
@@ -46,6 +50,29 @@ class Job:
         if question_id is None:
             return f"Document {self.question} of {self.task}, counted from 0,"
         return f"Question {question_id} of {self.task}"
+
+
+class JobSeeds:
+    """Derives the seed of each request from that of the run.
+
+    No seed depends on what else is asked: other tasks, batches that were answered before, or the
+    processes among which the questions are shared. A question that is asked several times gets
+    another seed each time, in the order of the requests.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+        self._n_asked: Counter[tuple[str, Hashable]] = Counter()
+
+    def next(self, task: str, question: Hashable) -> int:
+        """Return the seed of the next request for this question."""
+        self._n_asked[task, question] += 1
+        return joined_seed((self._seed, task, question, self._n_asked[task, question]))
+
+
+def joined_seed(parts: Iterable[Hashable]) -> int:
+    """Return a seed (0 to 2**32 - 1) that depends on all parts and their order."""
+    return int.from_bytes(hashlib.sha256(repr([*parts]).encode()).digest()[:4], "big")
 
 
 class GeneratedAnswer(Protocol):

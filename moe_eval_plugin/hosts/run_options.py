@@ -59,8 +59,9 @@ class RunOptions:
     """Upper limit of an answer's length in tokens, for tasks that set none; default: ``128``."""
     system_prompt: str | None = None
     """A system message before each question; default: none."""
-    seed: int = 0
-    """Seed of the random numbers, set before the first request of a kind; default: ``0``."""
+    seed: int | None = None
+    """Seed of answers that are sampled, 0 to 4294967295; default: the seed of torch that lmms-eval
+    sets, the third number of its ``--seed``."""
     profile: str = "basic"
     """What is measured besides the wall time: ``off`` for nothing, ``basic`` for phases, latency,
     memory and energy, ``full`` for the same and steady decode; default: ``basic``."""

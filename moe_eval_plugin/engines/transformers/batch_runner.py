@@ -14,6 +14,7 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
 from moe_eval_plugin.engines.refusals import RefusedJobsError, check_length, find_refused
+from moe_eval_plugin.engines.request import joined_seed
 from moe_eval_plugin.engines.transformers.batch_queue import BatchQueue
 from moe_eval_plugin.measure.timing import read_clock
 
@@ -207,7 +208,11 @@ class BatchRunner:
         try:
             with self._stopwatch.calling():
                 return self._engine.generate(
-                    prepared.encoded, settings.arguments, settings.until, self._stopwatch.on_token
+                    prepared.encoded,
+                    settings.arguments,
+                    settings.until,
+                    self._stopwatch.on_token,
+                    joined_seed(job.seed for job in prepared.jobs),
                 )
         except RuntimeError as error:
             if len(prepared.jobs) == 1 or not should_reduce_batch_size(error):

@@ -7,13 +7,12 @@ in one module. It imports no host.
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import StoppingCriteriaList
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from moe_eval_plugin.engines import memory_check
 from moe_eval_plugin.engines.chat_template import ChatTemplate
@@ -22,7 +21,14 @@ from moe_eval_plugin.engines.conversation import placeholder_texts, prepare_conv
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.request import VERIFICATION_NEW_TOKENS
 from moe_eval_plugin.engines.transformers.encoding import encode
-from moe_eval_plugin.engines.transformers.loading import load_model, load_processor
+from moe_eval_plugin.engines.transformers.loading import (
+    adapt_model,
+    check_loadable,
+    load_model,
+    load_processor,
+    reads_images,
+)
+from moe_eval_plugin.engines.transformers.sampling import seeded
 from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
     StopStringCriteria,
@@ -102,14 +108,16 @@ class HFEngine:
             device_map=options.device_map,
             dtype=options.dtype,
         )
-        model_type = request.model.config.model_type
-        self.takes_images = model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-        self.processor = load_processor(options, source, takes_images=self.takes_images)
+        config = request.model.config
+        check_loadable(options, config)
+        self.processor = load_processor(options, source, config)
+        self.takes_images = reads_images(self.processor)
         self.tokenizer = getattr(self.processor, "tokenizer", self.processor)
         arguments = options.template_arguments
         self.template = ChatTemplate(self.processor, options.pretrained, arguments)
         self.template.check(system_prompt)
-        self.model = load_model(options, source, takes_images=self.takes_images)
+        self.model = load_model(options, source, config)
+        adapt_model(self.model, self.processor)
         self._placeholders = placeholder_texts(self.model.config, self.processor)
         self._stops: dict[tuple[str, ...], StopStrings] = {}
         self._override = ExitStack()
@@ -181,12 +189,14 @@ class HFEngine:
         arguments: Mapping[str, Any],
         until: Sequence[str] = (),
         on_token: Callable[[], None] | None = None,
+        seed: int = 0,
     ) -> list[Generated]:
         """Generate an answer for each conversation.
 
         ``arguments`` go to transformers' ``generate``. Generation of an answer ends with the
         model's end token or once it holds one of the strings of ``until``, which are cut off.
-        ``on_token`` is called each time that a token of every answer was chosen.
+        ``on_token`` is called each time that a token of every answer was chosen. ``seed`` is that
+        of the whole batch where answers are sampled.
         """
         inputs = encoded.tensors.to(self.input_device)
         n_prompt = inputs["input_ids"].shape[1]
@@ -196,7 +206,8 @@ class HFEngine:
             criteria.append(OnTokenCallback(on_token))
         if until:
             criteria.append(StopStringCriteria(stops, n_prompt))
-        sequences = self.model.generate(**inputs, **arguments, stopping_criteria=criteria)
+        with seeded(seed, self.devices) if arguments.get("do_sample") else nullcontext():
+            sequences = self.model.generate(**inputs, **arguments, stopping_criteria=criteria)
         ends = self._end_ids()
         answers = [
             stops.truncate_after(truncate_after_end(ids, ends))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.refusals import RefusedJobsError
+from moe_eval_plugin.engines.request import JobSeeds
 from moe_eval_plugin.engines.transformers.batch_runner import BatchRunner, prepare
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class JobRunner:
         # Jobs of several rounds, one of which could not be put to the model.
         self._refused: set[int] = set()
         self.batch_size = batch_size
+        self._seeds_of_rounds = JobSeeds()
 
     def answer(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
         """Generate an answer for each job, into ``answers`` by index; score continuations.
@@ -78,7 +80,11 @@ class JobRunner:
             return []
         with self._stopwatch.calling():
             return self._engine.generate(
-                encoded, job.settings.arguments, job.settings.until, self._stopwatch.on_token
+                encoded,
+                job.settings.arguments,
+                job.settings.until,
+                self._stopwatch.on_token,
+                self._seeds_of_rounds.next(job.task, job.seed),
             )
 
     def end_rounds(self, job: Job, rounds: Sequence[GeneratedAnswer]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
+import torch
 from lmms_eval.api.instance import GenerationResult, TokenCounts
 from lmms_eval.api.model import lmms
 from lmms_eval.models.model_utils.gen_metrics import log_metrics
@@ -20,6 +21,7 @@ from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
 from moe_eval_plugin.hosts.lmms_eval.partial_answers import PartialAnswers
 from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader
+from moe_eval_plugin.hosts.run_options import LARGEST_SEED
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
 from moe_eval_plugin.hosts.unanswered import raise_if_none_was_answered, warn_of_unanswered
 from moe_eval_plugin.plugins.announcer import Announcer
@@ -113,7 +115,8 @@ class MoEModel(lmms):
     @user_errors()
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
         """Answer every request; the answers have the order of the requests."""
-        return self._answer(self._requests.jobs(requests), len(requests), _as_result)
+        jobs = self._requests.jobs(requests, self.seed)
+        return self._answer(jobs, len(requests), _as_result)
 
     @user_errors()
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
@@ -124,7 +127,7 @@ class MoEModel(lmms):
     def generate_until_multi_round(self, requests: list[Instance]) -> list[list[str]]:
         """Answer each request round by round, as its task asks; one list of answers for each."""
         texts: dict[int, list[str]] = {}
-        jobs = self._requests.jobs(requests)
+        jobs = self._requests.jobs(requests, self.seed)
         self._prepare(())
         with self._measured(jobs) as runner:
             for job in jobs:
@@ -133,6 +136,17 @@ class MoEModel(lmms):
                 runner.end_rounds(job, rounds)
                 texts[job.index] = [answer.text for answer in rounds] or [""]
         return [texts.get(index, []) for index in range(len(requests))]
+
+    @property
+    def seed(self) -> int:
+        """The seed of sampled answers: the argument ``seed``, else that of the host.
+
+        lmms-eval seeds torch with the third number of ``--seed`` before it builds a model, on the
+        command line, from a YAML file and from Python alike. Without a number there, it is the seed
+        that torch has. Only its last 32 bits count, as NumPy and vLLM take no more.
+        """
+        given = self.options.seed
+        return torch.initial_seed() % (LARGEST_SEED + 1) if given is None else given
 
     @property
     @abstractmethod
@@ -264,7 +278,7 @@ class MoEModel(lmms):
             "warnings": list(request.warnings),
             "hardware": self.hardware_facts,
             "n_ranks": self.world_size,
-            "seed": self.options.seed,
+            "seed": self.seed,
             "unanswerable": self.options.unanswerable,
             "system_prompt": self.options.system_prompt,
             **self._engine_provenance(),
