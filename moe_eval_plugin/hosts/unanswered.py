@@ -55,22 +55,21 @@ class Skipped:
             raise UnansweredQuestionError(message)
 
 
-def raise_if_none_was_answered(
-    ranks: Sequence[Measurements], records: Mapping[str, RunRecord]
+def report_unanswered(
+    ranks: Sequence[Measurements], records: Mapping[str, RunRecord], rank: int
 ) -> None:
-    """Raise ``UnansweredQuestionError`` for a task that has unanswered questions and no others."""
-    for one in (one for rank in ranks for one in rank.unanswered):
+    """Log for each task how many questions could not be asked, and why the first ones were not.
+
+    Raises ``UnansweredQuestionError`` for a task that has no others.
+    """
+    for one in (one for measured in ranks for one in measured.unanswered):
         if one.task not in records:
             message = (
                 f"No question of {one.task} could be answered. First, {_name(one.to_dict())}: "
                 f"{one.reason}. Check the data and the model."
             )
             raise UnansweredQuestionError(message)
-
-
-def warn_of_unanswered(records: Mapping[str, RunRecord]) -> None:
-    """Log for each task how many questions could not be asked, and why the first ones were not."""
-    for task, record in records.items():
+    for task, record in records.items() if rank == 0 else ():
         unanswered = record.provenance["unanswered"]
         if unanswered:
             shown = [f"{_name(one)}: {one['reason']}" for one in unanswered[:SHOWN]]

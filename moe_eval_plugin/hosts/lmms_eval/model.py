@@ -7,10 +7,9 @@ from abc import abstractmethod
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
-from lmms_eval.api.instance import GenerationResult, TokenCounts
 from lmms_eval.api.model import lmms
 from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from tqdm import tqdm
@@ -19,11 +18,18 @@ from moe_eval_plugin.errors import EngineFailedError
 from moe_eval_plugin.experts.verification import raise_if_ranks_differ
 from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
-from moe_eval_plugin.hosts.lmms_eval.partial_answers import PartialAnswers
+from moe_eval_plugin.hosts.lmms_eval.host_answers import (
+    PartialAnswers,
+    as_result,
+    as_score,
+    unbroken,
+)
+from moe_eval_plugin.hosts.lmms_eval.host_options import refuse_options
 from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader
 from moe_eval_plugin.hosts.run_options import LARGEST_SEED
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
-from moe_eval_plugin.hosts.unanswered import raise_if_none_was_answered, warn_of_unanswered
+from moe_eval_plugin.hosts.unanswered import report_unanswered
+from moe_eval_plugin.option_values import repeated
 from moe_eval_plugin.plugins.announcer import Announcer
 from moe_eval_plugin.plugins.manager import plugin_manager
 from moe_eval_plugin.results.measurements import make_records
@@ -32,11 +38,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from lmms_eval.api.instance import Instance
+    from lmms_eval.api.instance import GenerationResult, Instance
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
-    from moe_eval_plugin.engines.request import Conversation, GeneratedAnswer, Job
+    from moe_eval_plugin.engines.request import Job
     from moe_eval_plugin.experts.verification import VerifiedOverride
+    from moe_eval_plugin.hosts.lmms_eval.host_answers import JobRunner
     from moe_eval_plugin.hosts.run_options import RunOptions
     from moe_eval_plugin.hosts.run_recorder import Meter
     from moe_eval_plugin.results.measurements import Measurements
@@ -44,19 +51,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.steady_decode import SteadyDecode
 
 logger = logging.getLogger(__name__)
-
-
-class JobRunner(Protocol):
-    """Runs the jobs of one call of the host on an engine, and reports each batch."""
-
-    def answer(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
-        """Generate or score each job, into ``answers`` by index; ``None`` for one refused."""
-
-    def ask(self, job: Job, build: Callable[[], Conversation]) -> Sequence[GeneratedAnswer]:
-        """Answer one round of a job that has several; no answer where it is refused."""
-
-    def end_rounds(self, job: Job, rounds: Sequence[Any]) -> None:
-        """Report that all rounds of a job were answered."""
 
 
 class MoEModel(lmms):
@@ -76,10 +70,8 @@ class MoEModel(lmms):
     def __init__(self, checked: ModelConfig | None = None, /, **model_args: Any) -> None:  # noqa: ANN401  (what the user wrote)
         super().__init__()
         engine_options, options = self._parse(model_args)
-        if options.system_prompt:
-            prompt = self._resolve_system_prompt(options.system_prompt)
-            options = replace(options, system_prompt=prompt.replace("\\n", "\n"))
-        self.options = options
+        options = replace(options, system_prompt=self._system_prompt(options))
+        self._own_options = self.options = options
         self.moe_eval_records: dict[str, RunRecord] = {}
         self._experts: dict[str, VerifiedOverride] = {}
         self._requests = RequestReader(self, options)
@@ -103,25 +95,41 @@ class MoEModel(lmms):
     @classmethod
     @user_errors()
     def check_arguments(
-        cls, model_args: str | Mapping[str, Any], of_the_host: Mapping[str, Any] | None = None
+        cls,
+        model_args: str | Mapping[str, Any],
+        of_the_host: Mapping[str, Any] | None = None,
+        system_instruction: str | None = None,
     ) -> None:
         """Refuse ``--model_args`` that no model can be built from; nothing is loaded.
 
         All arguments are checked before the configuration is read, which may run code.
         """
-        engine_options, _ = cls._parse(join_arguments(model_args, of_the_host))
+        engine_options, options = cls._parse(join_arguments(model_args, of_the_host))
+        cls._system_prompt(options, system_instruction)
         cls._checked = cls._check(engine_options, None).model
+
+    @user_errors()
+    def take_options(self, of_the_host: Mapping[str, Any]) -> dict[str, Any]:
+        """Take what the model applies from the options of the host's ``evaluate``; return others.
+
+        Raises ``InvalidArgumentError`` for an option that has no effect on these models.
+        """
+        refuse_options(of_the_host)
+        prompt = self._system_prompt(self._own_options, of_the_host.get("system_instruction"))
+        self.options = replace(self.options, system_prompt=prompt)
+        self._requests = RequestReader(self, self.options)
+        return {**of_the_host, "system_instruction": None}
 
     @user_errors()
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
         """Answer every request; the answers have the order of the requests."""
         jobs = self._requests.jobs(requests, self.seed)
-        return self._answer(jobs, len(requests), _as_result)
+        return self._answer(jobs, len(requests), as_result)
 
     @user_errors()
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Score each continuation: the sum of its log-probabilities, and whether it is greedy."""
-        return self._answer(self._requests.scoring_jobs(requests), len(requests), _as_score)
+        return self._answer(self._requests.scoring_jobs(requests), len(requests), as_score)
 
     @user_errors()
     def generate_until_multi_round(self, requests: list[Instance]) -> list[list[str]]:
@@ -185,6 +193,17 @@ class MoEModel(lmms):
     def _engine_provenance(self) -> dict[str, Any]:
         """Describe the engine: ``batch_size`` and everything that only it has."""
 
+    @classmethod
+    def _system_prompt(cls, options: RunOptions, of_the_host: str | None = None) -> str | None:
+        """Return the system prompt of our option or of the host's, or what its file holds."""
+        ours = options.system_prompt
+        if ours is not None:
+            ours = cls._resolve_system_prompt(ours).replace("\\n", "\n")
+        if ours is not None and of_the_host is not None and ours != of_the_host:
+            what, values = "The system prompt", (f"system_prompt={ours}", of_the_host)
+            raise repeated(what, values)
+        return ours if ours is not None else of_the_host
+
     def _prepare(self, jobs: Sequence[Job]) -> None:
         """Begin a call of the host: prepare what may be done before these jobs are measured.
 
@@ -213,7 +232,7 @@ class MoEModel(lmms):
             with self._measured(jobs) as runner:
                 runner.answer(jobs, answers)
         except EngineFailedError as error:
-            return PartialAnswers([as_host(one) for one in _unbroken(answers)], error)
+            return PartialAnswers([as_host(one) for one in unbroken(answers)], error)
         return [as_host(answers.get(index)) for index in range(n_requests)]
 
     @contextmanager
@@ -223,13 +242,8 @@ class MoEModel(lmms):
         progress = tqdm(
             total=len(jobs), desc=self.model_name, unit="request", disable=self.rank != 0
         )
-        recorder = RunRecorder(
-            self._announcer,
-            self.rank,
-            self._meter(),
-            progress.update,
-            self.options.unanswerable,
-        )
+        policy = self.options.unanswerable
+        recorder = RunRecorder(self._announcer, self.rank, self._meter(), progress.update, policy)
         tasks = [job.task for job in jobs]
 
         def start() -> None:
@@ -253,10 +267,8 @@ class MoEModel(lmms):
         ranks = self._gather(measured)
         steady = self._steady_decode() if self.rank == 0 else None
         records = make_records(ranks, self._experts, self._provenance(), steady)
-        raise_if_none_was_answered(ranks, records)
         records = {task: self._complete(record) for task, record in records.items()}
-        if self.rank == 0:
-            warn_of_unanswered(records)
+        report_unanswered(ranks, records, self.rank)
         self.moe_eval_records.update(announce_end(self._announcer, records, self.rank))
         n_tokens = sum(batch.n_output_tokens for batch in measured.batches)
         seconds = sum(batch.wall_s for batch in measured.batches)
@@ -283,26 +295,3 @@ class MoEModel(lmms):
             "system_prompt": self.options.system_prompt,
             **self._engine_provenance(),
         }
-
-
-def _unbroken(answers: Mapping[int, Any]) -> Iterator[Any]:
-    """Yield the answers in order, up to the first that is missing."""
-    index = 0
-    while index in answers:
-        yield answers[index]
-        index += 1
-
-
-def _as_result(answer: GeneratedAnswer | None) -> GenerationResult:
-    """Return an answer as the host takes it; a request that was not run has an empty one."""
-    if answer is None:
-        return GenerationResult(text="")
-    counts = TokenCounts(input_tokens=answer.n_input_tokens, output_tokens=answer.n_output_tokens)
-    return GenerationResult(text=answer.text, token_counts=counts)
-
-
-def _as_score(answer: Any) -> tuple[float, bool]:  # noqa: ANN401  (an engine's own class)
-    """Return the score of a continuation; one that could not be scored is impossible."""
-    if answer is None or answer.log_probability is None or answer.is_greedy is None:
-        return float("-inf"), False
-    return answer.log_probability, answer.is_greedy

@@ -39,7 +39,7 @@ def add_rows_to_results() -> None:
     def evaluate(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (the host's signature)
         lm = args[0] if args else kwargs["lm"]
         if hasattr(lm, "moe_eval_records"):
-            results = original(*args, **kwargs)
+            results = original(*args, **lm.take_options(kwargs))
             records = lm.moe_eval_records
         else:
             with ForeignModelTimer(lm) as timer:
