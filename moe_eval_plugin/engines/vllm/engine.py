@@ -32,7 +32,7 @@ from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.models import checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest
     from moe_eval_plugin.engines.request import Conversation
@@ -178,7 +178,7 @@ class VLLMEngine:
         with engine_alive_or_fail():
             return self.workers.verify(lambda: self._run_in_turn(prompts, refuse))
 
-    def run(self, prompts: Iterable[Prompt], at_once: int | None) -> Iterator[tuple[int, Answer]]:
+    def run(self, prompts: Iterable[Prompt], at_once: int | None) -> Generator[tuple[int, Answer]]:
         """Yield (position of the prompt, answer) in the order in which vLLM finishes them.
 
         ``at_once`` limits the prompts that vLLM has at a time; ``None`` leaves that to its
