@@ -33,6 +33,7 @@ PROVENANCE = {
     "seed",
     "system_prompt",
     "unanswerable",
+    "chat_template_kwargs",
     "versions",
 }
 OF_RECORDS = {*PROVENANCE, "energy", "plugin_failures", "n_unanswered", "unanswered"}
