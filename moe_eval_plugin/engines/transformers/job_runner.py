@@ -71,6 +71,7 @@ class JobRunner:
 
     def ask(self, job: Job, build: Callable[[], Conversation]) -> list[Generated]:
         """Answer one round of a job that has several; no answer where it is refused."""
+        settings, seed = job.settings, self._seeds_of_rounds.next(job.task, job.seed)
         try:
             with self._stopwatch.encoding():
                 encoded = prepare(self._engine, [replace(job, build=build)]).encoded
@@ -81,10 +82,10 @@ class JobRunner:
         with self._stopwatch.calling():
             return self._engine.generate(
                 encoded,
-                job.settings.arguments,
-                job.settings.until,
+                settings.arguments,
+                settings.until,
                 self._stopwatch.on_token,
-                self._seeds_of_rounds.next(job.task, job.seed),
+                **({"seed": seed} if settings.samples else {}),
             )
 
     def end_rounds(self, job: Job, rounds: Sequence[GeneratedAnswer]) -> None:
