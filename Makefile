@@ -23,7 +23,7 @@ PYTEST_ARGS ?=
 PROCESSES ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 # Start commands and engines, train models or look at whole packages: not for the inner loop.
-SLOW_TESTS := tests/cli tests/packaging tests/vllm tests/families tests/report \
+SLOW_TESTS := tests/cli tests/packaging tests/vllm tests/families tests/fuzz tests/report \
 	tests/bench tests/traps tests/model_adapters tests/hosts/lmms_eval/test_registration.py tests/models/demo \
 	tests/sweep/launchers tests/sweep/workers/test_child_process.py tests/tasks/test_lmms_eval_task.py \
 	tests/test_doctor.py
@@ -34,7 +34,7 @@ TOGETHER := --no-print-directory --keep-going --jobs=3 --output-sync=target
 # Checks of the installed package run from an empty folder, where the checkout cannot be imported.
 ELSEWHERE := build/empty
 
-.PHONY: help env demo test check checks tests lint format types imports docs unit package cli coverage \
+.PHONY: help env demo test check checks tests lint format types imports docs unit package cli fuzz coverage \
 	wheel-env test-vllm vllm-env dist constraints clean
 
 help: ## Show this list
@@ -94,6 +94,9 @@ package: $(STAMP) ## Test the wheel, its metadata and the project's files
 
 cli: $(STAMP) ## Test the commands
 	$(BIN)/python -m pytest tests/cli $(PYTEST_ARGS)
+
+fuzz: $(STAMP) ## Try many thousands of broken inputs on each reader; in make test it is a hundred each
+	$(PYTEST) tests/fuzz --hypothesis-profile fuzz --hypothesis-show-statistics $(PYTEST_ARGS)
 
 test-vllm: $(VLLM_STAMP) ## Test moe_vllm with a real vLLM on the CPU
 	@echo "==> pytest: vLLM on the CPU"

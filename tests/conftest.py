@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.models.fake_hub import Hub
 
 ROOT = Path(__file__).resolve().parents[1]
+# Inputs for each test of `make fuzz`; 100 otherwise.
+FUZZ_EXAMPLES = 10_000
 CACHE = tempfile.TemporaryDirectory(prefix="moe-eval-test-cache-", ignore_cleanup_errors=True)
 
 
@@ -41,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Remove the cache at the end; the machines are shared, so no example has a deadline."""
     config.add_cleanup(CACHE.cleanup)
     settings.register_profile("shared-machine", deadline=None)
+    settings.register_profile("fuzz", deadline=None, max_examples=FUZZ_EXAMPLES)
     settings.load_profile("shared-machine")
 
 

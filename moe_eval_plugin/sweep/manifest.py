@@ -13,10 +13,11 @@ import os
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from moe_eval_plugin.errors import DataError, UserError
 from moe_eval_plugin.files import write_whole
+from moe_eval_plugin.json_object import JsonObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,6 +51,20 @@ class Entry:
     """How long its last attempt took."""
     n_attempts: int = 0
     """Attempts so far."""
+
+    @classmethod
+    def from_dict(cls, stored: JsonObject) -> Entry:
+        """Read an entry as it is stored. Raises ``DataError``."""
+        return cls(
+            point=stored.mapping("point"),
+            digest=stored.need_text("digest"),
+            state=stored.choice("state", get_args(State)) or "pending",
+            results=stored.text("results"),
+            reason=stored.text("reason"),
+            began=stored.text("began"),
+            seconds=stored.number("seconds"),
+            n_attempts=stored.integer("n_attempts") or 0,
+        )
 
     def begin(self) -> Entry:
         """Return the entry of a new attempt that begins now."""
@@ -137,16 +152,17 @@ def load_manifest(folder: Path) -> Manifest | None:
                 f"version {SCHEMA_VERSION}. Sweep into another folder."
             )
             raise DataError(message)
-        entries = {name: Entry(**entry) for name, entry in content["points"].items()}
-        return Manifest(folder, content["settings"], tuple(content["command"]), entries)
+        stored, points = JsonObject(content, str(path)), JsonObject(content["points"], str(path))
+        entries = {name: Entry.from_dict(points.need_item(name)) for name in points.values}
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         message = (
             f"{path} is not the manifest of a sweep: {error!r}. Sweep into another folder, or move "
             "this one."
         )
         raise DataError(message) from error
+    return Manifest(folder, stored.mapping("settings"), stored.texts("command"), entries)
 
 
 @contextmanager

@@ -28,16 +28,24 @@ texts = st.one_of(words, tangles, st.text(alphabet=string.printable + "é٤", ma
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+def is_digit(character: str, *, of_any_script: bool) -> bool:
+    """Whether it is a digit: in the official script, which runs under Python 2, only of ASCII."""
+    return character.isdecimal() and (of_any_script or character.isascii())
+
+
 def has_number_with(text: str, *, several_commas: bool) -> bool:
-    """Look for a digit, a comma or several, and a digit, one place after the other."""
+    """Look for a digit, a comma or several, and a digit, one place after the other.
+
+    The scorers that take several commas run under Python 3.
+    """
     for place, character in enumerate(text):
         after = place + 1
         while several_commas and text[after : after + 2] == ",,":
             after += 1
-        if character.isdecimal() and text[after : after + 1] == ",":
-            return text[after + 1 : after + 2].isdecimal() or has_number_with(
-                text[place + 1 :], several_commas=several_commas
-            )
+        if is_digit(character, of_any_script=several_commas) and text[after : after + 1] == ",":
+            return is_digit(
+                text[after + 1 : after + 2], of_any_script=several_commas
+            ) or has_number_with(text[place + 1 :], several_commas=several_commas)
     return False
 
 
@@ -58,7 +66,9 @@ def literal_form(
     without_periods = ""
     n_removed = 0
     for place, character in enumerate(cleaned):
-        if character == "." and not cleaned[place + 1 : place + 2].isdecimal() and n_removed < 32:
+        following = cleaned[place + 1 : place + 2]
+        in_a_number = is_digit(following, of_any_script=several_commas)
+        if character == "." and not in_a_number and n_removed < 32:
             n_removed += 1
         else:
             without_periods += character

@@ -9,11 +9,13 @@ another point, of other settings or of another machine is replaced.
 from __future__ import annotations
 
 import json
+import operator
 import os
 import uuid
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.errors import MeasurementError
 from moe_eval_plugin.measure.timing import BatchTiming, PhaseTimes
 
 if TYPE_CHECKING:
@@ -97,10 +99,10 @@ class Journal:
             return
         self._n_bytes = len(lines[0])
         for line in lines[1:]:
-            found = _parse(line)
-            if found is None:
+            batch = _batch(line)
+            if batch is None:
                 return
-            self._keep(_batch(found))
+            self._keep(batch)
             self._n_bytes += len(line)
 
     def _keep(self, batch: Batch) -> None:
@@ -118,23 +120,31 @@ def _line(content: Mapping[str, Any]) -> bytes:
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
-    """Read one line; ``None`` for one that was cut off."""
+    """Read one line; ``None`` for one that was cut off or damaged."""
     if not line.endswith(b"\n"):
         return None
     try:
-        content: dict[str, Any] = json.loads(line)
-    except ValueError:
+        content = json.loads(line)
+    except (ValueError, RecursionError):
         return None
-    return content
+    return content if isinstance(content, dict) else None
 
 
-def _batch(content: Mapping[str, Any]) -> Batch:
-    timing = dict(content["timing"])
-    phases = timing.pop("phases")
-    timing["output_tokens"] = tuple(timing["output_tokens"])
-    return Batch(
-        indices=tuple(content["indices"]),
-        answers=tuple(Answer(**answer) for answer in content["answers"]),
-        timing=BatchTiming(**timing, phases=PhaseTimes(**phases) if phases else None),
-        process=content["process"],
-    )
+def _batch(line: bytes) -> Batch | None:
+    """Read the batch of a line; ``None`` for a line that was cut off or damaged."""
+    content = _parse(line)
+    if content is None:
+        return None
+    try:
+        timing = dict(content["timing"])
+        phases = timing.pop("phases")
+        timing["output_tokens"] = tuple(timing["output_tokens"])
+        batch = Batch(
+            indices=tuple(map(operator.index, content["indices"])),
+            answers=tuple(Answer(**answer) for answer in content["answers"]),
+            timing=BatchTiming(**timing, phases=PhaseTimes(**phases) if phases else None),
+            process=content["process"],
+        )
+    except (KeyError, TypeError, ValueError, MeasurementError):
+        return None
+    return batch if 0 < len(batch.indices) == len(batch.answers) else None

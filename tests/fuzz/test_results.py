@@ -1,0 +1,67 @@
+"""Results and samples files with any content are read, or refused with one of our errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+
+from moe_eval_plugin.publish.exports.formats import find_exporter
+from moe_eval_plugin.results.compare.compare import compare_runs
+from moe_eval_plugin.results.lmms_eval_files import find_run
+from moe_eval_plugin.results.samples import read_task
+from moe_eval_plugin.results.score_facts import collect
+from tests.fuzz.mutations import as_json, changed_json, damaged_bytes, refused_or
+
+if TYPE_CHECKING:
+    from moe_eval_plugin.results.run import Run
+
+FOLDER = Path(__file__).parents[1] / "data" / "before_0_2" / "card" / "demo"
+RESULTS = next(FOLDER.glob("*_results.json"))
+SAMPLES = next(FOLDER.glob("*_samples_*.jsonl"))
+DOCUMENT = json.loads(RESULTS.read_text("utf-8"))
+LINES = [json.loads(line) for line in SAMPLES.read_text("utf-8").splitlines()[:4]]
+FORMATS = ("csv", "markdown", "model-index", "hf-eval-results", "every-eval-ever")
+
+
+def use(run: Run) -> None:
+    """Use a run in every way in which a command does."""
+    refused_or(lambda: collect([run]))
+    refused_or(lambda: compare_runs(run, run))
+    for name in FORMATS:
+        refused_or(lambda name=name: find_exporter(name).export([run], None))  # type: ignore[misc]
+
+
+def read(results: bytes, samples: bytes) -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / RESULTS.name).write_bytes(results)
+        (folder / SAMPLES.name).write_bytes(samples)
+        run = refused_or(lambda: find_run(folder))
+        if run is not None:
+            use(run)
+            for task in run.tasks:
+                refused_or(lambda task=task: read_task(run, task))  # type: ignore[misc]
+
+
+def as_lines(lines: list[object]) -> bytes:
+    return b"".join(as_json(line) + b"\n" for line in lines)
+
+
+@given(changed_json(DOCUMENT))
+def test_any_values_of_results(document: object) -> None:
+    read(as_json(document), as_lines(LINES))
+
+
+@given(changed_json(LINES))
+def test_any_values_of_samples(lines: list[object]) -> None:
+    read(as_json(DOCUMENT), as_lines(lines))
+
+
+@given(damaged_bytes(as_json(DOCUMENT)), damaged_bytes(as_lines(LINES)))
+def test_any_bytes(results: bytes, samples: bytes) -> None:
+    read(results, as_lines(LINES))
+    read(as_json(DOCUMENT), samples)
