@@ -56,7 +56,7 @@ class ForeignModelTimer:
 
         All processes must call it. What cannot be seen from outside is ``None``.
         """
-        ranks = _gather((dict(self._seconds), dict(self._n_samples)))
+        ranks = gather((dict(self._seconds), dict(self._n_samples)))
         tasks = dict.fromkeys(task for seconds, _ in ranks for task in seconds)
         provenance = {
             "model_class": type(self._lm).__name__,
@@ -119,8 +119,8 @@ def _positions(requests: Sequence[Any]) -> dict[str, list[int]]:
     return positions
 
 
-def _gather(mine: Any) -> list[Any]:  # noqa: ANN401
-    """Collect a value of all processes."""
+def gather(mine: Any) -> list[Any]:  # noqa: ANN401
+    """Collect a value of all processes, by torch; all of them must call it."""
     import torch.distributed
 
     if not _is_distributed():

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 QUESTION_ID = "question_id"
 DOC_ID = "doc_id"
 IMAGE_ID = "image_id"
+# Whether the answer came from the host's cache; in runs with one.
+FROM_CACHE = "from_cache"
 # Numbers of a sample that are no scores.
-NOT_SCORES = frozenset({QUESTION_ID, DOC_ID, IMAGE_ID, "token_counts"})
+NOT_SCORES = frozenset({QUESTION_ID, DOC_ID, IMAGE_ID, FROM_CACHE, "token_counts"})
 
 
 def read_samples(path: Path) -> Iterator[Sample]:

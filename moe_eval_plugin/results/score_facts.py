@@ -67,7 +67,7 @@ class ScoreFacts:
     is_main: bool
     """Whether the task is compared by this score."""
     n: int | None
-    """Questions that the score is the mean of."""
+    """Questions that the score is the mean of, or that a measured value was measured with."""
     n_questions: int | None
     """Questions of the split, those included that were left out."""
     scoring: str | None
@@ -112,6 +112,8 @@ class ScoreFacts:
     """Questions per second."""
     wall_s: float | None
     """Seconds of the slowest process."""
+    n_answers_from_cache: int | None
+    """Questions answered by a cache of the host: their k was not observed, and no time measured."""
     n_input_tokens: int | None
     """Tokens of all prompts."""
     n_output_tokens: int | None
@@ -121,9 +123,11 @@ class ScoreFacts:
 
     @property
     def k(self) -> float | None:
-        """Requested k, or else the observed one."""
-        asked = self.num_experts_per_tok
-        return asked if asked is not None else self.observed_num_experts_per_tok
+        """Requested k, or else the observed one; the published one where nothing else was asked."""
+        known = (self.num_experts_per_tok, self.observed_num_experts_per_tok)
+        # Of a model as published whose answers all came from a cache, no k was observed.
+        published = self.baseline_num_experts_per_tok if self.experts_k is None else None
+        return next((k for k in known if k is not None), published)
 
     @property
     def is_ours(self) -> bool:
@@ -215,7 +219,7 @@ def _of_task(run: Run, task: TaskRun) -> Iterator[ScoreFacts]:
         **_data(task.data),
         **_speed(record),
     }
-    scores = [score for score in task.scores if K_ROW not in score.metric]
+    scores = [score for score in task.scores if not _is_fact(score.metric)]
     main = _main_metric(task, scores, [one.name for one in record.extra] if record else [])
     for score in scores:
         yield ScoreFacts(
@@ -225,6 +229,11 @@ def _of_task(run: Run, task: TaskRun) -> Iterator[ScoreFacts]:
             **_score(task, score),
             **shared,
         )
+
+
+def _is_fact(metric: str) -> bool:
+    """Whether a row says how the scores came about."""
+    return K_ROW in metric or metric == "n_answers_from_cache"
 
 
 def _main_metric(task: TaskRun, scores: Sequence[ScoreRow], extra: Container[str]) -> str | None:
@@ -248,9 +257,15 @@ def _score(task: TaskRun, score: ScoreRow) -> dict[str, Any]:
         "stderr": score.stderr,
         "unit": PROPORTION if whole else _unit(score.metric),
         "higher_is_better": score.higher_is_better,
-        "n": task.n_samples if part == score.metric else of_parts.get(part),
+        "n": _n_of(task, score) if part == score.metric else of_parts.get(part),
         "scoring": modes.get(whole),
     }
+
+
+def _n_of(task: TaskRun, score: ScoreRow) -> int | None:
+    """Return the questions of a score, or of a measured value: answers of a cache took no time."""
+    is_measured = task.record is not None and score.metric in task.record.rows()
+    return task.record.speed.n_samples if task.record and is_measured else task.n_samples
 
 
 def _unit(metric: str) -> str | None:
@@ -271,7 +286,8 @@ def _experts(experts: VerifiedOverride | None) -> dict[str, Any]:
 
 def _speed(record: RunRecord | None) -> dict[str, Any]:
     names = ("samples_per_s", "wall_s", "n_input_tokens", "n_output_tokens")
-    return {name: getattr(record.speed, name) if record else None for name in names}
+    speed = {name: getattr(record.speed, name) if record else None for name in names}
+    return {**speed, "n_answers_from_cache": (record.n_answers_from_cache if record else 0) or None}
 
 
 def _model(run: Run, setup: Setup) -> dict[str, Any]:

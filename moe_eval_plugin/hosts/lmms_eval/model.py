@@ -14,16 +14,20 @@ from lmms_eval.api.model import lmms
 from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from tqdm import tqdm
 
+from moe_eval_plugin.engines.answer_digest import answer_settings
+from moe_eval_plugin.engines.expert_request import unobserved
 from moe_eval_plugin.errors import EngineFailedError
-from moe_eval_plugin.experts.verification import raise_if_ranks_differ
+from moe_eval_plugin.experts.verification import join_ranks
 from moe_eval_plugin.hosts.lmms_eval.arguments import parse_arg_string
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
 from moe_eval_plugin.hosts.lmms_eval.partial_answers import PartialAnswers
 from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
+from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.plugins.announcer import Announcer
 from moe_eval_plugin.plugins.manager import plugin_manager
 from moe_eval_plugin.results.measurements import make_records
+from moe_eval_plugin.results.record import RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,7 +41,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.hosts.run_options import RunOptions
     from moe_eval_plugin.hosts.run_recorder import Meter
     from moe_eval_plugin.results.measurements import Measurements
-    from moe_eval_plugin.results.record import RunRecord
     from moe_eval_plugin.results.steady_decode import SteadyDecode
 
 logger = logging.getLogger(__name__)
@@ -77,6 +80,7 @@ class MoEModel(lmms):
             prompt = self._resolve_system_prompt(options.system_prompt)
             options = replace(options, system_prompt=prompt.replace("\\n", "\n"))
         self.options = options
+        self._engine_options = engine_options
         self.moe_eval_records: dict[str, RunRecord] = {}
         self._experts: dict[str, VerifiedOverride] = {}
         self._requests = RequestReader(self, options)
@@ -128,6 +132,23 @@ class MoEModel(lmms):
                 runner.end_rounds(job, rounds)
                 texts[job.index] = [answer.text for answer in rounds]
         return [texts.get(index, []) for index in range(len(requests))]
+
+    @user_errors()
+    def answer_settings(self) -> dict[str, Any]:
+        """Return what all answers of this model depend on; see ``answer_settings``."""
+        return answer_settings(self._engine_options, self.options, self._provenance())
+
+    @user_errors()
+    def jobs(self, kind: str, requests: list[Instance]) -> list[Job]:
+        """Read requests of a kind; none of those whose later rounds ask what is not known now."""
+        if kind == "loglikelihood":
+            return self._requests.scoring_jobs(requests)
+        return self._requests.jobs(requests) if kind == "generate_until" else []
+
+    def unasked_record(self, task: str) -> RunRecord:
+        """Return the record of a task whose answers all came from a cache: k was not observed."""
+        experts = unobserved(self.engine_request)
+        return RunRecord(task, experts, TaskSpeed(0, None, None, 0.0), self._provenance())
 
     @property
     @abstractmethod
@@ -221,7 +242,7 @@ class MoEModel(lmms):
             experts = self._observe([job for job in jobs if job.task == task])
             self._experts[task] = experts
             logger.info("%s: %s", task, experts)
-        raise_if_ranks_differ(self._gather(dict(self._experts)))
+        self._experts = join_ranks(self._gather(dict(self._experts)))
 
     def _record(self, measured: Measurements) -> None:
         """Build the records of all processes, for plugins and the host's results."""

@@ -49,6 +49,7 @@ GENERATION_FACTS = (
     "settings",
     "samples_per_s",
     "wall_s",
+    "n_answers_from_cache",
     "n_input_tokens",
     "n_output_tokens",
 )
