@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from accelerate import Accelerator
-from accelerate.utils import gather_object, set_seed
+from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from moe_eval_plugin.bench.steady_decode import steady_decode
@@ -56,7 +56,7 @@ class MoEHF(MoEModel):
         """The request that is in force."""
         return self.engine.request
 
-    def set_experts(self, options: EngineOptions, seed: int) -> None:
+    def set_experts(self, options: EngineOptions, seed: int | None) -> None:
         """Set another k, policy, renormalisation and seed; earlier records are dropped.
 
         Only these fields of ``options`` are read: the weights stay as they were loaded.
@@ -86,7 +86,7 @@ class MoEHF(MoEModel):
         self._world_size = self.accelerator.num_processes
         if self.world_size > 1 and engine_options.device_map is None:
             engine_options = replace(engine_options, device=str(self.accelerator.device))
-        self.engine = HFEngine(engine_options, request)
+        self.engine = HFEngine(engine_options, request, system_prompt=self.options.system_prompt)
         self.batch_size = self.options.largest_batch(self.device)
         self.hardware_facts = describe_device(self._measured_device()).to_dict()
 
@@ -111,7 +111,6 @@ class MoEHF(MoEModel):
     def _runner(
         self, jobs: Sequence[Job], recorder: RunRecorder, start: Callable[[], None]
     ) -> Iterator[JobRunner]:
-        set_seed(self.options.seed)
         measures, folder = self.options.profile != "off", self.options.profile_trace
         with ExitStack() as stack:
             phases = stack.enter_context(self.engine.phase_recorder()) if measures else None

@@ -54,7 +54,11 @@ class MoEVLLM(MoEModel):
 
     def _load(self, engine_options: VLLMOptions, request: ExpertRequest) -> None:
         self.at_once = self.options.fixed_batch()
-        self.engine = VLLMEngine(engine_options, request)
+        # vLLM seeds torch with its own seed, in this process too, so it must be that of the run.
+        engine_options = replace(
+            engine_options, engine={"seed": self.seed, **engine_options.engine}
+        )
+        self.engine = VLLMEngine(engine_options, request, system_prompt=self.options.system_prompt)
         self.hardware = WorkersHardware(self.engine.llm.collective_rpc)
         self.hardware_facts = self.hardware.device()
 
@@ -71,7 +75,7 @@ class MoEVLLM(MoEModel):
         questions = QuestionCounter(jobs)
         with engine_alive_or_fail():
             start()
-            runner = JobRunner(self.engine, recorder, questions, self.at_once, self.options.seed)
+            runner = JobRunner(self.engine, recorder, questions, self.at_once)
             yield runner
         runner.warn_of_errors()
         self._last_run = runner

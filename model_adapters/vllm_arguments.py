@@ -6,7 +6,7 @@ import os
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.engines.vllm.options import VLLMOptions, check_names
+from moe_eval_plugin.engines.vllm.options import VLLMOptions, check_names, read_engine_values
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.hosts.run_options import RunOptions
 from moe_eval_plugin.models import checkpoint
@@ -33,8 +33,7 @@ def parse_arguments(model_args: Mapping[str, Any]) -> tuple[VLLMOptions, RunOpti
     ours = {name: given.pop(name) for name in OPTIONS if name in given}
     ours.setdefault("pretrained", checkpoint.default_pretrained())
     run = {name: given.pop(name) for name in RUN_OPTIONS if name in given}
-    run_options = RunOptions(**run)
-    return VLLMOptions(**ours, engine={"seed": run_options.seed, **given}), run_options
+    return VLLMOptions(**ours, engine=read_engine_values(given)), RunOptions(**run)
 
 
 def _refuse_ranks() -> None:

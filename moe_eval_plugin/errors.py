@@ -12,7 +12,9 @@
     │   ├── InsufficientMemoryError     the model does not fit into this machine
     │   ├── MissingDependencyError      an optional package is not installed
     │   └── DataError                   a data file is missing, broken or inconsistent
-    │       └── IncompleteRunError      a run lacks answers that a submission needs
+    │       ├── IncompleteRunError      a run lacks answers that a submission needs
+    │       ├── UnreadableImageError    an image cannot be decoded; the message is the reason alone
+    │       └── UnansweredQuestionError a question cannot be put to the model
     ├── OverrideError                   the requested k is not the k that the model uses
     │   ├── NoRouterFoundError          no location of k in the model could be set
     │   └── OverrideNotEffectiveError   tokens used another number of experts
@@ -69,6 +71,14 @@ class MissingDependencyError(UserError):
 
 class DataError(UserError):
     """A data file is missing, broken or inconsistent with another one."""
+
+
+class UnreadableImageError(DataError):
+    """An image cannot be decoded. The message is the reason; who reads the image adds its name."""
+
+
+class UnansweredQuestionError(DataError):
+    """A question cannot be put to the model; the message names it, and says why."""
 
 
 class OverrideError(MoEEvalError):

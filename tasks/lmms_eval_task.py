@@ -186,10 +186,18 @@ class VQATask(ConfigurableMessagesTask):
                 f"{', '.join(split.column_names)}. Set {DATA_VARIABLE} to use official files."
             )
             raise DataError(message)
+        self._leave_images_encoded()
         self._record(origin=f"hub: {path}", n_questions=len(split), revision=revision)
         if answer_set is not None:
             column = split["answers"] if "answers" in split.column_names else ()
             self._check_answers(answer_set, [answers_of({"answers": one}) for one in column])
+
+    def _leave_images_encoded(self) -> None:
+        """Leave images to ``doc_to_visual``, which decodes them as it does official files."""
+        for name, split in self.dataset.items():
+            if isinstance(split.features.get("image"), datasets.Image):
+                encoded = split.cast_column("image", datasets.Image(decode=False))
+                self.dataset[name] = encoded
 
     def _check_answers(self, expected: str, answers: Sequence[Sequence[str]]) -> None:
         """Record the set of answers in the data; warn or raise if it is not the expected one."""

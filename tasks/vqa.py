@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.vqa.images import open_image
+from moe_eval_plugin.errors import DataError, InvalidArgumentError, UnreadableImageError
+from moe_eval_plugin.vqa.images import as_rgb, open_image
 from moe_eval_plugin.vqa.scores_by_type import SCORES_BY_TYPE
 from moe_eval_plugin.vqa.scoring import LMMS_VQAV2, scoring_mode, vqa_accuracy
 
@@ -57,15 +58,25 @@ class SampleScores(Mapping[str, object]):
 
 
 def doc_to_visual(doc: Document) -> list[Image]:
-    """Return the image of a question, as RGB.
+    """Return the image of a question, upright and as RGB.
 
-    Official files have a path; data of the hub have an image that is decoded already. Raises
-    ``DataError`` for a file that cannot be read.
+    Official files have a path, data of the hub the content of a file. Raises ``DataError`` for an
+    image that is missing or cannot be read.
     """
-    image = doc["image"]
+    image, question_id = doc["image"], doc["question_id"]
     if isinstance(image, Mapping):
-        return [open_image(image["path"], doc["question_id"])]
-    return [image.convert("RGB")]
+        path, content = image.get("path"), image.get("bytes")
+        if content or path:
+            source = BytesIO(content) if content else path
+            return [open_image(source, question_id, name=path or "The file in the data set")]
+    elif image is not None:
+        try:
+            return [as_rgb(image)]
+        except UnreadableImageError as error:
+            message = f"The image of question {question_id} cannot be used: {error}."
+            raise DataError(message) from error
+    message = f"Question {question_id} has no image. Leave it out of the data, or add its image."
+    raise DataError(message)
 
 
 def doc_to_text(doc: Document, lmms_eval_specific_kwargs: Document | None = None) -> str:

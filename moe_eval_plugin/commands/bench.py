@@ -187,12 +187,12 @@ def run(options: argparse.Namespace) -> int:
     """Bench the model that the arguments name, and print the report."""
     from moe_eval_plugin.bench.runner import run_bench
     from moe_eval_plugin.bench.text import render
-    from moe_eval_plugin.engines.option_checks import DTYPES, check_choice
+    from moe_eval_plugin.engines.option_checks import DTYPE_READER
 
     if options.output is not None and not options.output.absolute().parent.is_dir():
         message = f"--output {options.output}: its folder does not exist. Create it first."
         raise InvalidArgumentError(message)
-    check_choice("dtype", options.dtype, DTYPES)
+    DTYPE_READER("dtype", options.dtype)
     prepare = bench_vllm.prepare if options.backend == "vllm" else bench_hf.prepare
     with prepare(options, _plan(options)) as bench, _progress_bar(bench.plan) as bar:
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.option_values import read_pairs
 from moe_eval_plugin.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ OWN_OPTIONS = {
     "revision": "--revision",
     "trust_remote_code": "--trust-remote-code",
 }
-PYTHON_CONSTANTS = {"True": True, "False": False, "None": None}
 
 
 @contextmanager
@@ -58,27 +58,22 @@ def prepare(options: argparse.Namespace, plan: BenchPlan) -> Iterator[PreparedBe
 
 
 def parse_engine_args(items: Sequence[str]) -> dict[str, Any]:
-    """Read ``KEY=VALUE`` items for vLLM; a value is JSON, a constant of Python, or a string.
+    """Read ``KEY=VALUE`` items for vLLM, each as vLLM's own command line reads it.
 
-    Raises ``InvalidArgumentError`` for a name that vLLM does not have.
+    Raises ``InvalidArgumentError`` for a name that vLLM does not have, for one that is given
+    twice, and for a value that vLLM does not accept.
     """
-    from moe_eval_plugin.bench.workload.config_changes import json_or_text
-    from moe_eval_plugin.engines.vllm.options import engine_argument_names
+    from moe_eval_plugin.engines.vllm.options import engine_argument_names, read_engine_values
 
     known = engine_argument_names()
-    found: dict[str, Any] = {}
-    for item in items:
-        name, equals, value = item.partition("=")
-        if not equals:
-            message = f"--engine-args {item} is not KEY=VALUE. Write tensor_parallel_size=2."
-            raise InvalidArgumentError(message)
+    given = read_pairs("--engine-args", items, "KEY=VALUE, e.g. tensor_parallel_size=2")
+    for name, value in given.items():
         if name in OWN_OPTIONS:
-            message = f"--engine-args {item} is refused: pass it as {OWN_OPTIONS[name]}."
+            message = f"--engine-args {name}={value} is refused: pass it as {OWN_OPTIONS[name]}."
             raise InvalidArgumentError(message)
         if name not in known:
             raise InvalidArgumentError(_unknown(name, known))
-        found[name] = PYTHON_CONSTANTS[value] if value in PYTHON_CONSTANTS else json_or_text(value)
-    return found
+    return read_engine_values(given)
 
 
 def _refuse_options(options: argparse.Namespace) -> None:

@@ -140,6 +140,9 @@ def check_request(options: ExpertOptions, model: ModelConfig | None = None) -> E
     ``model`` is the configuration if it was read before; that of another model is not used.
     Raises what ``ModelConfig.load`` and ``ModelConfig.request`` raise.
     """
+    # Before the configuration: a checkpoint's own code may run when that is read.
+    parse_rule(options.experts_policy, options.renorm)
+    parse_experts_k(options.experts_k)
     if model is None or not model.is_of(options):
         model = ModelConfig.load(options)
     return model.request(options.experts_k, options.experts_policy, options.renorm)

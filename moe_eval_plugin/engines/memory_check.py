@@ -7,13 +7,14 @@ Where a size is unknown, the check logs a warning and lets loading go on.
 from __future__ import annotations
 
 import logging
-import os
 
 from moe_eval_plugin.errors import InsufficientMemoryError
 from moe_eval_plugin.hardware.memory import Memory, free_disk_bytes, free_memory
 from moe_eval_plugin.models.checkpoint import cache_folder, resolve
 from moe_eval_plugin.models.dtypes import DTYPE_BYTES
-from moe_eval_plugin.models.weight_files import FLOAT_BYTES, WeightSize, weight_size
+from moe_eval_plugin.models.weights.safetensors_header import FLOAT_BYTES
+from moe_eval_plugin.models.weights.size import WeightSize, weight_size
+from moe_eval_plugin.option_values import read_bool, variable
 from moe_eval_plugin.text import gib_text
 
 logger = logging.getLogger(__name__)
@@ -34,9 +35,9 @@ def check_memory(
 
     ``device`` and ``device_map`` are those that the model will be loaded with, ``dtype`` is the
     requested one (``None`` or ``auto``: as stored). Raises ``InsufficientMemoryError``, unless
-    ``MOE_EVAL_SKIP_PREFLIGHT=1``.
+    ``MOE_EVAL_SKIP_PREFLIGHT=1``, and ``InvalidArgumentError`` where that is neither yes nor no.
     """
-    if os.environ.get(SKIP_VARIABLE, "0").lower() not in {"", "0", "false"}:
+    if variable(SKIP_VARIABLE, read_bool):
         logger.info("%s is set: whether %s fits was not checked.", SKIP_VARIABLE, pretrained)
         return
     name = resolve(pretrained)

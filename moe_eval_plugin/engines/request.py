@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
     from moe_eval_plugin.engines.generation import GenerationSettings
     from moe_eval_plugin.measure.timing import BatchTiming
@@ -37,6 +38,32 @@ class Job:
     """How an answer is generated."""
     continuation: Callable[[], str] | None = None
     """Returns the text to be scored after the conversation, where none is generated."""
+    seed: int = 0
+    """Seed of a sampled answer: that of the run, the task, the question, and the answer's number
+    among several to this question. It depends on no other request."""
+
+
+class JobSeeds:
+    """Derives the seed of each request from that of the run.
+
+    No seed depends on what else is asked: other tasks, batches that were answered before, or the
+    processes among which the questions are shared. A question that is asked several times gets
+    another seed each time, in the order of the requests.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+        self._n_asked: Counter[tuple[str, Hashable]] = Counter()
+
+    def next(self, task: str, question: Hashable) -> int:
+        """Return the seed of the next request for this question."""
+        self._n_asked[task, question] += 1
+        return joined_seed((self._seed, task, question, self._n_asked[task, question]))
+
+
+def joined_seed(parts: Iterable[Hashable]) -> int:
+    """Return a seed (0 to 2**32 - 1) that depends on all parts and their order."""
+    return int.from_bytes(hashlib.sha256(repr([*parts]).encode()).digest()[:4], "big")
 
 
 class GeneratedAnswer(Protocol):
@@ -63,6 +90,19 @@ class JobListener(Protocol):
 
     def request_failed(self, task: str) -> None:
         """Record a request that could not be answered."""
+
+
+class JobRunner(Protocol):
+    """Runs the jobs of one call of the host on an engine, and reports each batch."""
+
+    def answer(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
+        """Generate or score each job, into ``answers`` by index; ``None`` for one refused."""
+
+    def ask(self, job: Job, conversation: Conversation) -> Sequence[GeneratedAnswer]:
+        """Answer one round of a job that has several."""
+
+    def end_rounds(self, job: Job, rounds: Sequence[Any]) -> None:
+        """Report that all rounds of a job were answered."""
 
 
 class QuestionCounter:

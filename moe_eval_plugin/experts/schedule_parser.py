@@ -23,14 +23,16 @@ LAYERS = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
 def parse_experts_k(value: object) -> ExpertSchedule | None:
     """Return the schedule of the option ``experts_k``; ``None`` for a model as published.
 
-    ``value`` is an ``int`` or a string in the grammar of ``schedule``; ``None`` and the empty
-    string mean that the model runs as published. Anything else raises
+    ``value`` is an ``int`` or a string in the grammar of ``schedule``; ``None`` means that the
+    model runs as published. Anything else, an empty string too, raises
     ``InvalidExpertCountError``. Whether the schedule is possible for a model is decided by
     ``ExpertSchedule.resolve``.
     """
-    if value is None or value == "":
+    if value is None:
         return None
     text = str(value).strip()
+    if not text:
+        raise _unreadable(text, "it has no value; leave it out for the published k")
     if isinstance(value, bool):
         raise _unreadable(text, "it is not a number")
     if text.startswith("@"):
@@ -83,7 +85,7 @@ def _read_file(path: Path) -> ExpertSchedule:
     """
     text = f"@{path}"
     try:
-        rules = yaml.safe_load(path.read_text("utf-8"))
+        rules = yaml.load(path.read_text("utf-8"), Loader=_TextLoader)  # noqa: S506  (makes texts only)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise _unreadable(text, " ".join(str(error).split())) from error
     if not isinstance(rules, list) or not rules or not all(isinstance(r, dict) for r in rules):
@@ -93,12 +95,12 @@ def _read_file(path: Path) -> ExpertSchedule:
 
 def _file_rule(rule: dict[object, Any], text: str) -> ScheduleRule:
     unknown = [str(key) for key in rule if key not in FILE_KEYS]
-    if unknown or "k" not in rule or isinstance(rule["k"], bool):
+    if unknown or "k" not in rule:
         raise _unreadable(
             text, f"the rule {rule} needs k, and may have only {', '.join(FILE_KEYS)}"
         )
     for key, allowed in (("modality", get_args(Modality)), ("phase", get_args(Phase))):
-        if rule.get(key) not in (None, *allowed):
+        if key in rule and rule[key] not in allowed:
             raise _unreadable(text, f"{key}: {rule[key]} is none of {', '.join(allowed)}")
     layers = rule.get("layers")
     return ScheduleRule(
@@ -107,6 +109,21 @@ def _file_rule(rule: dict[object, Any], text: str) -> ScheduleRule:
         modality=rule.get("modality"),
         phase=rule.get("phase"),
     )
+
+
+class _TextLoader(yaml.BaseLoader):
+    """Reads every value as the text that is written, and refuses a key that is there twice.
+
+    YAML would read ``010`` as 8 and ``1:30`` as 90, and keep the last of two equal keys.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  (its signature)
+        keys = [str(key.value) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                problem = f"{key} is given more than once"
+                raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def _unreadable(text: str, why: str) -> InvalidExpertCountError:

@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from moe_eval_plugin.experts.tokens import Modality, Phase
 
 MAX_LAYERS_IN_MESSAGE = 4
+ADVICE = (
+    "Run `moe-eval inspect MODEL` to see the MoE layers of this model, and report the model if its "
+    "router was not found."
+)
+ADVICE_UNSEEN = (
+    "Either no module of these layers shows the choice, or the choice does not agree with the rows "
+    "that their experts were called with. Tokens may well use the requested number, but nothing "
+    "shows it. Leave experts_k out to run the model as published, or report the model."
+)
 
 
 @dataclass(frozen=True)
@@ -212,25 +221,25 @@ class OverrideNotEffectiveError(OverrideError):
         wrong = self.wrong_layers()
         faults = [self._fault(layer) for layer in wrong]
         faults += [
-            f"  {path}: {n} tokens never reached its experts, so their k is unknown"
+            f"  {path}: {n} tokens were not observed at its experts, so their k is unknown"
             for path, n in self.missed.items()
             if path not in self._wrong
         ]
         by_token_kind = any(" tokens" in layer for layer in self.requested)
         what = "MoE layers and kinds of token" if by_token_kind else "MoE layers"
+        some_are_seen = any(self.observed.get(layer) for layer in wrong)
+        headline = (
+            "Tokens do not use the requested number of experts"
+            if some_are_seen
+            else "The number of experts that tokens use cannot be observed"
+        )
         lines = [
-            (
-                f"Tokens do not use the requested number of experts in {len(faults)} of "
-                f"{len(self.requested)} {what}, so no result is reported:"
-            ),
+            f"{headline} in {len(faults)} of {len(self.requested)} {what}; no result is reported:",
             *faults[:MAX_LAYERS_IN_MESSAGE],
         ]
         if len(faults) > MAX_LAYERS_IN_MESSAGE:
             lines.append(f"  ... and {len(faults) - MAX_LAYERS_IN_MESSAGE} more")
-        lines.append(
-            "Run `moe-eval inspect MODEL` to see the MoE layers of this model, and report the "
-            "model if its router was not found."
-        )
+        lines.append(ADVICE if some_are_seen else ADVICE_UNSEEN)
         return "\n".join(lines)
 
     def _fault(self, layer: str) -> str:

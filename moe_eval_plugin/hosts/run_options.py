@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.engines.option_checks import check_choice
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.option_values import (
+    one_of,
+    read_fields,
+    read_int,
+    read_new_folder,
+    read_text,
+    refusal,
+    whole,
+)
 
 if TYPE_CHECKING:
     import torch
 
 LARGEST_AUTO_BATCH = {"cuda": 64, "cpu": 16}
-PROFILES = ("off", "basic", "full")
+LARGEST_SEED = 2**32 - 1
+
+
+def read_batch_size(name: str, value: object) -> int | str:
+    """Return ``auto``, or a whole number from 1."""
+    if value == "auto":
+        return "auto"
+    try:
+        return read_int(name, value, at_least=1)
+    except InvalidArgumentError as error:
+        raise refusal(name, value, "Use auto, or a whole number from 1") from error
+
+
+READERS = {
+    "batch_size": read_batch_size,
+    "max_batch_size": whole(1),
+    "max_new_tokens": whole(1),
+    "system_prompt": read_text,
+    "seed": whole(0, LARGEST_SEED),
+    "profile": one_of("off", "basic", "full"),
+    "profile_trace": read_new_folder,
+}
 
 
 @dataclass(frozen=True)
@@ -29,8 +57,9 @@ class RunOptions:
     """Upper limit of an answer's length in tokens, for tasks that set none; default: ``128``."""
     system_prompt: str | None = None
     """A system message before each question; default: none."""
-    seed: int = 0
-    """Seed of the random numbers, set before the first request of a kind; default: ``0``."""
+    seed: int | None = None
+    """Seed of answers that are sampled, 0 to 4294967295; default: the seed of torch that lmms-eval
+    sets, the third number of its ``--seed``."""
     profile: str = "basic"
     """What is measured besides the wall time: ``off`` for nothing, ``basic`` for phases, latency,
     memory and energy, ``full`` for the same and steady decode; default: ``basic``."""
@@ -39,36 +68,18 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""
-        self.fixed_batch()
-        check_choice("profile", self.profile, PROFILES)
-        if self.profile_trace is not None:
-            _check_folder("profile_trace", str(self.profile_trace))
+        read_fields(self, READERS)
+        if self.max_batch_size is not None and self.batch_size != "auto":
+            message = (
+                f"max_batch_size={self.max_batch_size} has no effect with batch_size="
+                f"{self.batch_size}: it limits batch_size=auto. Leave one of them out."
+            )
+            raise InvalidArgumentError(message)
 
     def largest_batch(self, device: torch.device) -> int:
         """Return the first batch size; it is halved when memory runs out."""
         return self.fixed_batch() or self.max_batch_size or LARGEST_AUTO_BATCH.get(device.type, 16)
 
     def fixed_batch(self) -> int | None:
-        """Return the requested batch size; ``None`` for ``auto``.
-
-        Raises ``InvalidArgumentError`` for anything but that and a whole number from 1.
-        """
-        if self.batch_size == "auto":
-            return None
-        text = str(self.batch_size)
-        if not text.isascii() or not text.isdigit() or int(text) < 1:
-            message = f"batch_size={text} is not possible. Use auto, or a whole number from 1."
-            raise InvalidArgumentError(message)
-        return int(text)
-
-
-def _check_folder(name: str, value: str) -> None:
-    """Refuse a folder that cannot be created because a file has its name; create nothing."""
-    path = Path(value)
-    files = [one for one in (path, *path.parents) if one.is_file()]
-    if files:
-        message = (
-            f"{name}={value} is not possible: {files[0]} is a file. Choose a folder; it is "
-            "created if it does not exist."
-        )
-        raise InvalidArgumentError(message)
+        """Return the requested batch size; ``None`` for ``auto``."""
+        return None if isinstance(self.batch_size, str) else self.batch_size

@@ -73,11 +73,8 @@ def load_config(
 
     name = resolve(pretrained)
     local_only = not is_folder(name) and ask_hub(name, revision) is None
-    _check_readable(
-        name,
-        _raw_config(name, revision, local_only=local_only),
-        trust_remote_code=trust_remote_code,
-    )
+    raw = _raw_config(name, revision, local_only=local_only)
+    _check_readable(name, raw, trust_remote_code=trust_remote_code)
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(
             name,
@@ -93,6 +90,14 @@ def load_config(
             f"config.json of {name} does not fit transformers {version('transformers')}: "
             f"{_one_line(error)}. Compare the file with the published one, or upgrade "
             "transformers: pip install --upgrade transformers."
+        )
+        raise UserError(message) from error
+    except Exception as error:
+        if "AutoConfig" not in (raw.get("auto_map") or {}):
+            raise
+        message = (
+            f"The code that comes with {name} does not run with transformers "
+            f"{version('transformers')}: {type(error).__name__}: {_one_line(error)}."
         )
         raise UserError(message) from error
     return config
@@ -178,7 +183,8 @@ def _check_readable(name: str, raw: dict[str, Any], *, trust_remote_code: bool) 
     model_type = raw.get("model_type")
     if model_type in CONFIG_MAPPING:
         return
-    brings_code = "AutoConfig" in (raw.get("auto_map") or {})
+    auto_map = raw.get("auto_map") or {}
+    brings_code = isinstance(auto_map, dict) and "AutoConfig" in auto_map
     if brings_code and not trust_remote_code:
         message = (
             f"{name} comes with its own code, because transformers has no model type {model_type}. "

@@ -3,26 +3,19 @@
 Most families call ``experts(hidden, top_k_index, top_k_weights)``, the standard call. The indices
 are read from that call, because the model computes with them whatever an attribute or a
 configuration states; this covers families that are not in any table too. Classes that pass the
-choice on differently have an entry in ``CHOICE_READERS``, each with its reason.
+choice on differently have an entry in ``CHOICE_READERS``, each with its reason. Experts in an
+``nn.ModuleList``, as in the own code of many checkpoints, are called one by one with the rows
+routed to them; no such call has the choice, and ``override.listed_experts`` observes it.
 
-No call exposes the choice in these cases:
-
-- Experts in an ``nn.ModuleList``, as in the own code of many checkpoints (but MoE++): the layer
-  calls each expert with the rows routed to it, which shows the mean k, but not that of a token.
-  Such a layer is found, and nothing is read in it.
-- The mxfp4 kernels of gpt_oss: the layer passes the router's *weights* to a kernel that chooses
-  and computes, and calls neither the router nor the experts.
-- Any kernel or compiled graph that replaces a layer and calls no module inside it.
-
-Such layers have no observed token, which verification treats as a failure. To make one observable,
-pass ``observe`` a ``ChoiceReader`` for it.
+No call exposes the choice where a kernel replaces a layer and calls no module inside it, as the
+mxfp4 kernels of gpt_oss do: no token is observed, and verification fails.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.experts.module_path import path_modality
@@ -87,10 +80,9 @@ def read_indices(call: Call) -> Tensor | None:
     import torch
 
     for value in call.arguments:
-        if isinstance(value, torch.Tensor) and value.dim() == MATRIX:
-            is_index = not value.is_floating_point() and value.dtype != torch.bool
-            if is_index:
-                return value
+        is_matrix = isinstance(value, torch.Tensor) and value.dim() == MATRIX
+        if is_matrix and not value.is_floating_point() and value.dtype != torch.bool:
+            return value
     return None
 
 
@@ -120,8 +112,7 @@ def _from_nllb_weights(call: Call) -> Tensor:
 def _from_jetmoe_order(call: Call) -> Tensor:
     """Return the indices, by undoing the sorting of (token, choice) pairs by expert.
 
-    The first output of the gating is the order of the pairs, the fourth lists the number of pairs
-    of each expert.
+    The gating returns the order of the pairs first, the number of pairs of each expert fourth.
     """
     import torch
 
@@ -153,9 +144,10 @@ STANDARD_CALL = ChoiceReader(
 )
 LISTED = ChoiceReader(
     r"ModuleList|ModuleDict",
-    "Each expert is called with the rows routed to it: no call shows the choice of a token.",
+    "Each expert is called with the rows routed to it: the block around them is observed instead.",
     lambda _call: None,
 )
+LIST_NAME = re.compile(r"(?!.*shared)(\w+_)?experts")
 CHOICE_READERS = (
     ChoiceReader(
         "Llama4TextMoe",
@@ -216,7 +208,7 @@ class MoELayer:
     observed_module: nn.Module
     """The module whose calls are read."""
     expert_modules: dict[str, nn.Module]
-    """The modules that hold weights of its routed experts, by path."""
+    """The modules that hold weights of its routed experts, by path; one, the list, if listed."""
     num_experts: int | None
     """Routed experts that compute; ``None`` if unknown, and then the layer is not observed."""
     num_zero_experts: int | None
@@ -224,14 +216,19 @@ class MoELayer:
     modality: ObservedModality | None = None
     """The modality whose tokens alone the layer serves; ``None`` for all tokens."""
 
+    @property
+    def is_listed(self) -> bool:
+        """Whether its experts are a list; ``observed_module`` is the block that calls them."""
+        return self.choice_reader is LISTED
+
 
 def find_moe_layers(
     model: nn.Module, choice_readers: Sequence[ChoiceReader] = CHOICE_READERS
 ) -> Iterator[MoELayer]:
     """Yield each MoE layer of a model once, in the order of the model.
 
-    The first reader that fits is used. A list of two modules or more under the name ``experts`` is
-    a layer too, though nothing can be read there.
+    The first reader that fits is used. A list of two modules or more under the name ``experts``,
+    ``routed_experts`` or the like is a layer too.
     """
     inside: str | None = None
     for path, module in model.named_modules():
@@ -240,15 +237,19 @@ def find_moe_layers(
         reader = _reader_of(path, module, choice_readers)
         if reader is not None:
             inside = f"{path}." if path else ""
-            yield _moe_layer(inside, module, reader)
+            layer = _moe_layer(inside, module, reader)
+            if layer.is_listed:
+                block = model.get_submodule(path.rpartition(".")[0])
+                count = len(list(module.children()))
+                layer = replace(layer, observed_module=block, num_experts=count, num_zero_experts=0)
+            yield layer
 
 
 def _reader_of(
     path: str, module: nn.Module, choice_readers: Sequence[ChoiceReader]
 ) -> ChoiceReader | None:
-    name = type(module).__name__
     reader = next((reader for reader in choice_readers if reader.fits(module)), None)
-    is_list = path.rpartition(".")[2] == "experts" and re.fullmatch(LISTED.class_name, name)
+    is_list = LISTED.fits(module) and LIST_NAME.fullmatch(path.rpartition(".")[2])
     return reader or (LISTED if is_list and len(list(module.children())) > 1 else None)
 
 

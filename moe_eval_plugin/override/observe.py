@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.experts.observation import InputTokenCount, Observation
@@ -16,6 +17,7 @@ from moe_eval_plugin.experts.tokens import IMAGE, OBSERVED_MODALITIES, PHASES, T
 from moe_eval_plugin.models.moe_layers import CHOICE_READERS, Call, find_moe_layers
 from moe_eval_plugin.override.forward_pass import ForwardPass, track_forward_passes
 from moe_eval_plugin.override.layer_counter import LayerCounter, count, new_table
+from moe_eval_plugin.override.listed_experts import observe_listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,7 +48,10 @@ def observe(
         tracked = track_forward_passes(model, paths, input_tokens.add)
         forward_pass = hooks.enter_context(tracked)
         for counter in counters:
-            if counter.layer.num_experts is not None:
+            if counter.layer.is_listed:
+                add = partial(_count, counter, forward_pass)
+                hooks.enter_context(observe_listed(counter.layer, add))
+            elif counter.layer.num_experts is not None:
                 _observe_layer(counter, forward_pass, hooks)
         yield PendingObservation(input_tokens, counters)
 
@@ -102,14 +107,19 @@ def _observe_layer(counter: LayerCounter, forward_pass: ForwardPass, hooks: Exit
     ) -> None:
         chosen = layer.choice_reader.read(Call(module, (*args, *kwargs.values()), output))
         if chosen is not None and chosen.shape[0] > 0:
-            token_kinds = _kinds_of_rows(chosen, layer, forward_pass.token_kinds)
-            counter.add(chosen, token_kinds, forward_pass.phase)
+            _count(counter, forward_pass, chosen)
 
     if layer.choice_reader.reads_output:
         handle = layer.observed_module.register_forward_hook(read, with_kwargs=True)
     else:
         handle = layer.observed_module.register_forward_pre_hook(read, with_kwargs=True)
     hooks.callback(handle.remove)
+
+
+def _count(counter: LayerCounter, forward_pass: ForwardPass, chosen: Tensor) -> None:
+    """Count the experts of each token of one call of a layer, (tokens, width)."""
+    token_kinds = _kinds_of_rows(chosen, counter.layer, forward_pass.token_kinds)
+    counter.add(chosen, token_kinds, forward_pass.phase)
 
 
 def _kinds_of_rows(chosen: Tensor, layer: MoELayer, token_kinds: Tensor | None) -> Tensor:

@@ -54,7 +54,7 @@ def estimate(
     """Estimate from the plan, the finished points of a folder, and this machine; read-only."""
     from moe_eval_plugin.engines.memory_check import bytes_needed
     from moe_eval_plugin.hardware.memory import free_memory
-    from moe_eval_plugin.models.weight_files import weight_size
+    from moe_eval_plugin.models.weights.size import weight_size
 
     manifest = load_manifest(folder)
     changed = changes(manifest, plan, settings) if manifest and manifest.has_done else []

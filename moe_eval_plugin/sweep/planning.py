@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.option_values import argument_parts, read_bool
 from moe_eval_plugin.sweep.plan import SweepPlan, check_model_args, make_points
 
 if TYPE_CHECKING:
@@ -68,13 +69,13 @@ def _check_names(model: str, model_args: str) -> None:
 
     Without vLLM nothing is known of its arguments: another machine may run the points.
     """
-    from moe_eval_plugin.hosts.lmms_eval.arguments import parse_arg_string
+    from moe_eval_plugin.hosts.lmms_eval.arguments import read_model_args
     from moe_eval_plugin.model_adapters import hf_arguments, vllm_arguments
 
     if model == "moe_hf":
-        hf_arguments.parse_arguments(parse_arg_string(model_args))
+        hf_arguments.parse_arguments(read_model_args(model_args))
     elif model == "moe_vllm" and find_spec("vllm") is not None:
-        vllm_arguments.parse_arguments(parse_arg_string(model_args))
+        vllm_arguments.parse_arguments(read_model_args(model_args))
 
 
 def _engine_options(model_args: str) -> EngineOptions:
@@ -82,12 +83,13 @@ def _engine_options(model_args: str) -> EngineOptions:
     from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.models.checkpoint import default_pretrained
 
-    given = dict(part.partition("=")[::2] for part in model_args.split(",") if part)
+    # Not strict: an argument of another package's model may be empty on purpose.
+    given = dict(part.partition("=")[::2] for part in argument_parts(model_args))
     named = [given[name] for name in NAMES_OF_MODELS if given.get(name)]
     return EngineOptions(
         pretrained=named[0] if named else default_pretrained(),
         revision=given.get("revision"),
-        trust_remote_code=given.get("trust_remote_code", "").lower() == "true",
+        trust_remote_code=read_bool("trust_remote_code", given.get("trust_remote_code", "false")),
         device_map=given.get("device_map"),
     )
 

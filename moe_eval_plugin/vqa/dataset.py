@@ -13,7 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from moe_eval_plugin.errors import DataError, InvalidArgumentError, MissingDependencyError
+from moe_eval_plugin.errors import DataError, MissingDependencyError
+from moe_eval_plugin.option_values import read_bool, variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 DATA_VARIABLE = "MOE_EVAL_DATA"
 STRICT_VARIABLE = "MOE_EVAL_DATA_STRICT"
-TRUE_VALUES = frozenset({"1", "true", "yes", "on"})
-FALSE_VALUES = frozenset({"", "0", "false", "no", "off"})
 
 
 class Record(TypedDict):
@@ -80,11 +79,7 @@ def data_folder() -> Path | None:
 
 def is_strict() -> bool:
     """Whether ``MOE_EVAL_DATA_STRICT`` is set: fail rather than leave questions out."""
-    text = os.environ.get(STRICT_VARIABLE, "").strip().lower()
-    if text not in TRUE_VALUES | FALSE_VALUES:
-        message = f"{STRICT_VARIABLE}={text} is neither true nor false. Set it to 1 or 0."
-        raise InvalidArgumentError(message)
-    return text in TRUE_VALUES
+    return bool(variable(STRICT_VARIABLE, read_bool))
 
 
 def load_easy_vqa() -> Questions:

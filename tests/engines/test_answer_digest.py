@@ -36,9 +36,7 @@ def settings_digest(
     options: Any = None, run: RunOptions | None = None, **provenance: object
 ) -> str:
     chosen = options or EngineOptions("demo")
-    return short_digest(
-        answer_settings(chosen, run or RunOptions(), {**PROVENANCE, **provenance})
-    )
+    return short_digest(answer_settings(chosen, run or RunOptions(), {**PROVENANCE, **provenance}))
 
 
 @pytest.mark.parametrize("options", [EngineOptions("demo"), VLLMOptions("demo"), RunOptions()])

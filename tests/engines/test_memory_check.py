@@ -10,7 +10,7 @@ import pytest
 from moe_eval_plugin.engines import memory_check
 from moe_eval_plugin.errors import InsufficientMemoryError
 from moe_eval_plugin.hardware.memory import Memory
-from moe_eval_plugin.models.weight_files import WeightSize
+from moe_eval_plugin.models.weights.size import WeightSize
 from moe_eval_plugin.text import GIB
 from tests.models.fake_hub import SHARDS, Hub, folder_with_weights, published
 

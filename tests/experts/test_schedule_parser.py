@@ -74,7 +74,11 @@ def test_a_file_says_the_same(tmp_path: Path) -> None:
         ("- 8", "a list of rules"),
         ("- {layers: 3}", "needs k"),
         ("- {k: 8, layer: 3}", "needs k, and may have only k, layers"),
-        ("- {k: true}", "needs k"),
+        ("- {k: true}", "'true' is not a number"),
+        ("- {k: 0x4}", "'0x4' is not a number"),
+        ("- {k: 4, layers: 1:30}", "'1:30' is none of"),
+        ("- {k: 8, k: 2}", "k is given more than once"),
+        ("- {k: 8, modality: }", "modality:  is none of text, image"),
         ("- {k: 8, modality: sound}", "modality: sound is none of text, image"),
         ("- {k: 8, phase: [decode]}", "is none of prefill, decode"),
         ("- {k: 4.5}", "'4.5' is not a number"),
@@ -95,9 +99,14 @@ def test_a_missing_file_is_named() -> None:
         parse_experts_k("@missing.yaml")
 
 
-@pytest.mark.parametrize("given", [None, ""])
-def test_nothing_given_means_the_model_as_published(given: object) -> None:
-    assert parse_experts_k(given) is None
+def test_nothing_given_means_the_model_as_published() -> None:
+    assert parse_experts_k(None) is None
+
+
+@pytest.mark.parametrize("given", ["", " "])
+def test_an_empty_value_is_refused(given: str) -> None:
+    with pytest.raises(InvalidExpertCountError, match="no value; leave it out"):
+        parse_experts_k(given)
 
 
 @pytest.mark.parametrize("given", ["four", "4.0", 4.0, True, "-1", "4,5", "٤", "1e1", [4]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests.hosts.lmms_eval.easy_requests import (
     request,
     scoring_request,
 )
+from tests.model_adapters.sampled_answers import N_ASKED, repeat, sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,3 +196,30 @@ def test_several_requests_of_a_question_are_one_sample(model: MoEHF) -> None:
     assert speed.n_samples == speed.e2e_latency_s.n == 2
     model.generate_until([request(0)] * 3)
     assert model.moe_eval_records[TASK].speed.n_samples == 1
+
+
+def test_the_seed_of_the_host_draws_the_answers(model: MoEHF) -> None:
+    first = sample(model, 11)
+    assert model.moe_eval_records[TASK].provenance["seed"] == 11
+    assert sample(model, 22) != first
+    assert model.moe_eval_records[TASK].provenance["seed"] == 22
+    assert sample(model, 11) == first
+
+
+def test_sampled_answers_do_not_depend_on_other_tasks_or_earlier_batches(model: MoEHF) -> None:
+    first = sample(model, 11)
+    assert sample(model, 11, "other", TASK)[N_ASKED:] == first
+    # Batches of four: the last two questions are in a batch of their own.
+    torch.manual_seed(11)
+    state = torch.initial_seed()
+    assert len(repeat(model)) > 1
+    assert torch.initial_seed() == state
+
+
+def test_a_seed_of_ours_comes_before_that_of_the_host(model: MoEHF) -> None:
+    first = sample(model, 11)
+    model.options = replace(model.options, seed=11)
+    try:
+        assert sample(model, 22) == first
+    finally:
+        model.options = replace(model.options, seed=None)

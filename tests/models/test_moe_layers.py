@@ -199,13 +199,14 @@ class ListedModel(torch.nn.Module):
 
 
 @torch.no_grad()
-def test_a_list_of_experts_is_found_and_shows_no_token() -> None:
+def test_a_list_of_experts_is_found_with_the_block_that_calls_them() -> None:
     model = ListedModel()
+    (layer,) = moe_layers.find_moe_layers(model)
+    assert (layer.path, layer.num_experts, layer.observed_module) == ("mlp.experts", 4, model.mlp)
+    assert moe_layers.find_experts(model) == {"mlp.experts": model.mlp.experts}
     with observe(model) as pending:
         model(input_ids=TOKENS)
-    assert pending.result().by_layer() == {"mlp.experts": {}}
-    assert pending.result().missed_tokens() == {"mlp.experts": 24}
-    assert moe_layers.find_experts(model) == {"mlp.experts": model.mlp.experts}
+    assert pending.result().by_layer() == {"mlp.experts": {2: 24}}
 
 
 @torch.no_grad()

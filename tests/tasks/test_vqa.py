@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+import datasets
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -158,12 +160,48 @@ def test_the_prompt() -> None:
     assert vqa.doc_to_text({"question": "Why?"}) == "Why?"
 
 
-def test_an_image_by_its_path_and_one_from_the_hub(tmp_path: Path) -> None:
-    grey = Image.new("L", (4, 3), 9)
-    grey.save(tmp_path / "a.png")
-    for image in ({"path": str(tmp_path / "a.png"), "bytes": None}, grey):
-        (opened,) = vqa.doc_to_visual({"question_id": 5, "image": image})
-        assert (opened.mode, opened.size) == ("RGB", (4, 3))
+def write_turned_tiff(path: Path) -> None:
+    """Write 16-bit grey on its side, which datasets decodes to another mode than RGB."""
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    pixels = np.arange(12, dtype=np.uint16).reshape(3, 4) * 5000
+    Image.fromarray(pixels).save(path, exif=tags)
+
+
+def write_transparent_png(path: Path) -> None:
+    image = Image.new("RGBA", (3, 4), (0, 0, 0, 0))
+    image.putpixel((1, 1), (0, 0, 0, 255))
+    image.save(path)
+
+
+@pytest.mark.parametrize("write", [write_turned_tiff, write_transparent_png])
+def test_an_image_is_the_same_from_every_source(tmp_path: Path, write: Any) -> None:
+    path = tmp_path / "a.png"
+    write(path.with_suffix(".tiff" if "tiff" in write.__name__ else ".png"))
+    (path,) = tmp_path.iterdir()
+    content = path.read_bytes()
+    decoded = datasets.Image().decode_example({"path": str(path), "bytes": None})
+    sources = (
+        {"path": str(path), "bytes": None},
+        {"path": None, "bytes": content},
+        {"path": "gone.png", "bytes": content},
+        decoded,
+    )
+    shown = [vqa.doc_to_visual({"question_id": 5, "image": image})[0] for image in sources]
+    assert {(image.mode, image.size) for image in shown} == {("RGB", (3, 4))}
+    assert len({image.tobytes() for image in shown}) == 1
+    assert len(shown[0].getcolors()) > 1
+
+
+@pytest.mark.parametrize("image", [None, {"path": None, "bytes": None}, {"path": "", "bytes": b""}])
+def test_a_question_without_an_image_is_named(image: Any) -> None:
+    with pytest.raises(DataError, match="Question 5 has no image"):
+        vqa.doc_to_visual({"question_id": 5, "image": image})
+
+
+def test_an_image_in_memory_without_pixels_is_named() -> None:
+    with pytest.raises(DataError, match="image of question 5 cannot be used: it has no pixels"):
+        vqa.doc_to_visual({"question_id": 5, "image": Image.new("RGB", (0, 5))})
 
 
 def test_a_broken_image_is_named(tmp_path: Path) -> None:

@@ -95,3 +95,25 @@ def test_without_experts_k_the_model_runs_as_published(start_engine: Start) -> N
 def test_expert_parallel_is_refused_on_a_cpu_where_vllm_would_crash(start_engine: Start) -> None:
     with pytest.raises(InvalidArgumentError, match="Use tensor_parallel_size alone, or GPUs"):
         start_engine(4, enable_expert_parallel=True, tensor_parallel_size=2)
+
+
+@pytest.mark.parametrize("think", [True, False])
+def test_a_prompt_has_the_tokens_of_transformers_whatever_is_passed_to_the_template(
+    start_engine: Start, monkeypatch: pytest.MonkeyPatch, *, think: bool
+) -> None:
+    from transformers import AutoProcessor
+
+    from moe_eval_plugin.engines.chat_template import ChatTemplate
+    from moe_eval_plugin.engines.transformers.encoding import encode
+    from moe_eval_plugin.engines.vllm.messages import rendered_prompt
+    from moe_eval_plugin.models.demo import MODEL_PATH
+
+    engine = start_engine(4)
+    processor = AutoProcessor.from_pretrained(MODEL_PATH)
+    processor.chat_template += "{% if enable_thinking %}is it red?{% endif %}"
+    template = ChatTemplate(processor, "demo", {"enable_thinking": think})
+    monkeypatch.setattr(engine.llm, "chat_template", template.text)
+    asked = conversation(questions(1)[0])
+    expected = encode(template, [asked], takes_images=True).tensors["input_ids"][0].tolist()
+    assert rendered_prompt(engine.llm, template, asked)["prompt_token_ids"] == expected
+    assert processor.decode(expected).endswith("is it red?") is think

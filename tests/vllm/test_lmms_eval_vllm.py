@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.hosts.lmms_eval.announced_runs import alike, listening, run_all_kinds, seen
+from tests.hosts.lmms_eval.announced_runs import OTHER, alike, listening, run_all_kinds, seen
 from tests.hosts.lmms_eval.easy_requests import TASK, messages, request, scoring_request
+from tests.model_adapters.sampled_answers import N_ASKED, repeat, sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,3 +87,12 @@ def test_a_request_that_is_refused_is_no_sample(heard: tuple[MoEVLLM, Listener])
     record = model.moe_eval_records[TASK]
     assert (record.speed.n_samples, record.provenance["n_errors"]) == (2, 1)
     assert listener.events[-2][-2:] == (3, 3)
+
+
+def test_the_seed_of_the_host_draws_the_answers(heard: tuple[MoEVLLM, Listener]) -> None:
+    model, _ = heard
+    first = sample(model, 11)
+    assert model.moe_eval_records[TASK].provenance["seed"] == 11
+    assert sample(model, 22) != first
+    assert sample(model, 11, OTHER, TASK)[N_ASKED:] == first
+    assert len(repeat(model)) > 1

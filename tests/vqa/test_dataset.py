@@ -41,7 +41,9 @@ def test_strict_is_off_by_default() -> None:
 
 def test_strict_with_another_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOE_EVAL_DATA_STRICT", "perhaps")
-    with pytest.raises(InvalidArgumentError, match=r"MOE_EVAL_DATA_STRICT=perhaps.*1 or 0"):
+    with pytest.raises(
+        InvalidArgumentError, match=r"MOE_EVAL_DATA_STRICT=perhaps.*Use true or false"
+    ):
         is_strict()
 
 

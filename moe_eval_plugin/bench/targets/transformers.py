@@ -19,17 +19,22 @@ from moe_eval_plugin.bench.workload.config_changes import load_changed_config
 from moe_eval_plugin.bench.workload.inputs import BenchInputs
 from moe_eval_plugin.bench.workload.random_weights import Routing, build
 from moe_eval_plugin.engines import memory_check
-from moe_eval_plugin.engines.option_checks import check_choice
 from moe_eval_plugin.engines.transformers.experts_implementation import (
     IMPLEMENTATIONS,
     use_experts,
 )
-from moe_eval_plugin.engines.transformers.loading import load_model, load_processor
+from moe_eval_plugin.engines.transformers.loading import (
+    check_loadable,
+    load_model,
+    load_processor,
+    reads_images,
+)
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.hardware.calibration import calibrate
 from moe_eval_plugin.hardware.device import describe_device
 from moe_eval_plugin.models import checkpoint
 from moe_eval_plugin.models.families import describe
+from moe_eval_plugin.option_values import read_choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +68,8 @@ def prepare_bench(
     ``experts_implementation`` is not read from ``options``, because a bench has one more choice.
     Raises ``UserError`` for what cannot be benched, before a weight is read.
     """
-    check_choice("experts_implementation", experts_implementation, (None, *IMPLEMENTATIONS))
+    if experts_implementation is not None:
+        read_choice("experts_implementation", experts_implementation, IMPLEMENTATIONS)
     # The whole model lies on one device, and only its facts and its energy are wanted.
     device = "cuda:0" if options.device == "cuda" else options.device
     options = replace(options, device=device)
@@ -149,17 +155,16 @@ def _random(
 def _trained(
     options: EngineOptions, plan: BenchPlan, experts_implementation: str | None
 ) -> tuple[BenchTarget, BenchPlan]:
-    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-
     config = checkpoint.load_config(
         options.pretrained, options.revision, trust_remote_code=options.trust_remote_code
     )
     plan = plan.for_model(describe(config))
     # Images are encoded by a processor, which is loaded later.
     check_prompts(config, plan, ImagePlan())
-    takes_images = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-    with_images = plan.images.count > 0
-    if with_images and not takes_images:
+    check_loadable(options, config)
+    source = checkpoint.resolve(options.pretrained)
+    processor = load_processor(options, source, config) if plan.images.count > 0 else None
+    if processor is not None and not reads_images(processor):
         message = f"{options.pretrained} reads text only. Leave --images and --image out."
         raise InvalidArgumentError(message)
     memory_check.check_memory(
@@ -169,10 +174,8 @@ def _trained(
         device_map=None,
         dtype=options.dtype,
     )
-    source = checkpoint.resolve(options.pretrained)
-    model = load_model(options, source, takes_images=takes_images)
+    model = load_model(options, source, config)
     use_experts(model, experts_implementation)
-    processor = load_processor(options, source, takes_images=True) if with_images else None
     facts = {"name": options.pretrained, "weights": "trained"}
     return bench_target(model, facts, plan, processor), plan
 

@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.bench.plan import ImagePlan, Workload
-from moe_eval_plugin.errors import DataError, InvalidArgumentError, UserError
+from moe_eval_plugin.errors import (
+    DataError,
+    InvalidArgumentError,
+    UnreadableImageError,
+    UserError,
+)
 from moe_eval_plugin.models.transformers_names import (
     IMAGE_GRID,
     PER_TOKEN,
@@ -14,6 +19,7 @@ from moe_eval_plugin.models.transformers_names import (
     TOKEN_TYPE_IDS,
     per_token_among,
 )
+from moe_eval_plugin.vqa.images import read_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -204,11 +210,8 @@ def _noise(size: tuple[int, int], random: Any) -> Image:  # noqa: ANN401
 
 
 def _open(path: str) -> Image:
-    from PIL import Image, UnidentifiedImageError
-
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
+        return read_image(path)
+    except UnreadableImageError as error:
         message = f"The image {path} cannot be read: {error}. Pass a file that Pillow can open."
         raise DataError(message) from error

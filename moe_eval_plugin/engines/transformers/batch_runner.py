@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
+from moe_eval_plugin.engines.request import joined_seed
 from moe_eval_plugin.engines.transformers.batch_queue import BatchQueue
 from moe_eval_plugin.measure.timing import read_clock
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from moe_eval_plugin.engines.request import GeneratedAnswer, Job, QuestionCounter
-    from moe_eval_plugin.engines.transformers.engine import Encoded, Generated, HFEngine
+    from moe_eval_plugin.engines.transformers.encoding import Encoded
+    from moe_eval_plugin.engines.transformers.engine import Generated, HFEngine
     from moe_eval_plugin.measure.stopwatch import Stopwatch
     from moe_eval_plugin.measure.timing import BatchTiming
     from moe_eval_plugin.results.measurements import Measurements
@@ -159,7 +161,11 @@ class BatchRunner:
         try:
             with self._stopwatch.calling():
                 return self._engine.generate(
-                    prepared.encoded, settings.arguments, settings.until, self._stopwatch.on_token
+                    prepared.encoded,
+                    settings.arguments,
+                    settings.until,
+                    self._stopwatch.on_token,
+                    joined_seed(job.seed for job in prepared.jobs),
                 )
         except RuntimeError as error:
             if len(prepared.jobs) == 1 or not should_reduce_batch_size(error):

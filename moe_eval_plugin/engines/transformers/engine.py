@@ -7,18 +7,28 @@ in one module. It imports no host.
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import BatchFeature, StoppingCriteriaList
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+from transformers import StoppingCriteriaList
 
 from moe_eval_plugin.engines import memory_check
+from moe_eval_plugin.engines.chat_template import ChatTemplate
+from moe_eval_plugin.engines.continuation import continuation_ids
+from moe_eval_plugin.engines.conversation import placeholder_texts, prepare_conversation
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.request import VERIFICATION_NEW_TOKENS
-from moe_eval_plugin.engines.transformers.loading import load_model, load_processor
+from moe_eval_plugin.engines.transformers.encoding import encode
+from moe_eval_plugin.engines.transformers.loading import (
+    adapt_model,
+    check_loadable,
+    load_model,
+    load_processor,
+    reads_images,
+)
+from moe_eval_plugin.engines.transformers.sampling import seeded
 from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
     StopStringCriteria,
@@ -26,7 +36,6 @@ from moe_eval_plugin.engines.transformers.stopping import (
     truncate_after_end,
     truncate_before,
 )
-from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.experts.verification import verify
 from moe_eval_plugin.measure.phases import PhaseRecorder, marks_for
 from moe_eval_plugin.models import checkpoint
@@ -42,21 +51,11 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest
     from moe_eval_plugin.engines.request import Conversation
+    from moe_eval_plugin.engines.transformers.encoding import Encoded
     from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.experts.verification import VerifiedOverride
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A batch of conversations as tensors on the CPU, padded on the left.
-
-    ``n_input_tokens`` counts each conversation's tokens, image tokens included.
-    """
-
-    tensors: BatchFeature
-    n_input_tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -88,11 +87,17 @@ class HFEngine:
     """A loaded model at the requested k, until ``close``.
 
     ``request`` is the check of ``options`` if it was made before; otherwise it is made here, before
-    a weight is read. Raises what ``check_request``, ``check_memory``, ``load_model`` and ``apply``
-    raise.
+    a weight is read; the chat template must have a use for a ``system_prompt``. Raises what
+    ``check_request``, ``check_memory``, ``ChatTemplate.check``, ``load_model`` and ``apply`` raise.
     """
 
-    def __init__(self, options: EngineOptions, request: ExpertRequest | None = None) -> None:
+    def __init__(
+        self,
+        options: EngineOptions,
+        request: ExpertRequest | None = None,
+        *,
+        system_prompt: str | None = None,
+    ) -> None:
         self.options = options
         source = checkpoint.resolve(options.pretrained)
         request = request or check_request(options)
@@ -103,11 +108,17 @@ class HFEngine:
             device_map=options.device_map,
             dtype=options.dtype,
         )
-        model_type = request.model.config.model_type
-        self.takes_images = model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-        self.processor = load_processor(options, source, takes_images=self.takes_images)
+        config = request.model.config
+        check_loadable(options, config)
+        self.processor = load_processor(options, source, config)
+        self.takes_images = reads_images(self.processor)
         self.tokenizer = getattr(self.processor, "tokenizer", self.processor)
-        self.model = load_model(options, source, takes_images=self.takes_images)
+        arguments = options.template_arguments
+        self.template = ChatTemplate(self.processor, options.pretrained, arguments)
+        self.template.check(system_prompt)
+        self.model = load_model(options, source, config)
+        adapt_model(self.model, self.processor)
+        self._placeholders = placeholder_texts(self.model.config, self.processor)
         self._stops: dict[tuple[str, ...], StopStrings] = {}
         self._override = ExitStack()
         self._apply(request)
@@ -168,19 +179,8 @@ class HFEngine:
     def encode(self, conversations: Sequence[Conversation]) -> Encoded:
         """Apply the chat template, tokenise and preprocess images; safe to run in a thread."""
         if self.takes_images:
-            tensors = self.processor.apply_chat_template(
-                list(conversations),
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=True,
-                return_tensors="pt",
-                processor_kwargs={"padding": True},
-            )
-        else:
-            texts = [self._text_prompt(conversation) for conversation in conversations]
-            tensors = self.tokenizer(texts, padding=True, return_tensors="pt")
-        counts = tensors["attention_mask"].sum(-1).tolist()
-        return Encoded(tensors=tensors, n_input_tokens=tuple(counts))
+            conversations = [prepare_conversation(one, self._placeholders) for one in conversations]
+        return encode(self.template, conversations, takes_images=self.takes_images)
 
     @torch.inference_mode()
     def generate(
@@ -189,12 +189,14 @@ class HFEngine:
         arguments: Mapping[str, Any],
         until: Sequence[str] = (),
         on_token: Callable[[], None] | None = None,
+        seed: int = 0,
     ) -> list[Generated]:
         """Generate an answer for each conversation.
 
         ``arguments`` go to transformers' ``generate``. Generation of an answer ends with the
         model's end token or once it holds one of the strings of ``until``, which are cut off.
-        ``on_token`` is called each time that a token of every answer was chosen.
+        ``on_token`` is called each time that a token of every answer was chosen. ``seed`` is that
+        of the whole batch where answers are sampled.
         """
         inputs = encoded.tensors.to(self.input_device)
         n_prompt = inputs["input_ids"].shape[1]
@@ -204,7 +206,8 @@ class HFEngine:
             criteria.append(OnTokenCallback(on_token))
         if until:
             criteria.append(StopStringCriteria(stops, n_prompt))
-        sequences = self.model.generate(**inputs, **arguments, stopping_criteria=criteria)
+        with seeded(seed, self.devices) if arguments.get("do_sample") else nullcontext():
+            sequences = self.model.generate(**inputs, **arguments, stopping_criteria=criteria)
         ends = self._end_ids()
         answers = [
             stops.truncate_after(truncate_after_end(ids, ends))
@@ -222,8 +225,9 @@ class HFEngine:
     def score(self, encoded: Encoded, continuation: str) -> Scored:
         """Score a continuation as the assistant's answer to one encoded conversation."""
         inputs = dict(encoded.tensors.to(self.input_device))
-        target = self.tokenizer(continuation, add_special_tokens=False, return_tensors="pt")
-        target_ids = target["input_ids"].to(self.input_device)
+        prompt_ids = inputs["input_ids"][0].tolist()
+        target = continuation_ids(self.tokenizer, prompt_ids, continuation)
+        target_ids = torch.tensor([target], dtype=torch.long, device=self.input_device)
         for name in per_token_among(inputs):
             filler = _continuation_of(name, inputs[name], target_ids)
             inputs[name] = torch.cat([inputs[name], filler], dim=1)
@@ -261,16 +265,6 @@ class HFEngine:
         ends = self.model.generation_config.eos_token_id
         return {ends} if isinstance(ends, int) else set(ends or ())
 
-    def _text_prompt(self, conversation: Conversation) -> str:
-        """Build the prompt of a text-only model: its chat template, or the bare text."""
-        messages = [{**m, "content": _only_text(m["content"])} for m in conversation]
-        if self.tokenizer.chat_template is None:
-            return "\n".join(message["content"] for message in messages)
-        prompt = self.tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=False
-        )
-        return str(prompt)
-
 
 def _continuation_of(name: str, prompt: Tensor, target_ids: Tensor) -> Tensor:
     """Return what follows the prompt in one of the model's per-token inputs."""
@@ -278,17 +272,3 @@ def _continuation_of(name: str, prompt: Tensor, target_ids: Tensor) -> Tensor:
         return target_ids
     fill = 1 if name == "attention_mask" else 0
     return torch.full_like(target_ids, fill, dtype=prompt.dtype)
-
-
-def _only_text(content: Any) -> str:  # noqa: ANN401  (a string or a list of parts)
-    """Join the text of a message; ``InvalidArgumentError`` where it has an image."""
-    if isinstance(content, str):
-        return content
-    kinds = {part["type"] for part in content} - {"text"}
-    if kinds:
-        message = (
-            f"This model reads text only, and the task has {', '.join(sorted(kinds))}. "
-            "Choose a vision-language model with pretrained=, or run a text-only task."
-        )
-        raise InvalidArgumentError(message)
-    return "".join(part["text"] for part in content)

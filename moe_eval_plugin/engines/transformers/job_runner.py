@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.engines.request import JobSeeds
 from moe_eval_plugin.engines.transformers.batch_runner import BatchRunner
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class JobRunner:
         self._trace = trace
         self._store = store
         self.batch_size = batch_size
+        self._seeds_of_rounds = JobSeeds()
 
     def answer(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
         """Generate an answer for each job, into ``answers`` by index; score continuations."""
@@ -66,7 +68,11 @@ class JobRunner:
             encoded = self._engine.encode([conversation])
         with self._stopwatch.calling():
             return self._engine.generate(
-                encoded, job.settings.arguments, job.settings.until, self._stopwatch.on_token
+                encoded,
+                job.settings.arguments,
+                job.settings.until,
+                self._stopwatch.on_token,
+                self._seeds_of_rounds.next(job.task, job.seed),
             )
 
     def end_rounds(self, job: Job, rounds: Sequence[GeneratedAnswer]) -> None:

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.engines.option_checks import DTYPES, check_choice
+from moe_eval_plugin.engines.chat_template import TemplateOptions
+from moe_eval_plugin.engines.option_checks import DTYPE_READER, MODEL_READERS, check_pixels
+from moe_eval_plugin.option_values import one_of, read_fields, read_text
 
-EXPERTS_IMPLEMENTATIONS = (None, "eager", "grouped_mm", "batched_mm")
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+READERS = {
+    **MODEL_READERS,
+    "experts_policy": read_text,
+    "renorm": read_text,
+    "experts_implementation": one_of("eager", "grouped_mm", "batched_mm"),
+    "dtype": DTYPE_READER,
+    "device": read_text,
+    "attn_implementation": read_text,
+}
 
 
 @dataclass(frozen=True)
-class EngineOptions:
+class EngineOptions(TemplateOptions):
     """How a model is loaded. ``None`` leaves a choice to transformers or to the checkpoint."""
 
     pretrained: str
@@ -44,8 +58,15 @@ class EngineOptions:
     """Upper limit of an image's size in pixels, where the processor has one; default: its own."""
     trust_remote_code: bool = False
     """``true`` runs Python code that comes with the checkpoint; default: ``false``."""
+    chat_template_kwargs: Mapping[str, Any] | None = None
+    """Arguments of the chat template, as a JSON object: ``{"enable_thinking": false}``; default:
+    none."""
+    enable_thinking: bool | None = None
+    """``false`` asks a thinking model to answer at once, if its chat template reads this; short for
+    this key of ``chat_template_kwargs``; default: as the template has it."""
 
     def __post_init__(self) -> None:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""
-        check_choice("dtype", self.dtype, DTYPES)
-        check_choice("experts_implementation", self.experts_implementation, EXPERTS_IMPLEMENTATIONS)
+        read_fields(self, READERS)
+        check_pixels(self.min_pixels, self.max_pixels)
+        _ = self.template_arguments

@@ -22,6 +22,7 @@ def provenance_of(engine: HFEngine) -> dict[str, Any]:
         "model_class": type(engine.model).__name__,
         "experts_implementation": getattr(config, "_experts_implementation", None),
         "attn_implementation": getattr(config, "_attn_implementation", None),
+        "chat_template_kwargs": engine.options.template_arguments or None,
         "dtype": str(engine.model.dtype).removeprefix("torch."),
         "device": torch.cuda.get_device_name(device) if on_gpu else device.type,
         "versions": installed_versions(),

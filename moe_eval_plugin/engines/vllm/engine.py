@@ -9,8 +9,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.engines.conversation import placeholder_texts, prepare_conversation
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, VERIFICATION_NEW_TOKENS
-from moe_eval_plugin.engines.vllm.messages import messages
+from moe_eval_plugin.engines.vllm.messages import (
+    append_continuation,
+    load_template,
+    rendered_prompt,
+)
 from moe_eval_plugin.engines.vllm.options import (
     check_vllm_request,
     engine_argument_names,
@@ -86,17 +91,26 @@ class VLLMEngine:
     """A running vLLM at the requested k.
 
     ``request`` is the check of ``options`` if it was made before; otherwise it is made here, before
-    vLLM starts. Raises what ``check_vllm_request`` raises, ``InsufficientMemoryError`` or
+    vLLM starts; the chat template must have a use for a ``system_prompt``. Raises what
+    ``check_vllm_request`` and ``ChatTemplate.check`` raise, ``InsufficientMemoryError`` or
     ``EngineFailedError`` if vLLM does not start, and ``OverrideError`` if a layer has another k.
     """
 
-    def __init__(self, options: VLLMOptions, request: ExpertRequest | None = None) -> None:
+    def __init__(
+        self,
+        options: VLLMOptions,
+        request: ExpertRequest | None = None,
+        *,
+        system_prompt: str | None = None,
+    ) -> None:
         engine_argument_names()
         self.options = options
         self.request = request or check_vllm_request(options)
         for warning in self.request.warnings:
             logger.warning("%s: %s", self.request.description.model_type, warning)
         source = checkpoint.resolve(options.pretrained)
+        self.template = load_template(options, source)
+        self.template.check(system_prompt)
         if self.request.resolved is not None:
             # Counted for `check_layers`, which takes seconds, while vLLM does not hold the GPUs.
             _ = self.request.model.moe_layers
@@ -116,6 +130,16 @@ class VLLMEngine:
     def generation_defaults(self) -> dict[str, Any]:
         """The model's own generation settings, under vLLM's names; vLLM reads a file for them."""
         return dict(self.llm.model_config.get_diff_sampling_param())
+
+    @cached_property
+    def _placeholders(self) -> frozenset[str]:
+        """The texts that the model takes for an image; none for a model that reads text only."""
+        config = self.llm.model_config
+        if not config.is_multimodal_model:
+            return frozenset()
+        from vllm.transformers_utils.processor import cached_processor_from_config
+
+        return placeholder_texts(config.hf_config, cached_processor_from_config(config))
 
     def close(self) -> None:
         """Stop vLLM's processes."""
@@ -224,8 +248,9 @@ class VLLMEngine:
         params = SamplingParams(**arguments, output_kind=RequestOutputKind.FINAL_ONLY)
         name = next(self._names)
         try:
-            rendered = self.llm._preprocess_chat_one(messages(prompt.build()))  # noqa: SLF001  (its public methods run what they render)
-            target = self._append(rendered, prompt.continuation)
+            conversation = prepare_conversation(prompt.build(), self._placeholders)
+            rendered = rendered_prompt(self.llm, self.template, conversation)
+            target = append_continuation(self.llm, rendered, prompt.continuation)
             with engine_alive_or_fail():
                 self.llm.llm_engine.add_request(name, rendered, params)
         except (OSError, ValueError, VLLMValidationError) as error:
@@ -234,14 +259,6 @@ class VLLMEngine:
         if target is not None:
             running.targets[name] = target
         return None
-
-    def _append(self, rendered: dict[str, Any], continuation: str | None) -> list[int] | None:
-        if continuation is None:
-            return None
-        tokenizer = self.llm.get_tokenizer()
-        target: list[int] = tokenizer.encode(continuation, add_special_tokens=False)
-        rendered["prompt_token_ids"] = [*rendered["prompt_token_ids"], *target]
-        return target
 
     def _step(self, running: _Running) -> Iterator[tuple[int, Answer]]:
         with engine_alive_or_fail():

@@ -7,6 +7,7 @@ from collections import defaultdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.engines.request import JobSeeds
 from moe_eval_plugin.engines.vllm.engine import Answer, Prompt
 from moe_eval_plugin.engines.vllm.request_times import as_batch, of_rounds
 from moe_eval_plugin.errors import InvalidArgumentError
@@ -38,13 +39,12 @@ class JobRunner:
         listener: JobListener,
         questions: QuestionCounter,
         at_once: int | None,
-        seed: int,
     ) -> None:
         self._engine = engine
         self._listener = listener
         self._questions = questions
         self._at_once = at_once
-        self._seed = seed
+        self._seeds_of_rounds = JobSeeds()
         # vLLM returns answers that its device has computed: there is nothing to wait for.
         self._laps = LapTimer(lambda: None)
         self._answered: defaultdict[str, list[Answer]] = defaultdict(list)
@@ -64,7 +64,8 @@ class JobRunner:
 
     def ask(self, job: Job, conversation: Conversation) -> list[Answer]:
         """Answer one round of a job that has several."""
-        prompt = Prompt.of(conversation, self._sampling(job))
+        seed = self._seeds_of_rounds.next(job.task, job.seed)
+        prompt = Prompt.of(conversation, self._sampling(job, seed))
         return [answer for _, answer in self._engine.run([prompt], self._at_once)]
 
     def end_rounds(self, job: Job, rounds: Sequence[Answer]) -> None:
@@ -98,10 +99,10 @@ class JobRunner:
     def _prompt(self, job: Job) -> Prompt:
         if job.continuation is not None:
             return Prompt(job.build, {}, job.continuation())
-        return Prompt(job.build, self._sampling(job))
+        return Prompt(job.build, self._sampling(job, job.seed))
 
-    def _sampling(self, job: Job) -> Mapping[str, Any]:
-        return sampling_arguments(job.settings, self._engine.generation_defaults, self._seed)
+    def _sampling(self, job: Job, seed: int) -> Mapping[str, Any]:
+        return sampling_arguments(job.settings, self._engine.generation_defaults, seed)
 
     def _end(self, job: Job, answer: Answer) -> None:
         """Report a question with its last request; time of a refused one counts for the next."""

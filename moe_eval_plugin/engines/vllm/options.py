@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import argparse
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from moe_eval_plugin.engines.chat_template import TemplateOptions
 from moe_eval_plugin.engines.expert_request import check_request
-from moe_eval_plugin.engines.option_checks import check_choice
+from moe_eval_plugin.engines.option_checks import MODEL_READERS, check_pixels
 from moe_eval_plugin.engines.vllm.set_k import EVERY_LAYER, KEY
 from moe_eval_plugin.errors import (
     InvalidArgumentError,
@@ -16,6 +18,15 @@ from moe_eval_plugin.errors import (
     UnsupportedFamilyError,
 )
 from moe_eval_plugin.models.families import K_KEYS, family_of
+from moe_eval_plugin.option_values import (
+    one_of,
+    read_bool,
+    read_fields,
+    read_float,
+    read_int,
+    read_json,
+    refusal,
+)
 from moe_eval_plugin.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -38,7 +49,7 @@ ENGINE_DEFAULTS = {"enable_prefix_caching": False, "mm_processor_cache_gb": 0}
 
 
 @dataclass(frozen=True)
-class VLLMOptions:
+class VLLMOptions(TemplateOptions):
     """How an engine is started."""
 
     pretrained: str
@@ -58,6 +69,12 @@ class VLLMOptions:
     """Lower limit of an image's size in pixels, where the processor has one; default: its own."""
     max_pixels: int | None = None
     """Upper limit of an image's size in pixels, where the processor has one; default: its own."""
+    chat_template_kwargs: Mapping[str, Any] | None = None
+    """Arguments of the chat template, as a JSON object: ``{"enable_thinking": false}``; default:
+    none."""
+    enable_thinking: bool | None = None
+    """``false`` asks a thinking model to answer at once, if its chat template reads this; short for
+    this key of ``chat_template_kwargs``; default: as the template has it."""
     engine: Mapping[str, Any] = field(default_factory=dict)
     """Engine arguments of vLLM by name, passed on as they are."""
 
@@ -67,8 +84,10 @@ class VLLMOptions:
 
     def __post_init__(self) -> None:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""
-        check_choice("verify", self.verify, VERIFICATIONS)
+        read_fields(self, {**MODEL_READERS, "verify": one_of(*VERIFICATIONS)})
+        check_pixels(self.min_pixels, self.max_pixels)
         _check_parallel(self.engine)
+        _ = self.template_arguments
         _check_overrides(self.overrides, self.experts_k)
 
     @property
@@ -145,6 +164,20 @@ def check_names(given: Sequence[str], ours: Sequence[str]) -> None:
             raise InvalidArgumentError(_unknown(name, [*ours, *engine_names], ours))
 
 
+def read_engine_values(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return engine arguments with the types that vLLM wants; ``given`` are known to it.
+
+    Text is read as by ``vllm serve --NAME VALUE``, a yes or no by ``read_bool``. Values of other
+    types are kept, unless vLLM wants a yes or no. Raises ``InvalidArgumentError`` for a value that
+    vLLM does not accept.
+    """
+    actions = _actions()
+    return {
+        name: _read(name, value, actions[name]) if name in actions else value
+        for name, value in given.items()
+    }
+
+
 def _unknown(name: str, known: Sequence[str], ours: Sequence[str]) -> str:
     if name in ONLY_IN_MOE_HF:
         return (
@@ -216,7 +249,7 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 def _as_dict(name: str, value: object) -> dict[str, Any]:
     parsed = _parsed(name, value)
-    if parsed in (None, ""):
+    if parsed is None:
         return {}
     if not isinstance(parsed, dict):
         message = f'{name}={value} is not possible. Write a JSON object: {name}={{"key": value}}.'
@@ -226,10 +259,38 @@ def _as_dict(name: str, value: object) -> dict[str, Any]:
 
 def _parsed(name: str, value: object) -> Any:  # noqa: ANN401  (whatever the JSON text says)
     """Read an argument that is written as JSON."""
-    if not (isinstance(value, str) and value.startswith(("{", "["))):
+    is_json = isinstance(value, str) and value.startswith(("{", "["))
+    return read_json(name, str(value)) if is_json else value
+
+
+def _read(name: str, value: Any, action: argparse.Action) -> Any:  # noqa: ANN401  (of any type)
+    # An action without values is a switch: --enforce-eager.
+    if action.nargs == 0:
+        return read_bool(name, value)
+    if not isinstance(value, str):
         return value
+    if value.startswith(("{", "[")):
+        return read_json(name, value)
+    if action.type in (int, float):
+        return read_int(name, value) if action.type is int else read_float(name, value)
+    read = action.type if callable(action.type) else str
     try:
-        return json.loads(value)
-    except json.JSONDecodeError as error:
-        message = f"{name}={value} cannot be read as JSON: {error}."
-        raise InvalidArgumentError(message) from error
+        found = read(value)
+    except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise refusal(name, value, f"vLLM does not accept it: {reason}") from error
+    if action.choices is not None and found not in action.choices:
+        allowed = ", ".join(str(choice) for choice in action.choices if choice is not None)
+        message = f"{name}={value} is not known. Use one of: {allowed}."
+        raise InvalidArgumentError(message)
+    return [found] if action.nargs in {"+", "*"} else found
+
+
+@cache
+def _actions() -> dict[str, argparse.Action]:
+    """Return the options of vLLM's command line by the names of the engine arguments."""
+    from vllm.engine.arg_utils import EngineArgs
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    parser = EngineArgs.add_cli_args(FlexibleArgumentParser())
+    return {action.dest: action for action in parser._actions}  # noqa: SLF001  (argparse has no other list)

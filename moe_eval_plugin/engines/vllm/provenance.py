@@ -31,6 +31,7 @@ def provenance_of(engine: VLLMEngine) -> dict[str, Any]:
         "model_class": model.architecture,
         "verification": engine.options.verify,
         "kernels": engine.workers.kernels,
+        "chat_template_kwargs": engine.options.template_arguments or None,
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": config.device_config.device_type,
         "enforce_eager": model.enforce_eager,

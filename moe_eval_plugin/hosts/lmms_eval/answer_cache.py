@@ -11,20 +11,22 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from moe_eval_plugin.engines.answer_digest import question_digest
 from moe_eval_plugin.files import short_digest
 from moe_eval_plugin.hosts.foreign_models import gather
-from moe_eval_plugin.hosts.lmms_eval.partial_answers import PartialAnswers
+from moe_eval_plugin.hosts.lmms_eval.answers import PartialAnswers
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
     from lmms_eval.api.instance import Instance
+    from lmms_eval.api.model import lmms
     from lmms_eval.caching.response_cache import ResponseCache
 
     from moe_eval_plugin.engines.request import Job
+    from moe_eval_plugin.hosts.lmms_eval.model import MoEModel
     from moe_eval_plugin.results.record import RunRecord
 
 SCORED = "loglikelihood"
@@ -42,8 +44,8 @@ def cache_keys(settings: Mapping[str, Any], jobs: Iterable[Job]) -> dict[int, st
     return {index: f"{of_model} {digest}" for index, digest in digests if digest is not None}
 
 
-def is_ours(lm: object) -> bool:
-    """Whether a model of the host is one of this package, which knows what its answers depend on."""
+def is_ours(lm: lmms) -> TypeGuard[MoEModel]:
+    """Whether a model is one of this package, which knows what its answers depend on."""
     return hasattr(lm, "answer_settings")
 
 
@@ -55,13 +57,13 @@ class AnswerCache:
     has only in part is asked again as a whole, so that its time is that of a question.
     """
 
-    def __init__(self, cache: ResponseCache, lm: Any) -> None:  # noqa: ANN401  (the host's model)
+    def __init__(self, cache: ResponseCache, lm: lmms) -> None:
         self._cache = cache
         self._settings = lm.answer_settings() if is_ours(lm) else {}
         self._questions: dict[str, set[Hashable]] = {}
         self._unasked: dict[str, RunRecord] = {}
 
-    def execute(self, lm: Any, kind: str, requests: list[Instance]) -> list[Any]:  # noqa: ANN401
+    def execute(self, lm: lmms, kind: str, requests: list[Instance]) -> list[Any]:
         """Return the answers in the order of the requests, from the cache where it has them."""
         keys = self._keys(lm, kind, requests)
         keyed = [
@@ -94,17 +96,17 @@ class AnswerCache:
 
     def _keys(
         self,
-        lm: Any,  # noqa: ANN401
+        lm: lmms,
         kind: str,
         requests: list[Instance],
     ) -> dict[int, tuple[str, ...]]:
         """Return the texts to put before the arguments of each request that may be cached."""
         if not is_ours(lm):
-            return {position: () for position in range(len(requests))}
+            return dict.fromkeys(range(len(requests)), ())
         keys = cache_keys(self._settings, lm.jobs(kind, requests))
         return {position: (key,) for position, key in keys.items()}
 
-    def _count(self, lm: Any, request: Instance) -> None:  # noqa: ANN401
+    def _count(self, lm: lmms, request: Instance) -> None:
         task = request.task_name
         self._questions.setdefault(task, set()).add(request.doc_id)
         if is_ours(lm) and task not in self._unasked:
@@ -120,7 +122,7 @@ class _CachedRun:
     """
 
     def __init__(
-        self, lm: Any, kind: str, requests: Sequence[Instance], keyed: Mapping[int, int]
+        self, lm: lmms, kind: str, requests: Sequence[Instance], keyed: Mapping[int, int]
     ) -> None:
         self._lm = lm
         self._kind = kind

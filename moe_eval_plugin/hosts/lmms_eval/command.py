@@ -7,6 +7,8 @@ import shlex
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.option_values import argument_parts
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -119,7 +121,7 @@ def settings_of(run: Run, *, log_samples: bool = True) -> RunSettings:
 
 def argument_names(model_args: str) -> set[str]:
     """Return the names in ``name=value,name=value``."""
-    return {part.partition("=")[0].strip() for part in model_args.split(",")}
+    return {part.partition("=")[0].strip() for part in argument_parts(model_args)}
 
 
 def pinned_model_args(model: str, model_args: str, commit: str | None) -> str:

@@ -7,9 +7,9 @@ from abc import abstractmethod
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from lmms_eval.api.instance import GenerationResult, TokenCounts
+import torch
 from lmms_eval.api.model import lmms
 from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from tqdm import tqdm
@@ -18,10 +18,11 @@ from moe_eval_plugin.engines.answer_digest import answer_settings
 from moe_eval_plugin.engines.expert_request import unobserved
 from moe_eval_plugin.errors import EngineFailedError
 from moe_eval_plugin.experts.verification import join_ranks
-from moe_eval_plugin.hosts.lmms_eval.arguments import parse_arg_string
+from moe_eval_plugin.hosts.lmms_eval.answers import PartialAnswers, as_result, as_score
+from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
-from moe_eval_plugin.hosts.lmms_eval.partial_answers import PartialAnswers
 from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader
+from moe_eval_plugin.hosts.run_options import LARGEST_SEED
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
 from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.plugins.announcer import Announcer
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from lmms_eval.api.instance import Instance
+    from lmms_eval.api.instance import GenerationResult, Instance
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
-    from moe_eval_plugin.engines.request import Conversation, GeneratedAnswer, Job
+    from moe_eval_plugin.engines.request import Job, JobRunner
     from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.hosts.run_options import RunOptions
     from moe_eval_plugin.hosts.run_recorder import Meter
@@ -44,19 +45,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.steady_decode import SteadyDecode
 
 logger = logging.getLogger(__name__)
-
-
-class JobRunner(Protocol):
-    """Runs the jobs of one call of the host on an engine, and reports each batch."""
-
-    def answer(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
-        """Generate or score each job, into ``answers`` by index; ``None`` for one refused."""
-
-    def ask(self, job: Job, conversation: Conversation) -> Sequence[GeneratedAnswer]:
-        """Answer one round of a job that has several."""
-
-    def end_rounds(self, job: Job, rounds: Sequence[Any]) -> None:
-        """Report that all rounds of a job were answered."""
 
 
 class MoEModel(lmms):
@@ -90,41 +78,45 @@ class MoEModel(lmms):
     @classmethod
     @user_errors()
     def create_from_arg_string(
-        cls, arg_string: str, additional_config: dict[str, Any] | None = None
+        cls,
+        arg_string: str | Mapping[str, Any],
+        additional_config: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Build the model from ``--model_args``, which come before the host's own options."""
-        checked, cls._checked = cls._checked, None
-        return cls(checked, **cls.join_arguments(arg_string, additional_config))
+        """Build the model from ``--model_args`` and the host's own options.
 
-    @staticmethod
-    def join_arguments(
-        arg_string: str, additional_config: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """Read ``--model_args`` over the host's own options."""
-        return {**(additional_config or {}), **parse_arg_string(arg_string)}
+        The host passes on what it was given as ``model_args``: text, or a mapping.
+        """
+        checked, cls._checked = cls._checked, None
+        return cls(checked, **join_arguments(arg_string, additional_config))
 
     @classmethod
     @user_errors()
-    def check_arguments(cls, arg_string: str) -> None:
-        """Refuse ``--model_args`` that no model can be built from; nothing is loaded."""
-        engine_options, _ = cls._parse(parse_arg_string(arg_string))
+    def check_arguments(
+        cls, model_args: str | Mapping[str, Any], of_the_host: Mapping[str, Any] | None = None
+    ) -> None:
+        """Refuse ``--model_args`` that no model can be built from; nothing is loaded.
+
+        All arguments are checked before the configuration is read, which may run code.
+        """
+        engine_options, _ = cls._parse(join_arguments(model_args, of_the_host))
         cls._checked = cls._check(engine_options, None).model
 
     @user_errors()
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
         """Answer every request; the answers have the order of the requests."""
-        return self._answer(self._requests.jobs(requests), len(requests), _as_result)
+        jobs = self._requests.jobs(requests, self.seed)
+        return self._answer(jobs, len(requests), as_result)
 
     @user_errors()
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Score each continuation: the sum of its log-probabilities, and whether it is greedy."""
-        return self._answer(self._requests.scoring_jobs(requests), len(requests), _as_score)
+        return self._answer(self._requests.scoring_jobs(requests), len(requests), as_score)
 
     @user_errors()
     def generate_until_multi_round(self, requests: list[Instance]) -> list[list[str]]:
         """Answer each request round by round, as its task asks; one list of answers for each."""
         texts: dict[int, list[str]] = {}
-        jobs = self._requests.jobs(requests)
+        jobs = self._requests.jobs(requests, self.seed)
         self._prepare(())
         with self._measured(jobs) as runner:
             for job in jobs:
@@ -143,12 +135,23 @@ class MoEModel(lmms):
         """Read requests of a kind; none of those whose later rounds ask what is not known now."""
         if kind == "loglikelihood":
             return self._requests.scoring_jobs(requests)
-        return self._requests.jobs(requests) if kind == "generate_until" else []
+        return self._requests.jobs(requests, self.seed) if kind == "generate_until" else []
 
     def unasked_record(self, task: str) -> RunRecord:
         """Return the record of a task whose answers all came from a cache: k was not observed."""
         experts = unobserved(self.engine_request)
         return RunRecord(task, experts, TaskSpeed(0, None, None, 0.0), self._provenance())
+
+    @property
+    def seed(self) -> int:
+        """The seed of sampled answers: the argument ``seed``, else that of the host.
+
+        lmms-eval seeds torch with the third number of ``--seed`` before it builds a model, on the
+        command line, from a YAML file and from Python alike. Without a number there, it is the seed
+        that torch has. Only its last 32 bits count, as NumPy and vLLM take no more.
+        """
+        given = self.options.seed
+        return torch.initial_seed() % (LARGEST_SEED + 1) if given is None else given
 
     @property
     @abstractmethod
@@ -215,7 +218,7 @@ class MoEModel(lmms):
             with self._measured(jobs) as runner:
                 runner.answer(jobs, answers)
         except EngineFailedError as error:
-            return PartialAnswers([as_host(one) for one in _unbroken(answers)], error)
+            return PartialAnswers(answers, as_host, error)
         return [as_host(answers.get(index)) for index in range(n_requests)]
 
     @contextmanager
@@ -271,30 +274,7 @@ class MoEModel(lmms):
             "warnings": list(request.warnings),
             "hardware": self.hardware_facts,
             "n_ranks": self.world_size,
-            "seed": self.options.seed,
+            "seed": self.seed,
             "system_prompt": self.options.system_prompt,
             **self._engine_provenance(),
         }
-
-
-def _unbroken(answers: Mapping[int, Any]) -> Iterator[Any]:
-    """Yield the answers in order, up to the first that is missing."""
-    index = 0
-    while index in answers:
-        yield answers[index]
-        index += 1
-
-
-def _as_result(answer: GeneratedAnswer | None) -> GenerationResult:
-    """Return an answer as the host takes it; a request that was not run has an empty one."""
-    if answer is None:
-        return GenerationResult(text="")
-    counts = TokenCounts(input_tokens=answer.n_input_tokens, output_tokens=answer.n_output_tokens)
-    return GenerationResult(text=answer.text, token_counts=counts)
-
-
-def _as_score(answer: Any) -> tuple[float, bool]:  # noqa: ANN401  (an engine's own class)
-    """Return the score of a continuation; one that could not be scored is impossible."""
-    if answer is None or answer.log_probability is None or answer.is_greedy is None:
-        return float("-inf"), False
-    return answer.log_probability, answer.is_greedy

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from lmms_eval.protocol import ChatMessages
 
 from moe_eval_plugin.engines.generation import KNOWN, GenerationSettings, read_settings
-from moe_eval_plugin.engines.request import Job
+from moe_eval_plugin.engines.request import Job, JobSeeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -46,15 +46,19 @@ class RequestReader:
         self._options = options
         self._ignored: set[str] = set()
 
-    def jobs(self, requests: Sequence[Instance]) -> list[Job]:
-        """Read requests for answers, task by task, without those that only pad this rank."""
-        return _by_task(self._job(i, request) for i, request in _without_padding(requests))
+    def jobs(self, requests: Sequence[Instance], seed: int) -> list[Job]:
+        """Read requests for answers, task by task, without those that only pad this rank.
+
+        ``seed`` is that of the run, for answers that are sampled.
+        """
+        seeds = JobSeeds(seed)
+        return _by_task(self._job(i, request, seeds) for i, request in _without_padding(requests))
 
     def scoring_jobs(self, requests: Sequence[Instance]) -> list[Job]:
         """Read requests for the likelihood of a continuation, as ``jobs`` does."""
         return _by_task(self._scoring_job(i, request) for i, request in _without_padding(requests))
 
-    def _job(self, index: int, request: Instance) -> Job:
+    def _job(self, index: int, request: Instance, seeds: JobSeeds) -> Job:
         context, doc_to_messages, gen_kwargs, *_ = request.args
 
         def build() -> Conversation:
@@ -67,6 +71,7 @@ class RequestReader:
             context=context if isinstance(context, str) else "",
             build=build,
             settings=self.settings(gen_kwargs),
+            seed=seeds.next(request.task_name, request.doc_id),
         )
 
     def _scoring_job(self, index: int, request: Instance) -> Job:

@@ -17,7 +17,7 @@ from moe_eval_plugin.models.parameters import (
     build_on_meta,
     count_built,
 )
-from moe_eval_plugin.models.weight_files import weight_size
+from moe_eval_plugin.models.weights.size import weight_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.plugins.exporter import Exported, Exporter
-from moe_eval_plugin.results.score_facts import PROPORTION, collect
+from moe_eval_plugin.results.metric_names import PROPORTION
+from moe_eval_plugin.results.score_facts import collect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

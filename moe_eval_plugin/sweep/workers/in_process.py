@@ -70,11 +70,12 @@ class InProcessWorker:
     def _get_model(
         self, arg_string: str, additional_config: dict[str, Any] | None
     ) -> ResidentMoEHF:
+        from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
         from moe_eval_plugin.sweep.workers.batch_store import SweepBatches
         from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
 
         if self._model is None or self._inputs is None:
-            arguments = ResidentMoEHF.join_arguments(arg_string, additional_config)
+            arguments = join_arguments(arg_string, additional_config)
             self._model = ResidentMoEHF(self._checked, **arguments)
             self._inputs = InputCache(limit_bytes(self._input_cache_gib))
         else:

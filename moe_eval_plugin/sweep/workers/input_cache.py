@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.engines.request import Job
     from moe_eval_plugin.engines.transformers.batch_runner import Prepared
-    from moe_eval_plugin.engines.transformers.engine import Encoded
+    from moe_eval_plugin.engines.transformers.encoding import Encoded
 
 SHARE_OF_FREE_RAM = 0.25
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
 from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
 from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF
@@ -21,7 +22,7 @@ class ResidentMoEHF(MoEHF):
     @user_errors()
     def switch_to(self, arg_string: str, additional_config: dict[str, Any] | None = None) -> None:
         """Set the k, the rule and the seed that these arguments of the model name."""
-        arguments = self.join_arguments(arg_string, additional_config)
+        arguments = join_arguments(arg_string, additional_config)
         engine_options, options = parse_arguments(arguments)
         self.set_experts(engine_options, options.seed)
 

@@ -12,7 +12,7 @@ import torch
 from moe_eval_plugin.engines.generation import read_settings
 from moe_eval_plugin.engines.request import Job, QuestionCounter
 from moe_eval_plugin.engines.transformers.batch_runner import BatchRunner
-from moe_eval_plugin.engines.transformers.engine import Encoded, HFEngine
+from moe_eval_plugin.engines.transformers.engine import HFEngine
 from moe_eval_plugin.engines.transformers.options import EngineOptions
 from moe_eval_plugin.measure.stopwatch import Stopwatch
 from moe_eval_plugin.measure.timing import read_clock
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from moe_eval_plugin.engines.transformers.batch_runner import Outcome
+    from moe_eval_plugin.engines.transformers.encoding import Encoded
     from moe_eval_plugin.measure.timing import BatchTiming
 
 N_JOBS = 24

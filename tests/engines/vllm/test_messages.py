@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from PIL import Image
 
 from moe_eval_plugin.engines.vllm.messages import messages
 from moe_eval_plugin.errors import InvalidArgumentError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TEXT = {"type": "text", "text": "What is it?"}
 
@@ -25,18 +20,14 @@ def test_texts_stay_as_they_are() -> None:
     assert messages(conversation) == conversation
 
 
-def test_images_get_the_key_of_vllm(tmp_path: Path) -> None:
+def test_images_get_the_key_of_vllm() -> None:
     image = Image.new("RGB", (4, 3), "red")
-    path = tmp_path / "image.png"
-    image.convert("P").save(path)
-    parts = [{"type": "image", "image": image}, {"type": "image", "image": str(path)}, TEXT]
+    parts = [{"type": "image", "image": image}, TEXT]
 
     [message] = messages([{"role": "user", "content": parts}])
 
-    given, read, text = message["content"]
+    given, text = message["content"]
     assert given == {"type": "image_pil", "image_pil": image}
-    assert read["image_pil"].mode == "RGB"
-    assert read["image_pil"].tobytes() == image.tobytes()
     assert text is TEXT
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.model_name import is_folder
 from moe_eval_plugin.models.checkpoint import ask_hub, resolve
+from moe_eval_plugin.models.weights.safetensors_header import count_elements, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,9 +25,6 @@ WEIGHT_FILES = (
     re.compile(r"pytorch_model\.bin"),
     re.compile(r"pytorch_model-\d+-of-\d+\.bin"),
 )
-FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
-LENGTH_BYTES = 8
-MAX_HEADER_BYTES = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ def weight_size(pretrained: str, revision: str | None = None) -> WeightSize | No
     info = ask_hub(name, revision, files_metadata=True)
     if info is not None:
         return _size_on_hub(name, info)
-    snapshot = _cached_snapshot(name, revision)
+    snapshot = cached_snapshot(name, revision)
     return _size_on_disk(snapshot) if snapshot else None
 
 
@@ -77,39 +73,8 @@ def _size_on_disk(folder: Path) -> WeightSize | None:
     elements: Counter[str] = Counter()
     for name in names:
         if name.endswith(".safetensors"):
-            elements.update(safetensors_elements(folder / name))
+            elements.update(count_elements(read_header(folder / name)))
     return WeightSize(sum(sizes[name] for name in names), elements=dict(elements))
-
-
-def safetensors_elements(path: Path) -> dict[str, int]:
-    """Return the number of elements of each dtype in a safetensors file, from its header alone.
-
-    Raises ``UserError`` for a truncated file, and for one that is not a safetensors file.
-    """
-    try:
-        with path.open("rb") as file:
-            header_bytes = int.from_bytes(file.read(LENGTH_BYTES), "little")
-            header = json.loads(file.read(min(header_bytes, MAX_HEADER_BYTES)))
-        header.pop("__metadata__", None)
-        counts: Counter[str] = Counter()
-        data_bytes = 0
-        for tensor in header.values():
-            begin, end = tensor["data_offsets"]
-            counts[tensor["dtype"]] += (end - begin) // FLOAT_BYTES.get(tensor["dtype"], 1)
-            data_bytes = max(data_bytes, end)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(_broken(path, "its header cannot be read")) from error
-    expected_bytes = LENGTH_BYTES + header_bytes + data_bytes
-    if path.stat().st_size < expected_bytes:
-        raise UserError(_broken(path, f"its header promises {expected_bytes} bytes"))
-    return dict(counts)
-
-
-def _broken(path: Path, why: str) -> str:
-    return (
-        f"{path} ({path.stat().st_size} bytes) is not a complete safetensors file: {why}. Download "
-        "it again, or delete it if it does not belong to the model."
-    )
 
 
 def _size_on_hub(name: str, info: ModelInfo) -> WeightSize | None:
@@ -131,7 +96,8 @@ def _is_cached(name: str, file: str, commit: str | None) -> bool:
     return isinstance(try_to_load_from_cache(name, file, revision=commit), str)
 
 
-def _cached_snapshot(name: str, revision: str | None) -> Path | None:
+def cached_snapshot(name: str, revision: str | None) -> Path | None:
+    """Return the folder of a model in the Hub's cache; ``None`` where it is not cached."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

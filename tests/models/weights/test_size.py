@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.errors import UserError
-from moe_eval_plugin.models import weight_files
-from moe_eval_plugin.models.weight_files import WeightSize
+from moe_eval_plugin.models.weights import size as weight_files
+from moe_eval_plugin.models.weights.size import WeightSize
 from tests.models.fake_hub import COMMIT, SHARDS, Hub, folder_with_weights, published
 
 if TYPE_CHECKING:

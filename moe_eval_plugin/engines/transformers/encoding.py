@@ -1,0 +1,74 @@
+"""Encode conversations as a model's inputs: its chat template, its tokens, its images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.engines.chat_template import bare_text, text_only
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import BatchFeature
+
+    from moe_eval_plugin.engines.chat_template import ChatTemplate
+    from moe_eval_plugin.engines.request import Conversation
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A batch of conversations as tensors on the CPU, padded on the left.
+
+    ``n_input_tokens`` counts each conversation's tokens, image tokens included.
+    """
+
+    tensors: BatchFeature
+    n_input_tokens: tuple[int, ...]
+
+
+def encode(
+    template: ChatTemplate, conversations: Sequence[Conversation], *, takes_images: bool
+) -> Encoded:
+    """Apply the chat template, tokenise and preprocess images; safe to run in a thread.
+
+    The tokens are those of transformers' ``apply_chat_template``: a template contains its special
+    tokens, so the tokenizer adds none. Without a template the prompt is the bare text, as the
+    tokenizer encodes it, special tokens included.
+    """
+    if takes_images:
+        tensors = _encode_with_images(template, conversations)
+    else:
+        tensors = _encode_text(template, [text_only(one) for one in conversations])
+    counts = tensors["attention_mask"].sum(-1).tolist()
+    return Encoded(tensors=tensors, n_input_tokens=tuple(counts))
+
+
+def _encode_with_images(template: ChatTemplate, conversations: Sequence[Conversation]) -> Any:  # noqa: ANN401  (a BatchFeature)
+    with template.refusing(conversations):
+        return template.processor.apply_chat_template(
+            list(conversations),
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs={"padding": True},
+            **template.arguments,
+        )
+
+
+def _encode_text(template: ChatTemplate, conversations: Sequence[Conversation]) -> Any:  # noqa: ANN401  (a BatchEncoding)
+    tokenizer = template.processor
+    if template.text is None:
+        texts = [bare_text(conversation) for conversation in conversations]
+        return tokenizer(texts, padding=True, return_tensors="pt")
+    with template.refusing(conversations):
+        return tokenizer.apply_chat_template(
+            list(conversations),
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            padding=True,
+            **template.arguments,
+        )
