@@ -35,6 +35,7 @@ def expert_rows(point: str, one: TaskRun, two: TaskRun, *, limited: bool) -> Ite
     now = two.record.experts if two.record else None
     if before is None:
         return
+    limited = limited or bool(one.record and one.record.n_answers_from_cache)
     varies = before.experts_policy != UNIFORM
     single = not varies and (before.experts_k or "0").isdigit()
     for number, field in EXPERTS.items():
