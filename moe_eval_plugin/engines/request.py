@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
+    from collections.abc import Callable, Hashable, Iterable
 
     from moe_eval_plugin.engines.generation import GenerationSettings
+    from moe_eval_plugin.measure.answer_ends import EndedBy
     from moe_eval_plugin.measure.timing import BatchTiming
 
 Conversation = list[dict[str, Any]]
@@ -81,6 +82,10 @@ class GeneratedAnswer(Protocol):
     def n_output_tokens(self) -> int:
         """Generated tokens, the one that ended the answer included."""
 
+    @property
+    def ended_by(self) -> EndedBy | None:
+        """What ended the answer; ``None`` is not known."""
+
 
 class JobListener(Protocol):
     """Receives what happens to jobs while they run."""
@@ -90,19 +95,6 @@ class JobListener(Protocol):
 
     def request_failed(self, task: str) -> None:
         """Record a request that could not be answered."""
-
-
-class JobRunner(Protocol):
-    """Runs the jobs of one call of the host on an engine, and reports each batch."""
-
-    def answer(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
-        """Generate or score each job, into ``answers`` by index; ``None`` for one refused."""
-
-    def ask(self, job: Job, conversation: Conversation) -> Sequence[GeneratedAnswer]:
-        """Answer one round of a job that has several."""
-
-    def end_rounds(self, job: Job, rounds: Sequence[Any]) -> None:
-        """Report that all rounds of a job were answered."""
 
 
 class QuestionCounter:

@@ -11,6 +11,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from accelerate import init_empty_weights
 from transformers import AutoProcessor, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.utils import cached_file
@@ -95,6 +97,8 @@ def load_model(options: EngineOptions, source: str, config: PretrainedConfig) ->
         **{key: value for key, value in chosen.items() if value is not None},
     )
     _refuse_incomplete(type(model).__name__, source, loading)
+    if is_own_code(type(model)):
+        _restore_buffers(model)
     return model.eval()
 
 
@@ -136,6 +140,26 @@ def _refuse_incomplete(model_class: str, source: str, loading: Mapping[str, Any]
             "that transformers is as new as the model needs."
         )
         raise CheckpointMismatchError(message)
+
+
+def _restore_buffers(model: Any) -> None:  # noqa: ANN401
+    """Write the computed tensors of a model of a checkpoint's code: those not among its weights.
+
+    transformers 5 builds a model without memory, and then leaves such buffers, the frequencies of
+    rotary embeddings for instance, as the memory happens to be, unless the code of the model
+    writes them anew. Code of earlier releases does not.
+    """
+    with init_empty_weights(include_buffers=False):
+        built = type(model)(copy.deepcopy(model.config))
+    computed = dict(built.named_modules())
+    for path, module in model.named_modules():
+        for name in module._non_persistent_buffers_set:  # noqa: SLF001  (torch has no other list)
+            buffer, value = getattr(module, name), getattr(computed[path], name)
+            if buffer is not None and value is not None:
+                buffer.copy_(value)
+        for name, held in vars(module).items():
+            if isinstance(held, torch.Tensor) and held.is_meta:
+                setattr(module, name, getattr(computed[path], name).to(model.device))
 
 
 def uses_own_code(options: EngineOptions, config: PretrainedConfig) -> bool:

@@ -23,7 +23,7 @@ from moe_eval_plugin.engines.vllm.options import (
     k_by_layer,
 )
 from moe_eval_plugin.engines.vllm.process import engine_alive_or_fail, start, wake_on_death
-from moe_eval_plugin.engines.vllm.request_times import RequestTimes
+from moe_eval_plugin.engines.vllm.request_times import RequestTimes, ended_by
 from moe_eval_plugin.engines.vllm.set_k import EVERY_LAYER
 from moe_eval_plugin.engines.vllm.verification import Workers
 from moe_eval_plugin.errors import InvalidArgumentError
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.engines.request import Conversation
     from moe_eval_plugin.engines.vllm.options import VLLMOptions
     from moe_eval_plugin.experts.verification import VerifiedOverride
+    from moe_eval_plugin.measure.answer_ends import EndedBy
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,8 @@ class Answer:
     """Tokens and seconds of the request."""
     error: str | None = None
     """Why the prompt could not be answered."""
+    ended_by: EndedBy | None = None
+    """What ended the answer; ``None`` is not known."""
     log_probability: float | None = None
     """Of a continuation that was scored: the sum of its tokens' natural logarithms."""
     is_greedy: bool | None = None
@@ -286,7 +289,7 @@ def _answer(output: Any, target: Sequence[int] | None) -> Answer:  # noqa: ANN40
     completion, n_input = output.outputs[0], len(output.prompt_token_ids)
     if target is None:
         times = RequestTimes.read(output.metrics, n_input, len(completion.token_ids))
-        return Answer(completion.text, times)
+        return Answer(completion.text, times, ended_by=ended_by(completion))
     of_tokens = output.prompt_logprobs[-len(target) :]
     chosen = [found[token] for found, token in zip(of_tokens, target, strict=True)]
     return Answer(

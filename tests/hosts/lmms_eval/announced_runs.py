@@ -32,6 +32,7 @@ PROVENANCE = {
     "n_ranks",
     "seed",
     "system_prompt",
+    "chat_template_kwargs",
     "versions",
 }
 OF_RECORDS = {*PROVENANCE, "energy", "plugin_failures"}

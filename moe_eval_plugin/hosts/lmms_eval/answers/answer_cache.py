@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from moe_eval_plugin.engines.answer_digest import question_digest
 from moe_eval_plugin.files import short_digest
 from moe_eval_plugin.hosts.foreign_models import gather
-from moe_eval_plugin.hosts.lmms_eval.answers import PartialAnswers
+from moe_eval_plugin.hosts.lmms_eval.answers.host_answers import PartialAnswers
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence

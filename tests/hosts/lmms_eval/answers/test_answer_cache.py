@@ -73,7 +73,9 @@ class Run:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    def evaluate(lm: Any, requests: list[Instance], kind: str, response_cache: Any) -> Results:
+    def evaluate(
+        lm: Any, requests: list[Instance], kind: str, response_cache: Any, **_: object
+    ) -> Results:
         answers = response_cache.execute(lm, kind, requests)
         asked = {one.doc_id: None for one in requests}
         return {
@@ -207,7 +209,7 @@ def test_a_process_without_open_questions_takes_part(
     run(model, asks(2))
     monkeypatch.setattr(model, "_world_size", 2)
     monkeypatch.setattr(
-        "moe_eval_plugin.hosts.lmms_eval.answer_cache.gather", lambda mine: [mine, mine]
+        "moe_eval_plugin.hosts.lmms_eval.answers.answer_cache.gather", lambda mine: [mine, mine]
     )
     other = {"another": loaded_experts(model)}
     monkeypatch.setattr(
