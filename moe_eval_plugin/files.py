@@ -36,6 +36,11 @@ def replacing(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def is_file(path: Path) -> bool:
+    """Whether a path is a file; without an error where no file can have such a path."""
+    return os.path.isfile(path)  # noqa: PTH113  (too long, for instance)
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write one file as UTF-8, whole or not at all; raises ``OSError``."""
     with replacing(path) as part:

@@ -158,6 +158,7 @@ class BatchRunner:
     def _generate(self, prepared: Prepared, queue: BatchQueue[Job]) -> list[Generated] | None:
         """Generate one batch; if memory runs out, return ``None`` and the batch to the queue."""
         settings = prepared.jobs[0].settings
+        seed = joined_seed(job.seed for job in prepared.jobs)
         try:
             with self._stopwatch.calling():
                 return self._engine.generate(
@@ -165,7 +166,7 @@ class BatchRunner:
                     settings.arguments,
                     settings.until,
                     self._stopwatch.on_token,
-                    joined_seed(job.seed for job in prepared.jobs),
+                    **({"seed": seed} if settings.samples else {}),
                 )
         except RuntimeError as error:
             if len(prepared.jobs) == 1 or not should_reduce_batch_size(error):

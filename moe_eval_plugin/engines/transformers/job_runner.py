@@ -64,15 +64,16 @@ class JobRunner:
 
     def ask(self, job: Job, conversation: Conversation) -> list[Generated]:
         """Answer one round of a job that has several."""
+        settings, seed = job.settings, self._seeds_of_rounds.next(job.task, job.seed)
         with self._stopwatch.encoding():
             encoded = self._engine.encode([conversation])
         with self._stopwatch.calling():
             return self._engine.generate(
                 encoded,
-                job.settings.arguments,
-                job.settings.until,
+                settings.arguments,
+                settings.until,
                 self._stopwatch.on_token,
-                self._seeds_of_rounds.next(job.task, job.seed),
+                **({"seed": seed} if settings.samples else {}),
             )
 
     def end_rounds(self, job: Job, rounds: Sequence[GeneratedAnswer]) -> None:
