@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from moe_eval_plugin.engines.answer_digest import question_digest
 from moe_eval_plugin.files import short_digest
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from lmms_eval.caching.response_cache import ResponseCache
 
     from moe_eval_plugin.engines.request import Job
-    from moe_eval_plugin.hosts.lmms_eval.model import MoEModel
     from moe_eval_plugin.results.record import RunRecord
 
 SCORED = "loglikelihood"
@@ -44,8 +43,23 @@ def cache_keys(settings: Mapping[str, Any], jobs: Iterable[Job]) -> dict[int, st
     return {index: f"{of_model} {digest}" for index, digest in digests if digest is not None}
 
 
-def is_ours(lm: lmms) -> TypeGuard[MoEModel]:
-    """Whether a model is one of this package, which knows what its answers depend on."""
+class OurModel(Protocol):
+    """A model of the host that knows what its answers depend on."""
+
+    world_size: int
+
+    def answer_settings(self) -> dict[str, Any]:
+        """Return what all answers depend on."""
+
+    def jobs(self, kind: str, requests: list[Instance]) -> list[Job]:
+        """Read the requests of a kind that a cache may answer."""
+
+    def unasked_record(self, task: str) -> RunRecord:
+        """Return the record of a task whose answers all came from a cache."""
+
+
+def is_ours(lm: lmms) -> TypeGuard[OurModel]:
+    """Whether a model is one of this package."""
     return hasattr(lm, "answer_settings")
 
 
