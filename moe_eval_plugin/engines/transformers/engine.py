@@ -22,10 +22,10 @@ from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.request import VERIFICATION_NEW_TOKENS
 from moe_eval_plugin.engines.transformers.encoding import encode
 from moe_eval_plugin.engines.transformers.loading import (
-    adapt_model,
     check_loadable,
     load_model,
     load_processor,
+    name_image_token,
     reads_images,
 )
 from moe_eval_plugin.engines.transformers.sampling import seeded
@@ -121,7 +121,7 @@ class HFEngine:
         self.template = ChatTemplate(self.processor, options.pretrained, arguments)
         self.template.check(system_prompt)
         self.model = load_model(options, source, config)
-        adapt_model(self.model, self.processor)
+        name_image_token(self.model, self.processor)
         self._placeholders = placeholder_texts(self.model.config, self.processor)
         self._stops: dict[tuple[str, ...], StopStrings] = {}
         self._override = ExitStack()

@@ -97,8 +97,7 @@ def load_model(options: EngineOptions, source: str, config: PretrainedConfig) ->
         **{key: value for key, value in chosen.items() if value is not None},
     )
     _refuse_incomplete(type(model).__name__, source, loading)
-    if is_own_code(type(model)):
-        _restore_buffers(model)
+    adapt_model(model)
     return model.eval()
 
 
@@ -247,18 +246,27 @@ def adapt_processor(processor: Any) -> None:  # noqa: ANN401
     processor.__class__ = type(own.__name__, (own,), {"__call__": call, "__module__": __name__})
 
 
-def adapt_model(model: Any, processor: Any) -> None:  # noqa: ANN401
-    """Let the model of a checkpoint's code be run and counted as one of transformers.
+def adapt_model(model: Any) -> None:  # noqa: ANN401
+    """Let a model of a checkpoint's code run as one of transformers does.
 
     ``generate`` refuses inputs that no argument of the forward names, though such code takes
-    ``**kwargs``, or picks what it needs. Image tokens are counted by their id in the configuration,
-    which some have in the processor alone.
+    ``**kwargs``, or picks what it needs. See ``_restore_buffers`` too.
     """
-    if not is_own_code(type(model)):
+    if is_own_code(type(model)):
+        model._validate_model_kwargs = lambda _inputs: None  # noqa: SLF001  (no option turns it off)
+        _restore_buffers(model)
+
+
+def name_image_token(model: Any, processor: Any) -> None:  # noqa: ANN401
+    """Write the id of the image token into the configuration of a model of a checkpoint's code.
+
+    Image tokens are counted by it, and some have it in the processor alone.
+    """
+    config = model.config
+    if not is_own_code(type(model)) or not reads_images(processor) or image_token_ids(config):
         return
-    model._validate_model_kwargs = lambda _inputs: None  # noqa: SLF001  (no option turns it off)
     token = getattr(processor, "image_token_id", None)
     if token is None and isinstance(name := getattr(processor, "image_token", None), str):
         token = processor.tokenizer.convert_tokens_to_ids(name)
-    if isinstance(token, int) and reads_images(processor) and not image_token_ids(model.config):
-        model.config.image_token_id = token
+    if isinstance(token, int):
+        config.image_token_id = token

@@ -84,3 +84,9 @@ def test_arguments_of_the_template_are_shown_and_cut_answers_noted(tmp_path: Pat
     assert settings_of(found)["chat_template_kwargs"] == ('{"enable_thinking": true}', None)
     (note,) = [note for note in found.notes if "thought" in note]
     assert note.startswith("A: 2 of 4 answers end inside a thought at max_new_tokens=16; 3 of 4 ")
+
+
+def test_answers_of_a_cache_are_always_shown(tmp_path: Path) -> None:
+    cached = {**record(8), "n_answers_from_cache": 11}
+    a, b = write_pair(tmp_path, cached, cached)
+    assert settings_of(compare_files(a, b).tasks[0])["answers from a cache"] == ("11", "11")
