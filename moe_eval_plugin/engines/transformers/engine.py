@@ -28,6 +28,7 @@ from moe_eval_plugin.engines.transformers.loading import (
     load_processor,
     reads_images,
 )
+from moe_eval_plugin.engines.transformers.options import check_available
 from moe_eval_plugin.engines.transformers.sampling import seeded
 from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
@@ -98,6 +99,7 @@ class HFEngine:
         *,
         system_prompt: str | None = None,
     ) -> None:
+        check_available(options)
         self.options = options
         source = checkpoint.resolve(options.pretrained)
         request = request or check_request(options)
