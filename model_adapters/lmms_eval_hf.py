@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from accelerate import Accelerator
@@ -11,8 +12,10 @@ from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from moe_eval_plugin.bench.steady_decode import steady_decode
+from moe_eval_plugin.engines.chat_template import ChatTemplate
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, QuestionCounter
+from moe_eval_plugin.engines.transformers.batch_runner import first_encodable
 from moe_eval_plugin.engines.transformers.engine import HFEngine
 from moe_eval_plugin.engines.transformers.job_runner import JobRunner
 from moe_eval_plugin.engines.transformers.options import check_available
@@ -21,9 +24,11 @@ from moe_eval_plugin.engines.transformers.provenance import provenance_of
 from moe_eval_plugin.hardware.device import describe_device
 from moe_eval_plugin.hardware.meter import HardwareMeter
 from moe_eval_plugin.hosts.lmms_eval.model import MoEModel
+from moe_eval_plugin.hosts.unanswered import Skipped, raise_unless_counted
 from moe_eval_plugin.measure.stopwatch import Stopwatch
 from moe_eval_plugin.measure.synchronize import synchronize
 from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
+from moe_eval_plugin.models import checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -51,6 +56,11 @@ class MoEHF(MoEModel):
     def device(self) -> torch.device:
         """The device of the model's inputs."""
         return self.engine.input_device
+
+    @property
+    def chat_template(self) -> ChatTemplate:
+        """The chat template, with the user's arguments to it."""
+        return self.engine.template
 
     @property
     def engine_request(self) -> ExpertRequest:
@@ -82,6 +92,16 @@ class MoEHF(MoEModel):
         check_available(engine_options)
         return check_request(engine_options, checked)
 
+    @classmethod
+    def _read_template(cls, engine_options: EngineOptions) -> ChatTemplate:
+        return ChatTemplate.load(
+            engine_options.pretrained,
+            checkpoint.resolve(engine_options.pretrained),
+            engine_options.template_arguments,
+            revision=engine_options.revision,
+            trust_remote_code=engine_options.trust_remote_code,
+        )
+
     def _load(self, engine_options: EngineOptions, request: ExpertRequest) -> None:
         self.accelerator = Accelerator()
         self._rank = self.accelerator.process_index
@@ -97,13 +117,16 @@ class MoEHF(MoEModel):
             return
         self.store.start_run()
         if jobs and not any(job.continuation for job in jobs):
-            self.store.encode_ahead(self.engine, jobs, self.batch_size)
+            refuse = partial(raise_unless_counted, self.options.unanswerable)
+            self.store.encode_ahead(self.engine, jobs, self.batch_size, refuse)
 
     def _record(self, measured: Measurements) -> None:
         super()._record(measured if self.store is None else self.store.complete(measured))
 
     def _observe(self, jobs: Sequence[Job]) -> VerifiedOverride:
-        return self.engine.verify([job.build() for job in jobs[:PROMPTS_TO_VERIFY]])
+        skip = Skipped(self.options.unanswerable, len(jobs))
+        chosen = first_encodable(self.engine, jobs, PROMPTS_TO_VERIFY, skip)
+        return self.engine.verify([job.build() for job in chosen])
 
     def _meter(self) -> HardwareMeter | None:
         is_off = self.options.profile == "off"

@@ -10,16 +10,20 @@ from moe_eval_plugin.engines.request import QuestionCounter
 from moe_eval_plugin.engines.vllm.engine import VLLMEngine
 from moe_eval_plugin.engines.vllm.hardware import WorkersHardware
 from moe_eval_plugin.engines.vllm.job_runner import JobRunner
+from moe_eval_plugin.engines.vllm.messages import load_template
 from moe_eval_plugin.engines.vllm.options import check_vllm_request
 from moe_eval_plugin.engines.vllm.process import engine_alive_or_fail
 from moe_eval_plugin.engines.vllm.provenance import provenance_of
 from moe_eval_plugin.engines.vllm.request_times import request_phases, with_request_times
 from moe_eval_plugin.hosts.lmms_eval.model import MoEModel
+from moe_eval_plugin.hosts.unanswered import Skipped
 from moe_eval_plugin.model_adapters.vllm_arguments import parse_arguments
+from moe_eval_plugin.models import checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from moe_eval_plugin.engines.chat_template import ChatTemplate
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
     from moe_eval_plugin.engines.request import Job
     from moe_eval_plugin.engines.vllm.options import VLLMOptions
@@ -33,6 +37,11 @@ class MoEVLLM(MoEModel):
     """A model on vLLM; ``--model_args`` are ours, and vLLM's engine arguments."""
 
     model_name = "moe_vllm"
+
+    @property
+    def chat_template(self) -> ChatTemplate:
+        """The chat template, with the user's arguments to it."""
+        return self.engine.template
 
     @property
     def engine_request(self) -> ExpertRequest:
@@ -52,6 +61,10 @@ class MoEVLLM(MoEModel):
     def _check(cls, engine_options: VLLMOptions, checked: ModelConfig | None) -> ExpertRequest:
         return check_vllm_request(engine_options, checked)
 
+    @classmethod
+    def _read_template(cls, engine_options: VLLMOptions) -> ChatTemplate:
+        return load_template(engine_options, checkpoint.resolve(engine_options.pretrained))
+
     def _load(self, engine_options: VLLMOptions, request: ExpertRequest) -> None:
         self.at_once = self.options.fixed_batch()
         # vLLM seeds torch with its own seed, in this process too, so it must be that of the run.
@@ -63,7 +76,10 @@ class MoEVLLM(MoEModel):
         self.hardware_facts = self.hardware.device()
 
     def _observe(self, jobs: Sequence[Job]) -> VerifiedOverride:
-        return self.engine.verify(job.build for job in jobs)
+        skip = Skipped(self.options.unanswerable, len(jobs))
+        return self.engine.verify(
+            (job.build for job in jobs), lambda position, reason: skip(jobs[position], reason)
+        )
 
     def _meter(self) -> WorkersHardware:
         return self.hardware
@@ -77,7 +93,6 @@ class MoEVLLM(MoEModel):
             start()
             runner = JobRunner(self.engine, recorder, questions, self.at_once)
             yield runner
-        runner.warn_of_errors()
         self._last_run = runner
 
     def _complete(self, record: RunRecord) -> RunRecord:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OPTIONS = tuple(f.name for f in fields(VLLMOptions) if f.name != "engine")
-RUN_OPTIONS = ("batch_size", "max_new_tokens", "system_prompt", "seed")
+RUN_OPTIONS = ("batch_size", "max_new_tokens", "system_prompt", "seed", "unanswerable")
 
 
 def parse_arguments(model_args: Mapping[str, Any]) -> tuple[VLLMOptions, RunOptions]:

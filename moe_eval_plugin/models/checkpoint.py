@@ -18,6 +18,7 @@ from moe_eval_plugin.errors import (
     UserError,
 )
 from moe_eval_plugin.model_name import DEMO, HUB_ID, is_folder
+from moe_eval_plugin.models.transformers_names import is_own_code
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
@@ -111,6 +112,7 @@ def load_config(
             f"{version('transformers')}: {type(error).__name__}: {_one_line(error)}."
         )
         raise UserError(message) from error
+    _undo_rope_defaults(config, raw)
     return config
 
 
@@ -210,6 +212,21 @@ def _check_readable(name: str, raw: dict[str, Any], *, trust_remote_code: bool) 
             "Upgrade it (pip install --upgrade transformers), or use another model."
         )
         raise UserError(message)
+
+
+def _undo_rope_defaults(config: PretrainedConfig, raw: dict[str, Any]) -> None:
+    """Let code of a checkpoint see that it has no ``rope_scaling``, as it was written to.
+
+    transformers 5 fills in one of type "default", at which code of transformers 4 fails
+    (``KeyError: 'type'``).
+    """
+    if not str(raw.get("transformers_version", "")).startswith("4."):
+        return
+    for part in (config, *(value for value in vars(config).values() if hasattr(value, "to_dict"))):
+        rope = getattr(part, "rope_parameters", None)
+        is_default = isinstance(rope, dict) and rope.get("rope_type") == "default"
+        if is_own_code(type(part)) and is_default and "type" not in rope:
+            part.rope_parameters = None
 
 
 def _gated(name: str) -> str:

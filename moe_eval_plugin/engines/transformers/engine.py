@@ -22,10 +22,10 @@ from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.request import VERIFICATION_NEW_TOKENS
 from moe_eval_plugin.engines.transformers.encoding import encode
 from moe_eval_plugin.engines.transformers.loading import (
-    adapt_model,
     check_loadable,
     load_model,
     load_processor,
+    name_image_token,
     reads_images,
 )
 from moe_eval_plugin.engines.transformers.options import check_available
@@ -34,6 +34,7 @@ from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
     StopStringCriteria,
     StopStrings,
+    ended_by,
     truncate_after_end,
     truncate_before,
 )
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.engines.transformers.encoding import Encoded
     from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.experts.verification import VerifiedOverride
+    from moe_eval_plugin.measure.answer_ends import EndedBy
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +65,14 @@ logger = logging.getLogger(__name__)
 class Generated:
     """One answer: its text up to the first stop string, and the tokens that were generated.
 
-    ``n_output_tokens`` counts up to and with the token that ended the answer.
+    ``n_output_tokens`` counts up to and with the token that ended the answer; ``ended_by`` is what
+    ended it.
     """
 
     text: str
     n_input_tokens: int
     n_output_tokens: int
+    ended_by: EndedBy | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ class HFEngine:
         self.template = ChatTemplate(self.processor, options.pretrained, arguments)
         self.template.check(system_prompt)
         self.model = load_model(options, source, config)
-        adapt_model(self.model, self.processor)
+        name_image_token(self.model, self.processor)
         self._placeholders = placeholder_texts(self.model.config, self.processor)
         self._stops: dict[tuple[str, ...], StopStrings] = {}
         self._override = ExitStack()
@@ -219,7 +223,9 @@ class HFEngine:
             answers, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return [
-            Generated(truncate_before(text, until), n_input, len(ids))
+            Generated(
+                truncate_before(text, until), n_input, len(ids), ended_by(ids, text, ends, until)
+            )
             for text, n_input, ids in zip(texts, encoded.n_input_tokens, answers, strict=True)
         ]
 

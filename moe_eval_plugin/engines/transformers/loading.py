@@ -11,6 +11,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from accelerate import init_empty_weights
 from transformers import AutoProcessor, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.utils import cached_file
@@ -99,6 +101,7 @@ def load_model(options: EngineOptions, source: str, config: PretrainedConfig) ->
         _refuse_implementation(options, error)
         raise
     _refuse_incomplete(type(model).__name__, source, loading)
+    adapt_model(model)
     return model.eval()
 
 
@@ -165,6 +168,26 @@ def _refuse_incomplete(model_class: str, source: str, loading: Mapping[str, Any]
             "that transformers is as new as the model needs."
         )
         raise CheckpointMismatchError(message)
+
+
+def _restore_buffers(model: Any) -> None:  # noqa: ANN401
+    """Write the computed tensors of a model of a checkpoint's code: those not among its weights.
+
+    transformers 5 builds a model without memory, and then leaves such buffers, the frequencies of
+    rotary embeddings for instance, as the memory happens to be, unless the code of the model
+    writes them anew. Code of earlier releases does not.
+    """
+    with init_empty_weights(include_buffers=False):
+        built = type(model)(copy.deepcopy(model.config))
+    computed = dict(built.named_modules())
+    for path, module in model.named_modules():
+        for name in module._non_persistent_buffers_set:  # noqa: SLF001  (torch has no other list)
+            buffer, value = getattr(module, name), getattr(computed[path], name)
+            if buffer is not None and value is not None:
+                buffer.copy_(value)
+        for name, held in vars(module).items():
+            if isinstance(held, torch.Tensor) and held.is_meta:
+                setattr(module, name, getattr(computed[path], name).to(model.device))
 
 
 def uses_own_code(options: EngineOptions, config: PretrainedConfig) -> bool:
@@ -252,18 +275,27 @@ def adapt_processor(processor: Any) -> None:  # noqa: ANN401
     processor.__class__ = type(own.__name__, (own,), {"__call__": call, "__module__": __name__})
 
 
-def adapt_model(model: Any, processor: Any) -> None:  # noqa: ANN401
-    """Let the model of a checkpoint's code be run and counted as one of transformers.
+def adapt_model(model: Any) -> None:  # noqa: ANN401
+    """Let a model of a checkpoint's code run as one of transformers does.
 
     ``generate`` refuses inputs that no argument of the forward names, though such code takes
-    ``**kwargs``, or picks what it needs. Image tokens are counted by their id in the configuration,
-    which some have in the processor alone.
+    ``**kwargs``, or picks what it needs. See ``_restore_buffers`` too.
     """
-    if not is_own_code(type(model)):
+    if is_own_code(type(model)):
+        model._validate_model_kwargs = lambda _inputs: None  # noqa: SLF001  (no option turns it off)
+        _restore_buffers(model)
+
+
+def name_image_token(model: Any, processor: Any) -> None:  # noqa: ANN401
+    """Write the id of the image token into the configuration of a model of a checkpoint's code.
+
+    Image tokens are counted by it, and some have it in the processor alone.
+    """
+    config = model.config
+    if not is_own_code(type(model)) or not reads_images(processor) or image_token_ids(config):
         return
-    model._validate_model_kwargs = lambda _inputs: None  # noqa: SLF001  (no option turns it off)
     token = getattr(processor, "image_token_id", None)
     if token is None and isinstance(name := getattr(processor, "image_token", None), str):
         token = processor.tokenizer.convert_tokens_to_ids(name)
-    if isinstance(token, int) and reads_images(processor) and not image_token_ids(model.config):
-        model.config.image_token_id = token
+    if isinstance(token, int):
+        config.image_token_id = token

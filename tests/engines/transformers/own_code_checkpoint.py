@@ -48,8 +48,14 @@ def write_checkpoint(
     config.get_text_config().vocab_size = len(tokenizer)
     config.media_placeholder_token_id = tokenizer.convert_tokens_to_ids("<|image_pad|>")
     torch.manual_seed(0)
+    for part in (config, config.get_text_config()):
+        part.rope_parameters = None
     model_class(config).save_pretrained(folder)
+    # As code of transformers 4 was saved: without a rope_scaling, and nothing instead of it.
     written = json.loads((folder / "config.json").read_text("utf-8"))
+    for part in (written, written.get("text_config", {})):
+        part.pop("rope_parameters", None)
+    written["transformers_version"] = "4.50.3"
     auto_map = {"AutoConfig": f"modeling_tiny.Tiny{name}Config"}
     auto_map |= dict.fromkeys(classes, f"modeling_tiny.Tiny{name}")
     (folder / "config.json").write_text(json.dumps({**written, "auto_map": auto_map}), "utf-8")

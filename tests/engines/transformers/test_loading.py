@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 from PIL import Image
 
 from moe_eval_plugin.engines.transformers import engine as engine_module
@@ -18,6 +19,8 @@ from tests.engines.transformers.own_code_checkpoint import write_checkpoint
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Code of transformers 4 sets it, as the checkpoint here does.
+pytestmark = pytest.mark.filterwarnings("ignore:`rope_scaling` is deprecated:FutureWarning")
 OWN_PROCESSOR = {
     "processor_class": "TinyProcessor",
     "auto_map": {"AutoProcessor": "modeling_tiny.TinyProcessor"},
@@ -122,6 +125,14 @@ def test_a_processor_that_nothing_defines_is_named_before_a_weight_is_read(tmp_p
     folder = write_checkpoint(tmp_path / "vl", ["AutoModel"], processor=processor)
     with pytest.raises(UserError, match="has images, and the processor DeepseekVLV2Processor"):
         load(folder)
+
+
+def test_what_its_code_computes_when_it_is_built_is_there(tmp_path: Path) -> None:
+    """transformers leaves such buffers as the memory happens to be."""
+    model = load(write_checkpoint(tmp_path / "vl", ["AutoModelForCausalLM"])).model
+    for layer in model.language_model.layers:
+        torch.testing.assert_close(layer.inv_freq, 1 / 100 ** (torch.arange(4) / 4))
+        assert layer.scale.tolist() == [1]
 
 
 def test_its_parameters_are_counted(tmp_path: Path) -> None:

@@ -32,9 +32,11 @@ PROVENANCE = {
     "n_ranks",
     "seed",
     "system_prompt",
+    "unanswerable",
+    "chat_template_kwargs",
     "versions",
 }
-OF_RECORDS = {*PROVENANCE, "energy", "plugin_failures"}
+OF_RECORDS = {*PROVENANCE, "energy", "plugin_failures", "n_unanswered", "unanswered"}
 
 # Two questions of one task and one of another; multiple choice has two requests for each.
 EXPECTED = [

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -43,6 +43,20 @@ def test_other_prompts_differ_by_their_tokens(original: Path, again: Path) -> No
     assert differing(compared(original, again)) == [("k8", "n_input_tokens")]
 
 
+def test_what_a_cache_answered_has_no_tokens_and_no_speed_to_compare(
+    original: Path, again: Path
+) -> None:
+    def partly(record: dict[str, Any]) -> None:
+        record["n_answers_from_cache"] = 39
+        record["speed"].update(n_samples=1, n_input_tokens=9, n_output_tokens=2)
+
+    change(results_of(original, "k2"), in_record(partly))
+    found = compared(original, again)
+    assert differing(found) == []
+    assert verdict(found, "k2", "n_input_tokens") == NOT_JUDGED
+    assert not [one for one in found.rows if one.point == "k2" and one.kind == "speed"]
+
+
 @pytest.mark.parametrize(("n_longer", "expected"), [(1, AGREES), (30, DIFFERS)])
 def test_output_tokens_are_judged_answer_by_answer(
     original: Path, again: Path, n_longer: int, expected: Verdict
@@ -60,6 +74,15 @@ def test_output_tokens_without_counts_in_the_samples_are_not_judged(
 ) -> None:
     change(results_of(again, "k2"), in_record(lambda one: one["speed"].update(n_output_tokens=81)))
     assert verdict(compared(original, again), "k2", "n_output_tokens") == NOT_JUDGED
+
+
+def test_samples_that_cannot_be_read_are_reported_once(original: Path, again: Path) -> None:
+    path = results_of(again, "k2")
+    change(path, in_record(lambda one: one["speed"].update(n_output_tokens=81)))
+    (samples,) = path.parent.glob("*.jsonl")
+    samples.write_text("{", "utf-8")
+    assert verdict(compared(original, again), "k2", "n_output_tokens") == NOT_JUDGED
+    assert differing(compared(original, again)) == [("k2", "questions")]
 
 
 def give_tokens(results: Path, counts: Sequence[int]) -> None:
