@@ -17,6 +17,7 @@ from transformers import AutoProcessor, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.utils import cached_file
 
+from moe_eval_plugin.engines.transformers.options import refuse_implementation
 from moe_eval_plugin.errors import (
     CheckpointMismatchError,
     InvalidArgumentError,
@@ -98,24 +99,11 @@ def load_model(options: EngineOptions, source: str, config: PretrainedConfig) ->
             **{key: value for key, value in chosen.items() if value is not None},
         )
     except (ImportError, ValueError) as error:
-        _refuse_implementation(options, error)
+        refuse_implementation(options, error)
         raise
     _refuse_incomplete(type(model).__name__, source, loading)
     adapt_model(model)
     return model.eval()
-
-
-def _refuse_implementation(options: EngineOptions, error: Exception) -> None:
-    """Raise ``InvalidArgumentError`` for an error that speaks of an implementation we passed on."""
-    for name in ("attn_implementation", "experts_implementation"):
-        value = getattr(options, name)
-        if value is not None and (name in str(error) or value in str(error)):
-            reason = " ".join(str(error).split()).rstrip(".")
-            message = (
-                f"{name}={value} cannot be used with {options.pretrained}: {reason}. Leave it out: "
-                "transformers then chooses one."
-            )
-            raise InvalidArgumentError(message) from error
 
 
 def _set_pixels(processor: Any, options: EngineOptions) -> None:  # noqa: ANN401

@@ -111,6 +111,19 @@ def check_available(options: EngineOptions) -> None:
         _check_attention(options.attn_implementation)
 
 
+def refuse_implementation(options: EngineOptions, error: Exception) -> None:
+    """Raise ``InvalidArgumentError`` for an error that speaks of an implementation we passed on."""
+    for name in ("attn_implementation", "experts_implementation"):
+        value = getattr(options, name)
+        if value is not None and (name in str(error) or value in str(error)):
+            reason = " ".join(str(error).split()).rstrip(".")
+            message = (
+                f"{name}={value} cannot be used with {options.pretrained}: {reason}. Leave it out: "
+                "transformers then chooses one."
+            )
+            raise InvalidArgumentError(message) from error
+
+
 def _check_device(name: str, value: str) -> None:
     import torch
 
