@@ -28,6 +28,7 @@ from moe_eval_plugin.engines.transformers.loading import (
     name_image_token,
     reads_images,
 )
+from moe_eval_plugin.engines.transformers.options import check_available
 from moe_eval_plugin.engines.transformers.sampling import seeded
 from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
@@ -102,6 +103,7 @@ class HFEngine:
         *,
         system_prompt: str | None = None,
     ) -> None:
+        check_available(options)
         self.options = options
         source = checkpoint.resolve(options.pretrained)
         request = request or check_request(options)
