@@ -29,6 +29,7 @@ from moe_eval_plugin.engines.transformers.loading import (
     reads_images,
     refusing_own_code,
 )
+from moe_eval_plugin.engines.transformers.options import check_available
 from moe_eval_plugin.engines.transformers.sampling import seeded
 from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
@@ -103,6 +104,7 @@ class HFEngine:
         *,
         system_prompt: str | None = None,
     ) -> None:
+        check_available(options)
         self.options = options
         source = checkpoint.resolve(options.pretrained)
         request = request or check_request(options)

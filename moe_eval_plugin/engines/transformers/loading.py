@@ -18,6 +18,7 @@ from transformers import AutoProcessor, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.utils import cached_file
 
+from moe_eval_plugin.engines.transformers.options import refuse_implementation
 from moe_eval_plugin.errors import (
     CheckpointMismatchError,
     InvalidArgumentError,
@@ -99,14 +100,18 @@ def load_model(options: EngineOptions, source: str, config: PretrainedConfig) ->
         "config": copy.deepcopy(config) if uses_own_code(options, config) else None,
     }
     loader = auto_class(config, trust_remote_code=options.trust_remote_code)
-    model, loading = loader.from_pretrained(
-        source,
-        dtype=options.dtype,
-        device_map=options.device_map or options.device,
-        trust_remote_code=options.trust_remote_code,
-        output_loading_info=True,
-        **{key: value for key, value in chosen.items() if value is not None},
-    )
+    try:
+        model, loading = loader.from_pretrained(
+            source,
+            dtype=options.dtype,
+            device_map=options.device_map or options.device,
+            trust_remote_code=options.trust_remote_code,
+            output_loading_info=True,
+            **{key: value for key, value in chosen.items() if value is not None},
+        )
+    except (ImportError, ValueError) as error:
+        refuse_implementation(options, error)
+        raise
     _refuse_incomplete(type(model).__name__, source, loading)
     adapt_model(model)
     return model.eval()
@@ -124,7 +129,19 @@ def _set_pixels(processor: Any, options: EngineOptions) -> None:  # noqa: ANN401
             "image processor does not limit images by their number of pixels. Leave them out."
         )
         raise InvalidArgumentError(message)
-    processor.image_processor.size = {**dict(size), **given}
+    limits = {**dict(size), **given}
+    if limits["shortest_edge"] > limits["longest_edge"]:
+        message = (
+            f"{_written(options)} is not possible: the image processor of {options.pretrained} "
+            f"limits images to {size['shortest_edge']} to {size['longest_edge']} pixels. Set both."
+        )
+        raise InvalidArgumentError(message)
+    processor.image_processor.size = limits
+
+
+def _written(options: EngineOptions) -> str:
+    limits = {"min_pixels": options.min_pixels, "max_pixels": options.max_pixels}
+    return " and ".join(f"{name}={value}" for name, value in limits.items() if value is not None)
 
 
 def _refuse_incomplete(model_class: str, source: str, loading: Mapping[str, Any]) -> None:
