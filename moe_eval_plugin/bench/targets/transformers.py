@@ -23,7 +23,11 @@ from moe_eval_plugin.engines.transformers.experts_implementation import (
     IMPLEMENTATIONS,
     use_experts,
 )
-from moe_eval_plugin.engines.transformers.loading import load_model, load_processor
+from moe_eval_plugin.engines.transformers.loading import (
+    load_model,
+    load_processor,
+    replace_generation_config,
+)
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.hardware.calibration import calibrate
 from moe_eval_plugin.hardware.device import describe_device
@@ -172,6 +176,7 @@ def _trained(
     )
     source = checkpoint.resolve(options.pretrained)
     model = load_model(options, source, takes_images=takes_images)
+    replace_generation_config(model)
     use_experts(model, experts_implementation)
     processor = load_processor(options, source, takes_images=True) if with_images else None
     facts = {"name": options.pretrained, "weights": "trained"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from transformers import (
@@ -9,13 +10,16 @@ from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
     AutoTokenizer,
+    GenerationConfig,
 )
 
+from moe_eval_plugin.engines.generation import end_tokens, sort_checkpoint_settings
 from moe_eval_plugin.errors import CheckpointMismatchError, InvalidArgumentError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from moe_eval_plugin.engines.generation import CheckpointSettings
     from moe_eval_plugin.engines.transformers.options import EngineOptions
 
 
@@ -60,6 +64,21 @@ def load_model(options: EngineOptions, source: str, *, takes_images: bool) -> An
     )
     _refuse_incomplete(type(model).__name__, source, loading)
     return model.eval()
+
+
+def replace_generation_config(model: Any, tokenizer: Any = None) -> CheckpointSettings:  # noqa: ANN401
+    """Replace the checkpoint's generation settings by the part that is used; return them sorted.
+
+    transformers would apply all of them, its own ``generate`` of the checkpoint included.
+    """
+    vars(model).pop("generate", None)
+    found = sort_checkpoint_settings(model.generation_config.to_diff_dict())
+    found.warn()
+    ends = end_tokens(found, getattr(tokenizer, "eos_token_id", None))
+    pad = found.tokens.get("pad_token_id", getattr(tokenizer, "pad_token_id", None))
+    used = {**found.tokens, "pad_token_id": pad, "eos_token_id": ends or None}
+    model.generation_config = GenerationConfig(**used, repetition_penalty=found.repetition_penalty)
+    return replace(found, tokens={name: value for name, value in used.items() if value is not None})
 
 
 def _set_pixels(processor: Any, options: EngineOptions) -> None:  # noqa: ANN401

@@ -10,17 +10,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import torch
-from lmms_eval.api.instance import GenerationResult, TokenCounts
 from lmms_eval.api.model import lmms
 from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from tqdm import tqdm
 
 from moe_eval_plugin.errors import EngineFailedError
 from moe_eval_plugin.experts.verification import raise_if_ranks_differ
+from moe_eval_plugin.hosts.lmms_eval.answers import as_result, as_score, unbroken
 from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
 from moe_eval_plugin.hosts.lmms_eval.partial_answers import PartialAnswers
-from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader
+from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader, settings_by_task
 from moe_eval_plugin.hosts.run_options import LARGEST_SEED
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
 from moe_eval_plugin.plugins.announcer import Announcer
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from lmms_eval.api.instance import Instance
+    from lmms_eval.api.instance import GenerationResult, Instance
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
+    from moe_eval_plugin.engines.generation import GenerationSettings
     from moe_eval_plugin.engines.request import Conversation, GeneratedAnswer, Job
     from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.hosts.run_options import RunOptions
@@ -111,16 +112,20 @@ class MoEModel(lmms):
         engine_options, _ = cls._parse(join_arguments(model_args, of_the_host))
         cls._checked = cls._check(engine_options, None).model
 
+    @classmethod
+    def check_settings(cls, settings: GenerationSettings) -> None:
+        """Refuse generation arguments that the engine cannot use; raises ``UserError``."""
+
     @user_errors()
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
         """Answer every request; the answers have the order of the requests."""
         jobs = self._requests.jobs(requests, self.seed)
-        return self._answer(jobs, len(requests), _as_result)
+        return self._answer(jobs, len(requests), as_result)
 
     @user_errors()
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Score each continuation: the sum of its log-probabilities, and whether it is greedy."""
-        return self._answer(self._requests.scoring_jobs(requests), len(requests), _as_score)
+        return self._answer(self._requests.scoring_jobs(requests), len(requests), as_score)
 
     @user_errors()
     def generate_until_multi_round(self, requests: list[Instance]) -> list[list[str]]:
@@ -211,12 +216,13 @@ class MoEModel(lmms):
             with self._measured(jobs) as runner:
                 runner.answer(jobs, answers)
         except EngineFailedError as error:
-            return PartialAnswers([as_host(one) for one in _unbroken(answers)], error)
+            return PartialAnswers([as_host(one) for one in unbroken(answers)], error)
         return [as_host(answers.get(index)) for index in range(n_requests)]
 
     @contextmanager
     def _measured(self, jobs: Sequence[Job]) -> Iterator[JobRunner]:
         """Verify k on these requests, measure what the block runs of them, and record it."""
+        self._generation = settings_by_task(jobs)
         self._verify(jobs)
         progress = tqdm(
             total=len(jobs), desc=self.model_name, unit="request", disable=self.rank != 0
@@ -245,7 +251,10 @@ class MoEModel(lmms):
         ranks = self._gather(measured)
         steady = self._steady_decode() if self.rank == 0 else None
         records = make_records(ranks, self._experts, self._provenance(), steady)
-        records = {task: self._complete(record) for task, record in records.items()}
+        records = {
+            task: self._complete(record.with_provenance(generation=self._generation.get(task, [])))
+            for task, record in records.items()
+        }
         self.moe_eval_records.update(announce_end(self._announcer, records, self.rank))
         n_tokens = sum(batch.n_output_tokens for batch in measured.batches)
         seconds = sum(batch.wall_s for batch in measured.batches)
@@ -271,26 +280,3 @@ class MoEModel(lmms):
             "system_prompt": self.options.system_prompt,
             **self._engine_provenance(),
         }
-
-
-def _unbroken(answers: Mapping[int, Any]) -> Iterator[Any]:
-    """Yield the answers in order, up to the first that is missing."""
-    index = 0
-    while index in answers:
-        yield answers[index]
-        index += 1
-
-
-def _as_result(answer: GeneratedAnswer | None) -> GenerationResult:
-    """Return an answer as the host takes it; a request that was not run has an empty one."""
-    if answer is None:
-        return GenerationResult(text="")
-    counts = TokenCounts(input_tokens=answer.n_input_tokens, output_tokens=answer.n_output_tokens)
-    return GenerationResult(text=answer.text, token_counts=counts)
-
-
-def _as_score(answer: Any) -> tuple[float, bool]:  # noqa: ANN401  (an engine's own class)
-    """Return the score of a continuation; one that could not be scored is impossible."""
-    if answer is None or answer.log_probability is None or answer.is_greedy is None:
-        return float("-inf"), False
-    return answer.log_probability, answer.is_greedy

@@ -75,8 +75,14 @@ def _check_command(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--model")
     parser.add_argument("--model_args", default="")
+    parser.add_argument("--gen_kwargs", default="")
     command, _ = parser.parse_known_args(arguments)
     if "--tasks" not in arguments or "list" in arguments:
         return
     if command.model in MODELS:
-        resolve_name(MODELS[command.model]).check_arguments(command.model_args)
+        model = resolve_name(MODELS[command.model])
+        with user_errors():
+            from moe_eval_plugin.hosts.lmms_eval.arguments import read_gen_kwargs
+
+            model.check_settings(read_gen_kwargs(command.gen_kwargs))
+        model.check_arguments(command.model_args)

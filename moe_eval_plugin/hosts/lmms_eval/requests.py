@@ -140,6 +140,15 @@ class RequestReader:
         return read_settings(gen_kwargs, self._options.max_new_tokens)
 
 
+def settings_by_task(jobs: Sequence[Job]) -> dict[str, list[dict[str, Any]]]:
+    """Return the distinct generation settings of each task, as plain JSON data; mostly one."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for job in jobs:
+        if job.continuation is None:
+            found.setdefault(job.task, {})[job.settings.key] = job.settings.to_dict()
+    return {task: [*settings.values()] for task, settings in found.items()}
+
+
 def _without_padding(requests: Sequence[Instance]) -> Iterator[tuple[int, Instance]]:
     """Yield requests with their position, without those that only make ranks equally long."""
     for index, request in enumerate(requests):

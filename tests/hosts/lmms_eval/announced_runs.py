@@ -28,13 +28,14 @@ PROVENANCE = {
     "dtype",
     "device",
     "batch_size",
+    "checkpoint_generation",
     "hardware",
     "n_ranks",
     "seed",
     "system_prompt",
     "versions",
 }
-OF_RECORDS = {*PROVENANCE, "energy", "plugin_failures"}
+OF_RECORDS = {*PROVENANCE, "energy", "generation", "plugin_failures"}
 
 # Two questions of one task and one of another; multiple choice has two requests for each.
 EXPECTED = [
