@@ -12,7 +12,7 @@
     │   ├── InsufficientMemoryError     the model does not fit into this machine
     │   ├── MissingDependencyError      an optional package is not installed
     │   └── DataError                   a data file is missing, broken or inconsistent
-    │       ├── IncompleteRunError      a run lacks answers that a submission needs
+    │       ├── IncompleteRunError      a run lacks answers that an export needs
     │       ├── UnreadableImageError    an image cannot be decoded; the message is the reason alone
     │       └── UnansweredQuestionError a question cannot be put to the model
     ├── OverrideError                   the requested k is not the k that the model uses

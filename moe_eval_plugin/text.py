@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
+import io
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -59,8 +61,17 @@ def first_few(values: Sequence[object]) -> str:
     return ", ".join(shown)
 
 
-def csv_cell(value: object) -> object:
-    """Return a value for a CSV file, with a quote before text that a spreadsheet would run."""
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Return rows as CSV, with the line ends of RFC 4180; ``None`` is an empty cell.
+
+    Text that a spreadsheet would run as a formula gets a quote before it.
+    """
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(map(_csv_cell, row) for row in rows)
+    return text.getvalue()
+
+
+def _csv_cell(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 

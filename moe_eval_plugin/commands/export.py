@@ -28,7 +28,8 @@ examples:
   moe-eval export --format okvqa runs/qwen3-vl --list-missing > missing.txt
 
 Submissions are checked against the questions in the folder MOE_EVAL_DATA, and scored as by the
-official script. An incomplete run is refused.
+official script. An incomplete run is refused, and so are scores to publish that count failed
+requests as wrong answers.
 """
 
 
@@ -65,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     """Write the files; print their paths and the notes of the exporter."""
     from moe_eval_plugin import files
     from moe_eval_plugin.errors import InvalidArgumentError
-    from moe_eval_plugin.publish.exports import answers, formats
+    from moe_eval_plugin.publish.exports import failures, formats
     from moe_eval_plugin.results.lmms_eval_files import find_runs
 
     if options.format == "":
@@ -78,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     runs = [run for path in options.runs for run in find_runs(path)]
     try:
         exported = exporter.export(runs, options.task)
-    except answers.IncompleteRunError as error:
+    except failures.IncompleteRunError as error:
         if options.list_missing:
             print(*error.faults, sep="\n")
         raise

@@ -17,7 +17,7 @@ from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import read_bool, read_float, read_json, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from moe_eval_plugin.option_values import Reader
 
@@ -38,7 +38,12 @@ SAMPLING_ARGUMENTS: Mapping[str, Reader] = {
     "top_k": whole(-1),
     "min_p": _share,
 }
-KNOWN = frozenset({*GENERATE_ARGUMENTS, *SAMPLING_ARGUMENTS, "until", "do_sample"})
+ARGUMENTS: Mapping[str, Reader] = {
+    **GENERATE_ARGUMENTS,
+    **SAMPLING_ARGUMENTS,
+    "do_sample": read_bool,
+}
+KNOWN = frozenset({*ARGUMENTS, "until"})
 
 TOKENS = ("eos_token_id", "bos_token_id", "pad_token_id")
 # What a checkpoint's settings can contain without any effect on a greedy or sampled answer: forms
@@ -148,10 +153,9 @@ def read_settings(gen_kwargs: Mapping[str, Any], max_new_tokens: int) -> Generat
     ``max_new_tokens`` holds where the task sets no limit. Arguments that are not known are left
     out. Raises ``InvalidArgumentError`` for a value that an argument cannot have.
     """
-    readers = {**GENERATE_ARGUMENTS, **SAMPLING_ARGUMENTS, "do_sample": read_bool}
     given = {
         name: read(name, gen_kwargs[name])
-        for name, read in readers.items()
+        for name, read in ARGUMENTS.items()
         if gen_kwargs.get(name) is not None
     }
     samples = _samples(given)
@@ -176,17 +180,6 @@ def truncate_before(text: str, until: Sequence[str]) -> str:
         if stop:
             text = text.split(stop, 1)[0]
     return text
-
-
-def check_known(names: Collection[str], source: str) -> None:
-    """Raise ``InvalidArgumentError`` for a generation argument without effect."""
-    for name in sorted(set(names) - KNOWN):
-        hint = " Seeds are set with --seed." if name == "seed" else ""
-        message = (
-            f"{name} in {source} is not a generation argument that has an effect here.{hint} Known "
-            f"are: {', '.join(sorted(KNOWN))}."
-        )
-        raise InvalidArgumentError(message)
 
 
 def sort_checkpoint_settings(found: Mapping[str, Any]) -> CheckpointSettings:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections import Counter, defaultdict
 from contextlib import ExitStack
+from itertools import compress
 from typing import TYPE_CHECKING, Any, Self
 
 from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.measure.timing import read_clock
-from moe_eval_plugin.results.record import RunRecord
+from moe_eval_plugin.results.lmms_eval_samples import failure_in
+from moe_eval_plugin.results.record import Metric, RunRecord
+from moe_eval_plugin.results.samples import failure_note
 from moe_eval_plugin.results.versions import installed_versions
 
 if TYPE_CHECKING:
@@ -18,8 +22,12 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.measure.timing import Clock
 
+logger = logging.getLogger(__name__)
+
 METHODS = ("generate_until", "generate_until_multi_round", "loglikelihood")
 PADDING = "__padding_only__"
+# Row of the questions whose answer is a message about a failed request; only where there are any.
+N_FAILED = "n_failed_requests"
 
 
 class ForeignModelTimer:
@@ -37,6 +45,7 @@ class ForeignModelTimer:
         self._clock = clock
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._n_samples: Counter[str] = Counter()
+        self._n_failed: Counter[str] = Counter()
         self._restore = ExitStack()
         self._is_timing = False
 
@@ -56,8 +65,12 @@ class ForeignModelTimer:
 
         All processes must call it. What cannot be seen from outside is ``None``.
         """
-        ranks = _gather((dict(self._seconds), dict(self._n_samples)))
-        tasks = dict.fromkeys(task for seconds, _ in ranks for task in seconds)
+        ranks = _gather((dict(self._seconds), dict(self._n_samples), dict(self._n_failed)))
+        tasks = dict.fromkeys(task for seconds, _, _ in ranks for task in seconds)
+        n_failed = sum((Counter(failed) for _, _, failed in ranks), Counter())
+        n_samples = sum((Counter(counts) for _, counts, _ in ranks), Counter())
+        for task, n in n_failed.items():
+            logger.warning("%s: %s", task, failure_note(n, n_samples[task]))
         provenance = {
             "model_class": type(self._lm).__name__,
             "timed": "from outside",
@@ -69,12 +82,13 @@ class ForeignModelTimer:
                 task,
                 experts=None,
                 speed=TaskSpeed(
-                    n_samples=sum(counts.get(task, 0) for _, counts in ranks),
+                    n_samples=n_samples[task],
                     n_input_tokens=None,
                     n_output_tokens=None,
-                    wall_s=max(seconds.get(task, 0.0) for seconds, _ in ranks),
+                    wall_s=max(seconds.get(task, 0.0) for seconds, _, _ in ranks),
                 ),
                 provenance=provenance,
+                extra=_failed_row(task, n_failed[task]),
             )
             for task in tasks
         }
@@ -106,9 +120,20 @@ class ForeignModelTimer:
         finally:
             self._is_timing = False
         self._seconds[task] += self._clock() - begin
-        questions = {one.doc_id for one in requests if not one.metadata.get(PADDING)}
+        asked = [not one.metadata.get(PADDING) for one in requests]
+        questions = {one.doc_id for one in compress(requests, asked)}
         self._n_samples[task] += len(questions)
+        texts = (
+            (one.doc_id, getattr(answer, "text", answer))
+            for one, answer in zip(requests, answers, strict=False)
+        )
+        failed = {doc_id for doc_id, text in compress(texts, asked) if failure_in(text)}
+        self._n_failed[task] += len(failed)
         return answers
+
+
+def _failed_row(task: str, n_failed: int) -> tuple[Metric, ...]:
+    return (Metric(task, N_FAILED, n_failed, higher_is_better=False),) if n_failed else ()
 
 
 def _positions(requests: Sequence[Any]) -> dict[str, list[int]]:

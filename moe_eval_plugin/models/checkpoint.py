@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import MissingDependencyError, ModelNotFoundError, UserError
 from moe_eval_plugin.model_name import DEMO, HUB_ID, is_folder
+from moe_eval_plugin.models.transformers_names import is_own_code
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
@@ -73,11 +74,8 @@ def load_config(
 
     name = resolve(pretrained)
     local_only = not is_folder(name) and ask_hub(name, revision) is None
-    _check_readable(
-        name,
-        _raw_config(name, revision, local_only=local_only),
-        trust_remote_code=trust_remote_code,
-    )
+    raw = _raw_config(name, revision, local_only=local_only)
+    _check_readable(name, raw, trust_remote_code=trust_remote_code)
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(
             name,
@@ -95,6 +93,15 @@ def load_config(
             "transformers: pip install --upgrade transformers."
         )
         raise UserError(message) from error
+    except Exception as error:
+        if "AutoConfig" not in (raw.get("auto_map") or {}):
+            raise
+        message = (
+            f"The code that comes with {name} does not run with transformers "
+            f"{version('transformers')}: {type(error).__name__}: {_one_line(error)}."
+        )
+        raise UserError(message) from error
+    _undo_rope_defaults(config, raw)
     return config
 
 
@@ -178,7 +185,8 @@ def _check_readable(name: str, raw: dict[str, Any], *, trust_remote_code: bool) 
     model_type = raw.get("model_type")
     if model_type in CONFIG_MAPPING:
         return
-    brings_code = "AutoConfig" in (raw.get("auto_map") or {})
+    auto_map = raw.get("auto_map") or {}
+    brings_code = isinstance(auto_map, dict) and "AutoConfig" in auto_map
     if brings_code and not trust_remote_code:
         message = (
             f"{name} comes with its own code, because transformers has no model type {model_type}. "
@@ -193,6 +201,21 @@ def _check_readable(name: str, raw: dict[str, Any], *, trust_remote_code: bool) 
             "Upgrade it (pip install --upgrade transformers), or use another model."
         )
         raise UserError(message)
+
+
+def _undo_rope_defaults(config: PretrainedConfig, raw: dict[str, Any]) -> None:
+    """Let code of a checkpoint see that it has no ``rope_scaling``, as it was written to.
+
+    transformers 5 fills in one of type "default", at which code of transformers 4 fails
+    (``KeyError: 'type'``).
+    """
+    if not str(raw.get("transformers_version", "")).startswith("4."):
+        return
+    for part in (config, *(value for value in vars(config).values() if hasattr(value, "to_dict"))):
+        rope = getattr(part, "rope_parameters", None)
+        is_default = isinstance(rope, dict) and rope.get("rope_type") == "default"
+        if is_own_code(type(part)) and is_default and "type" not in rope:
+            part.rope_parameters = None
 
 
 def _gated(name: str) -> str:

@@ -27,6 +27,16 @@ MAPPINGS = (
     ("AutoModelForSeq2SeqLM", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING"),
     ("AutoModelForMultimodalLM", "MODEL_FOR_MULTIMODAL_LM_MAPPING"),
 )
+# The classes that code of a checkpoint may have in ``auto_map``, best first. transformers 5 has no
+# AutoModelForVision2Seq any more, and its successor loads what is registered for it.
+OWN_CLASSES = (
+    "AutoModelForImageTextToText",
+    "AutoModelForVision2Seq",
+    "AutoModelForMultimodalLM",
+    "AutoModelForCausalLM",
+    "AutoModelForSeq2SeqLM",
+    "AutoModel",
+)
 
 
 @dataclass(frozen=True)
@@ -107,15 +117,18 @@ def build_on_meta(config: PretrainedConfig, *, trust_remote_code: bool = False) 
     """
     import torch
 
-    auto_class = _auto_class(config)
+    loader = auto_class(config, trust_remote_code=trust_remote_code)
     try:
         with torch.device("meta"):
-            model: nn.Module = auto_class.from_config(
+            model: nn.Module = loader.from_config(
                 copy.deepcopy(config),
                 trust_remote_code=trust_remote_code,
                 attn_implementation="eager",
+                **_code_revision(config, loader),
             )
     except Exception as error:  # the constructor of a model may raise anything; it is chained
+        if trust_remote_code and own_class_name(config):
+            raise own_code_error(config, error) from error
         message = (
             f"transformers {version('transformers')} cannot build {config.model_type} from its "
             "configuration, so its parameters cannot be counted: " + " ".join(str(error).split())
@@ -124,18 +137,64 @@ def build_on_meta(config: PretrainedConfig, *, trust_remote_code: bool = False) 
     return model
 
 
-def _auto_class(config: PretrainedConfig) -> Any:  # noqa: ANN401  (the auto classes share no base)
+def _code_revision(config: PretrainedConfig, loader: Any) -> dict[str, str]:  # noqa: ANN401
+    """Return the commit to take a checkpoint's code from, which is that of its configuration.
+
+    Once its class was loaded it is registered, and an argument more would reach its constructor.
+    """
+    commit = getattr(config, "_commit_hash", None)
+    is_known = type(config) in getattr(loader, "_model_mapping", ())
+    return {} if commit is None or is_known else {"code_revision": commit}
+
+
+def own_class_name(config: PretrainedConfig) -> str | None:
+    """Return the name in ``auto_map`` under which a checkpoint brings the code of its model.
+
+    ``None`` if it brings none. The code of Kimi-VL is registered for ``AutoModelForCausalLM``,
+    though the model reads images.
+    """
+    auto_map = getattr(config, "auto_map", None) or {}
+    return next((name for name in OWN_CLASSES if name in auto_map), None)
+
+
+def auto_class(config: PretrainedConfig, *, trust_remote_code: bool = False) -> Any:  # noqa: ANN401  (the auto classes share no base)
+    """Return the auto class of transformers that loads the model of a configuration.
+
+    Code that comes with the checkpoint and is trusted comes first. Raises ``UserError`` where
+    transformers has no class for the model.
+    """
     import transformers
 
+    own = own_class_name(config) if trust_remote_code else None
+    if own is not None:
+        loader = getattr(transformers, own, transformers.AutoModelForImageTextToText)
+        config.auto_map = {**config.auto_map, loader.__name__: config.auto_map[own]}
+        return loader
     for name, mapping in MAPPINGS:
-        brings_code = name in (getattr(config, "auto_map", None) or {})
-        if brings_code or type(config) in getattr(transformers, mapping, ()):
+        if type(config) in getattr(transformers, mapping, ()):
             return getattr(transformers, name)
     message = (
         f"transformers {version('transformers')} has no language model for {config.model_type}, so "
         "its parameters cannot be counted."
     )
     raise UserError(message)
+
+
+def own_code_error(config: PretrainedConfig, error: Exception) -> UserError:
+    """Return the error for code of a checkpoint that fails before a weight is read."""
+    installed = version("transformers")
+    # The configuration object names the installed release, once it was loaded.
+    raw, _ = config.get_config_dict(config.name_or_path) if config.name_or_path else ({}, {})
+    written = raw.get("transformers_version")
+    since = f" Its config.json was written with transformers {written}." if written else ""
+    text = " ".join(str(error).split()).rstrip(".")
+    message = (
+        f"The code that comes with {config.name_or_path or config.model_type} does not run with "
+        f"transformers {installed}: {type(error).__name__}: {text}.{since} Install what it needs, "
+        "use a checkpoint or a revision whose code is as new as transformers, or try moe_vllm, if "
+        "vLLM has this model itself."
+    )
+    return UserError(message)
 
 
 def _expert_modules(model: nn.Module, num_experts: int) -> dict[str, nn.Module]:

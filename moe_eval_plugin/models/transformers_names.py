@@ -9,6 +9,7 @@ counted as zero: that is a ``MeasurementError``.
 from __future__ import annotations
 
 import inspect
+import re
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import MeasurementError
@@ -21,7 +22,16 @@ if TYPE_CHECKING:
 # Since 5.24 all models call it ``cache``; before, Mamba models called it ``cache_params``.
 CACHE = ("cache", "past_key_values", "cache_params")
 TOKENS = ("input_ids", "inputs_embeds", "decoder_input_ids")
-IMAGE_TOKEN = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
+IMAGE_TOKEN = (
+    "image_token_id",
+    "image_token_index",
+    "media_placeholder_token_id",  # Kimi-VL
+    "video_token_id",
+    "video_token_index",
+)
+# Code of a checkpoint is in a package of this name; it may have no cache at all.
+OWN_CODE_PACKAGE = "transformers_modules"
+LIKE_A_CACHE = re.compile(r"cache|past|kv|state|mem")
 # A model with images computes positions from the token kinds, and since 5.24 requires them.
 TOKEN_TYPE_IDS = ("mm_token_type_ids", "moe_mm_token_type_ids", "token_type_ids")
 # Inputs with one entry per token (rows, tokens); the other inputs of a model hold images.
@@ -84,13 +94,25 @@ def require_known_names(model: nn.Module) -> None:
     arguments = list(_forward_arguments(type(model)))
     required: list[tuple[str, Sequence[str], Sequence[str]]] = []
     if arguments:
-        required = [("cache", CACHE, arguments), ("input tokens", TOKENS, arguments)]
+        required = [("input tokens", TOKENS, arguments)]
+    if arguments and not _has_no_cache(type(model), arguments):
+        required.insert(0, ("cache", CACHE, arguments))
     if getattr(config, "vision_config", None) is not None:
         keys = [name for name in (*IMAGE_TOKEN, *vars(config)) if hasattr(config, name)]
         required.append(("image token", IMAGE_TOKEN, [key for key in keys if "token" in key]))
     for what, known, names in required:
         if not set(known) & set(names):
             raise MeasurementError(_unknown(type(model).__name__, what, known, names))
+
+
+def is_own_code(of: type) -> bool:
+    """Whether a class comes with a checkpoint instead of with transformers."""
+    return of.__module__.partition(".")[0] == OWN_CODE_PACKAGE
+
+
+def _has_no_cache(of: type, arguments: Sequence[str]) -> bool:
+    """Whether code of a checkpoint computes all tokens in each pass: every pass is a prefill."""
+    return is_own_code(of) and not any(LIKE_A_CACHE.search(name) for name in arguments)
 
 
 def _forward_arguments(of: type) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError
@@ -18,6 +19,18 @@ DOC_ID = "doc_id"
 IMAGE_ID = "image_id"
 # Numbers of a sample that are no scores.
 NOT_SCORES = frozenset({QUESTION_ID, DOC_ID, IMAGE_ID, "token_counts"})
+# What the models of lmms-eval 0.7 write where a request failed, was blocked or was not made.
+FAILURE = re.compile(
+    r"""
+    \[(?:LMMS_EVAL_[A-Z_]+\b|SAFETY_BLOCKED:|GENERATION_FAILED\]|ERROR\]\ )
+    | __padding_only__$
+    | Traceback\ \(most\ recent\ call\ last\):
+    | Video\ .*\ (?:can\ not\ load|generate\ failed),\ check\ the\ source$
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+NO_ANSWER = "null"
+FAILURE_CHARACTERS = 200
 
 
 def read_samples(path: Path) -> Iterator[Sample]:
@@ -42,6 +55,21 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     except (OSError, UnicodeDecodeError) as error:
         message = f"{path} cannot be read: {error}. Pass the files as lmms-eval wrote them."
         raise DataError(message) from error
+
+
+def failure_in(answer: object) -> str | None:
+    """Return the message that lmms-eval wrote in place of an answer, or ``None`` for an answer.
+
+    ``answer`` is a text, or lists of texts; ``None`` is a failure too, named ``NO_ANSWER``. Other
+    values, log-probabilities for instance, are answers. Models that write an empty text after an
+    error cannot be told from models that answer nothing.
+    """
+    if answer is None:
+        return NO_ANSWER
+    if isinstance(answer, list | tuple):
+        return next(filter(None, map(failure_in, answer)), None)
+    found = isinstance(answer, str) and FAILURE.match(answer.strip())
+    return str(answer).strip()[:FAILURE_CHARACTERS] if found else None
 
 
 def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
@@ -77,6 +105,7 @@ def _sample(line: Mapping[str, Any]) -> Sample:
         question_type=_type(line, "question_type"),
         n_output_tokens=_n_output_tokens(line),
         submission=_submission(line),
+        failure=_failure(line),
     )
 
 
@@ -108,6 +137,15 @@ def _submission(line: Mapping[str, Any]) -> tuple[object, object]:
     if isinstance(answer, list) and len(answer) == 1:
         answer = answer[0]
     return line.get(QUESTION_ID), answer
+
+
+def _failure(line: Mapping[str, Any]) -> str | None:
+    """Look at answers before and after the filters of the task, which may hide a message."""
+    submission = line.get("submission")
+    given = [line[name] for name in ("filtered_resps", "resps") if name in line]
+    if isinstance(submission, dict) and "answer" in submission:
+        given.append(submission["answer"])
+    return failure_in(given)
 
 
 def _n_output_tokens(line: Mapping[str, Any]) -> int | None:

@@ -137,6 +137,13 @@ class Sample:
     """Tokens of the answer; ``None`` where they were not counted."""
     submission: tuple[object, object]
     """Question id and answer to hand in, as they are in the file: of any type, or ``None``."""
+    failure: str | None = None
+    """What the host wrote in place of an answer, where the request failed."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all answers are empty texts."""
+        return self.answers is not None and not any(text.strip() for text in self.answers)
 
 
 @dataclass(frozen=True)

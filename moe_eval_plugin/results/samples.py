@@ -37,6 +37,10 @@ class Question:
     """Answer type, where the data have one."""
     question_type: str | None = None
     """Question type, where the data have one."""
+    failure: str | None = None
+    """What the host wrote in place of an answer, where the request failed."""
+    n_output_tokens: int | None = None
+    """Tokens of the answer; ``None`` where they were not counted."""
 
     @classmethod
     def of(cls, key: str, sample: Sample) -> Question:
@@ -51,6 +55,8 @@ class Question:
             scores=sample.scores,
             answer_type=sample.answer_type,
             question_type=sample.question_type,
+            failure=sample.failure,
+            n_output_tokens=sample.n_output_tokens,
         )
 
 
@@ -79,6 +85,47 @@ class AnsweredTask:
     def metrics(self) -> list[str]:
         """Names of the scores that every question has."""
         return shared_metrics(self.questions.values())
+
+    @property
+    def failed(self) -> list[str]:
+        """Ids of the questions whose answer is a message of the host about a failure."""
+        return [key for key, question in self.questions.items() if question.failure]
+
+
+@dataclass(frozen=True)
+class AnswerFaults:
+    """Answers of a samples file that may not be the model's."""
+
+    failed: Sequence[str]
+    """Ids of the questions whose answer is a message of the host about a failure."""
+    n_empty: int
+    """Empty answers, which some models of lmms-eval return after an error."""
+
+
+def find_faults(task: TaskRun) -> AnswerFaults | None:
+    """Return the faults in the answers of a task; ``None`` without samples that can be read."""
+    if task.samples is None:
+        return None
+    failed: list[str] = []
+    n_empty = 0
+    try:
+        for number, sample in enumerate(read_samples(task.samples), start=1):
+            ids = (sample.question_id, sample.doc_id, f"line {number}")
+            if sample.failure:
+                failed.append(str(next(one for one in ids if one is not None)))
+            n_empty += sample.is_empty
+    except DataError:
+        return None
+    return AnswerFaults(failed, n_empty)
+
+
+def failure_note(n_failed: int, n_questions: int | None) -> str:
+    """Return a sentence on answers that are messages about failures, to stand beside scores."""
+    of = "" if n_questions is None else f" of {n_questions:,}"
+    return (
+        f"{n_failed:,}{of} answers are no answers but messages of lmms-eval about failed requests, "
+        "which count as wrong: the score is not that of the model."
+    )
 
 
 def read_task(run: Run, task: TaskRun) -> AnsweredTask:

@@ -50,13 +50,13 @@ def make_plan(common: SweepPlan, axes: Axes) -> CheckedPlan:
     ``ModelConfig.load`` and ``ModelConfig.request`` raise.
     """
     from moe_eval_plugin.engines.expert_request import ModelConfig
-    from moe_eval_plugin.hosts.lmms_eval.arguments import read_gen_kwargs
+    from moe_eval_plugin.hosts.lmms_eval.host_options import check_gen_kwargs
     from moe_eval_plugin.hosts.lmms_eval.registration import MODELS
 
     check_model_args(common.model_args)
     _check_names(common.model, common.model_args)
     if common.gen_kwargs and common.model in MODELS:
-        read_gen_kwargs(common.gen_kwargs)
+        check_gen_kwargs(common.gen_kwargs)
     options = _engine_options(common.model_args)
     model = ModelConfig.load(options)
     schedules = axes.schedules or _halves(model.description)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from contextlib import contextmanager
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -112,7 +114,18 @@ def test_the_group_is_found_and_averages_both(tmp_path: Path, vqa_data: Path) ->
         *("--limit", "8"),
         MOE_EVAL_DATA=vqa_data,
     )
-    assert set(results_of(tmp_path, done)["moe_eval"]) == {"okvqa", "vqa_v2_val"}
+    results = results_of(tmp_path, done)
+    assert set(results["moe_eval"]) == {"okvqa", "vqa_v2_val"}
+    both = [results["results"][task] for task in ("okvqa", "vqa_v2_val")]
+    group = results["results"]["moe_vqa"]
+    names = ("vqa_accuracy,none", "vqa_accuracy_official,none")
+    assert {name for name in group if "_stderr" not in name} == {"alias", *names}
+    for name in names:
+        assert group[name] == mean(rows[name] for rows in both)
+        error = name.replace(",", "_stderr,")
+        assert group[error] == math.hypot(*(rows[error] for rows in both)) / 2
+    assert results["groups"]["moe_vqa"].items() >= {name: group[name] for name in names}.items()
+    assert "|moe_vqa" in done.stdout
 
 
 def test_without_experts_k_the_baseline_is_observed(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from moe_eval_plugin.commands import export
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.publish.exports.answers import IncompleteRunError
+from moe_eval_plugin.publish.exports.failures import IncompleteRunError
 from moe_eval_plugin.publish.exports.formats import render_formats
 from tests.results.run_files import tree, write_run
 from tests.vqa.vqa_files import IMAGE_IDS, question_id, write_official

@@ -10,10 +10,8 @@ from transformers import GenerationConfig
 
 from moe_eval_plugin.engines.expert_request import ModelConfig
 from moe_eval_plugin.engines.generation import (
-    KNOWN,
     TOKENS,
     WITHOUT_EFFECT,
-    check_known,
     end_tokens,
     read_settings,
     sort_checkpoint_settings,
@@ -88,12 +86,6 @@ def test_a_value_that_an_argument_cannot_have_is_refused_by_name(given: dict[str
 )
 def test_stop_strings_may_be_one_or_a_list(until: Any, strings: tuple[str, ...]) -> None:
     assert read_settings({"until": until}, 16).until == strings
-
-
-def test_an_argument_without_effect_is_refused() -> None:
-    check_known(KNOWN, "--gen_kwargs")
-    with pytest.raises(InvalidArgumentError, match="Seeds are set with --seed"):
-        check_known(["seed", "top_p"], "--gen_kwargs")
 
 
 def test_each_setting_of_a_checkpoint_is_used_ignored_or_without_effect() -> None:

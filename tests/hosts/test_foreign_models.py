@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from lmms_eval.api.instance import Instance
+from lmms_eval.api.instance import GenerationResult, Instance
 
 from moe_eval_plugin.hosts.foreign_models import METHODS, PADDING, ForeignModelTimer
 from moe_eval_plugin.testing import ManualClock
@@ -268,3 +268,28 @@ def test_over_two_processes_samples_add_up_and_the_slowest_decides(tmp_path: Pat
 def test_several_tasks_on_two_processes_stay_one_call_and_have_no_time(tmp_path: Path) -> None:
     first, second = in_two_processes("aaab/abbc", tmp_path)
     assert first == second == [{}, [], [4]]
+
+
+def test_failed_requests_are_counted_by_question_and_warned_of(
+    model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers: list[object] = [
+        "red",
+        "[LMMS_EVAL_REQUEST_FAILED after 3 retries] no connection",
+        GenerationResult("[LMMS_EVAL_BUDGET_EXCEEDED]"),
+        ["red", "[SAFETY_BLOCKED:unknown]"],
+        "[LMMS_EVAL_BUDGET_EXCEEDED]",
+    ]
+    model.generate_until = lambda _: answers  # type: ignore[assignment,method-assign,return-value]
+    asked = [*requests("aaaa"), request("a", 4, **{PADDING: True})]
+    with ForeignModelTimer(model) as timer:
+        assert model.generate_until(asked) == answers
+    record = timer.records()["a"]
+    assert record.rows()["n_failed_requests"] == 3
+    assert "a: 3 of 4 answers are no answers but messages" in caplog.text
+
+
+def test_a_model_without_failures_has_no_such_row(model: Model) -> None:
+    with ForeignModelTimer(model) as timer:
+        model.generate_until(requests("a"))
+    assert "n_failed_requests" not in timer.records()["a"].rows()

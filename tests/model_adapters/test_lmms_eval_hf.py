@@ -159,6 +159,26 @@ def test_model_args_come_before_the_options_of_the_host() -> None:
     )
 
 
+def test_the_system_instruction_of_the_host_is_the_system_prompt() -> None:
+    model = MoEHF(pretrained="demo", dtype="float32")
+    model.task_dict = {TASK: {SPLIT: questions()}}
+    own = MoEHF(pretrained="demo", dtype="float32", system_prompt="Answer black.")
+    own.task_dict = model.task_dict
+    plain = model.generate_until([request(0)])[0]
+    host = {"system_instruction": "Answer black.", "limit": 2}
+    assert model.take_options(host) == {"system_instruction": None, "limit": 2}
+    told, expected = (one.generate_until([request(0)])[0] for one in (model, own))
+    assert told.token_counts == expected.token_counts != plain.token_counts
+    assert model.moe_eval_records[TASK].provenance["system_prompt"] == "Answer black."
+    own.take_options(host)
+    assert own.options.system_prompt == "Answer black."
+    model.take_options({"system_instruction": None})
+    assert model.generate_until([request(0)])[0] == plain
+    with pytest.raises(SystemExit) as ended:
+        own.take_options({"system_instruction": "Answer red."})
+    assert ended.value.code == 2
+
+
 @pytest.mark.parametrize("size", [0, "many", -1, 1.5])
 def test_an_impossible_batch_size_is_refused(size: object) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -186,7 +206,7 @@ def test_what_the_command_line_checked_is_not_read_again(monkeypatch: pytest.Mon
     MoEHF.check_arguments("pretrained=demo,experts_k=4")
     for k in (4, 2):
         MoEHF.create_from_arg_string(f"pretrained=demo,experts_k={k}", {"batch_size": 1}).clean()
-    assert read == [4, 2]
+    assert read == ["4", "2"]
 
 
 def test_several_requests_of_a_question_are_one_sample(model: MoEHF) -> None:

@@ -14,6 +14,19 @@ if TYPE_CHECKING:
 
 DATE = "20261122_115616"
 Sample = dict[str, Any]
+# What models of lmms-eval return in place of an answer: of an API, an image model, a video model.
+FAILURES = (
+    "[LMMS_EVAL_REQUEST_FAILED after 3 retries] Error code: 429",
+    " [LMMS_EVAL_REQUEST_FAILED after 1 retries] ",
+    "[LMMS_EVAL_BUDGET_EXCEEDED]",
+    "[SAFETY_BLOCKED:finish_reason=SAFETY]",
+    "[GENERATION_FAILED] no output",
+    "[ERROR] Empty prompt",
+    "Video a.mp4\nb.mp4 can not load, check the source",
+    "Video a.mp4 generate failed, check the source",
+    "__padding_only__",
+    "Traceback (most recent call last):\n  File",
+)
 
 
 def results(samples: Mapping[str, Sequence[Sample]]) -> dict[str, Any]:

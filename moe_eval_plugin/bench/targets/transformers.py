@@ -24,10 +24,12 @@ from moe_eval_plugin.engines.transformers.experts_implementation import (
     use_experts,
 )
 from moe_eval_plugin.engines.transformers.loading import (
+    check_loadable,
     load_model,
     load_processor,
-    replace_generation_config,
+    reads_images,
 )
+from moe_eval_plugin.engines.transformers.sampling import replace_generation_config
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.hardware.calibration import calibrate
 from moe_eval_plugin.hardware.device import describe_device
@@ -154,17 +156,16 @@ def _random(
 def _trained(
     options: EngineOptions, plan: BenchPlan, experts_implementation: str | None
 ) -> tuple[BenchTarget, BenchPlan]:
-    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-
     config = checkpoint.load_config(
         options.pretrained, options.revision, trust_remote_code=options.trust_remote_code
     )
     plan = plan.for_model(describe(config))
     # Images are encoded by a processor, which is loaded later.
     check_prompts(config, plan, ImagePlan())
-    takes_images = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-    with_images = plan.images.count > 0
-    if with_images and not takes_images:
+    check_loadable(options, config)
+    source = checkpoint.resolve(options.pretrained)
+    processor = load_processor(options, source, config) if plan.images.count > 0 else None
+    if processor is not None and not reads_images(processor):
         message = f"{options.pretrained} reads text only. Leave --images and --image out."
         raise InvalidArgumentError(message)
     memory_check.check_memory(
@@ -174,11 +175,9 @@ def _trained(
         device_map=None,
         dtype=options.dtype,
     )
-    source = checkpoint.resolve(options.pretrained)
-    model = load_model(options, source, takes_images=takes_images)
+    model = load_model(options, source, config)
     replace_generation_config(model)
     use_experts(model, experts_implementation)
-    processor = load_processor(options, source, takes_images=True) if with_images else None
     facts = {"name": options.pretrained, "weights": "trained"}
     return bench_target(model, facts, plan, processor), plan
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import StoppingCriteriaList
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from moe_eval_plugin.engines import memory_check
 from moe_eval_plugin.engines.chat_template import ChatTemplate
@@ -24,11 +23,13 @@ from moe_eval_plugin.engines.generation import truncate_before
 from moe_eval_plugin.engines.request import VERIFICATION_NEW_TOKENS
 from moe_eval_plugin.engines.transformers.encoding import encode
 from moe_eval_plugin.engines.transformers.loading import (
+    adapt_model,
+    check_loadable,
     load_model,
     load_processor,
-    replace_generation_config,
+    reads_images,
 )
-from moe_eval_plugin.engines.transformers.sampling import seeded
+from moe_eval_plugin.engines.transformers.sampling import replace_generation_config, seeded
 from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
     StopStringCriteria,
@@ -107,14 +108,16 @@ class HFEngine:
             device_map=options.device_map,
             dtype=options.dtype,
         )
-        model_type = request.model.config.model_type
-        self.takes_images = model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-        self.processor = load_processor(options, source, takes_images=self.takes_images)
+        config = request.model.config
+        check_loadable(options, config)
+        self.processor = load_processor(options, source, config)
+        self.takes_images = reads_images(self.processor)
         self.tokenizer = getattr(self.processor, "tokenizer", self.processor)
         arguments = options.template_arguments
         self.template = ChatTemplate(self.processor, options.pretrained, arguments)
         self.template.check(system_prompt)
-        self.model = load_model(options, source, takes_images=self.takes_images)
+        self.model = load_model(options, source, config)
+        adapt_model(self.model, self.processor)
         self.generation = replace_generation_config(self.model, self.tokenizer)
         self._placeholders = placeholder_texts(self.model.config, self.processor)
         self._stops: dict[tuple[str, ...], StopStrings] = {}

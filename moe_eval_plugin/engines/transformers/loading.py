@@ -1,44 +1,77 @@
-"""Load a model and its processor; refuse weights that are missing, unexpected or misshapen."""
+"""Load a model and its processor; refuse weights that are missing, unexpected or misshapen.
+
+Code that comes with a checkpoint, as that of Kimi-VL does, is checked before a weight is read. No
+table says whether such a model reads images; its processor decides.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import copy
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForImageTextToText,
-    AutoProcessor,
-    AutoTokenizer,
-    GenerationConfig,
-)
+import torch
+from accelerate import init_empty_weights
+from transformers import AutoProcessor, AutoTokenizer
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+from transformers.utils import cached_file
 
-from moe_eval_plugin.engines.generation import end_tokens, sort_checkpoint_settings
-from moe_eval_plugin.errors import CheckpointMismatchError, InvalidArgumentError, UserError
+from moe_eval_plugin.errors import (
+    CheckpointMismatchError,
+    InvalidArgumentError,
+    UnsupportedFamilyError,
+    UserError,
+)
+from moe_eval_plugin.models.parameters import (
+    auto_class,
+    build_on_meta,
+    own_class_name,
+    own_code_error,
+)
+from moe_eval_plugin.models.transformers_names import image_token_ids, is_own_code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from moe_eval_plugin.engines.generation import CheckpointSettings
+    from transformers import PretrainedConfig
+
     from moe_eval_plugin.engines.transformers.options import EngineOptions
 
+# Each may have an ``auto_map`` with an AutoProcessor; the first two exist for a processor alone.
+PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
+TOKENIZER_FILE = "tokenizer_config.json"
+GENERATING = ("AutoModelForImageTextToText", "AutoModelForCausalLM")
 
-def load_processor(options: EngineOptions, source: str, *, takes_images: bool) -> Any:  # noqa: ANN401  (one of many classes)
+
+def load_processor(options: EngineOptions, source: str, config: PretrainedConfig) -> Any:  # noqa: ANN401  (one of many classes)
     """Load the processor of a vision-language model, or the tokenizer of a text model.
 
-    Its tokenizer pads on the left. Raises ``UserError`` where no template puts images into prompts.
+    Its tokenizer pads on the left. Raises ``UserError`` where no template puts images into prompts,
+    where code of the checkpoint fails, and where a processor is named that nothing defines.
     """
-    loader = AutoProcessor if takes_images else AutoTokenizer
-    processor = loader.from_pretrained(
-        source, revision=options.revision, trust_remote_code=options.trust_remote_code
+    is_own = uses_own_code(options, config)
+    takes_images = config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES or (
+        is_own and brings_processor(options, source)
     )
-    if takes_images and getattr(processor, "chat_template", None) is None:
+    loader = AutoProcessor if takes_images else AutoTokenizer
+    given = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
+    try:
+        processor = loader.from_pretrained(source, **given)
+    except Exception as error:
+        if not is_own:
+            raise
+        raise own_code_error(config, error) from error
+    if (is_own or takes_images) and not reads_images(processor):
+        refuse_images_without_processor(options, source, config)
+    if reads_images(processor) and getattr(processor, "chat_template", None) is None:
         message = (
             f"{options.pretrained} has no chat template, so the position of images in its prompts "
             "is unknown. Use the instruction-tuned checkpoint of this model."
         )
         raise UserError(message)
     _set_pixels(processor, options)
+    adapt_processor(processor)
     tokenizer = getattr(processor, "tokenizer", processor)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
@@ -46,14 +79,15 @@ def load_processor(options: EngineOptions, source: str, *, takes_images: bool) -
     return processor
 
 
-def load_model(options: EngineOptions, source: str, *, takes_images: bool) -> Any:  # noqa: ANN401  (one of many classes)
+def load_model(options: EngineOptions, source: str, config: PretrainedConfig) -> Any:  # noqa: ANN401  (one of many classes)
     """Load the weights; ``CheckpointMismatchError`` if some would be random or unused."""
-    loader = AutoModelForImageTextToText if takes_images else AutoModelForCausalLM
     chosen = {
         "attn_implementation": options.attn_implementation,
         "experts_implementation": options.experts_implementation,
         "revision": options.revision,
+        "config": copy.deepcopy(config) if uses_own_code(options, config) else None,
     }
+    loader = auto_class(config, trust_remote_code=options.trust_remote_code)
     model, loading = loader.from_pretrained(
         source,
         dtype=options.dtype,
@@ -63,22 +97,9 @@ def load_model(options: EngineOptions, source: str, *, takes_images: bool) -> An
         **{key: value for key, value in chosen.items() if value is not None},
     )
     _refuse_incomplete(type(model).__name__, source, loading)
+    if is_own_code(type(model)):
+        _restore_buffers(model)
     return model.eval()
-
-
-def replace_generation_config(model: Any, tokenizer: Any = None) -> CheckpointSettings:  # noqa: ANN401
-    """Replace the checkpoint's generation settings by the part that is used; return them sorted.
-
-    transformers would apply all of them, its own ``generate`` of the checkpoint included.
-    """
-    vars(model).pop("generate", None)
-    found = sort_checkpoint_settings(model.generation_config.to_diff_dict())
-    found.warn()
-    ends = end_tokens(found, getattr(tokenizer, "eos_token_id", None))
-    pad = found.tokens.get("pad_token_id", getattr(tokenizer, "pad_token_id", None))
-    used = {**found.tokens, "pad_token_id": pad, "eos_token_id": ends or None}
-    model.generation_config = GenerationConfig(**used, repetition_penalty=found.repetition_penalty)
-    return replace(found, tokens={name: value for name, value in used.items() if value is not None})
 
 
 def _set_pixels(processor: Any, options: EngineOptions) -> None:  # noqa: ANN401
@@ -119,3 +140,125 @@ def _refuse_incomplete(model_class: str, source: str, loading: Mapping[str, Any]
             "that transformers is as new as the model needs."
         )
         raise CheckpointMismatchError(message)
+
+
+def _restore_buffers(model: Any) -> None:  # noqa: ANN401
+    """Write the computed tensors of a model of a checkpoint's code: those not among its weights.
+
+    transformers 5 builds a model without memory, and then leaves such buffers, the frequencies of
+    rotary embeddings for instance, as the memory happens to be, unless the code of the model
+    writes them anew. Code of earlier releases does not.
+    """
+    with init_empty_weights(include_buffers=False):
+        built = type(model)(copy.deepcopy(model.config))
+    computed = dict(built.named_modules())
+    for path, module in model.named_modules():
+        for name in module._non_persistent_buffers_set:  # noqa: SLF001  (torch has no other list)
+            buffer, value = getattr(module, name), getattr(computed[path], name)
+            if buffer is not None and value is not None:
+                buffer.copy_(value)
+        for name, held in vars(module).items():
+            if isinstance(held, torch.Tensor) and held.is_meta:
+                setattr(module, name, getattr(computed[path], name).to(model.device))
+
+
+def uses_own_code(options: EngineOptions, config: PretrainedConfig) -> bool:
+    """Whether the model's code comes with its checkpoint and may run."""
+    return options.trust_remote_code and own_class_name(config) is not None
+
+
+def check_loadable(options: EngineOptions, config: PretrainedConfig) -> Any:  # noqa: ANN401  (the auto classes share no base)
+    """Return the auto class that loads a model, before a weight is read.
+
+    Code that comes with the checkpoint is imported, and its model built without memory for
+    weights. Raises ``UserError`` where it fails, and ``UnsupportedFamilyError`` for a model that
+    does not continue its prompt.
+    """
+    loader = auto_class(config, trust_remote_code=options.trust_remote_code)
+    if uses_own_code(options, config):
+        model = build_on_meta(config, trust_remote_code=True)
+        if not hasattr(model, "generate"):
+            error = AttributeError(f"{type(model).__name__} has no method generate")
+            raise own_code_error(config, error)
+    elif loader.__name__ not in GENERATING:
+        message = (
+            f"moe_hf runs models that continue their prompt, and transformers has {loader.__name__}"
+            f" for {config.model_type} instead. Choose a decoder, with images or without."
+        )
+        raise UnsupportedFamilyError(message)
+    return loader
+
+
+def reads_images(processor: Any) -> bool:  # noqa: ANN401  (one of many classes)
+    """Whether a processor encodes images; a tokenizer does not."""
+    return getattr(processor, "image_processor", None) is not None
+
+
+def brings_processor(options: EngineOptions, source: str) -> bool:
+    """Whether a checkpoint has a file of a processor, or names the code of one."""
+    files = [_json_of(options, source, name) for name in (*PROCESSOR_FILES, TOKENIZER_FILE)]
+    has_code = any("AutoProcessor" in (file or {}).get("auto_map", {}) for file in files)
+    return has_code or any(file is not None for file in files[: len(PROCESSOR_FILES)])
+
+
+def refuse_images_without_processor(
+    options: EngineOptions, source: str, config: PretrainedConfig
+) -> None:
+    """Raise ``UserError`` for a model with an image tower and nothing that encodes images for it.
+
+    The processors of DeepSeek-VL2 and DeepSeek-OCR are in a package of their own, or nowhere.
+    """
+    named = (_json_of(options, source, PROCESSOR_FILES[0]) or {}).get("processor_class")
+    if named is None and getattr(config, "vision_config", None) is None:
+        return
+    what = f"the processor {named}" if named else "no processor"
+    message = (
+        f"{options.pretrained} has images, and {what} for them that neither transformers nor the "
+        "checkpoint defines, so images cannot be put into its prompts. Try moe_vllm, if vLLM has "
+        "this model itself."
+    )
+    raise UserError(message)
+
+
+def _json_of(options: EngineOptions, source: str, name: str) -> dict[str, Any] | None:
+    """Return one of the checkpoint's files, here or on the Hub; ``None`` if it has none."""
+    path = cached_file(
+        source, name, revision=options.revision, _raise_exceptions_for_missing_entries=False
+    )
+    content = None if path is None else json.loads(Path(path).read_text("utf-8"))
+    return content if isinstance(content, dict) else None
+
+
+def adapt_processor(processor: Any) -> None:  # noqa: ANN401
+    """Let the processor of a checkpoint be called as transformers calls one for a chat template.
+
+    transformers passes a list of images for each conversation, and videos and audio. Such code
+    expects one list of images, and fails for an argument that it does not know.
+    """
+    own = type(processor)
+    if not is_own_code(own) or not reads_images(processor):
+        return
+
+    def call(self: Any, text: Any = None, images: Any = None, **others: Any) -> Any:  # noqa: ANN401
+        given = {name: value for name, value in others.items() if value is not None}
+        flat = [image for part in images for image in part] if images else None
+        return own.__call__(self, text=text, images=flat, **given)
+
+    processor.__class__ = type(own.__name__, (own,), {"__call__": call, "__module__": __name__})
+
+
+def adapt_model(model: Any, processor: Any) -> None:  # noqa: ANN401
+    """Let the model of a checkpoint's code be run and counted as one of transformers.
+
+    ``generate`` refuses inputs that no argument of the forward names, though such code takes
+    ``**kwargs``, or picks what it needs. Image tokens are counted by their id in the configuration,
+    which some have in the processor alone.
+    """
+    if not is_own_code(type(model)):
+        return
+    model._validate_model_kwargs = lambda _inputs: None  # noqa: SLF001  (no option turns it off)
+    token = getattr(processor, "image_token_id", None)
+    if token is None and isinstance(name := getattr(processor, "image_token", None), str):
+        token = processor.tokenizer.convert_tokens_to_ids(name)
+    if isinstance(token, int) and reads_images(processor) and not image_token_ids(model.config):
+        model.config.image_token_id = token

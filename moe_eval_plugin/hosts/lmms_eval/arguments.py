@@ -1,17 +1,12 @@
-"""Read the ``--model_args`` and ``--gen_kwargs`` of lmms-eval."""
+"""Read the ``--model_args`` of lmms-eval."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from moe_eval_plugin.engines.generation import check_known, read_settings
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import empty, repeated, split_arguments
-
-if TYPE_CHECKING:
-    from moe_eval_plugin.engines.generation import GenerationSettings
 
 # What lmms-eval passes where its user gives nothing.
 HOST_DEFAULTS = {"batch_size": "1"}
@@ -33,17 +28,6 @@ def read_model_args(model_args: str | Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, str) and not value.strip():
             raise empty(name, "model_args")
     return dict(model_args)
-
-
-def read_gen_kwargs(text: str) -> GenerationSettings:
-    """Read ``--gen_kwargs``, which the host joins with the settings of each task.
-
-    Raises ``InvalidArgumentError`` for an argument without effect, and for a value that it cannot
-    have. Tasks contain arguments for other models too, so theirs are only warned of.
-    """
-    given = split_arguments("--gen_kwargs", text)
-    check_known(given, "--gen_kwargs")
-    return read_settings(given, max_new_tokens=sys.maxsize)
 
 
 def join_arguments(

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from lmms_eval.api.model import lmms
@@ -16,13 +16,18 @@ from tqdm import tqdm
 
 from moe_eval_plugin.errors import EngineFailedError
 from moe_eval_plugin.experts.verification import raise_if_ranks_differ
-from moe_eval_plugin.hosts.lmms_eval.answers import as_result, as_score, unbroken
 from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
-from moe_eval_plugin.hosts.lmms_eval.partial_answers import PartialAnswers
-from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader, settings_by_task
-from moe_eval_plugin.hosts.run_options import LARGEST_SEED
+from moe_eval_plugin.hosts.lmms_eval.host_answers import (
+    PartialAnswers,
+    as_result,
+    as_score,
+    unbroken,
+)
+from moe_eval_plugin.hosts.lmms_eval.host_options import refuse_options
+from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader, settings_by_task, with_settings
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
+from moe_eval_plugin.option_values import repeated
 from moe_eval_plugin.plugins.announcer import Announcer
 from moe_eval_plugin.plugins.manager import plugin_manager
 from moe_eval_plugin.results.measurements import make_records
@@ -35,8 +40,9 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
     from moe_eval_plugin.engines.generation import GenerationSettings
-    from moe_eval_plugin.engines.request import Conversation, GeneratedAnswer, Job
+    from moe_eval_plugin.engines.request import Job
     from moe_eval_plugin.experts.verification import VerifiedOverride
+    from moe_eval_plugin.hosts.lmms_eval.host_answers import JobRunner
     from moe_eval_plugin.hosts.run_options import RunOptions
     from moe_eval_plugin.hosts.run_recorder import Meter
     from moe_eval_plugin.results.measurements import Measurements
@@ -44,19 +50,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.steady_decode import SteadyDecode
 
 logger = logging.getLogger(__name__)
-
-
-class JobRunner(Protocol):
-    """Runs the jobs of one call of the host on an engine, and reports each batch."""
-
-    def answer(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
-        """Generate or score each job, into ``answers`` by index; ``None`` for one refused."""
-
-    def ask(self, job: Job, conversation: Conversation) -> Sequence[GeneratedAnswer]:
-        """Answer one round of a job that has several."""
-
-    def end_rounds(self, job: Job, rounds: Sequence[Any]) -> None:
-        """Report that all rounds of a job were answered."""
 
 
 class MoEModel(lmms):
@@ -76,10 +69,8 @@ class MoEModel(lmms):
     def __init__(self, checked: ModelConfig | None = None, /, **model_args: Any) -> None:  # noqa: ANN401  (what the user wrote)
         super().__init__()
         engine_options, options = self._parse(model_args)
-        if options.system_prompt:
-            prompt = self._resolve_system_prompt(options.system_prompt)
-            options = replace(options, system_prompt=prompt.replace("\\n", "\n"))
-        self.options = options
+        options = replace(options, system_prompt=self._system_prompt(options))
+        self._own_options = self.options = options
         self.moe_eval_records: dict[str, RunRecord] = {}
         self._experts: dict[str, VerifiedOverride] = {}
         self._requests = RequestReader(self, options)
@@ -103,18 +94,34 @@ class MoEModel(lmms):
     @classmethod
     @user_errors()
     def check_arguments(
-        cls, model_args: str | Mapping[str, Any], of_the_host: Mapping[str, Any] | None = None
+        cls,
+        model_args: str | Mapping[str, Any],
+        of_the_host: Mapping[str, Any] | None = None,
+        system_instruction: str | None = None,
     ) -> None:
         """Refuse ``--model_args`` that no model can be built from; nothing is loaded.
 
         All arguments are checked before the configuration is read, which may run code.
         """
-        engine_options, _ = cls._parse(join_arguments(model_args, of_the_host))
+        engine_options, options = cls._parse(join_arguments(model_args, of_the_host))
+        cls._system_prompt(options, system_instruction)
         cls._checked = cls._check(engine_options, None).model
 
     @classmethod
     def check_settings(cls, settings: GenerationSettings) -> None:
         """Refuse generation arguments that the engine cannot use; raises ``UserError``."""
+
+    @user_errors()
+    def take_options(self, of_the_host: Mapping[str, Any]) -> dict[str, Any]:
+        """Take what the model applies from the options of the host's ``evaluate``; return others.
+
+        Raises ``InvalidArgumentError`` for an option that has no effect on these models.
+        """
+        refuse_options(of_the_host)
+        prompt = self._system_prompt(self._own_options, of_the_host.get("system_instruction"))
+        self.options = replace(self.options, system_prompt=prompt)
+        self._requests = RequestReader(self, self.options)
+        return {**of_the_host, "system_instruction": None}
 
     @user_errors()
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
@@ -142,14 +149,8 @@ class MoEModel(lmms):
 
     @property
     def seed(self) -> int:
-        """The seed of sampled answers: the argument ``seed``, else that of the host.
-
-        lmms-eval seeds torch with the third number of ``--seed`` before it builds a model, on the
-        command line, from a YAML file and from Python alike. Without a number there, it is the seed
-        that torch has. Only its last 32 bits count, as NumPy and vLLM take no more.
-        """
-        given = self.options.seed
-        return torch.initial_seed() % (LARGEST_SEED + 1) if given is None else given
+        """The seed of sampled answers: the argument ``seed``, else torch's, which the host sets."""
+        return self.options.seed_after(torch.initial_seed())
 
     @property
     @abstractmethod
@@ -187,6 +188,17 @@ class MoEModel(lmms):
     @abstractmethod
     def _engine_provenance(self) -> dict[str, Any]:
         """Describe the engine: ``batch_size`` and everything that only it has."""
+
+    @classmethod
+    def _system_prompt(cls, options: RunOptions, of_the_host: str | None = None) -> str | None:
+        """Return the system prompt of our option or of the host's, or what its file holds."""
+        ours = options.system_prompt
+        if ours is not None:
+            ours = cls._resolve_system_prompt(ours).replace("\\n", "\n")
+        if ours is not None and of_the_host is not None and ours != of_the_host:
+            what, values = "The system prompt", (f"system_prompt={ours}", of_the_host)
+            raise repeated(what, values)
+        return ours if ours is not None else of_the_host
 
     def _prepare(self, jobs: Sequence[Job]) -> None:
         """Begin a call of the host: prepare what may be done before these jobs are measured.
@@ -251,10 +263,8 @@ class MoEModel(lmms):
         ranks = self._gather(measured)
         steady = self._steady_decode() if self.rank == 0 else None
         records = make_records(ranks, self._experts, self._provenance(), steady)
-        records = {
-            task: self._complete(record.with_provenance(generation=self._generation.get(task, [])))
-            for task, record in records.items()
-        }
+        records = with_settings(records, self._generation)
+        records = {task: self._complete(record) for task, record in records.items()}
         self.moe_eval_records.update(announce_end(self._announcer, records, self.rank))
         n_tokens = sum(batch.n_output_tokens for batch in measured.batches)
         seconds = sum(batch.wall_s for batch in measured.batches)

@@ -8,12 +8,9 @@ two tasks with one name the host's own is used. Its command line prints a traceb
 
 from __future__ import annotations
 
-import argparse
 import functools
 import inspect
 import logging
-import sys
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
@@ -58,31 +55,23 @@ def _extend_task_manager(tasks: ModuleType) -> None:
     @functools.wraps(original)
     def initialize_tasks(self: Any, include_path: Any = None, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
         from moe_eval_plugin.hosts.lmms_eval.result_rows import add_rows_to_results
+        from moe_eval_plugin.hosts.lmms_eval.running_command import (
+            check_command,
+            check_tasks,
+            running_options,
+        )
         from moe_eval_plugin.plugins.manager import task_folders
 
         add_rows_to_results()
-        _check_command(sys.argv[1:])
         given = [include_path] if isinstance(include_path, str) else list(include_path or [])
         with user_errors():
+            options = running_options()
+            is_ours = options is not None and check_command(options, MODELS)
             ours = [str(folder) for folder in task_folders()]
-        return original(self, include_path=[*given, *ours], **kwargs)
+        index = original(self, include_path=[*given, *ours], **kwargs)
+        if is_ours:
+            with user_errors():
+                check_tasks(options, index)
+        return index
 
     tasks.TaskManager.initialize_tasks = initialize_tasks
-
-
-def _check_command(arguments: list[str]) -> None:
-    """Refuse wrong arguments of ours before the host reads thousands of task definitions."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--model")
-    parser.add_argument("--model_args", default="")
-    parser.add_argument("--gen_kwargs", default="")
-    command, _ = parser.parse_known_args(arguments)
-    if "--tasks" not in arguments or "list" in arguments:
-        return
-    if command.model in MODELS:
-        model = resolve_name(MODELS[command.model])
-        with user_errors():
-            from moe_eval_plugin.hosts.lmms_eval.arguments import read_gen_kwargs
-
-            model.check_settings(read_gen_kwargs(command.gen_kwargs))
-        model.check_arguments(command.model_args)

@@ -7,6 +7,7 @@ are timed from outside, task by task, and what cannot be seen from there is left
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 NO_FILTER = "none"
 NOT_KNOWN = "N/A"
+# Groups whose tasks count the same; the host weights error bars by size whatever a group says.
+EQUAL_TASKS = ("moe_vqa",)
 
 
 def add_rows_to_results() -> None:
@@ -39,13 +42,14 @@ def add_rows_to_results() -> None:
     def evaluate(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (the host's signature)
         lm = args[0] if args else kwargs["lm"]
         if hasattr(lm, "moe_eval_records"):
-            results = original(*args, **kwargs)
+            results = original(*args, **lm.take_options(kwargs))
             records = lm.moe_eval_records
         else:
             with ForeignModelTimer(lm) as timer:
                 results = original(*args, **kwargs)
             records = timer.records()
         if results is not None:
+            _correct_errors_of_groups(results)
             _move_scores_by_type(results)
             _add_rows(results, records)
         return results
@@ -89,6 +93,17 @@ def _score_of(results: dict[str, Any], task: str) -> Score | None:
         if isinstance(value, int | float) and 0 <= value <= 1:
             return Score(metric["metric"], float(value))
     return None
+
+
+def _correct_errors_of_groups(results: dict[str, Any]) -> None:
+    """Write the standard error of the mean of a group's tasks, whose questions are independent."""
+    for group in EQUAL_TASKS:
+        tasks = results.get("group_subtasks", {}).get(group, ())
+        for rows in (results.get(part, {}).get(group, {}) for part in ("results", "groups")):
+            for name in [name for name in rows if "_stderr," in name]:
+                errors = [results["results"][task].get(name) for task in tasks]
+                known = all(isinstance(error, int | float) for error in errors)
+                rows[name] = math.hypot(*errors) / len(errors) if known else NOT_KNOWN
 
 
 def _move_scores_by_type(results: dict[str, Any]) -> None:

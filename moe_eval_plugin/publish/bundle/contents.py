@@ -19,6 +19,7 @@ from moe_eval_plugin.publish.bundle.description import (
 )
 from moe_eval_plugin.publish.bundle.environment import locked_versions
 from moe_eval_plugin.publish.bundle.finished import raise_if_unfinished, read_finished
+from moe_eval_plugin.results.samples import failure_note, find_faults
 from moe_eval_plugin.results.setup import Setup
 from moe_eval_plugin.sweep.manifest import MANIFEST
 
@@ -170,6 +171,10 @@ def _sample_warnings(finished: Finished) -> Iterator[str]:
                     f"{task.samples.name} of {point.name} has {n_lines:,} of {task.n_samples:,} "
                     "samples: it may have been cut off."
                 )
+            faults = find_faults(task)
+            if faults and faults.failed:
+                note = failure_note(len(faults.failed), task.n_samples)
+                yield f"{point.name}, {task.task}: {note}"
 
 
 def _setup(run: Run) -> Setup:

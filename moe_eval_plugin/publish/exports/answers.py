@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.publish.exports.failures import FAILED, IncompleteRunError
 from moe_eval_plugin.results.lmms_eval_samples import read_samples
 from moe_eval_plugin.text import first_few
 from moe_eval_plugin.vqa.dataset import DATA_VARIABLE
@@ -25,6 +26,7 @@ FAULTS = {
     "missing": "questions have no answer",
     "repeated": "questions are answered more than once",
     "empty": "questions have an empty answer",
+    FAILED: "questions have a message about a failed request in place of an answer",
     "not-unicode": "questions have an answer that is not valid Unicode",
     "unknown": "answers are to questions that are not in the split",
 }
@@ -34,12 +36,16 @@ FAULTS = {
 class Answers:
     """Answers of a samples file by question id; of several to one question, the first.
 
-    ``repeated`` lists the ids of the others. White space around an answer is removed, as in every
-    task of this package and in the official script.
+    White space around an answer is removed, as in every task of this package and in the official
+    script.
     """
 
     texts: Mapping[int, str]
+    """The answers."""
     repeated: Sequence[int]
+    """Ids of further answers to a question."""
+    failures: Mapping[int, str]
+    """What the host wrote in place of an answer, where the request failed."""
 
     @property
     def n_samples(self) -> int:
@@ -61,8 +67,12 @@ def read_answers(run: Run, task: TaskRun) -> Answers:
         raise DataError(message)
     texts: dict[int, str] = {}
     repeated: list[int] = []
+    failures: dict[int, str] = {}
     for number, sample in enumerate(read_samples(task.samples), start=1):
         question_id, answer = sample.submission
+        if sample.failure and type(question_id) is int:
+            failures[question_id] = sample.failure
+            answer = sample.failure
         if type(question_id) is not int or not isinstance(answer, str):
             message = (
                 f"{task.samples}, line {number}, has question_id {question_id!r:.100} and answer "
@@ -73,7 +83,7 @@ def read_answers(run: Run, task: TaskRun) -> Answers:
         if question_id in texts:
             repeated.append(question_id)
         texts.setdefault(question_id, answer.strip())
-    return Answers(texts, repeated)
+    return Answers(texts, repeated, failures)
 
 
 def check_answers(
@@ -125,6 +135,7 @@ def _faults(
         yield "unknown", sorted(key for key in texts if key not in expected)
     yield "repeated", sorted(answers.repeated)
     yield "empty", sorted(key for key, text in texts.items() if not text)
+    yield FAILED, sorted(answers.failures)
     yield "not-unicode", sorted(key for key, text in texts.items() if not _is_unicode(text))
 
 
@@ -144,12 +155,15 @@ def _causes(answers: Answers, run: Run, task: TaskRun) -> Iterator[str]:
         reason = task.data.left_out_because or "of their data"
         yield f"The run left out {task.data.n_left_out} questions because {reason}."
     if run.limit:
-        yield f"The run was limited by --limit {run.limit}."
+        yield f"The run was limited by --limit {run.limit:.15g}."
     if task.n_samples is not None and task.n_samples > answers.n_samples:
         yield (
             f"The run asked {task.n_samples:,} questions, and its samples file has "
             f"{answers.n_samples:,}: it may be truncated."
         )
+    if answers.failures:
+        first, said = next(iter(answers.failures.items()))
+        yield f"The message of question {first}: {said}"
     if "" in answers.texts.values():
         yield (
             "An answer may be empty because the model spent its tokens on thinking: allow more, "
@@ -163,14 +177,3 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-class IncompleteRunError(DataError):
-    """A run lacks answers that a format requires; the message lists the first few faults.
-
-    ``faults`` has a line for each fault.
-    """
-
-    def __init__(self, message: str, faults: Sequence[str]) -> None:
-        super().__init__(message)
-        self.faults = tuple(faults)

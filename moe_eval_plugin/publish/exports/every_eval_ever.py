@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.plugins.exporter import Exported, Exporter
+from moe_eval_plugin.publish.exports.failures import raise_if_failed
 from moe_eval_plugin.results.score_facts import PROPORTION, collect
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = "0.3.0"
 UNKNOWN = "unknown"
 # Library that runs the model; other backends are left out.
-ENGINES = {"moe_hf": "transformers"}
+ENGINES = {"moe_hf": "transformers", "moe_vllm": "vllm"}
+OPEN_WEIGHTS = "open_weights"
 # Names in the registry of the data store; others get the prefix moe_eval or lmms_eval.
 METRIC_IDS = {"exact_match": "exact-match"}
 METRIC_KINDS = {
@@ -70,8 +72,9 @@ def export(runs: Sequence[Run], task: str | None) -> Exported:
     """Return a file for each task of each run.
 
     Scores without a known direction (higher or lower is better) are left out. Raises
-    ``DataError`` if none is left.
+    ``DataError`` if none is left, and ``IncompleteRunError`` if requests failed.
     """
+    raise_if_failed(runs, task)
     facts = collect(runs, task)
     kept = [one for one in facts if one.higher_is_better is not None]
     reasons = dict.fromkeys(_reason_to_skip(one) for one in facts if one not in kept)
@@ -151,17 +154,21 @@ def _log(facts: ScoreFacts, results: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _model_info(facts: ScoreFacts) -> dict[str, Any]:
     engine = ENGINES.get(facts.backend)
-    is_open = facts.hub_model or not facts.model_id.startswith("local/")
+    has_public_name = facts.hub_model or not facts.model_id.startswith("local/")
+    # Our models are loaded from their weights. Another backend may ask a server of which nothing is
+    # known, under a name like one of the Hub.
+    runs_here = facts.backend in ENGINES
+    is_open = runs_here and has_public_name
     details = {
-        "deployment_type": "self_deployed" if facts.is_ours else UNKNOWN,
-        "model_availability": "open_weights" if is_open else UNKNOWN,
+        "deployment_type": "self_deployed" if runs_here else UNKNOWN,
+        "model_availability": OPEN_WEIGHTS if is_open else UNKNOWN,
         "backend": facts.backend,
         "revision": facts.model_revision,
     }
     return {
         "name": facts.model,
         "id": _portable_id(facts),
-        "developer": _portable_id(facts).partition("/")[0] if is_open else None,
+        "developer": _portable_id(facts).partition("/")[0] if has_public_name else None,
         "inference_engine": {"name": engine, "version": facts.versions.get(str(engine))}
         if engine
         else None,

@@ -9,10 +9,12 @@ the Hub groups results by data set, and facts of the data set would hold for all
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.plugins.exporter import Exported, Exporter
+from moe_eval_plugin.publish.exports.failures import raise_if_failed
 from moe_eval_plugin.results.score_facts import as_text, collect
 
 if TYPE_CHECKING:
@@ -37,17 +39,20 @@ NOTE_FACTS = (
 NOT_METRIC_ARGUMENTS = frozenset({"metric", "value", "dataset", "dataset_config", "split"})
 REGISTERED_ONLY = (
     "The Hub shows an entry if its data set is registered as a benchmark whose eval.yaml has the "
-    "same task_id: check the data set, and change task_id if it differs."
+    "same task_id: check the data set, and change task_id if it differs. Each setting has a "
+    "task_id of its own, so that a changed k never stands for the model as published."
 )
 
 
 def export_eval_results(runs: Sequence[Run], task: str | None) -> Exported:
     """Return a file of ``.eval_results`` for each task of each run.
 
-    Raises ``DataError`` for runs of several models, and if no data set is on the Hub.
+    Raises ``DataError`` for runs of several models, and if no data set is on the Hub;
+    ``IncompleteRunError`` if requests failed.
     """
     from huggingface_hub import eval_result_entries_to_yaml
 
+    raise_if_failed(runs, task)
     facts = _of_one_model(collect(runs, task))
     reasons = list(_reasons_to_skip(facts))
     chosen = [one for one in facts if one.is_main and one.dataset]
@@ -56,7 +61,9 @@ def export_eval_results(runs: Sequence[Run], task: str | None) -> Exported:
         raise DataError(message)
     files: dict[str, str] = {}
     for one in chosen:
-        files[_free_name(one, files)] = _as_yaml(eval_result_entries_to_yaml([_entry(one)]))
+        name = _free_name(one, files)
+        entry = _entry(one, PurePosixPath(name).stem)
+        files[name] = _as_yaml(eval_result_entries_to_yaml([entry]))
     partial = [
         f"{one.task}, {one.setting or one.model}: {as_text(one.n)} of {as_text(one.n_questions)} "
         "questions; the note of the entry says so."
@@ -69,10 +76,11 @@ def export_eval_results(runs: Sequence[Run], task: str | None) -> Exported:
 def export_model_index(runs: Sequence[Run], task: str | None) -> Exported:
     """Return the part ``model-index`` of the metadata of a model card, with every score.
 
-    Raises ``DataError`` for runs of several models.
+    Raises ``DataError`` for runs of several models, and ``IncompleteRunError`` if requests failed.
     """
     from huggingface_hub.repocard_data import eval_results_to_model_index
 
+    raise_if_failed(runs, task)
     facts = _of_one_model(collect(runs, task))
     index = eval_results_to_model_index(facts[0].model, [_eval_result(one) for one in facts])
     return Exported({MODEL_INDEX: _as_yaml({"model-index": index})}, _model_notes(facts))
@@ -114,14 +122,15 @@ def _free_name(main: ScoreFacts, taken: Mapping[str, str]) -> str:
     return next(name for name in names if name not in taken)
 
 
-def _entry(main: ScoreFacts) -> EvalResultEntry:
+def _entry(main: ScoreFacts, task_id: str) -> EvalResultEntry:
+    """Return an entry; two settings of a model are two tasks, as the Hub has no field for k."""
     from huggingface_hub import EvalResultEntry
 
     known = main.known()
     note = "; ".join(f"{name}={as_text(known[name])}" for name in NOTE_FACTS if name in known)
     return EvalResultEntry(
         dataset_id=str(main.dataset),
-        task_id=main.task,
+        task_id=task_id,
         value=main.value,
         dataset_revision=main.data_revision,
         date=main.date.isoformat() if main.date else None,

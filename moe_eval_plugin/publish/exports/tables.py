@@ -7,8 +7,6 @@ sources, because one table would be too wide to read.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from dataclasses import asdict, fields
@@ -16,8 +14,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.plugins.exporter import Exported, Exporter
+from moe_eval_plugin.publish.exports.failures import faults_of, n_failed, notes_on
 from moe_eval_plugin.results.score_facts import ScoreFacts, as_text, collect
-from moe_eval_plugin.text import csv_cell
+from moe_eval_plugin.text import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,37 +25,45 @@ if TYPE_CHECKING:
 
 CSV_FILE = "results.csv"
 MARKDOWN_FILE = "results.md"
+# Answers that are messages about failed requests, which a score counts as wrong.
+N_FAILED = "n_failed"
 DECIMALS = 4
 MARKUP = re.compile(r"[\\`*\[\]<&~$]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def export_csv(runs: Sequence[Run], task: str | None) -> Exported:
     """Return all facts of each score as CSV; an empty cell is not known."""
-    text = io.StringIO(newline="")
-    table = csv.writer(text)
-    table.writerow([field.name for field in fields(ScoreFacts)])
-    for facts in collect(runs, task):
-        table.writerow([_csv_cell(value) for value in asdict(facts).values()])
-    return Exported({CSV_FILE: text.getvalue()})
+    facts, faults = collect(runs, task), faults_of(runs, task)
+    rows = [
+        [*map(_plain, asdict(one).values()), n_failed(faults, one.run, one.task)] for one in facts
+    ]
+    text = csv_text([[field.name for field in fields(ScoreFacts)] + [N_FAILED], *rows])
+    return Exported({CSV_FILE: text}, tuple(notes_on(runs, task, faults)))
 
 
 def export_markdown(runs: Sequence[Run], task: str | None) -> Exported:
     """Return two tables: the scores, then the settings and sources of each run."""
-    facts = collect(runs, task)
+    facts, faults = collect(runs, task), faults_of(runs, task)
     origins = list(dict.fromkeys((one.run, one.task) for one in facts))
     numbers = {origin: number for number, origin in enumerate(origins, start=1)}
     first = {number: one for one in reversed(facts) if (number := numbers[one.run, one.task])}
     scores = [{"run": numbers[one.run, one.task], **_score_row(one)} for one in facts]
-    settings = [{"run": number, **_setting_row(first[number])} for number in numbers.values()]
-    return Exported({MARKDOWN_FILE: f"{_table(scores)}\n{_table(settings)}"})
+    settings = [
+        {
+            "run": number,
+            **_setting_row(first[number]),
+            "failed requests": as_text(n_failed(faults, *origin)),
+        }
+        for origin, number in numbers.items()
+    ]
+    text = f"{_table(scores)}\n{_table(settings)}"
+    return Exported({MARKDOWN_FILE: text}, tuple(notes_on(runs, task, faults)))
 
 
-def _csv_cell(value: object) -> object:
+def _plain(value: object) -> object:
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False) if value else ""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return csv_cell(value)
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _score_row(facts: ScoreFacts) -> dict[str, str]:

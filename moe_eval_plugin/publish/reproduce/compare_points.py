@@ -84,4 +84,4 @@ class _Comparison:
         self.notes += scores.notes
         yield from scores.rows
         yield from expert_rows(point.name, one, two, limited=self._limited)
-        yield from count_rows(point.name, one, two, limited=self._limited)
+        yield from count_rows(point.name, one, two, scores.pairs, limited=self._limited)

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.experts.routing_rule import UNIFORM
 from moe_eval_plugin.publish.reproduce.agreement import AGREES, DIFFERS, NOT_JUDGED, Row
-from moe_eval_plugin.results.lmms_eval_samples import read_samples
+from moe_eval_plugin.results.samples import images_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from moe_eval_plugin.publish.reproduce.agreement import Verdict
     from moe_eval_plugin.results.run import TaskRun
+    from moe_eval_plugin.results.samples import Question
+
+    Pair = tuple[Question, Question]
 
 OBSERVED = "observed_num_experts_per_tok"
 EXPERTS = {
@@ -51,8 +54,13 @@ def expert_rows(point: str, one: TaskRun, two: TaskRun, *, limited: bool) -> Ite
         yield Row(point, one.task, number, *values, verdict, reason)
 
 
-def count_rows(point: str, one: TaskRun, two: TaskRun, *, limited: bool) -> Iterator[Row]:
-    """Yield rows for the input and output tokens, over all questions."""
+def count_rows(
+    point: str, one: TaskRun, two: TaskRun, pairs: Sequence[Pair], *, limited: bool
+) -> Iterator[Row]:
+    """Yield rows for the input and output tokens, over all questions.
+
+    ``pairs`` has the questions of both runs; output tokens are compared by question.
+    """
     before = one.record.speed if one.record else None
     now = two.record.speed if two.record else None
     for number in (INPUT_TOKENS, OUTPUT_TOKENS):
@@ -68,27 +76,29 @@ def count_rows(point: str, one: TaskRun, two: TaskRun, *, limited: bool) -> Iter
             reason = "equal prompts have equal tokens: check chat template, images and tokenizer"
             yield Row(point, one.task, number, *values, DIFFERS, reason)
         else:
-            yield _output_row(point, one, two, values)
+            yield _output_row(point, one.task, pairs, values)
 
 
 def _output_row(
-    point: str, one: TaskRun, two: TaskRun, totals: tuple[float | None, float | None]
+    point: str, task: str, pairs: Sequence[Pair], totals: tuple[float | None, float | None]
 ) -> Row:
     """Compare the output tokens question by question, since answers may differ a little."""
     from moe_eval_plugin.stats.paired import paired_difference
 
-    before, now = _tokens_by_question(one), _tokens_by_question(two)
-    keys = [key for key in before if key in now]
-    if not keys:
+    counted = [
+        (now.n_output_tokens, before.n_output_tokens, before)
+        for before, now in pairs
+        if now.n_output_tokens is not None and before.n_output_tokens is not None
+    ]
+    if not counted:
         reason = "the samples do not record the tokens of each answer"
-        return Row(point, one.task, OUTPUT_TOKENS, *totals, NOT_JUDGED, reason)
-    pairs = [(now[key][0], before[key][0]) for key in keys]
-    images = [before[key][1] for key in keys]
+        return Row(point, task, OUTPUT_TOKENS, *totals, NOT_JUDGED, reason)
+    tokens = [n for now, before, _ in counted for n in (now, before)]
     found = paired_difference(
-        [pair[0] for pair in pairs],
-        [pair[1] for pair in pairs],
-        None if None in images else images,
-        bounds=(min(map(min, pairs)), max(map(max, pairs))),
+        [float(now) for now, _, _ in counted],
+        [float(before) for _, before, _ in counted],
+        images_of(question for _, _, question in counted),
+        bounds=(min(tokens), max(tokens)),
     )
     holds = found.interval.holds(0)
     reason = (
@@ -97,14 +107,4 @@ def _output_row(
         f"{'contains' if holds else 'does not contain'} 0"
     )
     verdict = AGREES if holds else DIFFERS
-    return Row(point, one.task, OUTPUT_TOKENS, *totals, verdict, reason, found.interval)
-
-
-def _tokens_by_question(task: TaskRun) -> dict[str, tuple[float, str | None]]:
-    """Return the output tokens and the image of each question."""
-    found: dict[str, tuple[float, str | None]] = {}
-    for sample in read_samples(task.samples) if task.samples else ():
-        key = sample.doc_id if sample.question_id is None else sample.question_id
-        if key is not None and sample.n_output_tokens is not None:
-            found[str(key)] = sample.n_output_tokens, sample.image
-    return found
+    return Row(point, task, OUTPUT_TOKENS, *totals, verdict, reason, found.interval)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.publish.reproduce.agreement import Verdict
     from moe_eval_plugin.results.compare.comparison import ScoreComparison, TaskComparison
     from moe_eval_plugin.results.run import Run, TaskRun
-    from moe_eval_plugin.results.samples import AnsweredTask
+    from moe_eval_plugin.results.samples import AnsweredTask, Question
 
 # Recorded with the settings, but different in each run.
 MEASURED = frozenset({"encode_s", "energy", "hardware", "n_answered_before", "n_processes"})
@@ -28,11 +28,16 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class ScoreRows:
-    """Rows of one task, the settings in which the two runs differ, and notes."""
+    """Rows of one task, and what else the comparison found."""
 
     rows: tuple[Row, ...]
+    """The rows."""
     settings: tuple[str, ...] = ()
+    """Settings in which the two runs differ."""
     notes: tuple[str, ...] = ()
+    """Sentences on the limits of the comparison."""
+    pairs: tuple[tuple[Question, Question], ...] = ()
+    """Questions of both runs, before and now; none without samples that can be read."""
 
 
 def compare_scores(
@@ -57,7 +62,9 @@ def compare_scores(
         if one.a != one.b and not one.name.startswith("k ") and one.name not in MEASURED
     ]
     notes = [] if limited else [f"{name}: {note}" for note in compared.notes]
-    return ScoreRows(tuple(row for row in rows if row is not None), tuple(settings), tuple(notes))
+    pairs = [(q, b.questions[key]) for key, q in a.questions.items() if key in b.questions]
+    kept = tuple(row for row in rows if row is not None)
+    return ScoreRows(kept, tuple(settings), tuple(notes), tuple(pairs))
 
 
 def score_names(task: TaskRun) -> list[str]:

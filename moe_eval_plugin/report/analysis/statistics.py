@@ -9,6 +9,7 @@ from moe_eval_plugin import stats
 from moe_eval_plugin.report.analysis.pooled_scores import paired, pool
 from moe_eval_plugin.report.analysis.question_types import answer_types, question_types
 from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
+from moe_eval_plugin.results.samples import failure_note
 from moe_eval_plugin.stats import pareto
 from moe_eval_plugin.stats.accuracy import UNIT_BOUNDS
 from moe_eval_plugin.stats.paired import adjust
@@ -217,6 +218,10 @@ def _notes(series: Series, found: Sequence[PointStatistics]) -> Iterator[str]:
     ]
     if fewer:
         yield (f"Compared on the questions shared with the published k only: {', '.join(fewer)}.")
+    for one in found:
+        n_failed = sum(len(run.answered.failed) for run in one.point.runs if run.answered)
+        if n_failed:
+            yield f"{one.point.label}: {failure_note(n_failed, one.n_questions)}"
 
 
 def _wall_s(run: FinishedTask) -> float | None:

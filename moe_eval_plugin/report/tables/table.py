@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING, TypeAlias
@@ -16,6 +14,7 @@ from moe_eval_plugin.report.tables.layouts import (
     TYPE_COLUMNS,
     TYPES,
 )
+from moe_eval_plugin.text import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -127,11 +126,8 @@ def _chosen(table: Table, kept: Sequence[bool]) -> Table:
 
 def as_csv(table: Table) -> str:
     """Return the table as CSV with unrounded numbers; what is not known is empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([column.key for column in table.columns])
-    writer.writerows([[cell.value for cell in row] for row in table.rows])
-    return text.getvalue()
+    rows = [[column.key for column in table.columns]]
+    return csv_text([*rows, *([cell.value for cell in row] for row in table.rows)])
 
 
 def as_markdown(table: Table) -> str:

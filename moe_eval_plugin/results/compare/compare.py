@@ -23,7 +23,7 @@ from moe_eval_plugin.results.compare.comparison import (
 )
 from moe_eval_plugin.results.compare.settings import compare_settings
 from moe_eval_plugin.results.lmms_eval_samples import IMAGE_ID
-from moe_eval_plugin.results.samples import choose_metrics, images_of, read_task
+from moe_eval_plugin.results.samples import choose_metrics, failure_note, images_of, read_task
 from moe_eval_plugin.stats.accuracy import right_from, score_bounds
 from moe_eval_plugin.stats.equivalence import equivalence
 from moe_eval_plugin.stats.paired import adjust, paired_difference
@@ -237,6 +237,8 @@ def _notes(
                 f"{name} asked {n_asked:,} questions, and its samples file has "
                 f"{len(run.questions):,}: it may have been cut off."
             )
+        if run.failed:
+            yield f"{name}: {failure_note(len(run.failed), len(run.questions))}"
     n_prompts = sum(one.prompt != two.prompt for one, two in pairs)
     if n_prompts:
         yield f"The prompts of {n_prompts:,} questions differ."

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.stats.equivalence import NO, YES
-from moe_eval_plugin.text import align, csv_cell, wrap
+from moe_eval_plugin.text import align, csv_text, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,11 +43,9 @@ def changes_json(changes: Sequence[Change]) -> str:
 def changes_csv(changes: Sequence[Change]) -> str:
     """Return the changed questions as CSV, with two columns for each score."""
     metrics = list(dict.fromkeys(metric for change in changes for metric in change.scores_a))
-    text = io.StringIO(newline="")
-    table = csv.writer(text)
     names = ["task", "question", "change", "answer_a", "answer_b"]
     pairs = [f"{metric}_{side}" for metric in metrics for side in "ab"]
-    table.writerow([*names, *pairs, "target", "prompt"])
+    rows: list[list[object]] = [[*names, *pairs, "target", "prompt"]]
     for change in changes:
         scores = [
             scores.get(metric)
@@ -57,12 +53,8 @@ def changes_csv(changes: Sequence[Change]) -> str:
             for scores in (change.scores_a, change.scores_b)
         ]
         texts = [getattr(change, name) for name in names]
-        table.writerow(map(_cell, [*texts, *scores, change.target, change.prompt]))
-    return text.getvalue()
-
-
-def _cell(value: object) -> object:
-    return "" if value is None else csv_cell(value)
+        rows.append([*texts, *scores, change.target, change.prompt])
+    return csv_text(rows)
 
 
 def _task(task: TaskComparison) -> Iterator[str]:

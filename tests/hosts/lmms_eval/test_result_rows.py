@@ -265,3 +265,29 @@ def test_other_scores_count_no_correct_answers(host: Results) -> None:
 @pytest.mark.parametrize("configs", [{}, {"a": {}}, {"a": {"metric_list": None}}])
 def test_a_task_without_metrics_has_no_score(configs: Results) -> None:
     assert _score_of({**host_results(), "configs": configs}, "a") is None
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [((0.3, 0.4), 0.25), ((0.3, "N/A"), "N/A"), ((0.0, 0.0), 0.0)],
+)
+def test_the_error_of_a_group_of_equal_tasks_does_not_weight_them(
+    evaluate: Callable[..., Results | None], errors: tuple[object, ...], expected: object
+) -> None:
+    rows = {
+        task: {"score,none": 0.5, "score_stderr,none": error}
+        for task, error in zip("ab", errors, strict=True)
+    }
+    groups = {"moe_vqa": {"score,none": 0.5, "score_stderr,none": 9.0}}
+    theirs = {"theirs": {"score,none": 0.5, "score_stderr,none": 9.0}}
+    results: Results = {
+        "results": {**rows, **groups, **theirs},
+        "groups": {"moe_vqa": dict(groups["moe_vqa"])},
+        "group_subtasks": {"moe_vqa": ["a", "b"], "theirs": ["a", "b"], "a": []},
+        "configs": {"a": {}, "b": {}},
+        "higher_is_better": {},
+    }
+    assert evaluate(object(), "tasks", results) is results
+    for part in ("results", "groups"):
+        assert results[part]["moe_vqa"]["score_stderr,none"] == pytest.approx(expected)
+    assert results["results"]["theirs"]["score_stderr,none"] == 9.0

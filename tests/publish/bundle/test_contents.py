@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.publish.bundle.contents import collect
@@ -12,6 +13,7 @@ from tests.publish.bundle.finished_sweeps import (
     write_sweep,
 )
 from tests.report.report_runs import TASK, write_run
+from tests.results.run_files import FAILURES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +31,16 @@ def test_a_samples_file_that_was_cut_off_is_warned_of(tmp_path: Path) -> None:
     (samples,) = path.parent.glob("*.jsonl")
     samples.write_text("".join(samples.read_text("utf-8").splitlines(keepends=True)[:10]), "utf-8")
     assert "has 10 of 40 samples" in collect(path, LOCK).description.warnings[0]
+
+
+def test_failed_requests_are_warned_of(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run", 4)
+    (samples,) = path.parent.glob("*.jsonl")
+    first, *others = samples.read_text("utf-8").splitlines()
+    failed = json.dumps({**json.loads(first), "filtered_resps": FAILURES[0]})
+    samples.write_text("\n".join([failed, *others]) + "\n", "utf-8")
+    (warning,) = collect(path, LOCK).description.warnings
+    assert warning.startswith(f"run, {TASK}: 1 of 40 answers are no answers but messages")
 
 
 def test_an_environment_that_changed_since_the_run_is_warned_of(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from moe_eval_plugin.publish.exports.answers import IncompleteRunError
+from moe_eval_plugin.publish.exports.failures import IncompleteRunError
 from moe_eval_plugin.publish.exports.submission import (
     EXPORTERS,
     OKVQA_TASKS,

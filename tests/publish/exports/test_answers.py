@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moe_eval_plugin.errors import DataError
-from moe_eval_plugin.publish.exports.answers import IncompleteRunError
+from moe_eval_plugin.publish.exports.failures import IncompleteRunError
 from moe_eval_plugin.results.lmms_eval_files import read_run
 from tests.publish.exports.submissions import FORMATS, IDS, export, refused, sample, samples
-from tests.results.run_files import write_run
+from tests.results.run_files import FAILURES, write_run
 from tests.vqa.vqa_files import edit_json, question_id, write_official
 
 if TYPE_CHECKING:
@@ -112,6 +112,21 @@ def test_empty_answers_are_refused(tmp_path: Path, task: str, answer: str) -> No
 
 
 @pytest.mark.usefixtures("data")
+@pytest.mark.parametrize("answer", [*FAILURES, None, [None]])
+@pytest.mark.parametrize("task", ["okvqa", "vqa_v2_test"])
+def test_messages_about_failed_requests_are_refused_and_listed(
+    tmp_path: Path, task: str, answer: object
+) -> None:
+    error = refused(tmp_path, task, samples(task, {**dict.fromkeys(IDS, "red"), IDS[1]: answer}))
+    assert error.faults == (f"failed {IDS[1]}",)
+    assert (
+        f"1 questions have a message about a failed request in place of an answer (first: {IDS[1]}"
+        in str(error)
+    )
+    assert f"The message of question {IDS[1]}: " in str(error)
+
+
+@pytest.mark.usefixtures("data")
 def test_half_a_character_is_refused(tmp_path: Path) -> None:
     file = write_run(tmp_path / "run", {"okvqa": samples("okvqa", dict.fromkeys(IDS, "red"))})
     (path,) = file.parent.glob("*.jsonl")
@@ -129,7 +144,6 @@ def test_half_a_character_is_refused(tmp_path: Path) -> None:
         ("71", "red"),
         (71.0, "red"),
         (True, "red"),
-        (71, None),
         (71, 5),
         (71, ["red", "blue"]),
         (71, []),
@@ -177,4 +191,4 @@ def test_the_cause_is_named_where_the_run_knows_it(tmp_path: Path) -> None:
     with pytest.raises(IncompleteRunError) as caught:
         FORMATS["okvqa"].export([read_run(file)], None)
     assert "The run left out 5020 questions because so." in str(caught.value)
-    assert "limited by --limit 2.0." in str(caught.value)
+    assert "limited by --limit 2." in str(caught.value)

@@ -147,6 +147,38 @@ def test_a_model_that_is_not_ours_has_no_k_and_no_engine(tmp_path: Path) -> None
     assert file["model_info"]["additional_details"]["deployment_type"] == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("backend", "name"),
+    [
+        ("openai", "gpt-4o"),
+        ("async_openai", "openai/gpt-4o"),
+        ("litellm", "anthropic/claude-sonnet"),
+        ("claude", "claude-3-7-sonnet"),
+        ("gemini", "google/gemini-2.5-pro"),
+        ("qwen_vl_api", "qwen/qwen-vl-max"),
+        ("a_plugin", "owner/model"),
+    ],
+)
+def test_whether_the_weights_of_a_server_are_open_is_unknown(
+    tmp_path: Path, backend: str, name: str
+) -> None:
+    for content in (renamed(results_of_another_model(), name), renamed(results(), name)):
+        content["config"]["model"] = backend
+        for record in content.get("moe_eval", {}).values():
+            record["experts"] = None
+        details = the_file(tmp_path, content)["model_info"]["additional_details"]
+        assert (details["model_availability"], details["deployment_type"]) == ("unknown",) * 2
+
+
+def test_a_model_in_vllm_has_its_engine(tmp_path: Path) -> None:
+    content = results()
+    content["config"]["model"] = "moe_vllm"
+    content["moe_eval"]["okvqa"]["provenance"]["versions"]["vllm"] = "0.25.1"
+    model = the_file(tmp_path, content)["model_info"]
+    assert model["inference_engine"] == {"name": "vllm", "version": "0.25.1"}
+    assert model["additional_details"]["model_availability"] == "open_weights"
+
+
 def test_official_files_are_told_by_their_hashes_and_not_as_those_of_the_hub(
     tmp_path: Path,
 ) -> None:

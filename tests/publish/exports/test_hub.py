@@ -63,9 +63,17 @@ def test_an_entry_names_the_benchmark_and_the_score_as_it_was_stored(tmp_path: P
     entries = entries_of(tmp_path, results(k=4))
     assert list(entries) == [f"{FOLDER}/okvqa_k4.yaml"]
     entry = entries[f"{FOLDER}/okvqa_k4.yaml"]
-    assert (entry.dataset_id, entry.task_id) == ("lmms-lab/OK-VQA", "okvqa")
+    assert (entry.dataset_id, entry.task_id) == ("lmms-lab/OK-VQA", "okvqa_k4")
     assert (entry.value, entry.dataset_revision) == (ACCURACY, DATA_REVISION)
     assert entry.date == ISO_DATE
+
+
+def test_each_setting_of_a_model_is_a_task_of_its_own(tmp_path: Path) -> None:
+    two_seeds = [results(k=4), results(k=4)]
+    entries = entries_of(tmp_path, results(k=None), results(k=8), *two_seeds)
+    assert [entry.task_id for entry in entries.values()] == [
+        *("okvqa", "okvqa_k8", "okvqa_k4", "okvqa_k4_2")
+    ]
 
 
 def test_the_note_of_an_entry_has_k_scoring_revisions_backend_and_versions(tmp_path: Path) -> None:

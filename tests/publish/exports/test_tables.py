@@ -80,7 +80,7 @@ def test_csv_has_a_row_for_each_score_of_each_task_of_each_run(tmp_path: Path) -
 
 def test_csv_has_a_column_for_each_fact_and_keeps_every_digit(tmp_path: Path) -> None:
     row = csv_rows(tmp_path, results(k=4))[0]
-    assert list(row) == [field.name for field in fields(ScoreFacts)]
+    assert list(row) == [*(field.name for field in fields(ScoreFacts)), "n_failed"]
     assert float(row["value"]) == ACCURACY
     assert float(row["samples_per_s"]) == SPEED
     told = {
@@ -165,6 +165,7 @@ def test_markdown_rounds_and_tells_k_and_how_the_numbers_came_about(tmp_path: Pa
         "date": ISO_DATE,
         "settings": "model_class Qwen3VLMoeForConditionalGeneration, batch_size 8",
         "versions": "moe-eval-plugin 0.1.0, lmms-eval 0.7.3, transformers 5.23.0",
+        "failed requests": "",
     }
 
 

@@ -11,7 +11,15 @@ from markdown_it import MarkdownIt
 
 from moe_eval_plugin.report.analysis.statistics import compute
 from moe_eval_plugin.report.series import read_series
-from moe_eval_plugin.report.tables.table import as_csv, as_markdown, make_short_table, make_table
+from moe_eval_plugin.report.tables.column import Cell, Column
+from moe_eval_plugin.report.tables.table import (
+    Table,
+    as_csv,
+    as_markdown,
+    make_short_table,
+    make_table,
+)
+from moe_eval_plugin.text import FORMULA_STARTS
 from tests.report.report_runs import write_other_run, write_run, wrong_every
 
 if TYPE_CHECKING:
@@ -39,6 +47,13 @@ def test_csv_has_a_row_for_each_point_and_numbers_as_they_are(
     assert difference == pytest.approx(100 * (26 / 40 - 38 / 40), abs=1e-12)
     assert float(by_setting["k=4"]["samples_per_s"]) == 15
     assert by_setting["k=8"]["remarks"].startswith("baseline")
+
+
+@pytest.mark.parametrize("begin", FORMULA_STARTS)
+def test_no_cell_of_csv_is_a_formula(begin: str) -> None:
+    column = Column("model", "model", "the model", lambda *_: None)
+    text = as_csv(Table((column,), ((Cell(f"{begin}1+1", ""),),)))
+    assert list(csv.reader(io.StringIO(text, newline="")))[1] == [f"'{begin}1+1"]
 
 
 def test_what_is_not_known_is_empty_and_never_zero(numbers: list[SeriesStatistics]) -> None:

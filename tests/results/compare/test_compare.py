@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.stats.paired import paired_difference
 from tests.results.compare.compared_runs import QUICK, compare, compare_files, sample
-from tests.results.run_files import write_run
+from tests.results.run_files import FAILURES, write_run
 from tests.vqa.vqa_files import edit_json
 
 if TYPE_CHECKING:
@@ -48,6 +48,12 @@ def test_equal_answers_are_counted(
     )
     assert scores.n_higher == sum(one != "red" == two for one, two in answers)
     assert scores.n_lower == sum(one == "red" != two for one, two in answers)
+
+
+def test_failed_requests_are_counted_and_named(tmp_path: Path) -> None:
+    found = compare(tmp_path, [sample(1), sample(2)], [sample(1), sample(2, FAILURES[0], 0.0)])
+    (note,) = [note for note in found.notes if "failed requests" in note]
+    assert note.startswith("B: 1 of 2 answers")
 
 
 def test_white_space_around_an_answer_is_no_difference(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def demo_on_the_hub(fake_hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> typ
         monkeypatch.setattr(
             engine,
             loader,
-            lambda _, __, load=load, **how: load(EngineOptions("demo"), str(MODEL_PATH), **how),
+            lambda _, __, config, load=load: load(EngineOptions("demo"), str(MODEL_PATH), config),
         )
     return fake_hub
 
