@@ -11,6 +11,7 @@ from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from moe_eval_plugin.bench.steady_decode import steady_decode
+from moe_eval_plugin.engines.chat_template import ChatTemplate
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, QuestionCounter
 from moe_eval_plugin.engines.transformers.engine import HFEngine
@@ -23,6 +24,7 @@ from moe_eval_plugin.hosts.lmms_eval.model import MoEModel
 from moe_eval_plugin.measure.stopwatch import Stopwatch
 from moe_eval_plugin.measure.synchronize import synchronize
 from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
+from moe_eval_plugin.models import checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     import torch
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
+    from moe_eval_plugin.engines.generation import GenerationSettings
     from moe_eval_plugin.engines.request import Job
     from moe_eval_plugin.engines.transformers.batch_runner import BatchStore
     from moe_eval_plugin.engines.transformers.options import EngineOptions
@@ -50,6 +53,11 @@ class MoEHF(MoEModel):
     def device(self) -> torch.device:
         """The device of the model's inputs."""
         return self.engine.input_device
+
+    @property
+    def chat_template(self) -> ChatTemplate:
+        """The chat template, with the user's arguments to it."""
+        return self.engine.template
 
     @property
     def engine_request(self) -> ExpertRequest:
@@ -77,8 +85,22 @@ class MoEHF(MoEModel):
         return parse_arguments(model_args)
 
     @classmethod
+    def check_settings(cls, settings: GenerationSettings) -> None:
+        """Refuse nothing: transformers has all arguments."""
+
+    @classmethod
     def _check(cls, engine_options: EngineOptions, checked: ModelConfig | None) -> ExpertRequest:
         return check_request(engine_options, checked)
+
+    @classmethod
+    def _read_template(cls, engine_options: EngineOptions) -> ChatTemplate:
+        return ChatTemplate.load(
+            engine_options.pretrained,
+            checkpoint.resolve(engine_options.pretrained),
+            engine_options.template_arguments,
+            revision=engine_options.revision,
+            trust_remote_code=engine_options.trust_remote_code,
+        )
 
     def _load(self, engine_options: EngineOptions, request: ExpertRequest) -> None:
         self.accelerator = Accelerator()

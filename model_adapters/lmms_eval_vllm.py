@@ -11,16 +11,19 @@ from moe_eval_plugin.engines.request import QuestionCounter
 from moe_eval_plugin.engines.vllm.engine import VLLMEngine
 from moe_eval_plugin.engines.vllm.hardware import WorkersHardware
 from moe_eval_plugin.engines.vllm.job_runner import JobRunner, sampling_arguments
+from moe_eval_plugin.engines.vllm.messages import load_template
 from moe_eval_plugin.engines.vllm.options import check_vllm_request
 from moe_eval_plugin.engines.vllm.process import engine_alive_or_fail
 from moe_eval_plugin.engines.vllm.provenance import provenance_of
 from moe_eval_plugin.engines.vllm.request_times import request_phases, with_request_times
 from moe_eval_plugin.hosts.lmms_eval.model import MoEModel
 from moe_eval_plugin.model_adapters.vllm_arguments import parse_arguments
+from moe_eval_plugin.models import checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from moe_eval_plugin.engines.chat_template import ChatTemplate
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
     from moe_eval_plugin.engines.generation import GenerationSettings
     from moe_eval_plugin.engines.request import Job
@@ -35,6 +38,11 @@ class MoEVLLM(MoEModel):
     """A model on vLLM; ``--model_args`` are ours, and vLLM's engine arguments."""
 
     model_name = "moe_vllm"
+
+    @property
+    def chat_template(self) -> ChatTemplate:
+        """The chat template, with the user's arguments to it."""
+        return self.engine.template
 
     @property
     def engine_request(self) -> ExpertRequest:
@@ -58,6 +66,10 @@ class MoEVLLM(MoEModel):
     def check_settings(cls, settings: GenerationSettings) -> None:
         """Refuse generation arguments that vLLM does not have."""
         sampling_arguments(settings, CheckpointSettings(), seed=0)
+
+    @classmethod
+    def _read_template(cls, engine_options: VLLMOptions) -> ChatTemplate:
+        return load_template(engine_options, checkpoint.resolve(engine_options.pretrained))
 
     def _load(self, engine_options: VLLMOptions, request: ExpertRequest) -> None:
         self.at_once = self.options.fixed_batch()

@@ -16,11 +16,12 @@ from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.option_values import read_json, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from jinja2.parser import Parser
 
     from moe_eval_plugin.engines.request import Conversation
+    from moe_eval_plugin.measure.answer_ends import TagPair
 
 # What an engine passes itself, and what transformers defines in every template.
 OF_THE_ENGINE = frozenset(
@@ -128,9 +129,9 @@ class ChatTemplate:
         A text model's tokenizer adds none. The processor of a vision-language model does, unless
         the template begins with the token that begins a text.
         """
-        if self.processor is self._tokenizer or self.text is None:
+        if not self._takes_parts:
             return False
-        question: Conversation = [{"role": "user", "content": self._content(QUESTION)}]
+        question = [self._message("user", QUESTION)]
         ids = self.processor.apply_chat_template(
             question, tokenize=True, return_dict=True, **self.arguments
         )["input_ids"]
@@ -139,8 +140,22 @@ class ChatTemplate:
         bare = self._tokenizer(rendered, add_special_tokens=False)["input_ids"]
         return bool(list(first) != list(bare))
 
+    def opened_thought(self, tags: Iterable[TagPair]) -> TagPair | None:
+        """Return the tags of the thought that the template opens, in which an answer begins."""
+        prompt = self._rendered_question() or ""
+        begin = prompt.rpartition(QUESTION)[2]
+        opened = (pair for pair in tags if begin.rfind(pair[0]) > begin.rfind(pair[1]))
+        return next(opened, None)
+
     def check(self, system_prompt: str | None = None) -> None:
         """Raise ``UserError`` for an argument or a system prompt without effect on prompts."""
+        if self.processor is None and self.arguments:
+            message = (
+                f"transformers cannot read the processor of {self.pretrained}, so the arguments of "
+                "its chat template cannot be checked. Leave chat_template_kwargs and "
+                "enable_thinking out."
+            )
+            raise InvalidArgumentError(message)
         for name in self.arguments:
             if self.text is None or name not in self.variables:
                 raise InvalidArgumentError(self._not_read(name))
@@ -165,9 +180,8 @@ class ChatTemplate:
             raise UserError(self._refusal(error, conversations[0])) from error
 
     def _check_system_prompt(self, system_prompt: str) -> None:
-        question = {"role": "user", "content": self._content(QUESTION)}
-        system = {"role": "system", "content": self._content(system_prompt)}
-        if self.render([system, question]) == self.render([question]):
+        messages = [self._message("system", system_prompt), self._message("user", QUESTION)]
+        if self.render(messages) == self._rendered_question():
             message = (
                 f"The chat template of {self.pretrained} ignores system messages, so the system "
                 "prompt would change nothing. Leave it out, or put its text into the questions of "
@@ -175,9 +189,30 @@ class ChatTemplate:
             )
             raise UserError(message)
 
-    def _content(self, text: str) -> str | list[dict[str, str]]:
-        """Return a text as the content of a message: processors take parts, tokenizers text."""
-        return text if self.processor is self._tokenizer else [{"type": "text", "text": text}]
+    def _rendered_question(self) -> str | None:
+        """Render a question without an image; ``None`` where the template has no such prompt."""
+        if self.text is None:
+            return None
+        try:
+            return self.render([self._message("user", QUESTION)])
+        except (UserError, TypeError):
+            return None
+
+    @cached_property
+    def _takes_parts(self) -> bool:
+        """Whether the content of a message is a list of parts, as processors take it, not text."""
+        if self.text is None or self.processor is self._tokenizer:
+            return False
+        parts = [{"role": "user", "content": [{"type": "text", "text": QUESTION}]}]
+        try:
+            rendered = self.render(parts)
+        except (UserError, TypeError):
+            return False
+        return QUESTION in rendered and "'type'" not in rendered
+
+    def _message(self, role: str, text: str) -> dict[str, Any]:
+        content = [{"type": "text", "text": text}] if self._takes_parts else text
+        return {"role": role, "content": content}
 
     def _refusal(self, error: TemplateError, conversation: Conversation) -> str:
         roles = ", ".join(dict.fromkeys(message["role"] for message in conversation))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
     from moe_eval_plugin.engines.generation import GenerationSettings
+    from moe_eval_plugin.measure.answer_ends import EndedBy
     from moe_eval_plugin.measure.timing import BatchTiming
 
 Conversation = list[dict[str, Any]]
@@ -80,6 +81,10 @@ class GeneratedAnswer(Protocol):
     @property
     def n_output_tokens(self) -> int:
         """Generated tokens, the one that ended the answer included."""
+
+    @property
+    def ended_by(self) -> EndedBy | None:
+        """What ended the answer; ``None`` is not known."""
 
 
 class JobListener(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.measure.answer_ends import joined_ends
 from moe_eval_plugin.measure.hardware_use import RAPL, HardwareUse
 from moe_eval_plugin.measure.speed import summarise
 from moe_eval_plugin.results.record import RunRecord
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from moe_eval_plugin.experts.verification import VerifiedOverride
+    from moe_eval_plugin.measure.answer_ends import AnswerEnds
     from moe_eval_plugin.measure.hardware_use import PeakMemory
     from moe_eval_plugin.measure.timing import BatchTiming
     from moe_eval_plugin.results.steady_decode import SteadyDecode
@@ -26,12 +28,13 @@ ONE_SOCKET = (
 class Measurements:
     """What one process measured, by task; it can be sent to another process.
 
-    ``energy`` describes the counter of energy as plain data.
+    ``energy`` describes the counter of energy as plain data; ``answers`` counts how they ended.
     """
 
     batches: tuple[BatchTiming, ...] = ()
     hardware: Mapping[str, HardwareUse] = field(default_factory=dict)
     energy: Mapping[str, Any] | None = None
+    answers: Mapping[str, AnswerEnds] = field(default_factory=dict)
 
 
 def make_records(
@@ -49,6 +52,7 @@ def make_records(
             speed,
             {**provenance, "energy": energy},
             use_of(task, ranks),
+            answers=joined_ends([rank.answers for rank in ranks], task),
             steady_decode=steady_decode,
         )
         for task, speed in summarise([rank.batches for rank in ranks]).items()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.experts.verification import VerifiedOverride
 from moe_eval_plugin.json_object import JsonObject
+from moe_eval_plugin.measure.answer_ends import AnswerEnds
 from moe_eval_plugin.measure.hardware_use import HardwareUse
 from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.results.setup import Setup
@@ -67,6 +68,8 @@ class RunRecord:
     """Steady decode over batch sizes; ``None`` unless it was requested."""
     extra: tuple[Metric, ...] = ()
     """Rows that plugins added."""
+    answers: AnswerEnds | None = None
+    """How the answers ended; ``None`` where this was not counted, or nothing was generated."""
 
     @cached_property
     def setup(self) -> Setup:
@@ -147,6 +150,7 @@ class RunRecord:
             },
             "hardware": {**self.hardware.to_dict(), "joules_per_sample": self.joules_per_sample},
             "steady_decode": self.steady_decode.to_dict() if self.steady_decode else None,
+            **({"answers": self.answers.to_dict()} if self.answers else {}),
             "extra": {metric.name: metric.value for metric in self.extra},
             "provenance": dict(self.provenance),
         }
@@ -160,7 +164,7 @@ class RunRecord:
         the file and the key, for a value of a wrong type.
         """
         experts, hardware = values.item("experts"), values.item("hardware")
-        steady = values.item("steady_decode")
+        steady, answers = values.item("steady_decode"), values.item("answers")
         score, extra = values.item("score"), values.item("extra") or JsonObject({})
         task = values.need_text("task")
         record = cls(
@@ -171,6 +175,7 @@ class RunRecord:
             hardware=HardwareUse.from_dict(hardware) if hardware else HardwareUse(),
             score=Score.from_dict(score) if score else None,
             steady_decode=SteadyDecode.from_dict(steady) if steady else None,
+            answers=AnswerEnds.from_dict(answers) if answers else None,
             extra=tuple(Metric(task, name, extra.number(name)) for name in extra.values),
         )
         # Parts that are read when they are needed are checked here, where the file is known.

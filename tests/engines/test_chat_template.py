@@ -12,6 +12,7 @@ from moe_eval_plugin.engines.chat_template import ChatTemplate
 from moe_eval_plugin.engines.transformers.options import EngineOptions
 from moe_eval_plugin.engines.vllm.options import VLLMOptions
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
+from moe_eval_plugin.measure.answer_ends import REASONING_TAGS
 from moe_eval_plugin.models.demo import MODEL_PATH
 
 MESSAGES = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
@@ -120,3 +121,19 @@ def test_a_processor_adds_special_tokens_unless_the_template_begins_with_one(
 def test_a_tokenizer_adds_no_special_tokens_to_a_template() -> None:
     assert not template(MESSAGES).adds_special_tokens
     assert not ChatTemplate(AutoProcessor.from_pretrained(MODEL_PATH), "demo").adds_special_tokens
+
+
+@pytest.mark.parametrize(
+    ("begin", "opened"),
+    [
+        ("<think>\n", ("<think>", "</think>")),
+        ("<think>\n\n</think>\n\n", None),
+        ("", None),
+        ("◁think▷", ("◁think▷", "◁/think▷")),
+    ],
+)
+def test_a_template_may_open_the_thought_itself(begin: str, opened: tuple[str, str] | None) -> None:
+    hint = "Write <think> before you think.\n"
+    text = hint + MESSAGES + "{% if add_generation_prompt %}assistant: " + begin + "{% endif %}"
+    assert template(text).opened_thought(REASONING_TAGS) == opened
+    assert template(None).opened_thought(REASONING_TAGS) is None

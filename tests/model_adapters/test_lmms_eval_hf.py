@@ -10,6 +10,7 @@ import torch
 
 from moe_eval_plugin.engines.expert_request import ModelConfig
 from moe_eval_plugin.hosts.run_options import RunOptions
+from moe_eval_plugin.measure.answer_ends import AnswerEnds
 from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF
 from tests.hosts.lmms_eval.announced_runs import alike, listening, run_all_kinds, seen
 from tests.hosts.lmms_eval.easy_requests import (
@@ -57,6 +58,46 @@ def test_each_task_gets_a_record_of_its_own(model: MoEHF) -> None:
     assert records[TASK].experts.observed == 2
     assert records[TASK].experts.n_image_tokens == 2 * 16
     assert records[TASK].provenance["versions"]["transformers"]
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "limit", "ends"),
+    [
+        ("end_token", 4, AnswerEnds(2, 2, 0, 0, 0, 4)),
+        ("stop_string", 4, AnswerEnds(2, 0, 2, 0, 0, 4)),
+        ("token_limit", 1, AnswerEnds(2, 0, 0, 2, 0, 1)),
+    ],
+)
+def test_answers_are_counted_by_what_ended_them(
+    model: MoEHF,
+    expected: list[str],
+    caplog: pytest.LogCaptureFixture,
+    ended_by: str,
+    limit: int,
+    ends: AnswerEnds,
+) -> None:
+    until = [expected[i][0] for i in range(2)] if ended_by == "stop_string" else []
+    generation = {"max_new_tokens": limit, "until": until}
+    answers = model.generate_until([request(i, generation=generation) for i in range(2)])
+    assert model.moe_eval_records[TASK].answers == ends
+    assert [answer.token_counts.to_dict()["ended_by"] for answer in answers] == [ended_by] * 2
+    was_cut = "2 of 2 answers were cut at max_new_tokens=1 and" in caplog.text
+    assert was_cut is (ended_by == "token_limit")
+
+
+def test_an_answer_that_ends_inside_a_thought_is_counted_and_warned_of(
+    model: MoEHF, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    generate = model.engine.generate
+
+    def think(*args: Any) -> list[Any]:
+        return [replace(one, text="<think>\nGot it, let me") for one in generate(*args)]
+
+    monkeypatch.setattr(model, "_verify", lambda _items: None)
+    monkeypatch.setattr(model.engine, "generate", think)
+    model.generate_until([request(0), request(1)])
+    assert model.moe_eval_records[TASK].answers.n_in_thought == 2
+    assert "2 of 2 answers end inside a thought, so they hold nothing to score." in caplog.text
 
 
 def test_requests_that_only_pad_a_rank_are_not_run_or_counted(model: MoEHF) -> None:

@@ -34,6 +34,7 @@ from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
     StopStringCriteria,
     StopStrings,
+    ended_by,
     truncate_after_end,
 )
 from moe_eval_plugin.experts.verification import verify
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.engines.transformers.encoding import Encoded
     from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.experts.verification import VerifiedOverride
+    from moe_eval_plugin.measure.answer_ends import EndedBy
 
 logger = logging.getLogger(__name__)
 
@@ -62,12 +64,14 @@ logger = logging.getLogger(__name__)
 class Generated:
     """One answer: its text up to the first stop string, and the tokens that were generated.
 
-    ``n_output_tokens`` counts up to and with the token that ended the answer.
+    ``n_output_tokens`` counts up to and with the token that ended the answer; ``ended_by`` is what
+    ended it.
     """
 
     text: str
     n_input_tokens: int
     n_output_tokens: int
+    ended_by: EndedBy | None = None
 
 
 @dataclass(frozen=True)
@@ -219,7 +223,9 @@ class HFEngine:
             answers, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return [
-            Generated(truncate_before(text, until), n_input, len(ids))
+            Generated(
+                truncate_before(text, until), n_input, len(ids), ended_by(ids, text, ends, until)
+            )
             for text, n_input, ids in zip(texts, encoded.n_input_tokens, answers, strict=True)
         ]
 

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import StoppingCriteria
 
+from moe_eval_plugin.engines.generation import truncate_before
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
+
+    from moe_eval_plugin.measure.answer_ends import EndedBy
 
 UNFINISHED_CHARACTER = "\ufffd"
 
@@ -94,3 +98,10 @@ def truncate_after_end(ids: Sequence[int], ends: set[int]) -> Sequence[int]:
         if token_id in ends:
             return ids[: position + 1]
     return ids
+
+
+def ended_by(ids: Sequence[int], text: str, ends: set[int], until: Sequence[str]) -> EndedBy:
+    """Return what ended an answer, from its tokens, cut at their end, and their text."""
+    if truncate_before(text, until) != text:
+        return "stop_string"
+    return "end_token" if ids and ids[-1] in ends else "token_limit"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.chat_template import ChatTemplate, bare_text
 from moe_eval_plugin.engines.continuation import continuation_ids
-from moe_eval_plugin.engines.vllm.request_times import RequestTimes
+from moe_eval_plugin.engines.vllm.request_times import RequestTimes, ended_by
 from moe_eval_plugin.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.engines.request import Conversation
     from moe_eval_plugin.engines.vllm.options import VLLMOptions
+    from moe_eval_plugin.measure.answer_ends import EndedBy
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Answer:
     """Tokens and seconds of the request."""
     error: str | None = None
     """Why the prompt could not be answered."""
+    ended_by: EndedBy | None = None
+    """What ended the answer; ``None`` is not known."""
     log_probability: float | None = None
     """Of a continuation that was scored: the sum of its tokens' natural logarithms."""
     is_greedy: bool | None = None
@@ -65,7 +68,7 @@ def read_answer(output: Any, target: Sequence[int] | None) -> Answer:  # noqa: A
     completion, n_input = output.outputs[0], len(output.prompt_token_ids)
     if target is None:
         times = RequestTimes.read(output.metrics, n_input, len(completion.token_ids))
-        return Answer(completion.text, times)
+        return Answer(completion.text, times, ended_by=ended_by(completion))
     of_tokens = output.prompt_logprobs[-len(target) :]
     chosen = [found[token] for found, token in zip(of_tokens, target, strict=True)]
     return Answer(

@@ -16,6 +16,7 @@ from moe_eval_plugin.measure.timing import BatchTiming
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from moe_eval_plugin.measure.answer_ends import EndedBy
     from moe_eval_plugin.measure.speed import TaskSpeed
 
 
@@ -64,6 +65,15 @@ class RequestTimes:
             decode_s=decode_s,
             tpot_s=decode_s / (n_output_tokens - 1) if n_output_tokens > 1 else None,
         )
+
+
+def ended_by(completion: Any) -> EndedBy | None:  # noqa: ANN401  (vLLM's CompletionOutput)
+    """Return what ended an answer of vLLM; ``None`` for one that it gave up."""
+    if completion.finish_reason == "length":
+        return "token_limit"
+    if completion.finish_reason != "stop":
+        return None
+    return "stop_string" if isinstance(completion.stop_reason, str) else "end_token"
 
 
 def as_batch(

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from lmms_eval.api.instance import GenerationResult, TokenCounts
+from lmms_eval.api.instance import GenerationResult
 
+from moe_eval_plugin.hosts.lmms_eval.answer_ends import AnswerCounts
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from moe_eval_plugin.engines.request import Conversation, GeneratedAnswer, Job
-
-
-class JobRunner(Protocol):
-    """Runs the jobs of one call of the host on an engine, and reports each batch."""
-
-    def answer(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
-        """Generate or score each job, into ``answers`` by index; ``None`` for one refused."""
-
-    def ask(self, job: Job, conversation: Conversation) -> Sequence[GeneratedAnswer]:
-        """Answer one round of a job that has several."""
-
-    def end_rounds(self, job: Job, rounds: Sequence[Any]) -> None:
-        """Report that all rounds of a job were answered."""
+    from moe_eval_plugin.engines.request import GeneratedAnswer
 
 
 class PartialAnswers(list[Any]):
@@ -60,7 +48,11 @@ def as_result(answer: GeneratedAnswer | None) -> GenerationResult:
     """Return an answer as the host takes it; a request that was not run has an empty one."""
     if answer is None:
         return GenerationResult(text="")
-    counts = TokenCounts(input_tokens=answer.n_input_tokens, output_tokens=answer.n_output_tokens)
+    counts = AnswerCounts(
+        input_tokens=answer.n_input_tokens,
+        output_tokens=answer.n_output_tokens,
+        ended_by=answer.ended_by,
+    )
     return GenerationResult(text=answer.text, token_counts=counts)
 
 

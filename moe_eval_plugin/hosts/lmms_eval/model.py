@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from abc import abstractmethod
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,6 +15,12 @@ from tqdm import tqdm
 
 from moe_eval_plugin.errors import EngineFailedError
 from moe_eval_plugin.experts.verification import raise_if_ranks_differ
+from moe_eval_plugin.hosts.engine_adapter import EngineAdapter
+from moe_eval_plugin.hosts.lmms_eval.answer_ends import (
+    count_ends,
+    reasoning_tags,
+    warn_of_ends,
+)
 from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
 from moe_eval_plugin.hosts.lmms_eval.host_answers import (
@@ -27,6 +32,7 @@ from moe_eval_plugin.hosts.lmms_eval.host_answers import (
 from moe_eval_plugin.hosts.lmms_eval.host_options import refuse_options
 from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader, settings_by_task, with_settings
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
+from moe_eval_plugin.measure.answer_ends import REASONING_TAGS, AnswerEndCounter
 from moe_eval_plugin.option_values import repeated
 from moe_eval_plugin.plugins.announcer import Announcer
 from moe_eval_plugin.plugins.manager import plugin_manager
@@ -34,25 +40,22 @@ from moe_eval_plugin.results.measurements import make_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from lmms_eval.api.instance import GenerationResult, Instance
 
-    from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
-    from moe_eval_plugin.engines.generation import GenerationSettings
+    from moe_eval_plugin.engines.expert_request import ModelConfig
     from moe_eval_plugin.engines.request import Job
     from moe_eval_plugin.experts.verification import VerifiedOverride
-    from moe_eval_plugin.hosts.lmms_eval.host_answers import JobRunner
+    from moe_eval_plugin.hosts.engine_adapter import JobRunner
     from moe_eval_plugin.hosts.run_options import RunOptions
-    from moe_eval_plugin.hosts.run_recorder import Meter
+    from moe_eval_plugin.measure.answer_ends import TagPair
     from moe_eval_plugin.results.measurements import Measurements
     from moe_eval_plugin.results.record import RunRecord
-    from moe_eval_plugin.results.steady_decode import SteadyDecode
 
 logger = logging.getLogger(__name__)
 
 
-class MoEModel(lmms):
+class MoEModel(EngineAdapter, lmms):
     """A chat model for lmms-eval at a verified k; ``--model_args`` are its keyword arguments.
 
     ``checked`` is the model's configuration if it was read before. A subclass sets
@@ -72,6 +75,7 @@ class MoEModel(lmms):
         options = replace(options, system_prompt=self._system_prompt(options))
         self._own_options = self.options = options
         self.moe_eval_records: dict[str, RunRecord] = {}
+        self.reasoning_tags: tuple[TagPair, ...] = REASONING_TAGS
         self._experts: dict[str, VerifiedOverride] = {}
         self._requests = RequestReader(self, options)
         self._announcer = Announcer(plugin_manager())
@@ -104,12 +108,10 @@ class MoEModel(lmms):
         All arguments are checked before the configuration is read, which may run code.
         """
         engine_options, options = cls._parse(join_arguments(model_args, of_the_host))
-        cls._system_prompt(options, system_instruction)
+        prompt = cls._system_prompt(options, system_instruction)
         cls._checked = cls._check(engine_options, None).model
-
-    @classmethod
-    def check_settings(cls, settings: GenerationSettings) -> None:
-        """Refuse generation arguments that the engine cannot use; raises ``UserError``."""
+        if prompt or engine_options.template_arguments:
+            cls._read_template(engine_options).check(prompt)
 
     @user_errors()
     def take_options(self, of_the_host: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,6 +123,9 @@ class MoEModel(lmms):
         prompt = self._system_prompt(self._own_options, of_the_host.get("system_instruction"))
         self.options = replace(self.options, system_prompt=prompt)
         self._requests = RequestReader(self, self.options)
+        self.chat_template.check(prompt)
+        cli_args = of_the_host.get("cli_args")
+        self.reasoning_tags = reasoning_tags(getattr(cli_args, "reasoning_tags", None))
         return {**of_the_host, "system_instruction": None}
 
     @user_errors()
@@ -140,10 +145,11 @@ class MoEModel(lmms):
         texts: dict[int, list[str]] = {}
         jobs = self._requests.jobs(requests, self.seed)
         self._prepare(())
-        with self._measured(jobs) as runner:
+        with self._measured(jobs) as (runner, ends):
             for job in jobs:
                 rounds = self._requests.all_rounds(requests[job.index], partial(runner.ask, job))
                 runner.end_rounds(job, rounds)
+                count_ends(ends, [(job, one) for one in rounds])
                 texts[job.index] = [answer.text for answer in rounds]
         return [texts.get(index, []) for index in range(len(requests))]
 
@@ -151,43 +157,6 @@ class MoEModel(lmms):
     def seed(self) -> int:
         """The seed of sampled answers: the argument ``seed``, else torch's, which the host sets."""
         return self.options.seed_after(torch.initial_seed())
-
-    @property
-    @abstractmethod
-    def engine_request(self) -> ExpertRequest:
-        """The request for experts that is in force."""
-
-    @classmethod
-    @abstractmethod
-    def _parse(cls, model_args: dict[str, Any]) -> tuple[Any, RunOptions]:
-        """Sort arguments into options of the engine and of the run, and check their values."""
-
-    @classmethod
-    @abstractmethod
-    def _check(cls, engine_options: Any, checked: ModelConfig | None) -> ExpertRequest:  # noqa: ANN401
-        """Check the requested experts against the model's configuration."""
-
-    @abstractmethod
-    def _load(self, engine_options: Any, request: ExpertRequest) -> None:  # noqa: ANN401
-        """Load the engine."""
-
-    @abstractmethod
-    def _observe(self, jobs: Sequence[Job]) -> VerifiedOverride:
-        """Verify k on the first requests of one task."""
-
-    @abstractmethod
-    def _meter(self) -> Meter | None:
-        """Build the meter of memory and energy; ``None`` if they are not measured."""
-
-    @abstractmethod
-    def _runner(
-        self, jobs: Sequence[Job], recorder: RunRecorder, start: Callable[[], None]
-    ) -> AbstractContextManager[JobRunner]:
-        """Build the runner of these jobs; ``start`` is called when all is ready for them."""
-
-    @abstractmethod
-    def _engine_provenance(self) -> dict[str, Any]:
-        """Describe the engine: ``batch_size`` and everything that only it has."""
 
     @classmethod
     def _system_prompt(cls, options: RunOptions, of_the_host: str | None = None) -> str | None:
@@ -200,24 +169,6 @@ class MoEModel(lmms):
             raise repeated(what, values)
         return ours if ours is not None else of_the_host
 
-    def _prepare(self, jobs: Sequence[Job]) -> None:
-        """Begin a call of the host: prepare what may be done before these jobs are measured.
-
-        There are none where later rounds depend on answers.
-        """
-
-    def _gather(self, mine: Any) -> list[Any]:  # noqa: ANN401  (whatever is to be gathered)
-        """Collect a value of all processes."""
-        return [mine]
-
-    def _steady_decode(self) -> SteadyDecode | None:
-        """Measure steady decode at the k of this model, where that is requested."""
-        return None
-
-    def _complete(self, record: RunRecord) -> RunRecord:
-        """Add to a record what only the engine knows."""
-        return record
-
     def _answer(
         self, jobs: Sequence[Job], n_requests: int, as_host: Callable[[Any], Any]
     ) -> list[Any]:
@@ -225,14 +176,15 @@ class MoEModel(lmms):
         answers: dict[int, Any] = {}
         self._prepare(jobs)
         try:
-            with self._measured(jobs) as runner:
+            with self._measured(jobs) as (runner, ends):
                 runner.answer(jobs, answers)
+                count_ends(ends, [(job, answers.get(job.index)) for job in jobs])
         except EngineFailedError as error:
             return PartialAnswers([as_host(one) for one in unbroken(answers)], error)
         return [as_host(answers.get(index)) for index in range(n_requests)]
 
     @contextmanager
-    def _measured(self, jobs: Sequence[Job]) -> Iterator[JobRunner]:
+    def _measured(self, jobs: Sequence[Job]) -> Iterator[tuple[JobRunner, AnswerEndCounter]]:
         """Verify k on these requests, measure what the block runs of them, and record it."""
         self._generation = settings_by_task(jobs)
         self._verify(jobs)
@@ -241,14 +193,16 @@ class MoEModel(lmms):
         )
         recorder = RunRecorder(self._announcer, self.rank, self._meter(), progress.update)
         tasks = [job.task for job in jobs]
+        tags = self.reasoning_tags
+        ends = AnswerEndCounter(tags, self.chat_template.opened_thought(tags))
 
         def start() -> None:
             recorder.start(tasks, self._experts, self._provenance())
 
         with progress, self._runner(jobs, recorder, start) as runner:
-            yield runner
+            yield runner, ends
             measured = recorder.measurements()
-        self._record(measured)
+        self._record(replace(measured, answers=ends.result()))
 
     def _verify(self, jobs: Sequence[Job]) -> None:
         """Observe k on the first prompts of each task, before anything is scored or timed."""
@@ -266,6 +220,8 @@ class MoEModel(lmms):
         records = with_settings(records, self._generation)
         records = {task: self._complete(record) for task, record in records.items()}
         self.moe_eval_records.update(announce_end(self._announcer, records, self.rank))
+        if self.rank == 0:
+            warn_of_ends(records)
         n_tokens = sum(batch.n_output_tokens for batch in measured.batches)
         seconds = sum(batch.wall_s for batch in measured.batches)
         if seconds > 0:

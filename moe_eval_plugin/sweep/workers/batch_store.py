@@ -78,7 +78,10 @@ class SweepBatches:
         """Write a batch to the journal; it is on the disk when this returns."""
         batch = Batch(
             tuple(job.index for job in jobs),
-            tuple(Answer(one.text, one.n_input_tokens, one.n_output_tokens) for one in answers),
+            tuple(
+                Answer(one.text, one.n_input_tokens, one.n_output_tokens, one.ended_by)
+                for one in answers
+            ),
             timing,
             self._journal.process,
         )

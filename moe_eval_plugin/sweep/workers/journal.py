@@ -22,17 +22,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from moe_eval_plugin.measure.answer_ends import EndedBy
+
 SCHEMA_VERSION = 1
 JOURNALS = "journal"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer as the model gave it, with its tokens counted."""
+    """One answer as the model gave it, with its tokens counted, and what ended it."""
 
     text: str
     n_input_tokens: int
     n_output_tokens: int
+    ended_by: EndedBy | None = None
 
 
 @dataclass(frozen=True)

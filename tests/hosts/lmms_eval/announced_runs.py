@@ -33,6 +33,7 @@ PROVENANCE = {
     "n_ranks",
     "seed",
     "system_prompt",
+    "chat_template_kwargs",
     "versions",
 }
 OF_RECORDS = {*PROVENANCE, "energy", "generation", "plugin_failures"}
