@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from accelerate import Accelerator
@@ -14,6 +15,7 @@ from moe_eval_plugin.bench.steady_decode import steady_decode
 from moe_eval_plugin.engines.chat_template import ChatTemplate
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, QuestionCounter
+from moe_eval_plugin.engines.transformers.batch_runner import first_encodable
 from moe_eval_plugin.engines.transformers.engine import HFEngine
 from moe_eval_plugin.engines.transformers.job_runner import JobRunner
 from moe_eval_plugin.engines.transformers.profiler_trace import BatchTrace
@@ -21,6 +23,7 @@ from moe_eval_plugin.engines.transformers.provenance import provenance_of
 from moe_eval_plugin.hardware.device import describe_device
 from moe_eval_plugin.hardware.meter import HardwareMeter
 from moe_eval_plugin.hosts.lmms_eval.model import MoEModel
+from moe_eval_plugin.hosts.unanswered import Skipped, raise_unless_counted
 from moe_eval_plugin.measure.stopwatch import Stopwatch
 from moe_eval_plugin.measure.synchronize import synchronize
 from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
@@ -117,13 +120,16 @@ class MoEHF(MoEModel):
             return
         self.store.start_run()
         if jobs and not any(job.continuation for job in jobs):
-            self.store.encode_ahead(self.engine, jobs, self.batch_size)
+            refuse = partial(raise_unless_counted, self.options.unanswerable)
+            self.store.encode_ahead(self.engine, jobs, self.batch_size, refuse)
 
     def _record(self, measured: Measurements) -> None:
         super()._record(measured if self.store is None else self.store.complete(measured))
 
     def _observe(self, jobs: Sequence[Job]) -> VerifiedOverride:
-        return self.engine.verify([job.build() for job in jobs[:PROMPTS_TO_VERIFY]])
+        skip = Skipped(self.options.unanswerable, len(jobs))
+        chosen = first_encodable(self.engine, jobs, PROMPTS_TO_VERIFY, skip)
+        return self.engine.verify([job.build() for job in chosen])
 
     def _meter(self) -> HardwareMeter | None:
         is_off = self.options.profile == "off"

@@ -17,6 +17,7 @@ from moe_eval_plugin.engines.vllm.process import engine_alive_or_fail
 from moe_eval_plugin.engines.vllm.provenance import provenance_of
 from moe_eval_plugin.engines.vllm.request_times import request_phases, with_request_times
 from moe_eval_plugin.hosts.lmms_eval.model import MoEModel
+from moe_eval_plugin.hosts.unanswered import Skipped
 from moe_eval_plugin.model_adapters.vllm_arguments import parse_arguments
 from moe_eval_plugin.models import checkpoint
 
@@ -82,7 +83,10 @@ class MoEVLLM(MoEModel):
         self.hardware_facts = self.hardware.device()
 
     def _observe(self, jobs: Sequence[Job]) -> VerifiedOverride:
-        return self.engine.verify(job.build for job in jobs)
+        skip = Skipped(self.options.unanswerable, len(jobs))
+        return self.engine.verify(
+            (job.build for job in jobs), lambda position, reason: skip(jobs[position], reason)
+        )
 
     def _meter(self) -> WorkersHardware:
         return self.hardware
@@ -96,7 +100,6 @@ class MoEVLLM(MoEModel):
             start()
             runner = JobRunner(self.engine, recorder, questions, self.at_once)
             yield runner
-        runner.warn_of_errors()
         self._last_run = runner
 
     def _complete(self, record: RunRecord) -> RunRecord:

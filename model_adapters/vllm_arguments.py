@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OPTIONS = tuple(f.name for f in fields(VLLMOptions) if f.name != "engine")
-RUN_OPTIONS = ("batch_size", "max_new_tokens", "system_prompt", "seed")
+RUN_OPTIONS = ("batch_size", "max_new_tokens", "system_prompt", "seed", "unanswerable")
 # What lmms-eval passes to every model; vLLM was built for its device and batches by itself.
 OF_THE_HOST = ("device", "max_batch_size")
 

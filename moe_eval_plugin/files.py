@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 SHORT_DIGEST_DIGITS = 12
+SMALL_FILE_BYTES = 64 * 2**20
 
 
 @contextmanager
@@ -33,6 +34,11 @@ def replacing(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path is a file; without an error where no file can have such a path."""
+    return os.path.isfile(path)  # noqa: PTH113  (too long, for instance)
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -90,6 +96,25 @@ def short_digest(content: Any) -> str:  # noqa: ANN401  (anything that JSON can 
     """Return a short digest of plain data; the order of keys does not matter."""
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:SHORT_DIGEST_DIGITS]
+
+
+def files_digest(folder: Path, pattern: str = "*") -> str | None:
+    """Return a short digest of the files that match, by default those of the folder itself.
+
+    Files of up to 64 MiB count by their content, larger ones by size and time of last change;
+    hidden folders are left out. Returns ``None`` where no file matches.
+    """
+    digest, n_files = hashlib.sha256(), 0
+    for path in sorted(path for path in folder.glob(pattern) if path.is_file()):
+        name = path.relative_to(folder)
+        if any(part.startswith(".") for part in name.parts[:-1]):
+            continue
+        n_files += 1
+        state = path.stat()
+        digest.update(f"{name.as_posix()} {state.st_size} ".encode())
+        is_small = state.st_size <= SMALL_FILE_BYTES
+        digest.update(path.read_bytes() if is_small else str(state.st_mtime_ns).encode())
+    return digest.hexdigest()[:SHORT_DIGEST_DIGITS] if n_files else None
 
 
 def _inside(name: str) -> PurePath:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import Path
 
 DEMO = "demo"
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
@@ -11,7 +11,7 @@ HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 def is_folder(name: str) -> bool:
     """Whether a resolved name is a local folder; otherwise it is an id on the Hub."""
-    return Path(name).is_dir()
+    return os.path.isdir(name)  # noqa: PTH112  (no error for a name that no folder can have)
 
 
 def hub_id(name: str) -> str | None:

@@ -66,9 +66,11 @@ def doc_to_visual(doc: Document) -> list[Image]:
     image, question_id = doc["image"], doc["question_id"]
     if isinstance(image, Mapping):
         path, content = image.get("path"), image.get("bytes")
-        if content or path:
-            source = BytesIO(content) if content else path
-            return [open_image(source, question_id, name=path or "The file in the data set")]
+        if content:
+            name = path or "The file in the data set"
+            return [open_image(BytesIO(content), question_id, name)]
+        if path:
+            return [open_image(path, question_id)]
     elif image is not None:
         try:
             return [as_rgb(image)]

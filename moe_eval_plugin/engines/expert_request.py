@@ -10,6 +10,7 @@ from moe_eval_plugin.engines.generation_config import check_generation_config
 from moe_eval_plugin.experts.module_path import layer_number
 from moe_eval_plugin.experts.schedule import constant_schedule
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.experts.verification import VerifiedOverride
 from moe_eval_plugin.models import checkpoint, parameters
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.override.policies import parse_rule
@@ -150,3 +151,19 @@ def check_request(options: ExpertOptions, model: ModelConfig | None = None) -> E
     if model is None or not model.is_of(options):
         model = ModelConfig.load(options)
     return model.request(options.experts_k, options.experts_policy, options.renorm)
+
+
+def unobserved(request: ExpertRequest) -> VerifiedOverride:
+    """Return the requested k of a run in which no token was seen: its observed k is ``None``."""
+    resolved = request.resolved
+    return VerifiedOverride(
+        requested=resolved.num_experts_per_tok if resolved else None,
+        baseline=request.description.num_experts_per_tok or None,
+        observed=None,
+        n_layers=0,
+        n_text_tokens=0,
+        n_image_tokens=0,
+        experts_k=resolved.schedule.text if resolved else None,
+        experts_policy=request.rule.policy_text,
+        renorm=request.rule.renorm,
+    )

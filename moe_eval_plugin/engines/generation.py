@@ -109,6 +109,11 @@ class GenerationSettings:
     arguments: Mapping[str, Any]
     until: tuple[str, ...]
 
+    @property
+    def samples(self) -> bool:
+        """Whether tokens are drawn at random, and not the likeliest ones taken."""
+        return bool(self.arguments.get("do_sample"))
+
     @cached_property
     def key(self) -> str:
         """Text that is equal for equal settings: only such requests may share a batch."""

@@ -41,11 +41,15 @@ class MoEDescription:
     """Warnings of the family for whoever changes k."""
     min_num_experts_per_tok: int = 1
     """Smallest k that can be set."""
+    min_num_experts_per_tok_reason: str | None = None
+    """Why it cannot be smaller; ``None`` where it is 1."""
     max_num_experts_per_tok: int = 0
     """Largest k that can be set: ``num_experts``, or fewer if groups or a smaller layer limit it.
 
     0 means ``num_experts``.
     """
+    unknown_k_of: int = 0
+    """Experts that the configuration of a model states without the number that a token uses."""
     computes_all_experts: bool = False
     """Whether every expert computes every token, so that k decides only which outputs are kept."""
 

@@ -99,6 +99,14 @@ class ExpertSchedule:
         return next(matching, None)
 
     def _check_model(self, description: MoEDescription) -> None:
+        if description.unknown_k_of:
+            message = (
+                f"experts_k={self.text} is not possible for {description.model_type}: its "
+                f"configuration states {description.unknown_k_of} experts, and under no known name "
+                "how many of them a token uses. Write num_experts_per_tok into config.json, or "
+                "register the family with its k_key (docs/reference/plugins.md)."
+            )
+            raise NotAnMoEError(message)
         if not description.is_moe:
             message = (
                 f"experts_k={self.text} is not possible for {description.model_type}, which is a "
@@ -113,13 +121,18 @@ class ExpertSchedule:
         largest = description.max_num_experts_per_tok
         if smallest <= k <= largest:
             return
+        zero = description.num_zero_experts
+        among = description.num_experts + zero
+        computing = f", of which {description.num_experts} compute" if zero else ""
         grouped = f", and a token can reach {largest} of them"
         limit = grouped if largest < description.num_experts else ""
+        size = "many" if k > largest else "few"
+        because = description.min_num_experts_per_tok_reason if k < smallest else None
+        reason = f", because {because}" if because else ""
         message = (
-            f"{description.model_type} has {description.num_experts} experts per layer "
+            f"{description.model_type} has {among} experts per layer{computing} "
             f"({description.num_experts_per_tok} used as published{limit}); "
-            f"experts_k={self.text} is too {'many' if k > largest else 'few'}. "
-            f"Use {smallest} to {largest}."
+            f"experts_k={self.text} is too {size}{reason}. Use {smallest} to {largest}."
         )
         raise InvalidExpertCountError(message)
 

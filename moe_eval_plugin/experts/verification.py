@@ -157,6 +157,15 @@ def raise_if_ranks_differ(ranks: Sequence[Mapping[str, VerifiedOverride]]) -> No
             raise OverrideError(message)
 
 
+def join_ranks(ranks: Sequence[Mapping[str, VerifiedOverride]]) -> dict[str, VerifiedOverride]:
+    """Return the verified override of each task that any process observed, of the first such one.
+
+    Raises what ``raise_if_ranks_differ`` raises.
+    """
+    raise_if_ranks_differ(ranks)
+    return {task: one for verified in reversed(ranks) for task, one in verified.items()}
+
+
 def _expected(
     resolved: ResolvedSchedule, observation: Observation
 ) -> Iterator[tuple[str, tuple[int, dict[int, int]]]]:

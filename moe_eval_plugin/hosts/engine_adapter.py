@@ -26,8 +26,8 @@ class JobRunner(Protocol):
     def answer(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
         """Generate or score each job, into ``answers`` by index; ``None`` for one refused."""
 
-    def ask(self, job: Job, conversation: Conversation) -> Sequence[GeneratedAnswer]:
-        """Answer one round of a job that has several."""
+    def ask(self, job: Job, build: Callable[[], Conversation]) -> Sequence[GeneratedAnswer]:
+        """Answer one round of a job that has several; no answer where it is refused."""
 
     def end_rounds(self, job: Job, rounds: Sequence[Any]) -> None:
         """Report that all rounds of a job were answered."""

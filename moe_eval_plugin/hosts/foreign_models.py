@@ -65,7 +65,7 @@ class ForeignModelTimer:
 
         All processes must call it. What cannot be seen from outside is ``None``.
         """
-        ranks = _gather((dict(self._seconds), dict(self._n_samples), dict(self._n_failed)))
+        ranks = gather((dict(self._seconds), dict(self._n_samples), dict(self._n_failed)))
         tasks = dict.fromkeys(task for seconds, _, _ in ranks for task in seconds)
         n_failed = sum((Counter(failed) for _, _, failed in ranks), Counter())
         n_samples = sum((Counter(counts) for _, counts, _ in ranks), Counter())
@@ -144,8 +144,8 @@ def _positions(requests: Sequence[Any]) -> dict[str, list[int]]:
     return positions
 
 
-def _gather(mine: Any) -> list[Any]:  # noqa: ANN401
-    """Collect a value of all processes."""
+def gather(mine: Any) -> list[Any]:  # noqa: ANN401
+    """Collect a value of all processes, by torch; all of them must call it."""
     import torch.distributed
 
     if not _is_distributed():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.hosts.unanswered import COUNT, ERROR
 from moe_eval_plugin.option_values import (
     one_of,
     read_fields,
@@ -41,6 +42,7 @@ READERS = {
     "seed": whole(0, LARGEST_SEED),
     "profile": one_of("off", "basic", "full"),
     "profile_trace": read_new_folder,
+    "unanswerable": one_of(ERROR, COUNT),
 }
 
 
@@ -65,6 +67,10 @@ class RunOptions:
     memory and energy, ``full`` for the same and steady decode; default: ``basic``."""
     profile_trace: str | None = None
     """A folder for a Chrome trace of a few batches; default: no trace."""
+    unanswerable: str = ERROR
+    """What becomes of a question that cannot be put to the model, as its image is broken or its
+    prompt too long: ``error`` ends the run and names it, ``count`` counts it as answered with
+    nothing, and records it; default: ``error``."""
 
     def __post_init__(self) -> None:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""

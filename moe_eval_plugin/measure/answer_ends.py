@@ -49,24 +49,23 @@ class AnswerEnds:
         """Answers that end inside a thought, in words; ``None`` if there are none."""
         if not self.n_in_thought:
             return None
-        return f"{self.n_in_thought:,} of {self.n_answers:,} answers end inside a thought"
+        share = f"{self.n_in_thought:,} of {self.n_answers:,} answers end inside a thought"
+        return f"{share} at {self._limit}"
 
     @property
     def cut(self) -> str | None:
         """Answers that were cut at the limit, in words; ``None`` if there are none."""
         if not self.n_token_limit:
             return None
-        where = "their token limit" if self.max_new_tokens is None else self._limit
-        return f"{self.n_token_limit:,} of {self.n_answers:,} answers were cut at {where}"
+        return f"{self.n_token_limit:,} of {self.n_answers:,} answers were cut at {self._limit}"
 
     @property
     def warning(self) -> str | None:
         """What a user must know before believing the scores; ``None`` if nothing was cut."""
         if self.in_thought is not None:
             return (
-                f"{self.in_thought}, so they hold nothing to score"
-                f"{f' ({self.cut})' if self.cut else ''}. Raise the limit with --gen_kwargs "
-                "max_new_tokens=NUMBER, or, if the chat template reads it, pass "
+                f"{self.in_thought}, so they hold nothing to score. Raise the limit with "
+                "--gen_kwargs max_new_tokens=NUMBER, or, if the chat template reads it, pass "
                 "enable_thinking=false in --model_args."
             )
         if self.cut is not None:
@@ -78,7 +77,8 @@ class AnswerEnds:
 
     @property
     def _limit(self) -> str:
-        return f"max_new_tokens={self.max_new_tokens}"
+        is_one = self.max_new_tokens is not None
+        return f"max_new_tokens={self.max_new_tokens}" if is_one else "their token limit"
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain JSON data."""

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.errors import PluginLoadError
+from moe_eval_plugin.errors import InvalidExpertCountError, PluginLoadError
 from moe_eval_plugin.experts.description import MoEDescription
 from moe_eval_plugin.plugins.family import Family, Proof
 from moe_eval_plugin.plugins.hookspecs import hookimpl
@@ -83,7 +83,8 @@ def describe(config: PretrainedConfig) -> MoEDescription:
     """Return the description of a model's experts, from its configuration alone.
 
     It is read from the part of the configuration that ``moe_part`` returns. A model without such
-    a part is dense.
+    a part is dense. Raises ``InvalidExpertCountError`` where the configuration states a k that its
+    experts do not allow.
     """
     found = _find_experts(config)
     if found is not None:
@@ -96,6 +97,7 @@ def describe(config: PretrainedConfig) -> MoEDescription:
         num_shared_experts=0,
         num_zero_experts=0,
         norm_topk_prob=None,
+        unknown_k_of=_experts_without_k(config),
     )
 
 
@@ -120,6 +122,16 @@ def _find_experts(config: PretrainedConfig) -> tuple[PretrainedConfig, MoEDescri
         if description is not None:
             return part, description
     return None
+
+
+def _experts_without_k(config: PretrainedConfig) -> int:
+    """Return the experts of a configuration that states no k, under any known name; 0 if none."""
+    counts = (
+        max(_counts(part, (family.num_experts_key if family else "", *NUM_EXPERTS_KEYS)))
+        for family, part in _candidate_parts(config)
+        if not (family and family.enabled_key and not getattr(part, family.enabled_key, True))
+    )
+    return next((count for count in counts if count > 1), 0)
 
 
 @cache
@@ -179,21 +191,28 @@ def _describe_part(
     counts = _counts(part, (known.num_experts_key, *NUM_EXPERTS_KEYS))
     k = known.num_experts_per_tok_in_code or max(_counts(part, (known.k_key or "", *K_KEYS)))
     is_enabled = known.enabled_key is None or bool(getattr(part, known.enabled_key, True))
-    if max(counts) <= 1 or k <= 0 or not is_enabled:
+    if max(counts) <= 1 or not is_enabled:
+        return None
+    num_zero_experts = known.num_zero_experts_included or max(
+        _counts(part, (known.zero_experts_key or "", *ZERO_EXPERTS_KEYS))
+    )
+    num_experts = max(counts) - known.num_zero_experts_included
+    _check_stated_k(model_type, known, part, num_experts + num_zero_experts)
+    if k <= 0:
         return None
     return MoEDescription(
         model_type=model_type,
         is_moe=True,
-        num_experts=max(counts) - known.num_zero_experts_included,
+        num_experts=num_experts,
         num_experts_per_tok=k,
         num_shared_experts=_shared_experts(known, part),
-        num_zero_experts=known.num_zero_experts_included
-        or max(_counts(part, (known.zero_experts_key or "", *ZERO_EXPERTS_KEYS))),
+        num_zero_experts=num_zero_experts,
         norm_topk_prob=_renormalises(known.renormalise, part),
         fixed_k_reason=known.fixed_k_reason,
         family=family.model_type if family else None,
         warnings=known.warnings,
         min_num_experts_per_tok=known.min_num_experts_per_tok,
+        min_num_experts_per_tok_reason=known.min_num_experts_per_tok_reason,
         computes_all_experts=known.computes_all_experts,
         max_num_experts_per_tok=_reachable(
             min(n for n in counts if n > 1) - known.num_zero_experts_included,
@@ -201,6 +220,31 @@ def _describe_part(
             has_groups=known.has_groups,
         ),
     )
+
+
+def _check_stated_k(
+    model_type: str, family: Family, part: PretrainedConfig, num_experts: int
+) -> None:
+    """Raise ``InvalidExpertCountError`` unless the stated k is 1 to the number of experts.
+
+    A list has a k for each layer, and 0 for a layer without experts. A family whose code sets k
+    has no key for it.
+    """
+    keys = (family.k_key, *K_KEYS)
+    key = next((key for key in keys if key and _value(part, key) is not None), None)
+    if key is None or family.num_experts_per_tok_in_code is not None:
+        return
+    value = _value(part, key)
+    values = value if isinstance(value, list | tuple) else (value,)
+    are_counts = all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in values)
+    if are_counts and 1 <= max(values, default=0) <= num_experts:
+        return
+    message = (
+        f"The configuration of {model_type} states {key}={json.dumps(value, default=str)}, and its "
+        f"routers choose among {num_experts} experts. Correct it in config.json: 1 to "
+        f"{num_experts}, as the published file of this model has it."
+    )
+    raise InvalidExpertCountError(message)
 
 
 def _shared_experts(family: Family, part: PretrainedConfig) -> int:

@@ -63,6 +63,8 @@ class Family:
     """k where it is a constant of the code."""
     min_num_experts_per_tok: int = 1
     """Smallest k that the code can run."""
+    min_num_experts_per_tok_reason: str | None = None
+    """Why it cannot run fewer, as the rest of a sentence after "because"."""
     enabled_key: str | None = None
     """Configuration key that must be true for experts to be used at all."""
     shared_experts_key: str | None = None

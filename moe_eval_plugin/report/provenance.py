@@ -101,6 +101,7 @@ def _values(run: FinishedTask) -> Iterator[tuple[str, Any]]:
     yield "Split", facts.split
     yield "Questions of the split", facts.n_questions
     yield "Questions asked", facts.n
+    yield "Answers from a cache, whose k was not observed", facts.n_answers_from_cache
     yield "Scoring", facts.scoring
     yield "Answer set", facts.answer_set
     yield "Versions", facts.versions

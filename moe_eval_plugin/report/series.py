@@ -231,6 +231,8 @@ def _distinctions(one: FinishedTask) -> tuple[str, ...]:
         "{} processes": setup.n_ranks,
         "experts by {}": setup.experts_implementation,
         # Such speeds are of the model alone, and cannot be compared with others.
+        # Neither is a speed of some of the questions.
+        "{} answers from a cache": one.facts.n_answers_from_cache,
         "inputs prepared {}": "beforehand" if setup.inputs else None,
     }
     return tuple("" if value is None else word.format(value) for word, value in words.items())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.files import is_file
 from moe_eval_plugin.json_object import JsonObject
 from moe_eval_plugin.results.record import RunRecord
 from moe_eval_plugin.results.run import (
@@ -89,7 +90,8 @@ def read_run(path: Path) -> Run:
             f"Pass the file that ends in _{RESULTS}."
         )
         raise DataError(message)
-    config = content["config"]
+    limit = _as_typed(_number(content["config"].get("limit")))
+    config = {**content["config"], "limit": limit}
     options = _mapping(config, "resolved_cli_args")
     tasks = tuple(_tasks(path, content))
     recorded = (task.record.setup.pretrained for task in tasks if task.record)
@@ -103,7 +105,7 @@ def read_run(path: Path) -> Run:
         code_revision=_text(content, "git_hash"),
         date=_date(content),
         date_text=_text(content, "date"),
-        limit=_number(config.get("limit")),
+        limit=limit,
         include_path=_text(options, "include_path"),
         settings={name: config.get(name) for name in RUN_SETTINGS},
         options={**options, **config},
@@ -112,7 +114,7 @@ def read_run(path: Path) -> Run:
 
 def _samples_path(path: Path, task: str) -> Path:
     """Return the samples file of a task that belongs to a results file."""
-    return path.with_name(path.name.removesuffix(RESULTS) + f"{SAMPLES}_{task}.jsonl")
+    return path.parent / f"{path.name.removesuffix(RESULTS)}{SAMPLES}_{task}.jsonl"
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -155,7 +157,7 @@ def _tasks(path: Path, content: Mapping[str, Any]) -> Iterator[TaskRun]:
             scores=tuple(_scores(rows, _mapping(_mapping(content, "higher_is_better"), task))),
             n_samples=_count(counts.get("effective")),
             record=RunRecord.from_dict(record) if record.values else None,
-            samples=samples if samples.is_file() else None,
+            samples=samples if is_file(samples) else None,
             main_metric=_text(config, "score_key"),
             metrics=tuple(_metrics(config)),
             scoring=_scoring(config, metadata),
@@ -257,6 +259,11 @@ def _number(value: object) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+def _as_typed(value: float | None) -> float | None:
+    """Return a number as users type it: the host reads ``--limit 48`` as 48.0."""
+    return int(value) if value is not None and value.is_integer() else value
+
+
 def find_results(folder: Path) -> Path:
     """Return the results file that was written to a folder; ``RuntimeError`` without one.
 
@@ -268,7 +275,7 @@ def find_results(folder: Path) -> Path:
         raise RuntimeError(NO_RESULTS)
     path = found[-1]
     for task in _read_json(path)["configs"]:
-        if not _samples_path(path, task).is_file():
+        if not is_file(_samples_path(path, task)):
             message = f"lmms-eval wrote no samples of {task}; see its output"
             raise RuntimeError(message)
     return path

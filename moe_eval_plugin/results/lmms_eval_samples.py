@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 QUESTION_ID = "question_id"
 DOC_ID = "doc_id"
 IMAGE_ID = "image_id"
+# Whether the answer came from the host's cache; in runs with one.
+FROM_CACHE = "from_cache"
 # Numbers of a sample that are no scores.
-NOT_SCORES = frozenset({QUESTION_ID, DOC_ID, IMAGE_ID, "token_counts"})
+NOT_SCORES = frozenset({QUESTION_ID, DOC_ID, IMAGE_ID, FROM_CACHE, "token_counts"})
 # What the models of lmms-eval 0.7 write where a request failed, was blocked or was not made.
 FAILURE = re.compile(
     r"""

@@ -70,6 +70,8 @@ class RunRecord:
     """Rows that plugins added."""
     answers: AnswerEnds | None = None
     """How the answers ended; ``None`` where this was not counted, or nothing was generated."""
+    n_answers_from_cache: int | None = None
+    """Questions answered by the host's cache: neither observed nor timed; ``None`` without one."""
 
     @cached_property
     def setup(self) -> Setup:
@@ -82,8 +84,11 @@ class RunRecord:
 
     @property
     def seconds_per_correct_answer(self) -> float | None:
-        """Wall time by the sum of the scores; ``None`` without a score, or if it is 0."""
-        if self.score is None:
+        """Wall time by the sum of the scores; ``None`` without a score, or if it is 0.
+
+        ``None`` too if a cache answered some questions: the score is that of all of them.
+        """
+        if self.score is None or self.n_answers_from_cache:
             return None
         return per_correct_answer(self.speed.wall_s, self.score.value * self.speed.n_samples)
 
@@ -112,9 +117,10 @@ class RunRecord:
 
         A schedule of several k has no single ``num_experts_per_tok``.
         """
-        speed = self.speed
+        speed, n_cached = self.speed, self.n_answers_from_cache
         return {
             **self._expert_rows(),
+            **({"n_answers_from_cache": n_cached} if n_cached else {}),
             "samples_per_s": speed.samples_per_s,
             "output_tokens_per_s": speed.output_tokens_per_s,
             "prefill_tokens_per_s": speed.prefill_tokens_per_s,
@@ -152,6 +158,7 @@ class RunRecord:
             "steady_decode": self.steady_decode.to_dict() if self.steady_decode else None,
             **({"answers": self.answers.to_dict()} if self.answers else {}),
             "extra": {metric.name: metric.value for metric in self.extra},
+            "n_answers_from_cache": self.n_answers_from_cache,
             "provenance": dict(self.provenance),
         }
 
@@ -177,6 +184,7 @@ class RunRecord:
             steady_decode=SteadyDecode.from_dict(steady) if steady else None,
             answers=AnswerEnds.from_dict(answers) if answers else None,
             extra=tuple(Metric(task, name, extra.number(name)) for name in extra.values),
+            n_answers_from_cache=values.integer("n_answers_from_cache"),
         )
         # Parts that are read when they are needed are checked here, where the file is known.
         Setup.from_dict(values.item("provenance") or JsonObject({}))

@@ -6,7 +6,6 @@ The k of a model of another adapter is ``None``: not known, and not 0.
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.experts.routing_rule import NATIVE
 from moe_eval_plugin.model_name import DEMO, hub_id
+from moe_eval_plugin.results.metric_names import PROPORTION, is_fact, unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
@@ -24,19 +24,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.run import Run, ScoreRow, TaskData, TaskRun
     from moe_eval_plugin.results.setup import Setup
 
-# Rows of k in the host's table are facts of every score, and no scores themselves.
-K_ROW = "num_experts_per_tok"
-PROPORTION = "proportion"
-# Rows that are counted or measured have their unit in their name; the others are scores.
-UNITS = (
-    (r"n_\w+", "count"),
-    (r"(?:\w+_)?([a-z]+)_per_s", r"\1/s"),
-    (r"\w+_s(?:_\w+)?", "s"),
-    (r"seconds_per_\w+", "s"),
-    (r"\w+_bytes", "bytes"),
-    (r"\w+_gib", "GiB"),
-    (r"(?:\w+_)?joules(?:_\w+)?", "J"),
-)
 # Hardware, energy and failures of plugins are no settings of the model.
 NOT_SETTINGS = frozenset(
     {
@@ -67,7 +54,7 @@ class ScoreFacts:
     is_main: bool
     """Whether the task is compared by this score."""
     n: int | None
-    """Questions that the score is the mean of."""
+    """Questions that the score is the mean of, or that a measured value was measured with."""
     n_questions: int | None
     """Questions of the split, those included that were left out."""
     scoring: str | None
@@ -112,6 +99,8 @@ class ScoreFacts:
     """Questions per second."""
     wall_s: float | None
     """Seconds of the slowest process."""
+    n_answers_from_cache: int | None
+    """Questions answered by a cache of the host: their k was not observed, and no time measured."""
     n_input_tokens: int | None
     """Tokens of all prompts."""
     n_output_tokens: int | None
@@ -121,9 +110,11 @@ class ScoreFacts:
 
     @property
     def k(self) -> float | None:
-        """Requested k, or else the observed one."""
-        asked = self.num_experts_per_tok
-        return asked if asked is not None else self.observed_num_experts_per_tok
+        """Requested k, or else the observed one; the published one where nothing else was asked."""
+        known = (self.num_experts_per_tok, self.observed_num_experts_per_tok)
+        # Of a model as published whose answers all came from a cache, no k was observed.
+        published = self.baseline_num_experts_per_tok if self.experts_k is None else None
+        return next((k for k in known if k is not None), published)
 
     @property
     def is_ours(self) -> bool:
@@ -215,7 +206,7 @@ def _of_task(run: Run, task: TaskRun) -> Iterator[ScoreFacts]:
         **_data(task.data),
         **_speed(record),
     }
-    scores = [score for score in task.scores if K_ROW not in score.metric]
+    scores = [score for score in task.scores if not is_fact(score.metric)]
     main = _main_metric(task, scores, [one.name for one in record.extra] if record else [])
     for score in scores:
         yield ScoreFacts(
@@ -230,7 +221,7 @@ def _of_task(run: Run, task: TaskRun) -> Iterator[ScoreFacts]:
 def _main_metric(task: TaskRun, scores: Sequence[ScoreRow], extra: Container[str]) -> str | None:
     """Return the score that the task says to compare by, or the only one; not a plugin's row."""
     names = [score.metric for score in scores if score.metric not in extra]
-    metrics = [name for name in names if _unit(name) is None]
+    metrics = [name for name in names if unit_of(name) is None]
     if task.main_metric in metrics:
         return task.main_metric
     return metrics[0] if len(metrics) == 1 else None
@@ -246,17 +237,17 @@ def _score(task: TaskRun, score: ScoreRow) -> dict[str, Any]:
         "metric": score.metric,
         "value": score.value,
         "stderr": score.stderr,
-        "unit": PROPORTION if whole else _unit(score.metric),
+        "unit": PROPORTION if whole else unit_of(score.metric),
         "higher_is_better": score.higher_is_better,
-        "n": task.n_samples if part == score.metric else of_parts.get(part),
+        "n": _n_of(task, score) if part == score.metric else of_parts.get(part),
         "scoring": modes.get(whole),
     }
 
 
-def _unit(metric: str) -> str | None:
-    """Return the unit in the name of a count or a measured value; ``None`` for a score."""
-    matches = ((re.fullmatch(pattern, metric), unit) for pattern, unit in UNITS)
-    return next((match.expand(unit) for match, unit in matches if match), None)
+def _n_of(task: TaskRun, score: ScoreRow) -> int | None:
+    """Return the questions of a score, or of a measured value: answers of a cache took no time."""
+    is_measured = task.record is not None and score.metric in task.record.rows()
+    return task.record.speed.n_samples if task.record and is_measured else task.n_samples
 
 
 def _experts(experts: VerifiedOverride | None) -> dict[str, Any]:
@@ -271,7 +262,8 @@ def _experts(experts: VerifiedOverride | None) -> dict[str, Any]:
 
 def _speed(record: RunRecord | None) -> dict[str, Any]:
     names = ("samples_per_s", "wall_s", "n_input_tokens", "n_output_tokens")
-    return {name: getattr(record.speed, name) if record else None for name in names}
+    speed = {name: getattr(record.speed, name) if record else None for name in names}
+    return {**speed, "n_answers_from_cache": (record.n_answers_from_cache if record else 0) or None}
 
 
 def _model(run: Run, setup: Setup) -> dict[str, Any]:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.engines.answer_digest import folder_identity
 from moe_eval_plugin.model_name import is_folder
 from moe_eval_plugin.models.checkpoint import ask_hub, resolve
 from moe_eval_plugin.results.versions import installed_versions
-from moe_eval_plugin.text import MIB
 
 if TYPE_CHECKING:
     from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
     from moe_eval_plugin.sweep.plan import SweepPlan
-
-SMALL_FILE_BYTES = 64 * MIB
 
 
 def sweep_settings(plan: SweepPlan, options: EngineOptions, host: Host) -> dict[str, Any]:
@@ -34,7 +31,7 @@ def model_settings(pretrained: str, revision: str | None) -> dict[str, Any]:
     """Return the identity of the weights: the commit on the hub, or a digest of a folder."""
     name = resolve(pretrained)
     if is_folder(name):
-        return {"model files": _files_digest(Path(name))}
+        return folder_identity(Path(name))
     found = ask_hub(name, revision)
     return {"model revision": found.sha if found else revision}
 
@@ -50,16 +47,3 @@ def machine() -> dict[str, str]:
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor()
     return {"host": platform.node(), "device": device, "machine": platform.machine()}
-
-
-def _files_digest(folder: Path) -> str:
-    """Return a digest of a model's files; large ones count by size and time of last change."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
-        size = path.stat().st_size
-        digest.update(f"{path.name} {size} ".encode())
-        if size <= SMALL_FILE_BYTES:
-            digest.update(path.read_bytes())
-        else:
-            digest.update(str(path.stat().st_mtime_ns).encode())
-    return digest.hexdigest()[:12]

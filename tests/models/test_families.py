@@ -10,7 +10,8 @@ import pluggy
 import pytest
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
-from moe_eval_plugin.errors import PluginLoadError
+from moe_eval_plugin.errors import InvalidExpertCountError, NotAnMoEError, PluginLoadError
+from moe_eval_plugin.experts.schedule import constant_schedule
 from moe_eval_plugin.models import families
 from moe_eval_plugin.models.families import describe, family_of, moe_eval_register_families, table
 from moe_eval_plugin.plugins.family import Family, Kind, Renormalisation
@@ -226,6 +227,52 @@ def test_zero_computation_experts_of_remote_code() -> None:
     found = describe(RemoteConfig(num_experts=[32]))
     assert (found.num_experts, found.num_zero_experts, found.num_experts_per_tok) == (28, 4, 2)
     assert (found.min_num_experts_per_tok, found.max_num_experts_per_tok) == (2, 28)
+
+
+def test_the_smallest_k_has_its_reason_and_the_experts_are_those_to_choose_among() -> None:
+    class RemoteConfig(PretrainedConfig):  # type: ignore[misc]
+        model_type = "MoE++"
+
+    found = describe(RemoteConfig(num_experts=[12]))
+    with pytest.raises(InvalidExpertCountError) as failed:
+        constant_schedule(1).resolve(found)
+    said = str(failed.value)
+    assert "MoE++ has 12 experts per layer, of which 8 compute (2 used as published)" in said
+    assert "too few, because one expert divides zero by zero" in said
+
+
+def test_a_smallest_k_above_one_has_a_reason() -> None:
+    for family in families.table().values():
+        is_limited = family.min_num_experts_per_tok > 1
+        assert is_limited == (family.min_num_experts_per_tok_reason is not None), family.model_type
+
+
+class OwnConfig(PretrainedConfig):  # type: ignore[misc]
+    """The configuration of a model that no table has."""
+
+    model_type = "own"
+
+
+@pytest.mark.parametrize("k", [9, 0, -1, "4", 4.0, True, [0, 0], [4, 9], [4, None], [], {"a": 1}])
+def test_a_k_that_the_experts_do_not_allow_is_refused(k: object) -> None:
+    config = OwnConfig(n_routed_experts=8, num_experts_per_tok=k)
+    with pytest.raises(InvalidExpertCountError, match=r"states num_experts_per_tok=.*1 to 8, as"):
+        describe(config)
+
+
+@pytest.mark.parametrize("k", [1, 8, [4, 8], [0, 2]])
+def test_a_k_that_the_experts_allow_is_read(k: object) -> None:
+    config = OwnConfig(n_routed_experts=8, num_experts_per_tok=k)
+    assert describe(config).num_experts_per_tok == (max(k) if isinstance(k, list) else k)
+
+
+@pytest.mark.parametrize("given", [{}, {"num_experts_per_tok": None}])
+def test_experts_without_a_k_are_not_called_a_dense_model(given: dict[str, None]) -> None:
+    found = describe(OwnConfig(n_routed_experts=8, **given))
+    assert (found.is_moe, found.unknown_k_of) == (False, 8)
+    with pytest.raises(NotAnMoEError, match="states 8 experts, and under no known name"):
+        constant_schedule(2).resolve(found)
+    assert describe(OwnConfig(num_experts_per_tok=2)).unknown_k_of == 0
 
 
 @pytest.mark.parametrize("model_type", ["musicgen", "dots3_note_vision_encoder", "vitpose"])

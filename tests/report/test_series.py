@@ -48,6 +48,17 @@ def test_the_published_k_is_the_baseline_whether_it_was_asked_for_or_not(tmp_pat
     assert series.baseline.label == "k=8"
 
 
+def test_a_run_that_a_cache_answered_in_part_is_a_series_of_its_own(tmp_path: Path) -> None:
+    for name, n_cached in (("whole", 0), ("partly", 39)):
+        path = write_run(tmp_path / name, 8)
+        edit_json(
+            path,
+            lambda content, n=n_cached: content["moe_eval"][TASK].update(n_answers_from_cache=n),  # type: ignore[misc]
+        )
+    names = sorted(one.name for one in read_series([tmp_path]))
+    assert names == ["demo", "demo, 39 answers from a cache"]
+
+
 def test_another_rule_at_the_published_k_is_no_baseline(tmp_path: Path) -> None:
     path = write_run(tmp_path / "policy", 8)
     edit_json(path, lambda content: content["moe_eval"][TASK]["experts"].update(renorm="unit"))

@@ -108,6 +108,13 @@ def test_without_a_correct_answer_there_are_no_seconds_of_one(score: Score | Non
     assert record(score=score, speed=OUTSIDE).rows()["seconds_per_correct_answer"] is None
 
 
+def test_answers_of_a_cache_are_counted_and_have_no_seconds_per_correct_answer() -> None:
+    partly = record(score=Score("exact_match", 0.5), n_answers_from_cache=11)
+    assert partly.rows()["n_answers_from_cache"] == 11
+    assert partly.seconds_per_correct_answer is None
+    assert "n_answers_from_cache" not in record(n_answers_from_cache=0).rows()
+
+
 def test_nothing_answered_takes_no_seconds_and_no_joules_of_a_sample() -> None:
     nothing = record(
         speed=TaskSpeed(0, 0, 0, 0.0),

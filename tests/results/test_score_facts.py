@@ -328,3 +328,23 @@ def test_what_the_hardware_is_and_what_plugins_did_are_no_settings(tmp_path: Pat
     after = facts_of(tmp_path / "after", content)["vqa_accuracy"].settings
     assert after == before
     assert "batch_size" in after
+
+
+def test_answers_of_a_cache_are_in_a_score_and_not_in_what_was_measured(tmp_path: Path) -> None:
+    content = results(k=4)
+    record = content["moe_eval"]["okvqa"]
+    record |= {"schema_version": 2, "n_answers_from_cache": 5045}
+    record["speed"] |= {"n_samples": 1}
+    content["results"]["okvqa"]["n_answers_from_cache,none"] = 5045
+    found = facts_of(tmp_path, content)
+    assert found["vqa_accuracy"].n == 5046
+    assert found["samples_per_s"].n == 1
+    assert {one.n_answers_from_cache for one in found.values()} == {5045}
+    assert "n_answers_from_cache" not in found
+
+
+def test_a_published_model_that_a_cache_answered_for_has_the_published_k(tmp_path: Path) -> None:
+    content = results(k=None)
+    content["moe_eval"]["okvqa"]["experts"]["observed"] = None
+    facts = facts_of(tmp_path, content)["vqa_accuracy"]
+    assert (facts.k, facts.observed_num_experts_per_tok) == (8, None)

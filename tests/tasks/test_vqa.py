@@ -180,7 +180,7 @@ def test_an_image_is_the_same_from_every_source(tmp_path: Path, write: Any) -> N
     write(path.with_suffix(".tiff" if "tiff" in write.__name__ else ".png"))
     (path,) = tmp_path.iterdir()
     content = path.read_bytes()
-    decoded = datasets.Image().decode_example({"path": str(path), "bytes": None})
+    decoded = datasets.Image().decode_example({"path": None, "bytes": content})
     sources = (
         {"path": str(path), "bytes": None},
         {"path": None, "bytes": content},

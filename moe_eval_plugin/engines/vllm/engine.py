@@ -9,14 +9,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.engines.conversation import placeholder_texts, prepare_conversation
+from moe_eval_plugin.engines.conversation import prepare_conversation
 from moe_eval_plugin.engines.generation import CheckpointSettings, sort_checkpoint_settings
+from moe_eval_plugin.engines.refusals import reason_of
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, VERIFICATION_NEW_TOKENS
 from moe_eval_plugin.engines.vllm.messages import (
     Answer,
     Prompt,
     append_continuation,
     load_template,
+    placeholders_of,
     read_answer,
     rendered_prompt,
 )
@@ -34,7 +36,7 @@ from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.models import checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest
     from moe_eval_plugin.engines.request import Conversation
@@ -81,6 +83,7 @@ class VLLMEngine:
         self.workers = Workers(self.llm.collective_rpc, self.request, options.verify)
         self.workers.check_layers()
         self.generation.warn()
+        self._placeholders = placeholders_of(self.llm.model_config)
         self._names = (str(number) for number in itertools.count())
 
     @property
@@ -94,16 +97,6 @@ class VLLMEngine:
         config = self.llm.model_config
         found = {} if config.generation_config == "vllm" else config.try_get_generation_config()
         return sort_checkpoint_settings({**found, **config.override_generation_config})
-
-    @cached_property
-    def _placeholders(self) -> frozenset[str]:
-        """The texts that the model takes for an image; none for a model that reads text only."""
-        config = self.llm.model_config
-        if not config.is_multimodal_model:
-            return frozenset()
-        from vllm.transformers_utils.processor import cached_processor_from_config
-
-        return placeholder_texts(config.hf_config, cached_processor_from_config(config))
 
     def close(self) -> None:
         """Stop vLLM's processes."""
@@ -133,10 +126,15 @@ class VLLMEngine:
         self.workers = Workers(self.llm.collective_rpc, self.request, self.options.verify)
         self.workers.check_layers()
 
-    def verify(self, builds: Iterable[Callable[[], Conversation]]) -> VerifiedOverride:
+    def verify(
+        self,
+        builds: Iterable[Callable[[], Conversation]],
+        refuse: Callable[[int, str], object] = lambda _position, _reason: None,
+    ) -> VerifiedOverride:
         """Run a few real prompts, prefill and decode, and compare the k that tokens used.
 
-        ``builds`` make the conversations; the first ones that can be asked are taken. Raises
+        ``builds`` make the conversations; the first ones that can be asked are taken, and
+        ``refuse`` gets the position of each that cannot, and why. Raises
         ``OverrideNotEffectiveError``. A dense model has nothing to observe.
         """
         arguments = {
@@ -147,24 +145,29 @@ class VLLMEngine:
         }
         prompts = (Prompt(build, arguments) for build in builds)
         with engine_alive_or_fail():
-            return self.workers.verify(lambda: self._run_in_turn(prompts))
+            return self.workers.verify(lambda: self._run_in_turn(prompts, refuse))
 
-    def run(self, prompts: Iterable[Prompt], at_once: int | None) -> Iterator[tuple[int, Answer]]:
+    def run(self, prompts: Iterable[Prompt], at_once: int | None) -> Generator[tuple[int, Answer]]:
         """Yield (position of the prompt, answer) in the order in which vLLM finishes them.
 
         ``at_once`` limits the prompts that vLLM has at a time; ``None`` leaves that to its
-        scheduler. Raises ``EngineFailedError`` if vLLM dies; earlier answers are valid.
+        scheduler. Raises ``EngineFailedError`` if vLLM dies; earlier answers are valid. Requests
+        that are open when the iterator is closed are ended.
         """
         most = at_once or self.max_num_seqs * (1 + WAITING_PER_RUNNING)
         running = _Running()
-        for position, prompt in enumerate(prompts):
-            refused = self._add(position, prompt, running)
-            if refused is not None:
-                yield position, refused
-            while len(running.positions) >= most:
+        try:
+            for position, prompt in enumerate(prompts):
+                refused = self._add(position, prompt, running)
+                if refused is not None:
+                    yield position, refused
+                while len(running.positions) >= most:
+                    yield from self._step(running)
+            while running.positions:
                 yield from self._step(running)
-        while running.positions:
-            yield from self._step(running)
+        except GeneratorExit:
+            self.llm.llm_engine.abort_request(list(running.positions))
+            raise
 
     def run_tokens(
         self, prompts: Sequence[Sequence[int]], sampling: Mapping[str, Any]
@@ -191,11 +194,11 @@ class VLLMEngine:
                 done |= {_name(output): output for output in engine.step() if output.finished}
         return begin, [done[name] for name in names]
 
-    def _run_in_turn(self, prompts: Iterable[Prompt]) -> None:
+    def _run_in_turn(self, prompts: Iterable[Prompt], refuse: Callable[[int, str], object]) -> None:
         n_asked = 0
-        for _, answer in self.run(prompts, at_once=1):
+        for position, answer in self.run(prompts, at_once=1):
             if answer.error is not None:
-                logger.warning("A prompt cannot serve to verify k: %s", answer.error)
+                refuse(position, answer.error)
             n_asked += answer.error is None
             if n_asked == PROMPTS_TO_VERIFY:
                 return
@@ -203,7 +206,6 @@ class VLLMEngine:
     def _add(self, position: int, prompt: Prompt, running: _Running) -> Answer | None:
         """Submit a prompt; return an answer with the error if it is refused."""
         from vllm import SamplingParams
-        from vllm.exceptions import VLLMValidationError
         from vllm.sampling_params import RequestOutputKind
 
         arguments = dict(prompt.sampling)
@@ -217,8 +219,10 @@ class VLLMEngine:
             target = append_continuation(self.llm, rendered, prompt.continuation)
             with engine_alive_or_fail():
                 self.llm.llm_engine.add_request(name, rendered, params)
-        except (OSError, ValueError, VLLMValidationError) as error:
-            return Answer("", RequestTimes(0, 0), error=f"{type(error).__name__}: {error}")
+        except Exception as error:
+            if (reason := reason_of(error)) is None:
+                raise
+            return Answer("", RequestTimes(0, 0), error=reason)
         running.positions[name] = position
         if target is not None:
             running.targets[name] = target

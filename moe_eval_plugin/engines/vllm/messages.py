@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.chat_template import ChatTemplate, bare_text
 from moe_eval_plugin.engines.continuation import continuation_ids
+from moe_eval_plugin.engines.conversation import placeholder_texts
 from moe_eval_plugin.engines.vllm.request_times import RequestTimes, ended_by
 from moe_eval_plugin.errors import InvalidArgumentError
 
@@ -28,11 +29,6 @@ class Prompt:
     build: Callable[[], Conversation]
     sampling: Mapping[str, Any]
     continuation: str | None = None
-
-    @classmethod
-    def of(cls, conversation: Conversation, sampling: Mapping[str, Any]) -> Prompt:
-        """Build a prompt of a conversation whose images were read."""
-        return cls(lambda: conversation, sampling)
 
 
 @dataclass(frozen=True)
@@ -101,6 +97,16 @@ def messages(conversation: Conversation) -> Conversation:
         else message
         for message in conversation
     ]
+
+
+def placeholders_of(model_config: Any) -> frozenset[str]:  # noqa: ANN401  (vLLM's ModelConfig)
+    """Return the texts that a model takes for an image; none for one that reads text only."""
+    if not model_config.is_multimodal_model:
+        return frozenset()
+    from vllm.transformers_utils.processor import cached_processor_from_config
+
+    processor = cached_processor_from_config(model_config)
+    return placeholder_texts(model_config.hf_config, processor)
 
 
 def rendered_prompt(llm: Any, template: ChatTemplate, conversation: Conversation) -> dict[str, Any]:  # noqa: ANN401  (vllm.LLM)

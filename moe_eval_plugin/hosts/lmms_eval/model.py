@@ -13,30 +13,35 @@ from lmms_eval.api.model import lmms
 from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from tqdm import tqdm
 
+from moe_eval_plugin.engines.answer_digest import answer_settings
+from moe_eval_plugin.engines.expert_request import unobserved
 from moe_eval_plugin.errors import EngineFailedError
-from moe_eval_plugin.experts.verification import raise_if_ranks_differ
+from moe_eval_plugin.experts.verification import join_ranks
 from moe_eval_plugin.hosts.engine_adapter import EngineAdapter
-from moe_eval_plugin.hosts.lmms_eval.answer_ends import (
+from moe_eval_plugin.hosts.lmms_eval.answers.answer_ends import (
     count_ends,
     reasoning_tags,
     warn_of_ends,
 )
-from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
-from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
-from moe_eval_plugin.hosts.lmms_eval.host_answers import (
+from moe_eval_plugin.hosts.lmms_eval.answers.host_answers import (
     PartialAnswers,
     as_result,
     as_score,
     unbroken,
 )
+from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
+from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
 from moe_eval_plugin.hosts.lmms_eval.host_options import refuse_options
 from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader, settings_by_task, with_settings
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
+from moe_eval_plugin.hosts.unanswered import report_unanswered
 from moe_eval_plugin.measure.answer_ends import REASONING_TAGS, AnswerEndCounter
+from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.option_values import repeated
 from moe_eval_plugin.plugins.announcer import Announcer
 from moe_eval_plugin.plugins.manager import plugin_manager
 from moe_eval_plugin.results.measurements import make_records
+from moe_eval_plugin.results.record import RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,7 +55,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.hosts.run_options import RunOptions
     from moe_eval_plugin.measure.answer_ends import TagPair
     from moe_eval_plugin.results.measurements import Measurements
-    from moe_eval_plugin.results.record import RunRecord
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +78,7 @@ class MoEModel(EngineAdapter, lmms):
         engine_options, options = self._parse(model_args)
         options = replace(options, system_prompt=self._system_prompt(options))
         self._own_options = self.options = options
+        self._engine_options = engine_options
         self.moe_eval_records: dict[str, RunRecord] = {}
         self.reasoning_tags: tuple[TagPair, ...] = REASONING_TAGS
         self._experts: dict[str, VerifiedOverride] = {}
@@ -147,11 +152,29 @@ class MoEModel(EngineAdapter, lmms):
         self._prepare(())
         with self._measured(jobs) as (runner, ends):
             for job in jobs:
-                rounds = self._requests.all_rounds(requests[job.index], partial(runner.ask, job))
+                ask = partial(runner.ask, job)
+                rounds = self._requests.all_rounds(requests[job.index], job.build, ask)
                 runner.end_rounds(job, rounds)
                 count_ends(ends, [(job, one) for one in rounds])
-                texts[job.index] = [answer.text for answer in rounds]
+                texts[job.index] = [answer.text for answer in rounds] or [""]
         return [texts.get(index, []) for index in range(len(requests))]
+
+    @user_errors()
+    def answer_settings(self) -> dict[str, Any]:
+        """Return what all answers of this model depend on; see ``answer_settings``."""
+        return answer_settings(self._engine_options, self.options, self._provenance())
+
+    @user_errors()
+    def jobs(self, kind: str, requests: list[Instance]) -> list[Job]:
+        """Read requests of a kind; none of those whose later rounds ask what is not known now."""
+        if kind == "loglikelihood":
+            return self._requests.scoring_jobs(requests)
+        return self._requests.jobs(requests, self.seed) if kind == "generate_until" else []
+
+    def unasked_record(self, task: str) -> RunRecord:
+        """Return the record of a task whose answers all came from a cache: k was not observed."""
+        experts = unobserved(self.engine_request)
+        return RunRecord(task, experts, TaskSpeed(0, None, None, 0.0), self._provenance())
 
     @property
     def seed(self) -> int:
@@ -191,7 +214,8 @@ class MoEModel(EngineAdapter, lmms):
         progress = tqdm(
             total=len(jobs), desc=self.model_name, unit="request", disable=self.rank != 0
         )
-        recorder = RunRecorder(self._announcer, self.rank, self._meter(), progress.update)
+        policy = self.options.unanswerable
+        recorder = RunRecorder(self._announcer, self.rank, self._meter(), progress.update, policy)
         tasks = [job.task for job in jobs]
         tags = self.reasoning_tags
         ends = AnswerEndCounter(tags, self.chat_template.opened_thought(tags))
@@ -210,7 +234,7 @@ class MoEModel(EngineAdapter, lmms):
             experts = self._observe([job for job in jobs if job.task == task])
             self._experts[task] = experts
             logger.info("%s: %s", task, experts)
-        raise_if_ranks_differ(self._gather(dict(self._experts)))
+        self._experts = join_ranks(self._gather(dict(self._experts)))
 
     def _record(self, measured: Measurements) -> None:
         """Build the records of all processes, for plugins and the host's results."""
@@ -219,6 +243,7 @@ class MoEModel(EngineAdapter, lmms):
         records = make_records(ranks, self._experts, self._provenance(), steady)
         records = with_settings(records, self._generation)
         records = {task: self._complete(record) for task, record in records.items()}
+        report_unanswered(ranks, records, self.rank)
         self.moe_eval_records.update(announce_end(self._announcer, records, self.rank))
         if self.rank == 0:
             warn_of_ends(records)
@@ -243,6 +268,7 @@ class MoEModel(EngineAdapter, lmms):
             "hardware": self.hardware_facts,
             "n_ranks": self.world_size,
             "seed": self.seed,
+            "unanswerable": self.options.unanswerable,
             "system_prompt": self.options.system_prompt,
             **self._engine_provenance(),
         }

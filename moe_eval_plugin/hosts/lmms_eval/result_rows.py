@@ -12,10 +12,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.hosts.foreign_models import ForeignModelTimer
+from moe_eval_plugin.hosts.lmms_eval.answers.answer_cache import AnswerCache
+from moe_eval_plugin.results.lmms_eval_samples import FROM_CACHE
 from moe_eval_plugin.results.record import Score
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Hashable, Mapping
 
     from moe_eval_plugin.results.record import RunRecord
     from moe_eval_plugin.vqa.scores_by_type import ScoresByType
@@ -41,13 +43,21 @@ def add_rows_to_results() -> None:
     @functools.wraps(original)
     def evaluate(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (the host's signature)
         lm = args[0] if args else kwargs["lm"]
-        if hasattr(lm, "moe_eval_records"):
-            results = original(*args, **lm.take_options(kwargs))
+        is_ours = hasattr(lm, "moe_eval_records")
+        given = lm.take_options(kwargs) if is_ours else kwargs
+        cache = given.get("response_cache")
+        if cache is not None:
+            cache = given["response_cache"] = AnswerCache(cache, lm)
+        if is_ours:
+            results = original(*args, **given)
             records = lm.moe_eval_records
         else:
             with ForeignModelTimer(lm) as timer:
-                results = original(*args, **kwargs)
+                results = original(*args, **given)
             records = timer.records()
+        if cache is not None:
+            records, questions = cache.complete(records, lm.world_size)
+            _mark_samples(results, questions)
         if results is not None:
             _correct_errors_of_groups(results)
             _move_scores_by_type(results)
@@ -56,6 +66,15 @@ def add_rows_to_results() -> None:
 
     evaluate._has_moe_eval_rows = True  # type: ignore[attr-defined]  # noqa: SLF001
     evaluator.evaluate = evaluate
+
+
+def _mark_samples(
+    results: dict[str, Any] | None, questions: Mapping[str, Collection[Hashable]]
+) -> None:
+    """Add to each sample of a run with a cache whether its answer came from there."""
+    for task, samples in (results or {}).get("samples", {}).items():
+        for sample in samples:
+            sample[FROM_CACHE] = sample["doc_id"] in questions.get(task, ())
 
 
 def _add_rows(results: dict[str, Any], records: Mapping[str, RunRecord]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.files import sha256_of
-from moe_eval_plugin.model_name import DEMO
+from moe_eval_plugin.model_name import DEMO, is_folder
 from moe_eval_plugin.publish.bundle.commands import run_command, sweep_commands
 from moe_eval_plugin.publish.bundle.description import (
     RUN,
@@ -113,8 +114,8 @@ def _made(finished: Finished) -> str | None:
 def _checkpoint(finished: Finished, run: Run) -> Checkpoint:
     """Describe the checkpoint; of a local folder, with checksums of its small files."""
     settings = finished.manifest.settings if finished.manifest else {}
-    folder = Path(run.checkpoint).expanduser()
-    is_local = run.checkpoint != DEMO and folder.is_dir()
+    folder = Path(os.path.expanduser(run.checkpoint))  # noqa: PTH111  (that of pathlib may raise)
+    is_local = run.checkpoint != DEMO and is_folder(str(folder))
     patterns = CHECKSUM_FILES if is_local else ()
     return Checkpoint(
         pretrained=run.checkpoint,

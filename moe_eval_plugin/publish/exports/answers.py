@@ -155,7 +155,7 @@ def _causes(answers: Answers, run: Run, task: TaskRun) -> Iterator[str]:
         reason = task.data.left_out_because or "of their data"
         yield f"The run left out {task.data.n_left_out} questions because {reason}."
     if run.limit:
-        yield f"The run was limited by --limit {run.limit:.15g}."
+        yield f"The run was limited by --limit {run.limit}."
     if task.n_samples is not None and task.n_samples > answers.n_samples:
         yield (
             f"The run asked {task.n_samples:,} questions, and its samples file has "

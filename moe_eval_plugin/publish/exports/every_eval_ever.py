@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.plugins.exporter import Exported, Exporter
 from moe_eval_plugin.publish.exports.failures import raise_if_failed
-from moe_eval_plugin.results.score_facts import PROPORTION, collect
+from moe_eval_plugin.results.metric_names import PROPORTION
+from moe_eval_plugin.results.score_facts import collect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,6 +52,7 @@ GENERATION_FACTS = (
     "settings",
     "samples_per_s",
     "wall_s",
+    "n_answers_from_cache",
     "n_input_tokens",
     "n_output_tokens",
 )

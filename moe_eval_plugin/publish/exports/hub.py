@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 FOLDER = ".eval_results"
 MODEL_INDEX = "model-index.yaml"
+# A schedule by layers may be longer than the name of a file.
+MAX_NAME_CHARACTERS = 100
 OUR_TASK_TYPE = "visual-question-answering"
 OTHER_TASK_TYPE = "image-text-to-text"
 NOTE_FACTS = (
@@ -34,7 +36,7 @@ NOTE_FACTS = (
     *("experts_k", "num_experts_per_tok", "observed_num_experts_per_tok"),
     *("baseline_num_experts_per_tok", "experts_policy", "renorm"),
     *("model_revision", "data_origin", "data_revision", "data_sha256"),
-    *("samples_per_s", "backend", "versions"),
+    *("samples_per_s", "n_answers_from_cache", "backend", "versions"),
 )
 NOT_METRIC_ARGUMENTS = frozenset({"metric", "value", "dataset", "dataset_config", "split"})
 REGISTERED_ONLY = (
@@ -117,6 +119,7 @@ def _free_name(main: ScoreFacts, taken: Mapping[str, str]) -> str:
     """Return a file name from task and setting; files of equal names are numbered."""
     variant = "" if main.setting in ("", "as published") else f"_{main.setting.replace('=', '')}"
     name = re.sub(r"[^\w.-]+", "_", f"{main.task}{variant}", flags=re.ASCII).lstrip(".")
+    name = name[:MAX_NAME_CHARACTERS]
     numbers = ("", *(f"_{number}" for number in range(2, len(taken) + 2)))
     names = (f"{FOLDER}/{name}{number}.yaml" for number in numbers)
     return next(name for name in names if name not in taken)

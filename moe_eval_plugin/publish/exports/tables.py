@@ -91,6 +91,7 @@ def _setting_row(facts: ScoreFacts) -> dict[str, str]:
         "data revision": as_text(facts.data_revision) or as_text(dict(facts.data_sha256)),
         "answers": as_text(facts.answer_set),
         "questions": as_text(facts.n_questions),
+        "answers from a cache": as_text(facts.n_answers_from_cache),
         "date": facts.date.isoformat() if facts.date else "",
         "settings": as_text(dict(facts.settings)),
         "versions": as_text(dict(facts.versions)),

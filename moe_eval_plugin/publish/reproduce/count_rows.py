@@ -38,6 +38,7 @@ def expert_rows(point: str, one: TaskRun, two: TaskRun, *, limited: bool) -> Ite
     now = two.record.experts if two.record else None
     if before is None:
         return
+    limited = limited or bool(one.record and one.record.n_answers_from_cache)
     varies = before.experts_policy != UNIFORM
     single = not varies and (before.experts_k or "0").isdigit()
     for number, field in EXPERTS.items():
@@ -67,7 +68,10 @@ def count_rows(
         values = getattr(before, number, None), getattr(now, number, None)
         if values[0] is None:
             continue
-        if values[0] == values[1]:
+        if one.record and one.record.n_answers_from_cache:
+            reason = "a cache answered some questions, whose tokens are not known"
+            yield Row(point, one.task, number, *values, NOT_JUDGED, reason)
+        elif values[0] == values[1]:
             yield Row(point, one.task, number, *values, AGREES, "equal")
         elif limited:
             reason = "only a part of the questions was asked again (--limit)"

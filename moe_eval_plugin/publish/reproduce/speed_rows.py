@@ -131,7 +131,10 @@ def _rates(pairs: Sequence[Pair], task: str, rate: str) -> tuple[list[float], li
     for pair in pairs:
         for point, rates in zip(pair, found, strict=True):
             records = [one.record for one in point.run.tasks if one.task == task]
-            value = getattr(records[0].speed, rate) if records and records[0] else None
+            record = records[0] if records else None
+            # A speed of the questions that a cache did not answer is not that of the task.
+            is_whole = record is not None and not record.n_answers_from_cache
+            value = getattr(record.speed, rate) if record and is_whole else None
             if value:
                 rates.append(value)
     return found

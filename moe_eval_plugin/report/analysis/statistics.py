@@ -233,9 +233,12 @@ def _joules(run: FinishedTask) -> float | None:
 
 
 def _per_correct(run: FinishedTask, used: float | None) -> float | None:
-    """Return seconds or joules per right answer; ``None`` where these are not counted."""
+    """Return seconds or joules per right answer; ``None`` where these are not counted.
+
+    Answers of a cache are among the right ones, and took neither.
+    """
     n, value = run.facts.n, run.facts.value
-    if n is None or not 0 <= value <= 1:
+    if n is None or not 0 <= value <= 1 or run.facts.n_answers_from_cache:
         return None
     return pareto.per_correct_answer(used, value * n)
 

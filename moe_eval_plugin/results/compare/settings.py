@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.run import Run, TaskRun
 
 # Always shown where one of the runs records them: runs are mostly compared for these.
-ALWAYS = ("backend", "model", "k requested", "k observed", "k baseline")
+ALWAYS = (
+    *("backend", "model", "k requested", "k observed", "k baseline"),
+    "answers from a cache",
+)
 EXPERTS = {
     "k requested": "requested",
     "k observed": "observed",
@@ -45,6 +48,7 @@ def _values(run: Run, task: TaskRun) -> Iterator[tuple[str, Any]]:
     yield "model", setup.pretrained or run.checkpoint
     for name, field in EXPERTS.items():
         yield name, getattr(experts, field, None)
+    yield "answers from a cache", (task.record.n_answers_from_cache if task.record else 0) or None
     for name, value in setup.values.items():
         if name not in EXPERTS and name not in ("pretrained", "versions"):
             yield name, value

@@ -33,10 +33,18 @@ PROVENANCE = {
     "n_ranks",
     "seed",
     "system_prompt",
+    "unanswerable",
     "chat_template_kwargs",
     "versions",
 }
-OF_RECORDS = {*PROVENANCE, "energy", "generation", "plugin_failures"}
+OF_RECORDS = {
+    *PROVENANCE,
+    "energy",
+    "generation",
+    "plugin_failures",
+    "n_unanswered",
+    "unanswered",
+}
 
 # Two questions of one task and one of another; multiple choice has two requests for each.
 EXPECTED = [

@@ -4,6 +4,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from moe_eval_plugin.publish.bundle.contents import collect
 from tests.publish.bundle.finished_sweeps import (
     LOCK,
@@ -62,6 +64,12 @@ def test_a_checkpoint_of_this_machine_is_named_with_checksums_and_not_packed(
     assert checkpoint.sha256 == {"config.json": hashlib.sha256(b"{}").hexdigest()}
     assert "is a local folder and not in the bundle" in contents.description.warnings[0]
     assert not any("safetensors" in name for name in contents.files)
+
+
+@pytest.mark.parametrize("pretrained", ["a" * 300, "~nobody-of-that-name/model", "a\0b"], ids=ascii)
+def test_a_name_that_no_folder_can_have_is_no_local_folder(tmp_path: Path, pretrained: str) -> None:
+    contents = collect(write_run(tmp_path / "run", 4, pretrained=pretrained), LOCK)
+    assert not contents.description.checkpoint.is_local_folder
 
 
 def test_the_machine_and_the_revision_are_recorded(tmp_path: Path) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,14 +19,16 @@ from moe_eval_plugin.results.lmms_eval_files import read_run
 from tests.results.run_files import write_run
 from tests.results.sample_runs import (
     measured_from_outside,
+    results,
     written,
 )
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
 OUR_ENTRY = EntryPoint("exporters", "moe_eval_plugin.publish.exports", ENTRY_POINT_GROUP)
+
+
+every_format = pytest.mark.parametrize(
+    "name", ["csv", "every-eval-ever", "hf-eval-results", "markdown", "model-index"]
+)
 
 
 def nothing(_runs: object, _task: object) -> Exported:
@@ -112,8 +113,33 @@ def test_files_lie_beside_the_run_or_in_the_folder_of_all_runs(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "name", ["csv", "every-eval-ever", "hf-eval-results", "markdown", "model-index"]
+    "task", ["a/b", "../x", "a\nb", "q\"u'o", "ünï", "\0", " ", "", "a" * 300], ids=ascii
 )
+@every_format
+def test_every_format_takes_a_task_whatever_its_name(tmp_path: Path, name: str, task: str) -> None:
+    content = results()
+    for part in ("results", "configs", "higher_is_better", "n-samples", "moe_eval"):
+        content[part][task] = content[part].pop("okvqa")
+    exported = registered_exporters()[name].export(written(tmp_path, content), None)
+    assert exported.files
+    assert not any(".." in PurePath(path).parts for path in exported.files)
+
+
+@every_format
+def test_every_format_takes_a_long_schedule(tmp_path: Path, name: str) -> None:
+    runs = []
+    for number, k in enumerate(("0-1:8", "0-1:4")):
+        content = results()
+        schedule = "/".join([*(f"{layer}:8" for layer in range(2, 94)), k])
+        content["moe_eval"]["okvqa"]["experts"] |= {"experts_k": schedule, "requested": None}
+        runs += written(tmp_path / str(number), content)
+    exported = registered_exporters()[name].export(runs, None)
+    names = [PurePath(path).name for path in exported.files]
+    assert all(len(name) < 120 for name in names)
+    assert len(set(names)) == (2 if name in ("every-eval-ever", "hf-eval-results") else 1)
+
+
+@every_format
 def test_every_format_takes_a_record_without_k(tmp_path: Path, name: str) -> None:
     (run,) = written(tmp_path, measured_from_outside())
     exported = registered_exporters()[name].export([run], None)

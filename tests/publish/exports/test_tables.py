@@ -162,6 +162,7 @@ def test_markdown_rounds_and_tells_k_and_how_the_numbers_came_about(tmp_path: Pa
         "data revision": DATA_REVISION,
         "answers": "stemmed",
         "questions": "5046",
+        "answers from a cache": "",
         "date": ISO_DATE,
         "settings": "model_class Qwen3VLMoeForConditionalGeneration, batch_size 8",
         "versions": "moe-eval-plugin 0.1.0, lmms-eval 0.7.3, transformers 5.23.0",

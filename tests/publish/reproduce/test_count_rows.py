@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -41,6 +41,20 @@ def test_the_k_of_a_rule_by_weights_is_shown_and_not_judged(original: Path, agai
 def test_other_prompts_differ_by_their_tokens(original: Path, again: Path) -> None:
     change(results_of(again, "k8"), in_record(lambda one: one["speed"].update(n_input_tokens=999)))
     assert differing(compared(original, again)) == [("k8", "n_input_tokens")]
+
+
+def test_what_a_cache_answered_has_no_tokens_and_no_speed_to_compare(
+    original: Path, again: Path
+) -> None:
+    def partly(record: dict[str, Any]) -> None:
+        record["n_answers_from_cache"] = 39
+        record["speed"].update(n_samples=1, n_input_tokens=9, n_output_tokens=2)
+
+    change(results_of(original, "k2"), in_record(partly))
+    found = compared(original, again)
+    assert differing(found) == []
+    assert verdict(found, "k2", "n_input_tokens") == NOT_JUDGED
+    assert not [one for one in found.rows if one.point == "k2" and one.kind == "speed"]
 
 
 @pytest.mark.parametrize(("n_longer", "expected"), [(1, AGREES), (30, DIFFERS)])

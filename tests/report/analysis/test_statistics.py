@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.report.report_runs import computed, records, write_other_run, write_run, wrong_every
+from tests.results.run_files import FAILURES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,6 +116,15 @@ def test_a_sweep_without_the_published_k_says_that_there_is_no_baseline(tmp_path
 
     assert all(one.difference is None and one.speed_up is None for one in numbers.points)
     assert any("No baseline: run the published k (k=8)" in note for note in numbers.notes)
+
+
+def test_failed_requests_are_counted_beside_the_findings(tmp_path: Path) -> None:
+    write_run(tmp_path / "k8", 8)
+    write_run(tmp_path / "k4", 4, wrong_every(20, FAILURES[0]))
+
+    (note,) = computed(tmp_path).notes
+
+    assert note.startswith("k=4: 2 of 40 answers are no answers but messages")
 
 
 def test_the_margin_is_in_points_of_a_hundred(tmp_path: Path) -> None:

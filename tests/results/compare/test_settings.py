@@ -71,3 +71,9 @@ def test_a_model_that_is_not_ours_has_no_k(tmp_path: Path) -> None:
     assert shown["k requested"] == (None, "4")
     assert shown["model"] == ("Qwen/Qwen3-VL-4B", "demo")
     assert shown["model_args"] == ("dtype=float16", None)
+
+
+def test_answers_of_a_cache_are_always_shown(tmp_path: Path) -> None:
+    cached = {**record(8), "n_answers_from_cache": 11}
+    a, b = write_pair(tmp_path, cached, cached)
+    assert settings_of(compare_files(a, b).tasks[0])["answers from a cache"] == ("11", "11")
