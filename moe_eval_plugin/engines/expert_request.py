@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from moe_eval_plugin.engines.generation_config import check_generation_config
+from moe_eval_plugin.engines.generation import check_generation_config
 from moe_eval_plugin.experts.module_path import layer_number
 from moe_eval_plugin.experts.schedule import constant_schedule
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.errors import InvalidArgumentError, UserError
+from moe_eval_plugin.models.checkpoint import resolve
 from moe_eval_plugin.option_values import read_bool, read_float, read_json, whole
 
 if TYPE_CHECKING:
@@ -206,6 +207,27 @@ def sort_checkpoint_settings(found: Mapping[str, Any]) -> CheckpointSettings:
     penalty = read("generation_config.json: repetition_penalty", penalty)
     ignored = {name: value for name, value in given.items() if name not in WITHOUT_EFFECT}
     return CheckpointSettings(tokens, penalty, json.loads(json.dumps(ignored, default=str)))
+
+
+def check_generation_config(pretrained: str, revision: str | None = None) -> None:
+    """Raise ``UserError`` where the file cannot be read, on every engine alike.
+
+    transformers would use other settings silently, or end in an error of its own once all weights
+    are loaded. A checkpoint needs no such file.
+    """
+    from transformers import GenerationConfig
+
+    try:
+        found = GenerationConfig.from_pretrained(resolve(pretrained), revision=revision)
+        sort_checkpoint_settings(found.to_diff_dict())
+    except (OSError, TypeError, ValueError, AttributeError, UserError) as error:
+        if isinstance(error, OSError) and "valid JSON" not in str(error):
+            return
+        message = (
+            f"generation_config.json of {pretrained} cannot be used: {error} Correct the file, or "
+            "remove it: only its special tokens and repetition_penalty are used."
+        )
+        raise UserError(message) from error
 
 
 def end_tokens(settings: CheckpointSettings, of_tokenizer: int | None) -> list[int]:

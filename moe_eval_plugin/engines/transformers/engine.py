@@ -23,12 +23,13 @@ from moe_eval_plugin.engines.generation import truncate_before
 from moe_eval_plugin.engines.request import VERIFICATION_NEW_TOKENS
 from moe_eval_plugin.engines.transformers.encoding import encode
 from moe_eval_plugin.engines.transformers.loading import (
-    adapt_model,
     check_loadable,
     load_model,
     load_processor,
+    name_image_token,
     reads_images,
 )
+from moe_eval_plugin.engines.transformers.options import check_available
 from moe_eval_plugin.engines.transformers.sampling import replace_generation_config, seeded
 from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
@@ -102,6 +103,7 @@ class HFEngine:
         *,
         system_prompt: str | None = None,
     ) -> None:
+        check_available(options)
         self.options = options
         source = checkpoint.resolve(options.pretrained)
         request = request or check_request(options)
@@ -121,7 +123,7 @@ class HFEngine:
         self.template = ChatTemplate(self.processor, options.pretrained, arguments)
         self.template.check(system_prompt)
         self.model = load_model(options, source, config)
-        adapt_model(self.model, self.processor)
+        name_image_token(self.model, self.processor)
         self.generation = replace_generation_config(self.model, self.tokenizer)
         self._placeholders = placeholder_texts(self.model.config, self.processor)
         self._stops: dict[tuple[str, ...], StopStrings] = {}
