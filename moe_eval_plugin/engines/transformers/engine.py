@@ -28,6 +28,7 @@ from moe_eval_plugin.engines.transformers.loading import (
     load_processor,
     name_image_token,
     reads_images,
+    refusing_own_code,
 )
 from moe_eval_plugin.engines.transformers.options import check_available
 from moe_eval_plugin.engines.transformers.sampling import replace_generation_config, seeded
@@ -252,7 +253,7 @@ class HFEngine:
 
         Raises ``OverrideNotEffectiveError``. A dense model has nothing to observe.
         """
-        with observe(self.model) as pending:
+        with refusing_own_code(self.model), observe(self.model) as pending:
             self.generate(
                 self.encode(conversations),
                 {
