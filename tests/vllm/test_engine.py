@@ -80,7 +80,7 @@ def test_what_ended_an_answer_is_known(
 def test_a_question_that_does_not_fit_and_a_broken_image_cost_no_other_answer(
     start_engine: Start,
 ) -> None:
-    from moe_eval_plugin.engines.vllm.engine import Prompt
+    from moe_eval_plugin.engines.vllm.messages import Prompt
 
     engine = start_engine(4)
     long = questions(1)[0] | {"question": "what shape is it? " * 60}
