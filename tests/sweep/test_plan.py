@@ -83,7 +83,7 @@ def test_a_digest_changes_with_every_setting() -> None:
 def test_a_sweep_goes_on_when_questions_are_counted_that_ended_it(given: str) -> None:
     counting = replace(PLAN, model_args=given.format(PLAN.model_args))
     assert counting.own_settings() == PLAN.own_settings()
-    assert "unanswerable=" in str(counting.host_arguments(PLAN.points[0], "out"))
+    assert "unanswerable=" in str(counting.host_arguments(make_points(DEMO, ("8",))[0][0], "out"))
 
 
 def test_the_host_gets_the_arguments_of_its_own_command() -> None:
