@@ -66,13 +66,16 @@ def add(verbs: Subcommands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Sweep, and print the table as it grows; 1 if a point failed."""
-    from moe_eval_plugin.sweep.planning import Axes, make_plan
+    from moe_eval_plugin.sweep.planning import Axes, check_machine, make_plan
 
     _check(options)
     launch = _launch_options(options)
     axes = Axes(options.experts_k, options.experts_policy, options.renorm, options.seeds)
     # All are checked before the first one runs.
     checked = [(folder, make_plan(draft, axes)) for folder, draft in _drafts(options)]
+    if options.launcher == "local":
+        for _, one in checked:
+            check_machine(one.plan)
     return max(_run_one(options, launch, folder, one) for folder, one in checked)
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.option_values import read_bool, read_json
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 GENERATE_ARGUMENTS = (
     "max_new_tokens",
@@ -47,9 +49,17 @@ def read_settings(gen_kwargs: Mapping[str, Any], max_new_tokens: int) -> Generat
     """
     chosen = {k: gen_kwargs[k] for k in GENERATE_ARGUMENTS if gen_kwargs.get(k) is not None}
     temperature = gen_kwargs.get("temperature") or 0.0
-    samples = bool(gen_kwargs.get("do_sample", temperature > 0)) and temperature != 0
+    wanted = gen_kwargs.get("do_sample")
+    draws = temperature > 0 if wanted is None else read_bool("do_sample", wanted)
+    samples = draws and temperature != 0
     sampling = {k: gen_kwargs.get(k) if samples else None for k in SAMPLING_ARGUMENTS}
     arguments = {"max_new_tokens": max_new_tokens, **chosen, **sampling, "do_sample": samples}
-    until = gen_kwargs.get("until") or ()
-    strings = tuple(stop for stop in ([until] if isinstance(until, str) else until) if stop)
-    return GenerationSettings(arguments, strings)
+    return GenerationSettings(arguments, _stop_strings(gen_kwargs.get("until") or ()))
+
+
+def _stop_strings(until: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the strings that end an answer; a command line has several as a JSON list."""
+    if isinstance(until, str):
+        is_list = until.startswith('["') and until.endswith('"]')
+        until = read_json("until", until) if is_list else [until]
+    return tuple(stop for stop in until if stop)

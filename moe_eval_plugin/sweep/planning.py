@@ -66,6 +66,20 @@ def make_plan(common: SweepPlan, axes: Axes) -> CheckedPlan:
     return CheckedPlan(replace(common, points=points), options, model, added)
 
 
+def check_machine(plan: SweepPlan) -> None:
+    """Raise ``InvalidArgumentError`` for a device or an attention that this machine lacks.
+
+    For a sweep that runs here: with ``ray`` and ``slurm`` other machines run the points.
+    """
+    from moe_eval_plugin.engines.transformers.options import check_available
+    from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
+    from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
+
+    if plan.model == "moe_hf":
+        given = join_arguments(plan.model_args, {"device": plan.device})
+        check_available(parse_arguments(given)[0])
+
+
 def _check_names(plan: SweepPlan) -> None:
     """Raise ``InvalidArgumentError`` for an argument or a value that our model does not have.
 
