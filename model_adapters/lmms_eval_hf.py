@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import torch
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
+    from moe_eval_plugin.engines.generation import GenerationSettings
     from moe_eval_plugin.engines.request import Job
     from moe_eval_plugin.engines.transformers.batch_runner import BatchStore
     from moe_eval_plugin.engines.transformers.options import EngineOptions
@@ -86,6 +87,10 @@ class MoEHF(MoEModel):
     @classmethod
     def _parse(cls, model_args: dict[str, Any]) -> tuple[EngineOptions, RunOptions]:
         return parse_arguments(model_args)
+
+    @classmethod
+    def check_settings(cls, settings: GenerationSettings) -> None:
+        """Refuse nothing: transformers has all arguments."""
 
     @classmethod
     def _check(cls, engine_options: EngineOptions, checked: ModelConfig | None) -> ExpertRequest:

@@ -60,6 +60,12 @@ class AnswerEnds:
         return f"{self.n_token_limit:,} of {self.n_answers:,} answers were cut at {self._limit}"
 
     @property
+    def note(self) -> str | None:
+        """What was cut, as a sentence; ``None`` if nothing was."""
+        found = [text for text in (self.in_thought, self.cut) if text is not None]
+        return f"{'; '.join(found)}." if found else None
+
+    @property
     def warning(self) -> str | None:
         """What a user must know before believing the scores; ``None`` if nothing was cut."""
         if self.in_thought is not None:

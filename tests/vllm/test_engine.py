@@ -64,7 +64,7 @@ def test_answers_come_with_their_place_their_tokens_and_their_times(start_engine
 def test_a_question_that_does_not_fit_and_a_broken_image_cost_no_other_answer(
     start_engine: Start,
 ) -> None:
-    from moe_eval_plugin.engines.vllm.engine import Prompt
+    from moe_eval_plugin.engines.vllm.messages import Prompt
 
     engine = start_engine(4)
     long = questions(1)[0] | {"question": "what shape is it? " * 60}

@@ -30,6 +30,7 @@ from moe_eval_plugin.engines.transformers.loading import (
     reads_images,
 )
 from moe_eval_plugin.engines.transformers.options import check_available
+from moe_eval_plugin.engines.transformers.sampling import replace_generation_config
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.hardware.calibration import calibrate
 from moe_eval_plugin.hardware.device import describe_device
@@ -177,6 +178,7 @@ def _trained(
         dtype=options.dtype,
     )
     model = load_model(options, source, config)
+    replace_generation_config(model)
     use_experts(model, experts_implementation)
     facts = {"name": options.pretrained, "weights": "trained"}
     return bench_target(model, facts, plan, processor), plan

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ from moe_eval_plugin.models.parameters import (
 from moe_eval_plugin.models.transformers_names import image_token_ids, is_own_code
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from transformers import PretrainedConfig
 
@@ -42,6 +43,16 @@ if TYPE_CHECKING:
 # Each may have an ``auto_map`` with an AutoProcessor; the first two exist for a processor alone.
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 TOKENIZER_FILE = "tokenizer_config.json"
+FAULTS_OF_CODE = (
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+)
 GENERATING = ("AutoModelForImageTextToText", "AutoModelForCausalLM")
 
 
@@ -272,6 +283,21 @@ def adapt_model(model: Any) -> None:  # noqa: ANN401
     if is_own_code(type(model)):
         model._validate_model_kwargs = lambda _inputs: None  # noqa: SLF001  (no option turns it off)
         _restore_buffers(model)
+
+
+@contextmanager
+def refusing_own_code(model: Any) -> Iterator[None]:  # noqa: ANN401
+    """Raise a ``UserError`` for code of a checkpoint that fails while the block runs.
+
+    Code of an earlier release of transformers may fail at the first pass only, at the cache for
+    instance. What is no fault of code, full memory for instance, is passed on.
+    """
+    try:
+        yield
+    except FAULTS_OF_CODE as error:
+        if not is_own_code(type(model)):
+            raise
+        raise own_code_error(model.config, error) from error
 
 
 def name_image_token(model: Any, processor: Any) -> None:  # noqa: ANN401
