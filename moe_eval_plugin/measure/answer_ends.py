@@ -69,9 +69,14 @@ class AnswerEnds:
     def warning(self) -> str | None:
         """What a user must know before believing the scores; ``None`` if nothing was cut."""
         if self.in_thought is not None:
+            limit = "max_new_tokens=NUMBER"
+            stopped = ""
+            if self.n_stop_string:
+                limit += ",until=TEXT"
+                stopped = f" {self.n_stop_string:,} answers ended at a stop string."
             return (
-                f"{self.in_thought}, so they hold nothing to score. Raise the limit with "
-                "--gen_kwargs max_new_tokens=NUMBER, or, if the chat template reads it, pass "
+                f"{self.in_thought}, so they hold nothing to score.{stopped} Give them room with "
+                f"--gen_kwargs {limit}, or, if the chat template reads it, pass "
                 "enable_thinking=false in --model_args."
             )
         if self.cut is not None:
