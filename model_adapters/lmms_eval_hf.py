@@ -18,6 +18,7 @@ from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, QuestionCounter
 from moe_eval_plugin.engines.transformers.batch_runner import first_encodable
 from moe_eval_plugin.engines.transformers.engine import HFEngine
 from moe_eval_plugin.engines.transformers.job_runner import JobRunner
+from moe_eval_plugin.engines.transformers.options import check_available
 from moe_eval_plugin.engines.transformers.profiler_trace import BatchTrace
 from moe_eval_plugin.engines.transformers.provenance import provenance_of
 from moe_eval_plugin.hardware.device import describe_device
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     import torch
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
+    from moe_eval_plugin.engines.generation import GenerationSettings
     from moe_eval_plugin.engines.request import Job
     from moe_eval_plugin.engines.transformers.batch_runner import BatchStore
     from moe_eval_plugin.engines.transformers.options import EngineOptions
@@ -87,7 +89,12 @@ class MoEHF(MoEModel):
         return parse_arguments(model_args)
 
     @classmethod
+    def check_settings(cls, settings: GenerationSettings) -> None:
+        """Refuse nothing: transformers has all arguments."""
+
+    @classmethod
     def _check(cls, engine_options: EngineOptions, checked: ModelConfig | None) -> ExpertRequest:
+        check_available(engine_options)
         return check_request(engine_options, checked)
 
     @classmethod

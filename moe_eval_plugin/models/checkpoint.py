@@ -11,7 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.errors import MissingDependencyError, ModelNotFoundError, UserError
+from moe_eval_plugin.errors import (
+    InvalidArgumentError,
+    MissingDependencyError,
+    ModelNotFoundError,
+    UserError,
+)
 from moe_eval_plugin.model_name import DEMO, HUB_ID, is_folder
 from moe_eval_plugin.models.transformers_names import is_own_code
 
@@ -73,6 +78,12 @@ def load_config(
     from transformers import AutoConfig
 
     name = resolve(pretrained)
+    if revision is not None and is_folder(name):
+        message = (
+            f"revision={revision} has no effect on {pretrained}, which is a folder: only the Hub "
+            "keeps revisions. Leave it out."
+        )
+        raise InvalidArgumentError(message)
     local_only = not is_folder(name) and ask_hub(name, revision) is None
     raw = _raw_config(name, revision, local_only=local_only)
     _check_readable(name, raw, trust_remote_code=trust_remote_code)

@@ -50,9 +50,11 @@ def make_plan(common: SweepPlan, axes: Axes) -> CheckedPlan:
     ``ModelConfig.load`` and ``ModelConfig.request`` raise.
     """
     from moe_eval_plugin.engines.expert_request import ModelConfig
+    from moe_eval_plugin.hosts.lmms_eval.host_options import check_gen_kwargs
 
     check_model_args(common.model_args)
-    _check_names(common.model, common.model_args)
+    _check_names(common)
+    check_gen_kwargs(common.gen_kwargs)
     options = _engine_options(common.model_args)
     model = ModelConfig.load(options)
     schedules = axes.schedules or _halves(model.description)
@@ -64,18 +66,33 @@ def make_plan(common: SweepPlan, axes: Axes) -> CheckedPlan:
     return CheckedPlan(replace(common, points=points), options, model, added)
 
 
-def _check_names(model: str, model_args: str) -> None:
-    """Raise ``InvalidArgumentError`` for an argument that our model does not have.
+def check_machine(plan: SweepPlan) -> None:
+    """Raise ``InvalidArgumentError`` for a device or an attention that this machine lacks.
+
+    For a sweep that runs here: with ``ray`` and ``slurm`` other machines run the points.
+    """
+    from moe_eval_plugin.engines.transformers.options import check_available
+    from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
+    from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
+
+    if plan.model == "moe_hf":
+        given = join_arguments(plan.model_args, {"device": plan.device})
+        check_available(parse_arguments(given)[0])
+
+
+def _check_names(plan: SweepPlan) -> None:
+    """Raise ``InvalidArgumentError`` for an argument or a value that our model does not have.
 
     Without vLLM nothing is known of its arguments: another machine may run the points.
     """
-    from moe_eval_plugin.hosts.lmms_eval.arguments import read_model_args
+    from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
     from moe_eval_plugin.model_adapters import hf_arguments, vllm_arguments
 
-    if model == "moe_hf":
-        hf_arguments.parse_arguments(read_model_args(model_args))
-    elif model == "moe_vllm" and find_spec("vllm") is not None:
-        vllm_arguments.parse_arguments(read_model_args(model_args))
+    of_the_host = {"batch_size": plan.batch_size, "device": plan.device}
+    if plan.model == "moe_hf":
+        hf_arguments.parse_arguments(join_arguments(plan.model_args, of_the_host))
+    elif plan.model == "moe_vllm" and find_spec("vllm") is not None:
+        vllm_arguments.parse_arguments(join_arguments(plan.model_args, of_the_host))
 
 
 def _engine_options(model_args: str) -> EngineOptions:

@@ -15,6 +15,7 @@ from PIL import Image
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.tasks import vqa
 from moe_eval_plugin.vqa import scores_by_type
+from tests.results.run_files import FAILURES
 from tests.vqa.vqa_files import ANSWERS
 
 if TYPE_CHECKING:
@@ -152,6 +153,16 @@ def test_a_submission_is_kept_and_counted() -> None:
     assert kept[0]["submission"] == {"question_id": 5, "answer": "two dogs"}
     assert "score" not in kept[0]
     assert vqa.count_answered([str(one["n_answered"]) for one in kept]) == 1
+
+
+def test_no_answer_at_all_is_scored_like_an_empty_one() -> None:
+    assert vqa.score_exact_match(AS_STRINGS, [None]).scores == {"exact_match": 0.0}
+    assert vqa.score_vqa(AS_STRINGS, [None])["vqa_accuracy"] == 0.0
+    assert vqa.keep_submission(AS_STRINGS, [None])["n_answered"] == ""
+
+
+def test_messages_about_failed_requests_are_no_answers() -> None:
+    assert vqa.count_answered(["red", *FAILURES, "[error]"]) == 2
 
 
 def test_the_prompt() -> None:

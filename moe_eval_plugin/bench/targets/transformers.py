@@ -29,6 +29,8 @@ from moe_eval_plugin.engines.transformers.loading import (
     load_processor,
     reads_images,
 )
+from moe_eval_plugin.engines.transformers.options import check_available
+from moe_eval_plugin.engines.transformers.sampling import replace_generation_config
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.hardware.calibration import calibrate
 from moe_eval_plugin.hardware.device import describe_device
@@ -73,6 +75,7 @@ def prepare_bench(
     # The whole model lies on one device, and only its facts and its energy are wanted.
     device = "cuda:0" if options.device == "cuda" else options.device
     options = replace(options, device=device)
+    check_available(options)
     if random_weights is None:
         target, plan = _trained(options, plan, experts_implementation)
     else:
@@ -175,6 +178,7 @@ def _trained(
         dtype=options.dtype,
     )
     model = load_model(options, source, config)
+    replace_generation_config(model)
     use_experts(model, experts_implementation)
     facts = {"name": options.pretrained, "weights": "trained"}
     return bench_target(model, facts, plan, processor), plan
