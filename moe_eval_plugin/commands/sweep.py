@@ -66,7 +66,7 @@ def add(verbs: Subcommands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Sweep, and print the table as it grows; 1 if a point failed."""
-    from moe_eval_plugin.sweep.planning import Axes, check_machine, make_plan
+    from moe_eval_plugin.sweep.planning import Axes, check_machine, check_weights, make_plan
 
     _check(options)
     launch = _launch_options(options)
@@ -76,6 +76,9 @@ def run(options: argparse.Namespace) -> int:
     if options.launcher == "local":
         for _, one in checked:
             check_machine(one.plan)
+    if not options.dry_run:
+        for _, one in checked:
+            check_weights(one, runs_here=options.launcher == "local")
     return max(_run_one(options, launch, folder, one) for folder, one in checked)
 
 
