@@ -26,6 +26,12 @@ def parse_arguments(model_args: dict[str, Any]) -> tuple[EngineOptions, RunOptio
     given = {name: value for name, value in model_args.items() if value is not None}
     engine = {name: value for name, value in given.items() if name in engine_names}
     engine.setdefault("pretrained", checkpoint.default_pretrained())
+    if "device" in engine and "device_map" in engine:
+        message = (
+            f"device={engine['device']} has no effect with device_map={engine['device_map']}, "
+            "which says where each part of the model is. Leave one of them out."
+        )
+        raise InvalidArgumentError(message)
     engine.setdefault("device", "cuda" if torch.cuda.is_available() else "cpu")
     run = {name: value for name, value in given.items() if name in run_names}
     return EngineOptions(**engine), RunOptions(**run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from accelerate import Accelerator
@@ -12,15 +13,19 @@ from tqdm import tqdm
 
 from moe_eval_plugin.bench.steady_decode import steady_decode
 from moe_eval_plugin.engines.chat_template import ChatTemplate
+from moe_eval_plugin.engines.checks.checkpoint import check_checkpoint
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, QuestionCounter
+from moe_eval_plugin.engines.transformers.batch_runner import first_encodable
 from moe_eval_plugin.engines.transformers.engine import HFEngine
 from moe_eval_plugin.engines.transformers.job_runner import JobRunner
+from moe_eval_plugin.engines.transformers.options import check_available
 from moe_eval_plugin.engines.transformers.profiler_trace import BatchTrace
 from moe_eval_plugin.engines.transformers.provenance import provenance_of
 from moe_eval_plugin.hardware.device import describe_device
 from moe_eval_plugin.hardware.meter import HardwareMeter
 from moe_eval_plugin.hosts.lmms_eval.model import MoEModel
+from moe_eval_plugin.hosts.unanswered import Skipped, raise_unless_counted
 from moe_eval_plugin.measure.stopwatch import Stopwatch
 from moe_eval_plugin.measure.synchronize import synchronize
 from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
     import torch
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
+    from moe_eval_plugin.engines.generation import GenerationSettings
     from moe_eval_plugin.engines.request import Job
     from moe_eval_plugin.engines.transformers.batch_runner import BatchStore
     from moe_eval_plugin.engines.transformers.options import EngineOptions
@@ -84,8 +90,16 @@ class MoEHF(MoEModel):
         return parse_arguments(model_args)
 
     @classmethod
+    def check_settings(cls, settings: GenerationSettings) -> None:
+        """Refuse nothing: transformers has all arguments."""
+
+    @classmethod
     def _check(cls, engine_options: EngineOptions, checked: ModelConfig | None) -> ExpertRequest:
-        return check_request(engine_options, checked)
+        check_available(engine_options)
+        request = check_request(engine_options, checked)
+        if checked is None:
+            check_checkpoint(engine_options, request.model.config)
+        return request
 
     @classmethod
     def _read_template(cls, engine_options: EngineOptions) -> ChatTemplate:
@@ -112,13 +126,16 @@ class MoEHF(MoEModel):
             return
         self.store.start_run()
         if jobs and not any(job.continuation for job in jobs):
-            self.store.encode_ahead(self.engine, jobs, self.batch_size)
+            refuse = partial(raise_unless_counted, self.options.unanswerable)
+            self.store.encode_ahead(self.engine, jobs, self.batch_size, refuse)
 
     def _record(self, measured: Measurements) -> None:
         super()._record(measured if self.store is None else self.store.complete(measured))
 
     def _observe(self, jobs: Sequence[Job]) -> VerifiedOverride:
-        return self.engine.verify([job.build() for job in jobs[:PROMPTS_TO_VERIFY]])
+        skip = Skipped(self.options.unanswerable, len(jobs))
+        chosen = first_encodable(self.engine, jobs, PROMPTS_TO_VERIFY, skip)
+        return self.engine.verify([job.build() for job in chosen])
 
     def _meter(self) -> HardwareMeter | None:
         is_off = self.options.profile == "off"

@@ -6,16 +6,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.engines.checks.checkpoint import check_vllm_files
+from moe_eval_plugin.engines.generation import CheckpointSettings
 from moe_eval_plugin.engines.request import QuestionCounter
 from moe_eval_plugin.engines.vllm.engine import VLLMEngine
 from moe_eval_plugin.engines.vllm.hardware import WorkersHardware
-from moe_eval_plugin.engines.vllm.job_runner import JobRunner
+from moe_eval_plugin.engines.vllm.job_runner import JobRunner, sampling_arguments
 from moe_eval_plugin.engines.vllm.messages import load_template
 from moe_eval_plugin.engines.vllm.options import check_vllm_request
 from moe_eval_plugin.engines.vllm.process import engine_alive_or_fail
 from moe_eval_plugin.engines.vllm.provenance import provenance_of
 from moe_eval_plugin.engines.vllm.request_times import request_phases, with_request_times
 from moe_eval_plugin.hosts.lmms_eval.model import MoEModel
+from moe_eval_plugin.hosts.unanswered import Skipped
 from moe_eval_plugin.model_adapters.vllm_arguments import parse_arguments
 from moe_eval_plugin.models import checkpoint
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.engines.chat_template import ChatTemplate
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
+    from moe_eval_plugin.engines.generation import GenerationSettings
     from moe_eval_plugin.engines.request import Job
     from moe_eval_plugin.engines.vllm.options import VLLMOptions
     from moe_eval_plugin.experts.verification import VerifiedOverride
@@ -58,7 +62,16 @@ class MoEVLLM(MoEModel):
 
     @classmethod
     def _check(cls, engine_options: VLLMOptions, checked: ModelConfig | None) -> ExpertRequest:
-        return check_vllm_request(engine_options, checked)
+        request = check_vllm_request(engine_options, checked)
+        if checked is None:
+            load_format = engine_options.engine.get("load_format")
+            check_vllm_files(engine_options.pretrained, engine_options.revision, load_format)
+        return request
+
+    @classmethod
+    def check_settings(cls, settings: GenerationSettings) -> None:
+        """Refuse generation arguments that vLLM does not have."""
+        sampling_arguments(settings, CheckpointSettings(), seed=0)
 
     @classmethod
     def _read_template(cls, engine_options: VLLMOptions) -> ChatTemplate:
@@ -75,7 +88,10 @@ class MoEVLLM(MoEModel):
         self.hardware_facts = self.hardware.device()
 
     def _observe(self, jobs: Sequence[Job]) -> VerifiedOverride:
-        return self.engine.verify(job.build for job in jobs)
+        skip = Skipped(self.options.unanswerable, len(jobs))
+        return self.engine.verify(
+            (job.build for job in jobs), lambda position, reason: skip(jobs[position], reason)
+        )
 
     def _meter(self) -> WorkersHardware:
         return self.hardware
@@ -89,7 +105,6 @@ class MoEVLLM(MoEModel):
             start()
             runner = JobRunner(self.engine, recorder, questions, self.at_once)
             yield runner
-        runner.warn_of_errors()
         self._last_run = runner
 
     def _complete(self, record: RunRecord) -> RunRecord:

@@ -6,7 +6,12 @@ import os
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.engines.vllm.options import VLLMOptions, check_names, read_engine_values
+from moe_eval_plugin.engines.vllm.options import (
+    VLLMOptions,
+    check_names,
+    read_engine_values,
+)
+from moe_eval_plugin.engines.vllm.process import built_for_device
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.hosts.run_options import RunOptions
 from moe_eval_plugin.models import checkpoint
@@ -15,9 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OPTIONS = tuple(f.name for f in fields(VLLMOptions) if f.name != "engine")
-RUN_OPTIONS = ("batch_size", "max_new_tokens", "system_prompt", "seed")
-# What lmms-eval passes to every model; vLLM was built for its device and batches by itself.
-OF_THE_HOST = ("device", "max_batch_size")
+RUN_OPTIONS = ("batch_size", "max_new_tokens", "system_prompt", "seed", "unanswerable")
 
 
 def parse_arguments(model_args: Mapping[str, Any]) -> tuple[VLLMOptions, RunOptions]:
@@ -26,14 +29,30 @@ def parse_arguments(model_args: Mapping[str, Any]) -> tuple[VLLMOptions, RunOpti
     Raises ``InvalidArgumentError`` for an unknown name, with the nearest known one.
     """
     given = {name: value for name, value in model_args.items() if value is not None}
-    for name in OF_THE_HOST:
-        given.pop(name, None)
+    of_the_host = given.pop("device", None), given.pop("max_batch_size", None)
     _refuse_ranks()
     check_names(list(given), [*OPTIONS, *RUN_OPTIONS])
+    _refuse_without_effect(*of_the_host)
     ours = {name: given.pop(name) for name in OPTIONS if name in given}
     ours.setdefault("pretrained", checkpoint.default_pretrained())
     run = {name: given.pop(name) for name in RUN_OPTIONS if name in given}
     return VLLMOptions(**ours, engine=read_engine_values(given)), RunOptions(**run)
+
+
+def _refuse_without_effect(device: object, max_batch_size: object) -> None:
+    """Refuse options of lmms-eval that vLLM does not have: it chooses devices and batches."""
+    if max_batch_size is not None:
+        message = (
+            f"max_batch_size={max_batch_size} has no effect: vLLM makes its own batches. Write "
+            "max_num_seqs in --model_args to limit the requests that it runs at once."
+        )
+        raise InvalidArgumentError(message)
+    if device is not None and device != (built_for := built_for_device()):
+        message = (
+            f"device={device} is not possible: this vLLM was built for {built_for}, and takes its "
+            "devices from CUDA_VISIBLE_DEVICES and tensor_parallel_size. Leave it out."
+        )
+        raise InvalidArgumentError(message)
 
 
 def _refuse_ranks() -> None:

@@ -22,6 +22,7 @@ from moe_eval_plugin.commands import (
     sweep,
     tasks_path,
 )
+from moe_eval_plugin.commands.subcommand import CommandParser
 from moe_eval_plugin.errors import MoEEvalError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the whole command; the docs' reference is generated from it."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="moe-eval",
         description=DESCRIPTION,
         epilog=EPILOG,

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,9 +100,26 @@ def read_new_folder(name: str, value: object) -> str:
     found = next(one for one in (path, *path.parents) if one.exists())
     if not found.is_dir():
         raise refusal(name, value, f"{found} is a file. Choose a folder", is_why=True)
-    if not os.access(found, os.W_OK | os.X_OK):
-        why = f"{found} cannot be written to. Choose another folder"
-        raise refusal(name, value, why, is_why=True)
+    try:
+        # Permissions alone do not say it: a disk may be mounted to be read only.
+        with tempfile.TemporaryFile(dir=found):
+            pass
+    except OSError as error:
+        why = f"{found} cannot be written to ({error.strerror}). Choose another folder"
+        raise refusal(name, value, why, is_why=True) from error
+    return text
+
+
+def read_new_file(name: str, value: object) -> str:
+    """Return the path of a file that exists or can be created; nothing is created.
+
+    Its folder, and those above it, may be missing.
+    """
+    text = read_text(name, value)
+    path = Path(text).expanduser().absolute()
+    if path.is_dir():
+        raise refusal(name, value, "it is a folder. Write the name of a file", is_why=True)
+    read_new_folder(name, path.parent)
     return text
 
 

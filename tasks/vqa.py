@@ -12,6 +12,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError, UnreadableImageError
+from moe_eval_plugin.results.lmms_eval_samples import failure_in
 from moe_eval_plugin.vqa.images import as_rgb, open_image
 from moe_eval_plugin.vqa.scores_by_type import SCORES_BY_TYPE
 from moe_eval_plugin.vqa.scoring import LMMS_VQAV2, scoring_mode, vqa_accuracy
@@ -66,9 +67,11 @@ def doc_to_visual(doc: Document) -> list[Image]:
     image, question_id = doc["image"], doc["question_id"]
     if isinstance(image, Mapping):
         path, content = image.get("path"), image.get("bytes")
-        if content or path:
-            source = BytesIO(content) if content else path
-            return [open_image(source, question_id, name=path or "The file in the data set")]
+        if content:
+            name = path or "The file in the data set"
+            return [open_image(BytesIO(content), question_id, name)]
+        if path:
+            return [open_image(path, question_id)]
     elif image is not None:
         try:
             return [as_rgb(image)]
@@ -115,13 +118,13 @@ def check_scoring(scoring: object) -> dict[str, str]:
 
 
 def score_vqa(
-    doc: Document, results: Sequence[str], scoring: Mapping[str, str] | None = None
+    doc: Document, results: Sequence[str | None], scoring: Mapping[str, str] | None = None
 ) -> SampleScores:
     """Return the VQA accuracy of an answer, from 0 to 1, for each metric in ``scoring``."""
     scoring = scoring or {VQA_ACCURACY: LMMS_VQAV2.name}
     answers = answers_of(doc)
     scores = {
-        metric: vqa_accuracy(results[0], answers, scoring_mode(name))
+        metric: vqa_accuracy(_answer(results), answers, scoring_mode(name))
         for metric, name in scoring.items()
     }
     types = _types(doc)
@@ -132,28 +135,33 @@ def score_vqa(
     return SampleScores(scores, _logged(doc, first), {SCORES_BY_TYPE: typed})
 
 
-def score_exact_match(doc: Document, results: Sequence[str]) -> SampleScores:
+def score_exact_match(doc: Document, results: Sequence[str | None]) -> SampleScores:
     """Return 1 if the answer is the expected one, else 0.
 
     Both are compared in lower case, stripped, and without a final period.
     """
-    match = float(_plain(results[0]) == _plain(doc_to_target(doc)))
+    match = float(_plain(_answer(results)) == _plain(doc_to_target(doc)))
     return SampleScores({"exact_match": match}, _logged(doc, match))
 
 
-def keep_submission(doc: Document, results: Sequence[str]) -> SampleScores:
+def keep_submission(doc: Document, results: Sequence[str | None]) -> SampleScores:
     """Return an answer to submit, which only the organisers can score.
 
     ``n_answered`` is the answer itself: lmms-eval would add an error bar to numbers.
     """
-    answer = results[0].strip()
+    answer = _answer(results).strip()
     submission = {"question_id": doc["question_id"], "answer": answer}
     return SampleScores({"n_answered": answer}, {"submission": submission})
 
 
 def count_answered(items: Sequence[str]) -> int:
-    """Return the number of answers that are not empty."""
-    return sum(bool(item) for item in items)
+    """Return the number of answers that are not empty, and no messages about failed requests."""
+    return sum(bool(item) and failure_in(item) is None for item in items)
+
+
+def _answer(results: Sequence[str | None]) -> str:
+    """Return the answer of a model; a server may have returned none."""
+    return results[0] or ""
 
 
 def _plain(answer: str) -> str:

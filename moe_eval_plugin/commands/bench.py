@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.commands import bench_hf, bench_vllm
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.option_values import read_int, read_new_file
 
 if TYPE_CHECKING:
     from moe_eval_plugin.bench.plan import BenchPlan
@@ -189,9 +190,12 @@ def run(options: argparse.Namespace) -> int:
     from moe_eval_plugin.bench.text import render
     from moe_eval_plugin.engines.option_checks import DTYPE_READER
 
-    if options.output is not None and not options.output.absolute().parent.is_dir():
-        message = f"--output {options.output}: its folder does not exist. Create it first."
-        raise InvalidArgumentError(message)
+    if options.output is not None:
+        read_new_file("--output", options.output)
+        if not options.output.absolute().parent.is_dir():
+            message = f"--output {options.output}: its folder does not exist. Create it first."
+            raise InvalidArgumentError(message)
+    read_int("--seed", options.seed, at_least=0)
     DTYPE_READER("dtype", options.dtype)
     prepare = bench_vllm.prepare if options.backend == "vllm" else bench_hf.prepare
     with prepare(options, _plan(options)) as bench, _progress_bar(bench.plan) as bar:

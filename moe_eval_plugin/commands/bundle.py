@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.option_values import read_new_file
 
 if TYPE_CHECKING:
     import argparse
@@ -60,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
     if not output.name.endswith(SUFFIX):
         message = f"--output {output} is not possible. Choose a name that ends in {SUFFIX}."
         raise InvalidArgumentError(message)
+    read_new_file("--output", output)
     lock = lock_text()
     contents = collect(options.path, lock)
     digest = pack(contents, lock, output, force=options.force)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.option_values import read_new_file
 from moe_eval_plugin.text import HUNDRED
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ def _check(options: argparse.Namespace) -> None:
     if options.seed < 0:
         message = f"--seed {options.seed} is not possible. Use 0 or more."
         raise InvalidArgumentError(message)
+    if options.list is not None:
+        read_new_file("--list", options.list)
     if options.list is not None and options.list.suffix not in LISTS:
         message = f"--list {options.list} is not possible. Use a name in {' or '.join(LISTS)}."
         raise InvalidArgumentError(message)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.subcommand import add_verb
+from moe_eval_plugin.option_values import read_new_folder
 
 if TYPE_CHECKING:
     import argparse
@@ -75,6 +76,8 @@ def run(options: argparse.Namespace) -> int:
     if options.format is None or not options.runs:
         message = "Use `moe-eval export --format NAME RUN`; --format alone lists the formats."
         raise InvalidArgumentError(message)
+    if options.output is not None:
+        read_new_folder("--output", options.output)
     exporter = formats.find_exporter(options.format)
     runs = [run for path in options.runs for run in find_runs(path)]
     try:

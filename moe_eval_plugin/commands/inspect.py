@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.subcommand import add_verb
+from moe_eval_plugin.option_values import read_new_file
 
 if TYPE_CHECKING:
     import argparse
@@ -81,6 +82,8 @@ def run(options: argparse.Namespace) -> int:
     from moe_eval_plugin.models.inspection.report import inspect_model
     from moe_eval_plugin.models.inspection.text import render
 
+    if options.plot is not None:
+        read_new_file("--plot", options.plot)
     report = inspect_model(
         options.model,
         options.revision,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.option_values import read_new_file
 
 if TYPE_CHECKING:
     import argparse
@@ -88,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
 
     _check(options)
     path = options.output or _default_output(options.runs)
+    read_new_file("--output", path)
     check_output(path, force=options.force)
     report = build(
         options.runs,

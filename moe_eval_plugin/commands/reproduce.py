@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.option_values import read_new_folder
 
 if TYPE_CHECKING:
     import argparse
@@ -97,6 +98,7 @@ def run(options: argparse.Namespace) -> int:
             bundle = unpack(options.path, Path(temporary, "bundle"))
             return _show_check(options, bundle, compare_environment(bundle, options.pretrained))
         folder = options.output or _default_output(options.path)
+        read_new_folder("--output", folder)
         _check_folder(folder)
         bundle = unpack(options.path, folder / "bundle")
         return _reproduce(options, bundle, folder)

@@ -3,13 +3,87 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.option_values import DECIMAL, WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
     Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  (no other)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser that refuses an option that is given twice, and a value that is empty.
+
+    ``argparse`` would keep the last of two values, and take ``1_0`` and ``nan`` for numbers.
+    """
+
+    def __init__(self, *arguments: Any, **how: Any) -> None:  # noqa: ANN401  (those of the base)
+        super().__init__(*arguments, **how)
+        for kind in (None, "store"):
+            self.register("action", kind, _StoreOnce)
+        self.register("action", "store_true", _StoreTrueOnce)
+        readers: dict[Any, Any] = {None: _text, int: _whole, float: _number, Path: _path}
+        for wanted, read in readers.items():
+            self.register("type", wanted, read)
+
+
+class _Once(argparse.Action):
+    """Stores a value, the first time."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,  # noqa: ANN401  (of the option's type)
+        option_string: str | None = None,
+    ) -> None:
+        given: set[str] = namespace.__dict__.setdefault("_given", set())
+        if option_string is not None and self.dest in given:
+            parser.error(f"argument {option_string}: it is given more than once. Give it once.")
+        given.add(self.dest)
+        setattr(namespace, self.dest, True if self.nargs == 0 else values)
+
+
+class _StoreOnce(_Once):
+    """The action ``store``."""
+
+
+class _StoreTrueOnce(_Once):
+    """The action ``store_true``."""
+
+    def __init__(self, option_strings: list[str], dest: str, **how: Any) -> None:  # noqa: ANN401
+        how.setdefault("default", False)
+        super().__init__(option_strings, dest, nargs=0, **how)
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        message = "it has no value. Write one, or leave the option out for its default."
+        raise argparse.ArgumentTypeError(message)
+    return text
+
+
+def _whole(text: str) -> int:
+    if not WHOLE.fullmatch(_text(text)):
+        message = f"{text!r} is not a whole number."
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
+def _number(text: str) -> float:
+    number = float(text) if DECIMAL.fullmatch(_text(text)) else float("inf")
+    if number in {float("inf"), float("-inf")}:
+        message = f"{text!r} is not a number."
+        raise argparse.ArgumentTypeError(message)
+    return number
+
+
+def _path(text: str) -> Path:
+    return Path(_text(text))
 
 
 def add_verb(

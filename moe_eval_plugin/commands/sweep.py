@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.commands.subcommand import add_verb
@@ -16,11 +17,11 @@ from moe_eval_plugin.commands.sweep_options import (
     add_setting_options,
 )
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.option_values import read_float, read_int, read_new_folder, read_pairs
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from moe_eval_plugin.commands.subcommand import Subcommands
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
@@ -66,13 +67,19 @@ def add(verbs: Subcommands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Sweep, and print the table as it grows; 1 if a point failed."""
-    from moe_eval_plugin.sweep.planning import Axes, make_plan
+    from moe_eval_plugin.sweep.planning import Axes, check_machine, check_weights, make_plan
 
     _check(options)
     launch = _launch_options(options)
     axes = Axes(options.experts_k, options.experts_policy, options.renorm, options.seeds)
     # All are checked before the first one runs.
     checked = [(folder, make_plan(draft, axes)) for folder, draft in _drafts(options)]
+    if options.launcher == "local":
+        for _, one in checked:
+            check_machine(one.plan)
+    if not options.dry_run:
+        for _, one in checked:
+            check_weights(one, runs_here=options.launcher == "local")
     return max(_run_one(options, launch, folder, one) for folder, one in checked)
 
 
@@ -83,6 +90,7 @@ def _check(options: argparse.Namespace) -> None:
             "--processes-per-point N shares the questions of each setting among N processes."
         )
         raise InvalidArgumentError(message)
+    _check_values(options)
     models, model_args = options.model, options.model_args
     if len(set(models)) < len(models) or len(model_args) not in {1, len(models)}:
         message = (
@@ -95,13 +103,30 @@ def _check(options: argparse.Namespace) -> None:
         raise InvalidArgumentError(message)
 
 
+def _check_values(options: argparse.Namespace) -> None:
+    """Raise ``InvalidArgumentError`` for values that no model and no machine can take."""
+    read_new_folder("--output", options.output)
+    if options.include_path is not None and not Path(options.include_path).is_dir():
+        message = f"--include-path {options.include_path} is not a folder. Name one with tasks."
+        raise InvalidArgumentError(message)
+    if not any(name.strip() for given in options.tasks for name in given.split(",")):
+        message = "--tasks names no task. All tasks: `lmms-eval tasks list`."
+        raise InvalidArgumentError(message)
+    read_int("--processes-per-point", options.processes_per_point, at_least=1)
+    read_float("--gpus-per-point", options.gpus_per_point, at_least=0)
+    if options.input_cache_gib is not None:
+        read_float("--input-cache-gib", options.input_cache_gib, at_least=0)
+    for seed in options.seeds:
+        read_int("--seeds", seed, at_least=0)
+
+
 def _launch_options(options: argparse.Namespace) -> LaunchOptions:
     from moe_eval_plugin.sweep.launchers.choose import LaunchOptions
 
     return LaunchOptions(
         launcher=options.launcher,
         gpus_per_point=options.gpus_per_point,
-        launcher_options=dict(item.partition("=")[::2] for item in options.launcher_options),
+        launcher_options=read_pairs("--launcher-options", options.launcher_options, "NAME=VALUE"),
         separate=options.separate,
         processes_per_point=options.processes_per_point,
         input_cache_gib=options.input_cache_gib,

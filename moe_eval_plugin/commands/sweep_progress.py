@@ -108,6 +108,8 @@ class SweepProgress:
         if path is not None:
             for row in self._table.add(point, path):
                 self._write(render(row))
+                if row.note is not None:
+                    self._write(row.note)
 
     def _write(self, line: str) -> None:
         self._bar.write(line, file=sys.stderr if self._as_json else sys.stdout)

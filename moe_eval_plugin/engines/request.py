@@ -42,6 +42,15 @@ class Job:
     seed: int = 0
     """Seed of a sampled answer: that of the run, the task, the question, and the answer's number
     among several to this question. It depends on no other request."""
+    read_id: Callable[[], object] = lambda: None
+    """Reads the id that the data give the question; ``None`` where they have none."""
+
+    def describe(self) -> str:
+        """Return the question's name for people."""
+        question_id = self.read_id()
+        if question_id is None:
+            return f"Document {self.question} of {self.task}, counted from 0,"
+        return f"Question {question_id} of {self.task}"
 
 
 class JobSeeds:
@@ -92,6 +101,12 @@ class JobListener(Protocol):
 
     def batch_end(self, timing: BatchTiming, n_requests: int) -> bool:
         """Record a batch; return whether this took time that must not be measured."""
+
+    def refuse(self, job: Job, reason: str) -> None:
+        """Record a question that cannot be put to the model.
+
+        Raises ``UnansweredQuestionError`` unless such questions count as unanswered.
+        """
 
     def request_failed(self, task: str) -> None:
         """Record a request that could not be answered."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.hosts.unanswered import COUNT, ERROR
 from moe_eval_plugin.option_values import (
     one_of,
     read_fields,
@@ -41,6 +42,7 @@ READERS = {
     "seed": whole(0, LARGEST_SEED),
     "profile": one_of("off", "basic", "full"),
     "profile_trace": read_new_folder,
+    "unanswerable": one_of(ERROR, COUNT),
 }
 
 
@@ -65,6 +67,10 @@ class RunOptions:
     memory and energy, ``full`` for the same and steady decode; default: ``basic``."""
     profile_trace: str | None = None
     """A folder for a Chrome trace of a few batches; default: no trace."""
+    unanswerable: str = ERROR
+    """What becomes of a question that cannot be put to the model, as its image is broken or its
+    prompt too long: ``error`` ends the run and names it, ``count`` counts it as answered with
+    nothing, and records it; default: ``error``."""
 
     def __post_init__(self) -> None:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""
@@ -79,6 +85,15 @@ class RunOptions:
     def largest_batch(self, device: torch.device) -> int:
         """Return the first batch size; it is halved when memory runs out."""
         return self.fixed_batch() or self.max_batch_size or LARGEST_AUTO_BATCH.get(device.type, 16)
+
+    def seed_after(self, seed_of_torch: int) -> int:
+        """Return the seed of sampled answers: ours, else that of torch.
+
+        lmms-eval seeds torch with the third number of ``--seed`` before it builds a model, on the
+        command line, from a YAML file and from Python alike. Without a number there, it is the seed
+        that torch has. Only its last 32 bits count, as NumPy and vLLM take no more.
+        """
+        return seed_of_torch % (LARGEST_SEED + 1) if self.seed is None else self.seed
 
     def fixed_batch(self) -> int | None:
         """Return the requested batch size; ``None`` for ``auto``."""

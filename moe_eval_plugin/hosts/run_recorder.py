@@ -10,12 +10,14 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from moe_eval_plugin.hosts.unanswered import ERROR, raise_unless_counted
 from moe_eval_plugin.plugins.events import BatchEnd, RunEnd, RunStart
-from moe_eval_plugin.results.measurements import Measurements
+from moe_eval_plugin.results.measurements import Measurements, Unanswered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
+    from moe_eval_plugin.engines.request import Job
     from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.measure.hardware_use import HardwareUse
     from moe_eval_plugin.measure.timing import BatchTiming
@@ -43,7 +45,8 @@ class RunRecorder:
     """Owns what this process measures of one run, and calls plugins as it goes on.
 
     Without a ``hardware`` meter, memory and energy are not measured. ``on_progress`` gets the
-    number of requests that were done since its last call.
+    number of requests that were done since its last call. ``unanswerable`` is the policy for
+    questions that cannot be put to the model.
     """
 
     def __init__(
@@ -52,11 +55,14 @@ class RunRecorder:
         rank: int,
         hardware: Meter | None,
         on_progress: Callable[[int], object] = lambda _: None,
+        unanswerable: str = ERROR,
     ) -> None:
         self._announcer = announcer
         self._rank = rank
         self._hardware = hardware
         self._on_progress = on_progress
+        self._unanswerable = unanswerable
+        self._unanswered: dict[tuple[str, Hashable], Unanswered] = {}
         self._batches: list[BatchTiming] = []
         self._n_left: Counter[str] = Counter()
         self._n_requests = 0
@@ -83,18 +89,29 @@ class RunRecorder:
         event = BatchEnd(timing, n_done, self._n_requests, self._rank)
         return self._announcer.batch_end(event)
 
+    def refuse(self, job: Job, reason: str) -> None:
+        """Record a question that cannot be put to the model.
+
+        Raises ``UnansweredQuestionError`` unless such questions count as unanswered.
+        """
+        raise_unless_counted(self._unanswerable, job, reason)
+        one = Unanswered(job.task, job.question, job.read_id(), reason)
+        self._unanswered.setdefault((job.task, job.question), one)
+
     def request_failed(self, task: str) -> None:
         """Record a request that could not be answered; it belongs to no batch."""
         self._end(task, 1)
 
     def measurements(self) -> Measurements:
         """Return everything that was measured."""
+        unanswered = tuple(self._unanswered.values())
         if self._hardware is None:
-            return Measurements(tuple(self._batches))
+            return Measurements(tuple(self._batches), unanswered=unanswered)
         return Measurements(
             tuple(self._batches),
             self._hardware.finish(),
             self._hardware.describe(),
+            unanswered,
         )
 
     def _end(self, task: str, n_requests: int) -> None:

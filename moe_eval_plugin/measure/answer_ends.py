@@ -60,12 +60,23 @@ class AnswerEnds:
         return f"{self.n_token_limit:,} of {self.n_answers:,} answers were cut at {self._limit}"
 
     @property
+    def note(self) -> str | None:
+        """What was cut, as a sentence; ``None`` if nothing was."""
+        found = [text for text in (self.in_thought, self.cut) if text is not None]
+        return f"{'; '.join(found)}." if found else None
+
+    @property
     def warning(self) -> str | None:
         """What a user must know before believing the scores; ``None`` if nothing was cut."""
         if self.in_thought is not None:
+            limit = "max_new_tokens=NUMBER"
+            stopped = ""
+            if self.n_stop_string:
+                limit += ",until=TEXT"
+                stopped = f" {self.n_stop_string:,} answers ended at a stop string."
             return (
-                f"{self.in_thought}, so they hold nothing to score. Raise the limit with "
-                "--gen_kwargs max_new_tokens=NUMBER, or, if the chat template reads it, pass "
+                f"{self.in_thought}, so they hold nothing to score.{stopped} Give them room with "
+                f"--gen_kwargs {limit}, or, if the chat template reads it, pass "
                 "enable_thinking=false in --model_args."
             )
         if self.cut is not None:

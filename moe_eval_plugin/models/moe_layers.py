@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sized
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -240,8 +241,7 @@ def find_moe_layers(
             layer = _moe_layer(inside, module, reader)
             if layer.is_listed:
                 block = model.get_submodule(path.rpartition(".")[0])
-                count = len(list(module.children()))
-                layer = replace(layer, observed_module=block, num_experts=count, num_zero_experts=0)
+                layer = replace(layer, observed_module=block)
             yield layer
 
 
@@ -287,7 +287,7 @@ def _expert_counts(modules: tuple[nn.Module, ...]) -> tuple[int | None, int | No
             if isinstance(count, int) and count > 0:
                 return count, int(getattr(module, "zero_expert_num", None) or 0)
     stacks = (p.shape[0] for p in modules[0].parameters(recurse=False) if p.dim() == STACK)
-    count = next(stacks, None)
+    count = next(stacks, len(modules[0]) if isinstance(modules[0], Sized) else 0)
     return (count, 0) if count else (None, None)
 
 

@@ -3,12 +3,12 @@
 The call of an expert has the rows that were routed to it, and not which tokens they are. The choice
 of each token is somewhere before: a router returns it (the gate of DeepSeek-V3, whose code Kimi-VL
 has too), or the block itself takes the largest of the router's logits (Mixtral and OLMoE before
-transformers 5). So whatever may be the choice is collected while the block runs: integers and
-sparse weights that the modules of the block return, and what ``topk`` and the like return. It is
-taken for the choice only if it sends to each expert exactly as many rows as the expert was called
-with. Where nothing agrees (tokens dropped beyond a capacity, experts called with all tokens, a
-kernel instead of calls) no token of that call is counted, and verification reports it as not
-observable.
+transformers 5). So whatever may be the choice is collected while the block runs: each tensor of
+integers, each mask and each matrix of weights that a module or a function of torch returns, with a
+row for each token. It is taken for the choice only if it sends to each expert exactly as many rows
+as the expert was called with. Where nothing agrees (tokens dropped beyond a capacity, experts
+called with all tokens, a kernel instead of calls) no token of that call is counted, and
+verification reports it as not observable.
 
 The block waits for the device anyway, to know the rows of each expert.
 """
@@ -29,17 +29,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from moe_eval_plugin.models.moe_layers import MoELayer
-
-# Functions that return the largest values and their indices, and those that return indices alone.
-LARGEST = (
-    torch.topk,
-    torch.Tensor.topk,
-    torch.sort,
-    torch.Tensor.sort,
-    torch.max,
-    torch.Tensor.max,
-)
-INDICES = (torch.argmax, torch.Tensor.argmax, torch.argsort, torch.Tensor.argsort)
 
 
 @contextmanager
@@ -78,9 +67,7 @@ class _BlockObserver:
         for number, expert in enumerate(self._experts):
             before = self._counting(number)
             handles.append(expert.register_forward_pre_hook(before, with_kwargs=True))
-        inside = {block, *self._list.modules()}
-        others = (module for module in block.modules() if module not in inside)
-        return handles + [other.register_forward_hook(self._collect) for other in others]
+        return handles
 
     def _begin(self, _block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         call = _BlockCall(_n_rows(args, kwargs), len(self._experts))
@@ -101,11 +88,6 @@ class _BlockObserver:
 
         return before
 
-    def _collect(self, _module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401
-        if self._calls:
-            values = output if isinstance(output, tuple | list) else (output,)
-            self._calls[-1].returned += [v for v in values if isinstance(v, torch.Tensor)]
-
 
 class _BlockCall:
     """One call of a block."""
@@ -113,16 +95,16 @@ class _BlockCall:
     def __init__(self, n_tokens: int, num_experts: int) -> None:
         self.n_tokens = n_tokens
         self.rows = [0] * num_experts
-        self.returned: list[Tensor] = []
-        self.mode = _LargestMode()
+        self.mode = _CollectingMode(n_tokens, num_experts)
 
     def choice(self) -> Tensor | None:
         """Return the experts of each token, (tokens, k), if something agrees with the rows."""
         k, rest = divmod(sum(self.rows), self.n_tokens or 1)
-        for value in [*reversed(self.returned), *reversed(self.mode.found)]:
+        found = reversed(self.mode.found) if any(self.rows) else ()
+        for value in sorted(found, key=lambda value: value.dim() < MATRIX):
+            if k == len(self.rows) and _is_mask(value):
+                continue  # scores without a zero: all experts compute all tokens
             chosen = _as_choice(value, len(self.rows))
-            if chosen is None or len(chosen) != self.n_tokens or not any(self.rows):
-                continue
             if not _is_mask(value) and not rest:
                 chosen = chosen[:, :k]  # of a whole sorted row
             if _rows_of(chosen, len(self.rows)) == self.rows:
@@ -130,11 +112,16 @@ class _BlockCall:
         return None
 
 
-class _LargestMode(TorchFunctionMode):
-    """Collects the indices that ``topk`` and the like return while it is active."""
+class _CollectingMode(TorchFunctionMode):
+    """Collects what functions of torch return, while it is active, if it may be the choice.
 
-    def __init__(self) -> None:
+    Modules of a router end in such a function, so what they return is among it.
+    """
+
+    def __init__(self, n_tokens: int, num_experts: int) -> None:
         super().__init__()
+        self.n_tokens = n_tokens
+        self.num_experts = num_experts
         self.found: list[Tensor] = []
 
     def __torch_function__(
@@ -144,14 +131,20 @@ class _LargestMode(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
-        """Run the function, and keep the indices that it returns."""
+        """Run the function, and keep what it returns."""
         output = func(*args, **(kwargs or {}))
-        indices = getattr(output, "indices", None) if func in LARGEST else None
-        if func in INDICES:
-            indices = output
-        if isinstance(indices, torch.Tensor):
-            self.found.append(indices)
+        values = output if isinstance(output, tuple | list) else (output,)
+        self.found += [value for value in values if self._may_be_choice(value)]
         return output
+
+    def _may_be_choice(self, value: object) -> bool:
+        if not isinstance(value, torch.Tensor) or value.dim() == 0 or value.is_complex():
+            return False
+        n_rows, width = value.shape[:-1].numel(), value.shape[-1]
+        if value.dim() < MATRIX:
+            return len(value) == self.n_tokens and not _is_mask(value)
+        is_wide = width == self.num_experts
+        return n_rows == self.n_tokens and (is_wide or not _is_mask(value))
 
 
 def _n_rows(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
@@ -164,18 +157,14 @@ def _is_mask(value: Tensor) -> bool:
     return value.is_floating_point() or value.dtype == torch.bool
 
 
-def _as_choice(value: Tensor, num_experts: int) -> Tensor | None:
-    """Return a value as indices (tokens, width), -1 for none; ``None`` if it cannot be a choice.
+def _as_choice(value: Tensor, num_experts: int) -> Tensor:
+    """Return a value as indices (tokens, width), -1 for none.
 
     Weights and masks have a column for each expert, and are 0 where one was not chosen.
     """
-    if value.dim() == 0:
-        return None
     matrix = value.flatten(end_dim=-2) if value.dim() >= MATRIX else value[:, None]
     if not _is_mask(value):
         return matrix
-    if matrix.shape[1] != num_experts:
-        return None
     return torch.where(matrix != 0, torch.arange(num_experts, device=value.device), -1)
 
 

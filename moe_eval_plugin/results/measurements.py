@@ -25,6 +25,26 @@ ONE_SOCKET = (
 
 
 @dataclass(frozen=True)
+class Unanswered:
+    """A question that could not be put to the model, and counts as answered with nothing."""
+
+    task: str
+    """Name of its task."""
+    document: Any
+    """Position among the documents of the task."""
+    question_id: Any
+    """The id that the data give it; ``None`` where they have none."""
+    reason: str
+    """Why it could not be asked."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is stored of it, as plain JSON data."""
+        is_plain = isinstance(self.question_id, int | str | None)
+        question_id = self.question_id if is_plain else str(self.question_id)
+        return {"document": self.document, "question_id": question_id, "reason": self.reason}
+
+
+@dataclass(frozen=True)
 class Measurements:
     """What one process measured, by task; it can be sent to another process.
 
@@ -34,6 +54,7 @@ class Measurements:
     batches: tuple[BatchTiming, ...] = ()
     hardware: Mapping[str, HardwareUse] = field(default_factory=dict)
     energy: Mapping[str, Any] | None = None
+    unanswered: tuple[Unanswered, ...] = ()
     answers: Mapping[str, AnswerEnds] = field(default_factory=dict)
 
 
@@ -50,7 +71,7 @@ def make_records(
             task,
             experts[task],
             speed,
-            {**provenance, "energy": energy},
+            {**provenance, "energy": energy, **unanswered_of(task, ranks)},
             use_of(task, ranks),
             answers=joined_ends([rank.answers for rank in ranks], task),
             steady_decode=steady_decode,
@@ -58,6 +79,12 @@ def make_records(
         for task, speed in summarise([rank.batches for rank in ranks]).items()
         if task in experts
     }
+
+
+def unanswered_of(task: str, ranks: Sequence[Measurements]) -> dict[str, Any]:
+    """Describe the questions of a task that no process could ask."""
+    mine = [one.to_dict() for rank in ranks for one in rank.unanswered if one.task == task]
+    return {"n_unanswered": len(mine), "unanswered": mine}
 
 
 def use_of(task: str, ranks: Sequence[Measurements]) -> HardwareUse:

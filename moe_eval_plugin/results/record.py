@@ -78,6 +78,10 @@ class RunRecord:
         """What the run was made with: the typed part of ``provenance``."""
         return Setup.from_dict(JsonObject(self.provenance, path="provenance"))
 
+    def with_provenance(self, **more: Any) -> RunRecord:  # noqa: ANN401  (plain JSON data)
+        """Return the record with more in its provenance."""
+        return replace(self, provenance={**self.provenance, **more})
+
     @property
     def seconds_per_correct_answer(self) -> float | None:
         """Wall time by the sum of the scores; ``None`` without a score, or if it is 0.

@@ -134,7 +134,8 @@ class ScoreFacts:
     @property
     def model_id(self) -> str:
         """Name of the model as ``owner/name``, also where it has no repository."""
-        owner = "moe-eval-plugin" if self.is_ours and self.pretrained == DEMO else "local"
+        local = "local" if self.is_ours or "/" in self.pretrained else "unknown"
+        owner = "moe-eval-plugin" if self.is_ours and self.pretrained == DEMO else local
         return self.hub_model or f"{owner}/{self.model}"
 
     @property

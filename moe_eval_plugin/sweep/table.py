@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from moe_eval_plugin.measure.answer_ends import AnswerEnds
     from moe_eval_plugin.results.run import TaskRun
 
 UNKNOWN = "-"
@@ -52,6 +53,14 @@ class Row:
     """Speed-up: questions per second by the baseline's."""
     output_tokens_per_s: float | None
     """Output tokens per second."""
+    answers: AnswerEnds | None
+    """How the answers ended."""
+
+    @property
+    def note(self) -> str | None:
+        """What is to be said of this row: which answers were cut; ``None`` for nothing."""
+        note = self.answers.note if self.answers else None
+        return None if note is None else f"{self.point}, {self.task}: {note}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain JSON data."""
@@ -120,6 +129,7 @@ def _row(point: Mapping[str, Any], task: TaskRun, baseline: Row | None) -> Row:
         samples_per_s=rate,
         ratio=rate / base_rate if rate and base_rate else None,
         output_tokens_per_s=record.speed.output_tokens_per_s if record else None,
+        answers=record.answers if record else None,
     )
 
 

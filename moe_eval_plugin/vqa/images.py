@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError, UnreadableImageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
     from typing import BinaryIO
 
     import numpy as np
@@ -59,7 +59,13 @@ def read_image(source: str | Path | BinaryIO) -> Image:
     """
     from PIL import Image
 
-    with _reasons(), _strictly(), Image.open(source) as image:
+    with ExitStack() as stack:
+        stack.enter_context(_reasons())
+        # What Pillow opens itself it maps into memory, and then turns some TIFF files wrongly.
+        is_path = isinstance(source, str | Path)
+        file = stack.enter_context(Path(source).open("rb")) if is_path else source
+        stack.enter_context(_strictly())
+        image = stack.enter_context(Image.open(file))
         _check_size(image)
         if image.format == EPS:
             message = "it is an EPS file, a program that would have to be run"

@@ -65,12 +65,22 @@ def by_sort(block: Block, hidden: Tensor) -> Tensor:
     return logits.sort(descending=True).indices[:, : block.gate.top_k]
 
 
-def by_a_kernel(block: Block, hidden: Tensor) -> Tensor:
-    """Choose in a way that shows nothing: the position of the largest value, by comparison."""
+def by_cat(block: Block, hidden: Tensor) -> Tensor:
+    """Take one after the other, as the code of Phi-3.5-MoE does."""
     logits = hidden.flatten(end_dim=-2) @ block.gate.weight.T
-    is_largest = logits == logits.amax(-1, keepdim=True)
-    first = (is_largest * torch.arange(E)).sum(-1)
-    return torch.stack([first, (first + 1) % E], 1)
+    columns = []
+    for _ in range(block.gate.top_k):
+        columns.append(logits.max(-1, keepdim=True).indices)
+        logits = logits.scatter(1, columns[-1], float("-inf"))
+    return torch.cat(columns, -1)
+
+
+def by_a_kernel(block: Block, hidden: Tensor) -> Tensor:
+    """Choose outside of torch, as a kernel of a package of its own does."""
+    logits = (hidden.flatten(end_dim=-2) @ block.gate.weight.T).tolist()
+    chosen = [sorted(range(E), key=row.__getitem__)[-block.gate.top_k :] for row in logits]
+    with torch._C.DisableTorchFunction():
+        return torch.tensor(chosen)
 
 
 class Block(nn.Module):
@@ -83,6 +93,7 @@ class Block(nn.Module):
         self.shared_experts = nn.ModuleList(nn.Linear(HIDDEN, HIDDEN) for _ in range(2))
         self.choose = choose
         self.is_sending_all = False
+        self.capacity = 99
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Return the sum of the experts' outputs."""
@@ -90,6 +101,7 @@ class Block(nn.Module):
         out = sum(expert(flat) for expert in self.shared_experts)
         for number, expert in enumerate(self.experts):
             rows = (chosen == number).any(-1)
+            rows &= rows.cumsum(0) <= self.capacity
             if self.is_sending_all:
                 out = out + expert(flat) * rows[:, None]
             elif rows.any():
@@ -118,7 +130,7 @@ class Model(nn.Module):
         return hidden
 
 
-@pytest.mark.parametrize("choose", [by_gate, by_sparse_weights, by_topk, by_sort])
+@pytest.mark.parametrize("choose", [by_gate, by_sparse_weights, by_topk, by_sort, by_cat])
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_each_token_s_experts_are_observed(
     choose: Callable[[Block, Tensor], Tensor], k: int
@@ -142,7 +154,7 @@ def test_a_choice_that_the_experts_do_not_follow_is_not_believed() -> None:
     model.mlp.is_sending_all = True
     assert model.observed().by_layer() == {"mlp.experts": {}}
     model.mlp.is_sending_all = False
-    model.mlp.choose = lambda block, hidden: (block.gate(hidden)[0] + 1) % E
+    model.mlp.capacity = 3
     assert model.observed().by_layer() == {"mlp.experts": {}}
 
 

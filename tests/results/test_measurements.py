@@ -27,7 +27,12 @@ def test_gpus_of_several_processes_are_summed_and_the_largest_memory_stands() ->
     assert made.joules_per_sample == 7 / 4
     assert (made.speed.n_samples, made.speed.wall_s) == (4, 7.0)
     assert made.speed.samples_per_s == 4 / 7
-    assert made.provenance == {"n_ranks": 2, "energy": {"source": NVML, "reasons": []}}
+    assert made.provenance == {
+        "n_ranks": 2,
+        "energy": {"source": NVML, "reasons": []},
+        "n_unanswered": 0,
+        "unanswered": [],
+    }
 
 
 def test_one_processor_that_all_processes_count_cannot_be_added_up() -> None:

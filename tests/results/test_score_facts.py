@@ -262,7 +262,7 @@ def test_a_model_is_named_without_the_folders_it_lies_in(
 
 def test_a_model_of_another_adapter_is_never_the_embedded_one(tmp_path: Path) -> None:
     content = renamed(results_of_another_model(), "demo")
-    assert facts_of(tmp_path, content)["vqa_accuracy"].model_id == "local/demo"
+    assert facts_of(tmp_path, content)["vqa_accuracy"].model_id == "unknown/demo"
 
 
 @pytest.mark.parametrize(

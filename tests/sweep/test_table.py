@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from moe_eval_plugin.measure.answer_ends import AnswerEnds
 from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.results.record import Score
 from moe_eval_plugin.sweep.plan import SweepPoint
@@ -64,3 +65,21 @@ def test_what_another_model_does_not_tell_is_not_known(tmp_path: Path) -> None:
 def test_nothing_is_compared_without_a_baseline(tmp_path: Path, field: str) -> None:
     (row,) = Table().add(point(4), write_point(tmp_path, 0.5, 10.0))
     assert row.to_dict()[field] is None
+
+
+def test_answers_that_were_cut_are_noted(tmp_path: Path) -> None:
+    path = write_point(tmp_path, 0.0, 10.0)
+    ends = AnswerEnds(100, 80, 0, 20, 12, 16)
+    known = record("okvqa", answers=ends)
+    edit_json(path, lambda content: content.update(moe_eval={"okvqa": known.to_dict()}))
+    (row,) = Table().add(point(4), path)
+    assert row.to_dict()["answers"] == ends.to_dict()
+    assert row.note == (
+        "k4, okvqa: 12 of 100 answers end inside a thought at max_new_tokens=16; 20 of 100 answers "
+        "were cut at max_new_tokens=16."
+    )
+
+
+def test_a_row_without_cut_answers_has_no_note(tmp_path: Path) -> None:
+    (row,) = Table().add(point(4), write_point(tmp_path, 0.0, 10.0))
+    assert (row.answers, row.note) == (None, None)

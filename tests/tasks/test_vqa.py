@@ -15,6 +15,7 @@ from PIL import Image
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.tasks import vqa
 from moe_eval_plugin.vqa import scores_by_type
+from tests.results.run_files import FAILURES
 from tests.vqa.vqa_files import ANSWERS
 
 if TYPE_CHECKING:
@@ -154,6 +155,16 @@ def test_a_submission_is_kept_and_counted() -> None:
     assert vqa.count_answered([str(one["n_answered"]) for one in kept]) == 1
 
 
+def test_no_answer_at_all_is_scored_like_an_empty_one() -> None:
+    assert vqa.score_exact_match(AS_STRINGS, [None]).scores == {"exact_match": 0.0}
+    assert vqa.score_vqa(AS_STRINGS, [None])["vqa_accuracy"] == 0.0
+    assert vqa.keep_submission(AS_STRINGS, [None])["n_answered"] == ""
+
+
+def test_messages_about_failed_requests_are_no_answers() -> None:
+    assert vqa.count_answered(["red", *FAILURES, "[error]"]) == 2
+
+
 def test_the_prompt() -> None:
     parts = {"pre_prompt": "Look. ", "post_prompt": "\nBe short."}
     assert vqa.doc_to_text({"question": "Why?"}, parts) == "Look. Why?\nBe short."
@@ -180,7 +191,7 @@ def test_an_image_is_the_same_from_every_source(tmp_path: Path, write: Any) -> N
     write(path.with_suffix(".tiff" if "tiff" in write.__name__ else ".png"))
     (path,) = tmp_path.iterdir()
     content = path.read_bytes()
-    decoded = datasets.Image().decode_example({"path": str(path), "bytes": None})
+    decoded = datasets.Image().decode_example({"path": None, "bytes": content})
     sources = (
         {"path": str(path), "bytes": None},
         {"path": None, "bytes": content},

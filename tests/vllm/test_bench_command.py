@@ -28,7 +28,7 @@ needs_vllm = pytest.mark.needs_vllm
         (("--random-weights", "--routing", "skewed:1"), "--routing is not possible"),
         (("--engine-args", "dtype=float32"), "pass it as --dtype"),
         (("--engine-args", "tensor_paralel_size=2"), "Did you mean tensor_parallel_size?"),
-        (("--engine-args", "worker_extension_cls"), "is not KEY=VALUE"),
+        (("--engine-args", "worker_extension_cls"), "cannot be read. Write KEY=VALUE"),
         (("--engine-args", 'hf_overrides={"num_experts_per_tok": 2}'), "is refused"),
         (("--experts-k", "33"), "Use 1 to 32"),
     ],

@@ -244,3 +244,15 @@ def test_one_colour_that_was_not_in_the_file_is_reported(caplog: pytest.LogCaptu
     image.putpixel((0, 0), (90, 200, 0))
     as_rgb(image)
     assert "mode HSV with 2 x 1 pixels is shown as one colour, (0, 0, 0)" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_tiff_file_on_its_side_is_read_by_its_path(tmp_path: Path, kind: Any) -> None:
+    """Pillow reads the rows of such a file with the length of its columns."""
+    tags = Image.Exif()
+    tags[ORIENTATION] = 6
+    pixels = np.arange(12, dtype=kind).reshape(3, 4)
+    Image.fromarray(pixels * kind(257) if kind is np.uint16 else pixels).save(
+        tmp_path / "a.tiff", exif=tags
+    )
+    assert grey(read_image(tmp_path / "a.tiff")).tolist() == np.rot90(pixels, -1).tolist()

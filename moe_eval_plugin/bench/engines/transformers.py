@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.bench.measurement import Observed, Repetition
 from moe_eval_plugin.bench.plan import Workload
+from moe_eval_plugin.engines.transformers.loading import refusing_own_code
 from moe_eval_plugin.engines.transformers.stopping import OnTokenCallback
 from moe_eval_plugin.errors import InsufficientMemoryError, MeasurementError
 from moe_eval_plugin.experts.observation import distinct_by_layer, mean_load_entropy
@@ -158,7 +159,7 @@ class TransformersEngine:
         """Generate exactly ``new_tokens``. Raises ``MeasurementError`` for any other number."""
         import torch
 
-        with torch.inference_mode():
+        with refusing_own_code(self._model), torch.inference_mode():
             sequences = self._model.generate(
                 **inputs,
                 min_new_tokens=new_tokens,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError, ModelNotFoundError, UserError
 from moe_eval_plugin.models.checkpoint import load_config
+from moe_eval_plugin.option_values import read_json, read_pairs
+from moe_eval_plugin.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from transformers import PretrainedConfig
-
-NEXT_STEP = "Write it as --config hidden_size=512 num_experts=64 (or vision_config.depth=4)."
 
 
 def load_changed_config(
@@ -48,14 +48,8 @@ def parse_changes(items: Iterable[str]) -> dict[str, Any]:
 
     Raises ``InvalidArgumentError`` for an item without a key, and for one that is given twice.
     """
-    changes: dict[str, Any] = {}
-    for item in items:
-        key, equals, value = item.partition("=")
-        if not equals or not key or key in changes:
-            message = f"config {item} is not KEY=VALUE, or its key is there twice. {NEXT_STEP}"
-            raise InvalidArgumentError(message)
-        changes[key] = json_or_text(value)
-    return changes
+    given = read_pairs("--config", items, "KEY=VALUE, e.g. num_experts=64 vision_config.depth=4")
+    return {key: json_or_text(value) for key, value in given.items()}
 
 
 def change_config(config: PretrainedConfig, changes: Mapping[str, Any]) -> None:
@@ -72,7 +66,7 @@ def change_config(config: PretrainedConfig, changes: Mapping[str, Any]) -> None:
         try:
             setattr(owner, key, value)
         except (StrictDataclassError, ValueError, TypeError) as error:
-            message = f"config {name}={value} cannot be set: {_one_line(error)}."
+            message = f"config {name}={value} cannot be set: {one_line(error)}."
             raise InvalidArgumentError(message) from error
 
 
@@ -109,18 +103,15 @@ def _config_of_file(path: Path) -> PretrainedConfig:
     try:
         config: PretrainedConfig = AutoConfig.for_model(model_type, **settings)
     except (StrictDataclassError, ValueError, TypeError) as error:
-        message = f"{path} does not fit transformers: {_one_line(error)}."
+        message = f"{path} does not fit transformers: {one_line(error)}."
         raise UserError(message) from error
     return config
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
-
-
 def json_or_text(text: str) -> Any:  # noqa: ANN401  (whatever the JSON text says)
-    """Return what a text says as JSON, or else the text."""
+    """Return what a text says as JSON, or else the text; a key twice is refused."""
     try:
-        return json.loads(text)
+        json.loads(text)
     except ValueError:
         return text
+    return read_json("--config", text)

@@ -20,8 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.engines.memory_check import HEADROOM, require_memory
+from moe_eval_plugin.engines.checks.memory import HEADROOM, require_memory
 from moe_eval_plugin.engines.transformers.experts_implementation import use_experts
+from moe_eval_plugin.engines.transformers.loading import adapt_model
 from moe_eval_plugin.errors import InvalidArgumentError, UnsupportedFamilyError
 from moe_eval_plugin.hardware.memory import free_memory
 from moe_eval_plugin.models.architecture import ROUTER_NAME, SHARED_NAME
@@ -101,6 +102,7 @@ def build(
     with _seeded(seed, device), torch.no_grad():
         model.to_empty(device=device)
         model.init_weights()
+        adapt_model(model)
         _fill(model, routing or Routing())
     return model.requires_grad_(requires_grad=False).eval()
 

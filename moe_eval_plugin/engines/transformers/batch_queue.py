@@ -49,4 +49,9 @@ class BatchQueue(Generic[T]):
     def put_back_halved(self, batch: Sequence[T]) -> None:
         """Return a batch that was too large; from now on batches have at most half its size."""
         self.batch_size = min(self.batch_size, max(1, len(batch) // 2))
-        self._groups.appendleft(deque(batch))
+        self.put_back(batch)
+
+    def put_back(self, batch: Sequence[T]) -> None:
+        """Return a batch, or the rest of one, which will be the next."""
+        if batch:
+            self._groups.appendleft(deque(batch))

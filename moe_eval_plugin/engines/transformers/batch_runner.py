@@ -6,11 +6,14 @@ import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
+from moe_eval_plugin.engines.refusals import RefusedJobsError, check_length, find_refused
 from moe_eval_plugin.engines.request import joined_seed
 from moe_eval_plugin.engines.transformers.batch_queue import BatchQueue
 from moe_eval_plugin.measure.timing import read_clock
@@ -18,7 +21,12 @@ from moe_eval_plugin.measure.timing import read_clock
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from moe_eval_plugin.engines.request import GeneratedAnswer, Job, QuestionCounter
+    from moe_eval_plugin.engines.request import (
+        GeneratedAnswer,
+        Job,
+        JobListener,
+        QuestionCounter,
+    )
     from moe_eval_plugin.engines.transformers.encoding import Encoded
     from moe_eval_plugin.engines.transformers.engine import Generated, HFEngine
     from moe_eval_plugin.measure.stopwatch import Stopwatch
@@ -63,8 +71,17 @@ class BatchStore(Protocol):
     def start_run(self) -> None:
         """Begin a run of requests of any kind; batches of an earlier one are not counted again."""
 
-    def encode_ahead(self, engine: HFEngine, jobs: Sequence[Job], batch_size: int) -> None:
-        """Encode the inputs of all jobs, as far as memory takes them, before time is measured."""
+    def encode_ahead(
+        self,
+        engine: HFEngine,
+        jobs: Sequence[Job],
+        batch_size: int,
+        refuse: Callable[[Job, str], object],
+    ) -> None:
+        """Encode the inputs of all jobs, as far as memory takes them, before time is measured.
+
+        ``refuse`` gets each job that cannot be put to the model, and why.
+        """
 
     def prepare(self, jobs: Sequence[Job], encode: Callable[[Sequence[Job]], Prepared]) -> Prepared:
         """Return the inputs of a batch, encoded now or before."""
@@ -90,7 +107,8 @@ class BatchStore(Protocol):
 class BatchRunner:
     """Generates answers batch by batch; ``after_batch`` gets each timing and request count.
 
-    ``questions`` counts the questions of all jobs.
+    ``questions`` counts the questions of all jobs, and ``listener`` hears of those that cannot be
+    put to the model: they are left out of their batch, and the time they took is not measured.
 
     With ``overlaps`` a thread prepares the next batch while this one is generated. That is for
     accelerators. On a CPU it was measured to make runs slower: Python runs one thread at a time,
@@ -102,6 +120,7 @@ class BatchRunner:
         self,
         engine: HFEngine,
         stopwatch: Stopwatch,
+        listener: JobListener,
         after_batch: Callable[[BatchTiming, int], None],
         questions: QuestionCounter,
         *,
@@ -110,6 +129,7 @@ class BatchRunner:
     ) -> None:
         self._engine = engine
         self._stopwatch = stopwatch
+        self._listener = listener
         self._after_batch = after_batch
         self._questions = questions
         self._overlaps = overlaps and store is None
@@ -134,19 +154,46 @@ class BatchRunner:
             if stored is not None:
                 self._questions.complete(jobs)
                 self._keep(jobs, stored.answers, stored.timing)
-            elif self._store and len(jobs) > 1 and self._store.was_halved(jobs):
+                continue
+            prepared = self._or_refuse(jobs, queue, partial(self._prepare, jobs))
+            if prepared is None:
+                continue
+            # A batch without those that were refused is not a halved one.
+            if self._store and len(jobs) > 1 and self._store.was_halved(jobs):
                 queue.put_back_halved(jobs)
             else:
-                yield self._prepare(jobs)
+                yield prepared
 
     def _prepare_ahead(self, queue: BatchQueue[Job]) -> Generator[Prepared]:
         """Prepare one batch ahead; one that did not fit has returned to the queue by then."""
-        following: Future[Prepared] | None = None
+        following: tuple[list[Job], Future[Prepared]] | None = None
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="preprocess") as pool:
+
+            def start() -> tuple[list[Job], Future[Prepared]]:
+                jobs = queue.pop()
+                return jobs, pool.submit(self._prepare, jobs)
+
             while queue or following:
-                prepared = (following or pool.submit(self._prepare, queue.pop())).result()
-                following = pool.submit(self._prepare, queue.pop()) if queue else None
-                yield prepared
+                jobs, future = following or start()
+                prepared = self._or_refuse(jobs, queue, future.result)
+                following = start() if queue else None
+                if prepared is not None:
+                    yield prepared
+
+    def _or_refuse(
+        self, jobs: Sequence[Job], queue: BatchQueue[Job], get: Callable[[], Prepared]
+    ) -> Prepared | None:
+        """Return a prepared batch; without jobs that are refused, it returns to the queue."""
+        try:
+            return get()
+        except RefusedJobsError as error:
+            for job, reason in error.reasons.items():
+                self._listener.refuse(job, reason)
+                self._listener.request_failed(job.task)
+            self._questions.complete(error.reasons)
+            queue.put_back(error.others(jobs))
+        self._stopwatch.restart()
+        return None
 
     def _prepare(self, jobs: Sequence[Job]) -> Prepared:
         if self._store is None:
@@ -207,10 +254,42 @@ def make_queue(engine: HFEngine, jobs: Sequence[Job], batch_size: int) -> BatchQ
 
 
 def prepare(engine: HFEngine, jobs: Sequence[Job]) -> Prepared:
-    """Read and encode the inputs of one batch; safe to run in a thread."""
+    """Read and encode the inputs of one batch; safe to run in a thread.
+
+    Raises ``RefusedJobsError`` if some of them cannot be put to the model.
+    """
     begin = read_clock()
-    encoded = engine.encode([job.build() for job in jobs])
+    try:
+        encoded = _encode(engine, jobs)
+    except Exception as error:
+        find_refused(jobs, error, lambda job: _encode(engine, [job]))
+        raise
     return Prepared(jobs, encoded, read_clock() - begin)
+
+
+def first_encodable(
+    engine: HFEngine, jobs: Sequence[Job], n_jobs: int, refuse: Callable[[Job, str], object]
+) -> list[Job]:
+    """List the first ``n_jobs`` that can be encoded; ``refuse`` gets those before that cannot."""
+    chosen, others = list(jobs[:n_jobs]), iter(jobs[n_jobs:])
+    while chosen:
+        try:
+            prepare(engine, chosen)
+        except RefusedJobsError as error:
+            for job, reason in error.reasons.items():
+                refuse(job, reason)
+            chosen = [*error.others(chosen), *islice(others, len(error.reasons))]
+        else:
+            break
+    return chosen
+
+
+def _encode(engine: HFEngine, jobs: Sequence[Job]) -> Encoded:
+    encoded = engine.encode([job.build() for job in jobs])
+    for job, n_prompt in zip(jobs, encoded.n_input_tokens, strict=True):
+        n_more = engine.count_tokens([job.continuation()])[0] if job.continuation else 1
+        check_length(engine.model.config, n_prompt + n_more)
+    return encoded
 
 
 def _group(job: Job) -> tuple[str, str]:

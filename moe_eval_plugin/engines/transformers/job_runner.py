@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.engines.refusals import RefusedJobsError
 from moe_eval_plugin.engines.request import JobSeeds
-from moe_eval_plugin.engines.transformers.batch_runner import BatchRunner
+from moe_eval_plugin.engines.transformers.batch_runner import BatchRunner, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from moe_eval_plugin.engines.request import (
         Conversation,
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
         QuestionCounter,
     )
     from moe_eval_plugin.engines.transformers.batch_runner import BatchStore
-    from moe_eval_plugin.engines.transformers.engine import Generated, HFEngine
+    from moe_eval_plugin.engines.transformers.engine import Generated, HFEngine, Scored
     from moe_eval_plugin.engines.transformers.profiler_trace import BatchTrace
     from moe_eval_plugin.measure.stopwatch import Stopwatch
     from moe_eval_plugin.measure.timing import BatchTiming
@@ -48,11 +50,16 @@ class JobRunner:
         self._questions = questions
         self._trace = trace
         self._store = store
+        # Jobs of several rounds, one of which could not be put to the model.
+        self._refused: set[int] = set()
         self.batch_size = batch_size
         self._seeds_of_rounds = JobSeeds()
 
     def answer(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
-        """Generate an answer for each job, into ``answers`` by index; score continuations."""
+        """Generate an answer for each job, into ``answers`` by index; score continuations.
+
+        A job that cannot be put to the model has no answer.
+        """
         if not any(job.continuation for job in jobs):
             self._generate(jobs, answers)
             return
@@ -62,11 +69,16 @@ class JobRunner:
         for mine in of_questions.values():
             self._score(mine, answers)
 
-    def ask(self, job: Job, conversation: Conversation) -> list[Generated]:
-        """Answer one round of a job that has several."""
+    def ask(self, job: Job, build: Callable[[], Conversation]) -> list[Generated]:
+        """Answer one round of a job that has several; no answer where it is refused."""
         settings, seed = job.settings, self._seeds_of_rounds.next(job.task, job.seed)
-        with self._stopwatch.encoding():
-            encoded = self._engine.encode([conversation])
+        try:
+            with self._stopwatch.encoding():
+                encoded = prepare(self._engine, [replace(job, build=build)]).encoded
+        except RefusedJobsError as error:
+            self._listener.refuse(job, str(error))
+            self._refused.add(job.index)
+            return []
         with self._stopwatch.calling():
             return self._engine.generate(
                 encoded,
@@ -77,7 +89,10 @@ class JobRunner:
             )
 
     def end_rounds(self, job: Job, rounds: Sequence[GeneratedAnswer]) -> None:
-        """Report all rounds of a job as one batch."""
+        """Report all rounds of a job as one batch, or the job as one that has no answer."""
+        if job.index in self._refused:
+            self._leave_out([job])
+            return
         n_input_tokens = sum(one.n_input_tokens for one in rounds)
         n_output_tokens = [sum(one.n_output_tokens for one in rounds)]
         n_samples = self._questions.complete([job])
@@ -87,6 +102,7 @@ class JobRunner:
         runner = BatchRunner(
             self._engine,
             self._stopwatch,
+            self._listener,
             self._end,
             self._questions,
             overlaps=self._engine.input_device.type != "cpu",
@@ -97,18 +113,32 @@ class JobRunner:
         answers.update(outcome.answers)
 
     def _score(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
-        """Score all continuations of one question, as one batch."""
-        n_input_tokens = 0
-        for job in jobs:
-            continuation = job.continuation() if job.continuation else ""
-            with self._stopwatch.encoding():
-                encoded = self._engine.encode([job.build()])
-            with self._stopwatch.calling():
-                scored = self._engine.score(encoded, continuation)
-            answers[job.index] = scored
-            n_input_tokens += scored.n_input_tokens
+        """Score all continuations of one question, as one batch; none if one is refused."""
+        try:
+            scored = {job.index: self._score_one(job) for job in jobs}
+        except RefusedJobsError as error:
+            for job, reason in error.reasons.items():
+                self._listener.refuse(job, reason)
+            self._leave_out(jobs)
+            return
+        answers.update(scored)
+        n_input_tokens = sum(one.n_input_tokens for one in scored.values())
         n_samples = self._questions.complete(jobs)
         self._end(self._stopwatch.lap(jobs[0].task, n_samples, n_input_tokens, ()), len(jobs))
+
+    def _score_one(self, job: Job) -> Scored:
+        continuation = job.continuation() if job.continuation else ""
+        with self._stopwatch.encoding():
+            encoded = prepare(self._engine, [job]).encoded
+        with self._stopwatch.calling():
+            return self._engine.score(encoded, continuation)
+
+    def _leave_out(self, jobs: Sequence[Job]) -> None:
+        """Report jobs without an answer; the time they took is not measured."""
+        self._questions.complete(jobs)
+        for job in jobs:
+            self._listener.request_failed(job.task)
+        self._stopwatch.restart()
 
     def _end(self, timing: BatchTiming, n_requests: int) -> None:
         others_worked = self._listener.batch_end(timing, n_requests)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,14 @@ from transformers import AutoProcessor, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.utils import cached_file
 
-from moe_eval_plugin.errors import (
-    CheckpointMismatchError,
-    InvalidArgumentError,
-    UnsupportedFamilyError,
-    UserError,
+from moe_eval_plugin.engines.checks.checkpoint import loading_errors, refuse_other_weights
+from moe_eval_plugin.engines.checks.template import (
+    check_template,
+    check_vocabulary,
+    use_tokenizer_template,
 )
+from moe_eval_plugin.engines.transformers.options import refuse_implementation
+from moe_eval_plugin.errors import InvalidArgumentError, UnsupportedFamilyError, UserError
 from moe_eval_plugin.models.parameters import (
     auto_class,
     build_on_meta,
@@ -32,7 +35,7 @@ from moe_eval_plugin.models.parameters import (
 from moe_eval_plugin.models.transformers_names import image_token_ids, is_own_code
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from transformers import PretrainedConfig
 
@@ -41,6 +44,16 @@ if TYPE_CHECKING:
 # Each may have an ``auto_map`` with an AutoProcessor; the first two exist for a processor alone.
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 TOKENIZER_FILE = "tokenizer_config.json"
+FAULTS_OF_CODE = (
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+)
 GENERATING = ("AutoModelForImageTextToText", "AutoModelForCausalLM")
 
 
@@ -56,23 +69,22 @@ def load_processor(options: EngineOptions, source: str, config: PretrainedConfig
     )
     loader = AutoProcessor if takes_images else AutoTokenizer
     given = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
-    try:
-        processor = loader.from_pretrained(source, **given)
-    except Exception as error:
-        if not is_own:
-            raise
-        raise own_code_error(config, error) from error
+    with loading_errors("processor" if takes_images else "tokenizer", options.pretrained):
+        try:
+            processor = loader.from_pretrained(source, **given)
+        except Exception as error:
+            if not is_own:
+                raise
+            raise own_code_error(config, error) from error
     if (is_own or takes_images) and not reads_images(processor):
         refuse_images_without_processor(options, source, config)
-    if reads_images(processor) and getattr(processor, "chat_template", None) is None:
-        message = (
-            f"{options.pretrained} has no chat template, so the position of images in its prompts "
-            "is unknown. Use the instruction-tuned checkpoint of this model."
-        )
-        raise UserError(message)
+    use_tokenizer_template(processor)
     _set_pixels(processor, options)
     adapt_processor(processor)
     tokenizer = getattr(processor, "tokenizer", processor)
+    check_vocabulary(options.pretrained, tokenizer)
+    arguments = options.template_arguments
+    check_template(options.pretrained, processor, arguments, with_image=reads_images(processor))
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -88,17 +100,23 @@ def load_model(options: EngineOptions, source: str, config: PretrainedConfig) ->
         "config": copy.deepcopy(config) if uses_own_code(options, config) else None,
     }
     loader = auto_class(config, trust_remote_code=options.trust_remote_code)
-    model, loading = loader.from_pretrained(
-        source,
-        dtype=options.dtype,
-        device_map=options.device_map or options.device,
-        trust_remote_code=options.trust_remote_code,
-        output_loading_info=True,
-        **{key: value for key, value in chosen.items() if value is not None},
-    )
-    _refuse_incomplete(type(model).__name__, source, loading)
-    if is_own_code(type(model)):
-        _restore_buffers(model)
+    with loading_errors("model", options.pretrained):
+        try:
+            model, loading = loader.from_pretrained(
+                source,
+                dtype=options.dtype,
+                device_map=options.device_map or options.device,
+                trust_remote_code=options.trust_remote_code,
+                output_loading_info=True,
+                # Refused below, with the other weights that do not fit.
+                ignore_mismatched_sizes=True,
+                **{key: value for key, value in chosen.items() if value is not None},
+            )
+        except (ImportError, ValueError) as error:
+            refuse_implementation(options, error)
+            raise
+    refuse_other_weights(model, source, options.revision, loading)
+    adapt_model(model)
     return model.eval()
 
 
@@ -114,32 +132,19 @@ def _set_pixels(processor: Any, options: EngineOptions) -> None:  # noqa: ANN401
             "image processor does not limit images by their number of pixels. Leave them out."
         )
         raise InvalidArgumentError(message)
-    processor.image_processor.size = {**dict(size), **given}
-
-
-def _refuse_incomplete(model_class: str, source: str, loading: Mapping[str, Any]) -> None:
-    """Raise ``CheckpointMismatchError`` if some weight was not loaded as it is stored.
-
-    transformers initialises such weights at random and goes on. ``loading`` is its report: keys
-    that are missing, unexpected, or of another shape.
-    """
-    kinds = {
-        "are missing and were made up": loading.get("missing_keys"),
-        "are not used by the model": loading.get("unexpected_keys"),
-        "have another shape": [key for key, *_ in loading.get("mismatched_keys") or ()],
-    }
-    found = [
-        f"{len(keys)} weights {what} (first: {min(map(str, keys))})"
-        for what, keys in kinds.items()
-        if keys
-    ]
-    if found:
+    limits = {**dict(size), **given}
+    if limits["shortest_edge"] > limits["longest_edge"]:
         message = (
-            f"The checkpoint in {source} does not fit {model_class}: {'; '.join(found)}. A result "
-            "would be that of another model. Check that config.json belongs to the weights, and "
-            "that transformers is as new as the model needs."
+            f"{_written(options)} is not possible: the image processor of {options.pretrained} "
+            f"limits images to {size['shortest_edge']} to {size['longest_edge']} pixels. Set both."
         )
-        raise CheckpointMismatchError(message)
+        raise InvalidArgumentError(message)
+    processor.image_processor.size = limits
+
+
+def _written(options: EngineOptions) -> str:
+    limits = {"min_pixels": options.min_pixels, "max_pixels": options.max_pixels}
+    return " and ".join(f"{name}={value}" for name, value in limits.items() if value is not None)
 
 
 def _restore_buffers(model: Any) -> None:  # noqa: ANN401
@@ -247,18 +252,42 @@ def adapt_processor(processor: Any) -> None:  # noqa: ANN401
     processor.__class__ = type(own.__name__, (own,), {"__call__": call, "__module__": __name__})
 
 
-def adapt_model(model: Any, processor: Any) -> None:  # noqa: ANN401
-    """Let the model of a checkpoint's code be run and counted as one of transformers.
+def adapt_model(model: Any) -> None:  # noqa: ANN401
+    """Let a model of a checkpoint's code run as one of transformers does.
 
     ``generate`` refuses inputs that no argument of the forward names, though such code takes
-    ``**kwargs``, or picks what it needs. Image tokens are counted by their id in the configuration,
-    which some have in the processor alone.
+    ``**kwargs``, or picks what it needs. See ``_restore_buffers`` too.
     """
-    if not is_own_code(type(model)):
+    if is_own_code(type(model)):
+        model._validate_model_kwargs = lambda _inputs: None  # noqa: SLF001  (no option turns it off)
+        _restore_buffers(model)
+
+
+@contextmanager
+def refusing_own_code(model: Any) -> Iterator[None]:  # noqa: ANN401
+    """Raise a ``UserError`` for code of a checkpoint that fails while the block runs.
+
+    Code of an earlier release of transformers may fail at the first pass only, at the cache for
+    instance. What is no fault of code, full memory for instance, is passed on.
+    """
+    try:
+        yield
+    except FAULTS_OF_CODE as error:
+        if not is_own_code(type(model)):
+            raise
+        raise own_code_error(model.config, error) from error
+
+
+def name_image_token(model: Any, processor: Any) -> None:  # noqa: ANN401
+    """Write the id of the image token into the configuration of a model of a checkpoint's code.
+
+    Image tokens are counted by it, and some have it in the processor alone.
+    """
+    config = model.config
+    if not is_own_code(type(model)) or not reads_images(processor) or image_token_ids(config):
         return
-    model._validate_model_kwargs = lambda _inputs: None  # noqa: SLF001  (no option turns it off)
     token = getattr(processor, "image_token_id", None)
     if token is None and isinstance(name := getattr(processor, "image_token", None), str):
         token = processor.tokenizer.convert_tokens_to_ids(name)
-    if isinstance(token, int) and reads_images(processor) and not image_token_ids(model.config):
-        model.config.image_token_id = token
+    if isinstance(token, int):
+        config.image_token_id = token

@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from moe_eval_plugin.engines.chat_template import TemplateOptions
 from moe_eval_plugin.engines.option_checks import DTYPE_READER, MODEL_READERS, check_pixels
-from moe_eval_plugin.option_values import one_of, read_fields, read_text
+from moe_eval_plugin.errors import InvalidArgumentError, MissingDependencyError
+from moe_eval_plugin.option_values import one_of, read_fields, read_text, refusal
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
+
+
+def read_device(name: str, value: object) -> str:
+    """Return the name of a kind of device of PyTorch, with or without a number."""
+    import torch
+
+    text = read_text(name, value)
+    try:
+        torch.device(text)
+    except RuntimeError as error:
+        raise refusal(name, value, "Use cpu, cuda, cuda:0, ...") from error
+    return text
+
+
+def read_device_map(name: str, value: object) -> object:
+    """Return a word of transformers, the name of a device, or a mapping of modules to devices."""
+    if value in DEVICE_MAPS or isinstance(value, Mapping):
+        return value
+    try:
+        return read_device(name, value)
+    except InvalidArgumentError as error:
+        raise refusal(name, value, f"Use {', '.join(DEVICE_MAPS)}, or a device") from error
+
 
 READERS = {
     **MODEL_READERS,
@@ -18,7 +42,8 @@ READERS = {
     "renorm": read_text,
     "experts_implementation": one_of("eager", "grouped_mm", "batched_mm"),
     "dtype": DTYPE_READER,
-    "device": read_text,
+    "device": read_device,
+    "device_map": read_device_map,
     "attn_implementation": read_text,
 }
 
@@ -70,3 +95,65 @@ class EngineOptions(TemplateOptions):
         read_fields(self, READERS)
         check_pixels(self.min_pixels, self.max_pixels)
         _ = self.template_arguments
+
+
+def check_available(options: EngineOptions) -> None:
+    """Check that this machine has the device and the attention that the options name.
+
+    Raises ``InvalidArgumentError``, and ``MissingDependencyError`` for an attention whose package
+    is not installed.
+    """
+    if options.device_map is None:
+        _check_device("device", options.device)
+    elif isinstance(options.device_map, str) and options.device_map not in DEVICE_MAPS:
+        _check_device("device_map", options.device_map)
+    if options.attn_implementation is not None:
+        _check_attention(options.attn_implementation)
+
+
+def refuse_implementation(options: EngineOptions, error: Exception) -> None:
+    """Raise ``InvalidArgumentError`` for an error that speaks of an implementation we passed on."""
+    for name in ("attn_implementation", "experts_implementation"):
+        value = getattr(options, name)
+        if value is not None and (name in str(error) or value in str(error)):
+            reason = " ".join(str(error).split()).rstrip(".")
+            message = (
+                f"{name}={value} cannot be used with {options.pretrained}: {reason}. Leave it out: "
+                "transformers then chooses one."
+            )
+            raise InvalidArgumentError(message) from error
+
+
+def _check_device(name: str, value: str) -> None:
+    import torch
+
+    device = torch.device(value)
+    try:
+        module = torch.get_device_module(device)
+        n_devices = module.device_count() if module.is_available() else 0
+    except RuntimeError:
+        n_devices = 0
+    if (device.index or 0) >= n_devices:
+        has = f"has {n_devices} of this kind" if n_devices else "finds none of this kind here"
+        allowed = f"PyTorch {torch.__version__} {has}. Use another device, such as cpu"
+        raise refusal(name, value, allowed, is_why=True)
+
+
+def _check_attention(name: str) -> None:
+    from transformers import utils
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    # A name of the hub is a kernel, which the package `kernels` loads.
+    known = {"eager", *ALL_ATTENTION_FUNCTIONS.valid_keys()}
+    if "/" not in name and name not in known:
+        allowed = f"Use one of: {', '.join(sorted(known))}"
+        option = "attn_implementation"
+        raise refusal(option, name, allowed)
+    number = name.removeprefix("flash_attention_")
+    is_installed = getattr(utils, f"is_flash_attn_{number}_available", lambda: "/" not in name)
+    if not (is_installed() or utils.is_kernels_available()):
+        message = (
+            f"attn_implementation={name} is not installed here. Install flash-attn or kernels, "
+            "which need a GPU, or leave it out: transformers then chooses one, such as sdpa."
+        )
+        raise MissingDependencyError(message)

@@ -9,11 +9,17 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.engines.conversation import placeholder_texts, prepare_conversation
+from moe_eval_plugin.engines.conversation import prepare_conversation
+from moe_eval_plugin.engines.generation import CheckpointSettings, sort_checkpoint_settings
+from moe_eval_plugin.engines.refusals import reason_of
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, VERIFICATION_NEW_TOKENS
 from moe_eval_plugin.engines.vllm.messages import (
+    Answer,
+    Prompt,
     append_continuation,
     load_template,
+    placeholders_of,
+    read_answer,
     rendered_prompt,
 )
 from moe_eval_plugin.engines.vllm.options import (
@@ -23,71 +29,25 @@ from moe_eval_plugin.engines.vllm.options import (
     k_by_layer,
 )
 from moe_eval_plugin.engines.vllm.process import engine_alive_or_fail, start, wake_on_death
-from moe_eval_plugin.engines.vllm.request_times import RequestTimes, ended_by
+from moe_eval_plugin.engines.vllm.request_times import RequestTimes
 from moe_eval_plugin.engines.vllm.set_k import EVERY_LAYER
 from moe_eval_plugin.engines.vllm.verification import Workers
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.models import checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest
     from moe_eval_plugin.engines.request import Conversation
     from moe_eval_plugin.engines.vllm.options import VLLMOptions
     from moe_eval_plugin.experts.verification import VerifiedOverride
-    from moe_eval_plugin.measure.answer_ends import EndedBy
 
 logger = logging.getLogger(__name__)
 
 SHUTDOWN_S = 30.0
 # Requests that wait inside vLLM for each that runs, so that its scheduler never waits for us.
 WAITING_PER_RUNNING = 2
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A conversation to be answered; ``build`` reads its images, ``sampling`` is for vLLM.
-
-    A ``continuation`` is scored instead: its tokens follow the conversation.
-    """
-
-    build: Callable[[], Conversation]
-    sampling: Mapping[str, Any]
-    continuation: str | None = None
-
-    @classmethod
-    def of(cls, conversation: Conversation, sampling: Mapping[str, Any]) -> Prompt:
-        """Build a prompt of a conversation whose images were read."""
-        return cls(lambda: conversation, sampling)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The result of one prompt."""
-
-    text: str
-    """The answer; empty where the prompt could not be answered."""
-    times: RequestTimes
-    """Tokens and seconds of the request."""
-    error: str | None = None
-    """Why the prompt could not be answered."""
-    ended_by: EndedBy | None = None
-    """What ended the answer; ``None`` is not known."""
-    log_probability: float | None = None
-    """Of a continuation that was scored: the sum of its tokens' natural logarithms."""
-    is_greedy: bool | None = None
-    """Of a continuation that was scored: whether each token is the most likely one."""
-
-    @property
-    def n_input_tokens(self) -> int:
-        """Tokens of the prompt, image tokens included."""
-        return self.times.n_input_tokens
-
-    @property
-    def n_output_tokens(self) -> int:
-        """Generated tokens, the one that ended the answer included."""
-        return self.times.n_output_tokens
 
 
 class VLLMEngine:
@@ -122,6 +82,8 @@ class VLLMEngine:
         self.config = self.llm.llm_engine.vllm_config
         self.workers = Workers(self.llm.collective_rpc, self.request, options.verify)
         self.workers.check_layers()
+        self.generation.warn()
+        self._placeholders = placeholders_of(self.llm.model_config)
         self._names = (str(number) for number in itertools.count())
 
     @property
@@ -130,19 +92,11 @@ class VLLMEngine:
         return int(self.config.scheduler_config.max_num_seqs)
 
     @cached_property
-    def generation_defaults(self) -> dict[str, Any]:
-        """The model's own generation settings, under vLLM's names; vLLM reads a file for them."""
-        return dict(self.llm.model_config.get_diff_sampling_param())
-
-    @cached_property
-    def _placeholders(self) -> frozenset[str]:
-        """The texts that the model takes for an image; none for a model that reads text only."""
+    def generation(self) -> CheckpointSettings:
+        """The model's own generation settings, sorted; vLLM reads a file for them."""
         config = self.llm.model_config
-        if not config.is_multimodal_model:
-            return frozenset()
-        from vllm.transformers_utils.processor import cached_processor_from_config
-
-        return placeholder_texts(config.hf_config, cached_processor_from_config(config))
+        found = {} if config.generation_config == "vllm" else config.try_get_generation_config()
+        return sort_checkpoint_settings({**found, **config.override_generation_config})
 
     def close(self) -> None:
         """Stop vLLM's processes."""
@@ -172,10 +126,15 @@ class VLLMEngine:
         self.workers = Workers(self.llm.collective_rpc, self.request, self.options.verify)
         self.workers.check_layers()
 
-    def verify(self, builds: Iterable[Callable[[], Conversation]]) -> VerifiedOverride:
+    def verify(
+        self,
+        builds: Iterable[Callable[[], Conversation]],
+        refuse: Callable[[int, str], object] = lambda _position, _reason: None,
+    ) -> VerifiedOverride:
         """Run a few real prompts, prefill and decode, and compare the k that tokens used.
 
-        ``builds`` make the conversations; the first ones that can be asked are taken. Raises
+        ``builds`` make the conversations; the first ones that can be asked are taken, and
+        ``refuse`` gets the position of each that cannot, and why. Raises
         ``OverrideNotEffectiveError``. A dense model has nothing to observe.
         """
         arguments = {
@@ -186,24 +145,29 @@ class VLLMEngine:
         }
         prompts = (Prompt(build, arguments) for build in builds)
         with engine_alive_or_fail():
-            return self.workers.verify(lambda: self._run_in_turn(prompts))
+            return self.workers.verify(lambda: self._run_in_turn(prompts, refuse))
 
-    def run(self, prompts: Iterable[Prompt], at_once: int | None) -> Iterator[tuple[int, Answer]]:
+    def run(self, prompts: Iterable[Prompt], at_once: int | None) -> Generator[tuple[int, Answer]]:
         """Yield (position of the prompt, answer) in the order in which vLLM finishes them.
 
         ``at_once`` limits the prompts that vLLM has at a time; ``None`` leaves that to its
-        scheduler. Raises ``EngineFailedError`` if vLLM dies; earlier answers are valid.
+        scheduler. Raises ``EngineFailedError`` if vLLM dies; earlier answers are valid. Requests
+        that are open when the iterator is closed are ended.
         """
         most = at_once or self.max_num_seqs * (1 + WAITING_PER_RUNNING)
         running = _Running()
-        for position, prompt in enumerate(prompts):
-            refused = self._add(position, prompt, running)
-            if refused is not None:
-                yield position, refused
-            while len(running.positions) >= most:
+        try:
+            for position, prompt in enumerate(prompts):
+                refused = self._add(position, prompt, running)
+                if refused is not None:
+                    yield position, refused
+                while len(running.positions) >= most:
+                    yield from self._step(running)
+            while running.positions:
                 yield from self._step(running)
-        while running.positions:
-            yield from self._step(running)
+        except GeneratorExit:
+            self.llm.llm_engine.abort_request(list(running.positions))
+            raise
 
     def run_tokens(
         self, prompts: Sequence[Sequence[int]], sampling: Mapping[str, Any]
@@ -230,11 +194,11 @@ class VLLMEngine:
                 done |= {_name(output): output for output in engine.step() if output.finished}
         return begin, [done[name] for name in names]
 
-    def _run_in_turn(self, prompts: Iterable[Prompt]) -> None:
+    def _run_in_turn(self, prompts: Iterable[Prompt], refuse: Callable[[int, str], object]) -> None:
         n_asked = 0
-        for _, answer in self.run(prompts, at_once=1):
+        for position, answer in self.run(prompts, at_once=1):
             if answer.error is not None:
-                logger.warning("A prompt cannot serve to verify k: %s", answer.error)
+                refuse(position, answer.error)
             n_asked += answer.error is None
             if n_asked == PROMPTS_TO_VERIFY:
                 return
@@ -242,7 +206,6 @@ class VLLMEngine:
     def _add(self, position: int, prompt: Prompt, running: _Running) -> Answer | None:
         """Submit a prompt; return an answer with the error if it is refused."""
         from vllm import SamplingParams
-        from vllm.exceptions import VLLMValidationError
         from vllm.sampling_params import RequestOutputKind
 
         arguments = dict(prompt.sampling)
@@ -256,8 +219,10 @@ class VLLMEngine:
             target = append_continuation(self.llm, rendered, prompt.continuation)
             with engine_alive_or_fail():
                 self.llm.llm_engine.add_request(name, rendered, params)
-        except (OSError, ValueError, VLLMValidationError) as error:
-            return Answer("", RequestTimes(0, 0), error=f"{type(error).__name__}: {error}")
+        except Exception as error:
+            if (reason := reason_of(error)) is None:
+                raise
+            return Answer("", RequestTimes(0, 0), error=reason)
         running.positions[name] = position
         if target is not None:
             running.targets[name] = target
@@ -270,7 +235,7 @@ class VLLMEngine:
             if output.finished:
                 name = _name(output)
                 target = running.targets.pop(name, None)
-                yield running.positions.pop(name), _answer(output, target)
+                yield running.positions.pop(name), read_answer(output, target)
 
 
 @dataclass(frozen=True)
@@ -283,18 +248,3 @@ class _Running:
 
 def _name(output: Any) -> str:  # noqa: ANN401  (vLLM appends to the submitted name)
     return str(output.request_id).partition("-")[0]
-
-
-def _answer(output: Any, target: Sequence[int] | None) -> Answer:  # noqa: ANN401  (a RequestOutput)
-    completion, n_input = output.outputs[0], len(output.prompt_token_ids)
-    if target is None:
-        times = RequestTimes.read(output.metrics, n_input, len(completion.token_ids))
-        return Answer(completion.text, times, ended_by=ended_by(completion))
-    of_tokens = output.prompt_logprobs[-len(target) :]
-    chosen = [found[token] for found, token in zip(of_tokens, target, strict=True)]
-    return Answer(
-        "",
-        RequestTimes.read(output.metrics, n_input, 0),
-        log_probability=sum(one.logprob for one in chosen),
-        is_greedy=all(one.rank == 1 for one in chosen),
-    )

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from functools import cache
+from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.engines.generation import truncate_before
 from moe_eval_plugin.engines.request import JobSeeds
-from moe_eval_plugin.engines.vllm.engine import Answer, Prompt
+from moe_eval_plugin.engines.vllm.messages import Answer, Prompt
 from moe_eval_plugin.engines.vllm.request_times import as_batch, of_rounds
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.measure.timing import LapTimer
+from moe_eval_plugin.option_values import read_float
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
-    from moe_eval_plugin.engines.generation import GenerationSettings
+    from moe_eval_plugin.engines.generation import CheckpointSettings, GenerationSettings
     from moe_eval_plugin.engines.request import Conversation, Job, JobListener, QuestionCounter
     from moe_eval_plugin.engines.vllm.engine import VLLMEngine
     from moe_eval_plugin.engines.vllm.request_times import RequestTimes
 
 logger = logging.getLogger(__name__)
 
-ERRORS_SHOWN = 3
+# vLLM refuses a temperature above this one.
+HOTTEST = 2.0
+# Arguments that only transformers has, and the value that means not to use them.
+NOT_IN_VLLM = {"num_beams": 1, "no_repeat_ngram_size": 0}
 
 
 class JobRunner:
@@ -48,31 +54,46 @@ class JobRunner:
         # vLLM returns answers that its device has computed: there is nothing to wait for.
         self._laps = LapTimer(lambda: None)
         self._answered: defaultdict[str, list[Answer]] = defaultdict(list)
+        # Jobs of several rounds, one of which was refused, and why.
+        self._refused: dict[int, str] = {}
         # Answers of questions that have open requests.
-        self._open: defaultdict[Hashable, list[Answer]] = defaultdict(list)
+        self._open: defaultdict[Hashable, list[tuple[Job, Answer]]] = defaultdict(list)
 
     def answer(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
-        """Answer each job, into ``answers`` by index; ``None`` for one that vLLM refused."""
+        """Answer each job, into ``answers`` by index.
+
+        ``None`` for the jobs of a question of which vLLM refused one.
+        """
         for task in dict.fromkeys(job.task for job in jobs):
             mine = [job for job in jobs if job.task == task]
             self._laps.restart()
             prompts = [self._prompt(job) for job in mine]
-            for position, answer in self._engine.run(prompts, self._at_once):
-                job = mine[position]
-                answers[job.index] = answer if answer.error is None else None
-                self._end(job, answer)
+            with closing(self._engine.run(prompts, self._at_once)) as done:
+                for position, found in done:
+                    job = mine[position]
+                    answer = _until(found, job.settings)
+                    answers[job.index] = answer
+                    if answer.error is not None:
+                        self._listener.refuse(job, answer.error)
+                    for refused in self._end(job, answer):
+                        answers[refused.index] = None
 
-    def ask(self, job: Job, conversation: Conversation) -> list[Answer]:
-        """Answer one round of a job that has several."""
+    def ask(self, job: Job, build: Callable[[], Conversation]) -> list[Answer]:
+        """Answer one round of a job that has several; no answer where it is refused."""
         seed = self._seeds_of_rounds.next(job.task, job.seed)
-        prompt = Prompt.of(conversation, self._sampling(job, seed))
-        return [answer for _, answer in self._engine.run([prompt], self._at_once)]
+        prompt = Prompt(build, self._sampling(job, seed))
+        [(_, found)] = self._engine.run([prompt], self._at_once)
+        answer = _until(found, job.settings)
+        if answer.error is None:
+            return [answer]
+        self._listener.refuse(job, answer.error)
+        self._refused[job.index] = answer.error
+        return []
 
     def end_rounds(self, job: Job, rounds: Sequence[Answer]) -> None:
         """Report all rounds of a job as one request."""
-        errors = [answer.error for answer in rounds if answer.error is not None]
         times = of_rounds([answer.times for answer in rounds])
-        self._end(job, Answer(rounds[-1].text, times, "; ".join(errors) or None))
+        self._end(job, Answer("", times, self._refused.get(job.index)))
 
     def times(self, task: str) -> list[RequestTimes]:
         """List the times of the requests of a task that were answered."""
@@ -82,36 +103,25 @@ class JobRunner:
         """List what was wrong with the requests of a task that vLLM refused."""
         return [answer.error for answer in self._answered[task] if answer.error is not None]
 
-    def warn_of_errors(self) -> None:
-        """Log for each task how many requests were refused, and why the first ones were."""
-        for task, answered in self._answered.items():
-            errors = self.errors(task)
-            if errors:
-                logger.warning(
-                    "%s: %d of %d questions could not be asked and count as answered with "
-                    "nothing: %s",
-                    task,
-                    len(errors),
-                    len(answered),
-                    "; ".join(dict.fromkeys(errors[:ERRORS_SHOWN])),
-                )
-
     def _prompt(self, job: Job) -> Prompt:
         if job.continuation is not None:
             return Prompt(job.build, {}, job.continuation())
         return Prompt(job.build, self._sampling(job, job.seed))
 
     def _sampling(self, job: Job, seed: int) -> Mapping[str, Any]:
-        return sampling_arguments(job.settings, self._engine.generation_defaults, seed)
+        return sampling_arguments(job.settings, self._engine.generation, seed)
 
-    def _end(self, job: Job, answer: Answer) -> None:
-        """Report a question with its last request; time of a refused one counts for the next."""
+    def _end(self, job: Job, answer: Answer) -> list[Job]:
+        """Report a question with its last request; time of a refused one counts for the next.
+
+        Returns the jobs of the question if one of them was refused.
+        """
         self._answered[job.task].append(answer)
         question = job.task, job.question
-        self._open[question].append(answer)
+        self._open[question].append((job, answer))
         if not self._questions.complete([job]):
-            return
-        answers = self._open.pop(question)
+            return []
+        jobs, answers = zip(*self._open.pop(question), strict=True)
         good = [one.times for one in answers if one.error is None]
         for _ in range(len(answers) - len(good)):
             self._listener.request_failed(job.task)
@@ -119,42 +129,42 @@ class JobRunner:
             is_whole = len(good) == len(answers)
             timing = as_batch(good, job.task, self._laps.lap(), n_samples=int(is_whole))
             self._listener.batch_end(timing, len(good))
+        return [] if len(good) == len(answers) else list(jobs)
+
+
+def _until(answer: Answer, settings: GenerationSettings) -> Answer:
+    """Cut an answer before its first stop string; vLLM does not look at the least tokens."""
+    return replace(answer, text=truncate_before(answer.text, settings.until))
 
 
 def sampling_arguments(
-    settings: GenerationSettings, of_model: Mapping[str, Any], seed: int
+    settings: GenerationSettings, of_checkpoint: CheckpointSettings, seed: int
 ) -> dict[str, Any]:
     """Return the arguments of vLLM's ``SamplingParams`` for one request.
 
-    ``of_model`` holds the model's own generation defaults; of these only ``repetition_penalty``
-    counts, as it does in transformers' greedy generation. Raises ``InvalidArgumentError`` for
-    beam search.
+    Raises ``InvalidArgumentError`` for what vLLM cannot do and ``moe_hf`` can.
     """
     given = {name: value for name, value in settings.arguments.items() if value is not None}
-    if given.get("num_beams", 1) > 1:
-        message = (
-            f"num_beams={given['num_beams']} is not possible with moe_vllm: vLLM's scheduler has "
-            "no beam search. Use --gen_kwargs num_beams=1, or --model moe_hf."
-        )
-        raise InvalidArgumentError(message)
-    if given.get("no_repeat_ngram_size"):
-        _warn_not_used("no_repeat_ngram_size")
-    samples = given.get("do_sample", False)
+    for name, neutral in NOT_IN_VLLM.items():
+        if given.get(name, neutral) != neutral:
+            message = (
+                f"{name}={given[name]} is not possible with moe_vllm: vLLM has nothing like it. "
+                f"Use --gen_kwargs {name}={neutral}, or --model moe_hf."
+            )
+            raise InvalidArgumentError(message)
+    of_checkpoint.warn_of_sampling(given)
+    samples = given["do_sample"]
+    if samples:
+        read_float("temperature", given.get("temperature", 1.0), at_most=HOTTEST)
     arguments = {
         "max_tokens": given["max_new_tokens"],
         "min_tokens": given.get("min_new_tokens", 0),
-        "repetition_penalty": given.get(
-            "repetition_penalty", of_model.get("repetition_penalty", 1.0)
-        ),
+        "repetition_penalty": given.get("repetition_penalty", of_checkpoint.repetition_penalty),
         "stop": list(settings.until),
         "temperature": given.get("temperature", 1.0) if samples else 0.0,
     }
     if samples:
-        arguments |= {name: given[name] for name in ("top_p", "top_k") if name in given}
+        names = ("top_p", "top_k", "min_p")
+        arguments |= {name: given[name] for name in names if name in given}
         arguments["seed"] = seed
     return arguments
-
-
-@cache
-def _warn_not_used(name: str) -> None:
-    logger.warning("%s is ignored: vLLM has no such option.", name)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import traceback
 from contextlib import contextmanager
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.engines.checks.checkpoint import check_vllm_files
 from moe_eval_plugin.errors import EngineFailedError, InsufficientMemoryError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SECONDS_BETWEEN_LOOKS = 0.5
+# The function of vLLM that makes its configuration of arguments; no weight is read before.
+CONFIGURES = "create_engine_config"
 MEMORY_ADVICE = (
     "Give it less to hold: a smaller max_model_len (the longest prompt and answer, in tokens), a "
     "smaller max_num_seqs, or dtype=bfloat16. Or give it more: another gpu_memory_utilization (on "
@@ -19,22 +23,31 @@ MEMORY_ADVICE = (
 )
 
 
+def built_for_device() -> str:
+    """Return the kind of device that this vLLM runs on: ``cpu``, ``cuda``, ..."""
+    from vllm.platforms import current_platform
+
+    return str(current_platform.device_type)
+
+
 def start(arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (a vllm.LLM)
     """Start a ``vllm.LLM`` with its own arguments.
 
-    Raises ``InvalidArgumentError``, ``InsufficientMemoryError`` or ``EngineFailedError``.
+    Raises ``InvalidArgumentError``, ``InsufficientMemoryError`` or ``EngineFailedError``, and what
+    ``check_vllm_files`` raises before vLLM starts.
     """
     from pydantic import ValidationError
     from vllm import LLM
 
     _check_platform(arguments)
+    check_vllm_files(arguments["model"], arguments.get("revision"), arguments.get("load_format"))
     try:
         return LLM(**arguments)
-    except (TypeError, ValidationError) as error:
-        message = f"vLLM does not accept these arguments: {error}"
-        raise InvalidArgumentError(message) from error
     except Exception as error:
-        text = str(error)
+        text = " ".join(str(error).split())
+        if isinstance(error, TypeError | ValidationError) or _is_of_configuration(error):
+            message = f"vLLM does not accept these arguments: {text}"
+            raise InvalidArgumentError(message) from error
         if "memory" in text.lower():
             message = f"vLLM found too little memory and did not start: {text} {MEMORY_ADVICE}"
             raise InsufficientMemoryError(message) from error
@@ -43,6 +56,13 @@ def start(arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (a vllm.LLM)
             f"{MEMORY_ADVICE}"
         )
         raise EngineFailedError(message) from error
+
+
+def _is_of_configuration(error: Exception) -> bool:
+    """Whether vLLM raised this while it made its configuration of the arguments."""
+    frames = traceback.walk_tb(error.__traceback__)
+    made = any(frame.f_code.co_name == CONFIGURES for frame, _ in frames)
+    return made and isinstance(error, ValueError | AssertionError | NotImplementedError)
 
 
 def _check_platform(arguments: dict[str, Any]) -> None:

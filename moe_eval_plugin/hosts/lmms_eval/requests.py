@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from lmms_eval.protocol import ChatMessages
 
 from moe_eval_plugin.engines.generation import KNOWN, GenerationSettings, read_settings
 from moe_eval_plugin.engines.request import Job, JobSeeds
+from moe_eval_plugin.hosts.lmms_eval.exit_codes import errors_are_raised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,8 +20,11 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.engines.request import Conversation
     from moe_eval_plugin.hosts.run_options import RunOptions
+    from moe_eval_plugin.results.record import RunRecord
 
 PADDING = "__padding_only__"
+# Columns that name a question, in the data of lmms-eval's tasks.
+QUESTION_IDS = ("question_id", "questionId", "id")
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +67,8 @@ class RequestReader:
         context, doc_to_messages, gen_kwargs, *_ = request.args
 
         def build() -> Conversation:
-            return self.conversation(doc_to_messages(self.document(request)))
+            with errors_are_raised():
+                return self.conversation(doc_to_messages(self.document(request)))
 
         return Job(
             index=index,
@@ -71,6 +77,7 @@ class RequestReader:
             context=context if isinstance(context, str) else "",
             build=build,
             settings=self.settings(gen_kwargs),
+            read_id=partial(self._question_id, request),
             seed=seeds.next(request.task_name, request.doc_id),
         )
 
@@ -78,7 +85,8 @@ class RequestReader:
         context, continuation, doc_to_visual, *_ = request.args
 
         def build() -> Conversation:
-            visuals = doc_to_visual(self.document(request)) if doc_to_visual else []
+            with errors_are_raised():
+                visuals = doc_to_visual(self.document(request)) if doc_to_visual else []
             parts = [{"type": "image", "url": visual} for visual in visuals or []]
             content = [*parts, {"type": "text", "text": context}]
             return self.conversation([{"role": "user", "content": content}])
@@ -95,12 +103,26 @@ class RequestReader:
             build=build,
             settings=self.settings({}),
             continuation=scored_text,
+            read_id=partial(self._question_id, request),
         )
 
     def document(self, request: Instance) -> Any:  # noqa: ANN401  (the task's own)
         """Return the row of the data that a request is about."""
         doc_id, task, split = request.args[3:6]
         return self._model.task_dict[task][split][doc_id]
+
+    def _question_id(self, request: Instance) -> object:
+        """Return the id that the data give a question; ``None`` if none. No image is decoded."""
+        doc_id, task, split = request.args[3:6]
+        rows = self._model.task_dict[task][split]
+        columns = getattr(rows, "column_names", None)
+        for name in QUESTION_IDS:
+            if columns is None:
+                if name in rows[doc_id]:
+                    return rows[doc_id][name]
+            elif name in columns:
+                return rows.select_columns([name])[doc_id][name]
+        return None
 
     def conversation(self, messages: list[dict[str, Any]]) -> Conversation:
         """Convert messages of the host to those of transformers, after the system prompt."""
@@ -110,19 +132,25 @@ class RequestReader:
         return conversation
 
     def all_rounds(
-        self, request: Instance, answer: Callable[[Conversation], Sequence[AnswerT]]
+        self,
+        request: Instance,
+        build: Callable[[], Conversation],
+        answer: Callable[[Callable[[], Conversation]], Sequence[AnswerT]],
     ) -> list[AnswerT]:
         """Answer all rounds of a request; each round's messages depend on the answers before it.
 
-        ``answer`` returns the engine's one answer to a conversation.
+        ``build`` makes the conversation of the first round, and ``answer`` returns the engine's
+        answer to a round: one, or none to a round that is refused. Then the request has none.
         """
-        doc_to_messages, document = request.args[1], self.document(request)
+        doc_to_messages, info = request.args[1], None
         answers: list[AnswerT] = []
-        messages, info = doc_to_messages(document), None
         while True:
-            answers += answer(self.conversation(messages))
+            answered = answer(build)
+            if not answered:
+                return []
+            answers += answered
             following = doc_to_messages(
-                document,
+                self.document(request),
                 round_idx=len(answers),
                 previous_output=[one.text for one in answers],
                 previous_round_info=info,
@@ -130,6 +158,7 @@ class RequestReader:
             if not isinstance(following, tuple) or following[1]:
                 return answers
             messages, _, _, info = following
+            build = partial(self.conversation, messages)
 
     def settings(self, gen_kwargs: Mapping[str, Any]) -> GenerationSettings:
         """Read a task's generation arguments; those without effect are logged once."""
@@ -138,6 +167,25 @@ class RequestReader:
             self._ignored |= unknown
             logger.warning("Generation arguments not used here: %s", ", ".join(sorted(unknown)))
         return read_settings(gen_kwargs, self._options.max_new_tokens)
+
+
+def settings_by_task(jobs: Sequence[Job]) -> dict[str, list[dict[str, Any]]]:
+    """Return the distinct generation settings of each task, as plain JSON data; mostly one."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for job in jobs:
+        if job.continuation is None:
+            found.setdefault(job.task, {})[job.settings.key] = job.settings.to_dict()
+    return {task: [*settings.values()] for task, settings in found.items()}
+
+
+def with_settings(
+    records: Mapping[str, RunRecord], settings: Mapping[str, list[dict[str, Any]]]
+) -> dict[str, RunRecord]:
+    """Return records with the generation settings of their tasks in their provenance."""
+    return {
+        task: record.with_provenance(generation=settings.get(task, []))
+        for task, record in records.items()
+    }
 
 
 def _without_padding(requests: Sequence[Instance]) -> Iterator[tuple[int, Instance]]:

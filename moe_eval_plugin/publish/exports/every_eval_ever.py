@@ -34,6 +34,8 @@ UNKNOWN = "unknown"
 # Library that runs the model; other backends are left out.
 ENGINES = {"moe_hf": "transformers", "moe_vllm": "vllm"}
 OPEN_WEIGHTS = "open_weights"
+# Owners of models without a repository: on a disk, or perhaps behind a server.
+PLACEHOLDERS = ("local/", "unknown/")
 # Names in the registry of the data store; others get the prefix moe_eval or lmms_eval.
 METRIC_IDS = {"exact_match": "exact-match"}
 METRIC_KINDS = {
@@ -156,7 +158,7 @@ def _log(facts: ScoreFacts, results: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _model_info(facts: ScoreFacts) -> dict[str, Any]:
     engine = ENGINES.get(facts.backend)
-    has_public_name = facts.hub_model or not facts.model_id.startswith("local/")
+    has_public_name = facts.hub_model or not facts.model_id.startswith(PLACEHOLDERS)
     # Our models are loaded from their weights. Another backend may ask a server of which nothing is
     # known, under a name like one of the Hub.
     runs_here = facts.backend in ENGINES

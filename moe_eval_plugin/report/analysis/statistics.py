@@ -219,6 +219,10 @@ def _notes(series: Series, found: Sequence[PointStatistics]) -> Iterator[str]:
     if fewer:
         yield (f"Compared on the questions shared with the published k only: {', '.join(fewer)}.")
     for one in found:
+        for run in one.point.runs:
+            answers = run.record.answers if run.record else None
+            if answers is not None and answers.note is not None:
+                yield f"{one.point.label}: {answers.note}"
         n_failed = sum(len(run.answered.failed) for run in one.point.runs if run.answered)
         if n_failed:
             yield f"{one.point.label}: {failure_note(n_failed, one.n_questions)}"

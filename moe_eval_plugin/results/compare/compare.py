@@ -237,6 +237,9 @@ def _notes(
                 f"{name} asked {n_asked:,} questions, and its samples file has "
                 f"{len(run.questions):,}: it may have been cut off."
             )
+        answers = run.task.record.answers if run.task.record else None
+        if answers is not None and answers.note is not None:
+            yield f"{name}: {answers.note}"
         if run.failed:
             yield f"{name}: {failure_note(len(run.failed), len(run.questions))}"
     n_prompts = sum(one.prompt != two.prompt for one, two in pairs)

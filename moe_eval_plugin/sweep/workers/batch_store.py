@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.engines.refusals import RefusedJobsError
 from moe_eval_plugin.engines.transformers.batch_runner import make_queue, prepare
 from moe_eval_plugin.measure.hardware_use import HardwareUse
 from moe_eval_plugin.sweep.workers.journal import Answer, Batch
@@ -50,12 +51,27 @@ class SweepBatches:
         self._batches.clear()
         self._is_encoded_ahead = False
 
-    def encode_ahead(self, engine: HFEngine, jobs: Sequence[Job], batch_size: int) -> None:
-        """Encode the inputs of all jobs, as far as memory takes them, before time is measured."""
+    def encode_ahead(
+        self,
+        engine: HFEngine,
+        jobs: Sequence[Job],
+        batch_size: int,
+        refuse: Callable[[Job, str], object],
+    ) -> None:
+        """Encode the inputs of all jobs, as far as memory takes them, before time is measured.
+
+        ``refuse`` gets each job that cannot be put to the model, and why.
+        """
         self._is_encoded_ahead = True
         queue = make_queue(engine, jobs, batch_size)
         while queue and not self._inputs.is_full:
-            self._inputs.prepare(queue.pop(), partial(prepare, engine))
+            batch = queue.pop()
+            try:
+                self._inputs.prepare(batch, partial(prepare, engine))
+            except RefusedJobsError as error:
+                for job, reason in error.reasons.items():
+                    refuse(job, reason)
+                queue.put_back(error.others(batch))
 
     def prepare(self, jobs: Sequence[Job], encode: Callable[[Sequence[Job]], Prepared]) -> Prepared:
         """Return the inputs of a batch, encoded now or before."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from PIL import Image
 
 from moe_eval_plugin.engines.generation import read_settings
 from moe_eval_plugin.engines.request import Job, QuestionCounter
 from moe_eval_plugin.engines.transformers.batch_runner import BatchRunner
 from moe_eval_plugin.engines.transformers.engine import HFEngine
 from moe_eval_plugin.engines.transformers.options import EngineOptions
+from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.measure.stopwatch import Stopwatch
 from moe_eval_plugin.measure.timing import read_clock
 from tests.hosts.lmms_eval.easy_requests import GENERATION, messages, questions
@@ -48,11 +51,30 @@ def jobs(n_jobs: int = N_JOBS) -> list[Job]:
     ]
 
 
+class Refusals:
+    """A listener that keeps what is refused."""
+
+    def __init__(self) -> None:
+        self.reasons: dict[int, str] = {}
+        self.n_failed = 0
+
+    def refuse(self, job: Job, reason: str) -> None:
+        self.reasons[job.index] = reason
+
+    def request_failed(self, task: str) -> None:
+        assert task == "easy_vqa"
+        self.n_failed += 1
+
+    def batch_end(self, _timing: BatchTiming, _n_requests: int) -> bool:
+        raise NotImplementedError
+
+
 def run(
     engine: HFEngine,
     batch_size: int,
     todo: list[Job] | None = None,
     after_batch: Callable[[BatchTiming], None] = lambda _timing: None,
+    listener: Refusals | None = None,
     *,
     overlaps: bool = False,
 ) -> Outcome:
@@ -60,6 +82,7 @@ def run(
     runner = BatchRunner(
         engine,
         stopwatch,
+        listener or Refusals(),
         lambda timing, _: after_batch(timing),
         QuestionCounter(todo),
         overlaps=overlaps,
@@ -184,11 +207,11 @@ def test_an_error_while_preparing_ends_the_run(engine: HFEngine, overlaps: bool)
     first, second = jobs(2)
 
     def broken() -> Any:
-        message = "the image cannot be read"
-        raise OSError(message)
+        message = "no memory is left"
+        raise MemoryError(message)
 
     bad = Job(1, second.task, 1, second.context, broken, second.settings)
-    with pytest.raises(OSError, match="the image cannot be read"):
+    with pytest.raises(MemoryError, match="no memory is left"):
         run(engine, batch_size=1, todo=[first, bad], overlaps=overlaps)
 
 
@@ -207,3 +230,51 @@ def test_a_sample_is_a_question_however_often_it_is_asked(engine: HFEngine, over
     assert len(outcome.answers) == 12
     assert sum(batch.n_samples for batch in batches) == 3
     assert sum(len(batch.output_tokens) for batch in batches) == 12
+
+
+def with_parts(image: Any, text: str) -> Callable[[], list[dict[str, Any]]]:
+    parts = [{"type": "image", "image": image}, {"type": "text", "text": text}]
+    return lambda: [{"role": "user", "content": parts}]
+
+
+def broken_jobs() -> dict[int, tuple[Callable[[], list[dict[str, Any]]], str]]:
+    """Return conversations that cannot be encoded, by the index of their job, and the reasons."""
+    image = Image.new("RGB", (64, 64), "red")
+    return {
+        1: (with_parts(Image.new("RGB", (1000, 4)), "What is it?"), "aspect ratio"),
+        2: (with_parts(image, "Is <|image_pad|> red?"), 'its text has "<|image_pad|>"'),
+        5: (with_parts(None, "What is it?"), "it has no image"),
+        6: (with_parts(Image.new("RGB", (0, 9)), "What?"), r"it has no pixels \(0 x 9\)"),
+        9: (with_parts(image, "What? " * 5000), "the model takes 512"),
+    }
+
+
+@pytest.mark.parametrize("overlaps", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_only_questions_that_cannot_be_encoded_are_left_out(
+    engine: HFEngine, batch_size: int, overlaps: bool
+) -> None:
+    broken, good = broken_jobs(), run(engine, 1, jobs(11)).answers
+    todo = [
+        replace(job, build=broken[job.index][0]) if job.index in broken else job for job in jobs(11)
+    ]
+    refusals, timings = Refusals(), []
+    outcome = run(engine, batch_size, todo, timings.append, refusals, overlaps=overlaps)
+    assert outcome.answers == {i: one for i, one in good.items() if i not in broken}
+    assert sum(timing.n_samples for timing in timings) == 6
+    assert refusals.reasons.keys() == broken.keys()
+    assert refusals.n_failed == 5
+    for index, (_, reason) in broken.items():
+        assert re.search(reason, refusals.reasons[index])
+    # Batches keep their size.
+    assert outcome.batch_size == batch_size
+
+
+def test_an_error_that_is_not_of_one_question_ends_the_run(engine: HFEngine) -> None:
+    def no_video() -> Any:
+        message = "this model takes no videos"
+        raise InvalidArgumentError(message)
+
+    todo = [replace(job, build=no_video) for job in jobs(2)]
+    with pytest.raises(InvalidArgumentError, match="takes no videos"):
+        run(engine, 2, todo)

@@ -118,6 +118,16 @@ def test_code_that_fails_is_one_message_before_a_weight_is_read(
     assert str(folder) in str(failed.value)
 
 
+def test_code_that_fails_in_its_first_pass_is_one_message_too(tmp_path: Path) -> None:
+    """As code that expects the cache of an earlier release does."""
+    code = "\n\nLayer.forward = lambda self, hidden: hidden.get_usable_length(1)\n"
+    folder = write_checkpoint(tmp_path / "text", ["AutoModelForCausalLM"], name="Text", code=code)
+    with pytest.raises(
+        UserError, match=r"does not run with transformers .*: AttributeError: .*4\.50\.3"
+    ):
+        load(folder).verify([ask(with_image=False)])
+
+
 @pytest.mark.usefixtures("no_weights")
 def test_a_processor_that_nothing_defines_is_named_before_a_weight_is_read(tmp_path: Path) -> None:
     """As DeepSeek-VL2 and DeepSeek-OCR name theirs."""

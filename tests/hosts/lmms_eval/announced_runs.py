@@ -28,14 +28,23 @@ PROVENANCE = {
     "dtype",
     "device",
     "batch_size",
+    "checkpoint_generation",
     "hardware",
     "n_ranks",
     "seed",
     "system_prompt",
+    "unanswerable",
     "chat_template_kwargs",
     "versions",
 }
-OF_RECORDS = {*PROVENANCE, "energy", "plugin_failures"}
+OF_RECORDS = {
+    *PROVENANCE,
+    "energy",
+    "generation",
+    "plugin_failures",
+    "n_unanswered",
+    "unanswered",
+}
 
 # Two questions of one task and one of another; multiple choice has two requests for each.
 EXPECTED = [

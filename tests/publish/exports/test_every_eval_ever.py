@@ -166,7 +166,10 @@ def test_whether_the_weights_of_a_server_are_open_is_unknown(
         content["config"]["model"] = backend
         for record in content.get("moe_eval", {}).values():
             record["experts"] = None
-        details = the_file(tmp_path, content)["model_info"]["additional_details"]
+        model = the_file(tmp_path, content)["model_info"]
+        assert model["id"] == (name if "/" in name else f"unknown/{name}")
+        assert ("developer" in model) is ("/" in name)
+        details = model["additional_details"]
         assert (details["model_availability"], details["deployment_type"]) == ("unknown",) * 2
 
 

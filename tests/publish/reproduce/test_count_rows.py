@@ -76,6 +76,15 @@ def test_output_tokens_without_counts_in_the_samples_are_not_judged(
     assert verdict(compared(original, again), "k2", "n_output_tokens") == NOT_JUDGED
 
 
+def test_samples_that_cannot_be_read_are_reported_once(original: Path, again: Path) -> None:
+    path = results_of(again, "k2")
+    change(path, in_record(lambda one: one["speed"].update(n_output_tokens=81)))
+    (samples,) = path.parent.glob("*.jsonl")
+    samples.write_text("{", "utf-8")
+    assert verdict(compared(original, again), "k2", "n_output_tokens") == NOT_JUDGED
+    assert differing(compared(original, again)) == [("k2", "questions")]
+
+
 def give_tokens(results: Path, counts: Sequence[int]) -> None:
     """Write the tokens of each answer into the samples of a run."""
     import json

@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.report.report_runs import computed, records, write_other_run, write_run, wrong_every
+from moe_eval_plugin.measure.answer_ends import AnswerEnds
+from tests.report.report_runs import (
+    TASK,
+    computed,
+    records,
+    write_other_run,
+    write_run,
+    wrong_every,
+)
 from tests.results.run_files import FAILURES
+from tests.vqa.vqa_files import edit_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,6 +134,17 @@ def test_failed_requests_are_counted_beside_the_findings(tmp_path: Path) -> None
     (note,) = computed(tmp_path).notes
 
     assert note.startswith("k=4: 2 of 40 answers are no answers but messages")
+
+
+def test_answers_that_were_cut_are_counted_beside_the_findings(tmp_path: Path) -> None:
+    write_run(tmp_path / "k8", 8)
+    path = write_run(tmp_path / "k4", 4)
+    ends = AnswerEnds(40, 35, 0, 5, 0, 16).to_dict()
+    edit_json(path, lambda content: content["moe_eval"][TASK].update(answers=ends))
+
+    (note,) = computed(tmp_path).notes
+
+    assert note == "k=4: 5 of 40 answers were cut at max_new_tokens=16."
 
 
 def test_the_margin_is_in_points_of_a_hundred(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from moe_eval_plugin.measure.answer_ends import AnswerEnds
 from tests.results import sample_records
 from tests.results.compare.compared_runs import add_record, compare_files, write_pair
 from tests.vqa.vqa_files import edit_json
@@ -71,6 +72,18 @@ def test_a_model_that_is_not_ours_has_no_k(tmp_path: Path) -> None:
     assert shown["k requested"] == (None, "4")
     assert shown["model"] == ("Qwen/Qwen3-VL-4B", "demo")
     assert shown["model_args"] == ("dtype=float16", None)
+
+
+def test_arguments_of_the_template_are_shown_and_cut_answers_noted(tmp_path: Path) -> None:
+    thinking = record(8, chat_template_kwargs={"enable_thinking": True})
+    thinking["answers"] = AnswerEnds(4, 1, 0, 3, 2, 16).to_dict()
+    a, b = write_pair(tmp_path, thinking, record(8))
+
+    found = compare_files(a, b).tasks[0]
+
+    assert settings_of(found)["chat_template_kwargs"] == ('{"enable_thinking": true}', None)
+    (note,) = [note for note in found.notes if "thought" in note]
+    assert note.startswith("A: 2 of 4 answers end inside a thought at max_new_tokens=16; 3 of 4 ")
 
 
 def test_answers_of_a_cache_are_always_shown(tmp_path: Path) -> None:

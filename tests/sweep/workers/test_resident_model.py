@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,8 +11,15 @@ import torch
 from moe_eval_plugin.errors import OverrideError
 from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF
 from moe_eval_plugin.sweep.workers.batch_store import ENCODED_ONCE
+from moe_eval_plugin.sweep.workers.input_cache import InputCache
 from tests.hosts.lmms_eval.announced_runs import two_rounds
-from tests.hosts.lmms_eval.easy_requests import N_QUESTIONS, TASK, request, scoring_request
+from tests.hosts.lmms_eval.easy_requests import (
+    N_QUESTIONS,
+    TASK,
+    messages,
+    request,
+    scoring_request,
+)
 from tests.sweep.workers.resident_runs import ARGUMENTS, answer, keep_batches, switch_to
 
 if TYPE_CHECKING:
@@ -169,3 +177,33 @@ def test_a_batch_that_did_not_fit_is_halved_again_after_a_crash(
     assert answer(model) == texts
     assert sum(sizes) == N_QUESTIONS - 3 * 2
     model.batch_size = 4
+
+
+def test_a_question_that_cannot_be_asked_is_left_out_at_every_k(
+    model: ResidentMoEHF, tmp_path: Path
+) -> None:
+    """A batch without it is answered once, also where the sweep was interrupted."""
+
+    def without_image(doc: dict[str, Any], **_: object) -> list[dict[str, Any]]:
+        [message] = messages(doc)
+        return [{**message, "content": [{"type": "image", "url": None}, *message["content"][1:]]}]
+
+    asked = [request(i, without_image if i in (1, 7) else messages) for i in range(N_QUESTIONS)]
+    switch_to(model, 8)
+    model.options = replace(model.options, unanswerable="count")
+    inputs = InputCache(2**30)
+    answers = []
+    for expected in (10, 0):
+        sizes = keep_batches(model, tmp_path / "k.jsonl", inputs)
+        answers.append([one.text for one in model.generate_until(asked)])
+        record = model.moe_eval_records[TASK]
+        assert record.speed.n_samples == 10
+        assert record.provenance["n_unanswered"] == 2
+        assert record.provenance["n_answered_before"] == 10 - expected
+        assert sum(sizes) == 10
+        assert model.batch_size == ARGUMENTS["batch_size"]
+    assert answers[0] == answers[1]
+    assert [i for i, text in enumerate(answers[0]) if not text] == [1, 7]
+    model.options = replace(model.options, unanswerable="error")
+    with pytest.raises(SystemExit):
+        model.generate_until(asked)

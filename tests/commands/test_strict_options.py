@@ -1,0 +1,87 @@
+"""What every command refuses before it loads anything, with exit code 2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from moe_eval_plugin import cli
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SWEEP = "sweep --model-args pretrained=demo --tasks easy_vqa --output out"
+
+
+def refused(arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that must be refused; return its message."""
+    try:
+        code: object = cli.main(arguments.split(" "))
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (f"{SWEEP} --limit 4.5", "--limit: '4.5' is not a whole number"),
+        (f"{SWEEP} --limit 1_0", "--limit: '1_0' is not a whole number"),
+        (f"{SWEEP} --limit 4 --limit 8", "--limit: it is given more than once"),
+        (f"{SWEEP} --restart --restart", "--restart: it is given more than once"),
+        (f"{SWEEP} --device=", "--device: it has no value"),
+        (f"{SWEEP} --seeds -1", "--seeds=-1 is not possible"),
+        (f"{SWEEP} --input-cache-gib nan", "--input-cache-gib: 'nan' is not a number"),
+        (f"{SWEEP} --input-cache-gib -1", "--input-cache-gib=-1.0 is not possible"),
+        (f"{SWEEP} --gpus-per-point -1", "--gpus-per-point=-1.0 is not possible"),
+        (f"{SWEEP} --processes-per-point 0", "--processes-per-point=0 is not possible"),
+        (f"{SWEEP} --include-path nowhere", "--include-path nowhere is not a folder"),
+        (f"{SWEEP} --launcher-options a", "--launcher-options a cannot be read"),
+        (f"{SWEEP} --launcher-options a=1 a=2", "a is given more than once"),
+        (f"{SWEEP} --device gpu", "device=gpu is not possible. Use cpu, cuda"),
+        (f"{SWEEP} --batch-size 0", "batch_size=0 is not possible"),
+        (f"{SWEEP} --gen-kwargs temperatur=1", "Did you mean temperature?"),
+        (f"{SWEEP} --gen-kwargs max_new_tokens=x", "max_new_tokens=x is not possible"),
+        ("sweep --tasks , --output out", "--tasks names no task"),
+        ("sweep --tasks easy_vqa --output=", "--output: it has no value"),
+        ("sweep --tasks easy_vqa --output file", "file is a file. Choose a folder"),
+        ("sweep --tasks easy_vqa --output file/below", "file is a file. Choose a folder"),
+        ("sweep --tasks t --output o --model-args dtype=auto,dtype=auto", "given more than once"),
+        ("sweep --tasks t --output o --model-args pretrained=", "pretrained has no value"),
+        (
+            "sweep --tasks t --output o --model-args pretrained=demo,trust_remote_code=maybe",
+            "trust_remote_code=maybe is not possible. Use true or false",
+        ),
+        ("bench demo --seed -1", "--seed=-1 is not possible"),
+        ("bench demo --revision=", "--revision: it has no value"),
+        ("bench demo --revision main", "revision=main has no effect on demo"),
+        ("bench demo --output .", "it is a folder. Write the name of a file"),
+        ("bench demo --device gpu", "device=gpu is not possible"),
+        ("bench demo --attn-implementation fast", "Use one of: eager, "),
+        ("bench demo --random-weights --config hidden_size=", "hidden_size has no value"),
+        ("bench demo --random-weights --config a=1 a=2", "a is given more than once"),
+        ('bench demo --random-weights --config v={"d":1,"d":2}', "d is given more than once"),
+        ("inspect demo --plot folder", "it is a folder. Write the name of a file"),
+        ("inspect demo --revision main", "revision=main has no effect on demo"),
+        ("compare a b --within nan", "--within: 'nan' is not a number"),
+        ("compare a b --list file/list.csv", "file is a file"),
+        ("report out --output file/report.html", "file is a file"),
+        ("bundle out --output file/out.tar.gz", "file is a file"),
+        ("export --format csv out --output file", "file is a file. Choose a folder"),
+        ("export --format= out", "--format: it has no value"),
+    ],
+)
+def test_a_wrong_option_is_one_message(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: str,
+    message: str,
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(arguments, capsys)
+    assert not (tmp_path / "out").exists()
