@@ -200,7 +200,7 @@ def _check_output(options: argparse.Namespace) -> None:
     """Refuse what would end in a run whose results cannot be written."""
     from lmms_eval.loggers import EvaluationTracker
     from lmms_eval.utils import simple_parse_args_string
-    from pytz import all_timezones_set
+    from pytz import all_timezones_set  # type: ignore[import-untyped]  # as the host does
 
     path = options.output_path
     if path is None and (options.log_samples or options.predict_only):
