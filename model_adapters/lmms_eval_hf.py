@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from moe_eval_plugin.bench.steady_decode import steady_decode
 from moe_eval_plugin.engines.chat_template import ChatTemplate
+from moe_eval_plugin.engines.checks.checkpoint import check_checkpoint
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, QuestionCounter
 from moe_eval_plugin.engines.transformers.batch_runner import first_encodable
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     import torch
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
+    from moe_eval_plugin.engines.generation import GenerationSettings
     from moe_eval_plugin.engines.request import Job
     from moe_eval_plugin.engines.transformers.batch_runner import BatchStore
     from moe_eval_plugin.engines.transformers.options import EngineOptions
@@ -88,9 +90,16 @@ class MoEHF(MoEModel):
         return parse_arguments(model_args)
 
     @classmethod
+    def check_settings(cls, settings: GenerationSettings) -> None:
+        """Refuse nothing: transformers has all arguments."""
+
+    @classmethod
     def _check(cls, engine_options: EngineOptions, checked: ModelConfig | None) -> ExpertRequest:
         check_available(engine_options)
-        return check_request(engine_options, checked)
+        request = check_request(engine_options, checked)
+        if checked is None:
+            check_checkpoint(engine_options, request.model.config)
+        return request
 
     @classmethod
     def _read_template(cls, engine_options: EngineOptions) -> ChatTemplate:

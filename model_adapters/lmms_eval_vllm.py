@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.engines.checks.checkpoint import check_vllm_files
+from moe_eval_plugin.engines.generation import CheckpointSettings
 from moe_eval_plugin.engines.request import QuestionCounter
 from moe_eval_plugin.engines.vllm.engine import VLLMEngine
 from moe_eval_plugin.engines.vllm.hardware import WorkersHardware
-from moe_eval_plugin.engines.vllm.job_runner import JobRunner
+from moe_eval_plugin.engines.vllm.job_runner import JobRunner, sampling_arguments
 from moe_eval_plugin.engines.vllm.messages import load_template
 from moe_eval_plugin.engines.vllm.options import check_vllm_request
 from moe_eval_plugin.engines.vllm.process import engine_alive_or_fail
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.engines.chat_template import ChatTemplate
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
+    from moe_eval_plugin.engines.generation import GenerationSettings
     from moe_eval_plugin.engines.request import Job
     from moe_eval_plugin.engines.vllm.options import VLLMOptions
     from moe_eval_plugin.experts.verification import VerifiedOverride
@@ -59,7 +62,16 @@ class MoEVLLM(MoEModel):
 
     @classmethod
     def _check(cls, engine_options: VLLMOptions, checked: ModelConfig | None) -> ExpertRequest:
-        return check_vllm_request(engine_options, checked)
+        request = check_vllm_request(engine_options, checked)
+        if checked is None:
+            load_format = engine_options.engine.get("load_format")
+            check_vllm_files(engine_options.pretrained, engine_options.revision, load_format)
+        return request
+
+    @classmethod
+    def check_settings(cls, settings: GenerationSettings) -> None:
+        """Refuse generation arguments that vLLM does not have."""
+        sampling_arguments(settings, CheckpointSettings(), seed=0)
 
     @classmethod
     def _read_template(cls, engine_options: VLLMOptions) -> ChatTemplate:

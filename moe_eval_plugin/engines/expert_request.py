@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from moe_eval_plugin.engines.generation import check_generation_config
 from moe_eval_plugin.experts.module_path import layer_number
 from moe_eval_plugin.experts.schedule import constant_schedule
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
@@ -71,9 +72,13 @@ class ModelConfig:
 
     @classmethod
     def load(cls, options: ModelOptions) -> ModelConfig:
-        """Read the configuration; raises what ``load_config`` and ``describe`` raise."""
+        """Read the configuration; raises what ``load_config`` and ``describe`` raise.
+
+        The checkpoint's generation settings are checked with it.
+        """
         name, revision, trusts = options.pretrained, options.revision, options.trust_remote_code
         config = checkpoint.load_config(name, revision, trust_remote_code=trusts)
+        check_generation_config(name, revision)
         return cls(name, revision, trusts, config, describe(config))
 
     def is_of(self, options: ModelOptions) -> bool:

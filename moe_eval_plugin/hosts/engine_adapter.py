@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.engines.chat_template import ChatTemplate
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
+    from moe_eval_plugin.engines.generation import GenerationSettings
     from moe_eval_plugin.engines.request import Conversation, GeneratedAnswer, Job
     from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.hosts.run_options import RunOptions
@@ -44,6 +45,11 @@ class EngineAdapter(ABC):
     @abstractmethod
     def engine_request(self) -> ExpertRequest:
         """The request for experts that is in force."""
+
+    @classmethod
+    @abstractmethod
+    def check_settings(cls, settings: GenerationSettings) -> None:
+        """Refuse generation arguments that the engine cannot use; raises ``UserError``."""
 
     @classmethod
     @abstractmethod

@@ -86,6 +86,15 @@ class RunOptions:
         """Return the first batch size; it is halved when memory runs out."""
         return self.fixed_batch() or self.max_batch_size or LARGEST_AUTO_BATCH.get(device.type, 16)
 
+    def seed_after(self, seed_of_torch: int) -> int:
+        """Return the seed of sampled answers: ours, else that of torch.
+
+        lmms-eval seeds torch with the third number of ``--seed`` before it builds a model, on the
+        command line, from a YAML file and from Python alike. Without a number there, it is the seed
+        that torch has. Only its last 32 bits count, as NumPy and vLLM take no more.
+        """
+        return seed_of_torch % (LARGEST_SEED + 1) if self.seed is None else self.seed
+
     def fixed_batch(self) -> int | None:
         """Return the requested batch size; ``None`` for ``auto``."""
         return None if isinstance(self.batch_size, str) else self.batch_size

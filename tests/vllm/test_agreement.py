@@ -51,7 +51,7 @@ def test_answers_are_those_of_transformers_at_each_k(
 
 
 def by_vllm(engine: VLLMEngine) -> list[str]:
-    from moe_eval_plugin.engines.vllm.engine import Prompt
+    from moe_eval_plugin.engines.vllm.messages import Prompt
 
     docs = questions(N_QUESTIONS)
     prompts = (Prompt(lambda doc=doc: conversation(doc), GREEDY) for doc in docs)

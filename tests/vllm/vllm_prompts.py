@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from tests.hosts.lmms_eval.easy_requests import messages, questions
 
 if TYPE_CHECKING:
-    from moe_eval_plugin.engines.vllm.engine import Prompt
+    from moe_eval_plugin.engines.vllm.messages import Prompt
 
 
 GREEDY = {"max_tokens": 4, "temperature": 0.0}
@@ -19,7 +19,7 @@ def conversation(doc: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def prompts(n: int = 6, continuation: str | None = None) -> list[Prompt]:
-    from moe_eval_plugin.engines.vllm.engine import Prompt
+    from moe_eval_plugin.engines.vllm.messages import Prompt
 
     return [Prompt(lambda doc=doc: conversation(doc), GREEDY, continuation) for doc in questions(n)]
 

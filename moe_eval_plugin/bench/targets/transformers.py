@@ -22,10 +22,12 @@ from moe_eval_plugin.bench.workload.experts_implementation import (
 )
 from moe_eval_plugin.bench.workload.inputs import BenchInputs
 from moe_eval_plugin.bench.workload.random_weights import Routing, build
-from moe_eval_plugin.engines import memory_check
+from moe_eval_plugin.engines.checks.checkpoint import check_checkpoint
+from moe_eval_plugin.engines.checks.memory import check_memory
 from moe_eval_plugin.engines.transformers.loading import check_loadable, load_model
 from moe_eval_plugin.engines.transformers.options import check_available
 from moe_eval_plugin.engines.transformers.processor import load_processor, reads_images
+from moe_eval_plugin.engines.transformers.sampling import replace_generation_config
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.hardware.calibration import calibrate
 from moe_eval_plugin.hardware.device import describe_device
@@ -160,12 +162,13 @@ def _trained(
     # Images are encoded by a processor, which is loaded later.
     check_prompts(config, plan, ImagePlan())
     check_loadable(options, config)
+    check_checkpoint(options, config)
     source = checkpoint.resolve(options.pretrained)
     processor = load_processor(options, source, config) if plan.images.count > 0 else None
     if processor is not None and not reads_images(processor):
         message = f"{options.pretrained} reads text only. Leave --images and --image out."
         raise InvalidArgumentError(message)
-    memory_check.check_memory(
+    check_memory(
         options.pretrained,
         revision=options.revision,
         device=options.device,
@@ -173,6 +176,7 @@ def _trained(
         dtype=options.dtype,
     )
     model = load_model(options, source, config)
+    replace_generation_config(model)
     use_experts(model, experts_implementation)
     facts = {"name": options.pretrained, "weights": "trained"}
     return bench_target(model, facts, plan, processor), plan

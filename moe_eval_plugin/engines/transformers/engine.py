@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import StoppingCriteriaList
 
-from moe_eval_plugin.engines import memory_check
 from moe_eval_plugin.engines.chat_template import ChatTemplate
+from moe_eval_plugin.engines.checks.checkpoint import check_checkpoint
+from moe_eval_plugin.engines.checks.memory import check_memory
 from moe_eval_plugin.engines.continuation import continuation_ids
 from moe_eval_plugin.engines.conversation import placeholder_texts, prepare_conversation
 from moe_eval_plugin.engines.expert_request import check_request
+from moe_eval_plugin.engines.generation import truncate_before
 from moe_eval_plugin.engines.request import VERIFICATION_NEW_TOKENS
 from moe_eval_plugin.engines.transformers.encoding import encode
 from moe_eval_plugin.engines.transformers.loading import (
@@ -29,14 +31,13 @@ from moe_eval_plugin.engines.transformers.loading import (
 )
 from moe_eval_plugin.engines.transformers.options import check_available
 from moe_eval_plugin.engines.transformers.processor import load_processor, reads_images
-from moe_eval_plugin.engines.transformers.sampling import seeded
+from moe_eval_plugin.engines.transformers.sampling import replace_generation_config, seeded
 from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
     StopStringCriteria,
     StopStrings,
     ended_by,
     truncate_after_end,
-    truncate_before,
 )
 from moe_eval_plugin.experts.verification import verify
 from moe_eval_plugin.measure.phases import PhaseRecorder, marks_for
@@ -93,7 +94,8 @@ class HFEngine:
 
     ``request`` is the check of ``options`` if it was made before; otherwise it is made here, before
     a weight is read; the chat template must have a use for a ``system_prompt``. Raises what
-    ``check_request``, ``check_memory``, ``ChatTemplate.check``, ``load_model`` and ``apply`` raise.
+    ``check_request``, ``check_checkpoint``, ``check_memory``, ``ChatTemplate.check``,
+    ``load_model`` and ``apply`` raise.
     """
 
     def __init__(
@@ -107,7 +109,8 @@ class HFEngine:
         self.options = options
         source = checkpoint.resolve(options.pretrained)
         request = request or check_request(options)
-        memory_check.check_memory(
+        check_checkpoint(options, request.model.config)
+        check_memory(
             options.pretrained,
             revision=options.revision,
             device=options.device,
@@ -124,6 +127,7 @@ class HFEngine:
         self.template.check(system_prompt)
         self.model = load_model(options, source, config)
         name_image_token(self.model, self.processor)
+        self.generation = replace_generation_config(self.model, self.tokenizer)
         self._placeholders = placeholder_texts(self.model.config, self.processor)
         self._stops: dict[tuple[str, ...], StopStrings] = {}
         self._override = ExitStack()
@@ -206,17 +210,18 @@ class HFEngine:
         """
         inputs = encoded.tensors.to(self.input_device)
         n_prompt = inputs["input_ids"].shape[1]
-        stops = self._stop_strings(until)
+        stops, least = self._stop_strings(until), arguments.get("min_new_tokens") or 0
         criteria = StoppingCriteriaList()
         if on_token is not None:
             criteria.append(OnTokenCallback(on_token))
         if until:
-            criteria.append(StopStringCriteria(stops, n_prompt))
+            criteria.append(StopStringCriteria(stops, n_prompt + least))
+        self.generation.warn_of_sampling(arguments)
         with seeded(seed, self.devices) if arguments.get("do_sample") else nullcontext():
             sequences = self.model.generate(**inputs, **arguments, stopping_criteria=criteria)
         ends = self._end_ids()
         answers = [
-            stops.truncate_after(truncate_after_end(ids, ends))
+            stops.truncate_after(truncate_after_end(ids, ends), least)
             for ids in sequences[:, n_prompt:].tolist()
         ]
         texts = self.tokenizer.batch_decode(

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate import init_empty_weights
 
+from moe_eval_plugin.engines.checks.checkpoint import loading_errors, refuse_other_weights
 from moe_eval_plugin.engines.transformers.options import refuse_implementation
 from moe_eval_plugin.engines.transformers.processor import reads_images
-from moe_eval_plugin.errors import CheckpointMismatchError, UnsupportedFamilyError
+from moe_eval_plugin.errors import UnsupportedFamilyError
 from moe_eval_plugin.models.parameters import (
     auto_class,
     build_on_meta,
@@ -24,7 +25,7 @@ from moe_eval_plugin.models.parameters import (
 from moe_eval_plugin.models.transformers_names import image_token_ids, is_own_code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from transformers import PretrainedConfig
 
@@ -52,46 +53,24 @@ def load_model(options: EngineOptions, source: str, config: PretrainedConfig) ->
         "config": copy.deepcopy(config) if uses_own_code(options, config) else None,
     }
     loader = auto_class(config, trust_remote_code=options.trust_remote_code)
-    try:
-        model, loading = loader.from_pretrained(
-            source,
-            dtype=options.dtype,
-            device_map=options.device_map or options.device,
-            trust_remote_code=options.trust_remote_code,
-            output_loading_info=True,
-            **{key: value for key, value in chosen.items() if value is not None},
-        )
-    except (ImportError, ValueError) as error:
-        refuse_implementation(options, error)
-        raise
-    _refuse_incomplete(type(model).__name__, source, loading)
+    with loading_errors("model", options.pretrained):
+        try:
+            model, loading = loader.from_pretrained(
+                source,
+                dtype=options.dtype,
+                device_map=options.device_map or options.device,
+                trust_remote_code=options.trust_remote_code,
+                output_loading_info=True,
+                # Refused below, with the other weights that do not fit.
+                ignore_mismatched_sizes=True,
+                **{key: value for key, value in chosen.items() if value is not None},
+            )
+        except (ImportError, ValueError) as error:
+            refuse_implementation(options, error)
+            raise
+    refuse_other_weights(model, source, options.revision, loading)
     adapt_model(model)
     return model.eval()
-
-
-def _refuse_incomplete(model_class: str, source: str, loading: Mapping[str, Any]) -> None:
-    """Raise ``CheckpointMismatchError`` if some weight was not loaded as it is stored.
-
-    transformers initialises such weights at random and goes on. ``loading`` is its report: keys
-    that are missing, unexpected, or of another shape.
-    """
-    kinds = {
-        "are missing and were made up": loading.get("missing_keys"),
-        "are not used by the model": loading.get("unexpected_keys"),
-        "have another shape": [key for key, *_ in loading.get("mismatched_keys") or ()],
-    }
-    found = [
-        f"{len(keys)} weights {what} (first: {min(map(str, keys))})"
-        for what, keys in kinds.items()
-        if keys
-    ]
-    if found:
-        message = (
-            f"The checkpoint in {source} does not fit {model_class}: {'; '.join(found)}. A result "
-            "would be that of another model. Check that config.json belongs to the weights, and "
-            "that transformers is as new as the model needs."
-        )
-        raise CheckpointMismatchError(message)
 
 
 def _restore_buffers(model: Any) -> None:  # noqa: ANN401

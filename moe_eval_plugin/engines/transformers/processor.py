@@ -13,6 +13,12 @@ from transformers import AutoProcessor, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.utils import cached_file
 
+from moe_eval_plugin.engines.checks.checkpoint import loading_errors
+from moe_eval_plugin.engines.checks.template import (
+    check_template,
+    check_vocabulary,
+    use_tokenizer_template,
+)
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.models.parameters import own_class_name, own_code_error
 from moe_eval_plugin.models.transformers_names import is_own_code
@@ -39,23 +45,22 @@ def load_processor(options: EngineOptions, source: str, config: PretrainedConfig
     )
     loader = AutoProcessor if takes_images else AutoTokenizer
     given = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
-    try:
-        processor = loader.from_pretrained(source, **given)
-    except Exception as error:
-        if not is_own:
-            raise
-        raise own_code_error(config, error) from error
+    with loading_errors("processor" if takes_images else "tokenizer", options.pretrained):
+        try:
+            processor = loader.from_pretrained(source, **given)
+        except Exception as error:
+            if not is_own:
+                raise
+            raise own_code_error(config, error) from error
     if (is_own or takes_images) and not reads_images(processor):
         refuse_images_without_processor(options, source, config)
-    if reads_images(processor) and getattr(processor, "chat_template", None) is None:
-        message = (
-            f"{options.pretrained} has no chat template, so the position of images in its prompts "
-            "is unknown. Use the instruction-tuned checkpoint of this model."
-        )
-        raise UserError(message)
+    use_tokenizer_template(processor)
     _set_pixels(processor, options)
     adapt_processor(processor)
     tokenizer = getattr(processor, "tokenizer", processor)
+    check_vocabulary(options.pretrained, tokenizer)
+    arguments = options.template_arguments
+    check_template(options.pretrained, processor, arguments, with_image=reads_images(processor))
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -23,6 +23,7 @@ def provenance_of(engine: HFEngine) -> dict[str, Any]:
         "experts_implementation": getattr(config, "_experts_implementation", None),
         "attn_implementation": getattr(config, "_attn_implementation", None),
         "chat_template_kwargs": engine.options.template_arguments or None,
+        "checkpoint_generation": engine.generation.to_dict(),
         "dtype": str(engine.model.dtype).removeprefix("torch."),
         "device": torch.cuda.get_device_name(device) if on_gpu else device.type,
         "versions": installed_versions(),

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import StoppingCriteria
 
+from moe_eval_plugin.engines.generation import truncate_before
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -46,26 +48,33 @@ class StopStrings:
         text = self._tokenizer.decode(tail, skip_special_tokens=True)
         return any(string in text for string in self._strings)
 
-    def truncate_after(self, answer: Sequence[int]) -> Sequence[int]:
-        """Cut a row of tokens after the first one that completes a stop string."""
-        for position, token_id in enumerate(answer, start=1):
-            if self.can_end(token_id) and self.end(answer[:position]):
+    def truncate_after(self, answer: Sequence[int], least: int = 0) -> Sequence[int]:
+        """Cut a row of tokens after the first one that completes a stop string.
+
+        A stop string within the ``least`` first tokens does not end an answer.
+        """
+        for position, token_id in enumerate(answer[least:], start=least + 1):
+            if self.can_end(token_id) and self.end(answer[least:position]):
                 return answer[:position]
         return answer
 
 
 class StopStringCriteria(StoppingCriteria):
-    """Ends each row whose answer contains a stop string; the prompt is not searched."""
+    """Ends each row whose answer contains a stop string.
 
-    def __init__(self, stops: StopStrings, n_prompt: int) -> None:
+    The first ``n_skipped`` tokens of a row are not searched: the prompt, and the tokens that an
+    answer must have.
+    """
+
+    def __init__(self, stops: StopStrings, n_skipped: int) -> None:
         self._stops = stops
-        self._n_prompt = n_prompt
+        self._n_skipped = n_skipped
 
     def __call__(self, input_ids: Tensor, _scores: Tensor, **_kwargs: Any) -> Tensor:  # noqa: ANN401
         """Return a boolean for each row of ``input_ids`` (rows, tokens): whether it has ended."""
         ended = [
             self._stops.can_end(token_id)
-            and self._stops.end(input_ids[row, self._n_prompt :].tolist())
+            and self._stops.end(input_ids[row, self._n_skipped :].tolist())
             for row, token_id in enumerate(input_ids[:, -1].tolist())
         ]
         return torch.tensor(ended, device=input_ids.device)
@@ -81,14 +90,6 @@ class OnTokenCallback(StoppingCriteria):
         """Call ``on_token``, and end no row."""
         self._on_token()
         return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
-
-
-def truncate_before(text: str, until: Sequence[str]) -> str:
-    """Cut a text before the first of some stop strings; empty strings stop nothing."""
-    for stop in until:
-        if stop:
-            text = text.split(stop, 1)[0]
-    return text
 
 
 def truncate_after_end(ids: Sequence[int], ends: set[int]) -> Sequence[int]:

@@ -10,12 +10,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.conversation import prepare_conversation
+from moe_eval_plugin.engines.generation import CheckpointSettings, sort_checkpoint_settings
 from moe_eval_plugin.engines.refusals import reason_of
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, VERIFICATION_NEW_TOKENS
 from moe_eval_plugin.engines.vllm.messages import (
+    Answer,
+    Prompt,
     append_continuation,
     load_template,
     placeholders_of,
+    read_answer,
     rendered_prompt,
 )
 from moe_eval_plugin.engines.vllm.options import (
@@ -25,7 +29,7 @@ from moe_eval_plugin.engines.vllm.options import (
     k_by_layer,
 )
 from moe_eval_plugin.engines.vllm.process import engine_alive_or_fail, start, wake_on_death
-from moe_eval_plugin.engines.vllm.request_times import RequestTimes, ended_by
+from moe_eval_plugin.engines.vllm.request_times import RequestTimes
 from moe_eval_plugin.engines.vllm.set_k import EVERY_LAYER
 from moe_eval_plugin.engines.vllm.verification import Workers
 from moe_eval_plugin.errors import InvalidArgumentError
@@ -38,53 +42,12 @@ if TYPE_CHECKING:
     from moe_eval_plugin.engines.request import Conversation
     from moe_eval_plugin.engines.vllm.options import VLLMOptions
     from moe_eval_plugin.experts.verification import VerifiedOverride
-    from moe_eval_plugin.measure.answer_ends import EndedBy
 
 logger = logging.getLogger(__name__)
 
 SHUTDOWN_S = 30.0
 # Requests that wait inside vLLM for each that runs, so that its scheduler never waits for us.
 WAITING_PER_RUNNING = 2
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A conversation to be answered; ``build`` reads its images, ``sampling`` is for vLLM.
-
-    A ``continuation`` is scored instead: its tokens follow the conversation.
-    """
-
-    build: Callable[[], Conversation]
-    sampling: Mapping[str, Any]
-    continuation: str | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The result of one prompt."""
-
-    text: str
-    """The answer; empty where the prompt could not be answered."""
-    times: RequestTimes
-    """Tokens and seconds of the request."""
-    error: str | None = None
-    """Why the prompt could not be answered."""
-    ended_by: EndedBy | None = None
-    """What ended the answer; ``None`` is not known."""
-    log_probability: float | None = None
-    """Of a continuation that was scored: the sum of its tokens' natural logarithms."""
-    is_greedy: bool | None = None
-    """Of a continuation that was scored: whether each token is the most likely one."""
-
-    @property
-    def n_input_tokens(self) -> int:
-        """Tokens of the prompt, image tokens included."""
-        return self.times.n_input_tokens
-
-    @property
-    def n_output_tokens(self) -> int:
-        """Generated tokens, the one that ended the answer included."""
-        return self.times.n_output_tokens
 
 
 class VLLMEngine:
@@ -119,6 +82,7 @@ class VLLMEngine:
         self.config = self.llm.llm_engine.vllm_config
         self.workers = Workers(self.llm.collective_rpc, self.request, options.verify)
         self.workers.check_layers()
+        self.generation.warn()
         self._placeholders = placeholders_of(self.llm.model_config)
         self._names = (str(number) for number in itertools.count())
 
@@ -128,9 +92,11 @@ class VLLMEngine:
         return int(self.config.scheduler_config.max_num_seqs)
 
     @cached_property
-    def generation_defaults(self) -> dict[str, Any]:
-        """The model's own generation settings, under vLLM's names; vLLM reads a file for them."""
-        return dict(self.llm.model_config.get_diff_sampling_param())
+    def generation(self) -> CheckpointSettings:
+        """The model's own generation settings, sorted; vLLM reads a file for them."""
+        config = self.llm.model_config
+        found = {} if config.generation_config == "vllm" else config.try_get_generation_config()
+        return sort_checkpoint_settings({**found, **config.override_generation_config})
 
     def close(self) -> None:
         """Stop vLLM's processes."""
@@ -269,7 +235,7 @@ class VLLMEngine:
             if output.finished:
                 name = _name(output)
                 target = running.targets.pop(name, None)
-                yield running.positions.pop(name), _answer(output, target)
+                yield running.positions.pop(name), read_answer(output, target)
 
 
 @dataclass(frozen=True)
@@ -282,18 +248,3 @@ class _Running:
 
 def _name(output: Any) -> str:  # noqa: ANN401  (vLLM appends to the submitted name)
     return str(output.request_id).partition("-")[0]
-
-
-def _answer(output: Any, target: Sequence[int] | None) -> Answer:  # noqa: ANN401  (a RequestOutput)
-    completion, n_input = output.outputs[0], len(output.prompt_token_ids)
-    if target is None:
-        times = RequestTimes.read(output.metrics, n_input, len(completion.token_ids))
-        return Answer(completion.text, times, ended_by=ended_by(completion))
-    of_tokens = output.prompt_logprobs[-len(target) :]
-    chosen = [found[token] for found, token in zip(of_tokens, target, strict=True)]
-    return Answer(
-        "",
-        RequestTimes.read(output.metrics, n_input, 0),
-        log_probability=sum(one.logprob for one in chosen),
-        is_greedy=all(one.rank == 1 for one in chosen),
-    )

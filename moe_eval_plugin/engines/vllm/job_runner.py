@@ -5,24 +5,31 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from contextlib import closing
-from functools import cache
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.engines.generation import truncate_before
 from moe_eval_plugin.engines.request import JobSeeds
-from moe_eval_plugin.engines.vllm.engine import Answer, Prompt
+from moe_eval_plugin.engines.vllm.messages import Answer, Prompt
 from moe_eval_plugin.engines.vllm.request_times import as_batch, of_rounds
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.measure.timing import LapTimer
+from moe_eval_plugin.option_values import read_float
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
 
-    from moe_eval_plugin.engines.generation import GenerationSettings
+    from moe_eval_plugin.engines.generation import CheckpointSettings, GenerationSettings
     from moe_eval_plugin.engines.request import Conversation, Job, JobListener, QuestionCounter
     from moe_eval_plugin.engines.vllm.engine import VLLMEngine
     from moe_eval_plugin.engines.vllm.request_times import RequestTimes
 
 logger = logging.getLogger(__name__)
+
+# vLLM refuses a temperature above this one.
+HOTTEST = 2.0
+# Arguments that only transformers has, and the value that means not to use them.
+NOT_IN_VLLM = {"num_beams": 1, "no_repeat_ngram_size": 0}
 
 
 class JobRunner:
@@ -62,8 +69,9 @@ class JobRunner:
             self._laps.restart()
             prompts = [self._prompt(job) for job in mine]
             with closing(self._engine.run(prompts, self._at_once)) as done:
-                for position, answer in done:
+                for position, found in done:
                     job = mine[position]
+                    answer = _until(found, job.settings)
                     answers[job.index] = answer
                     if answer.error is not None:
                         self._listener.refuse(job, answer.error)
@@ -74,7 +82,8 @@ class JobRunner:
         """Answer one round of a job that has several; no answer where it is refused."""
         seed = self._seeds_of_rounds.next(job.task, job.seed)
         prompt = Prompt(build, self._sampling(job, seed))
-        [(_, answer)] = self._engine.run([prompt], self._at_once)
+        [(_, found)] = self._engine.run([prompt], self._at_once)
+        answer = _until(found, job.settings)
         if answer.error is None:
             return [answer]
         self._listener.refuse(job, answer.error)
@@ -100,7 +109,7 @@ class JobRunner:
         return Prompt(job.build, self._sampling(job, job.seed))
 
     def _sampling(self, job: Job, seed: int) -> Mapping[str, Any]:
-        return sampling_arguments(job.settings, self._engine.generation_defaults, seed)
+        return sampling_arguments(job.settings, self._engine.generation, seed)
 
     def _end(self, job: Job, answer: Answer) -> list[Job]:
         """Report a question with its last request; time of a refused one counts for the next.
@@ -123,40 +132,39 @@ class JobRunner:
         return [] if len(good) == len(answers) else list(jobs)
 
 
+def _until(answer: Answer, settings: GenerationSettings) -> Answer:
+    """Cut an answer before its first stop string; vLLM does not look at the least tokens."""
+    return replace(answer, text=truncate_before(answer.text, settings.until))
+
+
 def sampling_arguments(
-    settings: GenerationSettings, of_model: Mapping[str, Any], seed: int
+    settings: GenerationSettings, of_checkpoint: CheckpointSettings, seed: int
 ) -> dict[str, Any]:
     """Return the arguments of vLLM's ``SamplingParams`` for one request.
 
-    ``of_model`` holds the model's own generation defaults; of these only ``repetition_penalty``
-    counts, as it does in transformers' greedy generation. Raises ``InvalidArgumentError`` for
-    beam search.
+    Raises ``InvalidArgumentError`` for what vLLM cannot do and ``moe_hf`` can.
     """
     given = {name: value for name, value in settings.arguments.items() if value is not None}
-    if given.get("num_beams", 1) > 1:
-        message = (
-            f"num_beams={given['num_beams']} is not possible with moe_vllm: vLLM's scheduler has "
-            "no beam search. Use --gen_kwargs num_beams=1, or --model moe_hf."
-        )
-        raise InvalidArgumentError(message)
-    if given.get("no_repeat_ngram_size"):
-        _warn_not_used("no_repeat_ngram_size")
-    samples = given.get("do_sample", False)
+    for name, neutral in NOT_IN_VLLM.items():
+        if given.get(name, neutral) != neutral:
+            message = (
+                f"{name}={given[name]} is not possible with moe_vllm: vLLM has nothing like it. "
+                f"Use --gen_kwargs {name}={neutral}, or --model moe_hf."
+            )
+            raise InvalidArgumentError(message)
+    of_checkpoint.warn_of_sampling(given)
+    samples = given["do_sample"]
+    if samples:
+        read_float("temperature", given.get("temperature", 1.0), at_most=HOTTEST)
     arguments = {
         "max_tokens": given["max_new_tokens"],
         "min_tokens": given.get("min_new_tokens", 0),
-        "repetition_penalty": given.get(
-            "repetition_penalty", of_model.get("repetition_penalty", 1.0)
-        ),
+        "repetition_penalty": given.get("repetition_penalty", of_checkpoint.repetition_penalty),
         "stop": list(settings.until),
         "temperature": given.get("temperature", 1.0) if samples else 0.0,
     }
     if samples:
-        arguments |= {name: given[name] for name in ("top_p", "top_k") if name in given}
+        names = ("top_p", "top_k", "min_p")
+        arguments |= {name: given[name] for name in names if name in given}
         arguments["seed"] = seed
     return arguments
-
-
-@cache
-def _warn_not_used(name: str) -> None:
-    logger.warning("%s is ignored: vLLM has no such option.", name)

@@ -1,17 +1,78 @@
-"""Conversations as prompts of vLLM: it has other keys for images than transformers."""
+"""Prompts of vLLM, made of conversations, and answers, read from what it returns."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.chat_template import ChatTemplate, bare_text
 from moe_eval_plugin.engines.continuation import continuation_ids
 from moe_eval_plugin.engines.conversation import placeholder_texts
+from moe_eval_plugin.engines.vllm.request_times import RequestTimes, ended_by
 from moe_eval_plugin.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from moe_eval_plugin.engines.request import Conversation
     from moe_eval_plugin.engines.vllm.options import VLLMOptions
+    from moe_eval_plugin.measure.answer_ends import EndedBy
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A conversation to be answered; ``build`` reads its images, ``sampling`` is for vLLM.
+
+    A ``continuation`` is scored instead: its tokens follow the conversation.
+    """
+
+    build: Callable[[], Conversation]
+    sampling: Mapping[str, Any]
+    continuation: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The result of one prompt."""
+
+    text: str
+    """The answer; empty where the prompt could not be answered."""
+    times: RequestTimes
+    """Tokens and seconds of the request."""
+    error: str | None = None
+    """Why the prompt could not be answered."""
+    ended_by: EndedBy | None = None
+    """What ended the answer; ``None`` is not known."""
+    log_probability: float | None = None
+    """Of a continuation that was scored: the sum of its tokens' natural logarithms."""
+    is_greedy: bool | None = None
+    """Of a continuation that was scored: whether each token is the most likely one."""
+
+    @property
+    def n_input_tokens(self) -> int:
+        """Tokens of the prompt, image tokens included."""
+        return self.times.n_input_tokens
+
+    @property
+    def n_output_tokens(self) -> int:
+        """Generated tokens, the one that ended the answer included."""
+        return self.times.n_output_tokens
+
+
+def read_answer(output: Any, target: Sequence[int] | None) -> Answer:  # noqa: ANN401  (a RequestOutput)
+    """Return the answer in what vLLM returns, or the score of the ``target`` tokens."""
+    completion, n_input = output.outputs[0], len(output.prompt_token_ids)
+    if target is None:
+        times = RequestTimes.read(output.metrics, n_input, len(completion.token_ids))
+        return Answer(completion.text, times, ended_by=ended_by(completion))
+    of_tokens = output.prompt_logprobs[-len(target) :]
+    chosen = [found[token] for found, token in zip(of_tokens, target, strict=True)]
+    return Answer(
+        "",
+        RequestTimes.read(output.metrics, n_input, 0),
+        log_probability=sum(one.logprob for one in chosen),
+        is_greedy=all(one.rank == 1 for one in chosen),
+    )
 
 
 def load_template(options: VLLMOptions, source: str) -> ChatTemplate:

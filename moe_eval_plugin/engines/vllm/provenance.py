@@ -32,6 +32,7 @@ def provenance_of(engine: VLLMEngine) -> dict[str, Any]:
         "verification": engine.options.verify,
         "kernels": engine.workers.kernels,
         "chat_template_kwargs": engine.options.template_arguments or None,
+        "checkpoint_generation": engine.generation.to_dict(),
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": config.device_config.device_type,
         "enforce_eager": model.enforce_eager,

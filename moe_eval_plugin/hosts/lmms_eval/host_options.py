@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from moe_eval_plugin.engines.generation import KNOWN
+from moe_eval_plugin.engines.generation import ARGUMENTS, KNOWN, read_settings
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import (
     empty,
-    read_bool,
     read_float,
     read_int,
     read_new_folder,
     read_text,
     refusal,
     split_arguments,
-    whole,
 )
 from moe_eval_plugin.text import did_you_mean
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
+    from moe_eval_plugin.engines.generation import GenerationSettings
     from moe_eval_plugin.option_values import Reader
 
 # Who uses an option: its names in the parser.
@@ -71,16 +71,8 @@ N_SEEDS = 4
 # lmms-eval makes a number of the first task's share, and takes that for the others.
 SHARE_OF_ONE = "lmms-eval applies a share to one task only. Use a number of questions"
 GEN_KWARGS: Mapping[str, Reader] = {
-    "max_new_tokens": whole(1),
-    "min_new_tokens": whole(0),
-    "num_beams": whole(1),
-    "no_repeat_ngram_size": whole(0),
-    "top_k": whole(0),
-    "temperature": lambda name, value: read_float(name, value, at_least=0),
+    **ARGUMENTS,
     "top_p": lambda name, value: read_float(name, value, above=0, at_most=1),
-    "repetition_penalty": lambda name, value: read_float(name, value, above=0),
-    "length_penalty": read_float,
-    "do_sample": read_bool,
 }
 
 
@@ -107,12 +99,14 @@ def check_options(options: argparse.Namespace, parser: argparse.ArgumentParser) 
     _check_reasoning_tags(options.reasoning_tags)
 
 
-def check_gen_kwargs(text: str | None) -> None:
-    """Raise ``InvalidArgumentError`` for generation arguments that no engine of ours can use.
+def check_gen_kwargs(text: str | None) -> GenerationSettings:
+    """Read ``name=value,name=value``, which lmms-eval joins with the settings of each task.
 
-    They replace those of the tasks: ``name=value,name=value``.
+    Raises ``InvalidArgumentError`` for generation arguments that no engine of ours can use. Tasks
+    have arguments of other models too, so theirs are only warned of.
     """
-    for name, value in split_arguments("--gen_kwargs", text or "").items():
+    given = split_arguments("--gen_kwargs", text or "")
+    for name, value in given.items():
         if name not in KNOWN:
             message = (
                 f"--gen_kwargs {name}={value} is not possible: it would have no effect."
@@ -120,6 +114,7 @@ def check_gen_kwargs(text: str | None) -> None:
             )
             raise InvalidArgumentError(message)
         GEN_KWARGS.get(name, read_text)(f"--gen_kwargs {name}", value)
+    return read_settings(given, max_new_tokens=sys.maxsize)
 
 
 def check_fewshot(task: str, output_type: str, num_fewshot: int | None) -> None:
@@ -205,7 +200,7 @@ def _check_output(options: argparse.Namespace) -> None:
     """Refuse what would end in a run whose results cannot be written."""
     from lmms_eval.loggers import EvaluationTracker
     from lmms_eval.utils import simple_parse_args_string
-    from pytz import all_timezones_set
+    from pytz import all_timezones_set  # type: ignore[import-untyped]  # as the host does
 
     path = options.output_path
     if path is None and (options.log_samples or options.predict_only):

@@ -32,8 +32,7 @@ from moe_eval_plugin.hosts.lmms_eval.answers.host_answers import (
 from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
 from moe_eval_plugin.hosts.lmms_eval.host_options import refuse_options
-from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader
-from moe_eval_plugin.hosts.run_options import LARGEST_SEED
+from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader, settings_by_task, with_settings
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
 from moe_eval_plugin.hosts.unanswered import report_unanswered
 from moe_eval_plugin.measure.answer_ends import REASONING_TAGS, AnswerEndCounter
@@ -179,14 +178,8 @@ class MoEModel(EngineAdapter, lmms):
 
     @property
     def seed(self) -> int:
-        """The seed of sampled answers: the argument ``seed``, else that of the host.
-
-        lmms-eval seeds torch with the third number of ``--seed`` before it builds a model, on the
-        command line, from a YAML file and from Python alike. Without a number there, it is the seed
-        that torch has. Only its last 32 bits count, as NumPy and vLLM take no more.
-        """
-        given = self.options.seed
-        return torch.initial_seed() % (LARGEST_SEED + 1) if given is None else given
+        """The seed of sampled answers: the argument ``seed``, else torch's, which the host sets."""
+        return self.options.seed_after(torch.initial_seed())
 
     @classmethod
     def _system_prompt(cls, options: RunOptions, of_the_host: str | None = None) -> str | None:
@@ -216,6 +209,7 @@ class MoEModel(EngineAdapter, lmms):
     @contextmanager
     def _measured(self, jobs: Sequence[Job]) -> Iterator[tuple[JobRunner, AnswerEndCounter]]:
         """Verify k on these requests, measure what the block runs of them, and record it."""
+        self._generation = settings_by_task(jobs)
         self._verify(jobs)
         progress = tqdm(
             total=len(jobs), desc=self.model_name, unit="request", disable=self.rank != 0
@@ -247,6 +241,7 @@ class MoEModel(EngineAdapter, lmms):
         ranks = self._gather(measured)
         steady = self._steady_decode() if self.rank == 0 else None
         records = make_records(ranks, self._experts, self._provenance(), steady)
+        records = with_settings(records, self._generation)
         records = {task: self._complete(record) for task, record in records.items()}
         report_unanswered(ranks, records, self.rank)
         self.moe_eval_records.update(announce_end(self._announcer, records, self.rank))

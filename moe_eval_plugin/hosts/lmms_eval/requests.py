@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.engines.request import Conversation
     from moe_eval_plugin.hosts.run_options import RunOptions
+    from moe_eval_plugin.results.record import RunRecord
 
 PADDING = "__padding_only__"
 # Columns that name a question, in the data of lmms-eval's tasks.
@@ -166,6 +167,25 @@ class RequestReader:
             self._ignored |= unknown
             logger.warning("Generation arguments not used here: %s", ", ".join(sorted(unknown)))
         return read_settings(gen_kwargs, self._options.max_new_tokens)
+
+
+def settings_by_task(jobs: Sequence[Job]) -> dict[str, list[dict[str, Any]]]:
+    """Return the distinct generation settings of each task, as plain JSON data; mostly one."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for job in jobs:
+        if job.continuation is None:
+            found.setdefault(job.task, {})[job.settings.key] = job.settings.to_dict()
+    return {task: [*settings.values()] for task, settings in found.items()}
+
+
+def with_settings(
+    records: Mapping[str, RunRecord], settings: Mapping[str, list[dict[str, Any]]]
+) -> dict[str, RunRecord]:
+    """Return records with the generation settings of their tasks in their provenance."""
+    return {
+        task: record.with_provenance(generation=settings.get(task, []))
+        for task, record in records.items()
+    }
 
 
 def _without_padding(requests: Sequence[Instance]) -> Iterator[tuple[int, Instance]]:

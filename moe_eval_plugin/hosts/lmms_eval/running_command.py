@@ -19,7 +19,11 @@ import yaml
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
-from moe_eval_plugin.hosts.lmms_eval.host_options import check_fewshot, check_options
+from moe_eval_plugin.hosts.lmms_eval.host_options import (
+    check_fewshot,
+    check_gen_kwargs,
+    check_options,
+)
 from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.option_values import repeated
 from moe_eval_plugin.text import did_you_mean
@@ -58,6 +62,7 @@ def check_command(options: argparse.Namespace, models: Mapping[str, str]) -> boo
         _refuse_repeated_keys(Path(options.config))
     check_options(options, host_parser())
     model = resolve_name(models[options.model])
+    model.check_settings(check_gen_kwargs(options.gen_kwargs))
     given = {name: getattr(options, name) for name in ("batch_size", "max_batch_size", "device")}
     model.check_arguments(options.model_args, given, options.system_instruction)
     fail_without_results(models)

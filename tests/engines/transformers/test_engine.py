@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -201,3 +203,34 @@ def test_the_number_of_pixels_can_be_limited() -> None:
 def test_pixels_are_no_option_of_a_text_model(text_checkpoint: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="min_pixels and max_pixels"):
         HFEngine(EngineOptions(str(text_checkpoint), max_pixels=100))
+
+
+def test_generation_settings_of_a_checkpoint_change_no_answer(
+    engine: HFEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(MODEL_PATH, tmp_path, dirs_exist_ok=True)
+    settings = {
+        "do_sample": True,
+        "eos_token_id": [2, 5],
+        "num_return_sequences": 2,
+        "return_dict_in_generate": True,
+        "output_scores": True,
+        "stop_strings": ["e"],
+        "num_beams": 4,
+        "min_new_tokens": 4,
+        "no_repeat_ngram_size": 1,
+    }
+    path = tmp_path / "generation_config.json"
+    path.write_text(json.dumps(settings), encoding="utf-8")
+    other = HFEngine(EngineOptions(str(tmp_path), experts_k=4, dtype="float32"))
+    asked = [ask(COLOUR, drawing(colour)) for colour in ("red", "blue")]
+    expected = engine.generate(engine.encode(asked), GREEDY)
+    assert other.generate(other.encode(asked), GREEDY) == expected
+    assert "sets min_new_tokens=4, no_repeat_ngram_size=1, num_beams=4, num_return" in caplog.text
+    assert other.generation.tokens["eos_token_id"] == [2, 5]
+
+
+def test_stop_strings_end_no_answer_before_its_least_tokens(engine: HFEngine) -> None:
+    encoded = engine.encode([ask(COLOUR, drawing("red"))])
+    (answer,) = engine.generate(encoded, {**GREEDY, "min_new_tokens": 3}, until=["r"])
+    assert (answer.text, answer.n_output_tokens >= 3) == ("", True)

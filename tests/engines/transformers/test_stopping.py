@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from moe_eval_plugin.engines.generation import truncate_before
 from moe_eval_plugin.engines.transformers.stopping import (
     StopStringCriteria,
     StopStrings,
     truncate_after_end,
-    truncate_before,
 )
 from moe_eval_plugin.models.demo import MODEL_PATH
 
@@ -64,7 +64,7 @@ def test_rows_end_apart_and_the_prompt_is_not_looked_at() -> None:
     newline, word = (TOKENIZER(t, add_special_tokens=False)["input_ids"] for t in ("\n", "red"))
     assert len(newline) == 1
     prompt = [*word, *newline]
-    criterion = StopStringCriteria(StopStrings(TOKENIZER, ["\n\n"]), n_prompt=len(prompt))
+    criterion = StopStringCriteria(StopStrings(TOKENIZER, ["\n\n"]), n_skipped=len(prompt))
     once, twice = [*prompt, *word[:1], *newline], [*prompt, *newline, *newline]
     assert criterion(torch.tensor([once, twice]), None).tolist() == [False, True]
     assert criterion(torch.tensor([[*prompt, *newline]]), None).tolist() == [False]

@@ -28,6 +28,7 @@ PROVENANCE = {
     "dtype",
     "device",
     "batch_size",
+    "checkpoint_generation",
     "hardware",
     "n_ranks",
     "seed",
@@ -36,7 +37,14 @@ PROVENANCE = {
     "chat_template_kwargs",
     "versions",
 }
-OF_RECORDS = {*PROVENANCE, "energy", "plugin_failures", "n_unanswered", "unanswered"}
+OF_RECORDS = {
+    *PROVENANCE,
+    "energy",
+    "generation",
+    "plugin_failures",
+    "n_unanswered",
+    "unanswered",
+}
 
 # Two questions of one task and one of another; multiple choice has two requests for each.
 EXPECTED = [
