@@ -18,10 +18,9 @@ from transformers import AutoProcessor, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.utils import cached_file
 
-from moe_eval_plugin.engines.transformers.options import refuse_implementation
+from moe_eval_plugin.engines.transformers.options import refuse_implementation, set_pixels
 from moe_eval_plugin.errors import (
     CheckpointMismatchError,
-    InvalidArgumentError,
     UnsupportedFamilyError,
     UserError,
 )
@@ -82,7 +81,7 @@ def load_processor(options: EngineOptions, source: str, config: PretrainedConfig
             "is unknown. Use the instruction-tuned checkpoint of this model."
         )
         raise UserError(message)
-    _set_pixels(processor, options)
+    set_pixels(processor, options)
     adapt_processor(processor)
     tokenizer = getattr(processor, "tokenizer", processor)
     tokenizer.padding_side = "left"
@@ -115,33 +114,6 @@ def load_model(options: EngineOptions, source: str, config: PretrainedConfig) ->
     _refuse_incomplete(type(model).__name__, source, loading)
     adapt_model(model)
     return model.eval()
-
-
-def _set_pixels(processor: Any, options: EngineOptions) -> None:  # noqa: ANN401
-    limits = {"shortest_edge": options.min_pixels, "longest_edge": options.max_pixels}
-    given = {key: value for key, value in limits.items() if value is not None}
-    size = getattr(getattr(processor, "image_processor", None), "size", None)
-    if not given:
-        return
-    if size is None or not all(key in size for key in limits):
-        message = (
-            f"min_pixels and max_pixels are not options of {options.pretrained}: its "
-            "image processor does not limit images by their number of pixels. Leave them out."
-        )
-        raise InvalidArgumentError(message)
-    limits = {**dict(size), **given}
-    if limits["shortest_edge"] > limits["longest_edge"]:
-        message = (
-            f"{_written(options)} is not possible: the image processor of {options.pretrained} "
-            f"limits images to {size['shortest_edge']} to {size['longest_edge']} pixels. Set both."
-        )
-        raise InvalidArgumentError(message)
-    processor.image_processor.size = limits
-
-
-def _written(options: EngineOptions) -> str:
-    limits = {"min_pixels": options.min_pixels, "max_pixels": options.max_pixels}
-    return " and ".join(f"{name}={value}" for name, value in limits.items() if value is not None)
 
 
 def _refuse_incomplete(model_class: str, source: str, loading: Mapping[str, Any]) -> None:
