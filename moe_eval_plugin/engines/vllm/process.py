@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.engines.checks.checkpoint import check_vllm_files
 from moe_eval_plugin.errors import EngineFailedError, InsufficientMemoryError, InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -32,12 +33,14 @@ def built_for_device() -> str:
 def start(arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (a vllm.LLM)
     """Start a ``vllm.LLM`` with its own arguments.
 
-    Raises ``InvalidArgumentError``, ``InsufficientMemoryError`` or ``EngineFailedError``.
+    Raises ``InvalidArgumentError``, ``InsufficientMemoryError`` or ``EngineFailedError``, and what
+    ``check_vllm_files`` raises before vLLM starts.
     """
     from pydantic import ValidationError
     from vllm import LLM
 
     _check_platform(arguments)
+    check_vllm_files(arguments["model"], arguments.get("revision"), arguments.get("load_format"))
     try:
         return LLM(**arguments)
     except Exception as error:
