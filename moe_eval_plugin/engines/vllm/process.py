@@ -54,6 +54,9 @@ def start(arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (a vllm.LLM)
         if isinstance(error, TypeError | ValidationError) or _is_of_configuration(error):
             message = f"vLLM does not accept these arguments: {text}"
             raise InvalidArgumentError(message) from error
+        if isinstance(error, ImportError):
+            message = f"vLLM needs a package for this model that is missing: {one_line(error)}."
+            raise MissingDependencyError(message) from error
         if "memory" in text.lower():
             message = f"vLLM found too little memory and did not start: {text} {MEMORY_ADVICE}"
             raise InsufficientMemoryError(message) from error
