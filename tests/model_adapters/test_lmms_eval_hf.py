@@ -99,7 +99,7 @@ def test_an_answer_that_ends_inside_a_thought_is_counted_and_warned_of(
     monkeypatch.setattr(model.engine, "generate", think)
     model.generate_until([request(0), request(1)])
     assert model.moe_eval_records[TASK].answers.n_in_thought == 2
-    assert "2 of 2 answers end inside a thought at max_new_tokens=4, so" in caplog.text
+    assert "2 of 2 answers end inside a thought at max_new_tokens=4: what" in caplog.text
 
 
 def test_requests_that_only_pad_a_rank_are_not_run_or_counted(model: MoEHF) -> None:

@@ -24,8 +24,8 @@ from moe_eval_plugin.engines.checks.template import (
     check_vocabulary,
     use_tokenizer_template,
 )
-from moe_eval_plugin.engines.transformers.options import refuse_implementation
-from moe_eval_plugin.errors import InvalidArgumentError, UnsupportedFamilyError, UserError
+from moe_eval_plugin.engines.transformers.options import refuse_implementation, set_pixels
+from moe_eval_plugin.errors import UnsupportedFamilyError, UserError
 from moe_eval_plugin.models.parameters import (
     auto_class,
     build_on_meta,
@@ -79,7 +79,7 @@ def load_processor(options: EngineOptions, source: str, config: PretrainedConfig
     if (is_own or takes_images) and not reads_images(processor):
         refuse_images_without_processor(options, source, config)
     use_tokenizer_template(processor)
-    _set_pixels(processor, options)
+    set_pixels(processor, options)
     adapt_processor(processor)
     tokenizer = getattr(processor, "tokenizer", processor)
     check_vocabulary(options.pretrained, tokenizer)
@@ -118,33 +118,6 @@ def load_model(options: EngineOptions, source: str, config: PretrainedConfig) ->
     refuse_other_weights(model, source, options.revision, loading)
     adapt_model(model)
     return model.eval()
-
-
-def _set_pixels(processor: Any, options: EngineOptions) -> None:  # noqa: ANN401
-    limits = {"shortest_edge": options.min_pixels, "longest_edge": options.max_pixels}
-    given = {key: value for key, value in limits.items() if value is not None}
-    size = getattr(getattr(processor, "image_processor", None), "size", None)
-    if not given:
-        return
-    if size is None or not all(key in size for key in limits):
-        message = (
-            f"min_pixels and max_pixels are not options of {options.pretrained}: its "
-            "image processor does not limit images by their number of pixels. Leave them out."
-        )
-        raise InvalidArgumentError(message)
-    limits = {**dict(size), **given}
-    if limits["shortest_edge"] > limits["longest_edge"]:
-        message = (
-            f"{_written(options)} is not possible: the image processor of {options.pretrained} "
-            f"limits images to {size['shortest_edge']} to {size['longest_edge']} pixels. Set both."
-        )
-        raise InvalidArgumentError(message)
-    processor.image_processor.size = limits
-
-
-def _written(options: EngineOptions) -> str:
-    limits = {"min_pixels": options.min_pixels, "max_pixels": options.max_pixels}
-    return " and ".join(f"{name}={value}" for name, value in limits.items() if value is not None)
 
 
 def _restore_buffers(model: Any) -> None:  # noqa: ANN401
