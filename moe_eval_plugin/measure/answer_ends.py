@@ -40,7 +40,7 @@ class AnswerEnds:
     n_token_limit: int
     """Answers that were cut at the task's limit of tokens."""
     n_in_thought: int
-    """Answers that end inside a thought, whatever ended them: there is nothing to score."""
+    """Answers that end inside a thought, whatever ended them: an answer is missing."""
     max_new_tokens: int | None = None
     """The limit of tokens; ``None`` where it was not the same for all answers."""
 
@@ -75,7 +75,7 @@ class AnswerEnds:
                 limit += ",until=TEXT"
                 stopped = f" {self.n_stop_string:,} answers ended at a stop string."
             return (
-                f"{self.in_thought}, so they hold nothing to score.{stopped} Give them room with "
+                f"{self.in_thought}: what is scored is an unfinished thought.{stopped} Use "
                 f"--gen_kwargs {limit}, or, if the chat template reads it, pass "
                 "enable_thinking=false in --model_args."
             )

@@ -69,7 +69,7 @@ def test_the_warning_is_about_the_worst() -> None:
     thought, cut = ("<think>it", "token_limit", 16), ("red or", "token_limit", 16)
     assert counted(("red", "end_token", 16)).warning is None
     warning = str(counted(thought, thought, ("red", "end_token", 16)).warning)
-    assert "2 of 3 answers end inside a thought at max_new_tokens=16, so" in warning
+    assert "2 of 3 answers end inside a thought at max_new_tokens=16: what is" in warning
     assert "--gen_kwargs max_new_tokens=NUMBER, or" in warning
     assert "enable_thinking=false" in warning
     warning = str(counted(("<think>it", "stop_string", 16)).warning)

@@ -69,13 +69,12 @@ def _extend_task_manager(tasks: ModuleType) -> None:
         add_rows_to_results()
         given = [include_path] if isinstance(include_path, str) else list(include_path or [])
         with user_errors():
-            options = running_options()
-            is_ours = options is not None and check_command(options, MODELS)
+            checked = check_command(running_options(), MODELS)
             ours = [str(folder) for folder in task_folders()]
         index = original(self, include_path=[*given, *ours], **kwargs)
-        if is_ours:
+        if checked is not None:
             with user_errors():
-                check_tasks(options, index)
+                check_tasks(checked, index)
         return index
 
     tasks.TaskManager.initialize_tasks = initialize_tasks
