@@ -18,6 +18,7 @@
     ├── OverrideError                   the requested k is not the k that the model uses
     │   ├── NoRouterFoundError          no location of k in the model could be set
     │   └── OverrideNotEffectiveError   tokens used another number of experts
+    ├── NotFiniteError                  the model computes NaN or infinity
     ├── MeasurementError                a time or a count is wrong, so it is not reported
     ├── CheckpointMismatchError         the weights on disk are not those of the model
     ├── EngineFailedError               an inference engine did not start, or died while it ran
@@ -87,6 +88,10 @@ class OverrideError(MoEEvalError):
 
 class MeasurementError(MoEEvalError):
     """The measurements of a run contradict each other, so none of its numbers is reported."""
+
+
+class NotFiniteError(MoEEvalError):
+    """The model computes NaN or infinity, so its answers mean nothing."""
 
 
 class CheckpointMismatchError(MoEEvalError):
