@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from moe_eval_plugin.bench.steady_decode import steady_decode
 from moe_eval_plugin.engines.chat_template import ChatTemplate
+from moe_eval_plugin.engines.checks.checkpoint import check_checkpoint
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, QuestionCounter
 from moe_eval_plugin.engines.transformers.batch_runner import first_encodable
@@ -95,7 +96,10 @@ class MoEHF(MoEModel):
     @classmethod
     def _check(cls, engine_options: EngineOptions, checked: ModelConfig | None) -> ExpertRequest:
         check_available(engine_options)
-        return check_request(engine_options, checked)
+        request = check_request(engine_options, checked)
+        if checked is None:
+            check_checkpoint(engine_options, request.model.config)
+        return request
 
     @classmethod
     def _read_template(cls, engine_options: EngineOptions) -> ChatTemplate:

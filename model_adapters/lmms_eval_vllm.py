@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.engines.checks.checkpoint import check_vllm_files
 from moe_eval_plugin.engines.generation import CheckpointSettings
 from moe_eval_plugin.engines.request import QuestionCounter
 from moe_eval_plugin.engines.vllm.engine import VLLMEngine
@@ -61,7 +62,11 @@ class MoEVLLM(MoEModel):
 
     @classmethod
     def _check(cls, engine_options: VLLMOptions, checked: ModelConfig | None) -> ExpertRequest:
-        return check_vllm_request(engine_options, checked)
+        request = check_vllm_request(engine_options, checked)
+        if checked is None:
+            load_format = engine_options.engine.get("load_format")
+            check_vllm_files(engine_options.pretrained, engine_options.revision, load_format)
+        return request
 
     @classmethod
     def check_settings(cls, settings: GenerationSettings) -> None:

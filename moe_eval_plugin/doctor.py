@@ -1,7 +1,6 @@
 """Check the installation and this machine, with a fix for each fault.
 
-torch and torchvision are imported in a subprocess, because a broken build can crash the
-interpreter.
+torch and torchvision are imported in a subprocess: a broken build can crash the interpreter.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from moe_eval_plugin.errors import ModelNotFoundError
+from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.hardware.memory import free_disk_bytes, free_ram_bytes
 from moe_eval_plugin.models.checkpoint import (
     cache_folder,
@@ -25,6 +24,7 @@ from moe_eval_plugin.models.checkpoint import (
     network_errors,
     resolve,
 )
+from moe_eval_plugin.option_values import read_bool
 from moe_eval_plugin.text import GIB, did_you_mean, gib_text
 
 if TYPE_CHECKING:
@@ -209,10 +209,9 @@ def check_demo() -> Check:
     """Check that the embedded model has its configuration and its weights."""
     try:
         folder = Path(resolve("demo"))
-    except ModelNotFoundError as error:
+    except UserError as error:
         return Check("demo model", "fail", str(error), REINSTALL_FIX)
-    weights = sorted(path.name for path in folder.glob("*.safetensors"))
-    if weights:
+    if weights := sorted(path.name for path in folder.glob("*.safetensors")):
         return Check("demo model", "ok", f"{', '.join(weights)} in {folder}")
     return Check("demo model", "fail", f"{folder} holds no weights", REINSTALL_FIX)
 
@@ -260,11 +259,13 @@ def _check_variable(name: str, value: str) -> Check:
     if name == "MOE_EVAL_DATA" and not Path(value).is_dir():
         remedy = "Set it to the folder with the official files, or unset it."
         return Check(name, "fail", f"{value} is not a folder", remedy)
-    if name == "MOE_EVAL_PRETRAINED":
-        try:
+    try:
+        if name == "MOE_EVAL_PRETRAINED":
             resolve(value)
-        except ModelNotFoundError as error:
-            return Check(name, "fail", str(error))
+        elif VARIABLES[name].startswith("1:") and value:
+            read_bool(name, value)
+    except UserError as error:
+        return Check(name, "fail", str(error))
     return Check(name, "ok", f"{value} ({VARIABLES[name]})")
 
 
@@ -291,8 +292,7 @@ def _run_python(program: str) -> subprocess.CompletedProcess[str]:
             command, capture_output=True, text=True, timeout=IMPORT_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
-        message = f"it took longer than {IMPORT_TIMEOUT_S} s"
-        return subprocess.CompletedProcess(command, returncode=1, stdout="", stderr=message)
+        return subprocess.CompletedProcess(command, 1, "", f"it took over {IMPORT_TIMEOUT_S} s")
 
 
 def _last_line(run: subprocess.CompletedProcess[str]) -> str:

@@ -9,6 +9,8 @@
     │   ├── NotAnMoEError               experts_k was set for a dense model
     │   ├── UnsupportedFamilyError      the router of this family cannot change its k
     │   ├── ModelNotFoundError          there is no such model on disk or on the hub
+    │   ├── BrokenCheckpointError       files of the checkpoint are missing or cut off
+    │   ├── CheckpointMismatchError     the weights on disk are not those of the model
     │   ├── InsufficientMemoryError     the model does not fit into this machine
     │   ├── MissingDependencyError      an optional package is not installed
     │   └── DataError                   a data file is missing, broken or inconsistent
@@ -20,7 +22,6 @@
     │   └── OverrideNotEffectiveError   tokens used another number of experts
     ├── NotFiniteError                  the model computes NaN or infinity
     ├── MeasurementError                a time or a count is wrong, so it is not reported
-    ├── CheckpointMismatchError         the weights on disk are not those of the model
     ├── EngineFailedError               an inference engine did not start, or died while it ran
     └── PluginLoadError                 an installed plugin could not be loaded
 
@@ -62,6 +63,14 @@ class ModelNotFoundError(UserError):
     """``pretrained`` is not a model on this disk or on the hub."""
 
 
+class BrokenCheckpointError(UserError):
+    """Files of the checkpoint are missing, cut off, or of a form that cannot be loaded."""
+
+
+class CheckpointMismatchError(UserError):
+    """Weights of the model are missing from its checkpoint, left over, or of another shape."""
+
+
 class InsufficientMemoryError(UserError):
     """The weights are larger than the memory of this machine."""
 
@@ -92,10 +101,6 @@ class MeasurementError(MoEEvalError):
 
 class NotFiniteError(MoEEvalError):
     """The model computes NaN or infinity, so its answers mean nothing."""
-
-
-class CheckpointMismatchError(MoEEvalError):
-    """Weights of the model are missing from its checkpoint, left over, or of another shape."""
 
 
 class EngineFailedError(MoEEvalError):

@@ -92,6 +92,16 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def file_state(path: str | Path) -> list[int]:
+    """Return what changes when a file does: its size, times of last change, and number on the disk.
+
+    Files that are written within a few milliseconds may have one time of modification, and a file
+    that takes the name of another one keeps its own. Raises ``OSError``.
+    """
+    state = os.stat(path)  # noqa: PTH116  (a Path of a long text raises other errors)
+    return [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
+
+
 def short_digest(content: Any) -> str:  # noqa: ANN401  (anything that JSON can hold)
     """Return a short digest of plain data; the order of keys does not matter."""
     text = json.dumps(content, sort_keys=True, default=str)

@@ -18,6 +18,8 @@ HUNDRED = 100
 TERMINAL_WIDTH = 100
 GAP = "  "
 FEW = 5
+# Characters of another library's message that go into ours.
+MOST_OF_AN_ERROR = 500
 # A spreadsheet takes a cell that begins like this for a formula, and runs it.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -53,6 +55,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     nearest = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {nearest[0]}?" if nearest else ""
+
+
+def one_line(error: BaseException) -> str:
+    """Return the text of an error in one line without its full stop, shortened if it is long."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return textwrap.shorten(text, MOST_OF_AN_ERROR, placeholder=" ...").rstrip(".")
 
 
 def first_few(values: Sequence[object]) -> str:

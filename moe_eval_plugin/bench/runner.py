@@ -14,7 +14,7 @@ from moe_eval_plugin.bench.measurement import Measured, MeasuredPoint
 from moe_eval_plugin.bench.plan import BenchSetting
 from moe_eval_plugin.bench.report import BenchReport, fit_over_experts, make_points, reference_k
 from moe_eval_plugin.errors import InsufficientMemoryError
-from moe_eval_plugin.models.dtypes import dtype_bytes
+from moe_eval_plugin.models.weights.dtypes import dtype_bytes
 
 if TYPE_CHECKING:
     from moe_eval_plugin.bench.engines.engine import BenchEngine

@@ -26,8 +26,9 @@ class CommandParser(argparse.ArgumentParser):
         for kind in (None, "store"):
             self.register("action", kind, _StoreOnce)
         self.register("action", "store_true", _StoreTrueOnce)
-        for kind, read in ((None, _text), (int, _whole), (float, _number), (Path, _path)):
-            self.register("type", kind, read)
+        readers: dict[Any, Any] = {None: _text, int: _whole, float: _number, Path: _path}
+        for wanted, read in readers.items():
+            self.register("type", wanted, read)
 
 
 class _Once(argparse.Action):

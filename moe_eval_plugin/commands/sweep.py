@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.commands.subcommand import Subcommands
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+    from moe_eval_plugin.sweep.data_content import DataContent
     from moe_eval_plugin.sweep.launchers.choose import LaunchOptions
     from moe_eval_plugin.sweep.plan import SweepPlan
     from moe_eval_plugin.sweep.planning import CheckedPlan
@@ -66,13 +67,19 @@ def add(verbs: Subcommands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Sweep, and print the table as it grows; 1 if a point failed."""
-    from moe_eval_plugin.sweep.planning import Axes, make_plan
+    from moe_eval_plugin.sweep.planning import Axes, check_machine, check_weights, make_plan
 
     _check(options)
     launch = _launch_options(options)
     axes = Axes(options.experts_k, options.experts_policy, options.renorm, options.seeds)
     # All are checked before the first one runs.
     checked = [(folder, make_plan(draft, axes)) for folder, draft in _drafts(options)]
+    if options.launcher == "local":
+        for _, one in checked:
+            check_machine(one.plan)
+    if not options.dry_run:
+        for _, one in checked:
+            check_weights(one, runs_here=options.launcher == "local")
     return max(_run_one(options, launch, folder, one) for folder, one in checked)
 
 
@@ -157,6 +164,7 @@ def _run_one(
 ) -> int:
     """Sweep over one model, or print the estimate."""
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+    from moe_eval_plugin.sweep.data_content import DataContent
     from moe_eval_plugin.sweep.estimate import estimate, render_estimate
     from moe_eval_plugin.sweep.fingerprint import sweep_settings
 
@@ -166,9 +174,10 @@ def _run_one(
         k = plan.points[0].experts_k
         print(f"Added k={k}, the published k, as the baseline.", file=notes)
     host = Host(plan.model, plan.tasks, plan.include_path)
-    settings = sweep_settings(plan, checked.options, host)
+    data = DataContent.load(folder)
+    settings = sweep_settings(plan, checked.model, host, data)
     if not options.dry_run:
-        return _sweep(options, launch, folder, checked, host, settings)
+        return _sweep(options, launch, folder, checked, host, settings, data)
     found = estimate(plan, checked.options, host.n_questions(plan.limit), folder, settings)
     print(json.dumps(found.to_dict(), indent=2) if options.json else render_estimate(found))
     return 0
@@ -181,6 +190,7 @@ def _sweep(
     checked: CheckedPlan,
     host: Host,
     settings: Mapping[str, Any],
+    data: DataContent,
 ) -> int:
     from moe_eval_plugin.commands.sweep_progress import SweepProgress
     from moe_eval_plugin.sweep.launchers.choose import launching
@@ -189,13 +199,23 @@ def _sweep(
 
     plan, command = checked.plan, ("moe-eval", *sys.argv[1:])
     with locked(folder):
-        manifest = open_manifest(folder, plan, settings, restart=options.restart, command=command)
+        manifest = open_manifest(
+            folder,
+            plan,
+            settings,
+            restart=options.restart,
+            command=command,
+            changed_files=data.changed(),
+        )
+        data.save(folder)
         n_questions = sum(host.n_questions(plan.limit).values())
         progress = SweepProgress(plan, manifest, n_questions, as_json=options.json)
         try:
             with (
                 closing(progress),
-                launching(launch, checked, host, folder, settings, progress.answered) as means,
+                launching(
+                    launch, checked, host, folder, manifest.settings, progress.answered
+                ) as means,
             ):
                 progress.run(*means)
         except KeyboardInterrupt:

@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import UserError
-from moe_eval_plugin.files import files_digest
+from moe_eval_plugin.files import file_state, files_digest, sha256_of
 from moe_eval_plugin.model_name import is_folder
 from moe_eval_plugin.models.checkpoint import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from _typeshed import DataclassInstance
 
     from moe_eval_plugin.engines.request import Job
 
@@ -41,7 +39,9 @@ MEDIA = ("image", "video", "audio", "url")
 
 
 def answer_settings(
-    options: DataclassInstance, run_options: DataclassInstance, provenance: Mapping[str, Any]
+    options: Any,  # noqa: ANN401  (the dataclass of an engine)
+    run_options: Any,  # noqa: ANN401  (the dataclass of a host)
+    provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return what all answers of a loaded model depend on, as plain data.
 
@@ -53,9 +53,7 @@ def answer_settings(
     hardware = provenance.get("hardware") or {}
     return {
         **checkpoint_identity(given["pretrained"], provenance.get("revision")),
-        "options": _with_content(
-            {name: value for name, value in given.items() if name not in NOT_OPTIONS}
-        ),
+        **_with_content({name: one for name, one in given.items() if name not in NOT_OPTIONS}),
         "resolved": {name: provenance.get(name) for name in RESOLVED},
         "machine": [hardware.get("kind"), hardware.get("name")],
         "variables": {
@@ -83,11 +81,23 @@ def checkpoint_identity(pretrained: str, commit: str | None) -> dict[str, Any]:
     return {"model": name, "model revision": commit}
 
 
-def folder_identity(folder: Path) -> dict[str, Any]:
-    """Return a digest of the files of a folder, and one of those below it, where there are any."""
+def folder_identity(folder: Path) -> dict[str, str | None]:
+    """Return a digest of the files of a folder, and of those below; ``None`` where there are none.
+
+    Files of up to 64 MiB are read; larger ones count by size and time of last change.
+    """
     below = files_digest(folder, "*/**/*")
-    own = {"model files": files_digest(folder)}
-    return own if below is None else {**own, "model files in folders": below}
+    return {"model files": files_digest(folder), "model files in folders": below}
+
+
+def named_content(options: Any) -> dict[str, Any]:  # noqa: ANN401  (any JSON value)
+    """Return a digest of each file or folder that a text in these options is the path of."""
+    states = {text: _file_state(text) for text in _texts(options)}
+    return {
+        text: folder_identity(Path(text)) if Path(text).is_dir() else sha256_of(Path(text))
+        for text, state in states.items()
+        if state
+    }
 
 
 def question_digest(job: Job) -> str | None:
@@ -129,23 +139,16 @@ def _add(digest: Any, part: Any) -> None:  # noqa: ANN401  (hashlib's type has n
 
 
 def _file_state(text: str) -> str:
-    """Return size and time of change of a file that a text names; empty where it names none."""
+    """Return size and times of a file that a text is the path of; empty where it is none."""
     try:
-        state = os.stat(text)  # noqa: PTH116  (a Path of a long text raises other errors)
+        return str(file_state(text))
     except (OSError, ValueError):
         return ""
-    return f"{state.st_size} {state.st_mtime_ns}"
 
 
 def _with_content(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options with the digest of each file or folder that they name."""
     plain: dict[str, Any] = json.loads(json.dumps(options, default=str))
-    named = {
-        text: folder_identity(Path(text)) if Path(text).is_dir() else _file_state(text)
-        for text in _texts(plain)
-        if _file_state(text)
-    }
-    return {**plain, "content": named}
+    return {"options": plain, "files of options": named_content(plain)}
 
 
 def _texts(value: Any) -> list[str]:  # noqa: ANN401  (any JSON value)

@@ -12,6 +12,7 @@ from jinja2 import TemplateError, meta, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from moe_eval_plugin.engines.checks.template import check_template, use_tokenizer_template
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.option_values import read_json, refusal
 
@@ -96,8 +97,9 @@ class ChatTemplate:
             processor = AutoProcessor.from_pretrained(
                 source, revision=revision, trust_remote_code=trust_remote_code
             )
-        except (OSError, ValueError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError):
             processor = None
+        use_tokenizer_template(processor)
         return cls(processor, pretrained, arguments)
 
     @property
@@ -159,6 +161,8 @@ class ChatTemplate:
         for name in self.arguments:
             if self.text is None or name not in self.variables:
                 raise InvalidArgumentError(self._not_read(name))
+        if self.processor is not None:
+            check_template(self.pretrained, self.processor, self.arguments, with_image=False)
         if system_prompt and self.text is not None:
             self._check_system_prompt(system_prompt)
 

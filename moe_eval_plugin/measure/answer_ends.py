@@ -40,7 +40,7 @@ class AnswerEnds:
     n_token_limit: int
     """Answers that were cut at the task's limit of tokens."""
     n_in_thought: int
-    """Answers that end inside a thought, whatever ended them: there is nothing to score."""
+    """Answers that end inside a thought, whatever ended them: an answer is missing."""
     max_new_tokens: int | None = None
     """The limit of tokens; ``None`` where it was not the same for all answers."""
 
@@ -69,9 +69,14 @@ class AnswerEnds:
     def warning(self) -> str | None:
         """What a user must know before believing the scores; ``None`` if nothing was cut."""
         if self.in_thought is not None:
+            limit = "max_new_tokens=NUMBER"
+            stopped = ""
+            if self.n_stop_string:
+                limit += ",until=TEXT"
+                stopped = f" {self.n_stop_string:,} answers ended at a stop string."
             return (
-                f"{self.in_thought}, so they hold nothing to score. Raise the limit with "
-                "--gen_kwargs max_new_tokens=NUMBER, or, if the chat template reads it, pass "
+                f"{self.in_thought}: what is scored is an unfinished thought.{stopped} Use "
+                f"--gen_kwargs {limit}, or, if the chat template reads it, pass "
                 "enable_thinking=false in --model_args."
             )
         if self.cut is not None:

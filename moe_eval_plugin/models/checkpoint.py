@@ -18,7 +18,9 @@ from moe_eval_plugin.errors import (
     UserError,
 )
 from moe_eval_plugin.model_name import DEMO, HUB_ID, is_folder
+from moe_eval_plugin.models.other_forms import explain_folder, refuse_pointers
 from moe_eval_plugin.models.transformers_names import is_own_code
+from moe_eval_plugin.text import one_line
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
@@ -95,12 +97,12 @@ def load_config(
             local_files_only=local_only,
         )
     except ImportError as error:
-        message = f"The code of {name} cannot be imported: {_one_line(error)}"
+        message = f"The code of {name} cannot be imported: {one_line(error)}"
         raise MissingDependencyError(message) from error
     except (StrictDataclassError, ValueError, TypeError, KeyError, AttributeError) as error:
         message = (
             f"config.json of {name} does not fit transformers {version('transformers')}: "
-            f"{_one_line(error)}. Compare the file with the published one, or upgrade "
+            f"{one_line(error)}. Compare the file with the published one, or upgrade "
             "transformers: pip install --upgrade transformers."
         )
         raise UserError(message) from error
@@ -109,7 +111,7 @@ def load_config(
             raise
         message = (
             f"The code that comes with {name} does not run with transformers "
-            f"{version('transformers')}: {type(error).__name__}: {_one_line(error)}."
+            f"{version('transformers')}: {type(error).__name__}: {one_line(error)}."
         )
         raise UserError(message) from error
     _undo_rope_defaults(config, raw)
@@ -163,8 +165,12 @@ def network_errors() -> tuple[type[Exception], ...]:
 
 def _checked_folder(path: Path) -> str:
     if not (path / "config.json").is_file():
-        message = f"The folder {path} holds no config.json, so it is not a model. {NEXT_STEP}"
+        message = (
+            f"The folder {path} holds no config.json, so it is not a model. "
+            f"{explain_folder(path) or NEXT_STEP}"
+        )
         raise ModelNotFoundError(message)
+    refuse_pointers([path / "config.json"])
     return str(path)
 
 
@@ -182,7 +188,7 @@ def _raw_config(name: str, revision: str | None, *, local_only: bool) -> dict[st
     except OSError as error:
         if any(isinstance(cause, GatedRepoError) for cause in _causes(error)):
             raise ModelNotFoundError(_gated(name)) from error
-        message = _unreachable(name) if local_only else f"{_one_line(error)} {NEXT_STEP}"
+        message = _unreachable(name) if local_only else f"{one_line(error)}. {NEXT_STEP}"
         raise ModelNotFoundError(message) from error
     if not isinstance(raw, dict):
         raise ModelNotFoundError(_no_object(name))
@@ -194,7 +200,14 @@ def _check_readable(name: str, raw: dict[str, Any], *, trust_remote_code: bool) 
     from transformers import CONFIG_MAPPING
 
     model_type = raw.get("model_type")
-    if model_type in CONFIG_MAPPING:
+    if "text_config" in raw and not isinstance(raw["text_config"], dict):
+        # transformers would take the sizes of a published model for it.
+        message = (
+            f"text_config={raw['text_config']!r} in config.json of {name} is not a JSON object. "
+            "Compare the file with the published one."
+        )
+        raise UserError(message)
+    if isinstance(model_type, str) and model_type in CONFIG_MAPPING:
         return
     auto_map = raw.get("auto_map") or {}
     brings_code = isinstance(auto_map, dict) and "AutoConfig" in auto_map
@@ -258,10 +271,6 @@ def _causes(error: BaseException | None) -> list[BaseException]:
         chain.append(error)
         error = error.__cause__ or error.__context__
     return chain
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()).rstrip(".")
 
 
 def cache_folder() -> Path:

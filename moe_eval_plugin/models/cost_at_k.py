@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.models.dtypes import DTYPE_BYTES
+from moe_eval_plugin.models.weights.dtypes import DTYPE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -104,12 +104,12 @@ def _tensors(output: Any) -> Iterator[Tensor]:  # noqa: ANN401  (whatever a modu
         yield from _tensors(list(output.values()))
 
 
-def describe_fault(name: str, n_bad: int, n_rows: int, path: str | None) -> str:
+def describe_fault(name: str, n_bad: int, path: str | None = None) -> str:
     """Return what is said of a model that computes NaN or infinity."""
     where = f" The first module whose output is not finite is {path}." if path else ""
     return (
-        f"{name} computes NaN or infinity: {n_bad} of {n_rows} prompts have logits that rank no "
-        f"token.{where} No answer of it would be the model's. float16 is too small for some "
+        f"{name} computes NaN or infinity: after {n_bad} of the prompts that verify k, its "
+        f"logits rank no token.{where} No answer of it would be the model's. float16 is too small for some "
         "models: pass dtype=bfloat16 or dtype=float32. Otherwise compare the weights with the "
         "published ones."
     )

@@ -143,6 +143,7 @@ class RunRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as it is stored: plain JSON values."""
+        n_cached = self.n_answers_from_cache
         return {
             "schema_version": SCHEMA_VERSION,
             "task": self.task,
@@ -158,7 +159,7 @@ class RunRecord:
             "steady_decode": self.steady_decode.to_dict() if self.steady_decode else None,
             **({"answers": self.answers.to_dict()} if self.answers else {}),
             "extra": {metric.name: metric.value for metric in self.extra},
-            "n_answers_from_cache": self.n_answers_from_cache,
+            **({} if n_cached is None else {"n_answers_from_cache": n_cached}),
             "provenance": dict(self.provenance),
         }
 

@@ -57,6 +57,8 @@ class Setup:
     """Questions that were answered at once, at most."""
     n_ranks: int | None = None
     """Processes that shared the questions."""
+    n_unanswered: int | None = None
+    """Questions that could not be put to the model, and count as answered with nothing."""
     experts_implementation: str | None = None
     """How transformers computes the experts."""
     inputs: str | None = None
@@ -83,6 +85,7 @@ class Setup:
             device=values.text("device"),
             batch_size=values.integer("batch_size"),
             n_ranks=values.integer("n_ranks"),
+            n_unanswered=values.integer("n_unanswered"),
             experts_implementation=values.text("experts_implementation"),
             inputs=values.text("inputs"),
             encode_s={

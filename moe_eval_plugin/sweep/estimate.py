@@ -52,7 +52,7 @@ def estimate(
     settings: Mapping[str, Any],
 ) -> Estimate:
     """Estimate from the plan, the finished points of a folder, and this machine; read-only."""
-    from moe_eval_plugin.engines.memory_check import bytes_needed
+    from moe_eval_plugin.engines.checks.memory import bytes_needed
     from moe_eval_plugin.hardware.memory import free_memory
     from moe_eval_plugin.models.weights.size import weight_size
 

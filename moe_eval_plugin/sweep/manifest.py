@@ -118,7 +118,7 @@ class Manifest:
     def save(self) -> None:
         """Write the manifest: whole, or not at all. Raises ``DataError``."""
         path = self.folder / MANIFEST
-        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
+        text = json.dumps(self.to_dict(), indent=1)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_whole(path, f"{text}\n")

@@ -12,6 +12,7 @@ from moe_eval_plugin.experts.routing_rule import NATIVE, UNIFORM
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
 from moe_eval_plugin.files import short_digest
 from moe_eval_plugin.hosts.lmms_eval.command import RunSettings, argument_names
+from moe_eval_plugin.option_values import argument_parts
 from moe_eval_plugin.override.policies import parse_rule
 
 if TYPE_CHECKING:
@@ -106,9 +107,17 @@ class SweepPlan:
         return settings.arguments(output)
 
     def own_settings(self) -> dict[str, Any]:
-        """Return what was requested for all points alike, by name."""
+        """Return what was requested for all points alike, by name.
+
+        Whether questions that cannot be asked are counted changes no answer: a sweep that such a
+        question ended goes on with ``unanswerable=count``.
+        """
         settings = asdict(self)
         del settings["points"]
+        if "unanswerable" in argument_names(self.model_args):
+            parts = argument_parts(self.model_args)
+            kept = [part for part in parts if part.partition("=")[0].strip() != "unanswerable"]
+            settings["model_args"] = ",".join(kept)
         return {**settings, "tasks": ",".join(self.tasks)}
 
 

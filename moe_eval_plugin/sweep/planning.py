@@ -66,6 +66,47 @@ def make_plan(common: SweepPlan, axes: Axes) -> CheckedPlan:
     return CheckedPlan(replace(common, points=points), options, model, added)
 
 
+def check_machine(plan: SweepPlan) -> None:
+    """Raise ``InvalidArgumentError`` for a device or an attention that this machine lacks.
+
+    For a sweep that runs here: with ``ray`` and ``slurm`` other machines run the points.
+    """
+    from moe_eval_plugin.engines.transformers.options import check_available
+
+    if plan.model == "moe_hf":
+        check_available(_hf_options(plan))
+
+
+def check_weights(checked: CheckedPlan, *, runs_here: bool) -> None:
+    """Raise ``UserError`` for a checkpoint that no point could load, before the first one starts.
+
+    Its files are looked at. Where ``moe_hf`` runs on this machine, so are its quantisation and its
+    processor with the chat template. Models that are not of this package are not checked.
+    """
+    from moe_eval_plugin.engines.checks.checkpoint import check_checkpoint, check_vllm_files
+    from moe_eval_plugin.engines.transformers.loading import load_processor
+    from moe_eval_plugin.models.checkpoint import resolve
+    from moe_eval_plugin.models.weights.completeness import check_files
+
+    plan, model = checked.plan, checked.model
+    if plan.model == "moe_vllm":
+        given = dict(part.partition("=")[::2] for part in argument_parts(plan.model_args))
+        check_vllm_files(model.pretrained, model.revision, given.get("load_format"))
+    elif plan.model == "moe_hf" and runs_here:
+        options = _hf_options(plan)
+        check_checkpoint(options, model.config)
+        load_processor(options, resolve(model.pretrained), model.config)
+    elif plan.model == "moe_hf":
+        check_files(model.pretrained, model.revision)
+
+
+def _hf_options(plan: SweepPlan) -> EngineOptions:
+    from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
+    from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
+
+    return parse_arguments(join_arguments(plan.model_args, {"device": plan.device}))[0]
+
+
 def _check_names(plan: SweepPlan) -> None:
     """Raise ``InvalidArgumentError`` for an argument or a value that our model does not have.
 

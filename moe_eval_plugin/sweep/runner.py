@@ -12,7 +12,7 @@ from moe_eval_plugin.sweep.manifest import LOCK, Manifest, differences, load_man
 from moe_eval_plugin.sweep.workers.journal import journal_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from moe_eval_plugin.sweep.launchers.launcher import Launcher, Outcome, Worker
@@ -28,10 +28,12 @@ def open_manifest(
     *,
     restart: bool,
     command: tuple[str, ...] = (),
+    changed_files: Sequence[str] = (),
 ) -> Manifest:
     """Read the manifest of a folder, or begin one; the lock of the folder must be held.
 
-    ``command`` repeats the sweep; an empty one keeps what the manifest has. Points that are done
+    ``command`` repeats the sweep; an empty one keeps what the manifest has. ``changed_files`` are
+    the files of the data whose content changed, for the message. Points that are done
     are kept if everything that their numbers depend on is as it was. Otherwise nothing is mixed
     and nothing is deleted: ``UserError`` lists what changed, and with ``restart`` everything in
     the folder is moved to ``FOLDER.stale``.
@@ -43,7 +45,7 @@ def open_manifest(
     changed = changes(found, plan, settings)
     if changed and found.has_done:
         if not restart:
-            raise UserError(_changed_text(folder, changed))
+            raise UserError(_changed_text(folder, [*changed, *_files_text(changed_files)]))
         _set_aside(folder)
     if changed:
         found = Manifest(folder, settings)
@@ -88,7 +90,12 @@ def _begins(manifest: Manifest) -> Callable[[SweepPoint], None]:
 
 
 def changes(found: Manifest, plan: SweepPlan, settings: Mapping[str, Any]) -> list[str]:
-    """List what differs from when the points of a manifest were run, as ``name: old -> new``."""
+    """List what differs from when the points of a manifest were run, as ``name: old -> new``.
+
+    A setting that the manifest does not have was not recorded when it was begun, and is not
+    compared.
+    """
+    settings = {name: value for name, value in settings.items() if name in found.settings}
     changed = differences(found.settings, settings)
     if changed:
         return changed
@@ -97,6 +104,12 @@ def changes(found: Manifest, plan: SweepPlan, settings: Mapping[str, Any]) -> li
         if known is not None and known.digest != point.digest(settings):
             changed.append(f"{point.name}: {dict(known.point)} -> {point.to_dict()}")
     return changed
+
+
+def _files_text(changed: Sequence[str]) -> list[str]:
+    if not changed:
+        return []
+    return [f"files of the data with other content: {len(changed):,}, the first: {changed[0]}"]
 
 
 def _changed_text(folder: Path, changed: list[str]) -> str:

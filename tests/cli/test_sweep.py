@@ -14,6 +14,7 @@ import pytest
 
 from moe_eval_plugin.sweep.manifest import locked
 from tests.cli.programs import Ended, moe_eval
+from tests.models.weights.checkpoints import demo_copy
 from tests.sweep.sweeps import (
     BATCH_SIZE,
     N_QUESTIONS,
@@ -182,6 +183,27 @@ def test_a_sweep_that_cannot_be_made_says_so(
     assert said in run.stderr
     assert "Traceback" not in run.stderr
     assert not list(tmp_path.rglob("*_results.json"))
+
+
+@pytest.mark.parametrize(
+    ("model", "without", "said"),
+    [
+        ("moe_hf", "model.safetensors", "no weights that can be loaded"),
+        ("moe_vllm", "model.safetensors", "no weights that can be loaded"),
+        ("moe_hf", "tokenizer.json", "cannot be loaded"),
+    ],
+)
+def test_a_checkpoint_that_no_point_could_load_is_refused_once(
+    tmp_path: Path, model: str, without: str, said: str
+) -> None:
+    (tmp_path / "model").mkdir()
+    folder = demo_copy(tmp_path / "model", without)
+    named = ("--model", model, "--model-args", f"pretrained={folder}", "--tasks", "easy_vqa")
+    run = moe_eval("sweep", *named, "--experts-k", "4", "--output", tmp_path / "sweep")
+    assert run.returncode == 2, run.stderr
+    assert run.stderr.count(said) == 1
+    assert "Traceback" not in run.stderr
+    assert not (tmp_path / "sweep").exists()
 
 
 def test_two_sweeps_do_not_work_in_one_folder(tmp_path: Path) -> None:

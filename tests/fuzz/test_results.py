@@ -24,7 +24,7 @@ RESULTS = next(FOLDER.glob("*_results.json"))
 SAMPLES = next(FOLDER.glob("*_samples_*.jsonl"))
 DOCUMENT = json.loads(RESULTS.read_text("utf-8"))
 LINES = [json.loads(line) for line in SAMPLES.read_text("utf-8").splitlines()[:4]]
-FORMATS = ("csv", "markdown", "model-index", "hf-eval-results", "every-eval-ever")
+FORMATS = ("csv", "model-index", "hf-eval-results", "every-eval-ever")
 
 
 def use(run: Run) -> None:

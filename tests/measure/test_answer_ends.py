@@ -69,8 +69,12 @@ def test_the_warning_is_about_the_worst() -> None:
     thought, cut = ("<think>it", "token_limit", 16), ("red or", "token_limit", 16)
     assert counted(("red", "end_token", 16)).warning is None
     warning = str(counted(thought, thought, ("red", "end_token", 16)).warning)
-    assert "2 of 3 answers end inside a thought at max_new_tokens=16, so" in warning
+    assert "2 of 3 answers end inside a thought at max_new_tokens=16: what is" in warning
+    assert "--gen_kwargs max_new_tokens=NUMBER, or" in warning
     assert "enable_thinking=false" in warning
+    warning = str(counted(("<think>it", "stop_string", 16)).warning)
+    assert "1 answers ended at a stop string." in warning
+    assert "max_new_tokens=NUMBER,until=TEXT" in warning
     warning = str(counted(cut, ("red or", "token_limit", 8)).warning)
     assert warning.startswith("2 of 2 answers were cut at their token limit and are scored")
     assert "thought" not in warning

@@ -23,9 +23,11 @@ from tests.hosts.lmms_eval.easy_requests import (
     scoring_request,
 )
 from tests.model_adapters.sampled_answers import N_ASKED, repeat, sample
+from tests.models.weights.checkpoints import demo_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +99,7 @@ def test_an_answer_that_ends_inside_a_thought_is_counted_and_warned_of(
     monkeypatch.setattr(model.engine, "generate", think)
     model.generate_until([request(0), request(1)])
     assert model.moe_eval_records[TASK].answers.n_in_thought == 2
-    assert "2 of 2 answers end inside a thought at max_new_tokens=4, so" in caplog.text
+    assert "2 of 2 answers end inside a thought at max_new_tokens=4: what" in caplog.text
 
 
 def test_requests_that_only_pad_a_rank_are_not_run_or_counted(model: MoEHF) -> None:
@@ -248,6 +250,16 @@ def test_what_the_command_line_checked_is_not_read_again(monkeypatch: pytest.Mon
     for k in (4, 2):
         MoEHF.create_from_arg_string(f"pretrained=demo,experts_k={k}", {"batch_size": 1}).clean()
     assert read == ["4", "2"]
+
+
+def test_a_checkpoint_without_weights_ends_the_command_before_tasks_are_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = demo_copy(tmp_path, "model.safetensors")
+    with pytest.raises(SystemExit) as ended:
+        MoEHF.check_arguments(f"pretrained={folder}")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f"\nerror: {folder} has no weights that can be load")
 
 
 def test_several_requests_of_a_question_are_one_sample(model: MoEHF) -> None:

@@ -79,6 +79,13 @@ def test_a_digest_changes_with_every_setting() -> None:
     assert short_digest({"a": 1}) == short_digest({"a": 1})
 
 
+@pytest.mark.parametrize("given", ["unanswerable=count,{}", "{},unanswerable=error"])
+def test_a_sweep_goes_on_when_questions_are_counted_that_ended_it(given: str) -> None:
+    counting = replace(PLAN, model_args=given.format(PLAN.model_args))
+    assert counting.own_settings() == PLAN.own_settings()
+    assert "unanswerable=" in str(counting.host_arguments(make_points(DEMO, ("8",))[0][0], "out"))
+
+
 def test_the_host_gets_the_arguments_of_its_own_command() -> None:
     plan = replace(PLAN, limit=5, batch_size="16", gen_kwargs="temperature=0")
     arguments = plan.host_arguments(SweepPoint("k4", "4", "top_p:0.7", "unit", 1), "out/k4")

@@ -78,3 +78,18 @@ def test_a_folder_that_is_no_sweep_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "k8").mkdir()
     with pytest.raises(UserError, match="it may hold something else"):
         open_it(tmp_path)
+
+
+def test_a_setting_that_was_not_recorded_is_not_compared(tmp_path: Path) -> None:
+    run_all(tmp_path, open_it(tmp_path))
+    now = {**SETTINGS, "task easy_vqa: data": "abc"}
+    manifest = open_it(tmp_path, now)
+    assert pending(PLAN, manifest) == []
+    assert manifest.settings == SETTINGS
+
+
+def test_a_refusal_names_a_file_of_the_data_that_changed(tmp_path: Path) -> None:
+    run_all(tmp_path, open_it(tmp_path, {**SETTINGS, "task easy_vqa: data": "abc"}))
+    now = {**SETTINGS, "task easy_vqa: data": "def"}
+    with pytest.raises(UserError, match=r"data: abc -> def\n  files.*content: 2, the first: a.png"):
+        open_manifest(tmp_path, PLAN, now, restart=False, changed_files=["a.png", "b.png"])

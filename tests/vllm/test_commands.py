@@ -27,7 +27,7 @@ TRANSFORMERS = "pretrained=demo,dtype=float32"
 def test_a_task_gets_its_accuracy_its_speed_and_its_observed_k(tmp_path: Path) -> None:
     """Prompts of these questions have 43 to 47 tokens, so that some do not fit."""
     model_args = EAGER.replace("max_model_len=128", "max_model_len=46")
-    done = run(tmp_path, f"{model_args},experts_k=4", "--limit", "48")
+    done = run(tmp_path, f"{model_args},experts_k=4,unanswerable=count", "--limit", "48")
     results = results_of(tmp_path, done)
     rows = results["results"]["easy_vqa"]
     assert rows["exact_match,none"] > 0.5
@@ -37,6 +37,8 @@ def test_a_task_gets_its_accuracy_its_speed_and_its_observed_k(tmp_path: Path) -
     record = results["moe_eval"]["easy_vqa"]
     n_errors = record["provenance"]["n_errors"]
     assert 0 < n_errors < 24
+    assert record["provenance"]["n_unanswered"] == n_errors
+    assert "maximum" in record["provenance"]["unanswered"][0]["reason"]
     assert answers_of(tmp_path / "out").count("") == n_errors
     assert f"{n_errors} of 48 questions could not be asked" in done.stdout + done.stderr
     n_asked = 48 - n_errors

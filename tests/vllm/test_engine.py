@@ -56,9 +56,25 @@ def test_answers_come_with_their_place_their_tokens_and_their_times(start_engine
     assert [few[i].text for i in range(12)] == [all_at_once[i].text for i in range(12)]
     assert len({answer.text for answer in few.values()}) > 2
     for answer in few.values():
+        assert answer.ended_by == "end_token"
         assert answer.times.n_output_tokens == 2
         assert answer.times.n_input_tokens > 16
         assert 0 < answer.times.prefill_s < answer.times.ttft_s + answer.times.decode_s
+
+
+@pytest.mark.parametrize(
+    ("sampling", "ended_by"),
+    [({"max_tokens": 1}, "token_limit"), ({"max_tokens": 4, "stop": ["r", "b"]}, "stop_string")],
+)
+def test_what_ended_an_answer_is_known(
+    start_engine: Start, sampling: dict[str, Any], ended_by: str
+) -> None:
+    from moe_eval_plugin.engines.vllm.engine import Prompt
+
+    asked = questions(3)[2]
+    prompt = Prompt(lambda: conversation(asked), {"temperature": 0.0, **sampling})
+    ((_, answer),) = start_engine(4).run([prompt], at_once=None)
+    assert answer.ended_by == ended_by
 
 
 def test_a_question_that_does_not_fit_and_a_broken_image_cost_no_other_answer(

@@ -18,7 +18,8 @@ from moe_eval_plugin.bench.targets.target import (
 from moe_eval_plugin.bench.workload.config_changes import load_changed_config
 from moe_eval_plugin.bench.workload.inputs import BenchInputs
 from moe_eval_plugin.bench.workload.random_weights import Routing, build
-from moe_eval_plugin.engines import memory_check
+from moe_eval_plugin.engines.checks.checkpoint import check_checkpoint
+from moe_eval_plugin.engines.checks.memory import check_memory
 from moe_eval_plugin.engines.transformers.experts_implementation import (
     IMPLEMENTATIONS,
     use_experts,
@@ -165,12 +166,13 @@ def _trained(
     # Images are encoded by a processor, which is loaded later.
     check_prompts(config, plan, ImagePlan())
     check_loadable(options, config)
+    check_checkpoint(options, config)
     source = checkpoint.resolve(options.pretrained)
     processor = load_processor(options, source, config) if plan.images.count > 0 else None
     if processor is not None and not reads_images(processor):
         message = f"{options.pretrained} reads text only. Leave --images and --image out."
         raise InvalidArgumentError(message)
-    memory_check.check_memory(
+    check_memory(
         options.pretrained,
         revision=options.revision,
         device=options.device,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.errors import InvalidArgumentError, ModelNotFoundError, UserError
 from moe_eval_plugin.models.checkpoint import load_config
 from moe_eval_plugin.option_values import read_json, read_pairs
+from moe_eval_plugin.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,7 +66,7 @@ def change_config(config: PretrainedConfig, changes: Mapping[str, Any]) -> None:
         try:
             setattr(owner, key, value)
         except (StrictDataclassError, ValueError, TypeError) as error:
-            message = f"config {name}={value} cannot be set: {_one_line(error)}."
+            message = f"config {name}={value} cannot be set: {one_line(error)}."
             raise InvalidArgumentError(message) from error
 
 
@@ -102,13 +103,9 @@ def _config_of_file(path: Path) -> PretrainedConfig:
     try:
         config: PretrainedConfig = AutoConfig.for_model(model_type, **settings)
     except (StrictDataclassError, ValueError, TypeError) as error:
-        message = f"{path} does not fit transformers: {_one_line(error)}."
+        message = f"{path} does not fit transformers: {one_line(error)}."
         raise UserError(message) from error
     return config
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
 
 
 def json_or_text(text: str) -> Any:  # noqa: ANN401  (whatever the JSON text says)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import StoppingCriteriaList
 
-from moe_eval_plugin.engines import memory_check
 from moe_eval_plugin.engines.chat_template import ChatTemplate
+from moe_eval_plugin.engines.checks.checkpoint import check_checkpoint
+from moe_eval_plugin.engines.checks.memory import check_memory
 from moe_eval_plugin.engines.continuation import continuation_ids
 from moe_eval_plugin.engines.conversation import placeholder_texts, prepare_conversation
 from moe_eval_plugin.engines.expert_request import check_request
@@ -79,7 +80,8 @@ class HFEngine:
 
     ``request`` is the check of ``options`` if it was made before; otherwise it is made here, before
     a weight is read; the chat template must have a use for a ``system_prompt``. Raises what
-    ``check_request``, ``check_memory``, ``ChatTemplate.check``, ``load_model`` and ``apply`` raise.
+    ``check_request``, ``check_checkpoint``, ``check_memory``, ``ChatTemplate.check``,
+    ``load_model`` and ``apply`` raise.
     """
 
     def __init__(
@@ -93,7 +95,8 @@ class HFEngine:
         self.options = options
         source = checkpoint.resolve(options.pretrained)
         request = request or check_request(options)
-        memory_check.check_memory(
+        check_checkpoint(options, request.model.config)
+        check_memory(
             options.pretrained,
             revision=options.revision,
             device=options.device,
@@ -254,7 +257,7 @@ class HFEngine:
             path = first_not_finite(
                 self.model, lambda: self.generate(encoded, VERIFICATION_ARGUMENTS)
             )
-            message = describe_fault(self.options.pretrained, n_bad, len(answers), path)
+            message = describe_fault(self.options.pretrained, n_bad, path)
             raise NotFiniteError(message)
         request = self.request
         baseline = request.description.num_experts_per_tok or None

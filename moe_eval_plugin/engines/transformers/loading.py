@@ -18,13 +18,14 @@ from transformers import AutoProcessor, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.utils import cached_file
 
-from moe_eval_plugin.engines.transformers.options import refuse_implementation
-from moe_eval_plugin.errors import (
-    CheckpointMismatchError,
-    InvalidArgumentError,
-    UnsupportedFamilyError,
-    UserError,
+from moe_eval_plugin.engines.checks.checkpoint import loading_errors, refuse_other_weights
+from moe_eval_plugin.engines.checks.template import (
+    check_template,
+    check_vocabulary,
+    use_tokenizer_template,
 )
+from moe_eval_plugin.engines.transformers.options import refuse_implementation, set_pixels
+from moe_eval_plugin.errors import UnsupportedFamilyError, UserError
 from moe_eval_plugin.models.parameters import (
     auto_class,
     build_on_meta,
@@ -34,7 +35,7 @@ from moe_eval_plugin.models.parameters import (
 from moe_eval_plugin.models.transformers_names import image_token_ids, is_own_code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from transformers import PretrainedConfig
 
@@ -68,23 +69,22 @@ def load_processor(options: EngineOptions, source: str, config: PretrainedConfig
     )
     loader = AutoProcessor if takes_images else AutoTokenizer
     given = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
-    try:
-        processor = loader.from_pretrained(source, **given)
-    except Exception as error:
-        if not is_own:
-            raise
-        raise own_code_error(config, error) from error
+    with loading_errors("processor" if takes_images else "tokenizer", options.pretrained):
+        try:
+            processor = loader.from_pretrained(source, **given)
+        except Exception as error:
+            if not is_own:
+                raise
+            raise own_code_error(config, error) from error
     if (is_own or takes_images) and not reads_images(processor):
         refuse_images_without_processor(options, source, config)
-    if reads_images(processor) and getattr(processor, "chat_template", None) is None:
-        message = (
-            f"{options.pretrained} has no chat template, so the position of images in its prompts "
-            "is unknown. Use the instruction-tuned checkpoint of this model."
-        )
-        raise UserError(message)
-    _set_pixels(processor, options)
+    use_tokenizer_template(processor)
+    set_pixels(processor, options)
     adapt_processor(processor)
     tokenizer = getattr(processor, "tokenizer", processor)
+    check_vocabulary(options.pretrained, tokenizer)
+    arguments = options.template_arguments
+    check_template(options.pretrained, processor, arguments, with_image=reads_images(processor))
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -100,73 +100,24 @@ def load_model(options: EngineOptions, source: str, config: PretrainedConfig) ->
         "config": copy.deepcopy(config) if uses_own_code(options, config) else None,
     }
     loader = auto_class(config, trust_remote_code=options.trust_remote_code)
-    try:
-        model, loading = loader.from_pretrained(
-            source,
-            dtype=options.dtype,
-            device_map=options.device_map or options.device,
-            trust_remote_code=options.trust_remote_code,
-            output_loading_info=True,
-            **{key: value for key, value in chosen.items() if value is not None},
-        )
-    except (ImportError, ValueError) as error:
-        refuse_implementation(options, error)
-        raise
-    _refuse_incomplete(type(model).__name__, source, loading)
+    with loading_errors("model", options.pretrained):
+        try:
+            model, loading = loader.from_pretrained(
+                source,
+                dtype=options.dtype,
+                device_map=options.device_map or options.device,
+                trust_remote_code=options.trust_remote_code,
+                output_loading_info=True,
+                # Refused below, with the other weights that do not fit.
+                ignore_mismatched_sizes=True,
+                **{key: value for key, value in chosen.items() if value is not None},
+            )
+        except (ImportError, ValueError) as error:
+            refuse_implementation(options, error)
+            raise
+    refuse_other_weights(model, source, options.revision, loading)
     adapt_model(model)
     return model.eval()
-
-
-def _set_pixels(processor: Any, options: EngineOptions) -> None:  # noqa: ANN401
-    limits = {"shortest_edge": options.min_pixels, "longest_edge": options.max_pixels}
-    given = {key: value for key, value in limits.items() if value is not None}
-    size = getattr(getattr(processor, "image_processor", None), "size", None)
-    if not given:
-        return
-    if size is None or not all(key in size for key in limits):
-        message = (
-            f"min_pixels and max_pixels are not options of {options.pretrained}: its "
-            "image processor does not limit images by their number of pixels. Leave them out."
-        )
-        raise InvalidArgumentError(message)
-    limits = {**dict(size), **given}
-    if limits["shortest_edge"] > limits["longest_edge"]:
-        message = (
-            f"{_written(options)} is not possible: the image processor of {options.pretrained} "
-            f"limits images to {size['shortest_edge']} to {size['longest_edge']} pixels. Set both."
-        )
-        raise InvalidArgumentError(message)
-    processor.image_processor.size = limits
-
-
-def _written(options: EngineOptions) -> str:
-    limits = {"min_pixels": options.min_pixels, "max_pixels": options.max_pixels}
-    return " and ".join(f"{name}={value}" for name, value in limits.items() if value is not None)
-
-
-def _refuse_incomplete(model_class: str, source: str, loading: Mapping[str, Any]) -> None:
-    """Raise ``CheckpointMismatchError`` if some weight was not loaded as it is stored.
-
-    transformers initialises such weights at random and goes on. ``loading`` is its report: keys
-    that are missing, unexpected, or of another shape.
-    """
-    kinds = {
-        "are missing and were made up": loading.get("missing_keys"),
-        "are not used by the model": loading.get("unexpected_keys"),
-        "have another shape": [key for key, *_ in loading.get("mismatched_keys") or ()],
-    }
-    found = [
-        f"{len(keys)} weights {what} (first: {min(map(str, keys))})"
-        for what, keys in kinds.items()
-        if keys
-    ]
-    if found:
-        message = (
-            f"The checkpoint in {source} does not fit {model_class}: {'; '.join(found)}. A result "
-            "would be that of another model. Check that config.json belongs to the weights, and "
-            "that transformers is as new as the model needs."
-        )
-        raise CheckpointMismatchError(message)
 
 
 def _restore_buffers(model: Any) -> None:  # noqa: ANN401

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.chat_template import TemplateOptions
 from moe_eval_plugin.engines.option_checks import DTYPE_READER, MODEL_READERS, check_pixels
 from moe_eval_plugin.errors import InvalidArgumentError, MissingDependencyError
 from moe_eval_plugin.option_values import one_of, read_fields, read_text, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 
@@ -26,10 +28,10 @@ def read_device(name: str, value: object) -> str:
     return text
 
 
-def read_device_map(name: str, value: object) -> object:
-    """Return a word of transformers, the name of a device, or a mapping of modules to devices."""
-    if value in DEVICE_MAPS or isinstance(value, Mapping):
-        return value
+def read_device_map(name: str, value: object) -> str:
+    """Return a word of transformers, or the name of a device."""
+    if value in DEVICE_MAPS:
+        return str(value)
     try:
         return read_device(name, value)
     except InvalidArgumentError as error:
@@ -105,7 +107,7 @@ def check_available(options: EngineOptions) -> None:
     """
     if options.device_map is None:
         _check_device("device", options.device)
-    elif isinstance(options.device_map, str) and options.device_map not in DEVICE_MAPS:
+    elif options.device_map not in DEVICE_MAPS:
         _check_device("device_map", options.device_map)
     if options.attn_implementation is not None:
         _check_attention(options.attn_implementation)
@@ -122,6 +124,34 @@ def refuse_implementation(options: EngineOptions, error: Exception) -> None:
                 "transformers then chooses one."
             )
             raise InvalidArgumentError(message) from error
+
+
+def set_pixels(processor: Any, options: EngineOptions) -> None:  # noqa: ANN401  (one of many classes)
+    """Let a processor limit images as the options say; ``InvalidArgumentError`` if it cannot."""
+    limits = {"shortest_edge": options.min_pixels, "longest_edge": options.max_pixels}
+    given = {key: value for key, value in limits.items() if value is not None}
+    size = getattr(getattr(processor, "image_processor", None), "size", None)
+    if not given:
+        return
+    if size is None or not all(key in size for key in limits):
+        message = (
+            f"min_pixels and max_pixels are not options of {options.pretrained}: its "
+            "image processor does not limit images by their number of pixels. Leave them out."
+        )
+        raise InvalidArgumentError(message)
+    edges: dict[str, int] = {**dict(size), **given}
+    if edges["shortest_edge"] > edges["longest_edge"]:
+        message = (
+            f"{_written(options)} is not possible: the image processor of {options.pretrained} "
+            f"limits images to {size['shortest_edge']} to {size['longest_edge']} pixels. Set both."
+        )
+        raise InvalidArgumentError(message)
+    processor.image_processor.size = edges
+
+
+def _written(options: EngineOptions) -> str:
+    limits = {"min_pixels": options.min_pixels, "max_pixels": options.max_pixels}
+    return " and ".join(f"{name}={value}" for name, value in limits.items() if value is not None)
 
 
 def _check_device(name: str, value: str) -> None:

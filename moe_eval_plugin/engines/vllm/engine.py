@@ -151,8 +151,7 @@ class VLLMEngine:
             verified = self.workers.verify(lambda: self._run_in_turn(prompts, refuse))
             n_bad = len(self.not_finite())
         if n_bad:
-            name = self.options.pretrained
-            raise NotFiniteError(describe_fault(name, n_bad, PROMPTS_TO_VERIFY, None))
+            raise NotFiniteError(describe_fault(self.options.pretrained, n_bad))
         return verified
 
     def not_finite(self) -> set[str]:

@@ -12,7 +12,7 @@ from moe_eval_plugin.option_values import empty, repeated, split_arguments
 HOST_DEFAULTS = {"batch_size": "1"}
 
 
-def read_model_args(model_args: str | Mapping[str, Any]) -> dict[str, Any]:
+def read_model_args(model_args: object) -> dict[str, Any]:
     """Read ``--model_args``: text, or the mapping of a YAML file or of a program.
 
     Values of text stay text, since the options read them: the host would make ``4`` of

@@ -144,8 +144,13 @@ def _seed(options: Mapping[str, Any]) -> str | None:
 def _plain(value: Any) -> Any:  # noqa: ANN401  (a value of any option, from JSON)
     """Return a value as its option takes it; lmms-eval may store a table or a list."""
     if isinstance(value, dict):
-        return ",".join(f"{name}={one}" for name, one in value.items())
+        return ",".join(f"{name}={_plain_object(one)}" for name, one in value.items())
     return json.dumps(value) if isinstance(value, list) else value
+
+
+def _plain_object(value: Any) -> Any:  # noqa: ANN401  (as above)
+    """Return one value of a table; those that are tables or lists themselves are JSON."""
+    return json.dumps(value) if isinstance(value, dict | list) else value
 
 
 def _whole(value: object) -> object:

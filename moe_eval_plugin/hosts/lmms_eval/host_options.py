@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from moe_eval_plugin.engines.generation import ARGUMENTS, KNOWN, read_settings
@@ -200,8 +201,11 @@ def _check_output(options: argparse.Namespace) -> None:
     """Refuse what would end in a run whose results cannot be written."""
     from lmms_eval.loggers import EvaluationTracker
     from lmms_eval.utils import simple_parse_args_string
-    from pytz import all_timezones_set
+    from pytz import all_timezones_set  # type: ignore[import-untyped]  # as the host does
 
+    folder = options.include_path
+    if isinstance(folder, str) and not Path(folder).is_dir():
+        _refuse("include_path", folder, "Use a folder with task definitions")
     path = options.output_path
     if path is None and (options.log_samples or options.predict_only):
         _refuse("log_samples", value=True, allowed="It needs --output_path with a folder")

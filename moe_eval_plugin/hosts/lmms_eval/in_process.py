@@ -6,20 +6,21 @@ build again each time is kept instead: the list of tasks, the tasks with their d
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.files import short_digest
+from moe_eval_plugin.files import files_digest, short_digest
 from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.results.lmms_eval_files import find_results
 from moe_eval_plugin.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
 
 class Host:
@@ -60,7 +61,12 @@ class Host:
             found[f"task {name}: version"] = str(task.VERSION)
             found[f"task {name}: definition"] = short_digest(config)
             found[f"task {name}: questions"] = len(task.eval_docs_no_media)
+            found[f"task {name}: code"] = _code_digest(task)
         return found
+
+    def documents(self) -> dict[str, Any]:
+        """Return the documents of each task, with their media."""
+        return {name: task.eval_docs for name, task in self._tasks()}
 
     @contextmanager
     def resident(self, make_model: Callable[..., Any]) -> Iterator[None]:
@@ -112,6 +118,14 @@ def _flatten(tasks: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
             yield from _flatten(task)
         else:
             yield str(name), task[1] if isinstance(task, tuple) else task
+
+
+def _code_digest(task: Any) -> str | None:  # noqa: ANN401  (the host's)
+    """Return a digest of the Python files beside the functions that a definition names."""
+    functions = [getattr(one, "func", one) for one in vars(task.config).values() if callable(one)]
+    files = {inspect.getsourcefile(one) for one in functions if inspect.isfunction(one)}
+    folders = sorted({Path(file).parent for file in files if file})
+    return short_digest([files_digest(one, "*.py") for one in folders]) if folders else None
 
 
 def _stable(value: object) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
@@ -40,6 +41,9 @@ def manifests() -> list[ModelManifest]:
     from lmms_eval.models.registry_v2 import ModelManifest
 
     wrapt.register_post_import_hook(_extend_task_manager, "lmms_eval.tasks")
+    # `lmms-eval models` prints this table, which the host extends for its older plugins too.
+    listed = getattr(sys.modules.get("lmms_eval.models"), "AVAILABLE_CHAT_TEMPLATE_MODELS", {})
+    listed.update(MODELS)
     return [ModelManifest(model_id=name, chat_class_path=path) for name, path in MODELS.items()]
 
 
@@ -65,13 +69,12 @@ def _extend_task_manager(tasks: ModuleType) -> None:
         add_rows_to_results()
         given = [include_path] if isinstance(include_path, str) else list(include_path or [])
         with user_errors():
-            options = running_options()
-            is_ours = options is not None and check_command(options, MODELS)
+            checked = check_command(running_options(), MODELS)
             ours = [str(folder) for folder in task_folders()]
         index = original(self, include_path=[*given, *ours], **kwargs)
-        if is_ours:
+        if checked is not None:
             with user_errors():
-                check_tasks(options, index)
+                check_tasks(checked, index)
         return index
 
     tasks.TaskManager.initialize_tasks = initialize_tasks

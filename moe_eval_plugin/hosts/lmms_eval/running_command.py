@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 COMMAND = "cli_evaluate_single"
+# Names that list tasks instead of running them.
+LISTS = ("list", "list_groups", "list_tags", "list_subtasks")
 # Options that an argparse parser sets at most this often when they are not repeated: its default,
 # and one value.
 N_SETS = 2
@@ -50,13 +52,18 @@ def running_options() -> argparse.Namespace | None:
     return found if isinstance(found, argparse.Namespace) else None
 
 
-def check_command(options: argparse.Namespace, models: Mapping[str, str]) -> bool:
-    """Whether a command runs one of our models; wrong options are refused before anything loads.
+def check_command(
+    options: argparse.Namespace | None, models: Mapping[str, str]
+) -> argparse.Namespace | None:
+    """Return the options of a command that runs one of our models, checked before anything loads.
 
     ``models`` are the classes of our models by name. Raises ``InvalidArgumentError``.
     """
-    if options.model not in models or not options.tasks or str(options.tasks).startswith("list"):
-        return False
+    if options is None or options.model not in models or options.tasks in LISTS:
+        return None
+    if not options.tasks:
+        message = "--tasks names no task. All tasks: `lmms-eval tasks list`."
+        raise InvalidArgumentError(message)
     _refuse_repeated(sys.argv[1:])
     if options.config:
         _refuse_repeated_keys(Path(options.config))
@@ -66,7 +73,7 @@ def check_command(options: argparse.Namespace, models: Mapping[str, str]) -> boo
     given = {name: getattr(options, name) for name in ("batch_size", "max_batch_size", "device")}
     model.check_arguments(options.model_args, given, options.system_instruction)
     fail_without_results(models)
-    return True
+    return options
 
 
 def check_tasks(options: argparse.Namespace, index: Mapping[str, Mapping[str, Any]]) -> None:

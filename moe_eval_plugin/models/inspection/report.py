@@ -9,7 +9,6 @@ from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.models.architecture import Architecture, DecoderLayer, read_architecture
 from moe_eval_plugin.models.checkpoint import load_config, resolve
 from moe_eval_plugin.models.cost_at_k import CostAtK, Scenario, costs_at_k, k_values
-from moe_eval_plugin.models.dtypes import dtype_bytes
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.models.parameters import (
     ParameterCounts,
@@ -17,6 +16,9 @@ from moe_eval_plugin.models.parameters import (
     build_on_meta,
     count_built,
 )
+from moe_eval_plugin.models.weights.completeness import check_files_if_any
+from moe_eval_plugin.models.weights.dtypes import dtype_bytes
+from moe_eval_plugin.models.weights.quantisation import quantisation_method
 from moe_eval_plugin.models.weights.size import weight_size
 
 if TYPE_CHECKING:
@@ -145,6 +147,7 @@ def inspect_model(
     config = load_config(pretrained, revision, trust_remote_code=trust_remote_code)
     description = describe(config)
     model = _read_model(config, description, trust_remote_code=trust_remote_code)
+    check_files_if_any(pretrained, revision)
     size = weight_size(pretrained, revision)
     return ModelReport(
         schema_version=SCHEMA_VERSION,
@@ -152,7 +155,7 @@ def inspect_model(
         resolved=resolve(pretrained),
         n_layers=getattr(config.get_text_config(), "num_hidden_layers", None),
         dtype=_dtype(config),
-        quantisation=_quantisation(config),
+        quantisation=quantisation_method(config),
         weights_bytes=size.total_bytes if size else None,
         context_length=scenario.context_length,
         **_described(description),
@@ -287,11 +290,3 @@ def _dtype(config: PretrainedConfig) -> str | None:
 
 def _width(config: PretrainedConfig, scenario: Scenario) -> int | None:
     return dtype_bytes(scenario.dtype or _dtype(config))
-
-
-def _quantisation(config: PretrainedConfig) -> str | None:
-    settings = getattr(config, "quantization_config", None)
-    if settings is None:
-        return None
-    settings = settings if isinstance(settings, dict) else settings.to_dict()
-    return str(settings.get("quant_method", "unknown"))

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.errors import UserError
+from moe_eval_plugin.errors import BrokenCheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ MAX_HEADER_BYTES = 100_000_000
 def read_header(path: Path) -> dict[str, dict[str, Any]]:
     """Return ``dtype``, ``shape`` and ``data_offsets`` of each tensor, by its name.
 
-    Raises ``UserError`` for a truncated file, and for one that is not a safetensors file.
+    Raises ``BrokenCheckpointError`` for a truncated file, and for one of another form.
     """
     try:
         with path.open("rb") as file:
@@ -33,9 +33,9 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
         expected_bytes = LENGTH_BYTES + header_bytes + data_bytes
         count_elements(header)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise UserError(_broken(path, "its header cannot be read")) from error
+        raise BrokenCheckpointError(_broken(path, "its header cannot be read")) from error
     if path.stat().st_size < expected_bytes:
-        raise UserError(_broken(path, f"its header promises {expected_bytes} bytes"))
+        raise BrokenCheckpointError(_broken(path, f"its header promises {expected_bytes} bytes"))
     return header
 
 

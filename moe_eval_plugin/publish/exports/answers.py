@@ -164,7 +164,13 @@ def _causes(answers: Answers, run: Run, task: TaskRun) -> Iterator[str]:
     if answers.failures:
         first, said = next(iter(answers.failures.items()))
         yield f"The message of question {first}: {said}"
-    if "" in answers.texts.values():
+    n_unanswered = task.record.setup.n_unanswered if task.record else None
+    if n_unanswered:
+        yield (
+            f"{n_unanswered:,} questions could not be put to the model: provenance.unanswered in "
+            f"{run.path} lists them, and why."
+        )
+    elif "" in answers.texts.values():
         yield (
             "An answer may be empty because the model spent its tokens on thinking: allow more, "
             "for instance --gen_kwargs max_new_tokens=512."

@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from moe_eval_plugin.errors import BrokenCheckpointError, CheckpointMismatchError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
@@ -68,10 +70,15 @@ def with_numbers(options: Mapping[str, str]) -> dict[str, Any]:
 
 
 def attempt(point: SweepPoint, worker: Worker) -> Outcome:
-    """Run a point, and turn any error into a reason."""
+    """Run a point, and turn any error into a reason.
+
+    An error of the checkpoint is raised, because every other point would end with it too.
+    """
     started = time.monotonic()
     try:
         results, reason = worker(point), None
+    except (BrokenCheckpointError, CheckpointMismatchError):
+        raise
     except Exception as error:  # noqa: BLE001  (whatever it is, the other points go on)
         results, reason = None, reason_of(error)
     return Outcome(point, results, reason, time.monotonic() - started)

@@ -120,7 +120,7 @@ def journal_path(folder: Path, point: str) -> Path:
 
 
 def _line(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(content).encode() + b"\n"
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

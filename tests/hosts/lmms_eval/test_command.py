@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lmms_eval.__main__ import parse_eval_args
 
+from moe_eval_plugin.hosts.lmms_eval.arguments import read_model_args
 from moe_eval_plugin.hosts.lmms_eval.command import RunSettings, pinned_model_args, settings_of
 from moe_eval_plugin.results.run import Run, TaskRun
 from tests.results.sample_records import record
@@ -100,6 +102,14 @@ def test_tables_that_lmms_eval_stores_become_the_text_of_their_option() -> None:
     config = {"model": "hf", "model_args": {"pretrained": "a/b", "k": 4}, "gen_kwargs": {"n": 1}}
     settings = settings_of(run_with(config))
     assert (settings.model_args, settings.gen_kwargs) == ("pretrained=a/b,k=4", "n=1")
+
+
+def test_an_argument_that_is_an_object_stays_json() -> None:
+    arguments = {"enable_thinking": False, "revision": "a,b"}
+    config = {"model": "moe_hf", "model_args": {"chat_template_kwargs": arguments}}
+    text = settings_of(run_with(config)).model_args
+    assert read_model_args(text) == {"chat_template_kwargs": json.dumps(arguments)}
+    assert read_model_args(pinned_model_args("moe_hf", text, "c0ffee"))["revision"] == "c0ffee"
 
 
 @pytest.mark.parametrize("missing", SEEDS)

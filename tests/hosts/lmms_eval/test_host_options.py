@@ -90,6 +90,7 @@ def test_options_that_are_used_pass(arguments: tuple[str, ...]) -> None:
         ("--output_path=", "--output_path has no value"),
         ("--output_path pyproject.toml/out", "pyproject.toml is a file"),
         ("--timezone Mars", "Europe/Paris"),
+        ("--include_path nowhere", "Use a folder with task definitions"),
         ("--hf_hub_log_args push=1", "Known are:"),
         ("--reasoning_tags <think>", "a JSON list of pairs"),
         ("--gen_kwargs temperatur=1", "Did you mean temperature"),
@@ -198,6 +199,8 @@ def test_a_mapping_of_arguments_and_other_models_pass(monkeypatch: pytest.Monkey
     assert check_command(options_of(model_args={"pretrained": "demo", "experts_k": 4}), MODELS)
     assert not check_command(options_of(model="qwen3_vl", apply_chat_template=True), MODELS)
     assert not check_command(options_of(tasks="list_groups"), MODELS)
+    with pytest.raises(InvalidArgumentError, match="--tasks names no task"):
+        check_command(options_of(tasks=None), MODELS)
 
 
 def test_a_task_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
@@ -254,3 +257,10 @@ def test_results_that_are_not_written_end_the_process(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as ended:
         tracker.save_results_aggregated({"results": {}}, {}, "20261128_000000")
     assert ended.value.code == 2
+
+
+def test_the_documentation_names_every_option(repository_root: Path) -> None:
+    page = (repository_root / "docs/reference/options.md").read_text("utf-8")
+    instead_of_a_run = {name for name, use in USED.items() if "instead of an evaluation" in use}
+    for name in (USED.keys() | REFUSED.keys()) - instead_of_a_run:
+        assert f"`--{name}`" in page, name

@@ -26,12 +26,19 @@ def test_listing_models_shows_ours_and_imports_nothing_heavy() -> None:
         "import sys\n"
         "from lmms_eval.models import list_available_models\n"
         "assert 'moe_hf' in list_available_models()\n"
+        "from lmms_eval.cli.dispatch import main\n"
+        "sys.argv = ['lmms-eval', 'models']\n"
+        "main()\n"
         "print([name for name in ('torch', 'transformers') if name in sys.modules])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
-    assert done.stdout.strip() == "[]", done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "[]", done.stderr
+    listed = [line.split() for line in lines]
+    assert ["moe_hf", "chat"] in listed
+    assert ["moe_vllm", "chat"] in listed
 
 
 def test_the_host_finds_our_tasks_without_a_path() -> None:

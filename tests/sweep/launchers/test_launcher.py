@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from moe_eval_plugin.errors import CheckpointMismatchError
 from moe_eval_plugin.sweep.launchers.choose import LaunchOptions, make_launcher
+from moe_eval_plugin.sweep.launchers.launcher import attempt
 from tests.sweep.sweeps import TWO_POINTS
 
 if TYPE_CHECKING:
@@ -86,3 +88,12 @@ def test_a_point_whose_worker_is_killed_again_has_failed(name: str, tmp_path: Pa
     assert str(found["k4"].reason).endswith("2 times")
     assert begun.count("k4") == 2
     assert found["k8"].results == tmp_path / "k8.json"
+
+
+def test_a_checkpoint_that_does_not_fit_ends_the_sweep() -> None:
+    def worker(_: SweepPoint) -> Path:
+        message = "weights are missing"
+        raise CheckpointMismatchError(message)
+
+    with pytest.raises(CheckpointMismatchError):
+        attempt(TWO_POINTS[0], worker)

@@ -11,7 +11,7 @@ import logging
 from moe_eval_plugin.errors import InsufficientMemoryError
 from moe_eval_plugin.hardware.memory import Memory, free_disk_bytes, free_memory
 from moe_eval_plugin.models.checkpoint import cache_folder, resolve
-from moe_eval_plugin.models.dtypes import DTYPE_BYTES
+from moe_eval_plugin.models.weights.dtypes import DTYPE_BYTES
 from moe_eval_plugin.models.weights.safetensors_header import FLOAT_BYTES
 from moe_eval_plugin.models.weights.size import WeightSize, weight_size
 from moe_eval_plugin.option_values import read_bool, variable

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from moe_eval_plugin.models.dtypes import DTYPE_BYTES, dtype_bytes
+from moe_eval_plugin.models.weights.dtypes import DTYPE_BYTES, dtype_bytes
 
 SHORT_NAMES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 

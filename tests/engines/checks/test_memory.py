@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from moe_eval_plugin.engines import memory_check
+from moe_eval_plugin.engines.checks import memory as memory_check
 from moe_eval_plugin.errors import InsufficientMemoryError
 from moe_eval_plugin.hardware.memory import Memory
 from moe_eval_plugin.models.weights.size import WeightSize
