@@ -108,8 +108,8 @@ def describe_fault(name: str, n_bad: int, path: str | None = None) -> str:
     """Return what is said of a model that computes NaN or infinity."""
     where = f" The first module whose output is not finite is {path}." if path else ""
     return (
-        f"{name} computes NaN or infinity: after {n_bad} of the prompts that verify k, its "
-        f"logits rank no token.{where} No answer of it would be the model's. float16 is too small for some "
-        "models: pass dtype=bfloat16 or dtype=float32. Otherwise compare the weights with the "
-        "published ones."
+        f"{name} computes NaN or infinity: after {n_bad} of the prompts that verify k, its logits "
+        f"rank no token.{where} No answer of it would be the model's. float16 is too small for "
+        "some models: pass dtype=bfloat16 or dtype=float32. Otherwise compare the weights with "
+        "the published ones."
     )
