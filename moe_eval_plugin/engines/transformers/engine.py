@@ -26,12 +26,11 @@ from moe_eval_plugin.engines.transformers.encoding import Generated, Scored, enc
 from moe_eval_plugin.engines.transformers.loading import (
     check_loadable,
     load_model,
-    load_processor,
     name_image_token,
-    reads_images,
     refusing_own_code,
 )
 from moe_eval_plugin.engines.transformers.options import check_available
+from moe_eval_plugin.engines.transformers.processor import load_processor, reads_images
 from moe_eval_plugin.engines.transformers.sampling import replace_generation_config, seeded
 from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
