@@ -29,6 +29,8 @@ class DataContent:
     def __init__(self, known: Mapping[str, tuple[str, list[int]]] | None = None) -> None:
         self._known = dict(known or {})
         self._found: dict[str, tuple[str, list[int]]] = {}
+        # What each text stands for: several questions are about one picture.
+        self._texts: dict[str, str] = {}
 
     @classmethod
     def load(cls, folder: Path) -> DataContent:
@@ -78,18 +80,20 @@ class DataContent:
         if hasattr(value, "tobytes"):  # an image of Pillow, or an array
             facts = [str(getattr(value, name, "")) for name in ("mode", "size", "shape", "dtype")]
             return [*facts, hashlib.sha256(value.tobytes()).hexdigest()]
-        return self._file(value) if isinstance(value, str) else value
+        if isinstance(value, str) and "/" in value and "\n" not in value:
+            if value not in self._texts:
+                self._texts[value] = self._file(value)
+            return self._texts[value]
+        return value
 
     def _file(self, text: str) -> str:
         """Return name and digest of the file that a text is the path of; else the text."""
-        if "/" not in text or "\n" in text:
-            return text
         path = Path(text)
         try:
             if not path.is_file():
                 return text
             state = file_state(path)
-            found = self._found.get(text) or self._known.get(text)
+            found = self._known.get(text)
             if found is None or found[1] != state:
                 found = (sha256_of(path), state)
         except (OSError, ValueError):
