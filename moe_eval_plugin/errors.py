@@ -20,6 +20,7 @@
     ├── OverrideError                   the requested k is not the k that the model uses
     │   ├── NoRouterFoundError          no location of k in the model could be set
     │   └── OverrideNotEffectiveError   tokens used another number of experts
+    ├── NotFiniteError                  the model computes NaN or infinity
     ├── MeasurementError                a time or a count is wrong, so it is not reported
     ├── EngineFailedError               an inference engine did not start, or died while it ran
     └── PluginLoadError                 an installed plugin could not be loaded
@@ -96,6 +97,10 @@ class OverrideError(MoEEvalError):
 
 class MeasurementError(MoEEvalError):
     """The measurements of a run contradict each other, so none of its numbers is reported."""
+
+
+class NotFiniteError(MoEEvalError):
+    """The model computes NaN or infinity, so its answers mean nothing."""
 
 
 class EngineFailedError(MoEEvalError):

@@ -21,8 +21,6 @@ from moe_eval_plugin.models.checkpoint import resolve
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from _typeshed import DataclassInstance
-
     from moe_eval_plugin.engines.request import Job
 
 # These stand in the provenance as the model has them, whatever was requested.
@@ -41,7 +39,9 @@ MEDIA = ("image", "video", "audio", "url")
 
 
 def answer_settings(
-    options: DataclassInstance, run_options: DataclassInstance, provenance: Mapping[str, Any]
+    options: Any,  # noqa: ANN401  (the dataclass of an engine)
+    run_options: Any,  # noqa: ANN401  (the dataclass of a host)
+    provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return what all answers of a loaded model depend on, as plain data.
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from moe_eval_plugin.engines.request import Job
 
 
+LONGEST_CONTEXT = 200
+
+
 class RefusedJobsError(Exception):
     """Some jobs of a batch cannot be encoded; ``reasons`` has the reason of each."""
 
@@ -33,6 +36,17 @@ def reason_of(error: Exception) -> str | None:
         return str(error).rstrip(".")
     if isinstance(error, MoEEvalError | MemoryError):
         return None
+    cause: BaseException = error
+    reason = _text(error)
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    if cause is error:
+        return reason
+    # vLLM repeats the whole prompt, and has the reason in the cause.
+    return f"{_text(cause)} ({reason[:LONGEST_CONTEXT]})"
+
+
+def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".rstrip(".: ")
 
 

@@ -95,6 +95,10 @@ class GeneratedAnswer(Protocol):
     def ended_by(self) -> EndedBy | None:
         """What ended the answer; ``None`` is not known."""
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether no token was chosen from NaN or infinity; if one was, the text is empty."""
+
 
 class JobListener(Protocol):
     """Receives what happens to jobs while they run."""
@@ -107,6 +111,9 @@ class JobListener(Protocol):
 
         Raises ``UnansweredQuestionError`` unless such questions count as unanswered.
         """
+
+    def not_finite(self, job: Job) -> None:
+        """Record a question whose answer was computed from NaN or infinity."""
 
     def request_failed(self, task: str) -> None:
         """Record a request that could not be answered."""

@@ -10,7 +10,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from moe_eval_plugin.hosts.unanswered import ERROR, raise_unless_counted
+from moe_eval_plugin.errors import NotFiniteError
+from moe_eval_plugin.hosts.unanswered import ERROR, NOT_FINITE, raise_unless_counted
 from moe_eval_plugin.plugins.events import BatchEnd, RunEnd, RunStart
 from moe_eval_plugin.results.measurements import Measurements, Unanswered
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from moe_eval_plugin.measure.timing import BatchTiming
     from moe_eval_plugin.plugins.announcer import Announcer
     from moe_eval_plugin.results.record import RunRecord
+
+# Share of the requests of a task that may have such answers; one may in any task.
+MOST_NOT_FINITE = 0.1
 
 
 class Meter(Protocol):
@@ -65,6 +69,8 @@ class RunRecorder:
         self._unanswered: dict[tuple[str, Hashable], Unanswered] = {}
         self._batches: list[BatchTiming] = []
         self._n_left: Counter[str] = Counter()
+        self._n_of_task: Counter[str] = Counter()
+        self._n_not_finite: Counter[str] = Counter()
         self._n_requests = 0
 
     def start(
@@ -76,6 +82,7 @@ class RunRecorder:
         """Announce a run of these requests; its time begins when this returns."""
         self._n_requests = len(tasks_of_requests)
         self._n_left = Counter(tasks_of_requests)
+        self._n_of_task = Counter(tasks_of_requests)
         of_tasks = {task: experts[task] for task in self._n_left if task in experts}
         self._announcer.run_start(RunStart(provenance, dict(self._n_left), of_tasks, self._rank))
         if self._hardware is not None:
@@ -97,6 +104,23 @@ class RunRecorder:
         raise_unless_counted(self._unanswerable, job, reason)
         one = Unanswered(job.task, job.question, job.read_id(), reason)
         self._unanswered.setdefault((job.task, job.question), one)
+
+    def not_finite(self, job: Job) -> None:
+        """Record a question whose answer was computed from NaN or infinity; it counts as empty.
+
+        Raises ``NotFiniteError`` where these are more than a few of the task's requests.
+        """
+        one = Unanswered(job.task, job.question, job.read_id(), NOT_FINITE)
+        self._unanswered.setdefault((job.task, job.question), one)
+        self._n_not_finite[job.task] += 1
+        n_bad, n = self._n_not_finite[job.task], self._n_of_task[job.task]
+        if n_bad > max(1, n * MOST_NOT_FINITE):
+            message = (
+                f"{job.task}: {n_bad} of {n} requests were answered from logits that are NaN or "
+                f"infinite (last: {job.describe()}), so no score is given. float16 is too small "
+                "for some models: pass dtype=bfloat16 or dtype=float32."
+            )
+            raise NotFiniteError(message)
 
     def request_failed(self, task: str) -> None:
         """Record a request that could not be answered; it belongs to no batch."""

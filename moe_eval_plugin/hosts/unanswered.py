@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Such a question was asked, and its answer is dropped.
+NOT_FINITE = "the model computed NaN or infinity, so the answer is not its own"
 ERROR, COUNT = "error", "count"
 SHOWN = 3
 
@@ -77,7 +79,7 @@ def report_unanswered(
                 "%s: %d of %d questions could not be asked and count as answered with nothing. %s",
                 task,
                 len(unanswered),
-                len(unanswered) + record.speed.n_samples,
+                record.speed.n_samples + sum(one["reason"] != NOT_FINITE for one in unanswered),
                 "; ".join(shown),
             )
 

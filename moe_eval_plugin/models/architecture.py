@@ -252,13 +252,13 @@ def _attention_shape(number: int, module: nn.Module) -> AttentionShape:
     window = getattr(module, "sliding_window", None) if _slides(module) else None
     if "kv_b_proj" in linear and "kv_a_proj_with_mqa" in linear:
         config: Any = module.config
-        heads = value_size // config.v_head_dim
-        return AttentionShape(
-            score_size=heads * (config.qk_nope_head_dim + config.qk_rope_head_dim),
-            value_size=value_size,
-            cached_numbers=int(linear["kv_a_proj_with_mqa"].out_features),
-            window=window,
-        )
+        try:
+            heads = value_size // config.v_head_dim
+            score_size = heads * (config.qk_nope_head_dim + config.qk_rope_head_dim)
+        except (AttributeError, RuntimeError) as error:  # also of a size that differs by layer
+            raise UserError(_unknown_attention(number, module)) from error
+        cached = int(linear["kv_a_proj_with_mqa"].out_features)
+        return AttentionShape(score_size, value_size, cached, window)
     if "k_proj" in linear:
         keys = int(linear["k_proj"].out_features)
         # Without a projection of their own, the values are the keys.

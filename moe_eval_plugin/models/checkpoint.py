@@ -237,8 +237,9 @@ def _undo_rope_defaults(config: PretrainedConfig, raw: dict[str, Any]) -> None:
         return
     for part in (config, *(value for value in vars(config).values() if hasattr(value, "to_dict"))):
         rope = getattr(part, "rope_parameters", None)
-        is_default = isinstance(rope, dict) and rope.get("rope_type") == "default"
-        if is_own_code(type(part)) and is_default and "type" not in rope:
+        if not is_own_code(type(part)) or not isinstance(rope, dict):
+            continue
+        if rope.get("rope_type") == "default" and "type" not in rope:
             part.rope_parameters = None
 
 

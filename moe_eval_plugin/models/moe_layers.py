@@ -81,8 +81,9 @@ def read_indices(call: Call) -> Tensor | None:
     import torch
 
     for value in call.arguments:
-        is_matrix = isinstance(value, torch.Tensor) and value.dim() == MATRIX
-        if is_matrix and not value.is_floating_point() and value.dtype != torch.bool:
+        if not isinstance(value, torch.Tensor) or value.dim() != MATRIX:
+            continue
+        if not value.is_floating_point() and value.dtype != torch.bool:
             return value
     return None
 
@@ -240,8 +241,7 @@ def find_moe_layers(
             inside = f"{path}." if path else ""
             layer = _moe_layer(inside, module, reader)
             if layer.is_listed:
-                block = model.get_submodule(path.rpartition(".")[0])
-                layer = replace(layer, observed_module=block)
+                layer = replace(layer, observed_module=model.get_submodule(path.rpartition(".")[0]))
             yield layer
 
 

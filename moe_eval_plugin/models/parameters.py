@@ -7,6 +7,7 @@ shape and no memory, so the counts are exact and need neither a download nor mem
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ MAPPINGS = (
     ("AutoModelForSeq2SeqLM", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING"),
     ("AutoModelForMultimodalLM", "MODEL_FOR_MULTIMODAL_LM_MAPPING"),
 )
+# The image tower of dots3_note has experts of its own, to which the k of the text does not apply.
+IMAGE_TOWER = re.compile(r"(^|\.)vis(ion|ual)(_tower|_model|_encoder)?\.")
 # The classes that code of a checkpoint may have in ``auto_map``, best first. transformers 5 has no
 # AutoModelForVision2Seq any more, and its successor loads what is registered for it.
 OWN_CLASSES = (
@@ -102,6 +105,7 @@ def count_built(model: nn.Module, description: MoEDescription) -> ParameterCount
     layers = tuple(
         _layer(path, module, description.num_experts, description.num_zero_experts)
         for path, module in _expert_modules(model, description.num_experts).items()
+        if not IMAGE_TOWER.search(path)
     )
     return ParameterCounts(
         total=sum(parameter.numel() for parameter in model.parameters()),

@@ -15,7 +15,7 @@ The block waits for the device anyway, to know the rows of each expert.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -71,12 +71,12 @@ class _BlockObserver:
 
     def _begin(self, _block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         call = _BlockCall(_n_rows(args, kwargs), len(self._experts))
-        call.mode.__enter__()
+        call.active.enter_context(call.mode)
         self._calls.append(call)
 
     def _end(self) -> None:
         call = self._calls.pop()
-        call.mode.__exit__(None, None, None)
+        call.active.close()
         chosen = call.choice()
         if chosen is not None:
             self._add(chosen)
@@ -96,6 +96,7 @@ class _BlockCall:
         self.n_tokens = n_tokens
         self.rows = [0] * num_experts
         self.mode = _CollectingMode(n_tokens, num_experts)
+        self.active = ExitStack()
 
     def choice(self) -> Tensor | None:
         """Return the experts of each token, (tokens, k), if something agrees with the rows."""

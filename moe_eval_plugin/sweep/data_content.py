@@ -29,6 +29,8 @@ class DataContent:
     def __init__(self, known: Mapping[str, tuple[str, list[int]]] | None = None) -> None:
         self._known = dict(known or {})
         self._found: dict[str, tuple[str, list[int]]] = {}
+        # What each text stands for: several questions are about one picture.
+        self._texts: dict[str, str] = {}
 
     @classmethod
     def load(cls, folder: Path) -> DataContent:
@@ -57,6 +59,10 @@ class DataContent:
             if path in self._known and self._known[path][0] != digest
         ]
 
+    def changed_since(self) -> list[str]:
+        """List the files whose content is not what was digested; few are read for it."""
+        return [path for path, found in self._found.items() if not _is_still(Path(path), *found)]
+
     def digest(self, documents: Iterable[Any], limit: int | None) -> str:
         """Return a digest of the first documents of a task, ``limit`` at most, and their pictures.
 
@@ -78,24 +84,33 @@ class DataContent:
         if hasattr(value, "tobytes"):  # an image of Pillow, or an array
             facts = [str(getattr(value, name, "")) for name in ("mode", "size", "shape", "dtype")]
             return [*facts, hashlib.sha256(value.tobytes()).hexdigest()]
-        return self._file(value) if isinstance(value, str) else value
+        if isinstance(value, str) and "/" in value and "\n" not in value:
+            if value not in self._texts:
+                self._texts[value] = self._file(value)
+            return self._texts[value]
+        return value
 
     def _file(self, text: str) -> str:
         """Return name and digest of the file that a text is the path of; else the text."""
-        if "/" not in text or "\n" in text:
-            return text
         path = Path(text)
         try:
             if not path.is_file():
                 return text
             state = file_state(path)
-            found = self._found.get(text) or self._known.get(text)
+            found = self._known.get(text)
             if found is None or found[1] != state:
                 found = (sha256_of(path), state)
         except (OSError, ValueError):
             return text
         self._found[text] = found
         return f"{path.name} {found[0]}"
+
+
+def _is_still(path: Path, digest: str, state: list[int]) -> bool:
+    try:
+        return file_state(path) == state or sha256_of(path) == digest
+    except OSError:
+        return False
 
 
 def _rows(documents: Any) -> Iterable[Any]:  # noqa: ANN401  (of ``datasets``, or a list)

@@ -37,6 +37,16 @@ def test_errors_of_one_question(error: Exception, reason: str | None) -> None:
     assert reason_of(error) == reason
 
 
+def test_the_reason_is_that_of_the_cause() -> None:
+    cause = ValueError("ratio of 400")
+    error = RuntimeError("it failed for " + "x" * 1000)
+    error.__cause__ = cause
+    reason = reason_of(error)
+    assert reason is not None
+    assert reason.startswith("ValueError: ratio of 400 (RuntimeError: it failed for xxx")
+    assert len(reason) < 300
+
+
 def test_the_jobs_that_made_the_error_of_a_batch() -> None:
     jobs = [job(index) for index in range(3)]
 

@@ -296,3 +296,34 @@ def test_a_seed_of_ours_comes_before_that_of_the_host(model: MoEHF) -> None:
         assert sample(model, 22) == first
     finally:
         model.options = replace(model.options, seed=None)
+
+
+@pytest.mark.parametrize(("n_rows", "code"), [(1, None), (4, 3)])
+def test_a_few_answers_from_nan_are_counted_and_many_end_the_run(
+    model: MoEHF, caplog: pytest.LogCaptureFixture, n_rows: int, code: int | None
+) -> None:
+    calls = 0
+
+    def spoil(_module: Any, _args: Any, logits: torch.Tensor) -> None:
+        nonlocal calls
+        calls += 1
+        # The first two calls verify k, with a prompt and a token of each answer.
+        if calls == 3:
+            logits[:n_rows].fill_(torch.nan)
+
+    hook = model.engine.model.lm_head.register_forward_hook(spoil)
+    asked = [request(i) for i in range(N_QUESTIONS)]
+    try:
+        if code is not None:
+            with pytest.raises(SystemExit) as ended:
+                model.generate_until(asked)
+            assert ended.value.code == code
+            return
+        answers = model.generate_until(asked)
+    finally:
+        hook.remove()
+    assert sum(not answer.text for answer in answers) == 1
+    provenance = model.moe_eval_records[TASK].provenance
+    assert provenance["n_unanswered"] == 1
+    assert "NaN or infinity" in provenance["unanswered"][0]["reason"]
+    assert "1 of 12 questions" in caplog.text

@@ -82,6 +82,20 @@ def test_attention_whose_sizes_cannot_be_read_leaves_the_cost_unknown() -> None:
     assert anatomy.layers
 
 
+def test_sizes_that_differ_by_layer_leave_the_cost_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def differs(_config: object) -> int:
+        message = "'v_head_dim' is a per-layer attribute"
+        raise RuntimeError(message)
+
+    config = deepseek_v2()
+    model = build_on_meta(config)
+    counts = count_built(model, describe(config))
+    monkeypatch.setattr(type(config), "v_head_dim", property(differs))
+    assert "layer 0 (DeepseekV2Attention)" in str(
+        read_architecture(model, counts.layers).cost_unknown_reason
+    )
+
+
 def test_linear_attention_keeps_no_keys() -> None:
     layer_types = ["linear_attention", "full_attention"]
     config = tiny_config("minimax", num_hidden_layers=2, layer_types=layer_types)

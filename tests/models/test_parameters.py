@@ -17,7 +17,8 @@ from transformers import (
 )
 
 from moe_eval_plugin.errors import InvalidExpertCountError, UserError
-from moe_eval_plugin.models.parameters import ParameterCounts, count_parameters
+from moe_eval_plugin.models.families import describe
+from moe_eval_plugin.models.parameters import ParameterCounts, count_built, count_parameters
 from tests.models.tiny_configs import (
     EXPERT,
     HIDDEN,
@@ -99,6 +100,15 @@ def test_list_of_experts_of_a_models_own_code() -> None:
     AutoModelForCausalLM.register(OldConfig, OldModel)
     counts = count_parameters(OldConfig())
     assert (counts.total, counts.routed, counts.active(2)) == (80, 60, 60)
+
+
+def test_experts_of_the_image_tower_are_not_routed_by_the_k_of_the_text() -> None:
+    def block() -> nn.ModuleDict:
+        return nn.ModuleDict({"experts": nn.ModuleList(nn.Linear(2, 2) for _ in range(3))})
+
+    model = nn.ModuleDict({"vision_tower": block(), "layers": block()})
+    counts = count_built(model, describe(qwen3_moe()))
+    assert [layer.path for layer in counts.layers] == ["layers.experts"]
 
 
 def test_tied_embeddings_count_once() -> None:

@@ -229,6 +229,7 @@ def test_reference_lists_every_row_of_the_results(repository_root: Path) -> None
             TaskSpeed(1, 1, 1, 1.0, latency_from=start),
             {"batch_size": 1},
             steady_decode=SteadyDecode(),
+            n_answers_from_cache=1,
         )
         for start in ("preprocessing", "queue")
     ]

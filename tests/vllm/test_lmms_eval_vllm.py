@@ -18,6 +18,7 @@ from tests.hosts.lmms_eval.announced_runs import (
 )
 from tests.hosts.lmms_eval.easy_requests import TASK, messages, request, scoring_request
 from tests.model_adapters.sampled_answers import N_ASKED, repeat, sample
+from tests.vllm.vllm_prompts import prompts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,3 +166,22 @@ def test_the_seed_of_the_host_draws_the_answers(heard: tuple[MoEVLLM, Listener])
     assert sample(model, 22) != first
     assert sample(model, 11, OTHER, TASK)[N_ASKED:] == first
     assert len(repeat(model)) > 1
+
+
+def test_a_model_that_computes_nan_is_refused(heard: tuple[MoEVLLM, Listener]) -> None:
+    model, _ = heard
+    runner = model.engine.llm.llm_engine.model_executor.driver_worker.worker.model_runner
+    weight = runner.get_model().language_model.model.norm.weight.data
+    kept = weight.clone()
+    weight.fill_(float("nan"))
+    try:
+        with pytest.raises(SystemExit) as ended:
+            model.generate_until([request(0)])
+        assert ended.value.code == 3
+        answer = dict(model.engine.run(prompts(1, "red"), at_once=1))[0]
+        assert (answer.log_probability, answer.is_finite) == (float("-inf"), False)
+        (answer,) = dict(model.engine.run(prompts(1), at_once=1)).values()
+        assert answer.request in model.engine.not_finite()
+    finally:
+        weight.copy_(kept)
+    assert model.generate_until([request(0)])[0].text

@@ -12,7 +12,7 @@ from moe_eval_plugin.bench.measurement import Observed, Repetition
 from moe_eval_plugin.bench.plan import Workload
 from moe_eval_plugin.engines.transformers.loading import refusing_own_code
 from moe_eval_plugin.engines.transformers.stopping import OnTokenCallback
-from moe_eval_plugin.errors import InsufficientMemoryError, MeasurementError
+from moe_eval_plugin.errors import InsufficientMemoryError, MeasurementError, NotFiniteError
 from moe_eval_plugin.experts.observation import distinct_by_layer, mean_load_entropy
 from moe_eval_plugin.experts.schedule import constant_schedule
 from moe_eval_plugin.experts.verification import verify
@@ -27,10 +27,11 @@ from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.models.moe_layers import find_moe_layers
 from moe_eval_plugin.override import observe as observe_module
 from moe_eval_plugin.override.apply import apply
+from moe_eval_plugin.override.finite import watch_logits
 from moe_eval_plugin.text import gib_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from torch import Tensor, nn
@@ -106,9 +107,10 @@ class TransformersEngine:
         )
         with self._memory(short):
             inputs = self._inputs.make(short)
-            with observe_module.observe(self._model) as pending:
+            with observe_module.observe(self._model) as pending, watch_logits(self._model) as watch:
                 self._generate(inputs, short.new_tokens)
             seen = pending.result()
+            _raise_if_not_finite(watch.first_steps(short.batch_size), short.new_tokens)
             with _time_layers(self._model, self._marks) as spans:
                 self._generate(inputs, short.new_tokens)
                 _wait({self._device})
@@ -248,6 +250,18 @@ def _time_layers(model: nn.Module, marks: Marks) -> Iterator[_LayerSpans]:
             hooks.callback(before.remove)
             hooks.callback(after.remove)
         yield spans
+
+
+def _raise_if_not_finite(steps: Sequence[int], new_tokens: int) -> None:
+    """Refuse to time NaN: it chooses other experts than numbers do."""
+    n_bad = sum(step < new_tokens for step in steps)
+    if n_bad:
+        message = (
+            f"{n_bad} of {len(steps)} sequences have logits that are NaN or infinite, so their "
+            "tokens do not choose experts as a model's do. Use dtype=bfloat16 or float32, or "
+            "another checkpoint."
+        )
+        raise NotFiniteError(message)
 
 
 def _wait(devices: set[str]) -> None:

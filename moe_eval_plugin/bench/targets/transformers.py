@@ -16,21 +16,17 @@ from moe_eval_plugin.bench.targets.target import (
     read_cost,
 )
 from moe_eval_plugin.bench.workload.config_changes import load_changed_config
+from moe_eval_plugin.bench.workload.experts_implementation import (
+    IMPLEMENTATIONS,
+    use_experts,
+)
 from moe_eval_plugin.bench.workload.inputs import BenchInputs
 from moe_eval_plugin.bench.workload.random_weights import Routing, build
 from moe_eval_plugin.engines.checks.checkpoint import check_checkpoint
 from moe_eval_plugin.engines.checks.memory import check_memory
-from moe_eval_plugin.engines.transformers.experts_implementation import (
-    IMPLEMENTATIONS,
-    use_experts,
-)
-from moe_eval_plugin.engines.transformers.loading import (
-    check_loadable,
-    load_model,
-    load_processor,
-    reads_images,
-)
+from moe_eval_plugin.engines.transformers.loading import check_loadable, load_model
 from moe_eval_plugin.engines.transformers.options import check_available
+from moe_eval_plugin.engines.transformers.processor import load_processor, reads_images
 from moe_eval_plugin.engines.transformers.sampling import replace_generation_config
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.hardware.calibration import calibrate

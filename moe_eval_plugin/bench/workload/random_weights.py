@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.bench.workload.experts_implementation import use_experts
 from moe_eval_plugin.engines.checks.memory import HEADROOM, require_memory
-from moe_eval_plugin.engines.transformers.experts_implementation import use_experts
 from moe_eval_plugin.engines.transformers.loading import adapt_model
 from moe_eval_plugin.errors import InvalidArgumentError, UnsupportedFamilyError
 from moe_eval_plugin.hardware.memory import free_memory

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
         JobListener,
         QuestionCounter,
     )
-    from moe_eval_plugin.engines.transformers.encoding import Encoded
-    from moe_eval_plugin.engines.transformers.engine import Generated, HFEngine
+    from moe_eval_plugin.engines.transformers.encoding import Encoded, Generated
+    from moe_eval_plugin.engines.transformers.engine import HFEngine
     from moe_eval_plugin.measure.stopwatch import Stopwatch
     from moe_eval_plugin.measure.timing import BatchTiming
     from moe_eval_plugin.results.measurements import Measurements
@@ -243,6 +243,9 @@ class BatchRunner:
         self, jobs: Sequence[Job], answers: Sequence[GeneratedAnswer], timing: BatchTiming
     ) -> None:
         self._answers.update(zip([job.index for job in jobs], answers, strict=True))
+        for job, answer in zip(jobs, answers, strict=True):
+            if not answer.is_finite:
+                self._listener.not_finite(job)
         self._after_batch(timing, len(jobs))
 
 

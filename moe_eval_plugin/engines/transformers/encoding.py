@@ -1,4 +1,4 @@
-"""Encode conversations as a model's inputs: its chat template, its tokens, its images."""
+"""Inputs of a model, encoded from conversations with its chat template, and its answers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.engines.chat_template import ChatTemplate
     from moe_eval_plugin.engines.request import Conversation
+    from moe_eval_plugin.measure.answer_ends import EndedBy
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,37 @@ class Encoded:
 
     tensors: BatchFeature
     n_input_tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One answer."""
+
+    text: str
+    """Its text up to the first stop string; empty where it is not finite."""
+    n_input_tokens: int
+    """Tokens of the prompt, image tokens included."""
+    n_output_tokens: int
+    """Generated tokens, up to and with the one that ended the answer."""
+    ended_by: EndedBy | None = None
+    """What ended it."""
+    is_finite: bool = True
+    """Whether no token was chosen from NaN or infinity."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A continuation that was scored, by one pass over the prompt and the continuation.
+
+    ``log_probability`` is the sum of its tokens' natural logarithms; ``is_greedy`` is true if each
+    token is the most likely one; ``n_input_tokens`` counts prompt and continuation. What was
+    computed from NaN or infinity is not finite, and impossible.
+    """
+
+    log_probability: float
+    is_greedy: bool
+    n_input_tokens: int
+    is_finite: bool = True
 
 
 def encode(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,16 +22,15 @@ from moe_eval_plugin.engines.conversation import placeholder_texts, prepare_conv
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.generation import truncate_before
 from moe_eval_plugin.engines.request import VERIFICATION_NEW_TOKENS
-from moe_eval_plugin.engines.transformers.encoding import encode
+from moe_eval_plugin.engines.transformers.encoding import Generated, Scored, encode
 from moe_eval_plugin.engines.transformers.loading import (
     check_loadable,
     load_model,
-    load_processor,
     name_image_token,
-    reads_images,
     refusing_own_code,
 )
 from moe_eval_plugin.engines.transformers.options import check_available
+from moe_eval_plugin.engines.transformers.processor import load_processor, reads_images
 from moe_eval_plugin.engines.transformers.sampling import replace_generation_config, seeded
 from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
@@ -41,12 +40,19 @@ from moe_eval_plugin.engines.transformers.stopping import (
     ended_by,
     truncate_after_end,
 )
+from moe_eval_plugin.errors import NotFiniteError
 from moe_eval_plugin.experts.verification import verify
 from moe_eval_plugin.measure.phases import PhaseRecorder, marks_for
 from moe_eval_plugin.models import checkpoint
 from moe_eval_plugin.models.architecture import image_tower
 from moe_eval_plugin.models.transformers_names import per_token_among
 from moe_eval_plugin.override.apply import apply
+from moe_eval_plugin.override.finite import (
+    describe_fault,
+    first_not_finite,
+    rows_not_finite,
+    watch_logits,
+)
 from moe_eval_plugin.override.observe import observe
 
 if TYPE_CHECKING:
@@ -59,36 +65,14 @@ if TYPE_CHECKING:
     from moe_eval_plugin.engines.transformers.encoding import Encoded
     from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.experts.verification import VerifiedOverride
-    from moe_eval_plugin.measure.answer_ends import EndedBy
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Generated:
-    """One answer: its text up to the first stop string, and the tokens that were generated.
-
-    ``n_output_tokens`` counts up to and with the token that ended the answer; ``ended_by`` is what
-    ended it.
-    """
-
-    text: str
-    n_input_tokens: int
-    n_output_tokens: int
-    ended_by: EndedBy | None = None
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A continuation that was scored, by one pass over the prompt and the continuation.
-
-    ``log_probability`` is the sum of its tokens' natural logarithms; ``is_greedy`` is true if each
-    token is the most likely one; ``n_input_tokens`` counts prompt and continuation.
-    """
-
-    log_probability: float
-    is_greedy: bool
-    n_input_tokens: int
+VERIFICATION_ARGUMENTS = {
+    "do_sample": False,
+    "min_new_tokens": VERIFICATION_NEW_TOKENS,
+    "max_new_tokens": VERIFICATION_NEW_TOKENS,
+}
 
 
 class HFEngine:
@@ -219,7 +203,8 @@ class HFEngine:
         if until:
             criteria.append(StopStringCriteria(stops, n_prompt + least))
         self.generation.warn_of_sampling(arguments)
-        with seeded(seed, self.devices) if arguments.get("do_sample") else nullcontext():
+        draws = seeded(seed, self.devices) if arguments.get("do_sample") else nullcontext()
+        with watch_logits(self.model) as watch, draws:
             sequences = self.model.generate(**inputs, **arguments, stopping_criteria=criteria)
         ends = self._end_ids()
         answers = [
@@ -227,11 +212,14 @@ class HFEngine:
             for ids in sequences[:, n_prompt:].tolist()
         ]
         texts = decoded(self.tokenizer, answers, self.template.special_tags)
+        steps = watch.first_steps(len(answers))
         return [
-            Generated(
-                truncate_before(text, until), n_input, len(ids), ended_by(ids, text, ends, until)
+            Generated(truncate_before(text, until), n, len(ids), ended_by(ids, text, ends, until))
+            if step >= len(ids)
+            else Generated("", n, len(ids), is_finite=False)
+            for text, n, ids, step in zip(
+                texts, encoded.n_input_tokens, answers, steps, strict=True
             )
-            for text, n_input, ids in zip(texts, encoded.n_input_tokens, answers, strict=True)
         ]
 
     @torch.inference_mode()
@@ -246,6 +234,9 @@ class HFEngine:
             inputs[name] = torch.cat([inputs[name], filler], dim=1)
         logits = self.model(**inputs, use_cache=False).logits[0, -target_ids.shape[1] - 1 : -1]
         log_probs = logits.float().log_softmax(-1)
+        if rows_not_finite(logits).any():
+            n_tokens = inputs["input_ids"].shape[1]
+            return Scored(float("-inf"), is_greedy=False, n_input_tokens=n_tokens, is_finite=False)
         chosen = log_probs.gather(-1, target_ids[0, :, None]).sum()
         is_greedy = bool((log_probs.argmax(-1) == target_ids[0]).all())
         return Scored(float(chosen), is_greedy, n_input_tokens=inputs["input_ids"].shape[1])
@@ -253,17 +244,19 @@ class HFEngine:
     def verify(self, conversations: Sequence[Conversation]) -> VerifiedOverride:
         """Run a few real prompts, prefill and decode, and compare the k that tokens used.
 
-        Raises ``OverrideNotEffectiveError``. A dense model has nothing to observe.
+        Raises ``OverrideNotEffectiveError``, and ``NotFiniteError`` for a model that computes NaN
+        or infinity. A dense model has nothing to observe.
         """
+        encoded = self.encode(conversations)
         with refusing_own_code(self.model), observe(self.model) as pending:
-            self.generate(
-                self.encode(conversations),
-                {
-                    "do_sample": False,
-                    "min_new_tokens": VERIFICATION_NEW_TOKENS,
-                    "max_new_tokens": VERIFICATION_NEW_TOKENS,
-                },
+            answers = self.generate(encoded, VERIFICATION_ARGUMENTS)
+        n_bad = sum(not answer.is_finite for answer in answers)
+        if n_bad:
+            path = first_not_finite(
+                self.model, lambda: self.generate(encoded, VERIFICATION_ARGUMENTS)
             )
+            message = describe_fault(self.options.pretrained, n_bad, path)
+            raise NotFiniteError(message)
         request = self.request
         baseline = request.description.num_experts_per_tok or None
         return verify(request.resolved, baseline, pending.result(), request.rule)

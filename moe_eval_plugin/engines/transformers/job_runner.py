@@ -20,7 +20,8 @@ if TYPE_CHECKING:
         QuestionCounter,
     )
     from moe_eval_plugin.engines.transformers.batch_runner import BatchStore
-    from moe_eval_plugin.engines.transformers.engine import Generated, HFEngine, Scored
+    from moe_eval_plugin.engines.transformers.encoding import Generated, Scored
+    from moe_eval_plugin.engines.transformers.engine import HFEngine
     from moe_eval_plugin.engines.transformers.profiler_trace import BatchTrace
     from moe_eval_plugin.measure.stopwatch import Stopwatch
     from moe_eval_plugin.measure.timing import BatchTiming
@@ -93,6 +94,8 @@ class JobRunner:
         if job.index in self._refused:
             self._leave_out([job])
             return
+        if not all(one.is_finite for one in rounds):
+            self._listener.not_finite(job)
         n_input_tokens = sum(one.n_input_tokens for one in rounds)
         n_output_tokens = [sum(one.n_output_tokens for one in rounds)]
         n_samples = self._questions.complete([job])
@@ -122,6 +125,9 @@ class JobRunner:
             self._leave_out(jobs)
             return
         answers.update(scored)
+        for job in jobs:
+            if not scored[job.index].is_finite:
+                self._listener.not_finite(job)
         n_input_tokens = sum(one.n_input_tokens for one in scored.values())
         n_samples = self._questions.complete(jobs)
         self._end(self._stopwatch.lap(jobs[0].task, n_samples, n_input_tokens, ()), len(jobs))

@@ -18,6 +18,7 @@ from moe_eval_plugin.engines.vllm.messages import (
     Prompt,
     append_continuation,
     load_template,
+    name_of,
     placeholders_of,
     read_answer,
     rendered_prompt,
@@ -32,8 +33,9 @@ from moe_eval_plugin.engines.vllm.process import engine_alive_or_fail, start, wa
 from moe_eval_plugin.engines.vllm.request_times import RequestTimes
 from moe_eval_plugin.engines.vllm.set_k import EVERY_LAYER
 from moe_eval_plugin.engines.vllm.verification import Workers
-from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.errors import InvalidArgumentError, NotFiniteError
 from moe_eval_plugin.models import checkpoint
+from moe_eval_plugin.override.finite import describe_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -82,6 +84,7 @@ class VLLMEngine:
         self.config = self.llm.llm_engine.vllm_config
         self.workers = Workers(self.llm.collective_rpc, self.request, options.verify)
         self.workers.check_layers()
+        self.llm.collective_rpc("moe_eval_watch_logits")
         self.generation.warn()
         self._placeholders = placeholders_of(self.llm.model_config)
         self._names = (str(number) for number in itertools.count())
@@ -145,7 +148,16 @@ class VLLMEngine:
         }
         prompts = (Prompt(build, arguments) for build in builds)
         with engine_alive_or_fail():
-            return self.workers.verify(lambda: self._run_in_turn(prompts, refuse))
+            verified = self.workers.verify(lambda: self._run_in_turn(prompts, refuse))
+            n_bad = len(self.not_finite())
+        if n_bad:
+            raise NotFiniteError(describe_fault(self.options.pretrained, n_bad))
+        return verified
+
+    def not_finite(self) -> set[str]:
+        """Return the requests since the last call that were computed from NaN or infinity."""
+        found = self.llm.collective_rpc("moe_eval_not_finite")
+        return {name.partition("-")[0] for of_worker in found for name in of_worker}
 
     def run(self, prompts: Iterable[Prompt], at_once: int | None) -> Generator[tuple[int, Answer]]:
         """Yield (position of the prompt, answer) in the order in which vLLM finishes them.
@@ -191,7 +203,7 @@ class VLLMEngine:
             for name, prompt in zip(names, rendered, strict=True):
                 engine.add_request(name, prompt, params)
             while len(done) < len(names):
-                done |= {_name(output): output for output in engine.step() if output.finished}
+                done |= {name_of(output): output for output in engine.step() if output.finished}
         return begin, [done[name] for name in names]
 
     def _run_in_turn(self, prompts: Iterable[Prompt], refuse: Callable[[int, str], object]) -> None:
@@ -234,7 +246,7 @@ class VLLMEngine:
             outputs = self.llm.llm_engine.step()
         for output in outputs:
             if output.finished:
-                name = _name(output)
+                name = name_of(output)
                 target = running.targets.pop(name, None)
                 yield running.positions.pop(name), read_answer(output, target)
 
@@ -245,7 +257,3 @@ class _Running:
 
     positions: dict[str, int] = field(default_factory=dict)
     targets: dict[str, list[int]] = field(default_factory=dict)
-
-
-def _name(output: Any) -> str:  # noqa: ANN401  (vLLM appends to the submitted name)
-    return str(output.request_id).partition("-")[0]

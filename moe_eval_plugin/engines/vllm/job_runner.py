@@ -77,6 +77,7 @@ class JobRunner:
                         self._listener.refuse(job, answer.error)
                     for refused in self._end(job, answer):
                         answers[refused.index] = None
+            self._drop_not_finite(mine, answers)
 
     def ask(self, job: Job, build: Callable[[], Conversation]) -> list[Answer]:
         """Answer one round of a job that has several; no answer where it is refused."""
@@ -85,10 +86,22 @@ class JobRunner:
         [(_, found)] = self._engine.run([prompt], self._at_once)
         answer = _until(found, job.settings)
         if answer.error is None:
-            return [answer]
+            found_one = {job.index: answer}
+            self._drop_not_finite([job], found_one)
+            return [found_one[job.index]]
         self._listener.refuse(job, answer.error)
         self._refused[job.index] = answer.error
         return []
+
+    def _drop_not_finite(self, jobs: Sequence[Job], answers: dict[int, Any]) -> None:
+        """Empty the answers that were computed from NaN or infinity, and report their jobs."""
+        bad = self._engine.not_finite()
+        for job in jobs:
+            answer = answers.get(job.index)
+            if answer is not None and answer.request in bad:
+                answers[job.index] = answer = answer.without_text()
+            if answer is not None and not answer.is_finite:
+                self._listener.not_finite(job)
 
     def end_rounds(self, job: Job, rounds: Sequence[Answer]) -> None:
         """Report all rounds of a job as one request."""

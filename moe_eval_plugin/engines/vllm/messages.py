@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.chat_template import ChatTemplate, bare_text
@@ -48,6 +49,15 @@ class Answer:
     is_greedy: bool | None = None
     """Of a continuation that was scored: whether each token is the most likely one."""
 
+    is_finite: bool = True
+    """Whether no token was chosen or scored from NaN or infinity."""
+    request: str = ""
+    """Name of vLLM's request, which the workers know too."""
+
+    def without_text(self) -> Answer:
+        """Return the answer as one that was computed from NaN or infinity."""
+        return replace(self, text="", ended_by=None, is_finite=False)
+
     @property
     def n_input_tokens(self) -> int:
         """Tokens of the prompt, image tokens included."""
@@ -64,15 +74,25 @@ def read_answer(output: Any, target: Sequence[int] | None) -> Answer:  # noqa: A
     completion, n_input = output.outputs[0], len(output.prompt_token_ids)
     if target is None:
         times = RequestTimes.read(output.metrics, n_input, len(completion.token_ids))
-        return Answer(completion.text, times, ended_by=ended_by(completion))
+        return Answer(
+            completion.text, times, ended_by=ended_by(completion), request=name_of(output)
+        )
     of_tokens = output.prompt_logprobs[-len(target) :]
     chosen = [found[token] for found, token in zip(of_tokens, target, strict=True)]
+    total = sum(one.logprob for one in chosen)
+    is_finite = not math.isnan(total) and total < math.inf
     return Answer(
         "",
         RequestTimes.read(output.metrics, n_input, 0),
-        log_probability=sum(one.logprob for one in chosen),
-        is_greedy=all(one.rank == 1 for one in chosen),
+        log_probability=total if is_finite else -math.inf,
+        is_greedy=is_finite and all(one.rank == 1 for one in chosen),
+        is_finite=is_finite,
     )
+
+
+def name_of(output: Any) -> str:  # noqa: ANN401  (vLLM appends to the submitted name)
+    """Return the name under which a request was submitted."""
+    return str(output.request_id).partition("-")[0]
 
 
 def load_template(options: VLLMOptions, source: str) -> ChatTemplate:

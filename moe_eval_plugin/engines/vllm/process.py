@@ -8,7 +8,13 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.checks.checkpoint import check_vllm_files
-from moe_eval_plugin.errors import EngineFailedError, InsufficientMemoryError, InvalidArgumentError
+from moe_eval_plugin.errors import (
+    EngineFailedError,
+    InsufficientMemoryError,
+    InvalidArgumentError,
+    MissingDependencyError,
+)
+from moe_eval_plugin.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +39,8 @@ def built_for_device() -> str:
 def start(arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (a vllm.LLM)
     """Start a ``vllm.LLM`` with its own arguments.
 
-    Raises ``InvalidArgumentError``, ``InsufficientMemoryError`` or ``EngineFailedError``, and what
-    ``check_vllm_files`` raises before vLLM starts.
+    Raises ``InvalidArgumentError``, ``MissingDependencyError``, ``InsufficientMemoryError`` or
+    ``EngineFailedError``, and what ``check_vllm_files`` raises before vLLM starts.
     """
     from pydantic import ValidationError
     from vllm import LLM
@@ -48,6 +54,9 @@ def start(arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (a vllm.LLM)
         if isinstance(error, TypeError | ValidationError) or _is_of_configuration(error):
             message = f"vLLM does not accept these arguments: {text}"
             raise InvalidArgumentError(message) from error
+        if isinstance(error, ImportError):
+            message = f"vLLM needs a package for this model that is missing: {one_line(error)}."
+            raise MissingDependencyError(message) from error
         if "memory" in text.lower():
             message = f"vLLM found too little memory and did not start: {text} {MEMORY_ADVICE}"
             raise InsufficientMemoryError(message) from error

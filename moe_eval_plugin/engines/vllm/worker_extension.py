@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.engines.vllm.worker_observation import ExpertWatch
 from moe_eval_plugin.hardware.device import describe_device
 from moe_eval_plugin.hardware.meter import HardwareMeter
+from moe_eval_plugin.override.finite import rows_not_finite
 
 if TYPE_CHECKING:
     import torch
+
+STEPS_BETWEEN_READS = 256
 
 
 class HardwareWatch:
@@ -42,5 +45,47 @@ class HardwareWatch:
         return {"uses": uses, "energy": energy}
 
 
-class WorkerExtension(ExpertWatch, HardwareWatch):
+class LogitsWatch:
+    """Notes which requests were answered from logits that are NaN or infinite.
+
+    Nothing waits for the device before the answers are asked for, or some hundred steps are noted.
+    """
+
+    model_runner: Any
+    moe_eval_noted: list[tuple[list[str], Any]]
+    moe_eval_bad: set[str]
+
+    def moe_eval_watch_logits(self) -> None:
+        """Watch the logits from now on; they are computed outside of compiled code."""
+        model = self.model_runner.get_model()
+        compute = model.compute_logits
+        self.moe_eval_noted, self.moe_eval_bad = [], set()
+
+        def compute_logits(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            logits = compute(*args, **kwargs)
+            # Only one worker of several gets them. Logits of a prompt belong to one request.
+            names = getattr(getattr(self.model_runner, "input_batch", None), "req_ids", None)
+            if logits is not None and names is not None and len(names) == len(logits):
+                self.moe_eval_noted.append((list(names), rows_not_finite(logits)))
+                if len(self.moe_eval_noted) == STEPS_BETWEEN_READS:
+                    self.moe_eval_read_logits()
+            return logits
+
+        model.compute_logits = compute_logits
+
+    def moe_eval_read_logits(self) -> None:
+        """Read what was noted, which waits for the device."""
+        for names, rows in self.moe_eval_noted:
+            flags = rows.tolist()
+            self.moe_eval_bad |= {name for name, bad in zip(names, flags, strict=True) if bad}
+        self.moe_eval_noted.clear()
+
+    def moe_eval_not_finite(self) -> list[str]:
+        """Return the names of the requests since the last call whose logits were not finite."""
+        self.moe_eval_read_logits()
+        found, self.moe_eval_bad = sorted(self.moe_eval_bad), set()
+        return found
+
+
+class WorkerExtension(ExpertWatch, HardwareWatch, LogitsWatch):
     """All methods that are mixed into vLLM's worker; their names begin with ``moe_eval_``."""

@@ -16,6 +16,7 @@ from moe_eval_plugin.models.parameters import (
     build_on_meta,
     count_built,
 )
+from moe_eval_plugin.models.weights.completeness import check_files_if_any
 from moe_eval_plugin.models.weights.dtypes import dtype_bytes
 from moe_eval_plugin.models.weights.quantisation import quantisation_method
 from moe_eval_plugin.models.weights.size import weight_size
@@ -146,6 +147,7 @@ def inspect_model(
     config = load_config(pretrained, revision, trust_remote_code=trust_remote_code)
     description = describe(config)
     model = _read_model(config, description, trust_remote_code=trust_remote_code)
+    check_files_if_any(pretrained, revision)
     size = weight_size(pretrained, revision)
     return ModelReport(
         schema_version=SCHEMA_VERSION,

@@ -23,7 +23,7 @@ from moe_eval_plugin.models.other_forms import (
     refuse_pointers,
 )
 from moe_eval_plugin.models.weights.safetensors_header import read_header
-from moe_eval_plugin.models.weights.size import cached_snapshot
+from moe_eval_plugin.models.weights.size import cached_snapshot, choose_weight_files
 from moe_eval_plugin.text import first_few
 
 if TYPE_CHECKING:
@@ -73,6 +73,14 @@ def check_files(
             f"{download_command(folder)}."
         )
         raise BrokenCheckpointError(message)
+
+
+def check_files_if_any(pretrained: str, revision: str | None = None) -> None:
+    """Raise what ``check_files`` raises, but accept a folder that has a configuration alone."""
+    folder = _folder_here(resolve(pretrained), revision)
+    names = [] if folder is None else [path.name for path in folder.iterdir()]
+    if choose_weight_files(names) or any(name in names for name in FIRST_FILES):
+        check_files(pretrained, revision, any_name=True)
 
 
 @dataclass(frozen=True)

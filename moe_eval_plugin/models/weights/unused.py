@@ -33,6 +33,7 @@ OLD_TABLES = re.compile(
     r"(^|\.)(inv_freq|original_inv_freq|cos_cached|sin_cached|position_ids|masked_bias"
     r"|relative_position_index|token_type_ids)$"
 )
+IMAGE_PART = re.compile(r"visual|vision|image")
 LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 
@@ -81,9 +82,9 @@ def _is_of_extra_layer(name: str, config: Any) -> bool:  # noqa: ANN401  (a Pret
     n_extra = getattr(text, "num_nextn_predict_layers", None) or 0
     n_layers = getattr(text, "num_hidden_layers", None)
     layer = LAYER.search(name)
-    if not (n_extra and n_layers and layer):
+    if not (n_extra and n_layers and layer) or IMAGE_PART.search(name):
         return False
-    return n_layers <= int(layer.group(1)) < n_layers + n_extra
+    return bool(n_layers <= int(layer.group(1)) < n_layers + n_extra)
 
 
 def _is_zero(name: str, file: Path) -> bool:

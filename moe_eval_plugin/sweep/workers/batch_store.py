@@ -95,7 +95,9 @@ class SweepBatches:
         batch = Batch(
             tuple(job.index for job in jobs),
             tuple(
-                Answer(one.text, one.n_input_tokens, one.n_output_tokens, one.ended_by)
+                Answer(
+                    one.text, one.n_input_tokens, one.n_output_tokens, one.ended_by, one.is_finite
+                )
                 for one in answers
             ),
             timing,

@@ -36,6 +36,7 @@ class Answer:
     n_input_tokens: int
     n_output_tokens: int
     ended_by: EndedBy | None = None
+    is_finite: bool = True
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import pytest
 from transformers import AutoProcessor, AutoTokenizer
 
 from moe_eval_plugin.engines.checks.template import check_template, use_tokenizer_template
-from moe_eval_plugin.engines.transformers.loading import load_processor
 from moe_eval_plugin.engines.transformers.options import EngineOptions
+from moe_eval_plugin.engines.transformers.processor import load_processor
 from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.models.checkpoint import load_config
 from moe_eval_plugin.models.demo import MODEL_PATH

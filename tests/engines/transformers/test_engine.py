@@ -16,6 +16,7 @@ from moe_eval_plugin.errors import (
     InvalidArgumentError,
     InvalidExpertCountError,
     NotAnMoEError,
+    NotFiniteError,
     UserError,
 )
 from moe_eval_plugin.experts.verification import OverrideNotEffectiveError
@@ -234,3 +235,43 @@ def test_stop_strings_end_no_answer_before_its_least_tokens(engine: HFEngine) ->
     encoded = engine.encode([ask(COLOUR, drawing("red"))])
     (answer,) = engine.generate(encoded, {**GREEDY, "min_new_tokens": 3}, until=["r"])
     assert (answer.text, answer.n_output_tokens >= 3) == ("", True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("language_model.norm", float("nan")),
+        ("language_model.layers.1.mlp.gate", float("inf")),
+        ("visual.merger.norm", float("nan")),
+    ],
+)
+def test_a_model_that_computes_nan_is_refused_with_its_first_module(
+    engine: HFEngine, name: str, value: float
+) -> None:
+    weight = engine.model.model.get_submodule(name).weight.data
+    kept = weight.clone()
+    weight.fill_(value)
+    try:
+        with pytest.raises(NotFiniteError, match=f"not finite is model.{name}"):
+            engine.verify([ask(COLOUR, drawing("red"))])
+        scored = engine.score(engine.encode([ask(COLOUR, drawing("red"))]), "red")
+        assert (scored.log_probability, scored.is_finite) == (float("-inf"), False)
+    finally:
+        weight.copy_(kept)
+
+
+def test_an_answer_from_nan_is_empty_and_the_others_stay(engine: HFEngine) -> None:
+    encoded = engine.encode([ask(COLOUR, drawing("red")), ask(COLOUR, drawing("blue"))])
+
+    def spoil(_module: Any, _args: Any, logits: torch.Tensor) -> None:
+        logits[0].fill_(torch.nan)
+
+    hook = engine.model.lm_head.register_forward_hook(spoil)
+    sampled = {**GREEDY, "do_sample": True, "temperature": 0.1}
+    try:
+        for arguments in (GREEDY, sampled):
+            bad, good = engine.generate(encoded, arguments)
+            assert (bad.text, bad.is_finite) == ("", False)
+            assert (good.text, good.is_finite) == ("blue", True)
+    finally:
+        hook.remove()

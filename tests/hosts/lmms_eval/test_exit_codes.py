@@ -23,3 +23,16 @@ def test_a_fault_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
         raise KeyError
     assert ended.value.code == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_who_asked_for_errors_gets_them_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    @exit_codes.user_errors()
+    def broken() -> None:
+        message = "no image"
+        raise DataError(message)
+
+    with pytest.raises(DataError, match="no image"), exit_codes.errors_are_raised():
+        broken()
+    assert not capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        broken()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from moe_eval_plugin.errors import BrokenCheckpointError
-from moe_eval_plugin.models.weights.completeness import check_files
+from moe_eval_plugin.models.weights.completeness import check_files, check_files_if_any
 from tests.models.fake_hub import COMMIT
 from tests.models.weights.checkpoints import INDEX, POINTER, SHARD, sharded, write
 
@@ -128,3 +128,14 @@ def test_an_incomplete_download_is_refused_offline(
     (folder / SHARD.format(1)).unlink()
     with pytest.raises(BrokenCheckpointError, match="1 of the 2 files"):
         check_files("some/model")
+
+
+def test_a_configuration_alone_can_be_inspected_and_half_of_the_weights_cannot(
+    tmp_path: Path,
+) -> None:
+    sharded(tmp_path)
+    (tmp_path / SHARD.format(1)).unlink()
+    with pytest.raises(BrokenCheckpointError, match="1 of the 2 files"):
+        check_files_if_any(str(tmp_path))
+    only("")(tmp_path)
+    check_files_if_any(str(tmp_path))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from moe_eval_plugin.engines.transformers.experts_implementation import (
+from moe_eval_plugin.bench.workload.experts_implementation import (
     GROUPED_ALWAYS,
     IMPLEMENTATIONS,
     use_experts,
