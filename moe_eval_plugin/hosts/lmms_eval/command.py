@@ -144,7 +144,8 @@ def _seed(options: Mapping[str, Any]) -> str | None:
 def _plain(value: Any) -> Any:  # noqa: ANN401  (a value of any option, from JSON)
     """Return a value as its option takes it; lmms-eval may store a table or a list."""
     if isinstance(value, dict):
-        return ",".join(f"{name}={_plain_object(one)}" for name, one in value.items())
+        given = {name: one for name, one in value.items() if one is not None}
+        return ",".join(f"{name}={_plain_object(one)}" for name, one in given.items())
     return json.dumps(value) if isinstance(value, list) else value
 
 

@@ -11,6 +11,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.hosts.lmms_eval.command import pinned_model_args, settings_of
+from moe_eval_plugin.option_values import argument_parts
 from moe_eval_plugin.publish.bundle.finished import setting_of, sweep_point
 
 if TYPE_CHECKING:
@@ -71,10 +72,14 @@ def with_option(command: Sequence[str], name: str, value: str) -> list[str]:
 
 
 def with_checkpoint(command: Sequence[str], pretrained: str) -> list[str]:
-    """Return a command with another checkpoint in the arguments of its model."""
+    """Return a command with another checkpoint in the arguments of its model.
+
+    A revision goes with the checkpoint that it was one of.
+    """
     name = "--model-args" if tuple(command[:2]) == SWEEP else "--model_args"
     given = command[command.index(name) + 1] if name in command else ""
-    others = [part for part in given.split(",") if part and not part.startswith("pretrained=")]
+    replaced = ("pretrained=", "revision=")
+    others = [part for part in argument_parts(given) if not part.startswith(replaced)]
     return with_option(command, name, ",".join([f"pretrained={pretrained}", *others]))
 
 

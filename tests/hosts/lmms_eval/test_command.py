@@ -106,7 +106,8 @@ def test_tables_that_lmms_eval_stores_become_the_text_of_their_option() -> None:
 
 def test_an_argument_that_is_an_object_stays_json() -> None:
     arguments = {"enable_thinking": False, "revision": "a,b"}
-    config = {"model": "moe_hf", "model_args": {"chat_template_kwargs": arguments}}
+    given = {"chat_template_kwargs": arguments, "max_pixels": None}
+    config = {"model": "moe_hf", "model_args": given}
     text = settings_of(run_with(config)).model_args
     assert read_model_args(text) == {"chat_template_kwargs": json.dumps(arguments)}
     assert read_model_args(pinned_model_args("moe_hf", text, "c0ffee"))["revision"] == "c0ffee"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moe_eval_plugin.cli import build_parser
-from moe_eval_plugin.publish.bundle.commands import run_command, sweep_commands
+from moe_eval_plugin.publish.bundle.commands import run_command, sweep_commands, with_checkpoint
 from moe_eval_plugin.publish.reproduce.rerun import Changes
 from moe_eval_plugin.results.lmms_eval_files import read_run
 from moe_eval_plugin.sweep.manifest import Entry, Manifest
@@ -138,3 +138,11 @@ def test_a_limit_and_another_place_of_the_checkpoint_change_a_command() -> None:
     assert (options.limit, options.model_args) == (7, ["pretrained=/models/x,a=1"])
     assert changed[-2:] == ["--output", "{output}"]
     assert Changes(limit=9).applied(changed).count("--limit") == 1
+
+
+def test_another_checkpoint_takes_no_revision_over() -> None:
+    text = 'pretrained=some/model,revision=c0ffee,chat_template_kwargs={"a": 1, "b": 2},dtype=auto'
+    command = ["lmms-eval", "--model_args", text, "--output_path", "out"]
+    kept = 'pretrained=./copy,chat_template_kwargs={"a": 1, "b": 2},dtype=auto'
+    changed = with_checkpoint(command, "./copy")
+    assert changed == ["lmms-eval", "--model_args", kept, "--output_path", "out"]
