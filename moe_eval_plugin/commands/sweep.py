@@ -217,7 +217,7 @@ def _sweep(
                     launch, checked, host, folder, manifest.settings, progress.answered
                 ) as means,
             ):
-                progress.run(*means)
+                progress.run(*means, data.changed_since)
         except KeyboardInterrupt:
             return progress.interrupted()
     return progress.finish()

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from typing import Any
 
@@ -45,7 +45,9 @@ class SweepProgress:
         self._n_answered += n_questions
         self._bar.update(n_questions)
 
-    def run(self, launcher: Launcher, worker: Worker) -> None:
+    def run(
+        self, launcher: Launcher, worker: Worker, changed_files: Callable[[], list[str]] = list
+    ) -> None:
         """Run the points and print a line for each; those that are done come first."""
         from moe_eval_plugin.sweep.runner import run_points
         from moe_eval_plugin.sweep.table import header
@@ -54,7 +56,7 @@ class SweepProgress:
         for name, entry in self._manifest.entries.items():
             if self._manifest.results_path(name) is not None:
                 self._add(name, entry.point)
-        for outcome in run_points(self._plan, self._manifest, launcher, worker):
+        for outcome in run_points(self._plan, self._manifest, launcher, worker, changed_files):
             self._show(outcome)
 
     def close(self) -> None:

@@ -59,6 +59,10 @@ class DataContent:
             if path in self._known and self._known[path][0] != digest
         ]
 
+    def changed_since(self) -> list[str]:
+        """List the files whose content is not what was digested; few are read for it."""
+        return [path for path, found in self._found.items() if not _is_still(Path(path), *found)]
+
     def digest(self, documents: Iterable[Any], limit: int | None) -> str:
         """Return a digest of the first documents of a task, ``limit`` at most, and their pictures.
 
@@ -100,6 +104,13 @@ class DataContent:
             return text
         self._found[text] = found
         return f"{path.name} {found[0]}"
+
+
+def _is_still(path: Path, digest: str, state: list[int]) -> bool:
+    try:
+        return file_state(path) == state or sha256_of(path) == digest
+    except OSError:
+        return False
 
 
 def _rows(documents: Any) -> Iterable[Any]:  # noqa: ANN401  (of ``datasets``, or a list)

@@ -56,10 +56,20 @@ def open_manifest(
 
 
 def run_points(
-    plan: SweepPlan, manifest: Manifest, launcher: Launcher, worker: Worker
+    plan: SweepPlan,
+    manifest: Manifest,
+    launcher: Launcher,
+    worker: Worker,
+    changed_files: Callable[[], list[str]] = list,
 ) -> Iterator[Outcome]:
-    """Run what is not done, and yield each outcome once it is in the manifest."""
-    for outcome in launcher.run(pending(plan, manifest), worker, _begins(manifest)):
+    """Run what is not done, and yield each outcome once it is in the manifest.
+
+    ``changed_files`` lists the files of the data whose content changed since the sweep began. A
+    point that ends after such a change has failed: it may have seen both.
+    """
+    for ended_now in launcher.run(pending(plan, manifest), worker, _begins(manifest)):
+        changed = changed_files() if ended_now.results else []
+        outcome = replace(ended_now, **_failed_by(changed)) if changed else ended_now
         entry = manifest.entry(outcome.point.name)
         results = outcome.results
         ended = replace(
@@ -73,6 +83,11 @@ def run_points(
         if results is not None:
             journal_path(manifest.folder, outcome.point.name).unlink(missing_ok=True)
         yield outcome
+
+
+def _failed_by(changed: Sequence[str]) -> dict[str, Any]:
+    (text,) = _files_text(changed)
+    return {"results": None, "reason": f"the data changed while the sweep ran: {text}"}
 
 
 def pending(plan: SweepPlan, manifest: Manifest) -> list[SweepPoint]:

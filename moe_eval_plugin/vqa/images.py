@@ -62,10 +62,10 @@ def read_image(source: str | Path | BinaryIO) -> Image:
     with ExitStack() as stack:
         stack.enter_context(_reasons())
         # What Pillow opens itself it maps into memory, and then turns some TIFF files wrongly.
-        is_path = isinstance(source, str | Path)
-        file = stack.enter_context(Path(source).open("rb")) if is_path else source
+        if isinstance(source, str | Path):
+            source = stack.enter_context(Path(source).open("rb"))
         stack.enter_context(_strictly())
-        image = stack.enter_context(Image.open(file))
+        image = stack.enter_context(Image.open(source))
         _check_size(image)
         if image.format == EPS:
             message = "it is an EPS file, a program that would have to be run"

@@ -91,6 +91,16 @@ def test_pictures_that_changed_names_are_found_whatever_their_times(
     assert again.changed() == [one, two]
 
 
+def test_a_change_while_the_sweep_runs_is_seen(rows: Rows) -> None:
+    data = DataContent()
+    data.digest(rows, None)
+    os.utime(rows[0]["image"])
+    assert data.changed_since() == []
+    Image.new("RGB", (2, 2), (5, 5, 5)).save(rows[1]["image"])
+    os.unlink(rows[2]["image"])  # noqa: PTH108
+    assert data.changed_since() == [row["image"] for row in rows[1:]]
+
+
 def test_pictures_inside_a_data_set_count_without_being_decoded(rows: Rows) -> None:
     def table(bytes_of_first: bytes) -> datasets.Dataset:
         images = [{"bytes": bytes_of_first, "path": "a.jpg"}, {"bytes": None, "path": path}]

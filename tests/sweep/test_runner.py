@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.errors import UserError
+from moe_eval_plugin.sweep.launchers.launcher import LocalLauncher
 from moe_eval_plugin.sweep.manifest import load_manifest
-from moe_eval_plugin.sweep.runner import open_manifest, pending
-from tests.sweep.sweep_folders import PLAN, POINTS, SETTINGS, open_it, run_all
+from moe_eval_plugin.sweep.runner import open_manifest, pending, run_points
+from tests.sweep.sweep_folders import PLAN, POINTS, SETTINGS, open_it, run_all, write_results
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from moe_eval_plugin.sweep.plan import SweepPoint
 
 
 def test_what_is_done_is_not_done_again_and_what_failed_is(tmp_path: Path) -> None:
@@ -93,3 +96,17 @@ def test_a_refusal_names_a_file_of_the_data_that_changed(tmp_path: Path) -> None
     now = {**SETTINGS, "task easy_vqa: data": "def"}
     with pytest.raises(UserError, match=r"data: abc -> def\n  files.*content: 2, the first: a.png"):
         open_manifest(tmp_path, PLAN, now, restart=False, changed_files=["a.png", "b.png"])
+
+
+def test_a_point_during_which_the_data_changed_has_failed(tmp_path: Path) -> None:
+    manifest = open_it(tmp_path)
+    changes = iter([[], ["a.png"]])
+
+    def work(point: SweepPoint) -> Path:
+        return write_results(tmp_path, point)
+
+    first, second = run_points(PLAN, manifest, LocalLauncher(), work, lambda: next(changes))
+    assert first.reason is None
+    assert "while the sweep ran" in str(second.reason)
+    assert "a.png" in str(second.reason)
+    assert manifest.entry(second.point.name).state == "failed"
