@@ -222,7 +222,8 @@ def _check_readable(name: str, raw: dict[str, Any], *, trust_remote_code: bool) 
         kind = f"model type {model_type}" if model_type else "a config.json without model_type"
         message = (
             f"{name} has {kind}, which transformers {version('transformers')} does not know. "
-            "Upgrade it (pip install --upgrade transformers), or use another model."
+            "Upgrade it (pip install --upgrade transformers), or use another model: this one "
+            "brings no code of its own (auto_map in config.json)."
         )
         raise UserError(message)
 

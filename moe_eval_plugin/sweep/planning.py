@@ -84,7 +84,7 @@ def check_weights(checked: CheckedPlan, *, runs_here: bool) -> None:
     processor with the chat template. Models that are not of this package are not checked.
     """
     from moe_eval_plugin.engines.checks.checkpoint import check_checkpoint, check_vllm_files
-    from moe_eval_plugin.engines.transformers.loading import load_processor
+    from moe_eval_plugin.engines.transformers.processor import load_processor
     from moe_eval_plugin.models.checkpoint import resolve
     from moe_eval_plugin.models.weights.completeness import check_files
 
