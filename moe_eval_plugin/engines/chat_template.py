@@ -14,6 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from moe_eval_plugin.engines.checks.template import check_template, use_tokenizer_template
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
+from moe_eval_plugin.measure.answer_ends import REASONING_TAGS
 from moe_eval_plugin.option_values import read_json, refusal
 
 if TYPE_CHECKING:
@@ -123,6 +124,13 @@ class ChatTemplate:
         found = meta.find_undeclared_variables(environment.parse(self.text or ""))
         of_tokenizer = set(self._tokenizer.special_tokens_map)
         return frozenset(found - OF_THE_ENGINE - set(FUNCTIONS) - of_tokenizer)
+
+    @cached_property
+    def special_tags(self) -> frozenset[int]:
+        """Ids of the special tokens around a thought: a text without them would hide it."""
+        tags = {tag for pair in REASONING_TAGS for tag in pair}
+        known = getattr(self._tokenizer, "added_tokens_decoder", {})
+        return frozenset(n for n, one in known.items() if one.special and one.content in tags)
 
     @cached_property
     def adds_special_tokens(self) -> bool:

@@ -10,6 +10,7 @@ from transformers import AutoProcessor, AutoTokenizer
 
 from moe_eval_plugin.engines.chat_template import ChatTemplate
 from moe_eval_plugin.engines.transformers.options import EngineOptions
+from moe_eval_plugin.engines.transformers.stopping import decoded
 from moe_eval_plugin.engines.vllm.options import VLLMOptions
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.measure.answer_ends import REASONING_TAGS
@@ -121,6 +122,20 @@ def test_a_processor_adds_special_tokens_unless_the_template_begins_with_one(
 def test_a_tokenizer_adds_no_special_tokens_to_a_template() -> None:
     assert not template(MESSAGES).adds_special_tokens
     assert not ChatTemplate(AutoProcessor.from_pretrained(MODEL_PATH), "demo").adds_special_tokens
+
+
+def test_tags_that_are_special_tokens_stay_in_the_text() -> None:
+    found = template(MESSAGES)
+    assert found.special_tags == frozenset()
+    tokenizer = found.processor
+    ids = tokenizer("red", add_special_tokens=False)["input_ids"]
+    tokenizer.add_tokens(["<think>", "</think>"], special_tokens=True)
+    begin, end = tokenizer.convert_tokens_to_ids(["<think>", "</think>"])
+    kept = ChatTemplate(tokenizer, "tiny").special_tags
+    assert kept == {begin, end}
+    answer = [begin, *ids, end, *ids, tokenizer.eos_token_id]
+    assert decoded(tokenizer, [answer], kept) == ["<think>red</think>red"]
+    assert decoded(tokenizer, [answer], frozenset()) == ["redred"]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,9 @@ from moe_eval_plugin.errors import InvalidArgumentError
         ("trust_remote_code=perhaps", "Use true or false"),
         ("max_num_seqs=", "max_num_seqs has no value"),
         ("max_num_seqs=4,max_num_seqs=8", "max_num_seqs is given more than once"),
+        ("device=tpu", "device=tpu is not possible: this vLLM was built for"),
+        ("max_batch_size=4", "vLLM makes its own batches"),
+        ("revision=", "revision has no value"),
         ("min_pixels=100,max_pixels=10", "no image has a size between them"),
     ],
 )

@@ -16,7 +16,14 @@ from tests.hosts.lmms_eval.announced_runs import (
     seen,
     two_rounds,
 )
-from tests.hosts.lmms_eval.easy_requests import TASK, messages, request, scoring_request
+from tests.hosts.lmms_eval.easy_requests import (
+    SPLIT,
+    TASK,
+    messages,
+    questions,
+    request,
+    scoring_request,
+)
 from tests.model_adapters.sampled_answers import N_ASKED, repeat, sample
 from tests.vllm.vllm_prompts import prompts
 
@@ -57,6 +64,7 @@ def heard() -> Iterator[tuple[MoEVLLM, Listener]]:
             max_num_seqs=8,
             enforce_eager=True,
         )
+    model.task_dict = {name: {SPLIT: questions()} for name in (TASK, OTHER)}
     yield model, listener
     model.clean()
 

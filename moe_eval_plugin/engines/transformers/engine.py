@@ -36,6 +36,7 @@ from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
     StopStringCriteria,
     StopStrings,
+    decoded,
     ended_by,
     truncate_after_end,
 )
@@ -210,9 +211,7 @@ class HFEngine:
             stops.truncate_after(truncate_after_end(ids, ends), least)
             for ids in sequences[:, n_prompt:].tolist()
         ]
-        texts = self.tokenizer.batch_decode(
-            answers, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+        texts = decoded(self.tokenizer, answers, self.template.special_tags)
         steps = watch.first_steps(len(answers))
         return [
             Generated(truncate_before(text, until), n, len(ids), ended_by(ids, text, ends, until))

@@ -100,6 +100,22 @@ def truncate_after_end(ids: Sequence[int], ends: set[int]) -> Sequence[int]:
     return ids
 
 
+def decoded(
+    tokenizer: Any,  # noqa: ANN401  (one of many classes)
+    answers: Sequence[Sequence[int]],
+    kept: frozenset[int],
+) -> list[str]:
+    """Return the texts of answers without special tokens, but those that are ``kept``."""
+    if kept:
+        special = {n for n, one in tokenizer.added_tokens_decoder.items() if one.special}
+        dropped = special - kept
+        answers = [[token for token in ids if token not in dropped] for ids in answers]
+    texts: list[str] = tokenizer.batch_decode(
+        answers, skip_special_tokens=not kept, clean_up_tokenization_spaces=False
+    )
+    return texts
+
+
 def ended_by(ids: Sequence[int], text: str, ends: set[int], until: Sequence[str]) -> EndedBy:
     """Return what ended an answer, from its tokens, cut at their end, and their text."""
     if truncate_before(text, until) != text:

@@ -223,6 +223,7 @@ class VLLMEngine:
         arguments = dict(prompt.sampling)
         if prompt.continuation is not None:
             arguments = {"max_tokens": 1, "prompt_logprobs": 1, "temperature": 0.0}
+        arguments["skip_special_tokens"] = not self.template.special_tags
         params = SamplingParams(**arguments, output_kind=RequestOutputKind.FINAL_ONLY)
         name = next(self._names)
         try:
