@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from moe_eval_plugin.engines.generation import check_generation_config
+from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.experts.module_path import layer_number
 from moe_eval_plugin.experts.schedule import constant_schedule
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
@@ -91,11 +92,18 @@ class ModelConfig:
         """Numbers of the decoder layers with routed experts.
 
         The model is built on the meta device when this is first read, which takes seconds for a
-        large model. Raises ``UserError`` where transformers cannot build it.
+        large model. Where transformers cannot build it they are those that its configuration
+        states; ``UserError`` if it states none.
         """
         if not self.description.is_moe:
             return ()
-        counts = parameters.count_parameters(self.config, trust_remote_code=self.trust_remote_code)
+        try:
+            trusts = self.trust_remote_code
+            counts = parameters.count_parameters(self.config, trust_remote_code=trusts)
+        except UserError:
+            if stated := parameters.stated_layers(self.config):
+                return stated
+            raise
         found = (layer_number(layer.path) for layer in counts.layers)
         return tuple(sorted({number for number in found if number is not None}))
 

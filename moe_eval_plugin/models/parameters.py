@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidExpertCountError, UserError
-from moe_eval_plugin.models.families import describe
+from moe_eval_plugin.models.families import describe, moe_part
 from moe_eval_plugin.models.moe_layers import MATRIX, find_experts
 from moe_eval_plugin.models.releases.earlier_code import EARLIER, import_model_class, written_with
 
@@ -113,6 +113,19 @@ def count_built(model: nn.Module, description: MoEDescription) -> ParameterCount
         routed=sum(layer.routed_parameters for layer in layers),
         layers=layers,
     )
+
+
+def stated_layers(config: PretrainedConfig) -> tuple[int, ...]:
+    """List the layers with experts that a configuration states as DeepSeek's do; empty otherwise.
+
+    They begin at ``first_k_dense_replace``, and every ``moe_layer_freq``-th is one. vLLM reads
+    these two keys as well.
+    """
+    part = moe_part(config)
+    first, step = (getattr(part, key, None) for key in ("first_k_dense_replace", "moe_layer_freq"))
+    if part is None or not isinstance(first, int):
+        return ()
+    return tuple(n for n in range(first, part.num_hidden_layers) if n % (step or 1) == 0)
 
 
 def build_on_meta(config: PretrainedConfig, *, trust_remote_code: bool = False) -> nn.Module:

@@ -49,6 +49,7 @@ def make_plan(common: SweepPlan, axes: Axes) -> CheckedPlan:
     ``common`` is the plan without its points. The configuration is read once. Raises what
     ``ModelConfig.load`` and ``ModelConfig.request`` raise.
     """
+    from moe_eval_plugin.engines.checks.vllm_config import register_configuration
     from moe_eval_plugin.engines.expert_request import ModelConfig
     from moe_eval_plugin.hosts.lmms_eval.host_options import check_gen_kwargs
 
@@ -56,6 +57,8 @@ def make_plan(common: SweepPlan, axes: Axes) -> CheckedPlan:
     _check_names(common)
     check_gen_kwargs(common.gen_kwargs)
     options = _engine_options(common.model_args)
+    if common.model == "moe_vllm":
+        register_configuration(options)
     model = ModelConfig.load(options)
     schedules = axes.schedules or _halves(model.description)
     points, added = make_points(

@@ -15,6 +15,7 @@ from moe_eval_plugin.bench.targets.target import (
     read_cost,
 )
 from moe_eval_plugin.bench.targets.transformers import check_prompts
+from moe_eval_plugin.engines.checks.vllm_config import register_configuration
 from moe_eval_plugin.engines.expert_request import ModelConfig
 from moe_eval_plugin.errors import MissingDependencyError
 from moe_eval_plugin.hardware.calibration import calibrate
@@ -57,6 +58,7 @@ def prepare_bench(
     """
     from moe_eval_plugin.bench.engines.vllm import VLLMBenchEngine
 
+    register_configuration(options)
     model = ModelConfig.load(options)
     plan = plan.for_model(model.description)
     check_prompts(model.config, plan, ImagePlan())

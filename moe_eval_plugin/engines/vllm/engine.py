@@ -29,7 +29,12 @@ from moe_eval_plugin.engines.vllm.options import (
     engine_arguments,
     k_by_layer,
 )
-from moe_eval_plugin.engines.vllm.process import engine_alive_or_fail, start, wake_on_death
+from moe_eval_plugin.engines.vllm.process import (
+    earlier_code,
+    engine_alive_or_fail,
+    start,
+    wake_on_death,
+)
 from moe_eval_plugin.engines.vllm.request_times import RequestTimes
 from moe_eval_plugin.engines.vllm.set_k import EVERY_LAYER
 from moe_eval_plugin.engines.vllm.verification import Workers
@@ -74,12 +79,13 @@ class VLLMEngine:
         for warning in self.request.warnings:
             logger.warning("%s: %s", self.request.description.model_type, warning)
         source = checkpoint.resolve(options.pretrained)
-        self.template = load_template(options, source)
-        self.template.check(system_prompt)
-        if self.request.resolved is not None:
-            # Counted for `check_layers`, which takes seconds, while vLLM does not hold the GPUs.
-            _ = self.request.model.moe_layers
-        self.llm = start(engine_arguments(options, self.request, source))
+        with earlier_code(options, self.request.model.config):
+            self.template = load_template(options, source)
+            self.template.check(system_prompt)
+            if self.request.resolved is not None:
+                # Counted for `check_layers`, in seconds, while vLLM does not hold the GPUs.
+                _ = self.request.model.moe_layers
+            self.llm = start(engine_arguments(options, self.request, source))
         self._closed = wake_on_death(self.llm.llm_engine.engine_core)
         self.config = self.llm.llm_engine.vllm_config
         self.workers = Workers(self.llm.collective_rpc, self.request, options.verify)

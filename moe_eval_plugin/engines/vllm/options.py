@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from moe_eval_plugin.engines.chat_template import TemplateOptions
+from moe_eval_plugin.engines.checks.vllm_config import register_configuration
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.option_checks import MODEL_READERS, check_pixels
 from moe_eval_plugin.engines.vllm.set_k import EVERY_LAYER, KEY
@@ -102,6 +103,8 @@ def check_vllm_request(options: VLLMOptions, model: ModelConfig | None = None) -
     Raises what ``check_request`` raises, and ``UnsupportedFamilyError`` or
     ``InvalidExpertCountError`` for a k that vLLM cannot run.
     """
+    if model is None:
+        register_configuration(options)
     request = check_request(options, model)
     if request.resolved is not None:
         _raise_if_fixed_in_vllm(request.description)

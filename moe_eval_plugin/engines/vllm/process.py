@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from contextlib import contextmanager
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.checks.checkpoint import check_vllm_files
+from moe_eval_plugin.engines.vllm.set_k import EARLIER_CODE
 from moe_eval_plugin.errors import (
     EngineFailedError,
     InsufficientMemoryError,
     InvalidArgumentError,
     MissingDependencyError,
 )
+from moe_eval_plugin.models.releases.earlier_code import EARLIER, earlier_names, written_with
 from moe_eval_plugin.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from transformers import PretrainedConfig
+
+    from moe_eval_plugin.engines.vllm.options import VLLMOptions
 
 SECONDS_BETWEEN_LOOKS = 0.5
 # The function of vLLM that makes its configuration of arguments; no weight is read before.
@@ -65,6 +72,24 @@ def start(arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (a vllm.LLM)
             f"{MEMORY_ADVICE}"
         )
         raise EngineFailedError(message) from error
+
+
+@contextmanager
+def earlier_code(options: VLLMOptions, config: PretrainedConfig) -> Iterator[None]:
+    """Let code of a checkpoint for transformers 4 be imported here and in vLLM's processes.
+
+    vLLM has its own models, and takes the processor and the tokenizer of the checkpoint.
+    """
+    written = written_with(config) if options.trust_remote_code else ""
+    if not written.startswith(EARLIER):
+        yield
+        return
+    os.environ[EARLIER_CODE] = written
+    try:
+        with earlier_names(written):
+            yield
+    finally:
+        del os.environ[EARLIER_CODE]
 
 
 def _is_of_configuration(error: Exception) -> bool:

@@ -13,15 +13,19 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.experts.module_path import layer_number
+from moe_eval_plugin.models.releases.earlier_code import supply_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import ModuleType
 
+# Set while our engine starts vLLM with a checkpoint whose code was written for transformers 4.
+EARLIER_CODE = "MOE_EVAL_EARLIER_CODE"
 KEY = "moe_eval_num_experts_per_tok"
 EVERY_LAYER = "every"
 FACTORY_MODULE = "vllm.model_executor.layers.fused_moe.layer"
@@ -31,10 +35,13 @@ FACTORY = "FusedMoEFactory"
 def register() -> None:
     """Prepare this process for models with our key; the payload of the entry point.
 
-    Nothing of vLLM is imported: the hook waits until vLLM imports the module itself.
+    Nothing of vLLM is imported: the hook waits until vLLM imports the module itself. Names that
+    code of transformers 4 imports are supplied where our engine asked for it.
     """
     import wrapt
 
+    if os.environ.get(EARLIER_CODE):
+        supply_names()
     wrapt.register_post_import_hook(set_k_when_built, FACTORY_MODULE)
 
 
@@ -74,11 +81,17 @@ def k_of_layer(table: Mapping[str, int], path: str) -> int | None:
 
 
 def _table() -> Mapping[str, int] | None:
-    """Find our key in the configuration of the model that this process is building."""
+    """Find our key in the configuration of the model that this process is building.
+
+    While some models with images build their text part, the configuration is that of this part,
+    which lacks the key; what was written over the whole of it is still there.
+    """
     from vllm.config import get_current_vllm_config
 
     model_config = get_current_vllm_config().model_config
-    return getattr(getattr(model_config, "hf_config", None), KEY, None)
+    table = getattr(getattr(model_config, "hf_config", None), KEY, None)
+    overrides = getattr(model_config, "hf_overrides", None)
+    return overrides.get(KEY) if table is None and isinstance(overrides, dict) else table
 
 
 def _replace_everywhere(original: object, replacement: object) -> None:

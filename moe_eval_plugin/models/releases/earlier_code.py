@@ -42,9 +42,16 @@ def earlier_names(written: str) -> Iterator[None]:
 
     They are those that the published code of Kimi-VL, Moonlight and DeepSeek imports.
     """
-    if not written.startswith(EARLIER):
+    remove = supply_names() if written.startswith(EARLIER) else None
+    try:
         yield
-        return
+    finally:
+        if remove is not None:
+            remove()
+
+
+def supply_names() -> Callable[[], None]:
+    """Supply the names that transformers 5 removed; return what removes them again."""
     supplied: list[tuple[str, str]] = []
     lacks_masks = MASKS not in sys.modules and find_spec(MASKS) is None
     if lacks_masks:
@@ -54,13 +61,14 @@ def earlier_names(written: str) -> Iterator[None]:
         if not hasattr(target, name):
             setattr(target, name, replacement)
             supplied.append((module, name))
-    try:
-        yield
-    finally:
+
+    def remove() -> None:
         for module, name in supplied:
             delattr(import_module(module), name)
         if lacks_masks:
             del sys.modules[MASKS]
+
+    return remove
 
 
 def import_model_class(config: PretrainedConfig, auto_name: str, written: str) -> None:
