@@ -90,9 +90,9 @@ def read_run(path: Path) -> Run:
             f"Pass the file that ends in _{RESULTS}."
         )
         raise DataError(message)
-    limit = _as_typed(_number(content["config"].get("limit")))
-    config = {**content["config"], "limit": limit}
-    options = _mapping(config, "resolved_cli_args")
+    config = content["config"]
+    options = {**_mapping(config, "resolved_cli_args"), **config}
+    limit = _as_typed(_number(options.get("limit")))
     tasks = tuple(_tasks(path, content))
     recorded = (task.record.setup.pretrained for task in tasks if task.record)
     return Run(
@@ -107,8 +107,8 @@ def read_run(path: Path) -> Run:
         date_text=_text(content, "date"),
         limit=limit,
         include_path=_text(options, "include_path"),
-        settings={name: config.get(name) for name in RUN_SETTINGS},
-        options={**options, **config},
+        settings={**{name: config.get(name) for name in RUN_SETTINGS}, "limit": limit},
+        options={**options, "limit": limit},
     )
 
 
