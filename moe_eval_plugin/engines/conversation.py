@@ -10,7 +10,7 @@ from urllib.request import urlopen
 from PIL.Image import Image
 
 from moe_eval_plugin.errors import DataError, UnreadableImageError
-from moe_eval_plugin.models.transformers_names import image_token_ids
+from moe_eval_plugin.models.releases.names import image_token_ids
 from moe_eval_plugin.vqa.images import as_rgb, read_image
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from moe_eval_plugin.errors import (
 )
 from moe_eval_plugin.model_name import DEMO, HUB_ID, is_folder
 from moe_eval_plugin.models.other_forms import explain_folder, refuse_pointers
-from moe_eval_plugin.models.transformers_names import is_own_code
+from moe_eval_plugin.models.releases.earlier_code import earlier_names
+from moe_eval_plugin.models.releases.names import is_own_code
 from moe_eval_plugin.text import one_line
 
 if TYPE_CHECKING:
@@ -72,30 +73,28 @@ def load_config(
     """Return the configuration of a model; nothing else of it is downloaded.
 
     Without a network, a configuration in the Hub's cache is used. Raises ``ModelNotFoundError``
-    when there is no such model or revision, when it is gated, or when the Hub cannot be reached
-    and the cache does not have it; ``UserError`` when transformers cannot read it, and
-    ``MissingDependencyError`` when its own code needs a package that is not installed.
+    when there is no such model or revision, it is gated, or the Hub cannot be reached and the cache
+    does not have it; ``UserError`` when transformers cannot read it; ``MissingDependencyError``
+    when its own code needs a package that is not installed.
     """
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     name = resolve(pretrained)
     if revision is not None and is_folder(name):
-        message = (
-            f"revision={revision} has no effect on {pretrained}, which is a folder: only the Hub "
-            "keeps revisions. Leave it out."
-        )
+        message = f"revision={revision} has no effect on {pretrained}, a folder. Leave it out."
         raise InvalidArgumentError(message)
     local_only = not is_folder(name) and ask_hub(name, revision) is None
     raw = _raw_config(name, revision, local_only=local_only)
     _check_readable(name, raw, trust_remote_code=trust_remote_code)
     try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(
-            name,
-            revision=revision,
-            trust_remote_code=trust_remote_code,
-            local_files_only=local_only,
-        )
+        with earlier_names(str(raw.get("transformers_version")) if trust_remote_code else ""):
+            config: PretrainedConfig = AutoConfig.from_pretrained(
+                name,
+                revision=revision,
+                trust_remote_code=trust_remote_code,
+                local_files_only=local_only,
+            )
     except ImportError as error:
         message = f"The code of {name} cannot be imported: {one_line(error)}"
         raise MissingDependencyError(message) from error

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.errors import InvalidExpertCountError, UserError
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.models.moe_layers import MATRIX, find_experts
+from moe_eval_plugin.models.releases.earlier_code import EARLIER, import_model_class, written_with
 
 if TYPE_CHECKING:
     from torch import nn
@@ -121,6 +122,8 @@ def build_on_meta(config: PretrainedConfig, *, trust_remote_code: bool = False) 
     """
     import torch
 
+    if trust_remote_code:
+        import_own_code(config)
     loader = auto_class(config, trust_remote_code=trust_remote_code)
     try:
         with torch.device("meta"):
@@ -184,12 +187,24 @@ def auto_class(config: PretrainedConfig, *, trust_remote_code: bool = False) -> 
     raise UserError(message)
 
 
+def import_own_code(config: PretrainedConfig) -> None:
+    """Import the code of a model that its checkpoint brings, if it was written for transformers 4.
+
+    Later code is imported by transformers itself. Raises ``UserError`` where it fails.
+    """
+    name, written = own_class_name(config), written_with(config)
+    if name is None or not written.startswith(EARLIER):
+        return
+    try:
+        import_model_class(config, name, written)
+    except Exception as error:  # code may raise anything; it is chained
+        raise own_code_error(config, error) from error
+
+
 def own_code_error(config: PretrainedConfig, error: Exception) -> UserError:
     """Return the error for code of a checkpoint that fails before a weight is read."""
     installed = version("transformers")
-    # The configuration object names the installed release, once it was loaded.
-    raw, _ = config.get_config_dict(config.name_or_path) if config.name_or_path else ({}, {})
-    written = raw.get("transformers_version")
+    written = written_with(config)
     since = f" Its config.json was written with transformers {written}." if written else ""
     text = " ".join(str(error).split()).rstrip(".")
     message = (

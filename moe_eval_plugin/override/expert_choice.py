@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import OverrideError, UnsupportedFamilyError
 from moe_eval_plugin.experts.routing_rule import UNIFORM
-from moe_eval_plugin.models.transformers_names import SKIPS_INDEX_FLAG
+from moe_eval_plugin.models.releases.names import SKIPS_INDEX_FLAG
 from moe_eval_plugin.override.policies import find_policy
 
 if TYPE_CHECKING:

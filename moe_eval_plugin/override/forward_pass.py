@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import OverrideError
 from moe_eval_plugin.experts.tokens import IMAGE, PADDING, Phase
-from moe_eval_plugin.models.transformers_names import (
+from moe_eval_plugin.models.releases.names import (
     TOKENS,
     cache_among,
     image_token_ids,

@@ -13,7 +13,7 @@ from moe_eval_plugin.models.architecture import read_architecture
 from moe_eval_plugin.models.cost_model import AttentionShape, LanguageModelCost, RoutedLayer
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.models.parameters import count_built
-from moe_eval_plugin.models.transformers_names import CACHE
+from moe_eval_plugin.models.releases.names import CACHE
 from tests.models.tiny_configs import deepseek_v2, qwen3_moe, qwen3_vl_moe
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from moe_eval_plugin.errors import (
     UnreadableImageError,
     UserError,
 )
-from moe_eval_plugin.models.transformers_names import (
+from moe_eval_plugin.models.releases.names import (
     IMAGE_GRID,
     PER_TOKEN,
     PIXELS,

@@ -45,7 +45,7 @@ from moe_eval_plugin.experts.verification import verify
 from moe_eval_plugin.measure.phases import PhaseRecorder, marks_for
 from moe_eval_plugin.models import checkpoint
 from moe_eval_plugin.models.architecture import image_tower
-from moe_eval_plugin.models.transformers_names import per_token_among
+from moe_eval_plugin.models.releases.names import per_token_among
 from moe_eval_plugin.override.apply import apply
 from moe_eval_plugin.override.finite import (
     describe_fault,

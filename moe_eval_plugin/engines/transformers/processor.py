@@ -22,7 +22,8 @@ from moe_eval_plugin.engines.checks.template import (
 from moe_eval_plugin.engines.transformers.options import set_pixels
 from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.models.parameters import own_class_name, own_code_error
-from moe_eval_plugin.models.transformers_names import is_own_code
+from moe_eval_plugin.models.releases.earlier_code import earlier_names, written_with
+from moe_eval_plugin.models.releases.names import is_own_code
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -48,7 +49,8 @@ def load_processor(options: EngineOptions, source: str, config: PretrainedConfig
     given = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
     with loading_errors("processor" if takes_images else "tokenizer", options.pretrained):
         try:
-            processor = loader.from_pretrained(source, **given)
+            with earlier_names(written_with(config) if is_own else ""):
+                processor = loader.from_pretrained(source, **given)
         except Exception as error:
             if not is_own:
                 raise

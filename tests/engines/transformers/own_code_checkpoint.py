@@ -34,7 +34,7 @@ def write_checkpoint(
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
     shutil.copytree(MODEL_PATH, folder, ignore=shutil.ignore_patterns("*.safetensors*"))
-    (folder / "modeling_tiny.py").write_text(CODE.read_text("utf-8") + code, "utf-8")
+    (folder / "modeling_tiny.py").write_text(CODE.read_text("utf-8"), "utf-8")
     if name == "Text":
         for file in PROCESSOR_FILES:
             (folder / file).unlink(missing_ok=True)
@@ -51,6 +51,7 @@ def write_checkpoint(
     for part in (config, config.get_text_config()):
         part.rope_parameters = None
     model_class(config).save_pretrained(folder)
+    (folder / "modeling_tiny.py").write_text(CODE.read_text("utf-8") + code, "utf-8")
     # As code of transformers 4 was saved: without a rope_scaling, and nothing instead of it.
     written = json.loads((folder / "config.json").read_text("utf-8"))
     for part in (written, written.get("text_config", {})):

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Code of transformers 4 sets it, as the checkpoint here does.
-pytestmark = pytest.mark.filterwarnings("ignore:`rope_scaling` is deprecated:FutureWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`rope_scaling` is deprecated:FutureWarning"),
+    # Removed in a later release, and only then supplied.
+    pytest.mark.filterwarnings("ignore:The attention mask API:FutureWarning"),
+]
 OWN_PROCESSOR = {
     "processor_class": "TinyProcessor",
     "auto_map": {"AutoProcessor": "modeling_tiny.TinyProcessor"},
@@ -101,7 +105,7 @@ MoE.forward = dense
 @pytest.mark.parametrize(
     ("code", "text"),
     [
-        ("\nfrom transformers.utils import is_torch_fx_available\n", "cannot import name"),
+        ("\nfrom transformers.utils import a_removed_name\n", "cannot import name"),
         ("\nimport a_package_that_is_not_there\n", "a_package_that_is_not_there"),
         ("\nTinyVL.__init__ = lambda self, config: config.rope['type']\n", "AttributeError: "),
         ("\nTinyVLConfig.__init__ = lambda self, **given: 1 / 0\n", "ZeroDivisionError: "),
@@ -154,3 +158,112 @@ def test_its_parameters_are_counted(tmp_path: Path) -> None:
         None,
     )
     assert {layer.num_experts for layer in report.expert_modules} == {8}
+
+
+EARLIER = """
+from transformers.cache_utils import Cache
+from transformers.modeling_attn_mask_utils import _prepare_4d_causal_attention_mask
+from transformers.utils.import_utils import is_torch_fx_available
+
+assert is_torch_fx_available()
+
+
+def earlier_forward(
+    self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None,
+    use_cache=None, return_dict=None,
+):
+    hidden = self.embed(input_ids) + position_ids[..., None] / 9
+    n_past = past_key_values.get_usable_length(hidden.shape[1]) if use_cache else 0
+    mask = _prepare_4d_causal_attention_mask(attention_mask, hidden.shape[:2], hidden, n_past)
+    for n, layer in enumerate(self.layers):
+        keys = layer.mix(hidden)[:, None]
+        values = keys
+        if use_cache:
+            keys, values = past_key_values.update(keys, values, n, {"sin": None})
+        seen = (hidden[:, None] @ keys.mT / 4 + mask).softmax(-1) @ values
+        hidden = hidden + seen[:, 0]
+        hidden = hidden + layer.mlp(hidden)
+    return CausalLMOutputWithPast(logits=self.lm_head(hidden), past_key_values=past_key_values)
+
+
+def earlier_inputs(
+    self, input_ids, past_key_values=None, attention_mask=None, cache_position=None, **kwargs
+):
+    n_past = 0
+    if past_key_values is not None:
+        assert isinstance(past_key_values, Cache)
+        n_past = past_key_values.seen_tokens
+        assert past_key_values.get_max_length() is None
+        assert bool(past_key_values) == (n_past > 0)
+    assert cache_position.tolist() == list(range(n_past, input_ids.shape[1]))
+    position_ids = kwargs.get("position_ids", None)
+    if position_ids is None:
+        position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, n_past:]
+    return {
+        "input_ids": input_ids[:, n_past:], "past_key_values": past_key_values,
+        "attention_mask": attention_mask, "position_ids": position_ids,
+        "use_cache": kwargs.get("use_cache"),
+    }
+
+
+TinyText.forward = earlier_forward
+TinyText.prepare_inputs_for_generation = earlier_inputs
+TinyText.tie_weights = lambda self: self.get_input_embeddings()
+TinyText._supports_sdpa = property(lambda self: self.lm_head.supports_sdpa)
+"""
+# The cache of transformers 5 under the name that it had before 5.24, and no cache at all: neither
+# prepares its inputs, so transformers does.
+FIVE = """
+def forward(self, input_ids=None, attention_mask=None, past_key_values=None, **kwargs):
+    hidden = self.embed(input_ids)
+    for n, layer in enumerate(self.layers):
+        keys = layer.mix(hidden)[:, None]
+        if past_key_values is not None:
+            keys, _ = past_key_values.update(keys, keys, n)
+        mask = torch.zeros(hidden.shape[0], 1, hidden.shape[1], keys.shape[2])
+        mask += torch.full_like(mask, -1e9).triu(1 + keys.shape[2] - hidden.shape[1])
+        seen = (hidden[:, None] @ keys.mT / 4 + mask).softmax(-1) @ keys
+        hidden = hidden + seen[:, 0]
+        hidden = hidden + layer.mlp(hidden)
+    return CausalLMOutputWithPast(logits=self.lm_head(hidden), past_key_values=past_key_values)
+
+
+TinyText.forward = forward
+del TinyText.prepare_inputs_for_generation
+"""
+NONE = "\ndel TinyText.prepare_inputs_for_generation\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "with_padding", "lengths"),
+    [(EARLIER, True, [1, 1]), (FIVE, False, [1, 1]), (NONE, False, None)],
+    ids=["transformers 4", "transformers 5", "without a cache"],
+)
+def test_answers_are_those_of_a_full_pass(
+    tmp_path: Path, code: str, with_padding: bool, lengths: list[int] | None
+) -> None:
+    """transformers 5.24 renamed the cache, and cuts the tokens that it takes to be in it."""
+    engine = load(write_checkpoint(tmp_path / "t", ["AutoModel"], name="Text", code="\n\n" + code))
+    questions = [ask(with_image=False)]
+    if with_padding:
+        questions.append([{"role": "user", "content": [{"type": "text", "text": "Why?"}]}])
+    inputs = dict(engine.encode(questions).tensors)
+    n_prompt = inputs["input_ids"].shape[1]
+    seen: list[int] = []
+    engine.model.embed.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1]))
+    arguments = {"max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False}
+    cached, plain = (
+        engine.model.generate(
+            **inputs,
+            **arguments,
+            use_cache=use,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        for use in (True, False)
+    )
+    full = [n_prompt, n_prompt + 1, n_prompt + 2]
+    assert seen == [n_prompt, *(lengths or full[1:]), *full]
+    assert cached.sequences.tolist() == plain.sequences.tolist()
+    torch.testing.assert_close(torch.stack(cached.logits), torch.stack(plain.logits))
+    assert engine.verify(questions).observed == 2

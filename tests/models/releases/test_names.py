@@ -12,7 +12,7 @@ from transformers import DynamicCache, Qwen3MoeForCausalLM, Qwen3VLMoeForConditi
 from moe_eval_plugin.errors import MeasurementError
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
 from moe_eval_plugin.models.families import describe
-from moe_eval_plugin.models.transformers_names import (
+from moe_eval_plugin.models.releases.names import (
     per_token_among,
     require_known_names,
 )

@@ -91,7 +91,7 @@ def require_known_names(model: nn.Module) -> None:
     if not callable(can_generate) or not can_generate():
         return
     config = model.config
-    arguments = list(_forward_arguments(type(model)))
+    arguments = list(forward_arguments(type(model)))
     required: list[tuple[str, Sequence[str], Sequence[str]]] = []
     if arguments:
         required = [("input tokens", TOKENS, arguments)]
@@ -115,7 +115,7 @@ def _has_no_cache(of: type, arguments: Sequence[str]) -> bool:
     return is_own_code(of) and not any(LIKE_A_CACHE.search(name) for name in arguments)
 
 
-def _forward_arguments(of: type) -> Iterator[str]:
+def forward_arguments(of: type) -> Iterator[str]:
     """Yield the arguments of a class's forward, or of its base if it only has ``**kwargs``.
 
     Decorators of transformers keep the signature. A forward that accelerate replaced is on the

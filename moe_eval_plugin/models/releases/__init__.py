@@ -1,0 +1,1 @@
+"""What releases of transformers renamed and removed."""
