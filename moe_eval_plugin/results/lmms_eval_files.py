@@ -174,7 +174,8 @@ def _tasks(path: Path, content: Mapping[str, Any]) -> Iterator[TaskRun]:
 
 def _metrics(config: Mapping[str, Any]) -> Iterator[TaskMetric]:
     """Yield the metrics that the definition of a task lists."""
-    for one in config.get("metric_list") or ():
+    listed = config.get("metric_list")
+    for one in listed if isinstance(listed, list) else ():
         if isinstance(one, dict) and "metric" in one:
             yield TaskMetric(str(one["metric"]), _text(one, "aggregation"))
 
