@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.commands.subcommand import Subcommands
 
+# The value of --format without a name. It is no text, since no text is empty.
+ALL_FORMATS = object()
 DESCRIPTION = """\
 Write a finished run in the file format of another tool or of a leaderboard.
 
@@ -47,7 +49,7 @@ def add(verbs: Subcommands) -> None:
     verb.add_argument(
         "--format",
         nargs="?",
-        const="",
+        const=ALL_FORMATS,
         metavar="NAME",
         help="the format; without a name, list and describe all formats",
     )
@@ -70,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     from moe_eval_plugin.publish.exports import failures, formats
     from moe_eval_plugin.results.lmms_eval_files import find_runs
 
-    if options.format == "":
+    if options.format is ALL_FORMATS:
         print(formats.render_formats())
         return 0
     if options.format is None or not options.runs:

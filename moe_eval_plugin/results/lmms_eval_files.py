@@ -90,9 +90,9 @@ def read_run(path: Path) -> Run:
             f"Pass the file that ends in _{RESULTS}."
         )
         raise DataError(message)
-    limit = _as_typed(_number(content["config"].get("limit")))
-    config = {**content["config"], "limit": limit}
-    options = _mapping(config, "resolved_cli_args")
+    config = content["config"]
+    options = {**_mapping(config, "resolved_cli_args"), **config}
+    limit = _as_typed(_number(options.get("limit")))
     tasks = tuple(_tasks(path, content))
     recorded = (task.record.setup.pretrained for task in tasks if task.record)
     return Run(
@@ -107,8 +107,8 @@ def read_run(path: Path) -> Run:
         date_text=_text(content, "date"),
         limit=limit,
         include_path=_text(options, "include_path"),
-        settings={name: config.get(name) for name in RUN_SETTINGS},
-        options={**options, **config},
+        settings={**{name: config.get(name) for name in RUN_SETTINGS}, "limit": limit},
+        options={**options, "limit": limit},
     )
 
 
@@ -174,7 +174,8 @@ def _tasks(path: Path, content: Mapping[str, Any]) -> Iterator[TaskRun]:
 
 def _metrics(config: Mapping[str, Any]) -> Iterator[TaskMetric]:
     """Yield the metrics that the definition of a task lists."""
-    for one in config.get("metric_list") or ():
+    listed = config.get("metric_list")
+    for one in listed if isinstance(listed, list) else ():
         if isinstance(one, dict) and "metric" in one:
             yield TaskMetric(str(one["metric"]), _text(one, "aggregation"))
 

@@ -129,7 +129,7 @@ def test_other_questions_are_refused_unless_the_shared_ones_will_do(
     [
         (["--at-least-equal", 99], "--at-least-equal 99.0 is not possible"),
         (["--within", 0], "--within 0.0 is not possible"),
-        (["--within", "nan"], "--within nan is not possible"),
+        (["--within", "nan"], "--within: 'nan' is not a number"),
         (["--seed", -1], "--seed -1 is not possible"),
         (["--list", "changed.txt"], "--list changed.txt is not possible"),
         (["--metric", "bleu"], "no score 'bleu'"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.cli import main
-from tests.cli.programs import lmms_eval
+from tests.cli.programs import lmms_eval, moe_eval
 from tests.report.report_runs import write_other_run, write_run, wrong_every
 
 for name in ("altair", "jinja2", "vl_convert"):
@@ -60,7 +60,7 @@ def test_a_report_can_be_made_again_and_named(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--within", "0"], "--within 0.0"),
-        (["--within", "nan"], "--within nan"),
+        (["--within", "nan"], "--within: 'nan' is not a number"),
         (["--max-questions", "-1"], "--max-questions -1"),
         (["--output", "report.pdf"], "does not end in .html"),
         (["--task", "okvqa"], "tasks are: easy_vqa"),
@@ -69,13 +69,14 @@ def test_a_report_can_be_made_again_and_named(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_served_is_refused_and_leaves_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+    tmp_path: Path, arguments: list[str], words: str
 ) -> None:
     write_run(tmp_path / "k8", 8)
 
-    assert main(["report", str(tmp_path / "k8"), *arguments]) == 2
+    done = moe_eval("report", tmp_path / "k8", *arguments)
 
-    assert words in capsys.readouterr().err
+    assert done.returncode == 2
+    assert words in done.stderr
     assert not list(tmp_path.rglob("*.html"))
 
 

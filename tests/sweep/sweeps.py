@@ -14,13 +14,18 @@ from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
 SCRIPT = Path(sys.executable).with_name("moe-eval")
 N_QUESTIONS = 24
 BATCH_SIZE = 4
-QUESTIONS = ("--tasks", "easy_vqa", "--limit", str(N_QUESTIONS), "--batch-size", str(BATCH_SIZE))
+USUAL = {
+    "--model-args": "pretrained=demo",
+    "--tasks": "easy_vqa",
+    "--limit": str(N_QUESTIONS),
+    "--batch-size": str(BATCH_SIZE),
+}
 
 
 def sweep_arguments(output: Path, *arguments: str) -> list[str]:
-    """Write the arguments of a sweep over a few questions."""
-    model = ("--model-args", "pretrained=demo")
-    return ["sweep", *model, *QUESTIONS, "--output", str(output), *arguments]
+    """Write the arguments of a sweep over a few questions; given ones replace the usual ones."""
+    usual = [part for option in USUAL.items() if option[0] not in arguments for part in option]
+    return ["sweep", *usual, "--output", str(output), *arguments]
 
 
 def command(output: Path, *arguments: str) -> list[str]:

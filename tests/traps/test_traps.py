@@ -142,7 +142,7 @@ def test_layer_that_keeps_its_k() -> None:
     request = resolved(model, 2)
     with apply(model, request):
         model.model.layers[1].mlp.gate.top_k = 4
-        with pytest.raises(OverrideNotEffectiveError, match="in 1 of 3 MoE layers, so") as caught:
+        with pytest.raises(OverrideNotEffectiveError, match="in 1 of 3 MoE layers;") as caught:
             check(model, request)
     assert caught.value.wrong_layers() == ["model.layers.1.mlp.experts"]
 
@@ -202,7 +202,7 @@ def test_path_that_bypasses_the_experts_in_decode_alone() -> None:
     block.forward = MethodType(fused, block)
     with apply(model, request), observe(model) as pending:
         model.generate(TOKENS, min_new_tokens=3, max_new_tokens=3, do_sample=False)
-    with pytest.raises(OverrideNotEffectiveError, match=r"layers\.2.*4 tokens never reached"):
+    with pytest.raises(OverrideNotEffectiveError, match=r"layers\.2.*4 tokens were not observed"):
         verify(request, 4, pending.result())
 
 

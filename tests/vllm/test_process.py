@@ -45,7 +45,7 @@ def test_too_little_memory_at_the_start_gives_advice(tmp_path: Path) -> None:
 def test_a_killed_worker_ends_the_run_and_the_answers_so_far_are_kept(tmp_path: Path) -> None:
     cache, log = tmp_path / "answers", tmp_path / "log"
     variables = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "LMMS_CACHE_RUN_ID": "night"}
-    options = (f"{EAGER},experts_k=2,batch_size=2", "--use_cache", str(cache))
+    options = (f"{EAGER},experts_k=2", "--batch_size", "2", "--use_cache", str(cache))
     enough = ("--limit", "2000")  # so that many are left when the engine is killed
     with log.open("w", encoding="utf-8") as out:
         process = subprocess.Popen(

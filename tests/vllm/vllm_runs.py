@@ -18,7 +18,8 @@ def command(tmp_path: Path, model_args: str, *more: str) -> list[str]:
     return [
         str(LMMS_EVAL),
         *("--model", "moe_vllm", "--model_args", model_args, "--tasks", "easy_vqa"),
-        *("--batch_size", "auto", "--output_path", str(tmp_path / "out"), "--log_samples", *more),
+        *(() if "--batch_size" in more else ("--batch_size", "auto")),
+        *("--output_path", str(tmp_path / "out"), "--log_samples", *more),
     ]
 
 

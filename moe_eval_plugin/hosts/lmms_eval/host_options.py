@@ -200,8 +200,7 @@ def _check_numbers(options: argparse.Namespace) -> None:
 def _check_output(options: argparse.Namespace) -> None:
     """Refuse what would end in a run whose results cannot be written."""
     from lmms_eval.loggers import EvaluationTracker
-    from lmms_eval.utils import simple_parse_args_string
-    from pytz import all_timezones_set  # type: ignore[import-untyped]  # as the host does
+    from lmms_eval.utils import get_datetime_str, simple_parse_args_string
 
     folder = options.include_path
     if isinstance(folder, str) and not Path(folder).is_dir():
@@ -215,7 +214,9 @@ def _check_output(options: argparse.Namespace) -> None:
         if not _is_read_as(path, simple_parse_args_string):
             why = "lmms-eval does not read it as a path. Write ./ before it, without , and quotes"
             _refuse("output_path", path, why, is_why=True)
-    if options.timezone not in all_timezones_set:
+    try:
+        get_datetime_str(timezone=options.timezone)
+    except (LookupError, AttributeError):  # of a name that is unknown, and of what is no text
         _refuse("timezone", options.timezone, "Use a name such as Europe/Paris or UTC")
     known = set(inspect.signature(EvaluationTracker).parameters)
     for name, value in split_arguments("--hf_hub_log_args", options.hf_hub_log_args or "").items():
