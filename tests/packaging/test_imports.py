@@ -29,6 +29,7 @@ LINT = "from importlinter.cli import lint_imports_command as lint; lint()"
 OPTIONAL = {
     "moe_eval_plugin/bench/engines/vllm.py": "vllm",
     "moe_eval_plugin/bench/targets/vllm.py": "vllm",
+    "moe_eval_plugin/engines/checks/vllm_config.py": "vllm",
     "moe_eval_plugin/engines/vllm/": "vllm",
     "moe_eval_plugin/hardware/nvml.py": "profile",
     "moe_eval_plugin/models/inspection/plot.py": "report",
