@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from moe_eval_plugin.models.cost_model import LanguageModelCost
+    from moe_eval_plugin.models.costs.cost_model import LanguageModelCost
 
 LEAST_POINTS = 3
 
@@ -53,7 +53,7 @@ class PhaseEfficiency:
     """The efficiency of one phase in one setting; ``None`` where it is not known."""
 
     flops: float | None = None
-    """FLOPs of one step, by the assumptions of ``models.cost_model``."""
+    """FLOPs of one step, by the assumptions of ``models.costs.cost_model``."""
     bytes_read: float | None = None
     """Bytes of weights and cache that one step reads, by the same assumptions."""
     s_mfu: float | None = None

@@ -78,7 +78,7 @@ def add(verbs: Subcommands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the report on the requested model."""
-    from moe_eval_plugin.models.cost_at_k import Scenario
+    from moe_eval_plugin.models.costs.cost_at_k import Scenario
     from moe_eval_plugin.models.inspection.report import inspect_model
     from moe_eval_plugin.models.inspection.text import render
 

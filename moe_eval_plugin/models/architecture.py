@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from moe_eval_plugin.errors import UserError
-from moe_eval_plugin.models.cost_model import AttentionShape, LanguageModelCost, RoutedLayer
+from moe_eval_plugin.models.costs.cost_model import AttentionShape, LanguageModelCost, RoutedLayer
 from moe_eval_plugin.models.moe_layers import MATRIX
 
 if TYPE_CHECKING:

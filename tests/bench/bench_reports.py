@@ -6,7 +6,7 @@ from moe_eval_plugin.bench.plan import BenchPlan
 from moe_eval_plugin.bench.runner import run_bench
 from moe_eval_plugin.bench.targets.target import BenchTarget
 from moe_eval_plugin.hardware.device import DeviceFacts
-from moe_eval_plugin.models.cost_model import AttentionShape, LanguageModelCost, RoutedLayer
+from moe_eval_plugin.models.costs.cost_model import AttentionShape, LanguageModelCost, RoutedLayer
 from tests.bench.clockwork_engine import BASELINE, ClockworkEngine
 
 if TYPE_CHECKING:

@@ -4,5 +4,5 @@ from typing import Any
 
 
 def state(model: Any) -> tuple[Any, ...]:
-    """Give what an override changes."""
+    """Return what an override changes."""
     return model.config.num_experts_per_tok, *(layer.mlp.gate.top_k for layer in model.model.layers)

@@ -15,7 +15,7 @@ from moe_eval_plugin.bench.efficiency import (
     Step,
     fit_latency,
 )
-from moe_eval_plugin.models.cost_model import AttentionShape, LanguageModelCost, RoutedLayer
+from moe_eval_plugin.models.costs.cost_model import AttentionShape, LanguageModelCost, RoutedLayer
 
 # Two layers of 4 experts with 100 parameters each, 50 parameters beside them and a head of 50.
 COST = LanguageModelCost(

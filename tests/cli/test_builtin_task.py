@@ -90,7 +90,7 @@ def write_cache(folder: Path) -> None:
 
 @pytest.fixture
 def without_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Take away what adds our rows to the host's results."""
+    """Remove what adds our rows to the host's results."""
     from lmms_eval import evaluator
 
     def take_away() -> None:

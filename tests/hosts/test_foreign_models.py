@@ -243,7 +243,7 @@ torch.distributed.destroy_process_group()
 
 
 def in_two_processes(tasks: str, tmp_path: Path) -> list[Any]:
-    """Give what both processes found, which must be the same but for the calls."""
+    """Return what both processes found, which must be the same but for the calls."""
     command = [sys.executable, "-c", TWO_PROCESSES]
     running = [
         subprocess.Popen(

@@ -56,7 +56,7 @@ def by_sparse_weights(block: Block, hidden: Tensor) -> Tensor:
 
 
 def by_topk(block: Block, hidden: Tensor) -> Tensor:
-    """Take the largest logits in the block, as Mixtral did before transformers 5."""
+    """Choose the largest logits in the block, as Mixtral did before transformers 5."""
     return (hidden.flatten(end_dim=-2) @ block.gate.weight.T).topk(block.gate.top_k).indices
 
 
@@ -66,7 +66,7 @@ def by_sort(block: Block, hidden: Tensor) -> Tensor:
 
 
 def by_cat(block: Block, hidden: Tensor) -> Tensor:
-    """Take one after the other, as the code of Phi-3.5-MoE does."""
+    """Choose one after the other, as the code of Phi-3.5-MoE does."""
     logits = hidden.flatten(end_dim=-2) @ block.gate.weight.T
     columns = []
     for _ in range(block.gate.top_k):

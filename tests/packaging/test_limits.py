@@ -108,8 +108,14 @@ def test_folders_have_at_most_twelve_entries() -> None:
     assert {folder: n for folder, n in found.items() if folder not in FULLER_FOLDERS} == {}
 
 
-def test_docstrings_say_what_is_returned_or_done(modules: dict[str, str]) -> None:
-    found = {name: old_openings(source) for name, source in modules.items()}
+def test_docstrings_say_what_is_returned_or_done(repository_root: Path) -> None:
+    sources = {
+        name: (repository_root / name).read_text("utf-8")
+        for name in known_files()
+        if name.endswith(".py")
+    }
+
+    found = {name: old_openings(source) for name, source in sources.items()}
 
     assert {name: openings for name, openings in found.items() if openings} == {}
 

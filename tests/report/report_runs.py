@@ -32,7 +32,7 @@ ATTACK = "</script><script>document.title='taken'</script><img src=x onerror=ale
 
 
 def records(n: int) -> list[Record]:
-    """Take the first questions of the demo's data set."""
+    """Return the first questions of the demo's data set."""
     return list(load_easy_vqa().records[:n])
 
 
@@ -84,7 +84,7 @@ def write_other_run(
 
 
 def set_question_types(results: Path, kind_of: Callable[[int], str]) -> None:
-    """Give each question of a run its type, by its number."""
+    """Set the type of each question of a run, by its number."""
     (samples,) = results.parent.glob("*_samples_*.jsonl")
     lines = [json.loads(line) for line in samples.read_text("utf-8").splitlines()]
     typed = [{**line, "question_type": kind_of(number)} for number, line in enumerate(lines)]

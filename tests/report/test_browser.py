@@ -54,7 +54,7 @@ PAPER_WIDTH = 717
 
 
 def axe_source() -> str:
-    """Give the source of axe-core, from the package that brings it."""
+    """Return the source of axe-core, from the package that brings it."""
     found = importlib.util.find_spec("axe_core_python")
     if found is None or found.origin is None:
         pytest.skip("axe-core-python is not installed")

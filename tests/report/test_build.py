@@ -56,7 +56,7 @@ class Page(HTMLParser):
             self.texts.append(data)
 
     def json(self, name: str) -> Any:
-        """Give the data of a script element."""
+        """Return the data of a script element."""
         places = [attrs.get("id") for tag, attrs in self.elements if tag == "script"]
         return json.loads(self.scripts[places.index(name)][1])
 

@@ -60,7 +60,7 @@ def answers(output: Path, point: str) -> list[dict[str, Any]]:
 
 
 def numbers(output: Path) -> dict[str, Any]:
-    """Give of each point all that does not depend on the clock."""
+    """Return of each point all that does not depend on the clock."""
     found: dict[str, Any] = {}
     for point in manifest(output)["points"]:
         content = results(output, point)

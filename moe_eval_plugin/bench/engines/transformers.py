@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.experts.schedule import ResolvedSchedule
     from moe_eval_plugin.measure.phases import Marks
     from moe_eval_plugin.measure.timing import Clock
-    from moe_eval_plugin.models.cost_model import LanguageModelCost
+    from moe_eval_plugin.models.costs.cost_model import LanguageModelCost
 
 # A pass with hooks needs enough steps for a steady mean, not all that are timed.
 OBSERVED_NEW_TOKENS = 32

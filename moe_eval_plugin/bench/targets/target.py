@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.bench.plan import BenchPlan
     from moe_eval_plugin.experts.description import MoEDescription
     from moe_eval_plugin.hardware.device import DeviceFacts
-    from moe_eval_plugin.models.cost_model import LanguageModelCost
+    from moe_eval_plugin.models.costs.cost_model import LanguageModelCost
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ class MoEModel(EngineAdapter, lmms):
 
     @user_errors()
     def take_options(self, of_the_host: Mapping[str, Any]) -> dict[str, Any]:
-        """Take what the model applies from the options of the host's ``evaluate``; return others.
+        """Apply the options of the host's ``evaluate``; return others.
 
         Raises ``InvalidArgumentError`` for an option that has no effect on these models.
         """

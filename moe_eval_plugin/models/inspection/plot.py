@@ -9,7 +9,7 @@ from moe_eval_plugin.errors import InvalidArgumentError, MissingDependencyError
 from moe_eval_plugin.files import replacing
 
 if TYPE_CHECKING:
-    from moe_eval_plugin.models.cost_at_k import CostAtK
+    from moe_eval_plugin.models.costs.cost_at_k import CostAtK
     from moe_eval_plugin.models.inspection.report import ModelReport
 
 SIZE_INCHES = (14, 4.4)

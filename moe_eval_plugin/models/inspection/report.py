@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.models.architecture import Architecture, DecoderLayer, read_architecture
 from moe_eval_plugin.models.checkpoint import load_config, resolve
-from moe_eval_plugin.models.cost_at_k import CostAtK, Scenario, costs_at_k, k_values
+from moe_eval_plugin.models.costs.cost_at_k import CostAtK, Scenario, costs_at_k, k_values
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.models.parameters import (
     ParameterCounts,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from moe_eval_plugin.experts.description import MoEDescription
-    from moe_eval_plugin.models.cost_model import LanguageModelCost
+    from moe_eval_plugin.models.costs.cost_model import LanguageModelCost
 
 SCHEMA_VERSION = 1
 

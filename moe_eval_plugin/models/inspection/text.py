@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from moe_eval_plugin.models.architecture import DecoderLayer
-    from moe_eval_plugin.models.cost_at_k import CostAtK, DecodeStep
+    from moe_eval_plugin.models.costs.cost_at_k import CostAtK, DecodeStep
     from moe_eval_plugin.models.inspection.report import ModelReport
 
 NOT_KNOWN = "not known"

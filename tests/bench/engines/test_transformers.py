@@ -18,7 +18,7 @@ from moe_eval_plugin.errors import (
 )
 from moe_eval_plugin.experts.verification import OverrideNotEffectiveError
 from moe_eval_plugin.measure.phases import ClockMarks
-from moe_eval_plugin.models.cost_model import AttentionShape, LanguageModelCost
+from moe_eval_plugin.models.costs.cost_model import AttentionShape, LanguageModelCost
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.models.moe_layers import find_moe_layers
 from moe_eval_plugin.testing import ManualClock, tiny_moe

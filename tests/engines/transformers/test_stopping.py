@@ -24,7 +24,7 @@ STRINGS = ["\n\n", "\n", "ed", "é", "yes ", "."]
 
 
 def first_end(tokenizer: Any, answer: list[int], strings: list[str]) -> list[int]:
-    """Say what the definition says: decode all of each beginning of the answer."""
+    """Decode all of each beginning of the answer, as the definition says."""
     for n_tokens in range(1, len(answer) + 1):
         text = tokenizer.decode(answer[:n_tokens], skip_special_tokens=True)
         if any(string in text for string in strings):

@@ -39,7 +39,7 @@ def host_results(score: object = 0.5, *metrics: dict[str, Any]) -> Results:
 
 @pytest.fixture
 def evaluate(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Results | None]:
-    """Give the host's function with our rows, around one that asks a model 4 questions of 2 tasks.
+    """Return the host's function with our rows, around one that asks 4 questions of 2 tasks.
 
     It ends as a function of the host does: with nothing where it is told so.
     """

@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from moe_eval_plugin.errors import ModelNotFoundError
-from moe_eval_plugin.models.cost_at_k import Scenario
+from moe_eval_plugin.models.costs.cost_at_k import Scenario
 from moe_eval_plugin.models.inspection.report import inspect_model
 from moe_eval_plugin.testing import tiny_config
 from tests.models.tiny_configs import EXPERT, deepseek_v2, qwen3_vl_moe

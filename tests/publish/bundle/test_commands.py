@@ -52,7 +52,7 @@ def of_setting(setting: Setting) -> dict[str, Any]:
 
 
 def made(command: Sequence[str]) -> set[Setting]:
-    """Give the settings that a command of a sweep makes, its baseline included."""
+    """Return the settings that a command of a sweep makes, its baseline included."""
     options = build_parser().parse_args(list(command[1:]))
     axes = options.experts_k, options.experts_policy, options.renorm
     return {BASELINE, *itertools.product(*axes)}

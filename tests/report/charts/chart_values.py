@@ -12,5 +12,5 @@ vl_convert = pytest.importorskip("vl_convert", reason="the extra report is not i
 
 
 def values(figure: Figure) -> list[dict[str, Any]]:
-    """Give all rows that a chart holds; Altair puts equal ones together."""
+    """Return all rows that a chart holds; Altair puts equal ones together."""
     return [row for rows in figure.chart.to_dict()["datasets"].values() for row in rows]

@@ -11,7 +11,7 @@ from moe_eval_plugin.models.weights.dtypes import DTYPE_BYTES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from moe_eval_plugin.models.cost_model import LanguageModelCost
+    from moe_eval_plugin.models.costs.cost_model import LanguageModelCost
     from moe_eval_plugin.models.parameters import ParameterCounts
 
 

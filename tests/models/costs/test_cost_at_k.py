@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.models.cost_at_k import Scenario, costs_at_k, k_values
-from moe_eval_plugin.models.cost_model import LanguageModelCost, RoutedLayer
+from moe_eval_plugin.models.costs.cost_at_k import Scenario, costs_at_k, k_values
+from moe_eval_plugin.models.costs.cost_model import LanguageModelCost, RoutedLayer
 from moe_eval_plugin.models.parameters import ParameterCounts, RoutedParameters
 
 

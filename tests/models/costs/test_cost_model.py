@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PretrainedConfig
 
 from moe_eval_plugin.models.architecture import read_architecture
-from moe_eval_plugin.models.cost_model import AttentionShape, LanguageModelCost, RoutedLayer
+from moe_eval_plugin.models.costs.cost_model import AttentionShape, LanguageModelCost, RoutedLayer
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.models.parameters import count_built
 from moe_eval_plugin.models.releases.names import CACHE
