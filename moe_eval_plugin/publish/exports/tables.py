@@ -111,6 +111,7 @@ def _table(rows: Sequence[dict[str, object]]) -> str:
         headers=list(rows[0]),
         value_matrix=[[_literal(str(cell)) for cell in row.values()] for row in rows],
         type_hints=[String for _ in rows[0]],
+        dequote=False,
         margin=1,
     )
     return str(writer.dumps())

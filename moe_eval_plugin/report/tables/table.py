@@ -137,6 +137,7 @@ def as_markdown(table: Table) -> str:
     writer = MarkdownTableWriter(
         headers=[column.heading for column in table.columns],
         value_matrix=[[_escaped(cell.text) for cell in row] for row in table.rows],
+        dequote=False,
         margin=1,
     )
     text: str = writer.dumps()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -202,6 +202,8 @@ def test_markdown_names_no_folders_of_this_machine(tmp_path: Path) -> None:
 
 
 @settings(deadline=None, max_examples=30)
+@example("''")
+@example('"a"')
 @given(HOSTILE)
 def test_whatever_text_a_run_holds_stays_in_its_cell_of_markdown(text: str) -> None:
     content = results()
