@@ -100,6 +100,22 @@ class GeneratedAnswer(Protocol):
         """Whether no token was chosen from NaN or infinity; if one was, the text is empty."""
 
 
+@dataclass(frozen=True)
+class Generated:
+    """One answer."""
+
+    text: str
+    """Its text up to the first stop string; empty where it is not finite."""
+    n_input_tokens: int
+    """Tokens of the prompt, image tokens included."""
+    n_output_tokens: int
+    """Generated tokens, up to and with the one that ended the answer."""
+    ended_by: EndedBy | None = None
+    """What ended it."""
+    is_finite: bool = True
+    """Whether no token was chosen from NaN or infinity."""
+
+
 class JobListener(Protocol):
     """Receives what happens to jobs while they run."""
 

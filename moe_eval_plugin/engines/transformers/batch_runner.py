@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from moe_eval_plugin.engines.request import (
-        GeneratedAnswer,
+        Generated,
         Job,
         JobListener,
         QuestionCounter,
     )
-    from moe_eval_plugin.engines.transformers.encoding import Encoded, Generated
+    from moe_eval_plugin.engines.transformers.encoding import Encoded
     from moe_eval_plugin.engines.transformers.engine import HFEngine
     from moe_eval_plugin.measure.stopwatch import Stopwatch
     from moe_eval_plugin.measure.timing import BatchTiming
@@ -49,7 +49,7 @@ class Prepared:
 class Outcome:
     """The answers by the index of their jobs, and the batch size that fitted."""
 
-    answers: dict[int, GeneratedAnswer]
+    answers: dict[int, Generated]
     batch_size: int
 
 
@@ -57,7 +57,7 @@ class StoredBatch(Protocol):
     """A batch that was answered in an earlier run."""
 
     @property
-    def answers(self) -> Sequence[GeneratedAnswer]:
+    def answers(self) -> Sequence[Generated]:
         """One answer for each request of the batch."""
 
     @property
@@ -92,9 +92,7 @@ class BatchStore(Protocol):
     def was_halved(self, jobs: Sequence[Job]) -> bool:
         """Whether a batch of these jobs did not fit into the memory before."""
 
-    def add(
-        self, jobs: Sequence[Job], answers: Sequence[GeneratedAnswer], timing: BatchTiming
-    ) -> None:
+    def add(self, jobs: Sequence[Job], answers: Sequence[Generated], timing: BatchTiming) -> None:
         """Store a batch that was answered now."""
 
     def complete(self, measured: Measurements) -> Measurements:
@@ -138,7 +136,7 @@ class BatchRunner:
     def run(self, jobs: Sequence[Job], batch_size: int) -> Outcome:
         """Generate batch by batch, the longest questions first."""
         queue = make_queue(self._engine, jobs, batch_size)
-        self._answers: dict[int, GeneratedAnswer] = {}
+        self._answers: dict[int, Generated] = {}
         batches = self._prepare_ahead if self._overlaps else self._prepare_in_turn
         with closing(batches(queue)) as prepared_batches:
             for prepared in prepared_batches:
@@ -239,9 +237,7 @@ class BatchRunner:
             self._store.add(prepared.jobs, results, timing)
         self._keep(prepared.jobs, results, timing)
 
-    def _keep(
-        self, jobs: Sequence[Job], answers: Sequence[GeneratedAnswer], timing: BatchTiming
-    ) -> None:
+    def _keep(self, jobs: Sequence[Job], answers: Sequence[Generated], timing: BatchTiming) -> None:
         self._answers.update(zip([job.index for job in jobs], answers, strict=True))
         for job, answer in zip(jobs, answers, strict=True):
             if not answer.is_finite:

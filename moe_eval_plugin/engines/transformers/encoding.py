@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.engines.chat_template import ChatTemplate
     from moe_eval_plugin.engines.request import Conversation
-    from moe_eval_plugin.measure.answer_ends import EndedBy
 
 
 @dataclass(frozen=True)
@@ -26,22 +25,6 @@ class Encoded:
 
     tensors: BatchFeature
     n_input_tokens: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Generated:
-    """One answer."""
-
-    text: str
-    """Its text up to the first stop string; empty where it is not finite."""
-    n_input_tokens: int
-    """Tokens of the prompt, image tokens included."""
-    n_output_tokens: int
-    """Generated tokens, up to and with the one that ended the answer."""
-    ended_by: EndedBy | None = None
-    """What ended it."""
-    is_finite: bool = True
-    """Whether no token was chosen from NaN or infinity."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from moe_eval_plugin.engines.continuation import continuation_ids
 from moe_eval_plugin.engines.conversation import placeholder_texts, prepare_conversation
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.generation import truncate_before
-from moe_eval_plugin.engines.request import VERIFICATION_NEW_TOKENS
-from moe_eval_plugin.engines.transformers.encoding import Generated, Scored, encode
+from moe_eval_plugin.engines.request import VERIFICATION_NEW_TOKENS, Generated
+from moe_eval_plugin.engines.transformers.encoding import Scored, encode
 from moe_eval_plugin.engines.transformers.loading import (
     check_loadable,
     load_model,

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.engines.request import (
         Conversation,
-        GeneratedAnswer,
+        Generated,
         Job,
         JobListener,
         QuestionCounter,
     )
     from moe_eval_plugin.engines.transformers.batch_runner import BatchStore
-    from moe_eval_plugin.engines.transformers.encoding import Generated, Scored
+    from moe_eval_plugin.engines.transformers.encoding import Scored
     from moe_eval_plugin.engines.transformers.engine import HFEngine
     from moe_eval_plugin.engines.transformers.profiler_trace import BatchTrace
     from moe_eval_plugin.measure.stopwatch import Stopwatch
@@ -89,7 +89,7 @@ class JobRunner:
                 **({"seed": seed} if settings.samples else {}),
             )
 
-    def end_rounds(self, job: Job, rounds: Sequence[GeneratedAnswer]) -> None:
+    def end_rounds(self, job: Job, rounds: Sequence[Generated]) -> None:
         """Report all rounds of a job as one batch, or the job as one that has no answer."""
         if job.index in self._refused:
             self._leave_out([job])

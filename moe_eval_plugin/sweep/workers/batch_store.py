@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.engines.refusals import RefusedJobsError
 from moe_eval_plugin.engines.transformers.batch_runner import make_queue, prepare
 from moe_eval_plugin.measure.hardware_use import HardwareUse
-from moe_eval_plugin.sweep.workers.journal import Answer, Batch
+from moe_eval_plugin.sweep.workers.journal import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from moe_eval_plugin.engines.request import GeneratedAnswer, Job
+    from moe_eval_plugin.engines.request import Generated, Job
     from moe_eval_plugin.engines.transformers.batch_runner import Prepared
     from moe_eval_plugin.engines.transformers.engine import HFEngine
     from moe_eval_plugin.measure.timing import BatchTiming
@@ -88,18 +88,11 @@ class SweepBatches:
         """Whether a batch of these jobs did not fit into the memory before."""
         return self._journal.was_halved([job.index for job in jobs])
 
-    def add(
-        self, jobs: Sequence[Job], answers: Sequence[GeneratedAnswer], timing: BatchTiming
-    ) -> None:
+    def add(self, jobs: Sequence[Job], answers: Sequence[Generated], timing: BatchTiming) -> None:
         """Write a batch to the journal; it is on the disk when this returns."""
         batch = Batch(
             tuple(job.index for job in jobs),
-            tuple(
-                Answer(
-                    one.text, one.n_input_tokens, one.n_output_tokens, one.ended_by, one.is_finite
-                )
-                for one in answers
-            ),
+            tuple(answers),
             timing,
             self._journal.process,
         )

@@ -15,6 +15,7 @@ import uuid
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.engines.request import Generated
 from moe_eval_plugin.errors import MeasurementError
 from moe_eval_plugin.measure.timing import BatchTiming, PhaseTimes
 
@@ -22,21 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from moe_eval_plugin.measure.answer_ends import EndedBy
-
 SCHEMA_VERSION = 1
 JOURNALS = "journal"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One answer as the model gave it, with its tokens counted, and what ended it."""
-
-    text: str
-    n_input_tokens: int
-    n_output_tokens: int
-    ended_by: EndedBy | None = None
-    is_finite: bool = True
 
 
 @dataclass(frozen=True)
@@ -47,7 +35,7 @@ class Batch:
     """
 
     indices: tuple[int, ...]
-    answers: tuple[Answer, ...]
+    answers: tuple[Generated, ...]
     timing: BatchTiming
     process: str
 
@@ -145,7 +133,7 @@ def _batch(line: bytes) -> Batch | None:
         timing["output_tokens"] = tuple(timing["output_tokens"])
         batch = Batch(
             indices=tuple(map(operator.index, content["indices"])),
-            answers=tuple(Answer(**answer) for answer in content["answers"]),
+            answers=tuple(Generated(**answer) for answer in content["answers"]),
             timing=BatchTiming(**timing, phases=PhaseTimes(**phases) if phases else None),
             process=content["process"],
         )

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moe_eval_plugin.engines.request import Generated
 from moe_eval_plugin.measure.timing import BatchTiming, PhaseTimes
-from moe_eval_plugin.sweep.workers.journal import Answer, Batch, Journal
+from moe_eval_plugin.sweep.workers.journal import Batch, Journal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,7 @@ PHASES = PhaseTimes(0.1, 0.2, 0.3, 0.25, 2)
 def batch(*indices: int, text: str = "red", phases: PhaseTimes | None = PHASES) -> Batch:
     n = len(indices)
     timing = BatchTiming("easy_vqa", n, 10 * n, (2,) * n, 1.5, 0.5, 0.75, phases)
-    return Batch(indices, tuple(Answer(text, 10, 2) for _ in indices), timing, "a")
+    return Batch(indices, tuple(Generated(text, 10, 2) for _ in indices), timing, "a")
 
 
 def test_batches_read_back_as_they_were_measured(tmp_path: Path) -> None:
