@@ -12,7 +12,11 @@ from jinja2 import TemplateError, meta, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from moe_eval_plugin.engines.checks.template import check_template, use_tokenizer_template
+from moe_eval_plugin.engines.checks.template import (
+    QUESTION,
+    check_template,
+    use_tokenizer_template,
+)
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.measure.answer_ends import REASONING_TAGS
 from moe_eval_plugin.option_values import read_json, refusal
@@ -30,7 +34,6 @@ OF_THE_ENGINE = frozenset(
     {"messages", "tools", "documents", "add_generation_prompt", "continue_final_message"}
 )
 FUNCTIONS = ("raise_exception", "strftime_now")
-QUESTION = "What is in the picture?"
 
 
 def read_template_kwargs(name: str, value: object) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from moe_eval_plugin.errors import (
 )
 from moe_eval_plugin.model_name import DEMO, HUB_ID, is_folder
 from moe_eval_plugin.models.other_forms import explain_folder, refuse_pointers
-from moe_eval_plugin.models.releases.earlier_code import earlier_names
+from moe_eval_plugin.models.releases.earlier_code import EARLIER, earlier_names
 from moe_eval_plugin.models.releases.names import is_own_code
 from moe_eval_plugin.text import one_line
 
@@ -228,12 +228,12 @@ def _check_readable(name: str, raw: dict[str, Any], *, trust_remote_code: bool) 
 
 
 def _undo_rope_defaults(config: PretrainedConfig, raw: dict[str, Any]) -> None:
-    """Let code of a checkpoint see that it has no ``rope_scaling``, as it was written to.
+    """Remove the ``rope_scaling`` that transformers 5 adds to the configuration of own code.
 
     transformers 5 fills in one of type "default", at which code of transformers 4 fails
     (``KeyError: 'type'``).
     """
-    if not str(raw.get("transformers_version", "")).startswith("4."):
+    if not str(raw.get("transformers_version", "")).startswith(EARLIER):
         return
     for part in (config, *(value for value in vars(config).values() if hasattr(value, "to_dict"))):
         rope = getattr(part, "rope_parameters", None)

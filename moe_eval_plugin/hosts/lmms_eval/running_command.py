@@ -64,10 +64,11 @@ def check_command(
     if not options.tasks:
         message = "--tasks names no task. All tasks: `lmms-eval tasks list`."
         raise InvalidArgumentError(message)
-    _refuse_repeated(sys.argv[1:])
+    parser = host_parser()
+    _refuse_repeated(sys.argv[1:], parser)
     if options.config:
         _refuse_repeated_keys(Path(options.config))
-    check_options(options, host_parser())
+    check_options(options, parser)
     model = resolve_name(models[options.model])
     model.check_settings(check_gen_kwargs(options.gen_kwargs))
     given = {name: getattr(options, name) for name in ("batch_size", "max_batch_size", "device")}
@@ -150,10 +151,10 @@ class _Counted(argparse.Namespace):
         super().__setattr__(name, value)
 
 
-def _refuse_repeated(arguments: Sequence[str]) -> None:
+def _refuse_repeated(arguments: Sequence[str], parser: argparse.ArgumentParser) -> None:
     given = _Counted()
     try:
-        host_parser().parse_known_args(arguments, given)
+        parser.parse_known_args(arguments, given)
     except SystemExit:
         # Not the host's command: a program has arguments of its own.
         return
