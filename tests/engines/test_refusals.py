@@ -65,7 +65,12 @@ def test_the_jobs_that_made_the_error_of_a_batch() -> None:
 
 
 def test_a_batch_that_fails_though_each_job_does_not_has_no_culprit() -> None:
-    find_refused([job(0), job(1)], ValueError("no room"), lambda _job: None)
+    tried: list[Job] = []
+    jobs = [job(0), job(1)]
+
+    find_refused(jobs, ValueError("no room"), tried.append)
+
+    assert tried == jobs
 
 
 @pytest.mark.parametrize(

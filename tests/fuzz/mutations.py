@@ -32,6 +32,7 @@ ANY_JSON = st.recursive(
     ),
     max_leaves=5,
 )
+LONGEST_MESSAGE = 4000
 REMOVE, REPLACE, RENAME, REPEAT = "remove", "replace", "rename", "repeat"
 
 
@@ -76,21 +77,27 @@ def as_json(document: object) -> bytes:
     return json.dumps(document).encode()
 
 
-def refused_or(call: Callable[[], T]) -> T | None:
-    """Return the result of a call, or ``None`` where it raises one of our errors.
+class Readers:
+    """Calls readers, and keeps the messages of those that refuse what they read.
 
-    Any other exception is a finding, and so is a message that is empty or as long as a file.
+    Any other exception than one of ours is a finding, and is raised.
     """
-    try:
-        return call()
-    except MoEEvalError as error:
-        message = str(error)
-        assert message.strip()
-        assert len(message) < LONGEST_MESSAGE, message[:LONGEST_MESSAGE]
-        return None
 
+    def __init__(self) -> None:
+        self.refusals: list[str] = []
 
-LONGEST_MESSAGE = 4000
+    def call(self, reader: Callable[..., T], *arguments: Any) -> T | None:
+        """Return what a reader returns; ``None`` where it refuses."""
+        try:
+            return reader(*arguments)
+        except MoEEvalError as error:
+            self.refusals.append(str(error))
+            return None
+
+    @property
+    def unreadable(self) -> list[str]:
+        """The messages that are empty, or as long as a file."""
+        return [text for text in self.refusals if not 0 < len(text.strip()) < LONGEST_MESSAGE]
 
 
 def _places(document: object) -> Iterator[tuple[Any, Any]]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
 from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
-from tests.fuzz.mutations import ANY_JSON, damaged_bytes, refused_or
+from tests.fuzz.mutations import ANY_JSON, Readers, damaged_bytes
 
 RUNS_CODE = "trust_remote_code"
 NAMES = (
@@ -44,23 +44,33 @@ SCHEDULE_FILE = b"- {k: 8, layers: 0-1}\n- {k: 2, modality: image, phase: prefil
 
 @given(st.dictionaries(st.sampled_from(NAMES), WORDS | ANY_JSON, max_size=4))
 def test_any_values_of_options(given_options: dict[str, object]) -> None:
-    parsed = refused_or(lambda: parse_arguments({"pretrained": "demo", **given_options}))
+    readers = Readers()
 
+    parsed = readers.call(parse_arguments, {"pretrained": "demo", **given_options})
     if parsed is not None:
-        refused_or(lambda: check_request(parsed[0]))
+        readers.call(check_request, parsed[0])
+
+    assert readers.unreadable == []
 
 
 @given(st.text(max_size=20) | SCHEDULES | ANY_JSON)
 def test_any_schedule(value: object) -> None:
-    schedule = refused_or(lambda: parse_experts_k(value))
+    readers = Readers()
 
+    schedule = readers.call(parse_experts_k, value)
+
+    assert readers.unreadable == []
     if schedule is not None and not str(value).strip().startswith("@"):
         assert parse_experts_k(schedule.text) == schedule
 
 
 @given(damaged_bytes(SCHEDULE_FILE))
 def test_any_schedule_file(content: bytes) -> None:
+    readers = Readers()
     with TemporaryDirectory() as folder:
         path = Path(folder, "schedule.yaml")
         path.write_bytes(content)
-        refused_or(lambda: parse_experts_k(f"@{path}"))
+
+        readers.call(parse_experts_k, f"@{path}")
+
+    assert readers.unreadable == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from moe_eval_plugin.vqa.check import check_folder
 from moe_eval_plugin.vqa.official_data import load_official
 from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES
-from tests.fuzz.mutations import as_json, changed_json, damaged_bytes, refused_or
+from tests.fuzz.mutations import Readers, as_json, changed_json, damaged_bytes
+
+if TYPE_CHECKING:
+    from moe_eval_plugin.vqa.dataset import Record
 
 SPLIT = "vqa_v2_val"
 FILES = OFFICIAL_FILES[SPLIT]
@@ -45,7 +48,8 @@ ANNOTATIONS: dict[str, Any] = {
 }
 
 
-def read(questions: bytes, annotations: bytes) -> None:
+def read(questions: bytes, annotations: bytes) -> tuple[list[Record], Readers]:
+    readers = Readers()
     with TemporaryDirectory() as name:
         folder = Path(name)
         for file, content in zip(FILES.entry_files, (questions, annotations), strict=True):
@@ -54,20 +58,28 @@ def read(questions: bytes, annotations: bytes) -> None:
         images.mkdir(parents=True)
         for question in QUESTIONS["questions"]:
             (images / FILES.image_name.format(question["image_id"])).write_bytes(b"\xff\xd8")
-        loaded = refused_or(lambda: load_official(SPLIT, folder))
-        refused_or(lambda: check_folder(folder))
-        for record in loaded.records if loaded else ():
-            assert len(record["answers"]) == 10
-            assert all(isinstance(answer, str) for answer in record["answers"])
-            json.dumps(record)
+        loaded = readers.call(load_official, SPLIT, folder)
+        readers.call(check_folder, folder)
+    return [*loaded.records] if loaded else [], readers
+
+
+def is_whole(record: Record) -> bool:
+    json.dumps(record)
+    texts = all(isinstance(answer, str) for answer in record["answers"])
+    return texts and len(record["answers"]) == 10
 
 
 @given(changed_json(QUESTIONS), changed_json(ANNOTATIONS), st.booleans())
 def test_any_values(questions: object, annotations: object, both: bool) -> None:
-    read(as_json(questions), as_json(annotations if both else ANNOTATIONS))
+    records, readers = read(as_json(questions), as_json(annotations if both else ANNOTATIONS))
+
+    assert all(map(is_whole, records))
+    assert readers.unreadable == []
 
 
 @given(damaged_bytes(as_json(QUESTIONS)), damaged_bytes(as_json(ANNOTATIONS)))
 def test_any_bytes(questions: bytes, annotations: bytes) -> None:
-    read(questions, as_json(ANNOTATIONS))
-    read(as_json(QUESTIONS), annotations)
+    pairs = [(questions, as_json(ANNOTATIONS)), (as_json(QUESTIONS), annotations)]
+    for records, readers in (read(*pair) for pair in pairs):
+        assert all(map(is_whole, records))
+        assert readers.unreadable == []

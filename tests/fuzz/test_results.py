@@ -14,7 +14,7 @@ from moe_eval_plugin.results.compare.compare import compare_runs
 from moe_eval_plugin.results.lmms_eval_files import find_run
 from moe_eval_plugin.results.samples import read_task
 from moe_eval_plugin.results.score_facts import collect
-from tests.fuzz.mutations import as_json, changed_json, damaged_bytes, refused_or
+from tests.fuzz.mutations import Readers, as_json, changed_json, damaged_bytes
 
 if TYPE_CHECKING:
     from moe_eval_plugin.results.run import Run
@@ -27,24 +27,27 @@ LINES = [json.loads(line) for line in SAMPLES.read_text("utf-8").splitlines()[:4
 FORMATS = ("csv", "model-index", "hf-eval-results", "every-eval-ever")
 
 
-def use(run: Run) -> None:
+def use(run: Run, readers: Readers) -> None:
     """Use a run in every way in which a command does."""
-    refused_or(lambda: collect([run]))
-    refused_or(lambda: compare_runs(run, run))
+    readers.call(collect, [run])
+    readers.call(compare_runs, run, run)
     for name in FORMATS:
-        refused_or(lambda name=name: find_exporter(name).export([run], None))  # type: ignore[misc]
+        readers.call(find_exporter(name).export, [run], None)
+    for task in run.tasks:
+        readers.call(read_task, run, task)
 
 
-def read(results: bytes, samples: bytes) -> None:
+def unreadable(results: bytes, samples: bytes) -> list[str]:
+    """Read and use files; return the messages that no one can read."""
+    readers = Readers()
     with TemporaryDirectory() as name:
         folder = Path(name)
         (folder / RESULTS.name).write_bytes(results)
         (folder / SAMPLES.name).write_bytes(samples)
-        run = refused_or(lambda: find_run(folder))
+        run = readers.call(find_run, folder)
         if run is not None:
-            use(run)
-            for task in run.tasks:
-                refused_or(lambda task=task: read_task(run, task))  # type: ignore[misc]
+            use(run, readers)
+    return readers.unreadable
 
 
 def as_lines(lines: list[object]) -> bytes:
@@ -53,15 +56,15 @@ def as_lines(lines: list[object]) -> bytes:
 
 @given(changed_json(DOCUMENT))
 def test_any_values_of_results(document: object) -> None:
-    read(as_json(document), as_lines(LINES))
+    assert unreadable(as_json(document), as_lines(LINES)) == []
 
 
 @given(changed_json(LINES))
 def test_any_values_of_samples(lines: list[object]) -> None:
-    read(as_json(DOCUMENT), as_lines(lines))
+    assert unreadable(as_json(DOCUMENT), as_lines(lines)) == []
 
 
 @given(damaged_bytes(as_json(DOCUMENT)), damaged_bytes(as_lines(LINES)))
 def test_any_bytes(results: bytes, samples: bytes) -> None:
-    read(results, as_lines(LINES))
-    read(as_json(DOCUMENT), samples)
+    assert unreadable(results, as_lines(LINES)) == []
+    assert unreadable(as_json(DOCUMENT), samples) == []

@@ -8,11 +8,12 @@ from tempfile import TemporaryDirectory
 
 from hypothesis import given
 
+from moe_eval_plugin.engines.request import Generated
 from moe_eval_plugin.measure.timing import BatchTiming
 from moe_eval_plugin.sweep.manifest import MANIFEST, load_manifest
 from moe_eval_plugin.sweep.plan import SweepPoint
-from moe_eval_plugin.sweep.workers.journal import Answer, Batch, Journal
-from tests.fuzz.mutations import as_json, changed_json, damaged_bytes, refused_or
+from moe_eval_plugin.sweep.workers.journal import Batch, Journal
+from tests.fuzz.mutations import Readers, as_json, changed_json, damaged_bytes
 
 DOCUMENT = json.loads(
     (Path(__file__).parents[1] / "data" / "before_0_2" / "sweep" / MANIFEST).read_text("utf-8")
@@ -21,27 +22,36 @@ IDENTITY = {"digest": "a1"}
 POINTS = (SweepPoint("k8", "8", is_baseline=True), SweepPoint("k2", "2"))
 
 
-def read(content: bytes) -> None:
+def saved_and_read(content: bytes) -> tuple[object, object]:
+    """Return a manifest as it is saved and as it is read again.
+
+    For one that is refused: the messages that no one can read, and none.
+    """
+    readers = Readers()
     with TemporaryDirectory() as name:
         folder = Path(name)
         (folder / MANIFEST).write_bytes(content)
-        manifest = refused_or(lambda: load_manifest(folder))
-        if manifest is not None:
-            manifest.take_points(POINTS)
-            manifest.save()
-            again = load_manifest(folder)
-            assert again is not None
-            assert again.to_dict() == json.loads(json.dumps(manifest.to_dict()))
+        manifest = readers.call(load_manifest, folder)
+        if manifest is None:
+            return readers.unreadable, []
+        manifest.take_points(POINTS)
+        manifest.save()
+        again = load_manifest(folder)
+    return json.loads(json.dumps(manifest.to_dict())), again and again.to_dict()
 
 
 @given(changed_json(DOCUMENT))
 def test_any_values_of_a_manifest(document: object) -> None:
-    read(as_json(document))
+    saved, found = saved_and_read(as_json(document))
+
+    assert found == saved
 
 
 @given(damaged_bytes(as_json(DOCUMENT)))
 def test_any_bytes_of_a_manifest(content: bytes) -> None:
-    read(content)
+    saved, found = saved_and_read(content)
+
+    assert found == saved
 
 
 def journal_bytes() -> bytes:
@@ -49,28 +59,32 @@ def journal_bytes() -> bytes:
         journal = Journal(Path(name, "k8.jsonl"), IDENTITY)
         for index in range(2):
             timing = BatchTiming("easy_vqa", 1, 10, (2,), 1.5, 0.5, 0.75)
-            journal.append(Batch((index,), (Answer("red", 10, 2),), timing, "a"))
+            journal.append(Batch((index,), (Generated("red", 10, 2),), timing, "a"))
         return Path(name, "k8.jsonl").read_bytes()
 
 
 JOURNAL = journal_bytes()
 
 
-def open_journal(content: bytes) -> None:
-    """Open a journal, add a batch, and read that batch again."""
+ADDED = Batch((7,), (Generated("no", 10, 2),), BatchTiming("t", 1, 10, (2,), 1.0), "b")
+
+
+def added_and_read(content: bytes) -> Batch | None:
+    """Open a journal, add a batch, and return that batch as it is read again."""
     with TemporaryDirectory() as name:
         path = Path(name, "k8.jsonl")
         path.write_bytes(content)
-        added = Batch((7,), (Answer("no", 10, 2),), BatchTiming("t", 1, 10, (2,), 1.0), "b")
-        Journal(path, IDENTITY).append(added)
-        assert Journal(path, IDENTITY).batch((7,)) == added
+        Journal(path, IDENTITY).append(ADDED)
+        return Journal(path, IDENTITY).batch(ADDED.indices)
 
 
 @given(damaged_bytes(JOURNAL))
 def test_any_bytes_of_a_journal(content: bytes) -> None:
-    open_journal(content)
+    assert added_and_read(content) == ADDED
 
 
 @given(changed_json([json.loads(line) for line in JOURNAL.splitlines()]))
 def test_any_values_of_a_journal(lines: list[object]) -> None:
-    open_journal(b"".join(as_json(line) + b"\n" for line in lines))
+    content = b"".join(as_json(line) + b"\n" for line in lines)
+
+    assert added_and_read(content) == ADDED
