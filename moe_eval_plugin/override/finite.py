@@ -35,7 +35,7 @@ class LogitsWatch:
         self._step = 0
 
     def see(self, _module: nn.Module, _args: Any, output: Any) -> None:  # noqa: ANN401
-        """Look at the output of one call of the model; a hook."""
+        """Check the output of one call of the model; a hook."""
         logits = getattr(output, "logits", None)
         if not isinstance(logits, torch.Tensor) or logits.dim() != 3:  # noqa: PLR2004
             return

@@ -142,7 +142,7 @@ def _submission(line: Mapping[str, Any]) -> tuple[object, object]:
 
 
 def _failure(line: Mapping[str, Any]) -> str | None:
-    """Look at answers before and after the filters of the task, which may hide a message."""
+    """Return a message in place of an answer, before or after filters, which may hide it."""
     submission = line.get("submission")
     given = [line[name] for name in ("filtered_resps", "resps") if name in line]
     if isinstance(submission, dict) and "answer" in submission:

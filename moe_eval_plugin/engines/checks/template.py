@@ -24,7 +24,7 @@ NEXT_STEP = (
 
 
 def use_tokenizer_template(processor: Any) -> None:  # noqa: ANN401  (one of many classes)
-    """Let a processor without a chat template use that of its tokenizer, as vLLM does.
+    """Set the tokenizer's chat template for a processor without one, as vLLM does.
 
     Checkpoints older than ``chat_template.jinja`` have it in ``tokenizer_config.json``.
     """

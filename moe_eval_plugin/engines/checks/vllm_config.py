@@ -1,4 +1,4 @@
-"""Let transformers read the configurations of models that vLLM has and transformers lacks."""
+"""Register configurations of models that vLLM has and transformers lacks."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def own_attention(config: PretrainedConfig) -> str | None:
 
 
 def adapt_model(model: Any) -> None:  # noqa: ANN401
-    """Let a model of a checkpoint's code run as one of transformers does.
+    """Change a model of a checkpoint's code to run as one of transformers does.
 
     ``generate`` refuses inputs that no argument of the forward names, though such code takes
     ``**kwargs``, or picks what it needs. See ``_restore_buffers`` and ``_prepare_as_written`` too.

@@ -127,7 +127,7 @@ def refuse_implementation(options: EngineOptions, error: Exception) -> None:
 
 
 def set_pixels(processor: Any, options: EngineOptions) -> None:  # noqa: ANN401  (one of many classes)
-    """Let a processor limit images as the options say; ``InvalidArgumentError`` if it cannot."""
+    """Set the limits of the options on images; ``InvalidArgumentError`` where there are none."""
     limits = {"shortest_edge": options.min_pixels, "longest_edge": options.max_pixels}
     given = {key: value for key, value in limits.items() if value is not None}
     size = getattr(getattr(processor, "image_processor", None), "size", None)

@@ -111,7 +111,7 @@ def _json_of(options: EngineOptions, source: str, name: str) -> dict[str, Any] |
 
 
 def adapt_processor(processor: Any) -> None:  # noqa: ANN401
-    """Let the processor of a checkpoint be called as transformers calls one for a chat template.
+    """Change the processor of a checkpoint to take what transformers passes for a chat template.
 
     transformers passes a list of images for each conversation, and videos and audio. Such code
     expects one list of images, and fails for an argument that it does not know.

@@ -76,7 +76,7 @@ def start(arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (a vllm.LLM)
 
 @contextmanager
 def earlier_code(options: VLLMOptions, config: PretrainedConfig) -> Iterator[None]:
-    """Let code of a checkpoint for transformers 4 be imported here and in vLLM's processes.
+    """Make code of a checkpoint for transformers 4 importable here and in vLLM's processes.
 
     vLLM has its own models, and takes the processor and the tokenizer of the checkpoint.
     """

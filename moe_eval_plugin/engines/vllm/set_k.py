@@ -71,7 +71,7 @@ def set_k_when_built(layer_module: ModuleType) -> None:
 
 
 def k_of_layer(table: Mapping[str, int], path: str) -> int | None:
-    """Look up the k of a layer by its path; ``None`` for a layer that the table leaves as it is.
+    """Return the k of the layer at a path; ``None`` for a layer that the table leaves as it is.
 
     Such are the layers of a draft model behind the decoder's own, for instance.
     """

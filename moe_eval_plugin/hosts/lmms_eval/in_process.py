@@ -70,7 +70,7 @@ class Host:
 
     @contextmanager
     def resident(self, make_model: Callable[..., Any]) -> Iterator[None]:
-        """Let the host's command use these tasks and this model while the block runs."""
+        """Replace the tasks and the model of the host's command while the block runs."""
         import lmms_eval.__main__ as command
         from lmms_eval import evaluator, models
 

@@ -92,7 +92,7 @@ def import_model_class(config: PretrainedConfig, auto_name: str, written: str) -
 
 
 def _accept_new_arguments(of: Any) -> None:  # noqa: ANN401  (a class of a model)
-    """Let a ``tie_weights`` without arguments be called with those of transformers 5.
+    """Make a ``tie_weights`` without arguments accept those of transformers 5.
 
     They only say which weights to look at; this ties all, as it did.
     """

@@ -1,4 +1,4 @@
-"""Let lmms-eval's cache of answers (``--use_cache``) know what an answer depends on, and count it.
+"""Key lmms-eval's cache (``--use_cache``) by what an answer depends on, and count its answers.
 
 The host's keys hold the text of ``--model_args`` and of the question. They hold neither the content
 of a schedule's file nor that of a checkpoint's folder or of an image, nor what the environment
