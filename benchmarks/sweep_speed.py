@@ -21,8 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.results.lmms_eval_files import find_run
-from moe_eval_plugin.results.lmms_eval_samples import read_samples
+from moe_eval_plugin.results.lmms_eval.files import find_run
+from moe_eval_plugin.results.lmms_eval.samples import read_samples
 from moe_eval_plugin.results.versions import installed_versions
 
 if TYPE_CHECKING:

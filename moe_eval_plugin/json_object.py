@@ -82,6 +82,10 @@ class JsonObject:
         """Return the strings of an array; none where it is absent or null."""
         return tuple(self._array(key, str, "an array of strings"))
 
+    def integers(self, key: str) -> tuple[int, ...]:
+        """Return the whole numbers of an array; none where it is absent or null."""
+        return tuple(self._array(key, int, "an array of whole numbers"))
+
     def need_text(self, key: str) -> str:
         """Return a string that has to be there."""
         return self._needed(key, self.text(key))

@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     """Compare, print, and write the list; return 1 if too few answers are equal."""
     from moe_eval_plugin.results.compare.compare import Options, compare_runs
     from moe_eval_plugin.results.compare.text import render
-    from moe_eval_plugin.results.lmms_eval_files import find_run
+    from moe_eval_plugin.results.lmms_eval.files import find_run
     from moe_eval_plugin.stats.resampling import Bootstrap
 
     _check(options)

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import MeasurementError
+
+if TYPE_CHECKING:
+    from moe_eval_plugin.json_object import JsonObject
 
 Clock = Callable[[], float]
 read_clock: Clock = time.perf_counter
@@ -37,6 +41,17 @@ class PhaseTimes:
     def busy_s(self) -> float:
         """Seconds inside forward passes."""
         return (self.vision_s or 0.0) + self.prefill_s + self.decode_s
+
+    @classmethod
+    def from_dict(cls, values: JsonObject) -> PhaseTimes:
+        """Build the times from their stored fields; ``DataError`` for a wrong type."""
+        return cls(
+            vision_s=values.number("vision_s"),
+            prefill_s=values.need_number("prefill_s"),
+            decode_s=values.need_number("decode_s"),
+            first_token_s=values.number("first_token_s"),
+            n_decode_steps=values.need_integer("n_decode_steps"),
+        )
 
 
 @dataclass(frozen=True)
@@ -84,6 +99,28 @@ class BatchTiming:
     def host_gap_s(self) -> float | None:
         """Seconds in which the device waited for the host; ``None`` where phases are not known."""
         return None if self.phases is None else max(0.0, self.wall_s - self.phases.busy_s)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as plain JSON data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: JsonObject) -> BatchTiming:
+        """Build the record from its stored fields.
+
+        Raises ``DataError`` for a wrong type, and what the constructor raises.
+        """
+        phases = values.item("phases")
+        return cls(
+            task=values.need_text("task"),
+            n_samples=values.need_integer("n_samples"),
+            n_input_tokens=values.need_integer("n_input_tokens"),
+            output_tokens=values.integers("output_tokens"),
+            wall_s=values.need_number("wall_s"),
+            encode_s=values.number("encode_s"),
+            generate_s=values.number("generate_s"),
+            phases=PhaseTimes.from_dict(phases) if phases else None,
+        )
 
 
 class LapTimer:

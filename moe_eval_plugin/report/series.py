@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.experts.routing_rule import NATIVE
-from moe_eval_plugin.results.lmms_eval_files import find_runs, read_run
+from moe_eval_plugin.results.lmms_eval.files import find_runs, read_run
 from moe_eval_plugin.results.samples import read_task
 from moe_eval_plugin.results.score_facts import collect
 from moe_eval_plugin.stats.accuracy import score_bounds

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
-from moe_eval_plugin.results.lmms_eval_samples import DOC_ID, QUESTION_ID, read_samples
+from moe_eval_plugin.results.lmms_eval.samples import DOC_ID, QUESTION_ID, read_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -6,7 +6,7 @@ measured value to another, and its confidence follows from their number alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,20 @@ class SpeedRatio:
     """Interval of the median; ``None`` without pairs."""
     n_pairs: int | None
     """Number of pairs; ``None`` without pairs."""
+    ratio_of_totals: float | None = None
+    """The ratio of the sums of all seconds; ``None`` where only rates are known."""
+
+    @property
+    def excludes_one(self) -> bool:
+        """Whether the interval supports that one is faster than the other."""
+        return self.interval is not None and not self.interval.holds(1.0)
+
+    @property
+    def width(self) -> float | None:
+        """Width of the interval as a share of the ratio; ``None`` without an interval."""
+        return (
+            None if self.interval is None else (self.interval.high - self.interval.low) / self.ratio
+        )
 
 
 def speed_ratio(
@@ -69,6 +83,16 @@ def speed_ratio(
         raise DataError(message)
     ratios = [own / base for own, base in zip(rates, baseline, strict=True)]
     return SpeedRatio(median(ratios), median_interval(ratios), len(ratios))
+
+
+def paired_ratio(seconds: Sequence[float], baseline: Sequence[float]) -> SpeedRatio:
+    """Return how many times as fast as the baseline something is, from the seconds of pairs.
+
+    The two times of a pair are those of the same work, at the same position of both series, taken
+    within moments of each other. One pair has no interval. Raises what ``speed_ratio`` raises.
+    """
+    found = speed_ratio([1 / one for one in seconds], [1 / one for one in baseline])
+    return replace(found, ratio_of_totals=sum(baseline) / sum(seconds))
 
 
 def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.results.lmms_eval_files import read_run
+from moe_eval_plugin.results.lmms_eval.files import read_run
 from moe_eval_plugin.text import HUNDRED, align
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.files import files_digest, short_digest
 from moe_eval_plugin.hosts.replacement import replaced
-from moe_eval_plugin.results.lmms_eval_files import find_results
+from moe_eval_plugin.results.lmms_eval.files import find_results
 from moe_eval_plugin.text import did_you_mean
 
 if TYPE_CHECKING:

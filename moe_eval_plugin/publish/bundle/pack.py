@@ -14,7 +14,7 @@ from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.files import replacing, sha256_of
 from moe_eval_plugin.publish.bundle.readme import readme_text
 from moe_eval_plugin.publish.bundle.secrets import raise_if_secrets
-from moe_eval_plugin.results.lmms_eval_files import RESULTS
+from moe_eval_plugin.results.lmms_eval.files import RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.publish.exports.failures import FAILED, IncompleteRunError
-from moe_eval_plugin.results.lmms_eval_samples import read_samples
+from moe_eval_plugin.results.lmms_eval.samples import read_samples
 from moe_eval_plugin.text import first_few
 from moe_eval_plugin.vqa.dataset import DATA_VARIABLE
 from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError, UserError
 from moe_eval_plugin.publish.bundle.commands import OUTPUT, SWEEP, with_checkpoint, with_option
-from moe_eval_plugin.results.lmms_eval_files import RESULTS_FILES, find_results
+from moe_eval_plugin.results.lmms_eval.files import RESULTS_FILES, find_results
 from moe_eval_plugin.sweep.manifest import MANIFEST
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.results.lmms_eval_files import find_results
+from moe_eval_plugin.results.lmms_eval.files import find_results
 from moe_eval_plugin.sweep.workers.in_process import LOGS
 
 if TYPE_CHECKING:

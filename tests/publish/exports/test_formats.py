@@ -15,7 +15,7 @@ from moe_eval_plugin.plugins.exporter import Exported, Exporter
 from moe_eval_plugin.plugins.hookspecs import hookimpl
 from moe_eval_plugin.plugins.manager import ENTRY_POINT_GROUP, build_manager, registered_exporters
 from moe_eval_plugin.publish.exports.formats import common_folder, find_exporter, render_formats
-from moe_eval_plugin.results.lmms_eval_files import read_run
+from moe_eval_plugin.results.lmms_eval.files import read_run
 from tests.results.run_files import write_run
 from tests.results.sample_runs import (
     measured_from_outside,

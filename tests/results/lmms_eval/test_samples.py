@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from moe_eval_plugin.results.lmms_eval_samples import read_samples
+from moe_eval_plugin.results.lmms_eval.samples import read_samples
 
 if TYPE_CHECKING:
     from pathlib import Path

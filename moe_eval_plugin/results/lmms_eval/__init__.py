@@ -1,0 +1,1 @@
+"""Files that lmms-eval wrote, read as finished runs."""
