@@ -25,7 +25,7 @@ def test_an_honest_repeat_agrees(original: Path, again: Path) -> None:
         for number in ("questions", "equal answers", "exact_match", OBSERVED, "n_input_tokens"):
             assert verdict(agreement, point, number) == AGREES
     assert row(agreement, "k2", "exact_match").original == 0.75
-    assert "Accuracy reproduced: " in render_agreement(agreement)
+    assert "Accuracy: reproduced, 2 of 2 settings." in render_agreement(agreement)
 
 
 def test_a_point_that_was_not_made_again_differs(original: Path, again: Path) -> None:
@@ -50,7 +50,10 @@ def test_a_part_of_the_questions_is_compared_if_that_was_asked_for(
     agreement = compared(original, fewer, limited=True)
     assert agreement.agrees
     assert verdict(agreement, "k2", "exact_match") == AGREES
-    assert verdict(agreement, "k2", "questions") == NOT_JUDGED
+    asked = row(agreement, "k2", "questions")
+    assert (asked.original, asked.again, asked.verdict) == (20, 20, AGREES)
+    # Among all 40 questions as among the first 20, each fourth answer is wrong.
+    assert row(agreement, "k2", "n_input_tokens").verdict == NOT_JUDGED
     worse = wrong_every(1)
     write_run(fewer / "k2" / "demo", 2, worse, records(20))
     assert differing(compared(original, fewer, limited=True)) == [("k2", "exact_match")]

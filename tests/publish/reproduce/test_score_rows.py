@@ -24,7 +24,7 @@ def test_a_changed_score_differs(original: Path, tmp_path: Path) -> None:
     assert "does not contain 0" in found.reason
     text = render_agreement(agreement)
     assert "DIFFERS" in text
-    assert "Not reproduced: k2 exact_match" in text
+    assert "Accuracy: not reproduced: k=2 exact_match." in text
 
 
 def test_an_answer_that_changed_by_chance_is_within_the_interval(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PER_S = "samples_per_s"
 
 
-RATIO = "samples_per_s, ratio to baseline"
+RATIO = "samples_per_s, speed-up"
 
 
 def sweep_at(folder: Path, of_8: Sequence[float], of_2: Sequence[float]) -> Path:
