@@ -8,12 +8,15 @@ latency of an answer, as they were when the inputs were encoded.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
 from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
 from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF
+
+if TYPE_CHECKING:
+    from moe_eval_plugin.hardware.meter import HardwareMeter
 
 
 class ResidentMoEHF(MoEHF):
@@ -25,6 +28,10 @@ class ResidentMoEHF(MoEHF):
         arguments = join_arguments(arg_string, additional_config)
         engine_options, options = parse_arguments(arguments)
         self.set_experts(engine_options, options.seed)
+
+    def meter(self) -> HardwareMeter | None:
+        """Build a meter of memory and energy; ``None`` with ``profile=off``."""
+        return self._meter()
 
     def clean(self) -> None:
         """Keep the weights: the host calls this at the end of each point."""
