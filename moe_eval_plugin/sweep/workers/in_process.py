@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from moe_eval_plugin.engines.expert_request import ModelConfig
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
-    from moe_eval_plugin.sweep.plan import SweepPoint
+    from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
     from moe_eval_plugin.sweep.planning import CheckedPlan
     from moe_eval_plugin.sweep.workers.progress import Progress
     from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
@@ -68,6 +69,13 @@ class InProcessWorker:
         with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
             return self._host.evaluate(arguments, output)
 
+    def loaded(self) -> ResidentMoEHF:
+        """Return the model without encoded inputs; it is loaded now if no point was run."""
+        if self._model is None:
+            self._model = load_resident(self._plan, self._checked)
+        self._inputs, self._model.store = None, None
+        return self._model
+
     def _get_model(
         self, arg_string: str, additional_config: dict[str, Any] | None
     ) -> ResidentMoEHF:
@@ -85,3 +93,14 @@ class InProcessWorker:
             self._model.switch_to(arg_string, additional_config)
         self._model.store = SweepBatches(self._inputs, self._journal, self._progress.answered)
         return self._model
+
+
+def load_resident(plan: SweepPlan, checked: ModelConfig | None = None) -> ResidentMoEHF:
+    """Load the model of a plan, as the host would for its first point."""
+    from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
+    from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
+
+    parts = (plan.model_args, plan.points[0].model_args)
+    of_the_host = {"batch_size": plan.batch_size, "device": plan.device}
+    arguments = join_arguments(",".join(part for part in parts if part), of_the_host)
+    return ResidentMoEHF(checked, **arguments)

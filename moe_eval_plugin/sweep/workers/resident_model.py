@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from moe_eval_plugin.engines.request import Job
+    from moe_eval_plugin.hardware.meter import HardwareMeter
     from moe_eval_plugin.sweep.workers.progress import Progress
 
 
@@ -33,6 +34,10 @@ class ResidentMoEHF(MoEHF):
         arguments = join_arguments(arg_string, additional_config)
         engine_options, options = parse_arguments(arguments)
         self.set_experts(engine_options, options.seed)
+
+    def meter(self) -> HardwareMeter | None:
+        """Build a meter of memory and energy; ``None`` with ``profile=off``."""
+        return self._meter()
 
     def clean(self) -> None:
         """Keep the weights: the host calls this at the end of each point."""
