@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.commands.status import Status
-from moe_eval_plugin.commands.subcommand import add_verb
+from moe_eval_plugin.commands.subcommand import add_verb, with_dashes
 from moe_eval_plugin.commands.sweep_options import (
     add_launch_options,
     add_output_options,
@@ -232,7 +232,7 @@ def _sweep(options: argparse.Namespace, launch: LaunchOptions, run: _Run, status
             plan,
             run.settings,
             restart=options.restart,
-            command=("moe-eval", *sys.argv[1:]),
+            command=("moe-eval", *with_dashes(sys.argv[1:])),
             changed_files=run.data.changed(),
         )
         run.data.save(folder)
