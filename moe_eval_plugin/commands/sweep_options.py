@@ -84,6 +84,43 @@ def add_question_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--include-path", metavar="FOLDER", help="a folder with more tasks")
 
 
+def add_timing_options(verb: argparse.ArgumentParser) -> None:
+    """Add the options of the timed pass; none of them changes an answer."""
+    verb.add_argument(
+        "--speed-precision",
+        default="0.03",
+        metavar="SHARE",
+        help="end the timed pass when the 95%% interval of each speed-up is narrower than this "
+        "share of it: 0.03 or 3%% (default: 0.03)",
+    )
+    verb.add_argument(
+        "--speed-budget",
+        default="auto",
+        metavar="SECONDS",
+        help="or when this time is spent; 0 for no timed pass (default: auto, the time of "
+        "answering 1,000 questions, one minute at least)",
+    )
+    verb.add_argument(
+        "--batch-sizes",
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="batch sizes to time (default: the one that answered the questions)",
+    )
+    verb.add_argument(
+        "--timing-rounds",
+        default="auto",
+        metavar="N",
+        help="rounds over vLLM engines, each of which holds one k (default: auto)",
+    )
+    verb.add_argument(
+        "--timing-seed",
+        default="0",
+        metavar="N",
+        help="seed that chooses the questions to time (default: 0)",
+    )
+
+
 def add_output_options(verb: argparse.ArgumentParser) -> None:
     """Add the options that say what the sweep writes and prints."""
     verb.add_argument(
