@@ -215,13 +215,11 @@ def _sweep(
         data.save(folder)
         n_questions = sum(host.n_questions(plan.limit).values())
         progress = SweepProgress(plan, manifest, n_questions, as_json=options.json)
-        timing = TimedPassCommand(timing_options(options), plan, manifest, host, progress.write)
+        timing = TimedPassCommand(timing_options(options), plan, manifest, host, progress)
         try:
             with (
                 closing(progress),
-                launching(
-                    launch, checked, host, folder, manifest.settings, progress.answered
-                ) as means,
+                launching(launch, checked, host, folder, manifest.settings, progress) as means,
             ):
                 progress.run(*means, data.changed_since)
                 is_timed = timing.run(*means)

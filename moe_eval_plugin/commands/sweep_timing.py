@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from moe_eval_plugin.option_values import read_int
 from moe_eval_plugin.sweep.plan import SweepPoint
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
     from pathlib import Path
 
+    from moe_eval_plugin.commands.sweep_progress import SweepProgress
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
     from moe_eval_plugin.sweep.launchers.launcher import Launcher, Worker
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.sweep.timing.options import TimingOptions
     from moe_eval_plugin.sweep.timing.work import TimedWork
 
-SECONDS_BETWEEN_LINES = 30
 # What a launcher is told to run; it is no setting of the sweep.
 WHOLE_PASS = SweepPoint("timing", "")
 
@@ -47,7 +45,7 @@ def timing_options(options: argparse.Namespace) -> TimingOptions:
 
 
 class TimedPassCommand:
-    """The timed pass of one sweep; ``write`` prints a line that stays."""
+    """The timed pass of one sweep."""
 
     def __init__(
         self,
@@ -55,13 +53,13 @@ class TimedPassCommand:
         plan: SweepPlan,
         manifest: Manifest,
         host: Host,
-        write: Callable[[str], None],
+        progress: SweepProgress,
     ) -> None:
         self._options = options
         self._plan = plan
         self._manifest = manifest
         self._host = host
-        self._write = write
+        self._progress = progress
         self.has_begun = False
 
     def run(self, launcher: Launcher, worker: Worker) -> bool:
@@ -75,7 +73,7 @@ class TimedPassCommand:
         output_types = self._host.output_types()
         work = make_work(self._manifest, self._options, n_questions, output_types)
         for remark in work.remarks:
-            self._write(remark)
+            self._progress.write(remark)
         if not work.pending(self._manifest.folder):
             return True
         self.has_begun = True
@@ -90,44 +88,23 @@ class TimedPassCommand:
         """Return what runs the pass: with the model of the answering pass, or with its own."""
         from moe_eval_plugin.results.timing.timed_pass import FOLDER
         from moe_eval_plugin.sweep.timing.run import TimedJob, time_settings
+        from moe_eval_plugin.sweep.timing.text import progress_text
         from moe_eval_plugin.sweep.workers.in_process import InProcessWorker
 
         plan, folder, host = self._plan, self._manifest.folder, self._host
+        status = self._progress.status
         if not isinstance(worker, InProcessWorker):
-            self._write("timing all settings in one more job")
+            status.doing("timing all settings, in one more job")
             return TimedJob(work, plan, folder)
 
+        def show(found: TimedPass) -> None:
+            status.update(progress_text(found))
+
         def job(_: SweepPoint) -> Path:
-            with TimingLine() as line:
-                time_settings(work, plan, folder, host, worker.loaded(), line.show)
+            status.doing("loading the model")
+            model = worker.loaded()
+            status.doing("timing all settings")
+            time_settings(work, plan, folder, host, model, show)
             return folder / FOLDER
 
         return job
-
-
-class TimingLine:
-    """The status of a timed pass: one line that changes, or a line every half minute."""
-
-    def __init__(self) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(bar_format="{desc} [{elapsed}]", disable=None)
-        # Standard error is redirected to a log meanwhile.
-        self._stream = sys.stderr
-        self._last_s = time.monotonic()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def show(self, found: TimedPass) -> None:
-        """Show how far the pass is."""
-        from moe_eval_plugin.sweep.timing.text import progress_text
-
-        self._bar.set_description_str(progress_text(found))
-        now = time.monotonic()
-        if self._bar.disable and now - self._last_s >= SECONDS_BETWEEN_LINES:
-            self._last_s = now
-            print(progress_text(found), file=self._stream, flush=True)
