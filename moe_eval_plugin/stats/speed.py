@@ -6,6 +6,7 @@ measured value to another, and its confidence follows from their number alone.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
@@ -61,6 +62,13 @@ class SpeedRatio:
             None if self.interval is None else (self.interval.high - self.interval.low) / self.ratio
         )
 
+    @property
+    def text(self) -> str:
+        """The ratio as text: ``1.37× (1.31 to 1.42)``, or ``1.37×, timed once``."""
+        if self.interval is None:
+            return f"{self.ratio:.2f}×, timed once"
+        return f"{self.ratio:.2f}× ({self.interval.low:.2f} to {self.interval.high:.2f})"
+
 
 def speed_ratio(
     rates: Sequence[float], baseline: Sequence[float], *, paired: bool = True
@@ -93,6 +101,27 @@ def paired_ratio(seconds: Sequence[float], baseline: Sequence[float]) -> SpeedRa
     """
     found = speed_ratio([1 / one for one in seconds], [1 / one for one in baseline])
     return replace(found, ratio_of_totals=sum(baseline) / sum(seconds))
+
+
+def ratio_of_ratios(before: SpeedRatio, now: SpeedRatio) -> SpeedRatio | None:
+    """Return a speed-up divided by an earlier one, which was measured apart from it.
+
+    The interval is MOVER's (Zou and Donner 2008, doi:10.1002/sim.3095) on the logarithms, made of
+    the two intervals alone. It may exclude 1 although those overlap a little, because chance seldom
+    moves both towards each other. ``None`` unless both have an interval.
+    """
+    if before.interval is None or now.interval is None:
+        return None
+    down = math.hypot(
+        math.log(now.ratio / now.interval.low), math.log(before.interval.high / before.ratio)
+    )
+    up = math.hypot(
+        math.log(now.interval.high / now.ratio), math.log(before.ratio / before.interval.low)
+    )
+    ratio = now.ratio / before.ratio
+    confidence = min(before.interval.confidence, now.interval.confidence)
+    interval = Interval(ratio * math.exp(-down), ratio * math.exp(up), confidence)
+    return SpeedRatio(ratio, interval, None)
 
 
 def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:

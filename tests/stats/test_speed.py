@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.stats.resampling import Interval
-from moe_eval_plugin.stats.speed import Spread, median_interval, speed_ratio
+from moe_eval_plugin.stats.speed import (
+    SpeedRatio,
+    Spread,
+    median_interval,
+    ratio_of_ratios,
+    speed_ratio,
+)
 
 
 def test_a_spread_is_a_median_between_the_smallest_and_the_largest() -> None:
@@ -78,3 +84,31 @@ def test_the_interval_of_a_median_is_the_narrowest_with_its_confidence(n: int) -
     n_below = int(found.low)
     share = sum(math.comb(n, heads) for heads in range(n_below + 1)) / 2**n
     assert found.confidence == pytest.approx(1 - 2 * share)
+
+
+def with_interval(ratio: float, low: float, high: float) -> SpeedRatio:
+    return SpeedRatio(ratio, Interval(low, high, 0.95), 8)
+
+
+def test_a_speed_up_as_text_has_its_interval_or_says_that_it_was_timed_once() -> None:
+    assert with_interval(1.368, 1.314, 1.421).text == "1.37× (1.31 to 1.42)"
+    assert SpeedRatio(1.55, None, 1).text == "1.55×, timed once"
+
+
+def test_the_ratio_of_two_speed_ups_has_the_interval_of_independent_errors() -> None:
+    same = ratio_of_ratios(with_interval(1.5, 1.4, 1.6), with_interval(1.6, 1.5, 1.7))
+    other = ratio_of_ratios(with_interval(1.1, 1.0, 1.2), with_interval(1.29, 1.19, 1.39))
+    assert same is not None
+    assert other is not None
+    assert same.interval is not None
+    assert same.interval.holds(1.0)
+    # The two intervals overlap, from 1.19 to 1.2, and yet the change is no chance.
+    assert other.excludes_one
+    error = math.log(1.6 / 1.5) / 1.96
+    drawn = np.random.default_rng(1).normal(0, error * math.sqrt(2), 20_000)
+    sharp = with_interval(1.5, 1.5**2 / 1.6, 1.6)
+    found = ratio_of_ratios(sharp, sharp)
+    assert found is not None
+    assert found.interval is not None
+    assert found.interval.high == pytest.approx(math.exp(np.quantile(drawn, 0.975)), rel=0.02)
+    assert ratio_of_ratios(sharp, SpeedRatio(1.0, None, 1)) is None

@@ -129,11 +129,15 @@ class TimedPass:
 
         ``None`` before a block is counted. The interval is ``None`` where it was timed once.
         """
-        return self._ratio(setting, lambda block, name: block.seconds(name))
+        return self.ratio(setting, self.baseline)
+
+    def ratio(self, setting: str, other: str) -> SpeedRatio | None:
+        """Return how many times as fast as any other setting one answers requests."""
+        return self._ratio(setting, other, lambda block, name: block.seconds(name))
 
     def model_speed_up(self, setting: str) -> SpeedRatio | None:
         """Return the same for calls of the model alone; ``None`` where they are not timed."""
-        return self._ratio(setting, lambda block, name: block.model_seconds(name))
+        return self._ratio(setting, self.baseline, lambda block, name: block.model_seconds(name))
 
     def speed(self, setting: str) -> TaskSpeed | None:
         """Return counts, times, rates and latencies of a setting over all counted blocks."""
@@ -150,10 +154,10 @@ class TimedPass:
         return HardwareUse(peak, sum(known) if known and len(known) == len(found) else None)
 
     def _ratio(
-        self, setting: str, seconds: Callable[[TimedBlock, str], float | None]
+        self, setting: str, other: str, seconds: Callable[[TimedBlock, str], float | None]
     ) -> SpeedRatio | None:
         own = [seconds(block, setting) for block in self.counted]
-        base = [seconds(block, self.baseline) for block in self.counted]
+        base = [seconds(block, other) for block in self.counted]
         pairs = [(a, b) for a, b in zip(own, base, strict=True) if a and b]
         if not pairs or len(pairs) < len(own):
             return None
