@@ -100,6 +100,13 @@ class VLLMEngine:
         """The requests that vLLM runs at once, at most."""
         return int(self.config.scheduler_config.max_num_seqs)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether vLLM keeps images or beginnings of prompts for later questions."""
+        images = self.config.model_config.multimodal_config
+        keeps_images = images is not None and images.mm_processor_cache_gb > 0
+        return bool(self.config.cache_config.enable_prefix_caching or keeps_images)
+
     @cached_property
     def generation(self) -> CheckpointSettings:
         """The model's own generation settings, sorted; vLLM reads a file for them."""

@@ -140,7 +140,9 @@ class JobRunner:
             self._listener.request_failed(job.task)
         if good:
             is_whole = len(good) == len(answers)
-            timing = as_batch(good, job.task, self._laps.lap(), n_samples=int(is_whole))
+            timing = as_batch(
+                good, job.task, self._laps.lap(), int(is_whole), self._engine.is_shared
+            )
             self._listener.batch_end(timing, len(good))
         return [] if len(good) == len(answers) else list(jobs)
 
