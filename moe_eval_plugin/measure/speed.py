@@ -162,8 +162,11 @@ class TaskSpeed:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields and rates as plain JSON data."""
+        stored = asdict(self)
+        if not self.is_shared:  # as older records have it
+            del stored["is_shared"]
         return {
-            **asdict(self),
+            **stored,
             "phases": self.phases.to_dict() if self.phases else None,
             "samples_per_s": self.samples_per_s,
             "output_tokens_per_s": self.output_tokens_per_s,

@@ -165,6 +165,7 @@ def test_every_row_with_a_good_end_says_which_one_it_is() -> None:
         "ttft_from_queue_s_median",
         "e2e_latency_from_queue_s_median",
         "seconds_per_correct_answer",
+        "task_seconds_per_correct_answer",
         "peak_memory_gib",
         "joules_per_sample",
         "watts",
