@@ -162,7 +162,8 @@ class TimedPass:
         pairs = [(a, b) for a, b in zip(own, base, strict=True) if a and b]
         if not pairs or len(pairs) < len(own):
             return None
-        return paired_ratio([a for a, _ in pairs], [b for _, b in pairs])
+        looks = self.method == "interleaved" and self.ended_by != "budget"
+        return paired_ratio([a for a, _ in pairs], [b for _, b in pairs], repeated_looks=looks)
 
     def header(self) -> dict[str, Any]:
         """Return all fields but the blocks and the end, as plain JSON data."""
