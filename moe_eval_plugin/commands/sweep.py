@@ -141,6 +141,7 @@ def _launch_options(options: argparse.Namespace) -> LaunchOptions:
 def _drafts(options: argparse.Namespace) -> Iterator[tuple[Path, SweepPlan]]:
     """Yield the folder of each model and its plan without points."""
     from moe_eval_plugin.sweep.plan import SweepPlan
+    from moe_eval_plugin.sweep.workers.batch_size import default_batch_size
 
     tasks = [name for given in options.tasks for name in given.split(",") if name]
     for number, model in enumerate(options.model):
@@ -153,7 +154,7 @@ def _drafts(options: argparse.Namespace) -> Iterator[tuple[Path, SweepPlan]]:
                 tasks=tuple(dict.fromkeys(tasks)),
                 points=(),
                 limit=options.limit,
-                batch_size=options.batch_size,
+                batch_size=options.batch_size or default_batch_size(model),
                 device=options.device,
                 gen_kwargs=options.gen_kwargs,
                 include_path=options.include_path,

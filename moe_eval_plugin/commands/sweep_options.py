@@ -75,7 +75,10 @@ def add_question_options(verb: argparse.ArgumentParser) -> None:
         "--limit", type=int, metavar="N", help="questions of each task (default: all)"
     )
     verb.add_argument(
-        "--batch-size", default="1", metavar="N", help="questions in a batch, or auto (default: 1)"
+        "--batch-size",
+        metavar="N",
+        help="questions in a batch, or auto: the largest that fits, found at the first setting and "
+        "the same for all; with moe_vllm, as its scheduler decides (default: auto)",
     )
     verb.add_argument("--device", help="cpu, cuda, ... (default: cuda where there is one)")
     verb.add_argument(

@@ -143,6 +143,7 @@ def test_a_dry_run_changes_nothing_and_shows_the_plan(
     assert run.returncode == 0, run.stderr
     assert "k8_image-2  pending  experts_k=8/image:2" in run.stdout
     assert f"{N_QUESTIONS} of easy_vqa; {2 * N_QUESTIONS} answers to go" in run.stdout
+    assert "batch size: 4" in run.stdout
     assert "time: unknown until the first setting is done." in run.stdout
     assert " MiB (weights plus 10%); " in run.stdout
     assert not (tmp_path / "new").exists()
