@@ -247,11 +247,11 @@ def main() -> None:
     parser.add_argument("--precision", type=float, default=0.03, help="as --speed-precision")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    versions = installed_versions()
+    release = installed_versions().get("moe-eval-plugin")
     print(
         f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, "
-        f"numpy {np.__version__}, moe-eval-plugin {versions.get('moe-eval-plugin')}; {options.runs} runs each, at most "
-        f"{options.blocks} blocks, precision {options.precision:.0%}\n"
+        f"numpy {np.__version__}, moe-eval-plugin {release}; {options.runs} runs each, "
+        f"at most {options.blocks} blocks, precision {options.precision:.0%}\n"
     )
     print("| machine | in blocks | rotating order | one after the other | blocks | width |")
     print("|---|---|---|---|---|---|")
