@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.report.analysis.statistics import compute
-from moe_eval_plugin.report.series import read_series
+from moe_eval_plugin.report.read_series import read_series
 
 if TYPE_CHECKING:
     from pathlib import Path

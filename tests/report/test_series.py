@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
-from moe_eval_plugin.report.series import WITHOUT_K, read_series
+from moe_eval_plugin.report.read_series import WITHOUT_K, read_series
 from tests.report.report_runs import TASK, records, write_other_run, write_run
 from tests.vqa.vqa_files import edit_json
 

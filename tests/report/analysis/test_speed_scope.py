@@ -12,7 +12,7 @@ from moe_eval_plugin.report.analysis.speed_scope import (
     speed_caption,
 )
 from moe_eval_plugin.report.analysis.statistics import compute
-from moe_eval_plugin.report.series import read_series
+from moe_eval_plugin.report.read_series import read_series
 from moe_eval_plugin.report.tables.table import make_table
 from tests.report.report_runs import prepare_beforehand, write_other_run, write_run
 

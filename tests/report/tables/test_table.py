@@ -10,7 +10,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from moe_eval_plugin.report.analysis.statistics import compute
-from moe_eval_plugin.report.series import read_series
+from moe_eval_plugin.report.read_series import read_series
 from moe_eval_plugin.report.tables.column import Cell, Column
 from moe_eval_plugin.report.tables.table import (
     Table,
