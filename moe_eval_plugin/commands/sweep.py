@@ -213,9 +213,7 @@ def _sweep(
         try:
             with (
                 closing(progress),
-                launching(
-                    launch, checked, host, folder, manifest.settings, progress.answered
-                ) as means,
+                launching(launch, checked, host, folder, manifest.settings, progress) as means,
             ):
                 progress.run(*means, data.changed_since)
         except KeyboardInterrupt:

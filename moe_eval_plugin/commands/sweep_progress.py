@@ -1,4 +1,4 @@
-"""Print the progress of a sweep: a bar over all questions, and the table as it grows."""
+"""Print the progress of a sweep: what it is doing, and the table as it grows."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.status import Status
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
     from typing import Any
 
+    from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.sweep.launchers.launcher import Launcher, Outcome, Worker
     from moe_eval_plugin.sweep.manifest import Entry, Manifest
-    from moe_eval_plugin.sweep.plan import SweepPlan
+    from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -24,10 +27,14 @@ class SweepProgress:
     """Progress over the whole sweep; ``n_questions`` are those of one point."""
 
     def __init__(
-        self, plan: SweepPlan, manifest: Manifest, n_questions: int, *, as_json: bool
+        self,
+        plan: SweepPlan,
+        manifest: Manifest,
+        n_questions: int,
+        *,
+        as_json: bool,
+        status: Status | None = None,
     ) -> None:
-        from tqdm import tqdm
-
         from moe_eval_plugin.sweep.runner import pending
         from moe_eval_plugin.sweep.table import Table
 
@@ -37,13 +44,30 @@ class SweepProgress:
         self._as_json = as_json
         self._table = Table()
         self._n_answered = 0
-        total = n_questions * len(pending(plan, manifest))
-        self._bar = tqdm(total=total, desc="sweep", unit="question", disable=None)
+        self._n_pending = len(pending(plan, manifest))
+        self._label = ""
+        self._verified: set[str] = set()
+        self.status = Status() if status is None else status
 
-    def answered(self, n_questions: int) -> None:
-        """Count questions of the current point that were answered."""
-        self._n_answered += n_questions
-        self._bar.update(n_questions)
+    def doing(self, what: str) -> None:
+        """Show a step of the current point."""
+        self.status.doing(f"{self._label}: {what}" if self._label else what)
+
+    def verified(self, experts: Mapping[str, VerifiedOverride]) -> None:
+        """Print what was observed, once for each point, and begin to count its answers."""
+        for text in dict.fromkeys(one.text for one in experts.values()):
+            line = f"{self._label} verified: {text}"
+            if line not in self._verified:
+                self._verified.add(line)
+                self.status.write(line)
+        after = self._n_pending * self._n_questions
+        self.status.counting(self._label, self._n_questions, after=after)
+        self.status.advance(self._n_answered, earlier=True)
+
+    def answered(self, n_requests: int, *, earlier: bool = False) -> None:
+        """Count requests of the current point that were answered."""
+        self._n_answered += n_requests
+        self.status.advance(n_requests, earlier=earlier)
 
     def run(
         self, launcher: Launcher, worker: Worker, changed_files: Callable[[], list[str]] = list
@@ -52,16 +76,21 @@ class SweepProgress:
         from moe_eval_plugin.sweep.runner import run_points
         from moe_eval_plugin.sweep.table import header
 
+        n = len(self._plan.points)
+        if n_done := n - self._n_pending:
+            self.status.write(f"{n_done} of {n} settings were done already.")
         self._write(header())
         for name, entry in self._manifest.entries.items():
             if self._manifest.results_path(name) is not None:
                 self._add(name, entry.point)
-        for outcome in run_points(self._plan, self._manifest, launcher, worker, changed_files):
+        for outcome in run_points(
+            self._plan, self._manifest, launcher, worker, changed_files, self._begin
+        ):
             self._show(outcome)
 
     def close(self) -> None:
-        """Remove the bar."""
-        self._bar.close()
+        """Remove the line of the status."""
+        self.status.close()
 
     def interrupted(self) -> int:
         """Print how many answers are saved, and return the exit code."""
@@ -94,8 +123,13 @@ class SweepProgress:
     def _entries(self) -> list[Entry]:
         return [self._manifest.entry(point.name) for point in self._plan.points]
 
+    def _begin(self, point: SweepPoint) -> None:
+        self._n_pending -= 1
+        self._n_answered = 0
+        self._label = point.label
+        self.doing("running")
+
     def _show(self, outcome: Outcome) -> None:
-        self.answered(max(0, self._n_questions - self._n_answered))
         self._n_answered = 0
         point = outcome.point
         if outcome.results is None:
@@ -114,8 +148,7 @@ class SweepProgress:
                     self._write(row.note)
 
     def _write(self, line: str) -> None:
-        self._bar.write(line, file=sys.stderr if self._as_json else sys.stdout)
-        (sys.stderr if self._as_json else sys.stdout).flush()
+        self.status.write(line, sys.stderr if self._as_json else sys.stdout)
 
 
 def _done_text(entries: list[Entry], n_questions: int, folder: Path) -> str:

@@ -52,7 +52,7 @@ def expert_rows(point: str, one: TaskRun, two: TaskRun, *, limited: bool) -> Ite
             verdict, reason = NOT_JUDGED, "this k depends on the prompts and the router weights"
         else:
             reason = "k must be equal"
-        yield Row(point, one.task, number, *values, verdict, reason)
+        yield Row(point, one.task, number, *values, verdict, reason, kind="experts")
 
 
 def count_rows(
@@ -73,6 +73,8 @@ def count_rows(
             yield Row(point, one.task, number, *values, NOT_JUDGED, reason)
         elif values[0] == values[1]:
             yield Row(point, one.task, number, *values, AGREES, "equal")
+        elif limited and number == OUTPUT_TOKENS:
+            yield _output_row(point, one.task, pairs, None)
         elif limited:
             reason = "only a part of the questions was asked again (--limit)"
             yield Row(point, one.task, number, *values, NOT_JUDGED, reason)
@@ -84,9 +86,12 @@ def count_rows(
 
 
 def _output_row(
-    point: str, task: str, pairs: Sequence[Pair], totals: tuple[float | None, float | None]
+    point: str, task: str, pairs: Sequence[Pair], totals: tuple[float | None, float | None] | None
 ) -> Row:
-    """Compare the output tokens question by question, since answers may differ a little."""
+    """Compare the output tokens question by question, since answers may differ a little.
+
+    ``None`` for the totals are those of the pairs.
+    """
     from moe_eval_plugin.stats.paired import paired_difference
 
     counted = [
@@ -96,7 +101,9 @@ def _output_row(
     ]
     if not counted:
         reason = "the samples do not record the tokens of each answer"
-        return Row(point, task, OUTPUT_TOKENS, *totals, NOT_JUDGED, reason)
+        return Row(point, task, OUTPUT_TOKENS, *(totals or (None, None)), NOT_JUDGED, reason)
+    if totals is None:
+        totals = sum(two for _, two, _ in counted), sum(one for one, _, _ in counted)
     tokens = [n for now, before, _ in counted for n in (now, before)]
     found = paired_difference(
         [float(now) for now, _, _ in counted],

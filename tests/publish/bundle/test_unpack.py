@@ -98,7 +98,7 @@ def test_any_single_byte_at_the_end_counts(archive: Path, tmp_path: Path) -> Non
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.tar.gz"
     other.write_text("no archive", "utf-8")
-    with pytest.raises(DataError, match="is not a complete bundle"):
+    with pytest.raises(DataError, match=f"{other} is not a bundle. .*`moe-eval bundle`"):
         unpack(other, tmp_path / "bundle")
 
 

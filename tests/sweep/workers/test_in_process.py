@@ -16,6 +16,7 @@ from moe_eval_plugin.sweep.plan import SweepPlan
 from moe_eval_plugin.sweep.planning import Axes, make_plan
 from moe_eval_plugin.sweep.workers.in_process import InProcessWorker
 from tests.models.fake_hub import published
+from tests.sweep.workers.resident_runs import Heard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,11 +68,12 @@ def test_a_sweep_asks_the_hub_for_the_configuration_once(
     requests.clear()
     ks = ("8", "7", "6", "5", "4", "3", "2", "0-1:8/2-3:1")
     checked = make_plan(SweepPlan("moe_hf", f"pretrained={NAME}", ("a",), ()), Axes(ks))
-    host = ModelHost()
-    with InProcessWorker(checked, host, tmp_path, {}, 0.1, lambda _: None) as worker:  # type: ignore[arg-type]
+    host, heard = ModelHost(), Heard()
+    with InProcessWorker(checked, host, tmp_path, {}, 0.1, heard) as worker:  # type: ignore[arg-type]
         for point in checked.plan.points:
             worker(point)
     assert tuple(k for _, k in host.observed) == ks
+    assert heard.steps == ["loading the weights"]
     assert len({id(model) for model, _ in host.observed}) == 1
     assert one.description == checked.model.description
     assert 0 < len(configuration_requests(demo_on_the_hub)) <= n_for_one
