@@ -114,13 +114,8 @@ def _missing(numbers: SeriesStatistics, one: PointStatistics) -> str:
         return f"{label} is within {margin}, but its speed-up was not measured"
     if ratio.interval is None:
         return f"{label} is within {margin}, but its speed-up, {ratio.ratio:.2f}×, was timed once"
-    at = _at_batch_size(numbers)
-    if ratio.interval.holds(1.0):
-        return f"{label} is within {margin}, but its speed-up, {ratio.text}{at}, may be none"
-    return (
-        f"{label} is within {margin}, but its speed-up, {ratio.text}{at}, was timed only "
-        f"{ratio.n_pairs} times"
-    )
+    speed_up = f"{ratio.text}{_at_batch_size(numbers)}"
+    return f"{label} is within {margin}, but its speed-up, {speed_up}, may be none"
 
 
 def _at_batch_size(numbers: SeriesStatistics) -> str:

@@ -59,9 +59,8 @@ class SpeedRatio:
 
     @property
     def excludes_one(self) -> bool:
-        """Whether the interval supports that one is faster than the other, at 95% confidence."""
-        found = self.interval
-        return found is not None and found.confidence >= CONFIDENCE and not found.holds(1.0)
+        """Whether the interval supports that one is faster than the other."""
+        return self.interval is not None and not self.interval.holds(1.0)
 
     @property
     def width(self) -> float | None:
@@ -72,15 +71,10 @@ class SpeedRatio:
 
     @property
     def text(self) -> str:
-        """The ratio as text: ``1.37× (1.31 to 1.42)``, or ``1.37×, timed once``.
-
-        An interval of less than 95% confidence has its confidence behind it.
-        """
+        """The ratio as text: ``1.37× (1.31 to 1.42)``, or ``1.37×, timed once``."""
         if self.interval is None:
             return f"{self.ratio:.2f}×, timed once"
-        ends = f"{self.interval.low:.2f} to {self.interval.high:.2f}"
-        few = "" if self.interval.confidence >= CONFIDENCE else f", {self.interval.confidence:.0%}"
-        return f"{self.ratio:.2f}× ({ends}{few})"
+        return f"{self.ratio:.2f}× ({self.interval.low:.2f} to {self.interval.high:.2f})"
 
 
 def speed_ratio(
