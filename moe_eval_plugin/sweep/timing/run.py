@@ -61,9 +61,7 @@ class TimedJob:
 
         with _logged(self.folder):
             host = Host(self.plan.model, self.plan.tasks, self.plan.include_path)
-        time_settings(
-            self.work, self.plan, self.folder, host, lambda: load_resident(self.plan)
-        )
+        time_settings(self.work, self.plan, self.folder, host, lambda: load_resident(self.plan))
         return self.folder / FOLDER
 
 
