@@ -14,7 +14,7 @@ from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.stats.resampling import CONFIDENCE, Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 @dataclass(frozen=True)
@@ -102,16 +102,26 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
     theirs reaches from the smallest to the largest, with 75% for three values and 93.75% for five.
     ``None`` for one value. Valid for any distribution of independent values.
     """
-    from scipy.stats import binom
-
     n = len(values)
     if n <= 1:
         return None
     ordered = sorted(values)
-    # Each value lies below the true median with a chance of one half.
-    misses = [2 * float(binom.cdf(rank, n, 0.5)) for rank in range(n // 2)]
+    misses = list(_misses(n))
     rank = max((rank for rank, miss in enumerate(misses) if miss <= 1 - confidence), default=0)
     return Interval(ordered[rank], ordered[n - 1 - rank], 1 - misses[rank])
+
+
+def _misses(n: int) -> Iterator[float]:
+    """Yield by rank the chance that the median of all is not between it and its counterpart.
+
+    Each of ``n`` values lies below the true median with a chance of one half, so this is a sum of
+    binomial coefficients.
+    """
+    coefficient = outcomes = 1
+    for rank in range(n // 2):
+        yield 2 * outcomes / 2**n
+        coefficient = coefficient * (n - rank) // (rank + 1)
+        outcomes += coefficient
 
 
 def _check(rates: Sequence[float]) -> None:
