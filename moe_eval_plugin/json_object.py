@@ -57,6 +57,13 @@ class JsonObject:
             return value
         raise self._wrong(key, "a number")
 
+    def flag(self, key: str) -> bool:
+        """Return true or false; false where it is absent or null."""
+        value = self.values.get(key)
+        if value is None or isinstance(value, bool):
+            return bool(value)
+        raise self._wrong(key, "true or false")
+
     def mapping(self, key: str) -> dict[str, Any]:
         """Return an object as a plain dictionary; an empty one where it is absent or null."""
         value = self.values.get(key)

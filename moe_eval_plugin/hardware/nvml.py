@@ -64,6 +64,21 @@ class Gpu:
                 "memory": float(read(self._handle, nvml.NVML_CLOCK_MEM)),
             }
 
+    def clock_share(self) -> float:
+        """Return the clock of the processors by the largest that the GPU has, 0 to 1."""
+        nvml = self._pynvml
+        with self._reasons("the clocks are not known"):
+            now = nvml.nvmlDeviceGetClockInfo(self._handle, nvml.NVML_CLOCK_SM)
+            return float(now) / float(
+                nvml.nvmlDeviceGetMaxClockInfo(self._handle, nvml.NVML_CLOCK_SM)
+            )
+
+    def process_ids(self) -> set[int]:
+        """Return the processes that compute on the GPU, by the numbers that the driver knows."""
+        with self._reasons("the processes are not known"):
+            found = self._pynvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
+            return {int(one.pid) for one in found}
+
     def power_limit_watts(self) -> float:
         """Return the power limit that the driver enforces, in watts."""
         with self._reasons("the power limit is not known"):

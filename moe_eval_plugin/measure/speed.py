@@ -109,6 +109,9 @@ class TaskSpeed:
     latency_from: LatencyStart | None = None
     """Start of both latencies: a sample's preprocessing, its arrival in vLLM's queue, or the call
     of the engine. The time that a batch waits for its turn is not in the first and the last."""
+    is_shared: bool = False
+    """Whether images or the beginning of prompts were computed once for several questions or
+    settings: the rates are then task throughput, and the times of one request are not measured."""
 
     @property
     def latencies(self) -> dict[str, Distribution | None]:
@@ -144,8 +147,13 @@ class TaskSpeed:
 
     @property
     def prefill_tokens_per_s(self) -> float | None:
-        """Tokens of all prompts, image tokens included, by the time of prefill alone."""
-        return _rate(self.n_input_tokens, self.phases.prefill_s) if self.phases else None
+        """Tokens of all prompts, image tokens included, by the time of prefill alone.
+
+        ``None`` where some of them were shared, since their prefill ran once for several prompts.
+        """
+        if self.phases is None or self.is_shared:
+            return None
+        return _rate(self.n_input_tokens, self.phases.prefill_s)
 
     @property
     def decode_tokens_per_s(self) -> float | None:
@@ -154,8 +162,11 @@ class TaskSpeed:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields and rates as plain JSON data."""
+        stored = asdict(self)
+        if not self.is_shared:  # as older records have it
+            del stored["is_shared"]
         return {
-            **asdict(self),
+            **stored,
             "phases": self.phases.to_dict() if self.phases else None,
             "samples_per_s": self.samples_per_s,
             "output_tokens_per_s": self.output_tokens_per_s,
@@ -182,6 +193,7 @@ class TaskSpeed:
             output_tokens_per_sample=_distribution(values, "output_tokens_per_sample"),
             n_decoded_tokens=values.integer("n_decoded_tokens"),
             latency_from=values.choice("latency_from", get_args(LatencyStart)),
+            is_shared=values.flag("is_shared"),
         )
 
 
@@ -203,18 +215,21 @@ def summarise(ranks: Iterable[Sequence[BatchTiming]]) -> dict[str, TaskSpeed]:
 def _task_speed(ranks: Sequence[Sequence[BatchTiming]]) -> TaskSpeed:
     batches = [batch for rank in ranks for batch in rank]
     slowest = max(ranks, key=_wall_s)
-    latencies = Distribution.of(list(_latencies(batches)))
+    is_shared = any(batch.is_shared for batch in batches)
+    of_requests = [] if is_shared else batches
+    latencies = Distribution.of(list(_latencies(of_requests)))
     return TaskSpeed(
         n_samples=sum(batch.n_samples for batch in batches),
         n_input_tokens=sum(batch.n_input_tokens for batch in batches),
         n_output_tokens=sum(batch.n_output_tokens for batch in batches),
         wall_s=_wall_s(slowest),
         phases=_phase_totals(slowest),
-        ttft_s=Distribution.of(list(_first_token_times(batches))),
+        ttft_s=Distribution.of(list(_first_token_times(of_requests))),
         e2e_latency_s=latencies,
         output_tokens_per_sample=Distribution.of([n for b in batches for n in b.output_tokens]),
         n_decoded_tokens=sum(max(0, n - 1) for b in batches for n in b.output_tokens),
         latency_from="preprocessing" if latencies else None,
+        is_shared=is_shared,
     )
 
 

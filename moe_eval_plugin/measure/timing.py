@@ -79,6 +79,9 @@ class BatchTiming:
     """The call of the model."""
     phases: PhaseTimes | None = None
     """The call by phase, where phases were recorded."""
+    is_shared: bool = False
+    """Whether images or the beginning of prompts were computed once for several questions or
+    settings: the times are then those of the task, not of its requests."""
 
     def __post_init__(self) -> None:
         """Refuse phases that do not fit into the wall time."""
@@ -120,6 +123,7 @@ class BatchTiming:
             encode_s=values.number("encode_s"),
             generate_s=values.number("generate_s"),
             phases=PhaseTimes.from_dict(phases) if phases else None,
+            is_shared=values.flag("is_shared"),
         )
 
 

@@ -13,7 +13,7 @@ UNITS = (
     (r"n_\w+", "count"),
     (r"(?:\w+_)?([a-z]+)_per_s", r"\1/s"),
     (r"\w+_s(?:_\w+)?", "s"),
-    (r"seconds_per_\w+", "s"),
+    (r"(?:task_)?seconds_per_\w+", "s"),
     (r"\w+_bytes", "bytes"),
     (r"\w+_gib", "GiB"),
     (r"(?:\w+_)?joules(?:_\w+)?", "J"),

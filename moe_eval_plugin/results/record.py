@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SCHEMA_VERSION = 2
+# Before the names of rates of a task whose questions shared their images.
+OF_A_TASK = "task_"
 
 
 @dataclass(frozen=True)
@@ -115,21 +117,23 @@ class RunRecord:
     def rows(self) -> dict[str, float | None]:
         """Return the values for the host's results table, by metric name.
 
-        A schedule of several k has no single ``num_experts_per_tok``.
+        A schedule of several k has no single ``num_experts_per_tok``. Where questions shared their
+        images, the rates are those of the task, and are named so.
         """
         speed, n_cached = self.speed, self.n_answers_from_cache
+        task = OF_A_TASK if speed.is_shared else ""
         return {
             **self._expert_rows(),
             **({"n_answers_from_cache": n_cached} if n_cached else {}),
-            "samples_per_s": speed.samples_per_s,
-            "output_tokens_per_s": speed.output_tokens_per_s,
+            f"{task}samples_per_s": speed.samples_per_s,
+            f"{task}output_tokens_per_s": speed.output_tokens_per_s,
             "prefill_tokens_per_s": speed.prefill_tokens_per_s,
             **{
                 f"{name}_median": latency.median if latency else None
                 for name, latency in speed.latencies.items()
             },
             "n_output_tokens_per_sample": speed.mean_output_tokens,
-            "seconds_per_correct_answer": self.seconds_per_correct_answer,
+            f"{task}seconds_per_correct_answer": self.seconds_per_correct_answer,
             "peak_memory_gib": self.peak_memory_gib,
             "joules_per_sample": self.joules_per_sample,
             **self._steady_rows(),
@@ -210,7 +214,9 @@ class RunRecord:
 
 HIGHER_IS_BETTER = {
     "samples_per_s": True,
+    "task_samples_per_s": True,
     "output_tokens_per_s": True,
+    "task_output_tokens_per_s": True,
     "prefill_tokens_per_s": True,
     "steady_decode_tokens_per_s": True,
     "ttft_s_median": False,
@@ -218,6 +224,7 @@ HIGHER_IS_BETTER = {
     "ttft_from_queue_s_median": False,
     "e2e_latency_from_queue_s_median": False,
     "seconds_per_correct_answer": False,
+    "task_seconds_per_correct_answer": False,
     "peak_memory_gib": False,
     "joules_per_sample": False,
 }

@@ -27,6 +27,8 @@ class FakeGpu:
     uuid: str = "1b2c"
     memory_bytes: int = 80 * 1024**3
     energy_millijoules: int = 5_000_000
+    sm_mhz: int = 1980
+    process_ids: list[int] = field(default_factory=list)
     faults: dict[str, Exception] = field(default_factory=dict)
 
 
@@ -56,7 +58,14 @@ class FakeNvml(ModuleType):
         return "580.95.05"
 
     def nvmlDeviceGetClockInfo(self, gpu: FakeGpu, kind: int) -> int:  # noqa: N802
+        return {1: gpu.sm_mhz, 2: 2619}[_unless_faulty(gpu, "clocks", kind)]
+
+    def nvmlDeviceGetMaxClockInfo(self, gpu: FakeGpu, kind: int) -> int:  # noqa: N802
         return {1: 1980, 2: 2619}[_unless_faulty(gpu, "clocks", kind)]
+
+    def nvmlDeviceGetComputeRunningProcesses(self, gpu: FakeGpu) -> list[SimpleNamespace]:  # noqa: N802
+        pids: list[int] = _unless_faulty(gpu, "processes", gpu.process_ids)
+        return [SimpleNamespace(pid=pid) for pid in pids]
 
     def nvmlDeviceGetEnforcedPowerLimit(self, gpu: FakeGpu) -> int:  # noqa: N802
         return _unless_faulty(gpu, "power", 700_000)

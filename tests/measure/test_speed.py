@@ -124,3 +124,12 @@ def test_a_distribution_is_what_numpy_says(values: list[float]) -> None:
 
 def test_no_values_have_no_distribution() -> None:
     assert Distribution.of([]) is None
+
+
+def test_of_shared_images_no_time_of_a_request_is_measured() -> None:
+    speed = summarise([[replace(batch(), is_shared=True), batch()]])["a"]
+    assert speed.is_shared
+    assert speed.samples_per_s == 4 / 8
+    assert (speed.ttft_s, speed.e2e_latency_s, speed.latency_from) == (None, None, None)
+    assert speed.prefill_tokens_per_s is None
+    assert not summarise([[batch()]])["a"].is_shared

@@ -165,6 +165,7 @@ def test_every_row_with_a_good_end_says_which_one_it_is() -> None:
         "ttft_from_queue_s_median",
         "e2e_latency_from_queue_s_median",
         "seconds_per_correct_answer",
+        "task_seconds_per_correct_answer",
         "peak_memory_gib",
         "joules_per_sample",
         "watts",
@@ -329,3 +330,19 @@ def test_a_wrong_type_names_the_file_and_the_key(part: str, key: str, value: obj
     data.values[part][key] = value
     with pytest.raises(DataError, match=rf"^a_results\.json: moe_eval\.a\.{part}\.{key}"):
         RunRecord.from_dict(data)
+
+
+def test_rates_of_shared_images_are_named_as_those_of_the_task() -> None:
+    plain = record(score=Score("exact_match", 0.25))
+    shared = replace(plain, speed=replace(plain.speed, is_shared=True))
+    names = ("samples_per_s", "output_tokens_per_s", "seconds_per_correct_answer")
+    rows, of_requests = shared.rows(), plain.rows()
+    for name in names:
+        assert rows[f"task_{name}"] == of_requests[name]
+        assert name not in rows
+    assert rows["prefill_tokens_per_s"] is None
+    stored = json.loads(json.dumps(shared.to_dict()))
+    assert stored["speed"]["samples_per_s"] == of_requests["samples_per_s"]
+    assert RunRecord.from_dict(JsonObject(stored)).speed.is_shared
+    del stored["speed"]["is_shared"]
+    assert not RunRecord.from_dict(JsonObject(stored)).speed.is_shared

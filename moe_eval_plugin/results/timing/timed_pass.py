@@ -12,6 +12,7 @@ for each block, on the disk before the next block begins, and a line for why it 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -129,11 +130,15 @@ class TimedPass:
 
         ``None`` before a block is counted. The interval is ``None`` where it was timed once.
         """
-        return self._ratio(setting, lambda block, name: block.seconds(name))
+        return self.ratio(setting, self.baseline)
+
+    def ratio(self, setting: str, other: str) -> SpeedRatio | None:
+        """Return how many times as fast as any other setting one answers requests."""
+        return self._ratio(setting, other, lambda block, name: block.seconds(name))
 
     def model_speed_up(self, setting: str) -> SpeedRatio | None:
         """Return the same for calls of the model alone; ``None`` where they are not timed."""
-        return self._ratio(setting, lambda block, name: block.model_seconds(name))
+        return self._ratio(setting, self.baseline, lambda block, name: block.model_seconds(name))
 
     def speed(self, setting: str) -> TaskSpeed | None:
         """Return counts, times, rates and latencies of a setting over all counted blocks."""
@@ -150,14 +155,15 @@ class TimedPass:
         return HardwareUse(peak, sum(known) if known and len(known) == len(found) else None)
 
     def _ratio(
-        self, setting: str, seconds: Callable[[TimedBlock, str], float | None]
+        self, setting: str, other: str, seconds: Callable[[TimedBlock, str], float | None]
     ) -> SpeedRatio | None:
         own = [seconds(block, setting) for block in self.counted]
-        base = [seconds(block, self.baseline) for block in self.counted]
+        base = [seconds(block, other) for block in self.counted]
         pairs = [(a, b) for a, b in zip(own, base, strict=True) if a and b]
         if not pairs or len(pairs) < len(own):
             return None
-        return paired_ratio([a for a, _ in pairs], [b for _, b in pairs])
+        looks = self.method == "interleaved" and self.ended_by != "budget"
+        return paired_ratio([a for a, _ in pairs], [b for _, b in pairs], repeated_looks=looks)
 
     def header(self) -> dict[str, Any]:
         """Return all fields but the blocks and the end, as plain JSON data."""
@@ -188,16 +194,31 @@ class TimedPass:
         )
 
 
+def pass_path(folder: Path, of: TimedPass) -> Path:
+    """Return the path of a pass's file in the folder of its sweep."""
+    task = re.sub(r"[^\w.+-]", "-", of.task)
+    return folder / FOLDER / f"{task}-b{of.batch_size}.jsonl"
+
+
+def timed_pass_files(folder: Path) -> list[Path]:
+    """List the files of the timed passes of a sweep, by name."""
+    return sorted((folder / FOLDER).glob("*.jsonl"))
+
+
 def read_timed_passes(folder: Path) -> list[TimedPass]:
     """Return the timed passes of a sweep's folder, by task and batch size; none before the first.
 
     A line that was cut off by a kill is left out. Raises ``DataError`` for any other damage.
     """
-    found = [_read(path) for path in sorted((folder / FOLDER).glob("*.jsonl"))]
+    found = [read_timed_pass(path) for path in timed_pass_files(folder)]
     return sorted((one for one in found if one), key=lambda one: (one.task, one.batch_size))
 
 
-def _read(path: Path) -> TimedPass | None:
+def read_timed_pass(path: Path) -> TimedPass | None:
+    """Return the timed pass of one file; ``None`` if even its first line was cut off.
+
+    Raises what ``read_timed_passes`` raises, and ``OSError``.
+    """
     lines = path.read_bytes().splitlines(keepends=True)
     whole: Sequence[bytes] = lines if lines and lines[-1].endswith(b"\n") else lines[:-1]
     if not whole:
