@@ -116,9 +116,12 @@ class Bench:
             "seed": 0,
         }
         target = bench_target(self._model, facts, plan)
-        if "num_hidden_layers" not in self._changes:
+        if not self._changes:
             return target
-        note = f"{self._changes['num_hidden_layers']} of 48 layers: this is not the whole model."
+        layers = self._changes["num_hidden_layers"]
+        note = f"Not the whole model: {layers} of 48 layers fit into the memory."
+        if self._options.small:
+            note = "A tiny model of this architecture, to try the program: no measurement."
         return replace(target, notes=(*target.notes, note))
 
     def _progress(self, text: str) -> None:

@@ -13,15 +13,14 @@ import argparse
 import json
 import random
 import time
-from dataclasses import replace
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.generation import read_settings
-from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, Job, QuestionCounter
+from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, Job
 from moe_eval_plugin.engines.transformers.batch_runner import prepare
 from moe_eval_plugin.engines.transformers.engine import HFEngine
-from moe_eval_plugin.engines.transformers.job_runner import JobRunner
 from moe_eval_plugin.engines.transformers.options import EngineOptions
 from moe_eval_plugin.files import write_whole
 from moe_eval_plugin.hardware.device import describe_device
@@ -30,25 +29,25 @@ from moe_eval_plugin.measure.stopwatch import Stopwatch
 from moe_eval_plugin.measure.synchronize import synchronize
 from moe_eval_plugin.models.demo import MODEL_PATH
 from moe_eval_plugin.models.demo.recipe import POST_PROMPT
-from moe_eval_plugin.results.timed_pass import FOLDER, TimedBlock, TimedPass
+from moe_eval_plugin.results.timing.timed_pass import TimedPass
+from moe_eval_plugin.results.versions import installed_versions
+from moe_eval_plugin.sweep.plan import SweepPoint
+from moe_eval_plugin.sweep.timing.interleaved import run_pass
+from moe_eval_plugin.sweep.timing.resident import ResidentBlocks
+from moe_eval_plugin.sweep.timing.sample import choose_sample, make_blocks
 from moe_eval_plugin.tasks.vqa import score_exact_match
 from moe_eval_plugin.vqa.dataset import load_easy_vqa
 from moe_eval_plugin.vqa.images import open_image
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from moe_eval_plugin.engines.request import Conversation
-    from moe_eval_plugin.measure.timing import BatchTiming
     from moe_eval_plugin.vqa.dataset import Record
 
 TASK = "easy_vqa"
-BASELINE = 8
 SEED = 0
 MAX_NEW_TOKENS = 16
-LEAST_BLOCKS = 8
-# A block of fewer questions is over too soon to be timed well.
-QUESTIONS_OF_A_BLOCK = 16
 SECONDS_BETWEEN_WRITES = 5.0
 
 
@@ -67,29 +66,32 @@ class Results:
             self._written_s = time.monotonic()
 
 
-class BatchList:
-    """Keeps the times of batches; a question without an answer ends the program."""
+class DemoTimer:
+    """The ``Timer`` of the demo: one loaded model, whose k is set before each batch."""
 
-    def __init__(self) -> None:
-        self.batches: list[BatchTiming] = []
+    def __init__(self, engine: HFEngine, jobs: Sequence[Job], names: Mapping[int, str]) -> None:
+        self.engine = engine
+        self._jobs = jobs
+        self._points = {name: SweepPoint(name, str(k)) for k, name in names.items()}
 
-    def batch_end(self, timing: BatchTiming, _n_requests: int) -> bool:
-        """Keep a batch."""
-        self.batches.append(timing)
-        return False
+    @property
+    def device(self) -> str:
+        """The device of the model."""
+        return str(self.engine.input_device)
 
-    def refuse(self, job: Job, reason: str) -> None:
-        """End the program: the questions of this task can all be answered."""
-        message = f"{job.describe()} cannot be put to the model: {reason}"
-        raise RuntimeError(message)
+    def meter(self) -> HardwareMeter:
+        """Return a new meter of memory and energy."""
+        return HardwareMeter(self.device)
 
-    def not_finite(self, job: Job) -> None:
-        """End the program: this model computes numbers."""
-        message = f"{job.describe()} was answered from NaN or infinity."
-        raise RuntimeError(message)
-
-    def request_failed(self, task: str) -> None:
-        """Do nothing: the program has ended before."""
+    @contextmanager
+    def blocks(self, wanted: TimedPass) -> Iterator[ResidentBlocks]:
+        """Divide the questions of the sample into blocks; phases are recorded."""
+        size, jobs = wanted.batch_size, [self._jobs[position] for position in wanted.sample]
+        batches = [jobs[at : at + size] for at in range(0, len(jobs), size)]
+        blocks = make_blocks(batches, size, wanted.seed)
+        with self.engine.phase_recorder() as phases:
+            watch = Stopwatch(lambda: synchronize(self.device), phases)
+            yield ResidentBlocks(self, self._points, blocks, watch, size)
 
 
 class Demo:
@@ -104,7 +106,7 @@ class Demo:
         self._records = load_easy_vqa().records
         order = random.Random(SEED).sample(range(len(self._records)), len(self._records))  # noqa: S311
         self._jobs = [make_job(number, self._records[number]) for number in order]
-        self._names = {k: f"k{k}" for k in options.experts_k}
+        self._names = {k: f"k{k}" for k in sorted(options.experts_k, reverse=True)}
         self.results = Results(options.out / "demo.json", self._head())
         self.results.write()
 
@@ -133,7 +135,7 @@ class Demo:
                 break
             encoded = prepare(self._engine, batch).encoded
             at_baseline: list[float] = []
-            for k in sorted(self._names, reverse=True):
+            for k in self._names:
                 self._engine.set_experts(k)
                 answers = self._engine.generate(encoded, batch[0].settings.arguments)
                 scores = [
@@ -148,65 +150,22 @@ class Demo:
 
     def time(self, batch_size: int, seconds: float) -> None:
         """Time all k in blocks, until every interval is narrow enough or time ends."""
-        per_block = max(QUESTIONS_OF_A_BLOCK, batch_size)
-        found = TimedPass(
+        names = tuple(self._names.values())
+        wanted = TimedPass(
             task=TASK,
             batch_size=batch_size,
-            settings=tuple(self._names.values()),
-            baseline=self._names[BASELINE],
-            sample=tuple(job.index for job in self._jobs),
+            settings=names,
+            baseline=names[0],
+            sample=choose_sample(len(self._jobs), SEED),
             seed=SEED,
             precision=self._options.precision,
             budget_s=seconds,
             identity=self.results.content["run"],
         )
-        path = self._options.out / FOLDER / f"{TASK}-b{batch_size}.jsonl"
-        path.parent.mkdir(exist_ok=True)
-        begin, number = time.monotonic(), 0
-        with path.open("w", encoding="utf-8") as file, self._engine.phase_recorder() as phases:
-            print(json.dumps(found.header()), file=file, flush=True)
-            while found.ended_by is None:
-                at = number * per_block % (len(self._jobs) - per_block)
-                order = list(self._names)[number % len(self._names) :]
-                order += list(self._names)[: number % len(self._names)]
-                block = self._block(order, self._jobs[at : at + per_block], batch_size, phases)
-                block = replace(block, is_warm_up=number == 0)
-                print(json.dumps(block.to_dict()), file=file, flush=True)
-                found = replace(found, blocks=(*found.blocks, block))
-                found = replace(found, ended_by=self._end(found, time.monotonic() - begin))
-                number += 1
-                self._record_speed(found)
-            print(json.dumps({"ended_by": found.ended_by}), file=file, flush=True)
+        by_position = sorted(self._jobs, key=lambda job: job.index)
+        timer = DemoTimer(self._engine, by_position, self._names)
+        self._record_speed(run_pass(self._options.out, wanted, timer, self._record_speed))
         self.results.write()
-
-    def _block(
-        self,
-        order: Sequence[int],
-        jobs: Sequence[Job],
-        batch_size: int,
-        phases: Any,  # noqa: ANN401
-    ) -> TimedBlock:
-        batches, hardware = {}, {}
-        for k in order:
-            self._engine.set_experts(k)
-            heard, meter = BatchList(), HardwareMeter(self._options.device)
-            watch = Stopwatch(lambda: synchronize(self._options.device), phases)
-            runner = JobRunner(self._engine, watch, heard, QuestionCounter(jobs), batch_size)
-            meter.start()
-            watch.restart()
-            runner.answer(jobs, {})
-            meter.batch_end(TASK, is_last=True)
-            batches[self._names[k]] = tuple(heard.batches)
-            hardware[self._names[k]] = meter.finish()[TASK]
-        return TimedBlock(tuple(self._names[k] for k in order), batches, hardware=hardware)
-
-    def _end(self, found: TimedPass, spent_s: float) -> Any:  # noqa: ANN401  (EndedBy or None)
-        others = [found.speed_up(name) for name in found.settings if name != found.baseline]
-        widths = [one.width if one else None for one in others]
-        precise = all(width is not None and width < found.precision for width in widths)
-        if precise and len(found.counted) >= LEAST_BLOCKS:
-            return "precision"
-        return "budget" if spent_s > found.budget_s and len(found.counted) > 1 else None
 
     def _record_answers(
         self, n: int, right: dict[int, int], kept: dict[int, int], seconds: float
@@ -258,6 +217,7 @@ class Demo:
                 "device": describe_device(self._options.device).to_dict(),
                 "dtype": str(model.dtype).removeprefix("torch."),
                 "seed": SEED,
+                "versions": installed_versions(),
             },
             "settings": {},
             "speed": {},
@@ -316,7 +276,7 @@ def main() -> None:
     demo = Demo(options)
     demo.verify()
     left_s = options.seconds - (time.monotonic() - begin)
-    demo.answer(left_s / 2)
+    demo.answer(0.6 * left_s)
     for number, batch_size in enumerate(options.batch_sizes):
         left_s = options.seconds - (time.monotonic() - begin)
         demo.time(batch_size, left_s / (len(options.batch_sizes) - number))

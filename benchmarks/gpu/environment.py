@@ -1,6 +1,7 @@
 """Record the GPU, its driver and clocks, other processes that use it, and the versions of packages.
 
-``run.sh`` calls it. Names of hosts and of other users' programs are not recorded.
+``run.sh`` calls it. Names of hosts and of other users' programs are not recorded. It exits with 3
+where PyTorch sees no GPU.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,6 +75,9 @@ def main() -> None:
     found = environment("cpu" if options.small else "cuda:0")
     write_whole(options.out / "environment.json", json.dumps(found, indent=1) + "\n")
     print(f"{found['device']['name']}, {found['versions']}")
+    if found["device"]["name"] is None:
+        print("; ".join(found["device"]["reasons"]), file=sys.stderr)
+        sys.exit(3)
 
 
 if __name__ == "__main__":

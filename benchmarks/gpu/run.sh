@@ -59,13 +59,14 @@ part() {
     if [ "$limit" -ge 20 ]; then
         echo "== $name: at most $limit s"
         timeout --kill-after=5 "$((limit - 5))" \
-            "$python" "$here/$3" "$out" $small --seconds "$((limit * 85 / 100))"
+            "$python" "$here/$3" "$out" $small --seconds "$((limit * 85 / 100 - 4))"
         code=$?
     fi
     codes+=("$name=$code")
 }
 
 part environment 20 environment.py
+[ "${codes[0]}" != environment=3 ] || refuse "PyTorch sees no GPU here. See --small."
 part demo 25 demo.py
 part bench 85 bench.py
 part watch 100 watch.py

@@ -32,6 +32,7 @@ FROM_WHEELS = {
     "pluggy": "pluggy",
     "psutil": "psutil",
     "pynvml": "nvidia-ml-py",
+    "scipy": "scipy",
 }
 
 
@@ -55,13 +56,20 @@ def lay_out_package(site: Path) -> None:
     (info / "entry_points.txt").write_text("\n".join(lines) + "\n", "utf-8")
 
 
+def is_for_this_python(wheel: Path) -> bool:
+    """Whether a wheel is of pure Python, for this version, or for this and all later ones."""
+    python, abi, _ = wheel.stem.split("-")[-3:]
+    return "py3" in python or abi == "abi3" or python == f"cp3{sys.version_info.minor}"
+
+
 def unpack_missing(site: Path) -> list[str]:
     """Unpack the wheels of packages that this machine lacks; list those that stay missing."""
     missing = [name for module, name in OWN.items() if find_spec(module) is None]
     for module, name in FROM_WHEELS.items():
         if find_spec(module) is not None:
             continue
-        wheel = next(WHEELS.glob(f"{name.replace('-', '_')}-*.whl"), None)
+        found = WHEELS.glob(f"{name.replace('-', '_')}-*.whl")
+        wheel = next((path for path in found if is_for_this_python(path)), None)
         if wheel is None:
             missing.append(name)
         else:
@@ -74,7 +82,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("site", type=Path, help="an empty folder")
     site = parser.parse_args().site
-    lay_out_package(site)
     missing = unpack_missing(site)
     if missing:
         print(
@@ -84,6 +91,7 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
+    lay_out_package(site)
 
 
 if __name__ == "__main__":
