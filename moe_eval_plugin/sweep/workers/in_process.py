@@ -80,6 +80,7 @@ class InProcessWorker:
         self, arg_string: str, additional_config: dict[str, Any] | None
     ) -> ResidentMoEHF:
         from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
+        from moe_eval_plugin.sweep.workers.batch_size import found_batch_size
         from moe_eval_plugin.sweep.workers.batch_store import SweepBatches
         from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
 
@@ -91,6 +92,7 @@ class InProcessWorker:
             self._inputs = InputCache(limit_bytes(self._input_cache_gib))
         else:
             self._model.switch_to(arg_string, additional_config)
+        self._model.batch_size = found_batch_size(self._folder) or self._model.batch_size
         self._model.store = SweepBatches(self._inputs, self._journal, self._progress.answered)
         return self._model
 
