@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import re
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -43,9 +44,9 @@ def align(
     return [GAP.join(forms).format(*row).rstrip() for row in rows]
 
 
-def wrap(text: str) -> list[str]:
-    """Return text in lines of at most ``TERMINAL_WIDTH`` columns; words are never broken."""
-    return textwrap.wrap(text, TERMINAL_WIDTH, break_long_words=False, break_on_hyphens=False)
+def wrap(text: str, width: int = TERMINAL_WIDTH) -> list[str]:
+    """Return text in lines of at most ``width`` columns; words are never broken."""
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -55,6 +56,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     nearest = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {nearest[0]}?" if nearest else ""
+
+
+def setting_label(point: str) -> str:
+    """Return the name of a sweep's point for people: ``k=8`` for ``k8``."""
+    return re.sub(r"^k(?=\d)", "k=", point)
 
 
 def one_line(error: BaseException) -> str:
@@ -67,6 +73,11 @@ def first_few(values: Sequence[object]) -> str:
     """List the first five values, for a message; ``...`` stands for the others."""
     shown = [*map(str, values[:FEW]), *["..."] * (len(values) > FEW)]
     return ", ".join(shown)
+
+
+def counted(n: int, what: str) -> str:
+    """Return a number with its noun: ``1 image``, ``9,673 questions``."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:

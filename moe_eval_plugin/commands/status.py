@@ -91,6 +91,16 @@ class Status:
         """Begin a step whose end cannot be counted: ``loading the weights``."""
         self._begin(Step(what, self._clock()))
 
+    def update(self, what: str) -> None:
+        """Say more of the current step, or begin one; its time goes on."""
+        with self._lock:
+            step = self._step
+            if step is not None:
+                step.what = what
+                self._show_if_due(SHORTEST_S)
+        if step is None:
+            self.doing(what)
+
     def counting(self, what: str, total: int, unit: str = "questions", after: int = 0) -> None:
         """Begin a step of ``total`` units; ``after`` are those of the steps that follow it."""
         self._begin(Step(what, self._clock(), total, unit, after))

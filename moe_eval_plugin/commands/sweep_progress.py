@@ -43,7 +43,7 @@ class SweepProgress:
         self._manifest = manifest
         self._n_questions = n_questions
         self._as_json = as_json
-        self._table = Table()
+        self._table = Table(plan.points, plan.tasks)
         self._n_answered = 0
         self._n_pending = len(pending(plan, manifest))
         self._n_running = 0
@@ -76,12 +76,11 @@ class SweepProgress:
     ) -> None:
         """Run the points and print a line for each; those that are done come first."""
         from moe_eval_plugin.sweep.runner import run_points
-        from moe_eval_plugin.sweep.table import header
 
         n = len(self._plan.points)
         if n_done := n - self._n_pending:
             self.status.write(f"{n_done} of {n} settings were done already.")
-        self._write(header())
+        self.write(self._table.header())
         for name, entry in self._manifest.entries.items():
             if self._manifest.results_path(name) is not None:
                 self._add(name, entry.point)
@@ -101,33 +100,52 @@ class SweepProgress:
         """Remove the line of the status."""
         self.status.pause()
 
-    def interrupted(self) -> int:
-        """Print how many answers are saved, and return the exit code."""
+    def interrupted(self, *, timing: bool = False) -> int:
+        """Print what is saved, and return the exit code; ``timing`` is whether all is answered."""
         n_done = sum(entry.state == "done" for entry in self._entries())
         # A question of a multiple-choice task is counted once for each of its requests.
         of_current = min(self._n_answered, self._n_questions)
         saved = n_done * self._n_questions + of_current
         total = len(self._plan.points) * self._n_questions
-        print(
-            f"Interrupted. {saved:,} of {total:,} answers are saved; run the same command to "
-            "continue.",
-            file=sys.stderr,
-        )
+        kept = f"{saved:,} of {total:,} answers"
+        if timing:
+            kept = "All answers and all timed blocks"
+        print(f"Interrupted. {kept} are saved; run the same command to continue.", file=sys.stderr)
         return EXIT_INTERRUPTED
 
-    def finish(self) -> int:
-        """Print how the sweep ended, and return the exit code: 1 if a point failed."""
+    def finish(self, *, timing_failed: bool = False) -> int:
+        """Print how the sweep ended, and return the exit code: 1 if any of it failed."""
         entries = self._entries()
         failed = [entry for entry in entries if entry.state == "failed"]
-        if self._as_json:
-            rows = [row.to_dict() for row in self._table.rows]
-            print(json.dumps({**self._manifest.to_dict(), "rows": rows}, indent=2))
-        elif not failed:
+        self._print_result()
+        if not failed and not self._as_json:
             print(_done_text(entries, self._n_questions, self._manifest.folder))
         if failed:
             names = ", ".join(str(entry.point["name"]) for entry in failed)
             print(f"Failed: {names}. Run the same command to try again.", file=sys.stderr)
-        return EXIT_FAILED if failed else 0
+        return EXIT_FAILED if failed or timing_failed else 0
+
+    def _print_result(self) -> None:
+        """Print the speeds of the timed pass; as JSON, everything that is known."""
+        from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
+        from moe_eval_plugin.sweep.timing.text import render_pass, summary
+
+        passes = read_timed_passes(self._manifest.folder)
+        observed = {
+            row.point: row.observed_num_experts_per_tok
+            for row in self._table.rows
+            if row.observed_num_experts_per_tok is not None
+        }
+        if self._as_json:
+            rows = [row.to_dict() for row in self._table.with_timed_passes(passes)]
+            timed = [summary(one, observed) for one in passes]
+            content = {**self._manifest.to_dict(), "rows": rows, "timed_passes": timed}
+            print(json.dumps(content, indent=2))
+            return
+        for one in passes:
+            print(render_pass(one, observed))
+        if not passes and len(self._table.rows) > 1:
+            print(self._table.timed_once())
 
     def _entries(self) -> list[Entry]:
         return [self._manifest.entry(point.name) for point in self._plan.points]
@@ -147,21 +165,20 @@ class SweepProgress:
         self._n_running -= 1
         point = outcome.point
         if outcome.results is None:
-            self._write(f"{point.name}: failed. {outcome.reason}")
+            self.write(f"{point.name}: failed. {outcome.reason}")
         else:
             self._add(point.name, point.to_dict())
 
     def _add(self, name: str, point: Mapping[str, Any]) -> None:
-        from moe_eval_plugin.sweep.table import render
-
         path = self._manifest.results_path(name)
         if path is not None:
             for row in self._table.add(point, path):
-                self._write(render(row))
+                self.write(self._table.render(row))
                 if row.note is not None:
-                    self._write(row.note)
+                    self.write(row.note)
 
-    def _write(self, line: str) -> None:
+    def write(self, line: str) -> None:
+        """Write a line that stays."""
         self.status.write(line, sys.stderr if self._as_json else sys.stdout)
 
 

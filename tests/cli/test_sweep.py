@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.model_adapters import vllm_names
+from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
 from moe_eval_plugin.sweep.manifest import locked
 from tests.cli.programs import Ended, moe_eval
 from tests.models.weights.checkpoints import demo_copy
@@ -78,14 +79,10 @@ def test_the_baseline_comes_first_and_each_k_is_observed(undisturbed: tuple[Path
 def test_the_table_grows_with_each_point(undisturbed: tuple[Path, str]) -> None:
     folder, printed = undisturbed
     rows = [line.split() for line in printed.splitlines() if line.startswith("k")]
-    assert [row[:4] for row in rows] == [
-        ["k8", "easy_vqa", "8", "8.00"],
-        ["k4", "easy_vqa", "4", "4.00"],
-        ["k1", "easy_vqa", "1", "1.00"],
-    ]
+    assert [row[:2] for row in rows[:3]] == [["k8", "8.00"], ["k4", "4.00"], ["k1", "1.00"]]
     found = numbers(folder)
-    assert rows[2][4] == f"{found['k1']['score']:.2%}"
-    assert rows[2][5] == f"{100 * (found['k1']['score'] - found['k8']['score']):+.2f}"
+    assert rows[2][2] == f"{found['k1']['score']:.2%}"
+    assert rows[2][3] == f"{100 * (found['k1']['score'] - found['k8']['score']):+.2f}"
 
 
 def test_a_sweep_killed_three_times_equals_an_undisturbed_one(
@@ -123,6 +120,35 @@ def test_what_is_done_is_kept_and_a_new_k_is_added(
     assert (folder / manifest(folder)["points"]["k4"]["results"]).stat().st_mtime_ns == before
 
 
+def test_points_that_are_done_are_timed_and_their_speed_ups_have_intervals(
+    undisturbed: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "sweep"
+    shutil.copytree(undisturbed[0], folder)
+    timed = ("--speed-budget", "3", "--batch-sizes", "8")
+    run = sweep_here(folder, *KS, *timed)
+    assert run.returncode == 0, run.stderr
+    assert numbers(folder) == numbers(undisturbed[0])
+    (found,) = read_timed_passes(folder)
+    assert (found.task, found.batch_size, found.baseline) == ("easy_vqa", 8, "k8")
+    assert found.settings == ("k8", "k4", "k1")
+    assert found.sample == tuple(range(N_QUESTIONS))
+    ratio = found.speed_up("k1")
+    assert ratio is not None
+    (row,) = [line for line in run.stdout.splitlines() if line.startswith("k1") and "×" in line]
+    assert ratio.text in row
+    assert "No timed pass" in undisturbed[1]
+    # What has ended is read, and no model is loaded for it.
+    path = folder / "timing" / "easy_vqa-b8.jsonl"
+    before = path.stat().st_mtime_ns
+    run = sweep_here(folder, *KS, *timed, "--json")
+    assert path.stat().st_mtime_ns == before
+    report = json.loads(run.stdout)
+    assert report["rows"][2]["ratio"] == ratio.ratio
+    assert report["rows"][2]["ratio_batch_size"] == 8
+    assert report["timed_passes"][0]["ended_by"] in {"budget", "precision"}
+
+
 def test_a_changed_setting_is_refused_and_restart_sets_aside_what_was_there(
     undisturbed: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -148,6 +174,7 @@ def test_a_dry_run_changes_nothing_and_shows_the_plan(
     assert run.returncode == 0, run.stderr
     assert "k8_image-2  pending  experts_k=8/image:2" in run.stdout
     assert f"{N_QUESTIONS} of easy_vqa; {2 * N_QUESTIONS} answers to go" in run.stdout
+    assert "batch size: 4" in run.stdout
     assert "time: unknown until the first setting is done." in run.stdout
     assert " MiB (weights plus 10%); " in run.stdout
     assert not (tmp_path / "new").exists()
@@ -170,6 +197,10 @@ def test_a_dry_run_changes_nothing_and_shows_the_plan(
         (("--model-args", "pretrained=demo,devicemap=auto"), "Did you mean device_map?"),
         (("--experts-policy", "top_p:2"), "experts_policy=top_p:2 is not possible"),
         (("--limit", "0"), "--limit 0 is not possible"),
+        (("--speed-precision", "3"), "--speed-precision=3 is not possible"),
+        (("--speed-budget", "soon"), "--speed-budget=soon is not possible"),
+        (("--batch-sizes", "auto"), "--batch-sizes=auto is not possible"),
+        (("--timing-rounds", "0"), "--timing-rounds=0 is not possible"),
         (("--input-cache-gib", "-1"), "--input-cache-gib=-1.0 is not possible"),
         (("--tasks", "esy_vqa"), "No task is called esy_vqa. Did you mean easy_vqa?"),
         (("--model", "moe_hf", "moe_hf"), "Name each model once"),

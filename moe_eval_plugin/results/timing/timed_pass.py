@@ -162,7 +162,8 @@ class TimedPass:
         pairs = [(a, b) for a, b in zip(own, base, strict=True) if a and b]
         if not pairs or len(pairs) < len(own):
             return None
-        return paired_ratio([a for a, _ in pairs], [b for _, b in pairs])
+        looks = self.method == "interleaved" and self.ended_by != "budget"
+        return paired_ratio([a for a, _ in pairs], [b for _, b in pairs], repeated_looks=looks)
 
     def header(self) -> dict[str, Any]:
         """Return all fields but the blocks and the end, as plain JSON data."""
@@ -199,12 +200,17 @@ def pass_path(folder: Path, of: TimedPass) -> Path:
     return folder / FOLDER / f"{task}-b{of.batch_size}.jsonl"
 
 
+def timed_pass_files(folder: Path) -> list[Path]:
+    """List the files of the timed passes of a sweep, by name."""
+    return sorted((folder / FOLDER).glob("*.jsonl"))
+
+
 def read_timed_passes(folder: Path) -> list[TimedPass]:
     """Return the timed passes of a sweep's folder, by task and batch size; none before the first.
 
     A line that was cut off by a kill is left out. Raises ``DataError`` for any other damage.
     """
-    found = [read_timed_pass(path) for path in sorted((folder / FOLDER).glob("*.jsonl"))]
+    found = [read_timed_pass(path) for path in timed_pass_files(folder)]
     return sorted((one for one in found if one), key=lambda one: (one.task, one.batch_size))
 
 

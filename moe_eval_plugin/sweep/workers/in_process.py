@@ -82,10 +82,19 @@ class InProcessWorker:
                 )
                 raise UserError(message) from error
 
+    def loaded(self) -> ResidentMoEHF:
+        """Return the model without encoded inputs; it is loaded now if no point was run."""
+        if self._model is None:
+            self._progress.doing("loading the weights")
+            self._model = load_resident(self._plan, self._checked)
+        self._inputs, self._model.store = None, None
+        return self._model
+
     def _get_model(
         self, arg_string: str, additional_config: dict[str, Any] | None
     ) -> ResidentMoEHF:
         from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
+        from moe_eval_plugin.sweep.workers.batch_size import found_batch_size
         from moe_eval_plugin.sweep.workers.batch_store import SweepBatches
         from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
 
@@ -97,6 +106,7 @@ class InProcessWorker:
             self._inputs = InputCache(limit_bytes(self._input_cache_gib))
         else:
             self._model.switch_to(arg_string, additional_config)
+        self._model.batch_size = found_batch_size(self._folder) or self._model.batch_size
         self._model.store = SweepBatches(self._inputs, self._journal, self._progress.answered)
         return self._model
 

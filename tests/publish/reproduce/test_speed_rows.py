@@ -148,10 +148,10 @@ def test_a_batch_size_that_was_not_timed_again_is_not_judged(tmp_path: Path) -> 
 
 
 def test_few_blocks_are_not_judged(tmp_path: Path) -> None:
-    original = timed(tmp_path / "a", around(1.0, 3), around(0.5, 3))
+    original = timed(tmp_path / "a", around(1.0, 2), around(0.5, 2))
     found = row(compared(original, original), "k2", TIMED)
     assert found.verdict == NOT_JUDGED
-    assert "timed 3 times, fewer than 4" in found.reason
+    assert "timed 2 times, fewer than 3" in found.reason
 
 
 def test_no_speed_up_follows_from_runs_that_share_images(tmp_path: Path) -> None:
