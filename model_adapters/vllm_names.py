@@ -12,9 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.engines.vllm.options import ONLY_IN_MOE_HF
 from moe_eval_plugin.errors import InvalidArgumentError, MissingDependencyError
-from moe_eval_plugin.model_adapters.vllm_arguments import OPTIONS, RUN_OPTIONS
+from moe_eval_plugin.model_adapters.vllm_arguments import ONLY_IN_MOE_HF, OPTIONS, RUN_OPTIONS
 from moe_eval_plugin.text import did_you_mean
 
 if TYPE_CHECKING:

@@ -203,7 +203,8 @@ def _run_one(
     if not options.dry_run:
         run = _Run(folder, checked, host, settings, data)
         return _sweep(options, launch, run, status)
-    found = estimate(plan, checked.options, host.n_questions(plan.limit), folder, settings)
+    timing, n_questions = timing_options(options), host.n_questions(plan.limit)
+    found = estimate(plan, checked.options, n_questions, folder, settings, timing)
     status.pause()
     print(json.dumps(found.to_dict(), indent=2) if options.json else render_estimate(found))
     return 0
