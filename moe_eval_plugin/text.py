@@ -69,6 +69,11 @@ def first_few(values: Sequence[object]) -> str:
     return ", ".join(shown)
 
 
+def counted(n: int, what: str) -> str:
+    """Return a number with its noun: ``1 image``, ``9,673 questions``."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
     """Return rows as CSV, with the line ends of RFC 4180; ``None`` is an empty cell.
 
