@@ -8,12 +8,13 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.option_values import argument_parts, read_bool
+from moe_eval_plugin.results.lmms_eval.files import read_run
 from moe_eval_plugin.results.timing.timed_pass import FOLDER
 from moe_eval_plugin.sweep.timing.interleaved import run_pass
 from moe_eval_plugin.sweep.timing.sample import make_blocks
 from moe_eval_plugin.sweep.timing.vllm.orders import N_WARM_UP, TimingOrder
 from moe_eval_plugin.sweep.timing.vllm.process import running_engine
-from moe_eval_plugin.sweep.timing.vllm.rounds import run_rounds
+from moe_eval_plugin.sweep.timing.vllm.rounds import default_rounds, run_rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.measure.machine_load import MachineLoad
     from moe_eval_plugin.measure.timing import BatchTiming
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
+    from moe_eval_plugin.sweep.manifest import Manifest
     from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
     from moe_eval_plugin.sweep.timing.vllm.process import EngineProcess
     from moe_eval_plugin.sweep.timing.work import TimedWork
@@ -30,10 +32,19 @@ if TYPE_CHECKING:
 MODEL = "moe_vllm"
 
 
-def changes_k_live(model_args: str) -> bool:
-    """Whether one engine can time all k: with ``enforce_eager`` nothing is compiled for a k."""
-    given = dict(part.partition("=")[::2] for part in argument_parts(model_args))
-    return read_bool("enforce_eager", given.get("enforce_eager", "false"))
+def rounds_to_time(plan: SweepPlan, manifest: Manifest, asked: int | None) -> int | None:
+    """Return the rounds over engines, ``asked`` where given; ``None`` to change k in one engine.
+
+    With ``enforce_eager`` nothing is compiled for a k, so that one engine can time all of them.
+    """
+    if asked is not None:
+        return asked
+    given = dict(part.partition("=")[::2] for part in argument_parts(plan.model_args))
+    if read_bool("enforce_eager", given.get("enforce_eager", "false")):
+        return None
+    done = [path for name in manifest.entries if (path := manifest.results_path(name))]
+    records = [task.record for path in done for task in read_run(path).tasks if task.record]
+    return default_rounds(record.provenance.get("engine_start_s") for record in records)
 
 
 @dataclass(frozen=True)

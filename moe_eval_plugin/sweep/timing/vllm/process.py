@@ -6,7 +6,6 @@ import json
 import os
 import select
 import subprocess
-import sys
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -119,5 +118,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None  # noqa: S101  (a pipe; for the type checker)
     process.stdin.close()
     process.wait(SECONDS_TO_END)
-
-

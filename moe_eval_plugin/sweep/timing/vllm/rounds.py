@@ -63,8 +63,7 @@ def run_rounds(
                 file.append(block)
                 after_block(file.found)
     for file in files:
-        if file.found.ended_by is None:
-            file.end("rounds")
+        file.end("rounds")
 
 
 def _round(
