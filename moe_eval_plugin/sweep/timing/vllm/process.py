@@ -6,7 +6,7 @@ import json
 import os
 import select
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,9 @@ class EngineProcess:
     """A running process with an engine; raises ``EngineFailedError`` if it ends by itself."""
 
     def __init__(self, process: subprocess.Popen[bytes], answers: int, log: Path) -> None:
-        self._process, self._answers, self._log = process, answers, log
+        assert process.stdin is not None  # noqa: S101  (a pipe; for the type checker)
+        self._process, self._input, self._answers = process, process.stdin, answers
+        self._log = log
         self._read = b""
 
     def begin(self, start: EngineStart) -> None:
@@ -58,11 +60,20 @@ class EngineProcess:
         """Return what else the machine did during the last order."""
         return self._watch.load()
 
-    def _ask(self, content: Mapping[str, Any]) -> JsonObject:
-        assert self._process.stdin is not None  # noqa: S101  (a pipe; for the type checker)
+    def end(self) -> None:
+        """Close the input, with which the process ends, and wait for that."""
+        with suppress(OSError):
+            self._input.close()
         try:
-            self._process.stdin.write(json.dumps(content).encode() + b"\n")
-            self._process.stdin.flush()
+            self._process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _ask(self, content: Mapping[str, Any]) -> JsonObject:
+        try:
+            self._input.write(json.dumps(content).encode() + b"\n")
+            self._input.flush()
         except OSError as error:
             raise self._ended() from error
         return JsonObject(json.loads(self._line()), PROGRAM)
@@ -105,16 +116,9 @@ def running_engine(plan: SweepPlan, point: SweepPoint, folder: Path) -> Iterator
     try:
         engine.begin(EngineStart.of(plan, point))
         yield engine
-        _end(process)
+        engine.end()
     finally:
-        os.close(answers)
         if process.poll() is None:
             process.terminate()
-            process.wait()
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let a process end with its input, within some time."""
-    assert process.stdin is not None  # noqa: S101  (a pipe; for the type checker)
-    process.stdin.close()
-    process.wait(SECONDS_TO_END)
+        engine.end()
+        os.close(answers)
