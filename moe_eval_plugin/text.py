@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import re
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     nearest = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {nearest[0]}?" if nearest else ""
+
+
+def setting_label(point: str) -> str:
+    """Return the name of a sweep's point for people: ``k=8`` for ``k8``."""
+    return re.sub(r"^k(?=\d)", "k=", point)
 
 
 def one_line(error: BaseException) -> str:

@@ -112,10 +112,7 @@ class TimedPassCommand:
             return TimedJob(work, plan, folder)
 
         def job(_: SweepPoint) -> Path:
-            status.doing("loading the model")
-            model = worker.loaded()
-            status.doing("timing all settings")
-            time_settings(work, plan, folder, host, model, show)
+            time_settings(work, plan, folder, host, worker.loaded, show)
             return folder / FOLDER
 
         return job

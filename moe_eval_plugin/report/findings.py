@@ -37,8 +37,8 @@ def findings(numbers: SeriesStatistics) -> Iterator[Finding]:
         reasons = "; ".join(numbers.smoke_test)
         text = f"Smoke test: {reasons}. Nothing is concluded from it, and no setting recommended."
         yield Finding(text, kind="smoke test")
-    elif (text := _recommendation(numbers)) is not None:
-        yield Finding(text, kind="recommendation")
+    elif (advice := _recommendation(numbers)) is not None:
+        yield Finding(advice, kind="recommendation")
     yield from _groups(numbers)
     for text in numbers.warnings:
         yield Finding(text, kind="warning")

@@ -67,11 +67,11 @@ def _measured(
         timed=timed_speeds(point),
         batch_size=batch_size,
     )
-    return replace(one, **_costs(one))
+    return _with_costs(one)
 
 
-def _costs(one: PointStatistics) -> dict[str, float | None]:
-    """Return the seconds and joules per right answer: of the timed pass, or of the runs."""
+def _with_costs(one: PointStatistics) -> PointStatistics:
+    """Add the seconds and joules per right answer: of the timed pass, or of the runs."""
     found = one.timed_speed
     if one.batch_size is None:
         runs = one.point.runs
@@ -83,7 +83,7 @@ def _costs(one: PointStatistics) -> dict[str, float | None]:
         joules = pareto.per_correct_answer(found.hardware.joules, n_right)
     else:
         seconds = joules = None
-    return {"seconds_per_correct": seconds, "joules_per_correct": joules}
+    return replace(one, seconds_per_correct=seconds, joules_per_correct=joules)
 
 
 def _accuracy(point: ReportPoint, questions: Pooled, bounds: tuple[float, float]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
     for one in numbers.points:
         low, high = one.interval or (None, None)
         ours = one.point.k is not None
-        rates = one.throughput if one.batch_size is None else None
+        slowest, fastest = _ends_of_rate(one)
         ratio = one.speed_up.interval if one.speed_up else None
         yield {
             "series": numbers.series.name,
@@ -65,13 +65,22 @@ def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
             "low": None if low is None else low * numbers.scale,
             "high": None if high is None else high * numbers.scale,
             "speed": one.samples_per_s,
-            "slowest": rates.smallest if rates else None,
-            "fastest": rates.largest if rates else None,
+            "slowest": slowest,
+            "fastest": fastest,
             "ratio": one.speed_up.ratio if one.speed_up else None,
             "ratio_low": ratio.low if ratio else None,
             "ratio_high": ratio.high if ratio else None,
             "front": one.on_front,
         }
+
+
+def _ends_of_rate(one: PointStatistics) -> tuple[float | None, float | None]:
+    """Return the smallest and the largest rate: by the interval of the speed-up, or of the runs."""
+    rate, ratio = one.samples_per_s, one.speed_up
+    if rate is not None and ratio is not None and ratio.interval is not None:
+        return rate * ratio.interval.low / ratio.ratio, rate * ratio.interval.high / ratio.ratio
+    rates = one.throughput if one.batch_size is None else None
+    return (rates.smallest, rates.largest) if rates else (None, None)
 
 
 def _accuracy_against_speed(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> Figure:
@@ -81,6 +90,8 @@ def _accuracy_against_speed(task: Sequence[SeriesStatistics], rows: Sequence[Row
     colour = by_series(task, rows)
     base = alt.Chart(data(rows)).encode(color=colour)
     several = [row for row in rows if row["slowest"] != row["fastest"]]
+    timed = any(row["ratio_low"] is not None for row in rows)
+    sideways = ", sideways those of the speed-up" if timed else ""
     front = [row for row in rows if row["front"]]
     line = alt.Chart(data(front)).mark_line(style=["curve"], opacity=0.6)
     layers = [
@@ -110,8 +121,8 @@ def _accuracy_against_speed(task: Sequence[SeriesStatistics], rows: Sequence[Row
         title="Accuracy against throughput",
         caption=(
             f"Questions per second, {speed_caption(task)}. Up and to the right is better. Bars are "
-            "95% intervals. The line joins the settings that no other setting beats on both, by "
-            "the measured values (the Pareto front)."
+            f"95% intervals{sideways}. The line joins the settings that no other setting beats on "
+            "both, by the measured values (the Pareto front)."
         ),
         description=_spoken(
             "Accuracy against throughput", task, lambda one, text: f"{text}, {_rate(one)}"

@@ -66,7 +66,16 @@ def test_speed_ups_have_bars_where_they_have_intervals(
 
     timed = next(one for one in main_figures(task) if one.name == "speed-up-over-k")
     once = figures["speed-up-over-k"]
+    (main,) = [one for one in main_figures(task) if one.name == "accuracy-against-throughput"]
 
+    assert "sideways those of the speed-up" in main.caption
+    assert "sideways" not in figures["accuracy-against-throughput"].caption
+    (speed,) = {
+        tuple(row[name] for name in ("slowest", "speed", "fastest"))
+        for row in values(main)
+        if row["label"] == "k=4"
+    }
+    assert speed[0] < speed[1] < speed[2] < 1.1 * speed[0]
     layers = timed.chart.to_dict()["layer"]
     (bar,) = [layer for layer in layers if layer["encoding"].get("y2", {}).get("field")]
     (row,) = timed.chart.to_dict()["datasets"][bar["data"]["name"]]
