@@ -175,12 +175,14 @@ def test_a_dry_run_changes_nothing_and_shows_the_plan(
     assert f"{N_QUESTIONS} of easy_vqa; {2 * N_QUESTIONS} answers to go" in run.stdout
     assert "batch size: 4" in run.stdout
     assert "time: unknown until the first setting is done." in run.stdout
+    assert "timed pass: none, because of --speed-budget 0" in run.stdout
     assert " MiB (weights plus 10%); " in run.stdout
     assert not (tmp_path / "new").exists()
     run = sweep_here(undisturbed[0], *KS, "2", "--dry-run", "--json")
     shown = json.loads(run.stdout)
     assert list(shown["states"].values()) == ["done", "done", "done", "pending"]
     assert shown["seconds_left"] > 0
+    assert shown["timing"]["precision"] == 0.03
     assert shown["memory_bytes"] > 0
     run = sweep_here(undisturbed[0], *KS, "--limit", "4", "--dry-run")
     assert run.returncode == 0, run.stderr
