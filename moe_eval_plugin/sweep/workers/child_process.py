@@ -47,13 +47,13 @@ class ChildProcessWorker:
                 command, stdout=file, stderr=subprocess.STDOUT, check=False
             )
         if ended.returncode != 0:
-            message = f"lmms-eval ended with {ended.returncode}: {_last_lines(log)}"
+            message = f"lmms-eval ended with {ended.returncode}: {last_lines(log)}"
             raise RuntimeError(message)
         try:
             return find_results(output)
         except RuntimeError as error:
             # The host ends with 0 after an error of its own.
-            message = f"{error}: {_last_lines(log)}"
+            message = f"{error}: {last_lines(log)}"
             raise RuntimeError(message) from error
 
     def _plan(self) -> SweepPlan:
@@ -68,19 +68,20 @@ class ChildProcessWorker:
         return replace(plan, model_args=model_args)
 
     def _program(self) -> list[str]:
-        guarded = [
-            sys.executable,
-            "-m",
-            "moe_eval_plugin.sweep.workers.die_with_parent",
-            str(os.getpid()),
-        ]
         if self.n_processes == 1:
-            return [*guarded, "lmms_eval"]
-        launch = [*guarded, "accelerate.commands.launch"]
+            return [*guarded(), "lmms_eval"]
+        launch = [*guarded(), "accelerate.commands.launch"]
         return [*launch, "--num_processes", str(self.n_processes), "-m", "lmms_eval"]
 
 
-def _last_lines(log: Path) -> str:
+def guarded() -> list[str]:
+    """Return the beginning of a command that runs a module and ends with this process."""
+    module = "moe_eval_plugin.sweep.workers.die_with_parent"
+    return [sys.executable, "-m", module, str(os.getpid())]
+
+
+def last_lines(log: Path) -> str:
+    """Return the last lines of a log, and where all of it is."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     shown = "\n".join(lines[-N_LAST_LINES:])
     return f"{shown}\n(all of it: {log})"
