@@ -58,7 +58,7 @@ examples:
   moe-eval sweep --model-args pretrained=demo --experts-k 8/image:2 8/image:4 4 --tasks easy_vqa \\
     --output runs/images --dry-run
 
-exit code: 0, or 1 if a setting failed
+exit code: 0; 1 if a setting failed; 2 if the request is wrong for all settings
 """
 
 
