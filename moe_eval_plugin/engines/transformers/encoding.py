@@ -14,17 +14,22 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.engines.chat_template import ChatTemplate
     from moe_eval_plugin.engines.request import Conversation
+    from moe_eval_plugin.engines.transformers.shared.layout import Layout
 
 
 @dataclass(frozen=True)
 class Encoded:
     """A batch of conversations as tensors on the CPU, padded on the left.
 
-    ``n_input_tokens`` counts each conversation's tokens, image tokens included.
+    ``n_input_tokens`` counts each conversation's tokens, image tokens included. With a ``layout``,
+    ``tensors`` are those of the first conversation of each group alone. ``images`` identifies all
+    images, where the image tower's outputs are kept.
     """
 
     tensors: BatchFeature
     n_input_tokens: tuple[int, ...]
+    layout: Layout | None = None
+    images: str | None = None
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from moe_eval_plugin.engines.transformers.loading import (
 from moe_eval_plugin.engines.transformers.options import check_available
 from moe_eval_plugin.engines.transformers.processor import load_processor, reads_images
 from moe_eval_plugin.engines.transformers.sampling import replace_generation_config, seeded
+from moe_eval_plugin.engines.transformers.shared.prefix import Prefixes
 from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
     StopStringCriteria,
@@ -57,6 +58,7 @@ from moe_eval_plugin.override.observe import observe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from torch import Tensor
 
@@ -64,6 +66,8 @@ if TYPE_CHECKING:
     from moe_eval_plugin.engines.request import Conversation
     from moe_eval_plugin.engines.transformers.encoding import Encoded
     from moe_eval_plugin.engines.transformers.options import EngineOptions
+    from moe_eval_plugin.engines.transformers.shared.images import ImageOutputs
+    from moe_eval_plugin.engines.transformers.shared.layout import Layout
     from moe_eval_plugin.experts.verification import VerifiedOverride
 
 logger = logging.getLogger(__name__)
@@ -117,6 +121,8 @@ class HFEngine:
         self._placeholders = placeholder_texts(self.model.config, self.processor)
         self._stops: dict[tuple[str, ...], StopStrings] = {}
         self._override = ExitStack()
+        # Set by a sweep, whose settings all get the same images.
+        self.image_outputs: ImageOutputs | None = None
         self._apply(request)
 
     def set_experts(
@@ -174,11 +180,18 @@ class HFEngine:
 
     def encode(self, conversations: Sequence[Conversation]) -> Encoded:
         """Apply the chat template, tokenise and preprocess images; safe to run in a thread."""
-        if self.takes_images:
-            conversations = [prepare_conversation(one, self._placeholders) for one in conversations]
+        return self.encode_prepared([self.prepared(one) for one in conversations])
+
+    def prepared(self, conversation: Conversation) -> Conversation:
+        """Return a conversation with its images decoded and its words checked."""
+        if not self.takes_images:
+            return conversation
+        return prepare_conversation(conversation, self._placeholders)
+
+    def encode_prepared(self, conversations: Sequence[Conversation]) -> Encoded:
+        """Encode conversations that were prepared."""
         return encode(self.template, conversations, takes_images=self.takes_images)
 
-    @torch.inference_mode()
     def generate(
         self,
         encoded: Encoded,
@@ -187,7 +200,7 @@ class HFEngine:
         on_token: Callable[[], None] | None = None,
         seed: int = 0,
     ) -> list[Generated]:
-        """Generate an answer for each conversation.
+        """Generate an answer for each conversation, none of which shares anything.
 
         ``arguments`` go to transformers' ``generate``. Generation of an answer ends with the
         model's end token or once it holds one of the strings of ``until``, which are cut off.
@@ -195,6 +208,31 @@ class HFEngine:
         of the whole batch where answers are sampled.
         """
         inputs = encoded.tensors.to(self.input_device)
+        counts = encoded.n_input_tokens
+        with self._kept_images(encoded):
+            return self.generate_from(inputs, counts, arguments, until, on_token, seed)
+
+    @torch.inference_mode()
+    def compute_prefixes(self, encoded: Encoded, layout: Layout) -> Prefixes:
+        """Compute what the prompts of a batch share, from which each of them continues."""
+        inputs = encoded.tensors.to(self.input_device)
+        with self._kept_images(encoded):
+            return Prefixes.compute(self.model, inputs, layout)
+
+    @torch.inference_mode()
+    def generate_from(
+        self,
+        inputs: Mapping[str, Any],
+        n_input_tokens: Sequence[int],
+        arguments: Mapping[str, Any],
+        until: Sequence[str] = (),
+        on_token: Callable[[], None] | None = None,
+        seed: int = 0,
+    ) -> list[Generated]:
+        """Generate as ``generate`` does, from the inputs of the model on its device.
+
+        They may have a cache of the first tokens of their ``input_ids``, which are all there.
+        """
         n_prompt = inputs["input_ids"].shape[1]
         stops, least = self._stop_strings(until), arguments.get("min_new_tokens") or 0
         criteria = StoppingCriteriaList()
@@ -217,9 +255,7 @@ class HFEngine:
             Generated(truncate_before(text, until), n, len(ids), ended_by(ids, text, ends, until))
             if step >= len(ids)
             else Generated("", n, len(ids), is_finite=False)
-            for text, n, ids, step in zip(
-                texts, encoded.n_input_tokens, answers, steps, strict=True
-            )
+            for text, n, ids, step in zip(texts, n_input_tokens, answers, steps, strict=True)
         ]
 
     @torch.inference_mode()
@@ -260,6 +296,12 @@ class HFEngine:
         request = self.request
         baseline = request.description.num_experts_per_tok or None
         return verify(request.resolved, baseline, pending.result(), request.rule)
+
+    def _kept_images(self, encoded: Encoded) -> AbstractContextManager[None]:
+        """Take the outputs of the image tower from memory, where they are kept."""
+        if self.image_outputs is None or encoded.images is None:
+            return nullcontext()
+        return self.image_outputs.serving(self.model, encoded.images)
 
     def _stop_strings(self, until: Sequence[str]) -> StopStrings:
         key = tuple(until)

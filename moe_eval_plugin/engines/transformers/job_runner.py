@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.engines.transformers.encoding import Scored
     from moe_eval_plugin.engines.transformers.engine import HFEngine
     from moe_eval_plugin.engines.transformers.profiler_trace import BatchTrace
+    from moe_eval_plugin.engines.transformers.shared.plan import SharingPlan
     from moe_eval_plugin.measure.stopwatch import Stopwatch
     from moe_eval_plugin.measure.timing import BatchTiming
 
@@ -31,7 +32,8 @@ class JobRunner:
     """Runs jobs on an engine and reports each batch to ``listener``.
 
     What the listener and the trace do between batches is not timed. ``batch_size`` is the largest
-    batch; it shrinks when memory runs out.
+    batch; it shrinks when memory runs out. Generated answers share images as ``sharing`` plans it;
+    nothing else does.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class JobRunner:
         *,
         trace: BatchTrace | None = None,
         store: BatchStore | None = None,
+        sharing: SharingPlan | None = None,
     ) -> None:
         self._engine = engine
         self._stopwatch = stopwatch
@@ -51,6 +54,7 @@ class JobRunner:
         self._questions = questions
         self._trace = trace
         self._store = store
+        self._sharing = sharing
         # Jobs of several rounds, one of which could not be put to the model.
         self._refused: set[int] = set()
         self.batch_size = batch_size
@@ -110,6 +114,7 @@ class JobRunner:
             self._questions,
             overlaps=self._engine.input_device.type != "cpu",
             store=self._store,
+            sharing=self._sharing,
         )
         outcome = runner.run(jobs, self.batch_size)
         self.batch_size = outcome.batch_size

@@ -70,6 +70,7 @@ class InProcessWorker:
     def _get_model(
         self, arg_string: str, additional_config: dict[str, Any] | None
     ) -> ResidentMoEHF:
+        from moe_eval_plugin.engines.transformers.shared.images import ImageOutputs
         from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
         from moe_eval_plugin.sweep.workers.batch_store import SweepBatches
         from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
@@ -77,7 +78,9 @@ class InProcessWorker:
         if self._model is None or self._inputs is None:
             arguments = join_arguments(arg_string, additional_config)
             self._model = ResidentMoEHF(self._checked, **arguments)
-            self._inputs = InputCache(limit_bytes(self._input_cache_gib))
+            limit = limit_bytes(self._input_cache_gib)
+            self._inputs = InputCache(limit)
+            self._model.engine.image_outputs = ImageOutputs(limit)
         else:
             self._model.switch_to(arg_string, additional_config)
         self._model.store = SweepBatches(self._inputs, self._journal, self._on_progress)

@@ -67,4 +67,5 @@ def _for_one_use(encoded: Encoded) -> Encoded:
 
 
 def _n_bytes(encoded: Encoded) -> int:
-    return sum(getattr(tensor, "nbytes", 0) for tensor in encoded.tensors.values())
+    n_layout = 0 if encoded.layout is None else encoded.layout.nbytes
+    return n_layout + sum(getattr(tensor, "nbytes", 0) for tensor in encoded.tensors.values())
