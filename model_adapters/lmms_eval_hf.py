@@ -123,7 +123,7 @@ class MoEHF(MoEModel):
             engine_options = replace(engine_options, device=str(self.accelerator.device))
         self.engine = HFEngine(engine_options, request, system_prompt=self.options.system_prompt)
         self.batch_size = self.options.largest_batch(self.device)
-        self.hardware_facts = describe_device(self._measured_device()).to_dict()
+        self.hardware_facts = describe_device(self.measured_device()).to_dict()
 
     def _prepare(self, jobs: Sequence[Job]) -> None:
         generates = bool(jobs) and not any(job.continuation for job in jobs)
@@ -151,7 +151,7 @@ class MoEHF(MoEModel):
 
     def _meter(self) -> HardwareMeter | None:
         is_off = self.options.profile == "off"
-        return None if is_off else HardwareMeter(self._measured_device())
+        return None if is_off else HardwareMeter(self.measured_device())
 
     @contextmanager
     def _runner(
@@ -194,7 +194,7 @@ class MoEHF(MoEModel):
         with tqdm(desc="steady decode", unit="generation", disable=None) as progress:
             return steady_decode(self.engine.model, progress=lambda _: progress.update())
 
-    def _measured_device(self) -> str:
+    def measured_device(self) -> str:
         """Return the device of the weights, or all GPUs where they lie on several."""
         devices = self.engine.devices
         return devices.pop() if len(devices) == 1 else self.device.type

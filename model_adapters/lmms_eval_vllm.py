@@ -108,8 +108,11 @@ class MoEVLLM(MoEModel):
         self._last_run = runner
 
     def _complete(self, record: RunRecord) -> RunRecord:
-        """Add the requests' own times, and how many requests vLLM refused."""
-        times = self._last_run.times(record.task)
+        """Add the requests' own times, and how many requests vLLM refused.
+
+        Where requests shared images or beginnings of prompts, their times are not those of one.
+        """
+        times = [] if record.speed.is_shared else self._last_run.times(record.task)
         provenance = {
             **record.provenance,
             "n_errors": len(self._last_run.errors(record.task)),

@@ -7,20 +7,23 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.vllm.options import (
+    OWNED,
     VLLMOptions,
-    check_names,
+    engine_argument_names,
     read_engine_values,
 )
 from moe_eval_plugin.engines.vllm.process import built_for_device
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.hosts.run_options import RunOptions
 from moe_eval_plugin.models import checkpoint
+from moe_eval_plugin.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 OPTIONS = tuple(f.name for f in fields(VLLMOptions) if f.name != "engine")
 RUN_OPTIONS = ("batch_size", "max_new_tokens", "system_prompt", "seed", "unanswerable")
+ONLY_IN_MOE_HF = ("experts_policy", "renorm", "experts_implementation", "device_map")
 
 
 def parse_arguments(model_args: Mapping[str, Any]) -> tuple[VLLMOptions, RunOptions]:
@@ -31,12 +34,35 @@ def parse_arguments(model_args: Mapping[str, Any]) -> tuple[VLLMOptions, RunOpti
     given = {name: value for name, value in model_args.items() if value is not None}
     of_the_host = given.pop("device", None), given.pop("max_batch_size", None)
     _refuse_ranks()
-    check_names(list(given), [*OPTIONS, *RUN_OPTIONS])
+    _check_names(list(given), [*OPTIONS, *RUN_OPTIONS])
     _refuse_without_effect(*of_the_host)
     ours = {name: given.pop(name) for name in OPTIONS if name in given}
     ours.setdefault("pretrained", checkpoint.default_pretrained())
     run = {name: given.pop(name) for name in RUN_OPTIONS if name in given}
     return VLLMOptions(**ours, engine=read_engine_values(given)), RunOptions(**run)
+
+
+def _check_names(given: Sequence[str], ours: Sequence[str]) -> None:
+    """Raise ``InvalidArgumentError`` for an unknown name, with the nearest known one."""
+    engine_names = engine_argument_names()
+    for name in given:
+        if name not in ours and name not in engine_names:
+            raise InvalidArgumentError(_unknown(name, [*ours, *engine_names], ours))
+
+
+def _unknown(name: str, known: Sequence[str], ours: Sequence[str]) -> str:
+    if name in ONLY_IN_MOE_HF:
+        return (
+            f"{name} is not possible with moe_vllm: it changes what becomes of a router's choice, "
+            "or how transformers runs it, which vLLM's kernels do not allow. Use --model "
+            "moe_hf, or leave it out."
+        )
+    if name in OWNED:
+        return f"{name} cannot be given: moe_vllm sets it. Name the model with pretrained=."
+    return (
+        f"{name} is not an argument of moe_vllm.{did_you_mean(name, known)} Known are: "
+        f"{', '.join(ours)}, and all engine arguments of vLLM (`vllm serve --help=all` lists them)."
+    )
 
 
 def _refuse_without_effect(device: object, max_batch_size: object) -> None:

@@ -43,9 +43,9 @@ def align(
     return [GAP.join(forms).format(*row).rstrip() for row in rows]
 
 
-def wrap(text: str) -> list[str]:
-    """Return text in lines of at most ``TERMINAL_WIDTH`` columns; words are never broken."""
-    return textwrap.wrap(text, TERMINAL_WIDTH, break_long_words=False, break_on_hyphens=False)
+def wrap(text: str, width: int = TERMINAL_WIDTH) -> list[str]:
+    """Return text in lines of at most ``width`` columns; words are never broken."""
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

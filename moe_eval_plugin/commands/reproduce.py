@@ -28,9 +28,11 @@ DESCRIPTION = """\
 Run a bundle again, and compare every number with the original.
 
 The checksums are verified first, then differences of packages and machine are shown, then the
-commands of the bundle run. An accuracy agrees if the interval of its paired difference contains 0;
-the observed k and the tokens of the prompts must be equal; a speed is judged if it has an interval,
-by its speed-up over the published k.
+commands of the bundle run, the timed pass included. Each aspect is judged by itself. An accuracy is
+reproduced if the interval of its paired difference contains 0; the experts used, the questions and
+the tokens of the prompts must be equal; a speed-up over the published k is reproduced if the
+interval of the ratio of the two speed-ups contains 1, and never if it turned into a slow-down. A
+speed that was timed once is not judged.
 
 The commands in a bundle run on this machine; only `moe-eval sweep` and `lmms-eval` are allowed.
 Inspect them first with --check-only, as you would before you run any code of others.
@@ -42,10 +44,11 @@ examples:
   moe-eval reproduce demo.tar.gz --limit 200          quick: the first questions of each task
   moe-eval reproduce demo.tar.gz --against runs/mine  compare with an existing run
 
-exit code: 0 if everything that is judged agrees, 1 if something differs, 2 for a bundle that is
-damaged or cannot be run
+exit code: 0 if every aspect that is judged is reproduced, 1 if one is not or nothing is judged, 2
+for a bundle that is damaged or cannot be run
 """
 AGREEMENT = "agreement.json"
+RUN = "run"
 
 
 def add(verbs: Subcommands) -> None:
@@ -82,6 +85,9 @@ def add(verbs: Subcommands) -> None:
         type=float,
         metavar="SHARE",
         help="judge every speed: it agrees if it differs by at most this share, e.g. 0.1 for 10%%",
+    )
+    verb.add_argument(
+        "--verbose", action="store_true", help="print every number that is compared, too"
     )
     verb.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
@@ -123,7 +129,7 @@ def _default_output(path: Path) -> Path:
 
 def _check_folder(folder: Path) -> None:
     """Raise ``InvalidArgumentError`` for a folder that holds other files than those of a rerun."""
-    ours = ("bundle", "run", AGREEMENT)
+    ours = ("bundle", RUN, AGREEMENT)
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     foreign = [name for name in names if name not in ours and not name.startswith(".bundle-")]
     if foreign or folder.is_file():
@@ -152,7 +158,7 @@ def _reproduce(options: argparse.Namespace, bundle: Bundle, folder: Path) -> int
         raise_if_no_checkpoint(bundle, options.pretrained)
         print(render_before(before), file=notes, flush=True)
         on_command = partial(_print_command, file=notes)
-        again = rerun(_commands(options, bundle), folder / "run", on_command, notes)
+        again = rerun(_commands(options, bundle), folder / RUN, on_command, notes)
     else:
         again = options.against
     agreement = compare_with_original(
@@ -167,7 +173,7 @@ def _reproduce(options: argparse.Namespace, bundle: Bundle, folder: Path) -> int
     }
     text = json.dumps(comparison, indent=1, ensure_ascii=False) + "\n"
     write_files({AGREEMENT: text}, folder, force=True)
-    print(text if options.json else render_agreement(agreement))
+    print(text if options.json else render_agreement(agreement, verbose=options.verbose))
     print(f"All numbers are in {folder / AGREEMENT}", file=notes)
     return 0 if agreement.agrees else 1
 
@@ -184,6 +190,7 @@ def _print_command(command: Sequence[str], file: TextIO) -> None:
 
 
 def _show_check(options: argparse.Namespace, bundle: Bundle, before: EnvironmentDifferences) -> int:
+    from moe_eval_plugin.publish.reproduce.rerun import written
     from moe_eval_plugin.publish.reproduce.text import render_before
 
     commands = _commands(options, bundle)
@@ -198,6 +205,7 @@ def _show_check(options: argparse.Namespace, bundle: Bundle, before: Environment
         print(f"Warning: {warning}")
     print(render_before(before))
     print("Would run:")
+    output = str((options.output or _default_output(options.path)) / RUN)
     for command in commands:
-        print(f"  {shlex.join(command)}")
+        print(f"  {shlex.join(written(command, output))}")
     return 0

@@ -75,13 +75,53 @@ def add_question_options(verb: argparse.ArgumentParser) -> None:
         "--limit", type=int, metavar="N", help="questions of each task (default: all)"
     )
     verb.add_argument(
-        "--batch-size", default="1", metavar="N", help="questions in a batch, or auto (default: 1)"
+        "--batch-size",
+        metavar="N",
+        help="questions in a batch, or auto: the largest that fits, found at the first setting and "
+        "the same for all; with moe_vllm, as its scheduler decides (default: auto)",
     )
     verb.add_argument("--device", help="cpu, cuda, ... (default: cuda where there is one)")
     verb.add_argument(
         "--gen-kwargs", metavar="NAME=VALUE,...", help="generation arguments, as in lmms-eval"
     )
     verb.add_argument("--include-path", metavar="FOLDER", help="a folder with more tasks")
+
+
+def add_timing_options(verb: argparse.ArgumentParser) -> None:
+    """Add the options of the timed pass; none of them changes an answer."""
+    verb.add_argument(
+        "--speed-precision",
+        default="0.03",
+        metavar="SHARE",
+        help="end the timed pass when the 95%% interval of each speed-up is narrower than this "
+        "share of it: 0.03 or 3%% (default: 0.03)",
+    )
+    verb.add_argument(
+        "--speed-budget",
+        default="auto",
+        metavar="SECONDS",
+        help="or when this time is spent; 0 for no timed pass (default: auto, the time of "
+        "answering 1,000 questions, one minute at least)",
+    )
+    verb.add_argument(
+        "--batch-sizes",
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="batch sizes to time (default: the one that answered the questions)",
+    )
+    verb.add_argument(
+        "--timing-rounds",
+        default="auto",
+        metavar="N",
+        help="rounds over vLLM engines, each of which holds one k (default: auto)",
+    )
+    verb.add_argument(
+        "--timing-seed",
+        default="0",
+        metavar="N",
+        help="seed that chooses the questions to time (default: 0)",
+    )
 
 
 def add_output_options(verb: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Print the progress of a sweep: a bar over all questions, and the table as it grows."""
+"""Print the progress of a sweep: what it is doing, and the table as it grows."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.status import Status
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
     from typing import Any
 
+    from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.sweep.launchers.launcher import Launcher, Outcome, Worker
     from moe_eval_plugin.sweep.manifest import Entry, Manifest
-    from moe_eval_plugin.sweep.plan import SweepPlan
+    from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -24,10 +27,14 @@ class SweepProgress:
     """Progress over the whole sweep; ``n_questions`` are those of one point."""
 
     def __init__(
-        self, plan: SweepPlan, manifest: Manifest, n_questions: int, *, as_json: bool
+        self,
+        plan: SweepPlan,
+        manifest: Manifest,
+        n_questions: int,
+        *,
+        as_json: bool,
+        status: Status | None = None,
     ) -> None:
-        from tqdm import tqdm
-
         from moe_eval_plugin.sweep.runner import pending
         from moe_eval_plugin.sweep.table import Table
 
@@ -35,87 +42,130 @@ class SweepProgress:
         self._manifest = manifest
         self._n_questions = n_questions
         self._as_json = as_json
-        self._table = Table()
+        self._table = Table(plan.points, plan.tasks)
         self._n_answered = 0
-        total = n_questions * len(pending(plan, manifest))
-        self._bar = tqdm(total=total, desc="sweep", unit="question", disable=None)
+        self._n_pending = len(pending(plan, manifest))
+        self._label = ""
+        self._verified: set[str] = set()
+        self.status = Status() if status is None else status
 
-    def answered(self, n_questions: int) -> None:
-        """Count questions of the current point that were answered."""
-        self._n_answered += n_questions
-        self._bar.update(n_questions)
+    def doing(self, what: str) -> None:
+        """Show a step of the current point."""
+        self.status.doing(f"{self._label}: {what}" if self._label else what)
+
+    def verified(self, experts: Mapping[str, VerifiedOverride]) -> None:
+        """Print what was observed, once for each point, and begin to count its answers."""
+        for text in dict.fromkeys(one.text for one in experts.values()):
+            line = f"{self._label} verified: {text}"
+            if line not in self._verified:
+                self._verified.add(line)
+                self.status.write(line)
+        after = self._n_pending * self._n_questions
+        self.status.counting(self._label, self._n_questions, after=after)
+        self.status.advance(self._n_answered, earlier=True)
+
+    def answered(self, n_requests: int, *, earlier: bool = False) -> None:
+        """Count requests of the current point that were answered."""
+        self._n_answered += n_requests
+        self.status.advance(n_requests, earlier=earlier)
 
     def run(
         self, launcher: Launcher, worker: Worker, changed_files: Callable[[], list[str]] = list
     ) -> None:
         """Run the points and print a line for each; those that are done come first."""
         from moe_eval_plugin.sweep.runner import run_points
-        from moe_eval_plugin.sweep.table import header
 
-        self._write(header())
+        n = len(self._plan.points)
+        if n_done := n - self._n_pending:
+            self.status.write(f"{n_done} of {n} settings were done already.")
+        self.write(self._table.header())
         for name, entry in self._manifest.entries.items():
             if self._manifest.results_path(name) is not None:
                 self._add(name, entry.point)
-        for outcome in run_points(self._plan, self._manifest, launcher, worker, changed_files):
+        for outcome in run_points(
+            self._plan, self._manifest, launcher, worker, changed_files, self._begin
+        ):
             self._show(outcome)
 
     def close(self) -> None:
-        """Remove the bar."""
-        self._bar.close()
+        """Remove the line of the status."""
+        self.status.close()
 
-    def interrupted(self) -> int:
-        """Print how many answers are saved, and return the exit code."""
+    def interrupted(self, *, timing: bool = False) -> int:
+        """Print what is saved, and return the exit code; ``timing`` is whether all is answered."""
         n_done = sum(entry.state == "done" for entry in self._entries())
         # A question of a multiple-choice task is counted once for each of its requests.
         of_current = min(self._n_answered, self._n_questions)
         saved = n_done * self._n_questions + of_current
         total = len(self._plan.points) * self._n_questions
-        print(
-            f"Interrupted. {saved:,} of {total:,} answers are saved; run the same command to "
-            "continue.",
-            file=sys.stderr,
-        )
+        kept = f"{saved:,} of {total:,} answers"
+        if timing:
+            kept = "All answers and all timed blocks"
+        print(f"Interrupted. {kept} are saved; run the same command to continue.", file=sys.stderr)
         return EXIT_INTERRUPTED
 
-    def finish(self) -> int:
-        """Print how the sweep ended, and return the exit code: 1 if a point failed."""
+    def finish(self, *, timing_failed: bool = False) -> int:
+        """Print how the sweep ended, and return the exit code: 1 if any of it failed."""
         entries = self._entries()
         failed = [entry for entry in entries if entry.state == "failed"]
-        if self._as_json:
-            rows = [row.to_dict() for row in self._table.rows]
-            print(json.dumps({**self._manifest.to_dict(), "rows": rows}, indent=2))
-        elif not failed:
+        self._print_result()
+        if not failed and not self._as_json:
             print(_done_text(entries, self._n_questions, self._manifest.folder))
         if failed:
             names = ", ".join(str(entry.point["name"]) for entry in failed)
             print(f"Failed: {names}. Run the same command to try again.", file=sys.stderr)
-        return EXIT_FAILED if failed else 0
+        return EXIT_FAILED if failed or timing_failed else 0
+
+    def _print_result(self) -> None:
+        """Print the speeds of the timed pass; as JSON, everything that is known."""
+        from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
+        from moe_eval_plugin.sweep.timing.text import render_pass, summary
+
+        passes = read_timed_passes(self._manifest.folder)
+        observed = {
+            row.point: row.observed_num_experts_per_tok
+            for row in self._table.rows
+            if row.observed_num_experts_per_tok is not None
+        }
+        if self._as_json:
+            rows = [row.to_dict() for row in self._table.with_timed_passes(passes)]
+            timed = [summary(one, observed) for one in passes]
+            content = {**self._manifest.to_dict(), "rows": rows, "timed_passes": timed}
+            print(json.dumps(content, indent=2))
+            return
+        for one in passes:
+            print(render_pass(one, observed))
+        if not passes and len(self._table.rows) > 1:
+            print(self._table.timed_once())
 
     def _entries(self) -> list[Entry]:
         return [self._manifest.entry(point.name) for point in self._plan.points]
 
+    def _begin(self, point: SweepPoint) -> None:
+        self._n_pending -= 1
+        self._n_answered = 0
+        self._label = point.label
+        self.doing("running")
+
     def _show(self, outcome: Outcome) -> None:
-        self.answered(max(0, self._n_questions - self._n_answered))
         self._n_answered = 0
         point = outcome.point
         if outcome.results is None:
-            self._write(f"{point.name}: failed. {outcome.reason}")
+            self.write(f"{point.name}: failed. {outcome.reason}")
         else:
             self._add(point.name, point.to_dict())
 
     def _add(self, name: str, point: Mapping[str, Any]) -> None:
-        from moe_eval_plugin.sweep.table import render
-
         path = self._manifest.results_path(name)
         if path is not None:
             for row in self._table.add(point, path):
-                self._write(render(row))
+                self.write(self._table.render(row))
                 if row.note is not None:
-                    self._write(row.note)
+                    self.write(row.note)
 
-    def _write(self, line: str) -> None:
-        self._bar.write(line, file=sys.stderr if self._as_json else sys.stdout)
-        (sys.stderr if self._as_json else sys.stdout).flush()
+    def write(self, line: str) -> None:
+        """Write a line that stays."""
+        self.status.write(line, sys.stderr if self._as_json else sys.stdout)
 
 
 def _done_text(entries: list[Entry], n_questions: int, folder: Path) -> str:

@@ -74,6 +74,19 @@ class VerifiedOverride:
         """What was observed in each MoE layer; empty where only configurations were compared."""
         return read_layers(JsonObject(self.routing, path="routing"))
 
+    @property
+    def text(self) -> str:
+        """What was observed, in a line: ``8 of 32 experts in 4 of 4 layers``."""
+        layers = self.layers
+        seen = [one for one in layers if one.observed_num_experts_per_tok is not None]
+        counts = sorted({one.num_experts for one in layers if one.num_experts is not None})
+        if self.observed is None:
+            return "no experts were observed"
+        k = f"{self.observed:.3g}"
+        of = f" of {counts[0]}" if len(counts) == 1 else ""
+        n_seen, n = (len(seen), len(layers)) if layers else (self.n_layers, self.n_layers)
+        return f"{k}{of} experts in {n_seen} of {n} layers"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the record as it is stored with results."""
         return asdict(self)

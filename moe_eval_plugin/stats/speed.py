@@ -1,14 +1,15 @@
 """Medians of repeated measurements, with their spread or interval, and ratios of rates.
 
-Nothing is assumed about the distribution of times. The interval of a median reaches from one
-measured value to another, and its confidence follows from their number alone.
+Ratios are averaged, and intervals interpolated, as logarithms: "twice as fast" and "half as fast"
+are then the same distance from 1, and exchanging the two sides inverts every number.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from statistics import median
+from functools import cache
+from statistics import mean, median, stdev
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError
@@ -16,6 +17,12 @@ from moe_eval_plugin.stats.resampling import CONFIDENCE, Interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+MIN_VALUES_OF_RANKS = 6
+# Whoever looks after each block and stops at the first narrow interval stops rather where it is
+# narrow by chance. An interval that is 96.5% by its formula then holds the truth in 94% to 97% of
+# cases, and one that is 95% in 91% to 95%: ``docs/explanation/statistics.md`` has more.
+LOOKED_AT_CONFIDENCE = 0.965
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class SpeedRatio:
     ratio: float
     """Median of the ratios of pairs; without pairs, the ratio of the two medians."""
     interval: Interval | None
-    """Interval of the median; ``None`` without pairs."""
+    """Interval of the median, 95%; ``None`` without pairs, or with a single one."""
     n_pairs: int | None
     """Number of pairs; ``None`` without pairs."""
     ratio_of_totals: float | None = None
@@ -76,30 +83,34 @@ def speed_ratio(
     """Return the ratio of rates to the baseline's.
 
     The two rates of a pair were measured within moments of each other, at the same position of
-    both series, so that a slower machine slowed both. Raises ``DataError`` for rates that are not
-    above 0, and for series of different lengths unless ``paired`` is false.
+    both series, so that a slower machine slowed both. One pair has no interval. Raises
+    ``DataError`` for rates that are not above 0, and for series of different lengths unless
+    ``paired`` is false.
     """
     _check(rates)
     _check(baseline)
     if not paired:
         return SpeedRatio(median(rates) / median(baseline), None, None)
-    if len(rates) != len(baseline):
-        message = (
-            f"{len(rates)} rates cannot be paired with {len(baseline)} of the baseline. Measure "
-            "both in each round, or compare them unpaired."
-        )
-        raise DataError(message)
-    ratios = [own / base for own, base in zip(rates, baseline, strict=True)]
-    return SpeedRatio(median(ratios), median_interval(ratios), len(ratios))
+    return _ratio_of_pairs(rates, baseline, CONFIDENCE)
 
 
-def paired_ratio(seconds: Sequence[float], baseline: Sequence[float]) -> SpeedRatio:
+def paired_ratio(
+    seconds: Sequence[float], baseline: Sequence[float], *, repeated_looks: bool = False
+) -> SpeedRatio:
     """Return how many times as fast as the baseline something is, from the seconds of pairs.
 
     The two times of a pair are those of the same work, at the same position of both series, taken
-    within moments of each other. One pair has no interval. Raises what ``speed_ratio`` raises.
+    within moments of each other. With ``repeated_looks`` measuring goes on until the interval is
+    narrow enough, and the interval is wider for it: see ``LOOKED_AT_CONFIDENCE``. Raises what
+    ``speed_ratio`` raises.
     """
-    found = speed_ratio([1 / one for one in seconds], [1 / one for one in baseline])
+    _check(seconds)
+    _check(baseline)
+    level = LOOKED_AT_CONFIDENCE if repeated_looks else CONFIDENCE
+    found = _ratio_of_pairs([1 / one for one in seconds], [1 / one for one in baseline], level)
+    if found.interval is not None:
+        # What a reader gets is the confidence after all looks.
+        found = replace(found, interval=replace(found.interval, confidence=CONFIDENCE))
     return replace(found, ratio_of_totals=sum(baseline) / sum(seconds))
 
 
@@ -125,22 +136,67 @@ def ratio_of_ratios(before: SpeedRatio, now: SpeedRatio) -> SpeedRatio | None:
 
 
 def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
-    """Return the interval of a median between two of the values, with its actual confidence.
+    """Return the interval of the median of values above 0; ``None`` for one value.
 
-    It is the narrowest one of at least ``confidence``. Fewer than six values have none of 95%;
-    theirs reaches from the smallest to the largest, with 75% for three values and 93.75% for five.
-    ``None`` for one value. Valid for any distribution of independent values.
+    From six values on it is that of Hettmansperger and Sheather (1986,
+    doi:10.1016/0167-7152(86)90021-0): interpolated between the two pairs of values that would have
+    a little more and a little less than ``confidence``. It assumes little about how values scatter,
+    and an outlier moves it no further than any other value does. Two to five values have no such
+    interval; theirs is that of Student's t, which assumes that their logarithms scatter like the
+    normal distribution, and is wide.
     """
-    from scipy.stats import binom
-
     n = len(values)
     if n <= 1:
         return None
-    ordered = sorted(values)
-    # Each value lies below the true median with a chance of one half.
-    misses = [2 * float(binom.cdf(rank, n, 0.5)) for rank in range(n // 2)]
-    rank = max((rank for rank, miss in enumerate(misses) if miss <= 1 - confidence), default=0)
-    return Interval(ordered[rank], ordered[n - 1 - rank], 1 - misses[rank])
+    logs = sorted(math.log(value) for value in values)
+    if n < MIN_VALUES_OF_RANKS:
+        half = stdev(logs) / math.sqrt(n) * _student(n - 1, confidence)
+        return Interval(math.exp(mean(logs) - half), math.exp(mean(logs) + half), confidence)
+    depth, inner = _ranks(n, confidence)
+    low = (1 - inner) * logs[depth - 1] + inner * logs[depth]
+    high = (1 - inner) * logs[n - depth] + inner * logs[n - depth - 1]
+    return Interval(math.exp(low), math.exp(high), confidence)
+
+
+def _ratio_of_pairs(
+    rates: Sequence[float], baseline: Sequence[float], confidence: float
+) -> SpeedRatio:
+    if len(rates) != len(baseline):
+        message = (
+            f"{len(rates)} rates cannot be paired with {len(baseline)} of the baseline. Measure "
+            "both in each round, or compare them unpaired."
+        )
+        raise DataError(message)
+    ratios = [own / base for own, base in zip(rates, baseline, strict=True)]
+    middle = math.exp(median(math.log(ratio) for ratio in ratios))
+    return SpeedRatio(middle, median_interval(ratios, confidence), len(ratios))
+
+
+@cache
+def _ranks(n: int, confidence: float) -> tuple[int, float]:
+    """Return the rank at which an interval of ``n`` values begins, and the share of its neighbour.
+
+    Ranks count from 1. The interval between the values of rank d and n + 1 - d has the confidence
+    1 - 2 P(fewer than d of n coins show heads): each value lies below the median with a chance of
+    one half.
+    """
+    from scipy.stats import binom
+
+    def reached(rank: int) -> float:
+        return 1 - 2 * float(binom.cdf(rank - 1, n, 0.5))
+
+    # The last rank has half of the values on each side; more confidence than rank 1 has cannot be.
+    rank = max((d for d in range(1, n // 2 + 1) if reached(d) >= confidence), default=1)
+    excess = (reached(rank) - confidence) / (reached(rank) - reached(rank + 1))
+    share = (n - rank) * excess / (rank + (n - 2 * rank) * excess)
+    return rank, max(share, 0.0)
+
+
+@cache
+def _student(degrees: int, confidence: float) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf((1 + confidence) / 2, degrees))
 
 
 def _check(rates: Sequence[float]) -> None:

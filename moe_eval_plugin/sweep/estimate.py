@@ -36,6 +36,8 @@ class Estimate:
     """Bytes that are free on the device."""
     seconds_left: float | None
     """Time of the pending points at the rate of the slowest finished one, without loading."""
+    batch_size: str = "1"
+    """Questions in a batch, or ``auto``."""
     changed: tuple[str, ...] = ()
     """Settings that differ from those of the finished points; the sweep would be refused."""
 
@@ -73,6 +75,7 @@ def estimate(
         memory_bytes=None if size is None else bytes_needed(size),
         free_bytes=memory.free_bytes if memory else None,
         seconds_left=_seconds_left(states, manifest),
+        batch_size=plan.batch_size,
         changed=tuple(changed),
     )
 
@@ -92,6 +95,7 @@ def render_estimate(found: Estimate) -> str:
         f"{len(points)} settings, the published k first:",
         *points,
         f"questions in each setting: {questions}; {total:,} answers to go",
+        f"batch size: {found.batch_size}",
         f"memory: {memory} (weights plus 10%); {free} free",
         f"time: {_time_text(found.seconds_left)}",
     ]

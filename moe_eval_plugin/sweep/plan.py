@@ -54,6 +54,11 @@ class SweepPoint:
             given["seed"] = str(self.seed)
         return ",".join(f"{name}={value}" for name, value in given.items())
 
+    @property
+    def label(self) -> str:
+        """The point as people read it: ``k=8``, or its name where it sets more than one k."""
+        return f"k={self.experts_k}" if self.name == f"k{self.experts_k}" else self.name
+
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain JSON data."""
         return asdict(self)

@@ -61,13 +61,15 @@ def run_points(
     launcher: Launcher,
     worker: Worker,
     changed_files: Callable[[], list[str]] = list,
+    begins: Callable[[SweepPoint], object] = lambda _: None,
 ) -> Iterator[Outcome]:
     """Run what is not done, and yield each outcome once it is in the manifest.
 
+    ``begins`` is called with each point before it starts.
     ``changed_files`` lists the files of the data whose content changed since the sweep began. A
     point that ends after such a change has failed: it may have seen both.
     """
-    for ended_now in launcher.run(pending(plan, manifest), worker, _begins(manifest)):
+    for ended_now in launcher.run(pending(plan, manifest), worker, _begins(manifest, begins)):
         changed = changed_files() if ended_now.results else []
         outcome = replace(ended_now, **_failed_by(changed)) if changed else ended_now
         entry = manifest.entry(outcome.point.name)
@@ -95,8 +97,11 @@ def pending(plan: SweepPlan, manifest: Manifest) -> list[SweepPoint]:
     return [point for point in plan.points if manifest.entry(point.name).state != "done"]
 
 
-def _begins(manifest: Manifest) -> Callable[[SweepPoint], None]:
+def _begins(
+    manifest: Manifest, begins: Callable[[SweepPoint], object]
+) -> Callable[[SweepPoint], None]:
     def begin(point: SweepPoint) -> None:
+        begins(point)
         # A killed process leaves incomplete files.
         shutil.rmtree(manifest.folder / point.name, ignore_errors=True)
         manifest.change(point.name, manifest.entry(point.name).begin())

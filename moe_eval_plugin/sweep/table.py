@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.results.lmms_eval.files import read_run
-from moe_eval_plugin.text import HUNDRED, align
+from moe_eval_plugin.text import GAP, HUNDRED, align
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,19 +14,13 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.measure.answer_ends import AnswerEnds
     from moe_eval_plugin.results.run import TaskRun
+    from moe_eval_plugin.results.timing.timed_pass import TimedPass
+    from moe_eval_plugin.sweep.plan import SweepPoint
 
 UNKNOWN = "-"
-COLUMNS = (
-    ("setting", 23),
-    ("task", 13),
-    ("k", 5),
-    ("observed", 8),
-    ("accuracy", 8),
-    ("points", 7),
-    ("questions/s", 11),
-    ("speed-up", 8),
-    ("tokens/s", 8),
-)
+WIDTH = 80
+# The last columns, with their widths; the names of settings and tasks are as wide as they need.
+NUMBERS = (("observed", 8), ("accuracy", 8), ("points", 7), ("questions/s", 11))
 
 
 @dataclass(frozen=True)
@@ -50,11 +44,15 @@ class Row:
     samples_per_s: float | None
     """Questions per second."""
     ratio: float | None
-    """Speed-up: questions per second by the baseline's."""
+    """Speed-up of the timed pass; without one that of task throughput, which was timed once."""
     output_tokens_per_s: float | None
     """Output tokens per second."""
     answers: AnswerEnds | None
     """How the answers ended."""
+    ratio_interval: tuple[float, float] | None = None
+    """The 95% interval of the speed-up; ``None`` where it was timed once."""
+    ratio_batch_size: int | None = None
+    """Batch size of the timed pass; ``None`` without one."""
 
     @property
     def note(self) -> str | None:
@@ -68,17 +66,26 @@ class Row:
 
 
 class Table:
-    """The rows so far; each is compared with the baseline of its seed, which comes before it."""
+    """The rows so far; each is compared with the baseline of its seed, which comes before it.
 
-    def __init__(self) -> None:
+    ``points`` and ``tasks`` are those of the plan: lines are as wide as their names need.
+    """
+
+    def __init__(self, points: Sequence[SweepPoint] = (), tasks: Sequence[str] = ()) -> None:
         self.rows: list[Row] = []
+        self._points: dict[str, Mapping[str, Any]] = {}
         self._baseline: dict[tuple[str, int | None], Row] = {}
+        self._setting_width = max([len("setting"), *(len(point.name) for point in points)])
+        # A group or a pattern may stand for several tasks.
+        is_one = len(tasks) == 1 and "*" not in tasks[0]
+        self._task_width = 0 if is_one else max([len("task"), *map(len, tasks)])
 
     def add(self, point: Mapping[str, Any], results: Path) -> list[Row]:
         """Read the results file of a point, and return its rows.
 
         ``point`` has the fields of ``SweepPoint``.
         """
+        self._points[point["name"]] = point
         added = []
         for task in read_run(results).tasks:
             base = (task.task, point["seed"])
@@ -89,27 +96,68 @@ class Table:
         self.rows += added
         return added
 
+    def header(self) -> str:
+        """Return the line of column names."""
+        return self._line("setting", "task", [name for name, _ in NUMBERS])
 
-def header() -> str:
-    """Return the line of column names."""
-    return _line([name for name, _ in COLUMNS])
-
-
-def render(row: Row) -> str:
-    """Return one row in columns; the difference in points of 100."""
-    return _line(
-        [
-            row.point,
-            row.task,
-            row.experts_k,
+    def render(self, row: Row) -> str:
+        """Return one row in columns; the difference in points of 100. It has no speed-up."""
+        numbers = [
             _number(row.observed_num_experts_per_tok, ".2f"),
             _number(row.score, ".2%"),
             _number(None if row.difference is None else row.difference * HUNDRED, "+.2f"),
             _number(row.samples_per_s, ".2f"),
-            _speedup(row.ratio),
-            _number(row.output_tokens_per_s, ".2f"),
         ]
-    )
+        return self._line(row.point, row.task, numbers)
+
+    def timed_once(self) -> str:
+        """Return the speed-ups of task throughput, which no repetition supports."""
+        shown = [
+            f"{row.point}, {row.task}: {row.ratio:.2f}×, timed once"
+            for row in self.rows
+            if row.ratio is not None
+        ]
+        return "\n".join(["", "No timed pass. Speed-up by task throughput:", *shown])
+
+    def with_timed_passes(self, passes: Sequence[TimedPass]) -> list[Row]:
+        """Return the rows with the speed-ups of timed passes, of the smallest batch size."""
+        first: dict[str, TimedPass] = {}
+        for one in passes:
+            first.setdefault(one.task, one)
+        return [self._with_speed(row, first.get(row.task)) for row in self.rows]
+
+    def _with_speed(self, row: Row, timed: TimedPass | None) -> Row:
+        setting = self._timed_setting(row.point, timed.settings) if timed else None
+        ratio = timed.speed_up(setting) if timed and setting else None
+        if timed is None or setting == timed.baseline or ratio is None:
+            return row
+        interval = ratio.interval
+        return replace(
+            row,
+            ratio=ratio.ratio,
+            ratio_interval=(interval.low, interval.high) if interval else None,
+            ratio_batch_size=timed.batch_size,
+        )
+
+    def _timed_setting(self, name: str, settings: Sequence[str]) -> str | None:
+        """Return the timed setting that differs from a point in nothing but its seed."""
+        alike = [one for one in settings if self._what(one) == self._what(name)]
+        return alike[0] if alike else None
+
+    def _what(self, name: str) -> tuple[object, ...]:
+        point = self._points.get(name, {})
+        return tuple(point.get(field) for field in ("experts_k", "experts_policy", "renorm"))
+
+    def _line(self, setting: str, task: str, numbers: Sequence[str]) -> str:
+        columns = [(setting, self._setting_width)]
+        if self._task_width:
+            columns.append((task, self._task_width))
+        n_names = len(columns)
+        columns += [(cell, width) for cell, (_, width) in zip(numbers, NUMBERS, strict=True)]
+        if sum(width + len(GAP) for _, width in columns) - len(GAP) > WIDTH:
+            del columns[n_names]
+        cells, widths = zip(*columns, strict=True)
+        return align([cells], "l" * n_names + "r", widths)[0]
 
 
 def _row(point: Mapping[str, Any], task: TaskRun, baseline: Row | None) -> Row:
@@ -135,11 +183,3 @@ def _row(point: Mapping[str, Any], task: TaskRun, baseline: Row | None) -> Row:
 
 def _number(value: float | None, form: str) -> str:
     return UNKNOWN if value is None else format(value, form)
-
-
-def _speedup(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.2f}x"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return align([cells], "llr", [width for _, width in COLUMNS])[0]

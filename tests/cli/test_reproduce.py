@@ -16,7 +16,7 @@ def test_a_sweep_is_reproduced_from_its_bundle_alone(bundle: Path, tmp_path: Pat
     assert run.returncode == 0, run.stderr
     assert "Packages and machine are equal to those of the bundle." in run.stdout
     assert "$ moe-eval sweep --model moe_hf --model-args pretrained=demo" in run.stdout
-    assert "Accuracy reproduced: " in run.stdout
+    assert "Accuracy: reproduced, 2 of 2 settings." in run.stdout
     again = tmp_path / "sweep-again"
     assert numbers(again / "run") == numbers(bundle.parent / "sweep")
     verdict = json.loads((again / "agreement.json").read_text("utf-8"))
@@ -51,6 +51,7 @@ def test_a_check_shows_what_would_be_run_and_leaves_nothing(bundle: Path, tmp_pa
     assert "all checksums agree" in run.stdout
     assert "--limit 8" in run.stdout
     assert "--experts-k 8 1" in run.stdout
+    assert "--output sweep-again/run" in run.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -67,7 +68,7 @@ def test_a_run_that_is_there_already_is_compared_and_a_changed_k_found(
     change(path, lambda old: old.update(content))
     run = moe_eval("reproduce", bundle, "--against", mine, cwd=tmp_path)
     assert run.returncode == 1
-    assert "Not reproduced: k1 observed_num_experts_per_tok" in run.stdout
+    assert "Experts used: not reproduced: k=1 observed_num_experts_per_tok." in run.stdout
     assert not json.loads((tmp_path / "sweep-again" / "agreement.json").read_text())["agrees"]
 
 

@@ -6,12 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.sweep_progress import SweepProgress
+from moe_eval_plugin.experts.verification import VerifiedOverride
+from moe_eval_plugin.sweep.launchers.launcher import LocalLauncher
 from tests.sweep.sweep_folders import PLAN, open_it, run_all
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
+
+    from moe_eval_plugin.sweep.plan import SweepPoint
 
 
 def test_an_interrupted_sweep_says_how_many_answers_are_saved(
@@ -53,3 +57,25 @@ def test_a_failed_point_is_named_and_fails_the_sweep(
     printed = capsys.readouterr()
     assert "Failed: k4. Run the same command to try again." in printed.err
     assert "Done" not in printed.out
+
+
+def test_a_resumed_sweep_says_what_was_done_and_what_it_verified(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = open_it(tmp_path)
+    run_all(tmp_path, manifest, fails=["k4"])
+    manifest = open_it(tmp_path)
+    (tmp_path / "k8" / "1_results.json").unlink()
+    progress = SweepProgress(PLAN, manifest, 450, as_json=False)
+
+    def work(point: SweepPoint) -> Path:
+        seen = VerifiedOverride(4, 8, 4.0, 2, 10, 0, "4")
+        progress.verified({"easy_vqa": seen, "okvqa": seen})
+        raise OSError(point.name)
+
+    progress.run(LocalLauncher(), work)
+    progress.close()
+    printed = capsys.readouterr()
+    assert "1 of 2 settings were done already.\n" in printed.err
+    assert printed.err.count("k=4 verified: 4 experts in 2 of 2 layers\n") == 1
+    assert "k4: failed. OSError: k4" in printed.out

@@ -185,14 +185,10 @@ def test_runs_that_differ_by_the_margin_are_seldom_called_equal() -> None:
     assert count(tells) <= most(0.05)
 
 
-@pytest.mark.parametrize("n", [3, 5, 8])
+@pytest.mark.parametrize("n", [2, 3, 5, 6, 8, 20])
 def test_the_interval_of_a_median_holds_it_as_often_as_it_says(n: int) -> None:
-    median = float(np.log(2))
-
     def holds(generator: np.random.Generator) -> bool:
-        found = median_interval(generator.exponential(size=n).tolist())
-        return found is not None and found.holds(median)
+        found = median_interval(generator.lognormal(size=n).tolist())
+        return found is not None and found.holds(1.0)
 
-    promised = median_interval([float(number) for number in range(n)])
-    assert promised is not None
-    assert least(promised.confidence) <= count(holds) <= most(promised.confidence)
+    assert least(0.95) <= count(holds) <= most(0.95)

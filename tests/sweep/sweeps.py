@@ -19,6 +19,7 @@ USUAL = {
     "--tasks": "easy_vqa",
     "--limit": str(N_QUESTIONS),
     "--batch-size": str(BATCH_SIZE),
+    "--speed-budget": "0",
 }
 
 

@@ -10,7 +10,7 @@ from moe_eval_plugin.measure.answer_ends import AnswerEnds
 from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.results.record import Score
 from moe_eval_plugin.sweep.plan import SweepPoint
-from moe_eval_plugin.sweep.table import COLUMNS, Table, header, render
+from moe_eval_plugin.sweep.table import Table
 from tests.results.run_files import write_run
 from tests.results.sample_records import experts, record
 from tests.vqa.vqa_files import edit_json
@@ -46,19 +46,46 @@ def test_rows_are_compared_with_the_baseline_of_their_seed(tmp_path: Path) -> No
     assert compared == [(None, None), (-0.25, 4.0), (None, None), (-0.5, 2.0)]
 
 
+POINTS = (SweepPoint("k8", "8", is_baseline=True), SweepPoint("k4", "4"))
+
+
 def test_a_row_is_as_wide_as_the_header(tmp_path: Path) -> None:
-    table = Table()
+    table = Table(POINTS, ["okvqa", "vqa_v2_val"])
     table.add(point(8), write_point(tmp_path / "8", 1.0, 10.0, 8))
     (row,) = table.add(point(4), write_point(tmp_path / "4", 0.5, 40.0, 3.5))
-    cells = ["k4", "okvqa", "4", "3.50", "50.00%", "-50.00", "40.00", "4.00x", "80.00"]
-    assert render(row).split() == cells
-    assert len(render(row)) == len(header()) == sum(width + 2 for _, width in COLUMNS) - 2
+    cells = ["k4", "okvqa", "3.50", "50.00%", "-50.00", "40.00"]
+    assert table.render(row).split() == cells
+    assert len(table.render(row)) == len(table.header()) <= 80
+    assert "4.00" not in table.render(row)
+
+
+def test_the_name_of_the_only_task_is_not_repeated(tmp_path: Path) -> None:
+    table = Table(POINTS, ["okvqa"])
+    (row,) = table.add(point(8), write_point(tmp_path / "8", 1.0, 10.0, 8))
+    assert table.header().split() == ["setting", "observed", "accuracy", "points", "questions/s"]
+    assert table.render(row).split() == ["k8", "8.00", "100.00%", "-", "10.00"]
+
+
+def test_long_names_take_the_place_of_the_observed_k(tmp_path: Path) -> None:
+    table = Table([SweepPoint("k" * 34, "4")], ["okvqa", "vqa_v2_val"])
+    (row,) = table.add(point(4), write_point(tmp_path / "4", 0.5, 40.0))
+    assert "observed" not in table.header()
+    assert len(table.header()) == len(table.render(row)) <= 80
+
+
+def test_a_speed_up_of_task_throughput_was_timed_once(tmp_path: Path) -> None:
+    table = Table(POINTS, ["okvqa"])
+    table.add(point(8), write_point(tmp_path / "8", 1.0, 10.0, 8))
+    table.add(point(4), write_point(tmp_path / "4", 0.5, 40.0))
+    assert "k4, okvqa: 4.00×, timed once" in table.timed_once()
+    assert [row.ratio for row in table.with_timed_passes([])] == [None, 4.0]
 
 
 def test_what_another_model_does_not_tell_is_not_known(tmp_path: Path) -> None:
-    (row,) = Table().add(point(8), write_run(tmp_path, SAMPLES))
+    table = Table()
+    (row,) = table.add(point(8), write_run(tmp_path, SAMPLES))
     assert (row.observed_num_experts_per_tok, row.score, row.samples_per_s) == (None, None, None)
-    assert render(row).split()[3:] == ["-"] * 6
+    assert table.render(row).split()[2:] == ["-"] * 4
 
 
 @pytest.mark.parametrize("field", ["difference", "ratio"])

@@ -33,7 +33,7 @@ def test_a_task_gets_its_accuracy_its_speed_and_its_observed_k(tmp_path: Path) -
     assert rows["exact_match,none"] > 0.5
     assert rows["observed_num_experts_per_tok,none"] == 4
     assert rows["baseline_num_experts_per_tok,none"] == 8
-    assert rows["samples_per_s,none"] > 0
+    assert rows["task_samples_per_s,none"] > 0
     record = results["moe_eval"]["easy_vqa"]
     n_errors = record["provenance"]["n_errors"]
     assert 0 < n_errors < 24
@@ -43,9 +43,9 @@ def test_a_task_gets_its_accuracy_its_speed_and_its_observed_k(tmp_path: Path) -
     assert f"{n_errors} of 48 questions could not be asked" in done.stdout + done.stderr
     n_asked = 48 - n_errors
     assert record["speed"]["n_samples"] == n_asked
-    assert record["speed"]["ttft_s"]["n"] == n_asked
-    assert record["provenance"]["request_times"]["queue_s"]["n"] == n_asked
-    assert record["provenance"]["prefix_caching"] is False
+    # vLLM's caches are on: no time is that of one request.
+    assert record["provenance"]["prefix_caching"] is record["speed"]["is_shared"] is True
+    assert record["speed"]["ttft_s"] is record["provenance"]["request_times"]["queue_s"] is None
     assert record["hardware"]["peak_memory"]["process_bytes"] > 2**28
     assert record["provenance"]["hardware"]["kind"] == "cpu"
     assert record["provenance"]["hardware"]["n_devices"] == 1

@@ -63,6 +63,7 @@ def heard() -> Iterator[tuple[MoEVLLM, Listener]]:
             max_model_len=128,
             max_num_seqs=8,
             enforce_eager=True,
+            share_images="no",
         )
     model.task_dict = {name: {SPLIT: questions()} for name in (TASK, OTHER)}
     yield model, listener

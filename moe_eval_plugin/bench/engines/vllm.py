@@ -16,7 +16,7 @@ from moe_eval_plugin.bench.workload.inputs import BenchInputs
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, VERIFICATION_NEW_TOKENS
 from moe_eval_plugin.engines.vllm.engine import VLLMEngine
 from moe_eval_plugin.engines.vllm.hardware import WorkersHardware
-from moe_eval_plugin.engines.vllm.options import check_vllm_request
+from moe_eval_plugin.engines.vllm.options import CACHES_OFF, check_vllm_request
 from moe_eval_plugin.engines.vllm.provenance import provenance_of
 from moe_eval_plugin.errors import (
     EngineFailedError,
@@ -50,7 +50,7 @@ class VLLMBenchEngine:
 
     def __init__(self, options: VLLMOptions, plan: BenchPlan, model: ModelConfig) -> None:
         needed = _needed(plan, model.config)
-        self._options = replace(options, engine={**needed, **options.engine})
+        self._options = replace(options, engine={**CACHES_OFF, **needed, **options.engine})
         _check_max_num_seqs(self._options.engine["max_num_seqs"], plan)
         self._inputs = BenchInputs(model.config, "cpu", torch.float32, seed=plan.seed)
         self._k: int | None = None

@@ -38,7 +38,7 @@ from moe_eval_plugin.engines.vllm.process import (
 from moe_eval_plugin.engines.vllm.request_times import RequestTimes
 from moe_eval_plugin.engines.vllm.set_k import EVERY_LAYER
 from moe_eval_plugin.engines.vllm.verification import Workers
-from moe_eval_plugin.errors import InvalidArgumentError, NotFiniteError
+from moe_eval_plugin.errors import InvalidArgumentError, NotFiniteError, OverrideError
 from moe_eval_plugin.models import checkpoint
 from moe_eval_plugin.override.finite import describe_fault
 
@@ -100,6 +100,13 @@ class VLLMEngine:
         """The requests that vLLM runs at once, at most."""
         return int(self.config.scheduler_config.max_num_seqs)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether vLLM keeps images or beginnings of prompts for later questions."""
+        images = self.config.model_config.multimodal_config
+        keeps_images = images is not None and images.mm_processor_cache_gb > 0
+        return bool(self.config.cache_config.enable_prefix_caching or keeps_images)
+
     @cached_property
     def generation(self) -> CheckpointSettings:
         """The model's own generation settings, sorted; vLLM reads a file for them."""
@@ -130,8 +137,7 @@ class VLLMEngine:
         baseline = self.request.description.num_experts_per_tok
         table = k_by_layer(self.request) or {EVERY_LAYER: baseline}
         self.llm.collective_rpc("moe_eval_set_k", args=(table,))
-        # What the cache holds was computed with the k before.
-        self.llm.reset_prefix_cache()
+        self._forget()
         self.workers = Workers(self.llm.collective_rpc, self.request, self.options.verify)
         self.workers.check_layers()
 
@@ -151,6 +157,8 @@ class VLLMEngine:
             "min_tokens": VERIFICATION_NEW_TOKENS,
             "ignore_eos": True,
             "temperature": 0.0,
+            # Tokens that are read from a cache go through no router, and would not be seen.
+            "skip_reading_prefix_cache": True,
         }
         prompts = (Prompt(build, arguments) for build in builds)
         with engine_alive_or_fail():
@@ -211,6 +219,19 @@ class VLLMEngine:
             while len(done) < len(names):
                 done |= {name_of(output): output for output in engine.step() if output.finished}
         return begin, [done[name] for name in names]
+
+    def _forget(self) -> None:
+        """Empty the caches of what was computed with the k before: text, and encoded images.
+
+        An image tower may have experts too. Images that were only preprocessed stay.
+        """
+        if not self.llm.reset_prefix_cache():
+            message = (
+                "vLLM did not empty its cache of prompts, so answers of another k could be used. "
+                "k can be changed only while no request is open."
+            )
+            raise OverrideError(message)
+        self.llm.llm_engine.reset_encoder_cache()
 
     def _run_in_turn(self, prompts: Iterable[Prompt], refuse: Callable[[int, str], object]) -> None:
         n_asked = 0

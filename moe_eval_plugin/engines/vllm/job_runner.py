@@ -139,8 +139,8 @@ class JobRunner:
         for _ in range(len(answers) - len(good)):
             self._listener.request_failed(job.task)
         if good:
-            is_whole = len(good) == len(answers)
-            timing = as_batch(good, job.task, self._laps.lap(), n_samples=int(is_whole))
+            n_samples, is_shared = int(len(good) == len(answers)), self._engine.is_shared
+            timing = as_batch(good, job.task, self._laps.lap(), n_samples, is_shared=is_shared)
             self._listener.batch_end(timing, len(good))
         return [] if len(good) == len(answers) else list(jobs)
 

@@ -28,10 +28,9 @@ from moe_eval_plugin.option_values import (
     read_json,
     refusal,
 )
-from moe_eval_plugin.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
     from moe_eval_plugin.experts.description import MoEDescription
@@ -44,9 +43,8 @@ FIXED_IN_VLLM = {
 }
 # Ours to set: users name the model by pretrained, and our own parts need the others.
 OWNED = ("model", "worker_extension_cls", "disable_log_stats")
-ONLY_IN_MOE_HF = ("experts_policy", "renorm", "experts_implementation", "device_map")
-# Each question is to pay for its own prompt and image, as users' questions do.
-ENGINE_DEFAULTS = {"enable_prefix_caching": False, "mm_processor_cache_gb": 0}
+# Caches of vLLM. Without them each question pays for its own prompt and image, as users' do.
+CACHES_OFF = {"enable_prefix_caching": False, "mm_processor_cache_gb": 0}
 
 
 @dataclass(frozen=True)
@@ -76,6 +74,10 @@ class VLLMOptions(TemplateOptions):
     enable_thinking: bool | None = None
     """``false`` asks a thinking model to answer at once, if its chat template reads this; short for
     this key of ``chat_template_kwargs``; default: as the template has it."""
+    share_images: str = "auto"
+    """``auto`` lets vLLM keep images and beginnings of prompts for later questions, where it can do
+    so for the model; ``no`` turns its caches off, so that each question pays for its own; default:
+    ``auto``."""
     engine: Mapping[str, Any] = field(default_factory=dict)
     """Engine arguments of vLLM by name, passed on as they are."""
 
@@ -85,9 +87,11 @@ class VLLMOptions(TemplateOptions):
 
     def __post_init__(self) -> None:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""
-        read_fields(self, {**MODEL_READERS, "verify": one_of(*VERIFICATIONS)})
+        readers = {"verify": one_of(*VERIFICATIONS), "share_images": one_of("auto", "no")}
+        read_fields(self, {**MODEL_READERS, **readers})
         check_pixels(self.min_pixels, self.max_pixels)
         _check_parallel(self.engine)
+        _check_caches(self.engine, self.share_images)
         _ = self.template_arguments
         _check_overrides(self.overrides, self.experts_k)
 
@@ -133,7 +137,7 @@ def engine_arguments(options: VLLMOptions, request: ExpertRequest, source: str) 
     if table is not None:
         overrides[KEY] = table
     arguments = {
-        **ENGINE_DEFAULTS,
+        **(CACHES_OFF if options.share_images == "no" else {}),
         **{name: _parsed(name, value) for name, value in options.engine.items()},
         "model": source,
         "revision": options.revision,
@@ -159,14 +163,6 @@ def engine_argument_names() -> list[str]:
     return sorted({f.name for f in fields(EngineArgs)} - set(OWNED))
 
 
-def check_names(given: Sequence[str], ours: Sequence[str]) -> None:
-    """Raise ``InvalidArgumentError`` for an unknown name, with the nearest known one."""
-    engine_names = engine_argument_names()
-    for name in given:
-        if name not in ours and name not in engine_names:
-            raise InvalidArgumentError(_unknown(name, [*ours, *engine_names], ours))
-
-
 def read_engine_values(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return engine arguments with the types that vLLM wants; ``given`` are known to it.
 
@@ -179,21 +175,6 @@ def read_engine_values(given: Mapping[str, Any]) -> dict[str, Any]:
         name: _read(name, value, actions[name]) if name in actions else value
         for name, value in given.items()
     }
-
-
-def _unknown(name: str, known: Sequence[str], ours: Sequence[str]) -> str:
-    if name in ONLY_IN_MOE_HF:
-        return (
-            f"{name} is not possible with moe_vllm: it changes what becomes of a router's choice, "
-            "or how transformers runs it, which vLLM's kernels do not allow. Use --model "
-            "moe_hf, or leave it out."
-        )
-    if name in OWNED:
-        return f"{name} cannot be given: moe_vllm sets it. Name the model with pretrained=."
-    return (
-        f"{name} is not an argument of moe_vllm.{did_you_mean(name, known)} Known are: "
-        f"{', '.join(ours)}, and all engine arguments of vLLM (`vllm serve --help=all` lists them)."
-    )
 
 
 def _raise_if_fixed_in_vllm(description: MoEDescription) -> None:
@@ -225,6 +206,15 @@ def _check_parallel(engine: Mapping[str, Any]) -> None:
             f"data_parallel_size={size} is not possible: vLLM runs data parallel only behind its "
             "server or a launcher of its own, not in one evaluation process. Use "
             "tensor_parallel_size, pipeline_parallel_size and enable_expert_parallel."
+        )
+        raise InvalidArgumentError(message)
+
+
+def _check_caches(engine: Mapping[str, Any], share_images: str) -> None:
+    if share_images == "no" and (on := [name for name in CACHES_OFF if engine.get(name)]):
+        message = (
+            f"{on[0]}={engine[on[0]]} is not possible with share_images=no, which turns the caches "
+            "of vLLM off. Leave one of them out."
         )
         raise InvalidArgumentError(message)
 

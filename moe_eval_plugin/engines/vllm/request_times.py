@@ -77,11 +77,22 @@ def ended_by(completion: Any) -> EndedBy | None:  # noqa: ANN401  (vLLM's Comple
 
 
 def as_batch(
-    requests: Sequence[RequestTimes], task: str, wall_s: float, n_samples: int
+    requests: Sequence[RequestTimes],
+    task: str,
+    wall_s: float,
+    n_samples: int,
+    *,
+    is_shared: bool = False,
 ) -> BatchTiming:
     """Return the requests of a question as a batch; ``wall_s`` passed since another one ended."""
-    tokens = tuple(one.n_output_tokens for one in requests if one.n_output_tokens)
-    return BatchTiming(task, n_samples, sum(r.n_input_tokens for r in requests), tokens, wall_s)
+    return BatchTiming(
+        task,
+        n_samples,
+        n_input_tokens=sum(one.n_input_tokens for one in requests),
+        output_tokens=tuple(one.n_output_tokens for one in requests if one.n_output_tokens),
+        wall_s=wall_s,
+        is_shared=is_shared,
+    )
 
 
 def of_rounds(rounds: Sequence[RequestTimes]) -> RequestTimes:

@@ -20,7 +20,9 @@ from moe_eval_plugin.results.lmms_eval.files import find_results
 from moe_eval_plugin.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from lmms_eval.api.instance import Instance
 
 
 class Host:
@@ -67,6 +69,40 @@ class Host:
     def documents(self) -> dict[str, Any]:
         """Return the documents of each task, with their media."""
         return {name: task.eval_docs for name, task in self._tasks()}
+
+    def documents_by_split(self) -> dict[str, Any]:
+        """Return the documents of each task by split, as the host gives them to a model."""
+        return {name: task.dataset for name, task in self._tasks()}
+
+    def output_types(self) -> dict[str, str]:
+        """Return what each task asks for: ``generate_until``, ``multiple_choice`` and so on."""
+        return {name: task.OUTPUT_TYPE for name, task in self._tasks()}
+
+    def requests(
+        self, task_name: str, positions: Iterable[int], gen_kwargs: str | None = None
+    ) -> list[Instance]:
+        """Build the requests of some questions of a task, as the host does; no image is read.
+
+        ``gen_kwargs`` replace generation arguments of the task, as in the host's command.
+        """
+        from lmms_eval.utils import simple_parse_args_string
+
+        task = dict(self._tasks())[task_name]
+        if gen_kwargs and task.OUTPUT_TYPE == "generate_until":
+            given = simple_parse_args_string(gen_kwargs)
+            task.set_config(key="generation_kwargs", value=given, update=True)
+        config = task.config
+        split = config.test_split if task.has_test_docs() else config.validation_split
+        more = config.metadata if isinstance(config.metadata, dict) else {}
+        found: list[Instance] = []
+        for position in positions:
+            context = task.fewshot_context(
+                task.eval_docs_no_media[position], config.num_fewshot or 0
+            )
+            facts = {"task": config.task, "doc_id": position, "repeats": 1, "split": split, **more}
+            built = task.construct_requests(doc_id=position, ctx=context, metadata=facts)
+            found += built if isinstance(built, list) else [built]
+        return found
 
     @contextmanager
     def resident(self, make_model: Callable[..., Any]) -> Iterator[None]:

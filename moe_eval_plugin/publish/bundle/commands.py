@@ -19,15 +19,21 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.publish.bundle.finished import Setting
     from moe_eval_plugin.results.run import Run
+    from moe_eval_plugin.results.timing.timed_pass import TimedPass
     from moe_eval_plugin.sweep.manifest import Manifest
 
 # Placeholder for the output folder.
 OUTPUT = "{output}"
 SWEEP = ("moe-eval", "sweep")
+# With --separate and --batch-sizes, the options that change speeds and no answers.
+TYPED = (
+    *("--processes-per-point", "--speed-precision", "--speed-budget"),
+    *("--timing-rounds", "--timing-seed"),
+)
 
 
-def sweep_commands(manifest: Manifest) -> list[list[str]]:
-    """Return the commands that repeat all points of a sweep.
+def sweep_commands(manifest: Manifest, timed: Sequence[TimedPass] = ()) -> list[list[str]]:
+    """Return the commands that repeat all points of a sweep, and its timed passes.
 
     It is one command, unless the values of k differ between routing rules.
     """
@@ -44,7 +50,7 @@ def sweep_commands(manifest: Manifest) -> list[list[str]]:
         "--include-path": settings.get("include_path"),
     }
     tasks = str(settings.get("tasks", "")).split(",")
-    common = [*SWEEP, *_options(given), "--tasks", *tasks, *_processes(manifest.command)]
+    common = [*SWEEP, *_options(given), "--tasks", *tasks, *_typed(manifest, timed)]
     points = [sweep_point(entry) for entry in manifest.entries.values()]
     seeds = dict.fromkeys(str(point.seed) for point in points if point.seed is not None)
     seeding = ["--seeds", *seeds] if seeds else []
@@ -105,18 +111,28 @@ def _axis_options(ks: list[str], policies: list[str], renorms: list[str]) -> lis
     return ["--experts-k", *ks, "--experts-policy", *policies, "--renorm", *renorms]
 
 
-def _processes(command: Sequence[str]) -> list[str]:
-    """Return the options that divided the questions among processes; they change speed."""
+def _typed(manifest: Manifest, timed: Sequence[TimedPass]) -> list[str]:
+    """Return the typed options that change speeds and no answers, which no setting records.
+
+    Another machine may choose another batch size by itself: those that were timed are named.
+    """
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     parser.add_argument("--separate", action="store_true")
-    parser.add_argument("--processes-per-point", default="1")
+    for name in TYPED:
+        parser.add_argument(name)
+    parser.add_argument("--batch-sizes", nargs="+", default=[])
     try:
-        given, _ = parser.parse_known_args(list(command[2:]))
+        given, _ = parser.parse_known_args(list(manifest.command[2:]))
     except argparse.ArgumentError:
         return []
-    separate = ["--separate"] if given.separate else []
-    shared = given.processes_per_point
-    return [*separate, *([] if shared == "1" else ["--processes-per-point", shared])]
+    sizes = given.batch_sizes
+    if not sizes and manifest.settings.get("batch_size") == "auto":
+        sizes = dict.fromkeys(str(one.batch_size) for one in timed)
+    return [
+        *(["--separate"] if given.separate else []),
+        *_options({name: getattr(given, name[2:].replace("-", "_")) for name in TYPED}),
+        *(["--batch-sizes", *sizes] if sizes else []),
+    ]
 
 
 def _options(given: Mapping[str, object]) -> list[str]:

@@ -22,6 +22,7 @@ from moe_eval_plugin.publish.bundle.environment import locked_versions
 from moe_eval_plugin.publish.bundle.finished import raise_if_unfinished, read_finished
 from moe_eval_plugin.results.samples import failure_note, find_faults
 from moe_eval_plugin.results.setup import Setup
+from moe_eval_plugin.results.timing.timed_pass import timed_pass_files
 from moe_eval_plugin.sweep.manifest import MANIFEST
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def collect(path: Path, lock: str) -> Contents:
 
 def _commands(finished: Finished) -> list[list[str]]:
     if finished.manifest is not None:
-        return sweep_commands(finished.manifest)
+        return sweep_commands(finished.manifest, finished.timed)
     return [run_command(finished.points[0].run)]
 
 
@@ -85,6 +86,8 @@ def _files(finished: Finished) -> Iterator[tuple[str, Path]]:
     """Yield each file with its name in the bundle."""
     if finished.manifest is not None:
         yield f"{FILES}/{MANIFEST}", finished.folder / MANIFEST
+        for path in timed_pass_files(finished.folder):
+            yield _name_in_bundle(path, finished.folder), path
     for point in finished.points:
         yield _name_in_bundle(point.run.path, finished.folder), point.run.path
         for task in point.run.tasks:

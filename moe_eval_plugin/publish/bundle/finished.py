@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.results.lmms_eval.files import find_run, read_run
+from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
 from moe_eval_plugin.sweep.manifest import load_manifest
 from moe_eval_plugin.sweep.plan import SweepPoint
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from moe_eval_plugin.results.run import Run
+    from moe_eval_plugin.results.timing.timed_pass import TimedPass
     from moe_eval_plugin.sweep.manifest import Entry, Manifest
 
 Setting: TypeAlias = tuple[str, str, str]
@@ -44,11 +46,15 @@ class FinishedPoint:
 
 @dataclass(frozen=True)
 class Finished:
-    """The points that are done, in order; ``manifest`` is ``None`` for a single run."""
+    """The points that are done, in order, and their timed passes.
+
+    ``manifest`` is ``None`` for a single run.
+    """
 
     folder: Path
     points: tuple[FinishedPoint, ...]
     manifest: Manifest | None = None
+    timed: tuple[TimedPass, ...] = ()
 
 
 def read_finished(path: Path) -> Finished:
@@ -66,7 +72,7 @@ def read_finished(path: Path) -> Finished:
         for name, entry in manifest.entries.items()
         if (file := manifest.results_path(name)) is not None
     ]
-    return Finished(path, tuple(points), manifest)
+    return Finished(path, tuple(points), manifest, tuple(read_timed_passes(path)))
 
 
 def raise_if_unfinished(manifest: Manifest) -> None:

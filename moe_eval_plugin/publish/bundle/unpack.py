@@ -33,6 +33,7 @@ CHECKSUM_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 REQUIRED_FILES = (DESCRIPTION, LOCK_FILE, README)
 CHUNK_BYTES = MIB
 STAGING_PREFIX = ".bundle-"
+GZIP_BEGIN = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,11 @@ def _raise_if_no_file(path: Path) -> None:
         raise DataError(message)
     if not path.exists():
         message = f"No such file: {path}. Pass a bundle made by `moe-eval bundle` (NAME.tar.gz)."
+        raise DataError(message)
+    with path.open("rb") as file:
+        begin = file.read(len(GZIP_BEGIN))
+    if begin not in (b"", GZIP_BEGIN):
+        message = f"{path} is not a bundle. Pass a bundle made by `moe-eval bundle` (NAME.tar.gz)."
         raise DataError(message)
 
 

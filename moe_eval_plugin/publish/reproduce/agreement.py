@@ -10,11 +10,14 @@ if TYPE_CHECKING:
     from moe_eval_plugin.stats.resampling import Interval
 
 SCHEMA_VERSION = 1
-Kind = Literal["accuracy", "count", "speed"]
+Kind = Literal["accuracy", "experts", "count", "speed"]
 Verdict = Literal["agrees", "differs", "not judged"]
 AGREES: Verdict = "agrees"
 DIFFERS: Verdict = "differs"
 NOT_JUDGED: Verdict = "not judged"
+# Part of the name of each speed-up over the published k.
+SPEED_UP = "speed-up"
+TIMED_ONCE = "timed once"
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,21 @@ class Row:
     """Interval of ``again - original`` for accuracy and counts, of ``again`` for speed; ``None``
     where the verdict needs none."""
     kind: Kind = "count"
-    """Whether it is an accuracy, a speed, or a count: questions, tokens, k."""
+    """Whether it is an accuracy, the k that tokens used, a speed, or a count: questions, tokens."""
+    original_interval: Interval | None = None
+    """Interval of ``original`` for speed; ``None`` where it was timed once."""
+
+    @property
+    def changed_sign(self) -> bool:
+        """Whether a speed-up became a slow-down, or the other way round."""
+        if not self.is_speed_up or self.original is None or self.again is None:
+            return False
+        return (self.original - 1) * (self.again - 1) < 0
+
+    @property
+    def is_speed_up(self) -> bool:
+        """Whether it is a speed divided by that of the published k."""
+        return self.kind == "speed" and SPEED_UP in self.number
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as plain data, ready for JSON."""

@@ -27,9 +27,9 @@ def compare_with_original(
     """Return a verdict for each number of the points.
 
     ``limited`` means that only a part of the questions was asked again: those are compared, and
-    counts over all questions are not judged. ``speed_within`` is the share by which a speed may
-    differ; without it, a speed that has no interval is not judged. Raises ``DataError`` if one is
-    a sweep and the other a single run.
+    counts that are known only over all questions are not judged. ``speed_within`` is the share by
+    which a speed may differ; without it, a speed that has no interval is not judged. Raises
+    ``DataError`` if one is a sweep and the other a single run.
     """
     if (original.manifest is None) != (again.manifest is None):
         kinds = ["a single run" if one.manifest is None else "a sweep" for one in (original, again)]
@@ -40,7 +40,7 @@ def compare_with_original(
         raise DataError(message)
     comparison = _Comparison(again, limited=limited)
     rows = [row for point in original.points for row in comparison.rows(point)]
-    speeds = Speeds(comparison.pairs, speed_within)
+    speeds = Speeds(comparison.pairs, (original.timed, again.timed), speed_within)
     return Agreement(
         (*rows, *speeds.rows()),
         tuple(dict.fromkeys(comparison.settings)),
@@ -63,7 +63,7 @@ class _Comparison:
         again = self._again.get(point.key)
         if again is None:
             reason = "the point was not run again; see the output of its command, or its log"
-            yield Row(point.name, "", "point", None, None, DIFFERS, reason)
+            yield Row(point.name, "", "point", None, None, DIFFERS, reason, kind="accuracy")
             return
         self.pairs.append((point, again))
         tasks = {task.task: task for task in again.run.tasks}
@@ -72,7 +72,8 @@ class _Comparison:
                 yield from self._task_rows(point, again, task, tasks[task.task])
             else:
                 reason = "the task was not run again"
-                yield Row(point.name, task.task, "task", None, None, DIFFERS, reason)
+                names = point.name, task.task, "task"
+                yield Row(*names, None, None, DIFFERS, reason, kind="accuracy")
 
     def _task_rows(
         self, point: FinishedPoint, again: FinishedPoint, one: TaskRun, two: TaskRun

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.samples import Question
 
     Pair = tuple[Question, Question]
+    Counts = tuple[float | None, float | None]
 
 OBSERVED = "observed_num_experts_per_tok"
 EXPERTS = {
@@ -52,7 +53,7 @@ def expert_rows(point: str, one: TaskRun, two: TaskRun, *, limited: bool) -> Ite
             verdict, reason = NOT_JUDGED, "this k depends on the prompts and the router weights"
         else:
             reason = "k must be equal"
-        yield Row(point, one.task, number, *values, verdict, reason)
+        yield Row(point, one.task, number, *values, verdict, reason, kind="experts")
 
 
 def count_rows(
@@ -73,6 +74,8 @@ def count_rows(
             yield Row(point, one.task, number, *values, NOT_JUDGED, reason)
         elif values[0] == values[1]:
             yield Row(point, one.task, number, *values, AGREES, "equal")
+        elif limited and number == OUTPUT_TOKENS:
+            yield _output_row(point, one.task, pairs)
         elif limited:
             reason = "only a part of the questions was asked again (--limit)"
             yield Row(point, one.task, number, *values, NOT_JUDGED, reason)
@@ -83,24 +86,27 @@ def count_rows(
             yield _output_row(point, one.task, pairs, values)
 
 
-def _output_row(
-    point: str, task: str, pairs: Sequence[Pair], totals: tuple[float | None, float | None]
-) -> Row:
-    """Compare the output tokens question by question, since answers may differ a little."""
+def _output_row(point: str, task: str, pairs: Sequence[Pair], counts: Counts | None = None) -> Row:
+    """Compare the output tokens question by question, since answers may differ a little.
+
+    ``counts`` are those over all questions; without them the pairs are counted.
+    """
     from moe_eval_plugin.stats.paired import paired_difference
 
     counted = [
-        (now.n_output_tokens, before.n_output_tokens, before)
-        for before, now in pairs
-        if now.n_output_tokens is not None and before.n_output_tokens is not None
+        (two.n_output_tokens, one.n_output_tokens, one)
+        for one, two in pairs
+        if two.n_output_tokens is not None and one.n_output_tokens is not None
     ]
     if not counted:
         reason = "the samples do not record the tokens of each answer"
-        return Row(point, task, OUTPUT_TOKENS, *totals, NOT_JUDGED, reason)
-    tokens = [n for now, before, _ in counted for n in (now, before)]
+        before, again = counts or (None, None)
+        return Row(point, task, OUTPUT_TOKENS, before, again, NOT_JUDGED, reason)
+    counts = counts or (sum(n for _, n, _ in counted), sum(n for n, _, _ in counted))
+    tokens = [n for now, then, _ in counted for n in (now, then)]
     found = paired_difference(
-        [float(now) for now, _, _ in counted],
-        [float(before) for _, before, _ in counted],
+        [float(n) for n, _, _ in counted],
+        [float(n) for _, n, _ in counted],
         images_of(question for _, _, question in counted),
         bounds=(min(tokens), max(tokens)),
     )
@@ -111,4 +117,5 @@ def _output_row(
         f"{'contains' if holds else 'does not contain'} 0"
     )
     verdict = AGREES if holds else DIFFERS
-    return Row(point, task, OUTPUT_TOKENS, *totals, verdict, reason, found.interval)
+    before, now = counts
+    return Row(point, task, OUTPUT_TOKENS, before, now, verdict, reason, found.interval)

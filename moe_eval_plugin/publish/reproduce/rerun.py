@@ -58,9 +58,9 @@ def rerun(
         )
         raise DataError(message)
     for command in commands:
-        written = [str(folder) if part == OUTPUT else part for part in command]
-        on_command(written)
-        _run(written, stdout)
+        to_run = written(command, str(folder))
+        on_command(to_run)
+        _run(to_run, stdout)
     if of_sweep and not (folder / MANIFEST).is_file():
         message = (
             f"`moe-eval sweep` left no sweep in {folder}; see its message above. Fix that, and run "
@@ -75,6 +75,11 @@ def rerun(
         # lmms-eval exits with 0 after an error.
         message = f"{error}. Fix the error above, and run the same command again."
         raise UserError(message) from error
+
+
+def written(command: Sequence[str], folder: str) -> list[str]:
+    """Return a command of a bundle with the folder that it writes to."""
+    return [folder if part == OUTPUT else part for part in command]
 
 
 def _run(command: Sequence[str], stdout: TextIO | None) -> None:

@@ -51,10 +51,10 @@ def compare_scores(
         a, b = read_task(*one), read_task(*two)
         compared = compare_tasks(a, b, Options(metrics=_metrics(a, b), common=True))
     except DataError as error:
-        row = Row(point, name, "questions", None, None, DIFFERS, str(error))
+        row = Row(point, name, "questions", None, None, DIFFERS, str(error), kind="accuracy")
         return ScoreRows((row,))
     rows = [_questions(point, compared, a, b, limited=limited), _answers(point, compared)]
-    rows += [_score(point, a, b, score, compared) for score in compared.scores]
+    rows += [_score(point, a, b, score, compared, limited=limited) for score in compared.scores]
     settings = [
         f"{one.name}: {one.a} -> {one.b}"
         for one in compared.settings
@@ -103,10 +103,10 @@ def _questions(
     point: str, compared: TaskComparison, a: AnsweredTask, b: AnsweredTask, *, limited: bool
 ) -> Row:
     asked = a.task.n_samples or len(a.questions)
-    counts = float(asked), float(len(b.questions))
+    counts = float(compared.n_questions if limited else asked), float(len(b.questions))
     verdict: Verdict = DIFFERS
-    if limited:
-        verdict, reason = NOT_JUDGED, "only a part was asked again (--limit)"
+    if limited and not compared.n_only_b:
+        verdict, reason = AGREES, f"these of the {len(a.questions):,} were asked again (--limit)"
     elif compared.n_only_a or compared.n_only_b or asked != len(a.questions):
         reason = (
             f"{compared.n_only_a:,} were not asked again, {compared.n_only_b:,} are new, and the "
@@ -129,19 +129,24 @@ def _answers(point: str, compared: TaskComparison) -> Row | None:
 
 
 def _score(
-    point: str, a: AnsweredTask, b: AnsweredTask, score: ScoreComparison, compared: TaskComparison
+    point: str,
+    a: AnsweredTask,
+    b: AnsweredTask,
+    score: ScoreComparison,
+    compared: TaskComparison,
+    *,
+    limited: bool,
 ) -> Row:
     """Return a verdict on a score from the interval of its paired difference.
 
     The value in the results file, which was published, must be the mean of its samples, which are
-    what is paired.
+    what is paired. If only a part of the questions was asked again, both values are over that part.
     """
     found = score.difference
     published, now = _published(a, score.metric), _published(b, score.metric)
-    values = (
-        found.baseline_value if published is None else published,
-        found.value if now is None else now,
-    )
+    values = found.baseline_value, found.value
+    if not limited:
+        values = values[0] if published is None else published, values[1] if now is None else now
     own = sum(one.scores[score.metric] for one in a.questions.values()) / len(a.questions)
     if published is not None and not math.isclose(published, own, abs_tol=ROUNDING):
         reason = f"the results file has {published:.6f}, and its own samples give {own:.6f}"

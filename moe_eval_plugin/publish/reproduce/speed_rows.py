@@ -1,17 +1,26 @@
 """Compare speeds of a sweep and its repetition: speed-ups over the published k, and rates.
 
-A speed has an interval only if it was measured several times, with several seeds for instance. A
-single measurement is shown and not judged, unless ``--speed-within`` sets how far it may be off.
+A speed-up is reproduced if the interval of the ratio of the two speed-ups contains 1. One that
+turned from above 1 to below, or the other way round, never is. A speed that was timed once, on
+either side, is shown and not judged, unless ``--speed-within`` sets how far it may be off.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.publish.reproduce.agreement import AGREES, DIFFERS, NOT_JUDGED, Row
-from moe_eval_plugin.stats.speed import median_interval, speed_ratio
+from moe_eval_plugin.publish.reproduce import speed_ups
+from moe_eval_plugin.publish.reproduce.agreement import (
+    AGREES,
+    DIFFERS,
+    NOT_JUDGED,
+    SPEED_UP,
+    TIMED_ONCE,
+    Row,
+)
+from moe_eval_plugin.results.record import OF_A_TASK
+from moe_eval_plugin.stats.speed import median_interval, ratio_of_ratios
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -19,84 +28,139 @@ if TYPE_CHECKING:
     from moe_eval_plugin.publish.bundle.finished import FinishedPoint, Setting
     from moe_eval_plugin.publish.reproduce.agreement import Verdict
     from moe_eval_plugin.results.run import Run
+    from moe_eval_plugin.results.timing.timed_pass import TimedPass
     from moe_eval_plugin.stats.resampling import Interval
+    from moe_eval_plugin.stats.speed import SpeedRatio
 
     Pair = tuple[FinishedPoint, FinishedPoint]
+    Timed = tuple[Sequence[TimedPass], Sequence[TimedPass]]
 
-# Label of a rate divided by that of the published k.
-SPEED_UP = "ratio to baseline"
-RATES = ("samples_per_s", "output_tokens_per_s")
+RATES = (speed_ups.SAMPLES, "output_tokens_per_s")
 # By chance, two series of four do not overlap in 2 of 70 cases, two of three in 2 of 20.
 MIN_MEASUREMENTS = 4
 MACHINE_FACTS = ("kind", "name", "n_devices", "threads")
-TOO_FEW = f"no interval with fewer than {MIN_MEASUREMENTS} measurements (see --speed-within)"
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """A rate in both runs, with its intervals if there are enough measurements."""
-
-    original: float
-    again: float
-    intervals: tuple[Interval | None, Interval | None]
 
 
 class Speeds:
-    """Compares the speeds of all points that both runs have.
+    """Compares the speeds of all points that both sweeps have.
 
-    ``within`` is the share by which a speed may differ; ``None`` judges by intervals. Points that
-    differ only in their seeds are repetitions of one setting.
+    ``timed`` are the timed passes of both. ``within`` is the share by which a speed may differ;
+    ``None`` judges by intervals. Points that differ only in their seeds are repetitions of one
+    setting.
     """
 
-    def __init__(self, pairs: Sequence[Pair], within: float | None) -> None:
+    def __init__(self, pairs: Sequence[Pair], timed: Timed, within: float | None) -> None:
         self._within = within
+        self._timed = timed
         self._groups: dict[Setting | None, list[Pair]] = {}
         for pair in pairs:
             self._groups.setdefault(pair[0].setting, []).append(pair)
         baselines = [group for group in self._groups.values() if group[0][0].is_baseline]
-        self._baseline = baselines[0] if baselines else None
+        self._baseline = _sides(baselines[0]) if baselines else None
         self._machine_changes = machine_differences(pairs)
 
     def rows(self) -> Iterator[Row]:
-        """Yield rows for each rate: its speed-up over the baseline, then the rate itself."""
+        """Yield for each setting and task the rows of its speed-ups, then those of its rates."""
         for group in self._groups.values():
+            sides = _sides(group)
             for task in [task.task for task in group[0][0].run.tasks]:
+                if self._baseline is not None and sides != self._baseline:
+                    yield from self._speed_ups(sides, task)
                 for rate in RATES:
-                    yield from self._rows(group, task, rate)
+                    yield from self._rate(sides, task, rate)
 
-    def _rows(self, group: Sequence[Pair], task: str, rate: str) -> Iterator[Row]:
-        own = _rates(group, task, rate)
-        if not own[0]:
-            return
-        name = group[0][0].name
-        base = _rates(self._baseline, task, rate) if self._baseline else ([], [])
-        if self._baseline is not None and group is not self._baseline and all((*own, *base)):
-            ratio = _ratio(own, base)
-            yield self._row((name, task, f"{rate}, {SPEED_UP}"), ratio, judged=True)
-        if own[1]:
-            yield self._row((name, task, rate), _plain(own), judged=not self._machine_changes)
+    def _speed_ups(self, sides: tuple[list[FinishedPoint], ...], task: str) -> Iterator[Row]:
+        name = sides[0][0].name
+        for number, before, now in self._measured(sides, task):
+            verdict, reason = self._judge_speed_up(before, now)
+            yield Row(
+                *(name, task, number, before.ratio, now.ratio if now else None, verdict, reason),
+                interval=now.interval if now else None,
+                kind="speed",
+                original_interval=before.interval,
+            )
+
+    def _measured(
+        self, sides: tuple[list[FinishedPoint], ...], task: str
+    ) -> Iterator[tuple[str, SpeedRatio, SpeedRatio | None]]:
+        """Yield name, original and repetition of each speed-up that the original has."""
+        before, now = (
+            speed_ups.timed_speed_ups(timed, points, task)
+            for timed, points in zip(self._timed, sides, strict=True)
+        )
+        once, once_again = self._recorded(sides, task, speed_ups.SAMPLES)
+        if before:
+            for batch, one in before.items():
+                again = now.get(batch) if now else once_again
+                yield f"{SPEED_UP}, batch size {batch}", one, again
+        elif now and once is not None:
+            size = speed_ups.batch_size_of(sides[0], task)
+            found = size if size in now else next(iter(now))
+            yield f"{SPEED_UP}, batch size {found}", once, now[found]
         else:
-            reason = "it was not measured again"
-            yield Row(name, task, rate, own[0][0], None, NOT_JUDGED, reason, kind="speed")
+            for rate in RATES:
+                original, repeated = self._recorded(sides, task, rate)
+                if original is not None:
+                    yield f"{rate}, {SPEED_UP}", original, repeated
 
-    def _row(self, names: tuple[str, str, str], found: _Measured, *, judged: bool) -> Row:
-        values = found.original, found.again
-        interval = found.intervals[1]
-        if not judged:
-            reason = f"another machine: {'; '.join(self._machine_changes)}"
-            return Row(*names, *values, NOT_JUDGED, reason, interval, "speed")
-        verdict, reason = self._judge(found)
-        return Row(*names, *values, verdict, reason, interval, "speed")
+    def _recorded(
+        self, sides: tuple[list[FinishedPoint], ...], task: str, rate: str
+    ) -> tuple[SpeedRatio | None, ...]:
+        return tuple(
+            speed_ups.recorded_speed_up(own, base, task, rate)
+            for own, base in zip(sides, self._baseline or ((), ()), strict=True)
+        )
 
-    def _judge(self, found: _Measured) -> tuple[Verdict, str]:
-        change = found.again / found.original - 1
+    def _judge_speed_up(self, before: SpeedRatio, now: SpeedRatio | None) -> tuple[Verdict, str]:
+        if now is None:
+            return NOT_JUDGED, "it was not timed again"
+        change, turned = now.ratio / before.ratio - 1, (before.ratio - 1) * (now.ratio - 1) < 0
+        n = min(one.n_pairs or 0 for one in (before, now))
+        ratio = ratio_of_ratios(before, now) if n >= MIN_MEASUREMENTS else None
         if self._within is not None:
-            fits = abs(change) <= self._within
-            word = "within" if fits else "beyond"
-            return (AGREES if fits else DIFFERS), f"{change:+.1%}, {word} {self._within:.1%}"
-        before, now = found.intervals
+            agrees, reason = self._is_within(change)
+        elif ratio is None or ratio.interval is None:
+            times = f"timed {n} times, fewer than {MIN_MEASUREMENTS}" if n > 1 else TIMED_ONCE
+            return NOT_JUDGED, f"{change:+.1%}; {times} (see --speed-within)"
+        else:
+            agrees = not ratio.excludes_one
+            reason = (
+                f"now by then {ratio.ratio:.3f}, {ratio.interval.confidence:.0%} interval "
+                f"{ratio.interval.low:.3f} to {ratio.interval.high:.3f} "
+                f"{'contains' if agrees else 'does not contain'} 1"
+            )
+        if agrees and turned:
+            return NOT_JUDGED, f"its sign changed; {reason}"
+        return (AGREES if agrees else DIFFERS), reason
+
+    def _rate(self, sides: tuple[list[FinishedPoint], ...], task: str, rate: str) -> Iterator[Row]:
+        found = [speed_ups.rates(points, task, rate) for points in sides]
+        if not found[0]:
+            return
+        shared = [any(is_shared for _, is_shared in one) for one in found]
+        before, now = ([value for value, _ in one] for one in found)
+        names = sides[0][0].name, task, f"{OF_A_TASK if shared[0] else ''}{rate}"
+        if not now:
+            reason = "it was not measured again"
+            yield Row(*names, before[0], None, NOT_JUDGED, reason, kind="speed")
+            return
+        interval = _interval(now)
+        if shared[0] != shared[1]:
+            verdict, reason = NOT_JUDGED, "images were shared between questions in one run only"
+        elif self._machine_changes:
+            verdict, reason = NOT_JUDGED, f"another machine: {'; '.join(self._machine_changes)}"
+        else:
+            verdict, reason = self._judge_rate(before, now)
+        yield Row(*names, median(before), median(now), verdict, reason, interval, "speed")
+
+    def _judge_rate(self, original: Sequence[float], again: Sequence[float]) -> tuple[Verdict, str]:
+        change = median(again) / median(original) - 1
+        if self._within is not None:
+            fits, reason = self._is_within(change)
+            return (AGREES if fits else DIFFERS), reason
+        before, now = _interval(original), _interval(again)
         if before is None or now is None:
-            return NOT_JUDGED, f"{change:+.1%}; {TOO_FEW}"
+            return NOT_JUDGED, f"{change:+.1%}; {TIMED_ONCE} (see --speed-within)"
         overlap = before.low <= now.high and now.low <= before.high
         text = (
             f"intervals {before.low:.3g} to {before.high:.3g} and {now.low:.3g} to {now.high:.3g} "
@@ -104,6 +168,11 @@ class Speeds:
             f"{'overlap' if overlap else 'do not overlap'}"
         )
         return (AGREES if overlap else DIFFERS), text
+
+    def _is_within(self, change: float) -> tuple[bool, str]:
+        within = self._within or 0.0
+        fits = abs(change) <= within
+        return fits, f"{change:+.1%}, {'within' if fits else 'beyond'} {within:.1%}"
 
 
 def machine_differences(pairs: Iterable[Pair]) -> tuple[str, ...]:
@@ -125,33 +194,9 @@ def _machine(run: Run) -> dict[str, Any]:
     return {**facts, "processes": setup.n_ranks}
 
 
-def _rates(pairs: Sequence[Pair], task: str, rate: str) -> tuple[list[float], list[float]]:
-    """Return the measured rates of all repetitions, of the original and of the new run."""
-    found: tuple[list[float], list[float]] = ([], [])
-    for pair in pairs:
-        for point, rates in zip(pair, found, strict=True):
-            records = [one.record for one in point.run.tasks if one.task == task]
-            record = records[0] if records else None
-            # A speed of the questions that a cache did not answer is not that of the task.
-            is_whole = record is not None and not record.n_answers_from_cache
-            value = getattr(record.speed, rate) if record and is_whole else None
-            if value:
-                rates.append(value)
-    return found
+def _sides(group: Sequence[Pair]) -> tuple[list[FinishedPoint], ...]:
+    return [one for one, _ in group], [two for _, two in group]
 
 
-def _plain(own: tuple[list[float], list[float]]) -> _Measured:
-    before, now = own
-    intervals = [median_interval(one) if len(one) >= MIN_MEASUREMENTS else None for one in own]
-    return _Measured(median(before), median(now), (intervals[0], intervals[1]))
-
-
-def _ratio(
-    own: tuple[list[float], list[float]], base: tuple[list[float], list[float]]
-) -> _Measured:
-    found = [
-        speed_ratio(rates, reference, paired=len(rates) == len(reference))
-        for rates, reference in zip(own, base, strict=True)
-    ]
-    intervals = [one.interval if (one.n_pairs or 0) >= MIN_MEASUREMENTS else None for one in found]
-    return _Measured(found[0].ratio, found[1].ratio, (intervals[0], intervals[1]))
+def _interval(rates: Sequence[float]) -> Interval | None:
+    return median_interval(rates) if len(rates) >= MIN_MEASUREMENTS else None

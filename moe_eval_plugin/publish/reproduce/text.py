@@ -5,29 +5,45 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.publish.reproduce.agreement import AGREES, DIFFERS, NOT_JUDGED
-from moe_eval_plugin.publish.reproduce.speed_rows import SPEED_UP
+from moe_eval_plugin.publish.reproduce.aspects import (
+    ASPECTS,
+    aspect_lines,
+    main_speed_ups,
+    setting_label,
+    verdict_of,
+)
+from moe_eval_plugin.stats.speed import SpeedRatio
 from moe_eval_plugin.text import align
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Sequence
 
-    from moe_eval_plugin.publish.reproduce.agreement import Agreement, Row, Verdict
+    from moe_eval_plugin.publish.reproduce.agreement import Agreement, Row
     from moe_eval_plugin.publish.reproduce.preconditions import EnvironmentDifferences
+    from moe_eval_plugin.stats.resampling import Interval
 
 NOT_KNOWN = "-"
 HEADER = ("number", "original", "again", "verdict", "because")
+SUMMARY = (
+    *("setting", "task", "batch", "accuracy then", "now"),
+    *("speed-up then", "speed-up now", "verdict"),
+)
+# Left out of the summary where all rows have the same.
+OPTIONAL = ("task", "batch")
+LEFT = ("setting", "task", "verdict")
 MAX_PACKAGES = 12
 SIGNIFICANT_DIGITS = 6
-WORDS: Mapping[Verdict, str] = {AGREES: "agree", DIFFERS: "differ", NOT_JUDGED: "not judged"}
 
 
-def render_agreement(agreement: Agreement) -> str:
-    """Return a table for each task of each point, and the verdict at the end."""
+def render_agreement(agreement: Agreement, *, verbose: bool = False) -> str:
+    """Return a row for each setting and a line for each aspect; with ``verbose`` every number."""
     lines: list[str] = []
-    for names, rows in _by_point_and_task(agreement.rows).items():
-        lines += [" ".join(name for name in names if name)]
-        lines += [f"  {line}" for line in align([HEADER, *map(_cells, rows)], "lrrl")]
-        lines.append("")
+    if verbose:
+        for names, rows in _grouped(agreement.rows).items():
+            lines += [" ".join(name for name in names if name)]
+            lines += [f"  {line}" for line in align([HEADER, *map(_cells, rows)], "lrrl")]
+            lines.append("")
+    lines += [*_summary(agreement.rows), ""]
     if agreement.settings:
         lines += [
             "Settings that differ, original -> again:",
@@ -35,7 +51,7 @@ def render_agreement(agreement: Agreement) -> str:
             "",
         ]
     lines += [f"Note: {note}" for note in agreement.notes]
-    return "\n".join([*lines, _verdict(agreement)])
+    return "\n".join([*lines, *aspect_lines(agreement.rows), *_nothing(agreement)])
 
 
 def render_before(before: EnvironmentDifferences) -> str:
@@ -55,54 +71,68 @@ def render_before(before: EnvironmentDifferences) -> str:
     return "\n".join(lines)
 
 
-def _verdict(agreement: Agreement) -> str:
-    counts = agreement.counts
-    numbers = ", ".join(f"{counts[verdict]} {word}" for verdict, word in WORDS.items())
-    if agreement.agrees:
-        return f"{_accuracy_text(agreement)} ({numbers}).{_speed_text(agreement)}"
-    if counts[DIFFERS]:
-        names = dict.fromkeys(
-            f"{row.point} {row.number}" for row in agreement.rows if row.verdict == DIFFERS
-        )
-        return f"Not reproduced: {'; '.join(names)} ({numbers})."
-    return f"Nothing could be judged ({numbers}): the bundle has neither samples nor records."
+def _nothing(agreement: Agreement) -> list[str]:
+    if agreement.counts[AGREES] or agreement.counts[DIFFERS]:
+        return []
+    return ["Nothing could be judged: the bundle has neither samples nor records."]
 
 
-def _accuracy_text(agreement: Agreement) -> str:
-    """Return how many settings agree in their accuracy; all that was judged agrees."""
-    verdicts: dict[str, set[Verdict]] = {row.point: set() for row in agreement.rows}
-    for row in agreement.rows:
-        if row.kind == "accuracy":
-            verdicts[row.point].add(row.verdict)
-    n_agree = sum(found == {AGREES} for found in verdicts.values())
-    if n_agree == 0:
-        return "Reproduced, but no accuracy was judged"
-    settings = "setting" if len(verdicts) == 1 else "settings"
-    return f"Accuracy reproduced: {n_agree} of {len(verdicts)} {settings}"
-
-
-def _speed_text(agreement: Agreement) -> str:
-    """Return whether speed was judged and, if not, the speed-up that changed most."""
-    speeds = [row for row in agreement.rows if row.kind == "speed"]
-    if not speeds:
-        return ""
-    if any(row.verdict != NOT_JUDGED for row in speeds):
-        return " Speed agrees where it was judged."
-    changes = [
-        (abs(row.again / row.original - 1), row.point, row.original, row.again)
-        for row in speeds
-        if row.number.endswith(SPEED_UP) and row.original and row.again
+def _summary(rows: Sequence[Row]) -> list[str]:
+    """Return a row for each setting, task and batch size of the speed-up."""
+    table: list[tuple[str, ...]] = []
+    for (point, task), own in _grouped(rows).items():
+        scores = [row for row in own if row.kind == "accuracy" and row.original is not None]
+        speeds: Sequence[Row | None] = main_speed_ups(own) or [None]
+        for speed in speeds:
+            batch = (speed.number if speed else "").rpartition("batch size ")[2]
+            table.append(
+                (
+                    setting_label(point),
+                    task,
+                    batch if batch.isdigit() else "",
+                    _percent(scores[0].original if scores else None),
+                    _percent(scores[0].again if scores else None),
+                    _speed_up(speed.original, speed.original_interval) if speed else "",
+                    _speed_up(speed.again, speed.interval) if speed else "",
+                    _verdict(own, speed),
+                )
+            )
+    kept = [
+        column
+        for column in zip(SUMMARY, *table, strict=True)
+        if column[0] not in OPTIONAL or len({cell for cell in column[1:] if cell}) > 1
     ]
-    if not changes:
-        return " Speed was not judged; see --speed-within."
-    change, point, original, again = max(changes)
-    return (
-        f" Speed was not judged: speed-ups differ by up to {change:.0%} ({point}: {original:.2f} "
-        f"then, {again:.2f} now); see --speed-within."
-    )
+    letters = "".join("l" if column[0] in LEFT else "r" for column in kept)
+    return align(list(zip(*kept, strict=True)), letters)
 
 
-def _by_point_and_task(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
+def _verdict(rows: Sequence[Row], speed: Row | None) -> str:
+    """Return what is to be said of one setting in a few words."""
+    own = [row for row in rows if row.kind != "speed"]
+    differing = dict.fromkeys(ASPECTS[row.kind].lower() for row in own if row.verdict == DIFFERS)
+    if speed is not None and speed.verdict == DIFFERS:
+        differing["speed-up"] = None
+    if differing:
+        return f"NOT REPRODUCED: {', '.join(differing)}"
+    first = "reproduced" if verdict_of(own) == AGREES else "not judged"
+    if speed is None or speed.verdict == AGREES:
+        return first
+    if speed.changed_sign:
+        return f"accuracy {first}; the speed-up changed its sign"
+    return f"accuracy {first}; speed not judged"
+
+
+def _percent(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2%}" if 0 <= value <= 1 else f"{value:,.4g}"
+
+
+def _speed_up(ratio: float | None, interval: Interval | None) -> str:
+    return "" if ratio is None else SpeedRatio(ratio, interval, None).text
+
+
+def _grouped(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
     found: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         found.setdefault((row.point, row.task), []).append(row)

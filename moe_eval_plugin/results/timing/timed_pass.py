@@ -12,6 +12,7 @@ for each block, on the disk before the next block begins, and a line for why it 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -161,7 +162,8 @@ class TimedPass:
         pairs = [(a, b) for a, b in zip(own, base, strict=True) if a and b]
         if not pairs or len(pairs) < len(own):
             return None
-        return paired_ratio([a for a, _ in pairs], [b for _, b in pairs])
+        looks = self.method == "interleaved" and self.ended_by != "budget"
+        return paired_ratio([a for a, _ in pairs], [b for _, b in pairs], repeated_looks=looks)
 
     def header(self) -> dict[str, Any]:
         """Return all fields but the blocks and the end, as plain JSON data."""
@@ -192,16 +194,31 @@ class TimedPass:
         )
 
 
+def pass_path(folder: Path, of: TimedPass) -> Path:
+    """Return the path of a pass's file in the folder of its sweep."""
+    task = re.sub(r"[^\w.+-]", "-", of.task)
+    return folder / FOLDER / f"{task}-b{of.batch_size}.jsonl"
+
+
+def timed_pass_files(folder: Path) -> list[Path]:
+    """List the files of the timed passes of a sweep, by name."""
+    return sorted((folder / FOLDER).glob("*.jsonl"))
+
+
 def read_timed_passes(folder: Path) -> list[TimedPass]:
     """Return the timed passes of a sweep's folder, by task and batch size; none before the first.
 
     A line that was cut off by a kill is left out. Raises ``DataError`` for any other damage.
     """
-    found = [_read(path) for path in sorted((folder / FOLDER).glob("*.jsonl"))]
+    found = [read_timed_pass(path) for path in timed_pass_files(folder)]
     return sorted((one for one in found if one), key=lambda one: (one.task, one.batch_size))
 
 
-def _read(path: Path) -> TimedPass | None:
+def read_timed_pass(path: Path) -> TimedPass | None:
+    """Return the timed pass of one file; ``None`` if even its first line was cut off.
+
+    Raises what ``read_timed_passes`` raises, and ``OSError``.
+    """
     lines = path.read_bytes().splitlines(keepends=True)
     whole: Sequence[bytes] = lines if lines and lines[-1].endswith(b"\n") else lines[:-1]
     if not whole:

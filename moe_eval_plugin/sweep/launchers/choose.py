@@ -13,13 +13,14 @@ from moe_eval_plugin.sweep.workers.child_process import ChildProcessWorker
 from moe_eval_plugin.sweep.workers.in_process import InProcessWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import Any
 
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
     from moe_eval_plugin.sweep.launchers.launcher import Worker
     from moe_eval_plugin.sweep.planning import CheckedPlan
+    from moe_eval_plugin.sweep.workers.progress import Progress
 
 # The model that stays in memory from point to point.
 RESIDENT_MODEL = "moe_hf"
@@ -66,18 +67,18 @@ def launching(
     host: Host,
     folder: Path,
     settings: Mapping[str, Any],
-    answered: Callable[[int], None],
+    progress: Progress,
 ) -> Iterator[tuple[Launcher, Worker]]:
     """Yield the launcher of a sweep's points and the worker that runs each of them.
 
-    A model that stays in memory is freed when the block ends. ``answered`` is called with the
-    number of questions after each batch of such a model; other workers never call it. Raises
-    ``MissingDependencyError`` for a launcher whose package is absent.
+    A model that stays in memory is freed when the block ends. ``progress`` hears what such
+    a model does; other workers never call it. Raises ``MissingDependencyError`` for a launcher
+    whose package is absent.
     """
     plan = checked.plan
     if options.is_resident(plan.model):
         cache_gib = options.input_cache_gib
-        with InProcessWorker(checked, host, folder, settings, cache_gib, answered) as worker:
+        with InProcessWorker(checked, host, folder, settings, cache_gib, progress) as worker:
             yield LocalLauncher(), worker
     else:
         launcher = make_launcher(options, folder)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.measurements import Measurements
     from moe_eval_plugin.sweep.workers.input_cache import InputCache
     from moe_eval_plugin.sweep.workers.journal import Journal
+    from moe_eval_plugin.sweep.workers.progress import Answered
 
 ENCODED_ONCE = "encoded once for all points; encoding is not in wall_s"
 ENCODED_AGAIN = (
@@ -35,13 +36,11 @@ NO_ENERGY = "the run was interrupted, and the energy of its first part is not kn
 class SweepBatches:
     """The ``BatchStore`` of a point: an input cache for all points, and the point's own journal.
 
-    ``on_progress`` gets the number of requests of each batch, as it is answered or found in the
-    journal.
+    ``on_progress`` gets the number of requests of each batch as it is answered, or found in the
+    journal; ``earlier`` says which of the two.
     """
 
-    def __init__(
-        self, inputs: InputCache, journal: Journal, on_progress: Callable[[int], None]
-    ) -> None:
+    def __init__(self, inputs: InputCache, journal: Journal, on_progress: Answered) -> None:
         self._inputs = inputs
         self._journal = journal
         self._on_progress = on_progress
@@ -144,4 +143,5 @@ class SweepBatches:
 
     def _count(self, batch: Batch) -> None:
         self._batches.append(batch)
-        self._on_progress(len(batch.indices))
+        earlier = batch.process != self._journal.process
+        self._on_progress(len(batch.indices), earlier=earlier)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.hosts.lmms_eval.command import argument_names
 from moe_eval_plugin.results.lmms_eval.files import find_results
+from moe_eval_plugin.sweep.workers.batch_size import AUTO, found_batch_size
 from moe_eval_plugin.sweep.workers.in_process import LOGS
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class ChildProcessWorker:
         output = self.folder / point.name
         log = self.folder / LOGS / f"{point.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        command = [*self._program(), *self.plan.host_arguments(point, str(output))]
+        command = [*self._program(), *self._plan().host_arguments(point, str(output))]
         with log.open("w", encoding="utf-8") as file:
             ended = subprocess.run(  # noqa: S603  (this very Python, with arguments as a list)
                 command, stdout=file, stderr=subprocess.STDOUT, check=False
@@ -53,6 +55,17 @@ class ChildProcessWorker:
             # The host ends with 0 after an error of its own.
             message = f"{error}: {_last_lines(log)}"
             raise RuntimeError(message) from error
+
+    def _plan(self) -> SweepPlan:
+        """Return the plan, with the batch size of the first setting as the upper limit."""
+        limit, plan = "max_batch_size", self.plan
+        finds_its_own = plan.model == "moe_hf" and plan.batch_size == AUTO
+        if not finds_its_own or limit in argument_names(plan.model_args):
+            return plan
+        found = found_batch_size(self.folder)
+        given = [plan.model_args] if plan.model_args else []
+        model_args = ",".join([*given, *([f"{limit}={found}"] if found else [])])
+        return replace(plan, model_args=model_args)
 
     def _program(self) -> list[str]:
         guarded = [

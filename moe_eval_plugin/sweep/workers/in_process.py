@@ -10,12 +10,14 @@ from moe_eval_plugin.sweep.workers.input_cache import InputCache, limit_bytes
 from moe_eval_plugin.sweep.workers.journal import Journal, journal_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from moe_eval_plugin.engines.expert_request import ModelConfig
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
-    from moe_eval_plugin.sweep.plan import SweepPoint
+    from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
     from moe_eval_plugin.sweep.planning import CheckedPlan
+    from moe_eval_plugin.sweep.workers.progress import Progress
     from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
 
 LOGS = "logs"
@@ -25,8 +27,8 @@ class InProcessWorker:
     """Runs points one by one with one model, whose k is changed and verified at each.
 
     ``input_cache_gib`` is the memory for encoded inputs; ``None`` takes a share of what is free
-    once the weights are loaded. ``on_progress`` gets the number of requests of each batch. What the
-    host prints goes into a log for each point.
+    once the weights are loaded. ``progress`` hears what the model does. What the host
+    prints goes into a log for each point.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class InProcessWorker:
         folder: Path,
         settings: Mapping[str, Any],
         input_cache_gib: float | None,
-        on_progress: Callable[[int], None],
+        progress: Progress,
     ) -> None:
         self._plan = checked.plan
         self._checked = checked.model
@@ -45,7 +47,7 @@ class InProcessWorker:
         self._settings = settings
         self._input_cache_gib = input_cache_gib
         self._inputs: InputCache | None = None
-        self._on_progress = on_progress
+        self._progress = progress
         self._model: ResidentMoEHF | None = None
         self._stack = ExitStack()
 
@@ -67,21 +69,43 @@ class InProcessWorker:
         with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
             return self._host.evaluate(arguments, output)
 
+    def loaded(self) -> ResidentMoEHF:
+        """Return the model without encoded inputs; it is loaded now if no point was run."""
+        if self._model is None:
+            self._model = load_resident(self._plan, self._checked)
+        self._inputs, self._model.store = None, None
+        return self._model
+
     def _get_model(
         self, arg_string: str, additional_config: dict[str, Any] | None
     ) -> ResidentMoEHF:
         from moe_eval_plugin.engines.transformers.shared.images import ImageOutputs
         from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
+        from moe_eval_plugin.sweep.workers.batch_size import found_batch_size
         from moe_eval_plugin.sweep.workers.batch_store import SweepBatches
         from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
 
         if self._model is None or self._inputs is None:
+            self._progress.doing("loading the weights")
             arguments = join_arguments(arg_string, additional_config)
             self._model = ResidentMoEHF(self._checked, **arguments)
+            self._model.progress = self._progress
             limit = limit_bytes(self._input_cache_gib)
             self._inputs = InputCache(limit)
             self._model.engine.image_outputs = ImageOutputs(limit)
         else:
             self._model.switch_to(arg_string, additional_config)
-        self._model.store = SweepBatches(self._inputs, self._journal, self._on_progress)
+        self._model.batch_size = found_batch_size(self._folder) or self._model.batch_size
+        self._model.store = SweepBatches(self._inputs, self._journal, self._progress.answered)
         return self._model
+
+
+def load_resident(plan: SweepPlan, checked: ModelConfig | None = None) -> ResidentMoEHF:
+    """Load the model of a plan, as the host would for its first point."""
+    from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
+    from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
+
+    parts = (plan.model_args, plan.points[0].model_args)
+    of_the_host = {"batch_size": plan.batch_size, "device": plan.device}
+    arguments = join_arguments(",".join(part for part in parts if part), of_the_host)
+    return ResidentMoEHF(checked, **arguments)

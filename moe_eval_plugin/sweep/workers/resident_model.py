@@ -8,16 +8,25 @@ latency of an answer, as they were when the inputs were encoded.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
 from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
 from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from moe_eval_plugin.engines.request import Job
+    from moe_eval_plugin.hardware.meter import HardwareMeter
+    from moe_eval_plugin.sweep.workers.progress import Progress
+
 
 class ResidentMoEHF(MoEHF):
-    """The model of one sweep, which the host gets at each point."""
+    """The model of one sweep; the host gets it at each point, and ``progress`` what it does."""
+
+    progress: Progress | None = None
 
     @user_errors()
     def switch_to(self, arg_string: str, additional_config: dict[str, Any] | None = None) -> None:
@@ -26,5 +35,21 @@ class ResidentMoEHF(MoEHF):
         engine_options, options = parse_arguments(arguments)
         self.set_experts(engine_options, options.seed)
 
+    def meter(self) -> HardwareMeter | None:
+        """Build a meter of memory and energy; ``None`` with ``profile=off``."""
+        return self._meter()
+
     def clean(self) -> None:
         """Keep the weights: the host calls this at the end of each point."""
+
+    def _prepare(self, jobs: Sequence[Job]) -> None:
+        if self.progress is not None and jobs:
+            self.progress.doing(f"encoding {len(jobs):,} questions")
+        super()._prepare(jobs)
+
+    def _verify(self, jobs: Sequence[Job]) -> None:
+        if self.progress is not None:
+            self.progress.doing("verifying the experts that tokens use")
+        super()._verify(jobs)
+        if self.progress is not None:
+            self.progress.verified(self._experts)

@@ -30,7 +30,20 @@ def test_one_k_reaches_vllm_in_the_configuration_of_the_model() -> None:
     arguments = engine_arguments(DEMO, check_vllm_request(DEMO), "folder")
     assert arguments["hf_overrides"] == {KEY: {EVERY_LAYER: 2}}
     assert arguments["model"] == "folder"
-    assert arguments["enable_prefix_caching"] is False
+
+
+def test_vllm_chooses_its_caches_unless_nothing_may_be_shared() -> None:
+    caches = {"enable_prefix_caching", "mm_processor_cache_gb"}
+    request = check_vllm_request(DEMO)
+    assert not caches & engine_arguments(DEMO, request, "folder").keys()
+    alone = replace(DEMO, share_images="no")
+    assert caches <= engine_arguments(alone, request, "folder").keys()
+    for given in ({"enable_prefix_caching": True}, {"mm_processor_cache_gb": 4.0}):
+        with pytest.raises(InvalidArgumentError, match="not possible with share_images=no"):
+            replace(alone, engine=given)
+        arguments = engine_arguments(replace(DEMO, engine=given), request, "folder")
+        assert given.items() <= arguments.items()
+    assert replace(alone, engine={"enable_prefix_caching": False}).share_images == "no"
 
 
 def test_a_k_for_each_layer_reaches_vllm_by_the_number_of_the_layer() -> None:

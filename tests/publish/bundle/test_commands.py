@@ -16,6 +16,7 @@ from moe_eval_plugin.results.lmms_eval.files import read_run
 from moe_eval_plugin.sweep.manifest import Entry, Manifest
 from tests.publish.bundle.finished_sweeps import SETTINGS, change, in_record, point
 from tests.report.report_runs import write_run
+from tests.results.timing.timed_files import timed_pass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -103,6 +104,21 @@ def test_how_questions_were_shared_among_processes_is_taken_over() -> None:
     (command,) = sweep_commands(found)
     options = build_parser().parse_args(command[1:])
     assert (options.processes_per_point, options.separate, options.json) == (2, True, False)
+
+
+def test_the_options_of_the_timed_pass_are_taken_over() -> None:
+    found = manifest([point(8)])
+    timing = ["--speed-budget", "30", "--speed-precision", "0.05", "--timing-seed", "7"]
+    found.command = ("moe-eval", "sweep", *timing, "--batch-sizes", "1", "16", "--tasks", "t")
+    (command,) = sweep_commands(found)
+    text = " ".join(command)
+    assert "--speed-precision 0.05 --speed-budget 30 --timing-seed 7 --batch-sizes 1 16 -" in text
+    chosen = manifest([point(8)], batch_size="auto")
+    (command,) = sweep_commands(chosen, [timed_pass({"k8": [1.0]}, batch_size=64)])
+    assert "--batch-size auto" in " ".join(command)
+    assert "--batch-sizes 64" in " ".join(command)
+    (command,) = sweep_commands(manifest([point(8)]), [timed_pass({"k8": [1.0]})])
+    assert "--batch-sizes" not in command
 
 
 def test_a_single_run_is_the_host_s_own_command(tmp_path: Path) -> None:

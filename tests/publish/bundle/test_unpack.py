@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.publish.bundle.finished import read_finished
 from moe_eval_plugin.publish.bundle.pack import ROOT
 from moe_eval_plugin.publish.bundle.unpack import unpack
 from tests.publish.bundle.finished_sweeps import members, packed, rewrite, write_sweep
+from tests.results.timing.timed_files import around, timed_pass, write_timed_pass
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +51,15 @@ def test_unpacking_again_replaces_what_was_there(archive: Path, tmp_path: Path) 
     (folder / "bundle.json").write_text("spoiled", "utf-8")
     assert unpack(archive, folder).description.of == "sweep"
     assert "spoiled" not in (folder / "bundle.json").read_text("utf-8")
+
+
+def test_the_timed_passes_are_packed_and_read_from_the_bundle(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "sweep")
+    one = timed_pass({"k8": around(1.0), "k2": around(0.5)})
+    path = write_timed_pass(folder, one)
+    bundle = unpack(packed(folder, tmp_path / "sweep.tar.gz"), tmp_path / "bundle")
+    assert (bundle.files / "timing" / path.name).read_bytes() == path.read_bytes()
+    assert read_finished(bundle.files).timed == (one,)
 
 
 @pytest.mark.parametrize("number", range(9))
@@ -98,7 +109,7 @@ def test_any_single_byte_at_the_end_counts(archive: Path, tmp_path: Path) -> Non
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.tar.gz"
     other.write_text("no archive", "utf-8")
-    with pytest.raises(DataError, match="is not a complete bundle"):
+    with pytest.raises(DataError, match=f"{other} is not a bundle. .*`moe-eval bundle`"):
         unpack(other, tmp_path / "bundle")
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.publish.bundle.finished import read_finished
 from moe_eval_plugin.publish.reproduce.agreement import DIFFERS, Agreement, Row
 from moe_eval_plugin.publish.reproduce.compare_points import compare_with_original
+from tests.report.report_runs import TASK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,3 +31,8 @@ def verdict(agreement: Agreement, point: str, number: str) -> Verdict:
 
 def differing(agreement: Agreement) -> list[tuple[str, str]]:
     return [(one.point, one.number) for one in agreement.rows if one.verdict == DIFFERS]
+
+
+def as_mean(content: dict[str, Any]) -> None:
+    """Let a results file say that its score is the mean of those of the questions."""
+    content["configs"][TASK]["metric_list"] = [{"metric": "exact_match", "aggregation": "mean"}]

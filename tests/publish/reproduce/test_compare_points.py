@@ -11,11 +11,26 @@ from moe_eval_plugin.publish.reproduce.agreement import AGREES, NOT_JUDGED
 from moe_eval_plugin.publish.reproduce.text import render_agreement
 from moe_eval_plugin.sweep.manifest import load_manifest
 from tests.publish.bundle.finished_sweeps import change, in_record, results_of, write_sweep
-from tests.publish.reproduce.compared_sweeps import OBSERVED, compared, differing, row, verdict
-from tests.report.report_runs import records, right, write_other_run, write_run, wrong_every
+from tests.publish.reproduce.compared_sweeps import (
+    OBSERVED,
+    as_mean,
+    compared,
+    differing,
+    row,
+    verdict,
+)
+from tests.report.report_runs import (
+    records,
+    right,
+    write_other_run,
+    write_run,
+    wrong_every,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from moe_eval_plugin.vqa.dataset import Record
 
 
 def test_an_honest_repeat_agrees(original: Path, again: Path) -> None:
@@ -25,7 +40,7 @@ def test_an_honest_repeat_agrees(original: Path, again: Path) -> None:
         for number in ("questions", "equal answers", "exact_match", OBSERVED, "n_input_tokens"):
             assert verdict(agreement, point, number) == AGREES
     assert row(agreement, "k2", "exact_match").original == 0.75
-    assert "Accuracy reproduced: " in render_agreement(agreement)
+    assert "Accuracy: reproduced, 2 of 2 settings." in render_agreement(agreement)
 
 
 def test_a_point_that_was_not_made_again_differs(original: Path, again: Path) -> None:
@@ -50,7 +65,9 @@ def test_a_part_of_the_questions_is_compared_if_that_was_asked_for(
     agreement = compared(original, fewer, limited=True)
     assert agreement.agrees
     assert verdict(agreement, "k2", "exact_match") == AGREES
-    assert verdict(agreement, "k2", "questions") == NOT_JUDGED
+    asked = row(agreement, "k2", "questions")
+    assert (asked.original, asked.again, asked.verdict) == (20, 20, AGREES)
+    assert row(agreement, "k2", "n_input_tokens").verdict == NOT_JUDGED
     worse = wrong_every(1)
     write_run(fewer / "k2" / "demo", 2, worse, records(20))
     assert differing(compared(original, fewer, limited=True)) == [("k2", "exact_match")]
@@ -90,3 +107,18 @@ def test_other_settings_are_told(original: Path, again: Path) -> None:
         in_record(lambda one: one["provenance"].update(encode_s={"easy_vqa": 1.0})),
     )
     assert compared(original, again).settings == ("dtype: None -> float32",)
+
+
+def test_a_part_is_compared_with_the_same_questions_of_the_original(tmp_path: Path) -> None:
+    def wrong_at_the_end(number: int, record: Record) -> str:
+        return "wrong" if number >= 20 else right(number, record)
+
+    original = write_sweep(tmp_path / "original", {8: right, 2: wrong_at_the_end})
+    fewer = write_sweep(tmp_path / "fewer")
+    for k in (8, 2):
+        write_run(fewer / f"k{k}" / "demo", k, right, records(20))
+    for folder in (original, fewer):
+        change(results_of(folder, "k2"), as_mean)
+    found = row(compared(original, fewer, limited=True), "k2", "exact_match")
+    assert (found.original, found.again, found.verdict) == (1.0, 1.0, AGREES)
+    assert row(compared(original, fewer), "k2", "exact_match").original == 0.5

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.publish.reproduce.agreement import AGREES, NOT_JUDGED
 from moe_eval_plugin.publish.reproduce.text import render_agreement
 from tests.publish.bundle.finished_sweeps import change, in_record, results_of, write_sweep
-from tests.publish.reproduce.compared_sweeps import compared, differing, row, verdict
+from tests.publish.reproduce.compared_sweeps import as_mean, compared, differing, row, verdict
 from tests.report.report_runs import TASK, right, wrong_every
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ def test_a_changed_score_differs(original: Path, tmp_path: Path) -> None:
     assert found.interval.high < 0
     assert "does not contain 0" in found.reason
     text = render_agreement(agreement)
-    assert "DIFFERS" in text
-    assert "Not reproduced: k2 exact_match" in text
+    assert "NOT REPRODUCED: accuracy" in text
+    assert "Accuracy: not reproduced: k=2 exact_match." in text
 
 
 def test_an_answer_that_changed_by_chance_is_within_the_interval(
@@ -45,11 +45,8 @@ def test_a_number_that_its_own_samples_do_not_give_differs(original: Path, again
     def better(content: dict[str, Any]) -> None:
         content["results"][TASK]["exact_match,none"] = 0.8
 
-    def mean(content: dict[str, Any]) -> None:
-        content["configs"][TASK]["metric_list"] = [{"metric": "exact_match", "aggregation": "mean"}]
-
     for path in (results_of(original, "k2"), results_of(again, "k2")):
-        change(path, mean)
+        change(path, as_mean)
     assert compared(original, again).agrees
     change(results_of(original, "k2"), better)
     agreement = compared(original, again)

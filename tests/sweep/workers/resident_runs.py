@@ -8,8 +8,10 @@ from moe_eval_plugin.sweep.workers.journal import Journal
 from tests.hosts.lmms_eval.easy_requests import N_QUESTIONS, request
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
 
 
@@ -19,11 +21,29 @@ GIB = 2**30
 ARGUMENTS = {"pretrained": "demo", "batch_size": 4, "dtype": "float32"}
 
 
+class Heard:
+    """Keeps what a sweep's progress hears."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.sizes: list[int] = []
+
+    def doing(self, what: str) -> None:
+        self.steps.append(what)
+
+    def verified(self, experts: Mapping[str, VerifiedOverride]) -> None:
+        self.steps += [one.text for one in experts.values()]
+
+    def answered(self, n_requests: int, *, earlier: bool = False) -> None:
+        self.sizes.append(n_requests)
+        self.steps += ["found"] * earlier
+
+
 def keep_batches(model: ResidentMoEHF, path: Path, inputs: InputCache | None = None) -> list[int]:
     """Store the model's batches in a journal and a cache; return the sizes of those answered."""
-    sizes: list[int] = []
-    model.store = SweepBatches(inputs or InputCache(GIB), Journal(path, {}), sizes.append)
-    return sizes
+    heard = Heard()
+    model.store = SweepBatches(inputs or InputCache(GIB), Journal(path, {}), heard.answered)
+    return heard.sizes
 
 
 def switch_to(model: ResidentMoEHF, experts_k: object, **more: object) -> None:

@@ -16,6 +16,8 @@ from moe_eval_plugin.sweep.plan import SweepPlan
 from moe_eval_plugin.sweep.planning import Axes, make_plan
 from moe_eval_plugin.sweep.workers.in_process import InProcessWorker
 from tests.models.fake_hub import published
+from tests.publish.bundle.finished_sweeps import change, in_record, results_of, write_sweep
+from tests.sweep.workers.resident_runs import Heard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,16 +69,24 @@ def test_a_sweep_asks_the_hub_for_the_configuration_once(
     requests.clear()
     ks = ("8", "7", "6", "5", "4", "3", "2", "0-1:8/2-3:1")
     checked = make_plan(SweepPlan("moe_hf", f"pretrained={NAME}", ("a",), ()), Axes(ks))
-    host = ModelHost()
-    with InProcessWorker(checked, host, tmp_path, {}, 0.1, lambda _: None) as worker:  # type: ignore[arg-type]
+    host, heard = ModelHost(), Heard()
+    # Of an earlier process, which took 8 questions at once at its first setting.
+    change(results_of(write_sweep(tmp_path), "k8"), in_record(_in_batches_of_8))
+    with InProcessWorker(checked, host, tmp_path, {}, 0.1, heard) as worker:  # type: ignore[arg-type]
         for point in checked.plan.points:
             worker(point)
     assert tuple(k for _, k in host.observed) == ks
+    assert heard.steps == ["loading the weights"]
     assert len({id(model) for model, _ in host.observed}) == 1
+    assert host.observed[-1][0].batch_size == 8
     assert one.description == checked.model.description
     assert 0 < len(configuration_requests(demo_on_the_hub)) <= n_for_one
     # The check of the memory asks for the list of weight files.
     assert sum("blobs" in path for path in requests) == 1
+
+
+def _in_batches_of_8(record: dict[str, Any]) -> None:
+    record["provenance"]["batch_size"] = 8
 
 
 def configuration_requests(hub: type[Hub]) -> list[str]:

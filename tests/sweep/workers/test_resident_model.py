@@ -20,7 +20,7 @@ from tests.hosts.lmms_eval.easy_requests import (
     request,
     scoring_request,
 )
-from tests.sweep.workers.resident_runs import ARGUMENTS, answer, keep_batches, switch_to
+from tests.sweep.workers.resident_runs import ARGUMENTS, Heard, answer, keep_batches, switch_to
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +47,21 @@ def test_a_live_change_answers_as_a_model_that_was_loaded_for_it(
     assert answer(model) == expected
     assert model.moe_eval_records[TASK].experts == fresh.moe_eval_records[TASK].experts
     assert weights(model) == loaded
+
+
+def test_the_steps_of_a_point_are_announced_in_their_order(
+    model: ResidentMoEHF, tmp_path: Path
+) -> None:
+    keep_batches(model, tmp_path / "k.jsonl")
+    switch_to(model, 4)
+    heard = model.progress = Heard()
+    answer(model)
+    del model.progress
+    assert heard.steps == [
+        f"encoding {N_QUESTIONS} questions",
+        "verifying the experts that tokens use",
+        "4 of 32 experts in 4 of 4 layers",
+    ]
 
 
 def test_a_rule_and_a_seed_change_live_too(model: ResidentMoEHF, tmp_path: Path) -> None:

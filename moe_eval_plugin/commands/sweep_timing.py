@@ -1,0 +1,110 @@
+"""The timed pass of ``moe-eval sweep``: its options, its progress and its table."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.option_values import read_int
+from moe_eval_plugin.sweep.plan import SweepPoint
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    from moe_eval_plugin.commands.sweep_progress import SweepProgress
+    from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+    from moe_eval_plugin.results.timing.timed_pass import TimedPass
+    from moe_eval_plugin.sweep.launchers.launcher import Launcher, Worker
+    from moe_eval_plugin.sweep.manifest import Manifest
+    from moe_eval_plugin.sweep.plan import SweepPlan
+    from moe_eval_plugin.sweep.timing.options import TimingOptions
+    from moe_eval_plugin.sweep.timing.work import TimedWork
+
+# What a launcher is told to run; it is no setting of the sweep.
+WHOLE_PASS = SweepPoint("timing", "")
+
+
+def timing_options(options: argparse.Namespace) -> TimingOptions:
+    """Read the options of the timed pass; ``InvalidArgumentError`` for a value that it lacks."""
+    from moe_eval_plugin.sweep.timing.options import (
+        TimingOptions,
+        read_batch_sizes,
+        read_budget,
+        read_precision,
+    )
+
+    rounds = options.timing_rounds
+    return TimingOptions(
+        precision=read_precision("--speed-precision", options.speed_precision),
+        budget_s=read_budget("--speed-budget", options.speed_budget),
+        batch_sizes=read_batch_sizes("--batch-sizes", tuple(options.batch_sizes)),
+        rounds=None if rounds == "auto" else read_int("--timing-rounds", rounds, at_least=1),
+        seed=read_int("--timing-seed", options.timing_seed, at_least=0),
+    )
+
+
+class TimedPassCommand:
+    """The timed pass of one sweep."""
+
+    def __init__(
+        self,
+        options: TimingOptions,
+        plan: SweepPlan,
+        manifest: Manifest,
+        host: Host,
+        progress: SweepProgress,
+    ) -> None:
+        self._options = options
+        self._plan = plan
+        self._manifest = manifest
+        self._host = host
+        self._progress = progress
+        self.has_begun = False
+
+    def run(self, launcher: Launcher, worker: Worker) -> bool:
+        """Time what has not been timed; return whether nothing failed."""
+        from moe_eval_plugin.sweep.launchers.choose import RESIDENT_MODEL
+        from moe_eval_plugin.sweep.timing.work import make_work
+
+        if self._options.is_off or self._plan.model != RESIDENT_MODEL:
+            return True
+        n_questions = self._host.n_questions(self._plan.limit)
+        output_types = self._host.output_types()
+        work = make_work(self._manifest, self._options, n_questions, output_types)
+        for remark in work.remarks:
+            self._progress.write(remark)
+        if not work.pending(self._manifest.folder):
+            return True
+        self.has_begun = True
+        job = self._job(work, worker)
+        reasons = [one.reason for one in launcher.run([WHOLE_PASS], job, lambda _: None)]
+        failed = [reason for reason in reasons if reason is not None]
+        for reason in failed:
+            print(f"The timed pass failed: {reason}", file=sys.stderr)
+        return not failed
+
+    def _job(self, work: TimedWork, worker: Worker) -> Worker:
+        """Return what runs the pass: with the model of the answering pass, or with its own."""
+        from moe_eval_plugin.results.timing.timed_pass import FOLDER
+        from moe_eval_plugin.sweep.timing.run import TimedJob, time_settings
+        from moe_eval_plugin.sweep.timing.text import progress_text
+        from moe_eval_plugin.sweep.workers.in_process import InProcessWorker
+
+        plan, folder, host = self._plan, self._manifest.folder, self._host
+        status = self._progress.status
+        if not isinstance(worker, InProcessWorker):
+            status.doing("timing all settings, in one more job")
+            return TimedJob(work, plan, folder)
+
+        def show(found: TimedPass) -> None:
+            status.update(progress_text(found))
+
+        def job(_: SweepPoint) -> Path:
+            status.doing("loading the model")
+            model = worker.loaded()
+            status.doing("timing all settings")
+            time_settings(work, plan, folder, host, model, show)
+            return folder / FOLDER
+
+        return job
