@@ -16,7 +16,7 @@ from moe_eval_plugin.engines.chat_template import ChatTemplate
 from moe_eval_plugin.engines.checks.checkpoint import check_checkpoint
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, QuestionCounter
-from moe_eval_plugin.engines.transformers.batch_runner import first_encodable
+from moe_eval_plugin.engines.transformers.batches.preparing import first_encodable
 from moe_eval_plugin.engines.transformers.engine import HFEngine
 from moe_eval_plugin.engines.transformers.job_runner import JobRunner
 from moe_eval_plugin.engines.transformers.options import check_available
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
     from moe_eval_plugin.engines.generation import GenerationSettings
     from moe_eval_plugin.engines.request import Job
-    from moe_eval_plugin.engines.transformers.batch_runner import BatchStore
+    from moe_eval_plugin.engines.transformers.batches.batch_runner import BatchStore
     from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.engines.transformers.shared.plan import SharingPlan
     from moe_eval_plugin.experts.verification import VerifiedOverride

@@ -22,7 +22,7 @@ from moe_eval_plugin.engines.conversation import placeholder_texts, prepare_conv
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.generation import truncate_before
 from moe_eval_plugin.engines.request import VERIFICATION_NEW_TOKENS, Generated
-from moe_eval_plugin.engines.transformers.encoding import Scored, encode
+from moe_eval_plugin.engines.transformers.encoding import Scored, appended, encode
 from moe_eval_plugin.engines.transformers.loading import (
     check_loadable,
     load_model,
@@ -37,16 +37,16 @@ from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
     StopStringCriteria,
     StopStrings,
+    cut_answers,
     decoded,
+    end_ids,
     ended_by,
-    truncate_after_end,
 )
 from moe_eval_plugin.errors import NotFiniteError
 from moe_eval_plugin.experts.verification import verify
 from moe_eval_plugin.measure.phases import PhaseRecorder, marks_for
 from moe_eval_plugin.models import checkpoint
 from moe_eval_plugin.models.architecture import image_tower
-from moe_eval_plugin.models.releases.names import per_token_among
 from moe_eval_plugin.override.apply import apply
 from moe_eval_plugin.override.finite import (
     describe_fault,
@@ -59,8 +59,6 @@ from moe_eval_plugin.override.observe import observe
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
-
-    from torch import Tensor
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest
     from moe_eval_plugin.engines.request import Conversation
@@ -112,8 +110,7 @@ class HFEngine:
         self.processor = load_processor(options, source, config)
         self.takes_images = reads_images(self.processor)
         self.tokenizer = getattr(self.processor, "tokenizer", self.processor)
-        arguments = options.template_arguments
-        self.template = ChatTemplate(self.processor, options.pretrained, arguments)
+        self.template = ChatTemplate(self.processor, options.pretrained, options.template_arguments)
         self.template.check(system_prompt)
         self.model = load_model(options, source, config)
         name_image_token(self.model, self.processor)
@@ -215,9 +212,8 @@ class HFEngine:
     @torch.inference_mode()
     def compute_prefixes(self, encoded: Encoded, layout: Layout) -> Prefixes:
         """Compute what the prompts of a batch share, from which each of them continues."""
-        inputs = encoded.tensors.to(self.input_device)
         with self._kept_images(encoded):
-            return Prefixes.compute(self.model, inputs, layout)
+            return Prefixes.compute(self.model, encoded.tensors.to(self.input_device), layout)
 
     @torch.inference_mode()
     def generate_from(
@@ -244,11 +240,8 @@ class HFEngine:
         draws = seeded(seed, self.devices) if arguments.get("do_sample") else nullcontext()
         with watch_logits(self.model) as watch, draws:
             sequences = self.model.generate(**inputs, **arguments, stopping_criteria=criteria)
-        ends = self._end_ids()
-        answers = [
-            stops.truncate_after(truncate_after_end(ids, ends), least)
-            for ids in sequences[:, n_prompt:].tolist()
-        ]
+        rows, ends = sequences[:, n_prompt:].tolist(), end_ids(self.model)
+        answers = cut_answers(rows, ends, stops, least)
         texts = decoded(self.tokenizer, answers, self.template.special_tags)
         steps = watch.first_steps(len(answers))
         return [
@@ -261,13 +254,11 @@ class HFEngine:
     @torch.inference_mode()
     def score(self, encoded: Encoded, continuation: str) -> Scored:
         """Score a continuation as the assistant's answer to one encoded conversation."""
-        inputs = dict(encoded.tensors.to(self.input_device))
+        inputs = encoded.tensors.to(self.input_device)
         prompt_ids = inputs["input_ids"][0].tolist()
         target = continuation_ids(self.tokenizer, prompt_ids, continuation)
         target_ids = torch.tensor([target], dtype=torch.long, device=self.input_device)
-        for name in per_token_among(inputs):
-            filler = _continuation_of(name, inputs[name], target_ids)
-            inputs[name] = torch.cat([inputs[name], filler], dim=1)
+        inputs = appended(inputs, target_ids)
         logits = self.model(**inputs, use_cache=False).logits[0, -target_ids.shape[1] - 1 : -1]
         log_probs = logits.float().log_softmax(-1)
         if rows_not_finite(logits).any():
@@ -286,8 +277,7 @@ class HFEngine:
         encoded = self.encode(conversations)
         with refusing_own_code(self.model), observe(self.model) as pending:
             answers = self.generate(encoded, VERIFICATION_ARGUMENTS)
-        n_bad = sum(not answer.is_finite for answer in answers)
-        if n_bad:
+        if n_bad := sum(not answer.is_finite for answer in answers):
             path = first_not_finite(
                 self.model, lambda: self.generate(encoded, VERIFICATION_ARGUMENTS)
             )
@@ -308,15 +298,3 @@ class HFEngine:
         if key not in self._stops:
             self._stops[key] = StopStrings(self.tokenizer, key)
         return self._stops[key]
-
-    def _end_ids(self) -> set[int]:
-        ends = self.model.generation_config.eos_token_id
-        return {ends} if isinstance(ends, int) else set(ends or ())
-
-
-def _continuation_of(name: str, prompt: Tensor, target_ids: Tensor) -> Tensor:
-    """Return what follows the prompt in one of the model's per-token inputs."""
-    if name == "input_ids":
-        return target_ids
-    fill = 1 if name == "attention_mask" else 0
-    return torch.full_like(target_ids, fill, dtype=prompt.dtype)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.refusals import RefusedJobsError
 from moe_eval_plugin.engines.request import JobSeeds
-from moe_eval_plugin.engines.transformers.batch_runner import BatchRunner, prepare
+from moe_eval_plugin.engines.transformers.batches.batch_runner import BatchRunner
+from moe_eval_plugin.engines.transformers.batches.preparing import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
         JobListener,
         QuestionCounter,
     )
-    from moe_eval_plugin.engines.transformers.batch_runner import BatchStore
+    from moe_eval_plugin.engines.transformers.batches.batch_runner import BatchStore
     from moe_eval_plugin.engines.transformers.encoding import Scored
     from moe_eval_plugin.engines.transformers.engine import HFEngine
     from moe_eval_plugin.engines.transformers.profiler_trace import BatchTrace

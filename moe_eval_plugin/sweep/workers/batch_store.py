@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.refusals import RefusedJobsError
-from moe_eval_plugin.engines.transformers.batch_runner import make_queue, part_jobs, prepare
+from moe_eval_plugin.engines.transformers.batches.preparing import make_queue, part_jobs, prepare
 from moe_eval_plugin.engines.transformers.shared.encoding import CannotShareError
 from moe_eval_plugin.measure.hardware_use import HardwareUse
 from moe_eval_plugin.sweep.workers.journal import Batch
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from moe_eval_plugin.engines.request import Generated, Job
-    from moe_eval_plugin.engines.transformers.batch_runner import Prepared
+    from moe_eval_plugin.engines.transformers.batches.preparing import Prepared
     from moe_eval_plugin.engines.transformers.engine import HFEngine
     from moe_eval_plugin.engines.transformers.shared.plan import SharingPlan
     from moe_eval_plugin.measure.timing import BatchTiming

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from moe_eval_plugin.engines.request import Job
-    from moe_eval_plugin.engines.transformers.batch_runner import Prepared
+    from moe_eval_plugin.engines.transformers.batches.preparing import Prepared
     from moe_eval_plugin.engines.transformers.encoding import Encoded
 
 SHARE_OF_FREE_RAM = 0.25

@@ -63,20 +63,21 @@ class SharingPlan:
     def encode(
         self, engine: HFEngine, jobs: Sequence[Job], conversations: Sequence[Conversation]
     ) -> Encoded:
-        """Encode prepared conversations, one for each job, images once where they are shared.
+        """Encode conversations, one for each job, images once where they are shared.
 
         Raises ``CannotShareError`` where jobs with the same key cannot share, and what the
         processor raises.
         """
+        prepared = [engine.prepared(one) for one in conversations]
         groups = [
             [conversation for _, conversation in members]
             for _, members in groupby(
-                zip(jobs, conversations, strict=True),
+                zip(jobs, prepared, strict=True),
                 key=lambda pair: self.keys.get(pair[0], pair[0]),
             )
         ]
         if all(len(group) == 1 for group in groups):
-            encoded = engine.encode_prepared(conversations)
+            encoded = engine.encode_prepared(prepared)
         else:
             for group in groups:
                 if not all(same_images(group[0], other) for other in group[1:]):

@@ -65,17 +65,18 @@ class BatchQueue(Generic[T]):
             self._groups.popleft()
         return batch
 
-    def put_back_halved(self, batch: Sequence[T]) -> None:
-        """Return a batch that was too large; from now on batches have at most half its size.
+    def put_back_halved(self, batch: Sequence[T], size: int) -> None:
+        """Return a batch of which ``size`` requests were too many for one call of the model.
 
-        If they have one request already, nothing is shared from now on.
+        From now on a call gets at most half as many. If it got one alone, nothing is shared from
+        now on.
         """
-        if self.batch_size == 1:
+        if size == 1:
             self._together = lambda _: None
             self._groups = deque(
                 self._units([one for unit in units for one in unit]) for units in self._groups
             )
-        self.batch_size = max(1, min(self.batch_size, len(batch)) // 2)
+        self.batch_size = min(self.batch_size, max(1, size // 2))
         self.put_back(batch)
 
     def put_back(self, batch: Sequence[T]) -> None:

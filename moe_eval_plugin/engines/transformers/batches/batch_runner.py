@@ -7,17 +7,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
-from moe_eval_plugin.engines.refusals import RefusedJobsError, check_length, find_refused
+from moe_eval_plugin.engines.refusals import RefusedJobsError
 from moe_eval_plugin.engines.request import joined_seed
-from moe_eval_plugin.engines.transformers.batch_queue import BatchQueue
+from moe_eval_plugin.engines.transformers.batches.preparing import make_queue, part_jobs, prepare
 from moe_eval_plugin.engines.transformers.shared.encoding import CannotShareError
-from moe_eval_plugin.measure.timing import read_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -28,7 +26,8 @@ if TYPE_CHECKING:
         JobListener,
         QuestionCounter,
     )
-    from moe_eval_plugin.engines.transformers.encoding import Encoded
+    from moe_eval_plugin.engines.transformers.batches.batch_queue import BatchQueue
+    from moe_eval_plugin.engines.transformers.batches.preparing import Prepared
     from moe_eval_plugin.engines.transformers.engine import HFEngine
     from moe_eval_plugin.engines.transformers.shared.plan import SharingPlan
     from moe_eval_plugin.measure.stopwatch import Stopwatch
@@ -36,15 +35,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.measurements import Measurements
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A batch whose images and tokens are ready, and the seconds that this took."""
-
-    jobs: Sequence[Job]
-    encoded: Encoded
-    encode_s: float
 
 
 @dataclass(frozen=True)
@@ -163,7 +153,7 @@ class BatchRunner:
                 continue
             # A batch without those that were refused is not a halved one.
             if self._store and len(jobs) > 1 and self._store.was_halved(jobs):
-                queue.put_back_halved(jobs)
+                queue.put_back_halved(jobs, min(queue.batch_size, len(jobs)))
             else:
                 yield prepared
 
@@ -211,17 +201,18 @@ class BatchRunner:
 
     def _generate(self, prepared: Prepared, queue: BatchQueue[Job]) -> list[Generated] | None:
         """Generate one batch; if memory runs out, return ``None`` and the batch to the queue."""
+        n_jobs = len(prepared.jobs)
+        shares = prepared.encoded.layout is not None
+        size = min(queue.batch_size, n_jobs) if shares else n_jobs
         try:
-            return self._call(prepared, queue.batch_size)
+            return self._call(prepared, size)
         except RuntimeError as error:
-            if len(prepared.jobs) == 1 or not should_reduce_batch_size(error):
+            if n_jobs == 1 or not should_reduce_batch_size(error):
                 raise
         torch.cuda.empty_cache()
-        queue.put_back_halved(prepared.jobs)
+        queue.put_back_halved(prepared.jobs, size)
         logger.warning(
-            "Out of memory with %d requests in a batch; going on with %d.",
-            len(prepared.jobs),
-            queue.batch_size,
+            "Out of memory with %d requests in a batch; going on with %d.", size, queue.batch_size
         )
         return None
 
@@ -274,78 +265,3 @@ class BatchRunner:
             if not answer.is_finite:
                 self._listener.not_finite(job)
         self._after_batch(timing, len(jobs))
-
-
-def make_queue(
-    engine: HFEngine, jobs: Sequence[Job], batch_size: int, sharing: SharingPlan | None = None
-) -> BatchQueue[Job]:
-    """Build the queue of jobs, sorted by length: batches of equal length need no padding."""
-    counts = engine.count_tokens([job.context for job in jobs])
-    lengths = dict(zip(jobs, counts, strict=True))
-    if sharing is None:
-        return BatchQueue(jobs, batch_size, group=_group, length=lengths.__getitem__)
-    return BatchQueue(jobs, batch_size, _group, lengths.__getitem__, sharing.key)
-
-
-def prepare(engine: HFEngine, jobs: Sequence[Job], sharing: SharingPlan | None = None) -> Prepared:
-    """Read and encode the inputs of one batch; safe to run in a thread.
-
-    Without ``sharing`` nothing is shared. Raises ``RefusedJobsError`` if some of them cannot be put
-    to the model, and ``CannotShareError`` if they cannot share what they are planned to.
-    """
-    begin = read_clock()
-    try:
-        encoded = _encode(engine, jobs, sharing)
-    except CannotShareError:
-        raise
-    except Exception as error:
-        find_refused(jobs, error, lambda job: _encode(engine, [job]))
-        raise
-    return Prepared(jobs, encoded, read_clock() - begin)
-
-
-def part_jobs(
-    jobs: Sequence[Job],
-    queue: BatchQueue[Job],
-    sharing: SharingPlan | None,
-    error: CannotShareError,
-) -> None:
-    """Return jobs that cannot share to their queue, as ones that share nothing."""
-    logger.info("%d questions of %s share nothing: %s.", len(jobs), jobs[0].task, error)
-    if sharing is not None:
-        sharing.part(jobs)
-    queue.put_back(jobs)
-
-
-def first_encodable(
-    engine: HFEngine, jobs: Sequence[Job], n_jobs: int, refuse: Callable[[Job, str], object]
-) -> list[Job]:
-    """List the first ``n_jobs`` that can be encoded; ``refuse`` gets those before that cannot."""
-    chosen, others = list(jobs[:n_jobs]), iter(jobs[n_jobs:])
-    while chosen:
-        try:
-            prepare(engine, chosen)
-        except RefusedJobsError as error:
-            for job, reason in error.reasons.items():
-                refuse(job, reason)
-            chosen = [*error.others(chosen), *islice(others, len(error.reasons))]
-        else:
-            break
-    return chosen
-
-
-def _encode(engine: HFEngine, jobs: Sequence[Job], sharing: SharingPlan | None = None) -> Encoded:
-    conversations = [engine.prepared(job.build()) for job in jobs]
-    if sharing is None:
-        encoded = engine.encode_prepared(conversations)
-    else:
-        encoded = sharing.encode(engine, jobs, conversations)
-    for job, n_prompt in zip(jobs, encoded.n_input_tokens, strict=True):
-        n_more = engine.count_tokens([job.continuation()])[0] if job.continuation else 1
-        check_length(engine.model.config, n_prompt + n_more)
-    return encoded
-
-
-def _group(job: Job) -> tuple[str, str]:
-    """Return what is equal for jobs that may share a batch."""
-    return job.task, job.settings.key
