@@ -17,7 +17,6 @@ from moe_eval_plugin.engines.transformers.shared.encoding import (
     same_images,
 )
 from moe_eval_plugin.engines.transformers.shared.prefix import Prefixes
-from moe_eval_plugin.errors import MoEEvalError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,8 +78,6 @@ def _difference(
                 engine.model, shared.tensors.to(engine.input_device), layout
             )
             found = _logits(engine.model, prefixes.continued(engine.model, layout))
-    except MoEEvalError:
-        raise
     except Exception as error:  # noqa: BLE001  (the code of any family)
         return f"{type(engine.model).__name__} cannot continue from a prefix: {error}"
     return _compare(expected, found, engine.model.dtype)

@@ -15,7 +15,7 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from moe_eval_plugin.models.releases.names import CACHE, forward_arguments, per_token_among
+from moe_eval_plugin.models.releases.names import CACHE, PER_TOKEN, forward_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,10 +89,9 @@ def _positions(model: Any, firsts: Mapping[str, Any]) -> Tensor:  # noqa: ANN401
 
 def _prefix_inputs(firsts: Mapping[str, Any], columns: Tensor, layout: Layout) -> dict[str, Any]:
     """Return the inputs of the prefixes: those with images are as they were."""
-    per_token = set(per_token_among(firsts))
     mask = layout.prefix_mask.to(columns.device)
     inputs = {
-        name: value.gather(1, columns) * mask if name in per_token else value
+        name: value.gather(1, columns) * mask if name in PER_TOKEN else value
         for name, value in firsts.items()
     }
     # A pad must not be the token that begins a prompt, which may be that of an image.
