@@ -17,12 +17,12 @@ from moe_eval_plugin.engines.checks.checkpoint import check_checkpoint
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, QuestionCounter
 from moe_eval_plugin.engines.transformers.batches.preparing import first_encodable
+from moe_eval_plugin.engines.transformers.batches.sharing_plan import plan_sharing
 from moe_eval_plugin.engines.transformers.engine import HFEngine
 from moe_eval_plugin.engines.transformers.job_runner import JobRunner
 from moe_eval_plugin.engines.transformers.options import check_available
 from moe_eval_plugin.engines.transformers.profiler_trace import BatchTrace
 from moe_eval_plugin.engines.transformers.provenance import provenance_of
-from moe_eval_plugin.engines.transformers.shared.plan import plan_sharing
 from moe_eval_plugin.hardware.device import describe_device
 from moe_eval_plugin.hardware.meter import HardwareMeter
 from moe_eval_plugin.hosts.lmms_eval.model import MoEModel
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from moe_eval_plugin.engines.generation import GenerationSettings
     from moe_eval_plugin.engines.request import Job
     from moe_eval_plugin.engines.transformers.batches.batch_runner import BatchStore
+    from moe_eval_plugin.engines.transformers.batches.sharing_plan import SharingPlan
     from moe_eval_plugin.engines.transformers.options import EngineOptions
-    from moe_eval_plugin.engines.transformers.shared.plan import SharingPlan
     from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.hosts.run_options import RunOptions
     from moe_eval_plugin.hosts.run_recorder import RunRecorder

@@ -138,8 +138,8 @@ class RequestReader:
             # A column is read at once: reading it row by row takes seconds.
             ids = None if name is None else list(rows.select_columns([name])[name])
             self._image_ids[task, split] = ids
-        ids = self._image_ids[task, split]
-        found = None if ids is None else ids[doc_id]
+        known = self._image_ids[task, split]
+        found = None if known is None else known[doc_id]
         return found if isinstance(found, int | str) else None
 
     def conversation(self, messages: list[dict[str, Any]]) -> Conversation:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.refusals import RefusedJobsError
 from moe_eval_plugin.engines.transformers.batches.preparing import make_queue, part_jobs, prepare
-from moe_eval_plugin.engines.transformers.shared.encoding import CannotShareError
+from moe_eval_plugin.engines.transformers.batches.shared_inputs import CannotShareError
 from moe_eval_plugin.measure.hardware_use import HardwareUse
 from moe_eval_plugin.sweep.workers.journal import Batch
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.engines.request import Generated, Job
     from moe_eval_plugin.engines.transformers.batches.preparing import Prepared
+    from moe_eval_plugin.engines.transformers.batches.sharing_plan import SharingPlan
     from moe_eval_plugin.engines.transformers.engine import HFEngine
-    from moe_eval_plugin.engines.transformers.shared.plan import SharingPlan
     from moe_eval_plugin.measure.timing import BatchTiming
     from moe_eval_plugin.results.measurements import Measurements
     from moe_eval_plugin.sweep.workers.input_cache import InputCache

@@ -15,7 +15,7 @@ from accelerate.utils.memory import should_reduce_batch_size
 from moe_eval_plugin.engines.refusals import RefusedJobsError
 from moe_eval_plugin.engines.request import joined_seed
 from moe_eval_plugin.engines.transformers.batches.preparing import make_queue, part_jobs, prepare
-from moe_eval_plugin.engines.transformers.shared.encoding import CannotShareError
+from moe_eval_plugin.engines.transformers.batches.shared_inputs import CannotShareError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     )
     from moe_eval_plugin.engines.transformers.batches.batch_queue import BatchQueue
     from moe_eval_plugin.engines.transformers.batches.preparing import Prepared
+    from moe_eval_plugin.engines.transformers.batches.sharing_plan import SharingPlan
     from moe_eval_plugin.engines.transformers.engine import HFEngine
-    from moe_eval_plugin.engines.transformers.shared.plan import SharingPlan
     from moe_eval_plugin.measure.stopwatch import Stopwatch
     from moe_eval_plugin.measure.timing import BatchTiming
     from moe_eval_plugin.results.measurements import Measurements

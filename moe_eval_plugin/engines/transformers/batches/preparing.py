@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.engines.refusals import RefusedJobsError, check_length, find_refused
 from moe_eval_plugin.engines.transformers.batches.batch_queue import BatchQueue
-from moe_eval_plugin.engines.transformers.shared.encoding import CannotShareError
+from moe_eval_plugin.engines.transformers.batches.shared_inputs import CannotShareError
 from moe_eval_plugin.measure.timing import read_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from moe_eval_plugin.engines.request import Job
+    from moe_eval_plugin.engines.transformers.batches.sharing_plan import SharingPlan
     from moe_eval_plugin.engines.transformers.encoding import Encoded
     from moe_eval_plugin.engines.transformers.engine import HFEngine
-    from moe_eval_plugin.engines.transformers.shared.plan import SharingPlan
 
 logger = logging.getLogger(__name__)
 

@@ -86,7 +86,7 @@ def digest_of_images(tensors: Mapping[str, Any]) -> str:
         value = tensors[name]
         digest.update(f"{name} {getattr(value, 'shape', value)} ".encode())
         if isinstance(value, torch.Tensor):
-            digest.update(value.contiguous().flatten().view(torch.uint8).numpy())
+            digest.update(value.contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

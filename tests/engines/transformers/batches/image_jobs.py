@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from moe_eval_plugin.engines.request import Generated
+    from moe_eval_plugin.engines.transformers.batches.sharing_plan import SharingPlan
     from moe_eval_plugin.engines.transformers.engine import HFEngine
-    from moe_eval_plugin.engines.transformers.shared.plan import SharingPlan
     from moe_eval_plugin.measure.timing import BatchTiming
 
 INSTRUCTION = "\nAnswer the question using a single word or phrase."

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from moe_eval_plugin.engines.transformers.batches import sharing_check
+from moe_eval_plugin.engines.transformers.batches.shared_inputs import encode_shared
+from moe_eval_plugin.engines.transformers.batches.sharing_plan import SharingPlan, plan_sharing
 from moe_eval_plugin.engines.transformers.engine import HFEngine
 from moe_eval_plugin.engines.transformers.options import EngineOptions
-from moe_eval_plugin.engines.transformers.shared import check, plan
-from moe_eval_plugin.engines.transformers.shared.encoding import encode_shared
 from moe_eval_plugin.engines.transformers.shared.images import ImageOutputs
-from moe_eval_plugin.engines.transformers.shared.plan import plan_sharing
 from moe_eval_plugin.errors import InvalidArgumentError
-from tests.engines.transformers.shared.image_jobs import (
+from tests.engines.transformers.batches.image_jobs import (
     TASK,
     Listener,
     answered,
@@ -38,7 +38,7 @@ def engine() -> Iterator[HFEngine]:
     engine.close()
 
 
-def planned(engine: HFEngine, jobs: list[Job], how: str = "auto") -> plan.SharingPlan:
+def planned(engine: HFEngine, jobs: list[Job], how: str = "auto") -> SharingPlan:
     return plan_sharing(engine, jobs, how)
 
 
@@ -72,9 +72,9 @@ def test_log_probabilities_are_those_of_images_computed_each_time(engine: HFEngi
     assert shared.layout is not None
     assert shared.n_input_tokens == plain.n_input_tokens
     with torch.inference_mode():
-        expected = check._logits(engine.model, plain.tensors)
+        expected = sharing_check._logits(engine.model, plain.tensors)
         prefixes = engine.compute_prefixes(shared, shared.layout)
-        found = check._logits(engine.model, prefixes.continued(engine.model, shared.layout))
+        found = sharing_check._logits(engine.model, prefixes.continued(engine.model, shared.layout))
     engine.set_experts()
     assert (expected.log_softmax(-1) - found.log_softmax(-1)).abs().max() < 1e-4
 
@@ -241,12 +241,12 @@ def test_a_model_that_counts_otherwise_after_a_prefix_shares_nothing(
         return own(*given) // 2
 
     monkeypatch.setattr(engine.model, "_prepare_position_ids_for_generation", shifted)
-    monkeypatch.setattr(check, "_logits", _with_own_positions(own, engine.model))
+    monkeypatch.setattr(sharing_check, "_logits", _with_own_positions(own, engine.model))
     assert "the logits after a shared prefix differ" in str(reason(engine, image_jobs(1)))
 
 
 def _with_own_positions(own: Any, model: Any) -> Any:
-    logits = check._logits
+    logits = sharing_check._logits
 
     def computed(given_model: Any, inputs: Any) -> Any:
         if "position_ids" in inputs:

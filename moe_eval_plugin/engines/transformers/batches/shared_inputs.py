@@ -38,11 +38,14 @@ class Prompts:
 
 
 def encode_shared(engine: HFEngine, groups: Sequence[Sequence[Conversation]]) -> Encoded:
-    """Encode groups of prepared conversations; those of a group have the same images.
+    """Encode groups of prepared conversations; those of a group are to have the same images.
 
-    Raises ``CannotShareError`` where their prompts differ before the end of the images, and what
-    the processor raises.
+    Raises ``CannotShareError`` where they have not, or where their prompts differ before the end of
+    the images, and what the processor raises.
     """
+    if not all(same_images(group[0], other) for group in groups for other in group[1:]):
+        message = "questions that the data give the same image have several"
+        raise CannotShareError(message)
     firsts = engine.encode_prepared([group[0] for group in groups])
     prompts = list(_prompts(engine, groups, firsts.tensors))
     layout = lay_out(

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from moe_eval_plugin.engines.transformers.shared.encoding import (
+from moe_eval_plugin.engines.transformers.batches.shared_inputs import (
     CannotShareError,
     encode_shared,
-    same_images,
 )
 from moe_eval_plugin.engines.transformers.shared.prefix import Prefixes
 
@@ -58,8 +57,6 @@ def find_difference(engine: HFEngine, groups: Sequence[Sequence[Job]]) -> str | 
 def _difference(
     engine: HFEngine, conversations: Sequence[Conversation], plain: Encoded
 ) -> str | None:
-    if not same_images(*conversations):
-        return "questions that the data give the same image have several"
     try:
         shared = encode_shared(engine, [conversations])
     except CannotShareError as error:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.engines.transformers.shared.check import find_difference
-from moe_eval_plugin.engines.transformers.shared.encoding import (
-    CannotShareError,
+from moe_eval_plugin.engines.transformers.batches.shared_inputs import (
     encode_shared,
-    same_images,
+)
+from moe_eval_plugin.engines.transformers.batches.sharing_check import find_difference
+from moe_eval_plugin.engines.transformers.batches.sharing_limits import (
+    reason_of_model,
+    reason_of_settings,
 )
 from moe_eval_plugin.engines.transformers.shared.images import digest_of_images, shareable_tower
-from moe_eval_plugin.engines.transformers.shared.limits import reason_of_model, reason_of_settings
 from moe_eval_plugin.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -68,22 +68,17 @@ class SharingPlan:
         Raises ``CannotShareError`` where jobs with the same key cannot share, and what the
         processor raises.
         """
-        prepared = [engine.prepared(one) for one in conversations]
         groups = [
             [conversation for _, conversation in members]
             for _, members in groupby(
-                zip(jobs, prepared, strict=True),
+                zip(jobs, conversations, strict=True),
                 key=lambda pair: self.keys.get(pair[0], pair[0]),
             )
         ]
         if all(len(group) == 1 for group in groups):
-            encoded = engine.encode_prepared(prepared)
+            encoded = engine.encode(conversations)
         else:
-            for group in groups:
-                if not all(same_images(group[0], other) for other in group[1:]):
-                    message = "questions that the data give the same image have several"
-                    raise CannotShareError(message)
-            encoded = encode_shared(engine, groups)
+            encoded = encode_shared(engine, [[*map(engine.prepared, one)] for one in groups])
         if not self.keeps_images:
             return encoded
         return replace(encoded, images=digest_of_images(encoded.tensors))
@@ -102,10 +97,8 @@ def plan_sharing(engine: HFEngine, jobs: Sequence[Job], share_images: str) -> Sh
         return SharingPlan(dict.fromkeys(by_task, NOT_ASKED))
     keeps = engine.image_outputs is not None and shareable_tower(engine.model) is not None
     plan = SharingPlan({}, keeps)
-    of_model = reason_of_model(engine)
     for task, mine in by_task.items():
-        reason = of_model or _decide(engine, mine, plan)
-        plan.reasons[task] = reason
+        reason = plan.reasons[task] = _decide(engine, mine, plan)
         if reason is not None and share_images == "yes":
             message = (
                 f"share_images=yes is not possible for {task} with {engine.options.pretrained}: "
@@ -125,14 +118,13 @@ def _decide(engine: HFEngine, jobs: Sequence[Job], plan: SharingPlan) -> str | N
     keys = {
         job: (job.settings.key, key) for job in jobs if (key := job.read_image_key()) is not None
     }
-    counts = Counter(keys.values())
     by_key: dict[Hashable, list[Job]] = {}
     for job, key in keys.items():
-        if counts[key] > 1:
-            by_key.setdefault(key, []).append(job)
-    if not by_key:
+        by_key.setdefault(key, []).append(job)
+    several = [mine for mine in by_key.values() if len(mine) > 1]
+    if not several:
         return NO_TWO
-    reason = find_difference(engine, list(by_key.values()))
+    reason = reason_of_model(engine) or find_difference(engine, several)
     if reason is None:
         plan.keys.update(keys)
     return reason
