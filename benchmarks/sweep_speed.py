@@ -52,7 +52,7 @@ class Comparison:
             [
                 *(*program, "sweep", "--model-args", "pretrained=demo", "--experts-k", *ks),
                 *(*questions, "--batch-size", str(self._options.batch_size)),
-                *("--output", str(folder)),
+                *("--output", str(folder), "--speed-budget", "0"),
             ]
         )
         return seconds, {k: _answers(folder / f"k{k}", k) for k in ks}

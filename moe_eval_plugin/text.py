@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import re
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {nearest[0]}?" if nearest else ""
 
 
+def setting_label(point: str) -> str:
+    """Return the name of a sweep's point for people: ``k=8`` for ``k8``."""
+    return re.sub(r"^k(?=\d)", "k=", point)
+
+
 def one_line(error: BaseException) -> str:
     """Return the text of an error in one line without its full stop, shortened if it is long."""
     text = " ".join(str(error).split()) or type(error).__name__
@@ -67,6 +73,11 @@ def first_few(values: Sequence[object]) -> str:
     """List the first five values, for a message; ``...`` stands for the others."""
     shown = [*map(str, values[:FEW]), *["..."] * (len(values) > FEW)]
     return ", ".join(shown)
+
+
+def counted(n: int, what: str) -> str:
+    """Return a number with its noun: ``1 image``, ``9,673 questions``."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:

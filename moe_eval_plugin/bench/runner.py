@@ -37,7 +37,13 @@ def run_bench(
 
     Raises what the engine raises: ``OverrideNotEffectiveError`` before anything is timed.
     """
-    measured = measure(target.engine, plan, progress)
+    return make_report(target, plan, device, measure(target.engine, plan, progress))
+
+
+def make_report(
+    target: BenchTarget, plan: BenchPlan, device: DeviceFacts, measured: Measured
+) -> BenchReport:
+    """Compare what was measured with the reference k, and with what the hardware could do."""
     reference = reference_k(plan, target.baseline)
     points = make_points(measured, plan, reference, _efficiency_model(target, device))
     return BenchReport(

@@ -9,30 +9,35 @@ from typing import TYPE_CHECKING
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import read_new_file
-from moe_eval_plugin.text import HUNDRED
+from moe_eval_plugin.text import HUNDRED, setting_label
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from moe_eval_plugin.commands.subcommand import Subcommands
-    from moe_eval_plugin.results.compare.comparison import Comparison
+    from moe_eval_plugin.results.compare.compare import Options
+    from moe_eval_plugin.results.compare.comparison import Comparison, TaskComparison
 
 DESCRIPTION = """\
 Compare two finished runs over the same questions: the share of equal answers, the difference in
-accuracy of B to A with a paired interval and a p-value, the questions that changed, and the
-settings that differ.
+accuracy of B to A with a paired interval and a p-value, the speed, the questions that changed, and
+the settings that differ. With a sweep in place of A and B, compare each of its settings with the
+published k.
 
 A and B are results files of lmms-eval, or folders with one each, made with --log_samples. Any model
-of lmms-eval will do.
+of lmms-eval will do. The speed-up of two settings of one sweep has an interval if the sweep has a
+timed pass; that of any other two runs was timed once.
 """
 EPILOG = """\
 examples:
   moe-eval compare runs/k8 runs/k4                             what does a smaller k change?
+  moe-eval compare runs/demo                                   each setting of a sweep
   moe-eval compare runs/hf runs/vllm --at-least-equal 0.99     do two backends agree?
   moe-eval compare runs/k8 runs/k4 --list changed.csv          which questions changed?
   moe-eval compare runs/k8 runs/k4 --metric vqa_accuracy vqa_accuracy_official --json
 
-exit code: 0, or 1 if fewer answers are equal than --at-least-equal requires
+exit code: 0, or 1 if fewer answers are equal than --at-least-equal requires, at any setting
 """
 LISTS = (".csv", ".json")
 
@@ -42,8 +47,45 @@ def add(verbs: Subcommands) -> None:
     verb = add_verb(
         verbs, "compare", run, "compare two runs over the same questions", (DESCRIPTION, EPILOG)
     )
-    verb.add_argument("a", type=Path, metavar="A", help="run to compare with: file or folder")
-    verb.add_argument("b", type=Path, metavar="B", help="run to compare: file or folder")
+    verb.add_argument(
+        "a", type=Path, metavar="A", help="run to compare with: file or folder; or a sweep"
+    )
+    verb.add_argument(
+        "b",
+        type=Path,
+        nargs="?",
+        metavar="B",
+        help="run to compare: file or folder (none for a sweep)",
+    )
+    verb.add_argument(
+        "--settings",
+        nargs="+",
+        default=[],
+        metavar="K",
+        help="settings of a sweep to compare with the published k, e.g. k4 k2 (default: all)",
+    )
+    _add_choices(verb)
+    verb.add_argument(
+        "--at-least-equal",
+        type=float,
+        metavar="SHARE",
+        help="fail unless this share of the answers of each task is equal, e.g. 0.99",
+    )
+    verb.add_argument(
+        "--list",
+        type=Path,
+        metavar="FILE",
+        help="write the questions that changed to this file (.csv or .json)",
+    )
+    verb.add_argument("--force", action="store_true", help="overwrite an existing file of --list")
+    verb.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of the resampling (default: 0)"
+    )
+    verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def _add_choices(verb: argparse.ArgumentParser) -> None:
+    """Add the options that choose what is compared."""
     verb.add_argument("--task", help="compare only this task (default: all that both have)")
     verb.add_argument(
         "--metric",
@@ -64,45 +106,23 @@ def add(verbs: Subcommands) -> None:
         metavar="POINTS",
         help="margin of the equivalence test, in points (default: 1)",
     )
-    verb.add_argument(
-        "--at-least-equal",
-        type=float,
-        metavar="SHARE",
-        help="fail unless this share of the answers of each task is equal, e.g. 0.99",
-    )
-    verb.add_argument(
-        "--list",
-        type=Path,
-        metavar="FILE",
-        help="write the questions that changed to this file (.csv or .json)",
-    )
-    verb.add_argument("--force", action="store_true", help="overwrite an existing file of --list")
-    verb.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="seed of the resampling (default: 0)"
-    )
-    verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def run(options: argparse.Namespace) -> int:
     """Compare, print, and write the list; return 1 if too few answers are equal."""
-    from moe_eval_plugin.results.compare.compare import Options, compare_runs
+    from moe_eval_plugin.results.compare.compare import compare_runs
     from moe_eval_plugin.results.compare.text import render
     from moe_eval_plugin.results.lmms_eval.files import find_run
-    from moe_eval_plugin.stats.resampling import Bootstrap
 
     _check(options)
-    comparison = compare_runs(
-        find_run(options.a),
-        find_run(options.b),
-        options.task,
-        Options(
-            metrics=options.metric,
-            common=options.common,
-            margin=options.within / HUNDRED,
-            bootstrap=Bootstrap(seed=options.seed),
-        ),
-    )
-    lacking = _lacking(comparison, options.at_least_equal)
+    if options.b is None:
+        return _run_sweep(options)
+    if options.settings:
+        message = "--settings chooses among those of a sweep. Remove it, or pass one sweep only."
+        raise InvalidArgumentError(message)
+    _raise_if_sweep(options)
+    comparison = compare_runs(find_run(options.a), find_run(options.b), options.task, _how(options))
+    lacking = _lacking(comparison.tasks, options.at_least_equal)
     if options.list is not None:
         _write_list(comparison, options.list, force=options.force)
     if options.json:
@@ -111,6 +131,64 @@ def run(options: argparse.Namespace) -> int:
         print(render(comparison))
         print(*lacking, sep="\n", end="\n" if lacking else "")
     return 1 if lacking else 0
+
+
+def _run_sweep(options: argparse.Namespace) -> int:
+    """Compare the settings of a sweep with its baseline."""
+    from moe_eval_plugin.publish.bundle.finished import read_finished
+    from moe_eval_plugin.results.compare.sweep import SweepRun, compare_sweep
+    from moe_eval_plugin.results.compare.sweep_text import render_sweep
+
+    finished = read_finished(options.a)
+    if finished.manifest is None:
+        message = (
+            f"{options.a} is a single run. Pass a second one to compare it with, or the folder of "
+            "a sweep."
+        )
+        raise InvalidArgumentError(message)
+    if options.list is not None:
+        message = "--list needs two runs. Pass two settings of the sweep as A and B."
+        raise InvalidArgumentError(message)
+    runs = [SweepRun(one.name, one.run, one.seed, one.is_baseline) for one in finished.points]
+    comparison = compare_sweep(str(options.a), runs, options.settings, options.task, _how(options))
+    lacking = [
+        line
+        for name, one in comparison.settings.items()
+        for line in _lacking(one.tasks, options.at_least_equal, name)
+    ]
+    if options.json:
+        print(json.dumps(comparison.to_dict(), ensure_ascii=False, indent=2))
+    else:
+        print(render_sweep(comparison))
+        print(*lacking, sep="\n", end="\n" if lacking else "")
+    return 1 if lacking else 0
+
+
+def _raise_if_sweep(options: argparse.Namespace) -> None:
+    """Raise ``InvalidArgumentError`` if A or B is a whole sweep."""
+    from moe_eval_plugin.sweep.manifest import load_manifest
+
+    for path in (options.a, options.b):
+        manifest = load_manifest(path) if path.is_dir() else None
+        if manifest is not None:
+            names = ", ".join(manifest.entries)
+            message = (
+                f"{path} is a sweep of the settings {names}. Pass one of them, {path}/NAME, or the "
+                "sweep alone, which compares them all with the published k."
+            )
+            raise InvalidArgumentError(message)
+
+
+def _how(options: argparse.Namespace) -> Options:
+    from moe_eval_plugin.results.compare.compare import Options
+    from moe_eval_plugin.stats.resampling import Bootstrap
+
+    return Options(
+        metrics=options.metric,
+        common=options.common,
+        margin=options.within / HUNDRED,
+        bootstrap=Bootstrap(seed=options.seed),
+    )
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -131,21 +209,22 @@ def _check(options: argparse.Namespace) -> None:
         raise InvalidArgumentError(message)
 
 
-def _lacking(comparison: Comparison, share: float | None) -> list[str]:
-    """Return a line for each task with too few equal answers."""
+def _lacking(tasks: Sequence[TaskComparison], share: float | None, setting: str = "") -> list[str]:
+    """Return a line for each task with too few equal answers, which names the setting."""
     if share is None:
         return []
-    for task in comparison.tasks:
+    for task in tasks:
         if task.equal_answers is None:
             message = (
                 f"--at-least-equal cannot be checked for {task.task}: its answers are not text. "
                 "Remove the option, or choose another --task."
             )
             raise InvalidArgumentError(message)
+    where = f" at {setting_label(setting)}" if setting else ""
     return [
-        f"Failed: {task.equal_answers:.4%} of the answers to {task.task} are equal, less than "
-        f"{share:.4%}."
-        for task in comparison.tasks
+        f"Failed: {task.equal_answers:.4%} of the answers to {task.task}{where} are equal, less "
+        f"than {share:.4%}."
+        for task in tasks
         if task.equal_answers is not None and task.equal_answers < share
     ]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import read_new_file
+from moe_eval_plugin.text import TERMINAL_WIDTH
 
 if TYPE_CHECKING:
     import argparse
@@ -83,8 +85,9 @@ def add(verbs: Subcommands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the report, print its path, and open it with --open."""
+    """Write the report, print what it found and its path, and open it with --open."""
     from moe_eval_plugin.report.build import Options, build
+    from moe_eval_plugin.report.summary import summary_lines
     from moe_eval_plugin.report.write import check_output, write_report
 
     _check(options)
@@ -104,6 +107,8 @@ def run(options: argparse.Namespace) -> int:
     )
     page, *others = write_report(report, path)
     n_points = sum(len(one.points) for one in report.series)
+    for line in summary_lines(report.series):
+        print("\n".join(textwrap.wrap(line, TERMINAL_WIDTH, subsequent_indent="    ")))
     print(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB, {n_points} settings)")
     print(f"  and {len(others)} files of charts and tables in {others[0].parent}")
     if options.open:

@@ -184,7 +184,8 @@ def _run_one(
     settings = sweep_settings(plan, checked.model, host, data)
     if not options.dry_run:
         return _sweep(options, launch, folder, checked, host, settings, data)
-    found = estimate(plan, checked.options, host.n_questions(plan.limit), folder, settings)
+    timing, n_questions = timing_options(options), host.n_questions(plan.limit)
+    found = estimate(plan, checked.options, n_questions, folder, settings, timing)
     print(json.dumps(found.to_dict(), indent=2) if options.json else render_estimate(found))
     return 0
 

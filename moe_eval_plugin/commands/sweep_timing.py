@@ -101,10 +101,7 @@ class TimedPassCommand:
             status.update(progress_text(found))
 
         def job(_: SweepPoint) -> Path:
-            status.doing("loading the model")
-            model = worker.loaded()
-            status.doing("timing all settings")
-            time_settings(work, plan, folder, host, model, show)
+            time_settings(work, plan, folder, host, worker.loaded, show)
             return folder / FOLDER
 
         return job

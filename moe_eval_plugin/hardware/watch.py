@@ -89,15 +89,15 @@ class MachineWatch:
         )
 
     def _read(self) -> CoreSeconds | None:
+        names = {f"cpu{core}" for core in self._cores}
         try:
-            lines = self._proc_stat.read_text("ascii").splitlines()
+            lines = [line.split() for line in self._proc_stat.read_text("ascii").splitlines()]
+            found = [[int(one) for one in row] for name, *row in lines if name in names]
         except (OSError, ValueError):
             return None
-        ticks = os.sysconf("SC_CLK_TCK")
-        names = {f"cpu{core}" for core in self._cores}
-        found = [[int(one) for one in line.split()[1:]] for line in lines if _name(line) in names]
         if len(found) != len(names) or any(len(row) <= STEAL_COLUMN for row in found):
             return None
+        ticks = os.sysconf("SC_CLK_TCK")
         return CoreSeconds(
             busy_s=sum(row[column] for row in found for column in BUSY_COLUMNS) / ticks,
             stolen_s=sum(row[STEAL_COLUMN] for row in found) / ticks,
@@ -136,17 +136,13 @@ def _cores_of_process() -> frozenset[int]:
 
 def _cores_of_container() -> int | None:
     """Return the cores that a control group allows, rounded up; ``None`` without a limit."""
-    for quota, period in (
-        ("cpu.max", None),
-        ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"),
-    ):
-        with suppress(OSError, ValueError):
-            values = (CGROUP / quota).read_text("ascii").split()
-            if period is not None:
-                values += (CGROUP / period).read_text("ascii").split()
-            # No limit is "max" in the first form, and -1 in the second.
-            if values[0] != "max" and int(values[0]) > 0:
-                return math.ceil(int(values[0]) / int(values[1]))
+    # The files of both versions of control groups; without a limit they hold "max" or -1.
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        with suppress(OSError, ValueError, ZeroDivisionError):
+            text = " ".join((CGROUP / name).read_text("ascii") for name in names)
+            quota, period = map(int, text.split())
+            if quota > 0:
+                return math.ceil(quota / period)
     return None
 
 
@@ -180,7 +176,3 @@ def _smallest(gpus: tuple[nvml.Gpu, ...], read: Callable[[nvml.Gpu], float]) -> 
         return min((read(gpu) for gpu in gpus), default=None)
     except NotKnownError:
         return None
-
-
-def _name(line: str) -> str:
-    return line.partition(" ")[0]

@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import MissingDependencyError
-from moe_eval_plugin.report.analysis.speed_scope import sentences_on_speed
 from moe_eval_plugin.report.analysis.statistics import compute
 from moe_eval_plugin.report.charts.theme import (
     DARK,
@@ -20,10 +19,11 @@ from moe_eval_plugin.report.charts.theme import (
     page_config,
     paper_config,
 )
-from moe_eval_plugin.report.findings import Finding, findings
+from moe_eval_plugin.report.findings import findings
 from moe_eval_plugin.report.provenance import origin_of
 from moe_eval_plugin.report.questions.changed import changed_questions
-from moe_eval_plugin.report.series import read_series, sweep_at
+from moe_eval_plugin.report.read_series import read_series, sweep_at
+from moe_eval_plugin.report.run_facts import facts_line
 from moe_eval_plugin.report.tables.table import (
     as_csv,
     as_markdown,
@@ -154,7 +154,9 @@ def _task_part(task: Sequence[SeriesStatistics]) -> dict[str, Any]:
         "series": [
             {
                 "name": one.series.name,
-                "findings": [*findings(one), *map(Finding, sentences_on_speed(one))],
+                "facts": facts_line(one),
+                "is_smoke_test": bool(one.smoke_test),
+                "findings": list(findings(one)),
             }
             for one in task
         ],

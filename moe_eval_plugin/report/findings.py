@@ -1,19 +1,25 @@
-"""What was found in a series, in a few sentences: losses, and the setting to recommend."""
+"""What was found in a series, in a few sentences: what is shown, and the setting to recommend.
+
+Only what was shown is claimed. A setting is within the margin, loses more, or has too few questions
+to tell; one is recommended if a test shows that it loses no more than the margin, and the interval
+of its speed-up lies above 1. Otherwise the findings say what is missing.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from moe_eval_plugin.stats.equivalence import CANNOT_TELL, NO, YES
+from moe_eval_plugin.report.analysis.speed_scope import sentences_on_speed
+from moe_eval_plugin.report.analysis.timing_notes import sentences_on_timing
+from moe_eval_plugin.report.analysis.verdicts import Verdict, gains_more, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
 
-SIGNIFICANT = 0.05
-LEVEL = "5% level, Holm-corrected for the number of settings"
+Kind = Literal["smoke test", "recommendation", "group", "warning", "note"]
 
 
 @dataclass(frozen=True)
@@ -22,101 +28,115 @@ class Finding:
 
     text: str
     detail: str = ""
+    kind: Kind = "note"
 
 
 def findings(numbers: SeriesStatistics) -> Iterator[Finding]:
-    """Yield what the tests show; nothing is said of what they cannot show."""
-    compared = [one for one in numbers.points if one.difference is not None]
-    yield from _losses(numbers, compared)
-    yield from _recommendation(numbers)
-    knee = next((one for one in numbers.points if one.is_knee), None)
-    if knee is not None:
-        label = knee.point.label
-        yield Finding(f"Below {label}, each further gain in speed costs much more accuracy.")
-    yield from map(Finding, numbers.notes)
+    """Yield what is shown, most important first: nothing is said of what tests cannot show."""
+    if numbers.smoke_test:
+        reasons = "; ".join(numbers.smoke_test)
+        text = f"Smoke test: {reasons}. Nothing is concluded from it, and no setting recommended."
+        yield Finding(text, kind="smoke test")
+    elif (advice := _recommendation(numbers)) is not None:
+        yield Finding(advice, kind="recommendation")
+    yield from _groups(numbers)
+    for text in numbers.warnings:
+        yield Finding(text, kind="warning")
+    for text in (*sentences_on_timing(numbers.series), *sentences_on_speed(numbers)):
+        yield Finding(text)
+    for text in numbers.notes:
+        yield Finding(text)
 
 
-def _losses(numbers: SeriesStatistics, compared: Sequence[PointStatistics]) -> Iterator[Finding]:
-    """Yield a sentence for each result of the tests, with the settings that have it."""
+def _groups(numbers: SeriesStatistics) -> Iterator[Finding]:
+    """Yield a sentence for each group, with its settings."""
     margin = numbers.margin_text
-    lower = [one for one in compared if _is_lower(one)]
-    others = [one for one in compared if not _is_lower(one)]
-    if lower:
-        yield Finding(f"Loses accuracy: {_with_differences(numbers, lower)}.", LEVEL)
-    beyond = [one for one in lower if _verdict(one) == NO]
-    if beyond:
-        yield Finding(f"Loses more than {margin}: {_labels(beyond)}.")
-    equal = [one for one in others if _verdict(one) == YES]
-    if equal:
-        yield Finding(
-            f"No loss found: {_with_differences(numbers, equal)}.",
-            f"Within {margin} of the published k, by two one-sided tests at the 5% level",
+    groups: dict[Verdict, list[PointStatistics]] = {}
+    for one in numbers.points:
+        found = verdict(numbers, one)
+        if found is not None:
+            groups.setdefault(found, []).append(one)
+    within = groups.get(Verdict.WITHIN, [])
+    if within:
+        detail = f"Shown to lose no more than {margin}, by a one-sided test at the 5% level"
+        better = " or better" if any(gains_more(numbers, one) for one in within) else ""
+        yield Finding(f"Within {margin}{better}: {_listed(numbers, within)}.", detail, "group")
+    more = groups.get(Verdict.LOSES_MORE, [])
+    if more:
+        detail = f"Shown to lose more than {margin}, by a one-sided test at the 5% level"
+        yield Finding(f"Loses more than {margin}: {_listed(numbers, more)}.", detail, "group")
+    few = groups.get(Verdict.TOO_FEW, [])
+    if few:
+        known = [n for one in few if one.equivalence and (n := one.equivalence.n_questions_to_tell)]
+        about = f" (about {max(known):,} would)" if known and not numbers.smoke_test else ""
+        detail = "So many show it with a chance of 80% if nothing is lost, or what was seen"
+        text = f"Too few questions to tell{about}: {_listed(numbers, few)}."
+        yield Finding(text, detail if about else "", "group")
+
+
+def _recommendation(numbers: SeriesStatistics) -> str | None:
+    """Return the setting to recommend, or what is missing; ``None`` without a comparison."""
+    compared = [one for one in numbers.points if one.difference is not None]
+    baseline = numbers.series.baseline
+    if baseline is None or not compared:
+        return None
+    named = {one.point.label: one for one in numbers.points}
+    if numbers.recommended is not None:
+        one, at = named[numbers.recommended], _at_batch_size(numbers)
+        speed = one.speed_up.text if one.speed_up else ""
+        return (
+            f"Recommended: {one.point.label}. It is {speed} as fast as {baseline.label}{at} and "
+            f"{_change(numbers, one)}: no more than the {numbers.margin_text} you allow."
         )
-    gains = [one for one in others if _verdict(one) == NO]
-    if gains:
-        yield Finding(f"Gains more than {margin}: {_with_differences(numbers, gains)}.")
-    open_ones = [one for one in others if _verdict(one) == CANNOT_TELL]
-    if open_ones:
-        needed = [one.equivalence.n_questions_needed for one in open_ones if one.equivalence]
-        known = [n for n in needed if n]
-        detail = f"About {max(known):,} questions would show it if nothing is lost" if known else ""
-        text = f"Too few questions to tell: {_with_differences(numbers, open_ones)}."
-        yield Finding(text, detail)
-
-
-def _recommendation(numbers: SeriesStatistics) -> Iterator[Finding]:
-    baseline, margin = numbers.series.baseline, numbers.margin_text
-    if baseline is None or numbers.fastest is None or len(numbers.points) <= 1:
-        return
-    if numbers.fastest == baseline.label:
-        yield Finding(f"No setting is faster than {baseline.label} and loses at most {margin}.")
-        return
-    chosen = next(one for one in numbers.points if one.point.label == numbers.fastest)
-    speed = f"is {chosen.speed_up:.2f}× as fast as {baseline.label}" if chosen.speed_up else ""
-    parts = [part for part in (speed, _change(numbers, chosen)) if part]
-    if numbers.fastest_certain == numbers.fastest:
-        text = f"Recommended: {chosen.point.label}. It {' and '.join(parts)}"
-        yield Finding(f"{text}, which is less than the {margin} you allow.")
-        return
-    test = chosen.equivalence
-    asked = f"{test.n_questions:,}" if test else "these"
-    needed = test.n_questions_needed if test else None
-    enough = f" (about {needed:,} would, if nothing is lost)" if needed else ""
-    yield Finding(
-        f"Fastest within {margin}: {chosen.point.label}. It {' and '.join(parts)}, but {asked} "
-        f"questions cannot rule out a loss of more than {margin}{enough}."
+    if numbers.candidate is not None:
+        return f"No recommendation yet: {_missing(numbers, named[numbers.candidate])}."
+    if all(one.samples_per_s is None for one in compared):
+        return "No recommendation: speeds were not measured."
+    return (
+        f"No recommendation: no setting both loses at most {numbers.margin_text} and may be faster "
+        f"than {baseline.label}."
     )
+
+
+def _missing(numbers: SeriesStatistics, one: PointStatistics) -> str:
+    """Return what a setting lacks to be recommended."""
+    label, margin, ratio = one.point.label, numbers.margin_text, one.speed_up
+    if verdict(numbers, one) is not Verdict.WITHIN:
+        test = one.equivalence
+        n = test.n_questions_to_tell if test else None
+        asked = f"{test.n_questions:,} questions" if test else "these questions"
+        enough = f"; about {n:,} questions would show it" if n else ""
+        return (
+            f"{label} {_change(numbers, one)}, and {asked} do not show that it loses no more than "
+            f"{margin}{enough}"
+        )
+    if ratio is None:
+        return f"{label} is within {margin}, but its speed-up was not measured"
+    if ratio.interval is None:
+        return f"{label} is within {margin}, but its speed-up, {ratio.ratio:.2f}×, was timed once"
+    speed_up = f"{ratio.text}{_at_batch_size(numbers)}"
+    return f"{label} is within {margin}, but its speed-up, {speed_up}, may be none"
+
+
+def _at_batch_size(numbers: SeriesStatistics) -> str:
+    size = numbers.points[0].batch_size
+    return "" if size is None else f" at batch size {size}"
 
 
 def _change(numbers: SeriesStatistics, one: PointStatistics) -> str:
     """Return how much accuracy a setting loses or gains, with the interval."""
     if one.difference is None:
-        return ""
+        return "was not compared"
     scale, interval = numbers.scale, one.difference.interval
     loss = -one.difference.difference * scale
     if loss >= 0:
         verb, ends = "loses", (-interval.high * scale, -interval.low * scale)
     else:
         verb, ends = "gains", (interval.low * scale, interval.high * scale)
-    return f"{verb} {abs(loss):.2f} points (95% interval {ends[0]:.2f} to {ends[1]:.2f})"
+    return f"{verb} {abs(loss):.2f} points ({ends[0]:.2f} to {ends[1]:.2f})"
 
 
-def _verdict(one: PointStatistics) -> str | None:
-    return one.equivalence.verdict if one.equivalence else None
-
-
-def _is_lower(one: PointStatistics) -> bool:
-    difference = one.difference
-    if difference is None or difference.adjusted_p_value is None:
-        return False
-    return difference.difference < 0 and difference.adjusted_p_value <= SIGNIFICANT
-
-
-def _labels(points: Sequence[PointStatistics]) -> str:
-    return ", ".join(one.point.label for one in points)
-
-
-def _with_differences(numbers: SeriesStatistics, points: Sequence[PointStatistics]) -> str:
+def _listed(numbers: SeriesStatistics, points: Sequence[PointStatistics]) -> str:
     """List settings with their differences in points."""
     texts = [
         f"{one.point.label} ({one.difference.difference * numbers.scale:+.2f} points)"

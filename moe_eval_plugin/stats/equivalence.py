@@ -43,6 +43,25 @@ class Equivalence:
     """The same if the true difference is the observed one; ``None`` if that is the margin or more.
     """
 
+    @property
+    def loses_at_most(self) -> bool:
+        """Whether it is shown that no more than the margin is lost: a one-sided test at 5%."""
+        return self.interval.low > -self.margin
+
+    @property
+    def loses_more(self) -> bool:
+        """Whether it is shown that more than the margin is lost: a one-sided test at 5%."""
+        return self.interval.high <= -self.margin
+
+    @property
+    def n_questions_to_tell(self) -> int | None:
+        """About how many questions would tell; ``None`` where as many were asked, or not known.
+
+        It is the number for no true difference, or else that for the observed one.
+        """
+        known = (self.n_questions_needed, self.n_questions_needed_as_observed)
+        return next((n for n in known if n is not None and n > self.n_questions), None)
+
 
 def equivalence(difference: PairedDifference, margin: float) -> Equivalence:
     """Return whether a run is within a margin of the baseline, above or below (TOST).

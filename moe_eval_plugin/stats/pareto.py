@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from moe_eval_plugin.stats.paired import PairedDifference
+    from moe_eval_plugin.stats.speed import SpeedRatio
 
 MIN_POINTS_OF_A_KNEE = 3
 DECIMALS = 9
@@ -31,6 +32,27 @@ class TradeOffPoint:
     """Questions per second."""
     difference: PairedDifference | None = None
     """Comparison with the baseline; ``None`` for the baseline itself."""
+    speed_up: SpeedRatio | None = None
+    """Speed divided by the baseline's, with its interval; ``None`` is not known."""
+
+    @property
+    def is_faster(self) -> bool:
+        """Whether it is shown to be faster than the baseline: the interval lies above 1."""
+        ratio = self.speed_up
+        return ratio is not None and ratio.excludes_one and ratio.ratio > 1
+
+    @property
+    def is_slower(self) -> bool:
+        """Whether it is shown to be slower than the baseline: the interval lies below 1."""
+        ratio = self.speed_up
+        return ratio is not None and ratio.excludes_one and ratio.ratio < 1
+
+    def loses_at_most(self, margin: float) -> bool:
+        """Whether it is shown to lose no more than a margin: a one-sided test at 5%.
+
+        The lower end of the 90% interval of its difference lies above ``-margin``.
+        """
+        return self.difference is not None and self.difference.equivalence_interval.low > -margin
 
 
 def pareto_front(points: Sequence[TradeOffPoint]) -> list[TradeOffPoint]:
@@ -80,9 +102,8 @@ def fastest_within(
     """Return the fastest point that loses at most ``margin`` of the baseline's score.
 
     ``margin`` is in the unit of the score: 0.01 is one point of 100. With ``certain`` a point must
-    also be shown not to lose more: the lower end of the 90% interval of its difference lies above
-    ``-margin``, which is a one-sided test at 5%. ``None`` if no point qualifies, not even the
-    baseline.
+    also be shown not to lose more (``TradeOffPoint.loses_at_most``) and to be faster than the
+    baseline (``TradeOffPoint.is_faster``). ``None`` if no point qualifies, not even the baseline.
 
     Raises ``InvalidArgumentError`` for a margin below 0.
     """
@@ -91,6 +112,21 @@ def fastest_within(
         raise InvalidArgumentError(message)
     allowed = [point for point in points if _is_within(point, baseline, margin, certain=certain)]
     return max(allowed, key=lambda point: (point.samples_per_s, point.score), default=None)
+
+
+def closest_to_certain(
+    points: Sequence[TradeOffPoint], baseline: TradeOffPoint, margin: float
+) -> TradeOffPoint | None:
+    """Return the point that lacks least to be the fastest within a margin for certain.
+
+    That is the fastest one among those that are shown to lose no more than ``margin``; without such
+    points, among those that lose no more by their scores. A point that is shown to be slower than
+    the baseline is none of them. ``None`` where no point is left.
+    """
+    faster = [one for one in points if one != baseline and not one.is_slower]
+    shown = [one for one in faster if one.loses_at_most(margin)]
+    found = shown or [one for one in faster if _is_within(one, baseline, margin, certain=False)]
+    return max(found, key=lambda one: (one.samples_per_s, one.score), default=None)
 
 
 def per_correct_answer(amount: float | None, total_score: float) -> float | None:
@@ -114,6 +150,4 @@ def _is_within(
     # 0.8 - 0.79 is a little more than 0.01 in binary numbers, but it is one point.
     if round(baseline.score - point.score, DECIMALS) > margin:
         return False
-    if not certain:
-        return True
-    return point.difference is not None and point.difference.equivalence_interval.low > -margin
+    return not certain or (point.loses_at_most(margin) and point.is_faster)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
-PROGRAMS = sorted(Path(__file__).parents[2].joinpath("benchmarks").glob("*.py"))
+from moe_eval_plugin.bench.workload.config_changes import load_changed_config
+from moe_eval_plugin.models.parameters import count_parameters
+from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
+
+PROGRAMS = sorted(Path(__file__).parents[2].joinpath("benchmarks").rglob("*.py"))
 
 
 def run(program: Path, *arguments: object) -> str:
@@ -42,6 +49,112 @@ def test_both_models_get_the_same_inputs_and_give_the_same_answers(
     figures = json.loads(report.read_text("utf-8"))
     assert figures["n_questions"] == 64
     assert figures["batch_sizes"]["16"]["ratios"]["requests_s"]["median"] > 0
+
+
+def run_on_gpu(root: Path, *arguments: object, **environment: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        ["/bin/bash", str(root / "benchmarks" / "gpu" / "run.sh"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, "PYTHON": sys.executable, **environment},
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def gpu_run(repository_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The JSON files of the short form of the run on a GPU, by name; and its timed passes."""
+    out = tmp_path_factory.mktemp("gpu")
+    code, shown, errors = run_on_gpu(repository_root, "--small", out)
+    assert code == 0, shown + errors
+    files = {path.stem: json.loads(path.read_text("utf-8")) for path in out.glob("*.json")}
+    return {**files, "passes": read_timed_passes(out)}
+
+
+def test_the_gpu_run_verifies_and_scores_the_demo(gpu_run: dict[str, Any]) -> None:
+    settings = gpu_run["demo"]["settings"]
+    assert {name: one["observed_num_experts_per_tok"] for name, one in settings.items()} == {
+        "k8": 8,
+        "k4": 4,
+        "k2": 2,
+        "k1": 1,
+    }
+    assert settings["k8"]["exact_match"] > 0.95 > settings["k1"]["exact_match"]
+
+
+def test_the_gpu_run_times_all_k_in_blocks(gpu_run: dict[str, Any]) -> None:
+    (timed,) = gpu_run["passes"]
+    assert timed.settings == ("k8", "k4", "k2", "k1")
+    assert timed.ended_by is not None
+    for name, speed_up in gpu_run["demo"]["speed"]["b16"]["speed_up"].items():
+        low, high = speed_up["interval"]
+        assert low <= speed_up["ratio"] <= high, name
+        assert speed_up["n_blocks"] == len(timed.counted)
+
+
+def test_the_gpu_run_benches_each_k_and_batch_size(gpu_run: dict[str, Any]) -> None:
+    points = gpu_run["bench"]["points"]
+    assert [
+        (one["batch_size"], one["num_experts_per_tok"], one["observed_num_experts_per_tok"])
+        for one in points
+    ] == [(size, k, k) for size in (1, 4) for k in (8, 4, 2, 1)]
+    assert all(one["distinct_experts_per_decode_step"] >= 1 for one in points)
+    assert gpu_run["summary"]["is_complete"]
+    assert gpu_run["watch"]["demo"]["b1"]["n_pairs"] > 0
+    assert gpu_run["environment"]["device"]["kind"] == "cpu"
+
+
+def test_the_gpu_run_names_what_a_machine_lacks(repository_root: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n', "utf-8")
+    bare.chmod(0o755)
+    code, _, errors = run_on_gpu(repository_root, "--small", tmp_path / "out", PYTHON=str(bare))
+    assert code == 2
+    assert "lacks torch, torchvision, transformers" in errors
+    assert "prepare.sh" in errors
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_the_gpu_run_ends_at_once_where_there_is_no_gpu(
+    repository_root: Path, tmp_path: Path
+) -> None:
+    code, _, errors = run_on_gpu(repository_root, tmp_path)
+    assert code == 2
+    assert "PyTorch sees no GPU here. See --small." in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((), "name a folder"),
+        (("--smal", "out"), "--smal is not an option"),
+        (("--seconds", "5", "out"), "--seconds must be 60 or more"),
+        (("out", "other"), "one folder is expected"),
+    ],
+)
+def test_the_gpu_run_refuses_wrong_arguments(
+    arguments: tuple[str, ...], named: str, repository_root: Path
+) -> None:
+    code, _, errors = run_on_gpu(repository_root, *arguments)
+    assert code == 2
+    assert named in errors
+
+
+def test_the_gpu_run_fails_where_a_part_did_not_end(repository_root: Path, tmp_path: Path) -> None:
+    program = repository_root / "benchmarks" / "gpu" / "summary.py"
+    command = [sys.executable, str(program), str(tmp_path), "demo=0", "bench=124", "watch=left out"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "bench: ended because its time was over" in done.stdout
+    assert json.loads((tmp_path / "summary.json").read_text("utf-8"))["is_complete"] is False
+
+
+def test_the_gpu_run_has_the_published_configuration(repository_root: Path) -> None:
+    path = repository_root / "benchmarks" / "gpu" / "qwen3-vl-30b-a3b.json"
+    # What the published weight files add up to.
+    assert count_parameters(load_changed_config(str(path), {})).total == 31_070_754_032
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.stem)

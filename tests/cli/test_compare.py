@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.cli.programs import Ended, moe_eval, start
+from tests.publish.bundle.finished_sweeps import write_sweep
 from tests.results.run_files import write_run
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def test_too_few_equal_answers_fail_the_check(
 
 
 def test_the_margin_is_in_points(folders: tuple[Path, Path]) -> None:
-    assert "is within 0.2 of A (" in compare(*folders, "--within", 20).stdout
+    assert "is within 20 points of A (" in compare(*folders, "--within", 20).stdout
 
 
 def test_what_changed_is_listed(folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -161,3 +162,28 @@ def test_a_folder_with_several_runs_is_refused(folders: tuple[Path, Path]) -> No
 
     assert done.returncode == 2
     assert "holds 2 runs" in done.stderr
+
+
+def test_a_sweep_is_compared_with_its_baseline(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "sweep")
+    done = compare(sweep)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "k=2" in done.stdout
+    failed = compare(sweep, "--at-least-equal", 0.9, "--json", "--settings", "k2")
+    assert failed.returncode == 1
+    assert list(json.loads(failed.stdout)["settings"]) == ["k2"]
+    told = compare(sweep, "--at-least-equal", 0.9).stdout
+    assert "Failed: 75.0000% of the answers to easy_vqa at k=2 are equal" in told
+
+
+def test_what_only_a_sweep_or_only_two_runs_can_have_is_refused(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "sweep")
+    for arguments, said in (
+        ((sweep / "k2",), "is a single run. Pass a second one"),
+        ((sweep, sweep / "k2"), "is a sweep of the settings k8, k2. Pass one of them"),
+        ((sweep / "k8", sweep / "k2", "--settings", "k2"), "--settings chooses among those"),
+        ((sweep, "--list", tmp_path / "x.csv"), "--list needs two runs"),
+    ):
+        done = compare(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr

@@ -8,7 +8,8 @@ import pytest
 
 from moe_eval_plugin.cli import main
 from tests.cli.programs import lmms_eval, moe_eval
-from tests.report.report_runs import write_other_run, write_run, wrong_every
+from tests.report.report_runs import write_other_run, write_run, write_sweep, wrong_every
+from tests.results.timing.timed_files import around
 
 for name in ("altair", "jinja2", "vl_convert"):
     pytest.importorskip(name, reason="the extra report is not installed")
@@ -46,6 +47,25 @@ def test_the_report_lies_where_the_runs_have_their_common_folder(tmp_path: Path)
     assert (tmp_path / "report.html").is_file()
 
 
+def test_what_was_found_is_printed_before_the_path(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = {8: wrong_every(10), 4: wrong_every(10), 1: wrong_every(2)}
+    seconds = {"k8": around(4), "k4": around(2), "k1": around(1)}
+    write_sweep(tmp_path, answers, seconds)
+
+    assert main(["report", str(tmp_path), "--within", "5"]) == 0
+
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith("demo, easy_vqa: 200 questions on 200 images · batch size")
+    for words in ("Recommended: k=4. It is 2.00×", "Within 5 points: k=4 (+0.00", "Loses more"):
+        assert said.index(words) < said.index("wrote ")
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert '<li class="recommendation"' in page
+    assert "200 questions on 200 images · batch size" in page
+    assert "smoke test</span>" not in page
+
+
 def test_a_report_can_be_made_again_and_named(tmp_path: Path) -> None:
     write_run(tmp_path / "k8", 8)
     write_run(tmp_path / "k4", 4, wrong_every(4))
@@ -53,7 +73,11 @@ def test_a_report_can_be_made_again_and_named(tmp_path: Path) -> None:
 
     assert [main(command), main(command)] == [0, 0]
 
-    assert "<h1>Mine</h1>" in (tmp_path / "mine.html").read_text("utf-8")
+    page = (tmp_path / "mine.html").read_text("utf-8")
+    assert "<h1>Mine</h1>" in page
+    assert '<span class="badge">smoke test</span>' in page
+    assert '<p class="notice">Smoke test: 40 questions on 4 images' in page
+    assert 'once" data-value="1.0">1.00×, timed once' in page
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
 from moe_eval_plugin.sweep.manifest import locked
 from tests.cli.programs import Ended, moe_eval
 from tests.models.weights.checkpoints import demo_copy
@@ -118,6 +119,35 @@ def test_what_is_done_is_kept_and_a_new_k_is_added(
     assert (folder / manifest(folder)["points"]["k4"]["results"]).stat().st_mtime_ns == before
 
 
+def test_points_that_are_done_are_timed_and_their_speed_ups_have_intervals(
+    undisturbed: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "sweep"
+    shutil.copytree(undisturbed[0], folder)
+    timed = ("--speed-budget", "3", "--batch-sizes", "8")
+    run = sweep_here(folder, *KS, *timed)
+    assert run.returncode == 0, run.stderr
+    assert numbers(folder) == numbers(undisturbed[0])
+    (found,) = read_timed_passes(folder)
+    assert (found.task, found.batch_size, found.baseline) == ("easy_vqa", 8, "k8")
+    assert found.settings == ("k8", "k4", "k1")
+    assert found.sample == tuple(range(N_QUESTIONS))
+    ratio = found.speed_up("k1")
+    assert ratio is not None
+    (row,) = [line for line in run.stdout.splitlines() if line.startswith("k1") and "×" in line]
+    assert ratio.text in row
+    assert "No timed pass" in undisturbed[1]
+    # What has ended is read, and no model is loaded for it.
+    path = folder / "timing" / "easy_vqa-b8.jsonl"
+    before = path.stat().st_mtime_ns
+    run = sweep_here(folder, *KS, *timed, "--json")
+    assert path.stat().st_mtime_ns == before
+    report = json.loads(run.stdout)
+    assert report["rows"][2]["ratio"] == ratio.ratio
+    assert report["rows"][2]["ratio_batch_size"] == 8
+    assert report["timed_passes"][0]["ended_by"] in {"budget", "precision"}
+
+
 def test_a_changed_setting_is_refused_and_restart_sets_aside_what_was_there(
     undisturbed: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -145,12 +175,14 @@ def test_a_dry_run_changes_nothing_and_shows_the_plan(
     assert f"{N_QUESTIONS} of easy_vqa; {2 * N_QUESTIONS} answers to go" in run.stdout
     assert "batch size: 4" in run.stdout
     assert "time: unknown until the first setting is done." in run.stdout
+    assert "timed pass: none, because of --speed-budget 0" in run.stdout
     assert " MiB (weights plus 10%); " in run.stdout
     assert not (tmp_path / "new").exists()
     run = sweep_here(undisturbed[0], *KS, "2", "--dry-run", "--json")
     shown = json.loads(run.stdout)
     assert list(shown["states"].values()) == ["done", "done", "done", "pending"]
     assert shown["seconds_left"] > 0
+    assert shown["timing"]["precision"] == 0.03
     assert shown["memory_bytes"] > 0
     run = sweep_here(undisturbed[0], *KS, "--limit", "4", "--dry-run")
     assert run.returncode == 0, run.stderr
@@ -166,6 +198,10 @@ def test_a_dry_run_changes_nothing_and_shows_the_plan(
         (("--model-args", "pretrained=demo,devicemap=auto"), "Did you mean device_map?"),
         (("--experts-policy", "top_p:2"), "experts_policy=top_p:2 is not possible"),
         (("--limit", "0"), "--limit 0 is not possible"),
+        (("--speed-precision", "3"), "--speed-precision=3 is not possible"),
+        (("--speed-budget", "soon"), "--speed-budget=soon is not possible"),
+        (("--batch-sizes", "auto"), "--batch-sizes=auto is not possible"),
+        (("--timing-rounds", "0"), "--timing-rounds=0 is not possible"),
         (("--input-cache-gib", "-1"), "--input-cache-gib=-1.0 is not possible"),
         (("--tasks", "esy_vqa"), "No task is called esy_vqa. Did you mean easy_vqa?"),
         (("--model", "moe_hf", "moe_hf"), "Name each model once"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.report.analysis.statistics import compute
-from moe_eval_plugin.report.series import read_series
+from moe_eval_plugin.report.read_series import read_series
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.vqa.dataset import load_easy_vqa
 from tests.results.sample_runs import DATE, easy_vqa, results_of_another_model
+from tests.results.timing.timed_files import timed_pass, write_timed_pass
 from tests.vqa.vqa_files import edit_json, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
     from pathlib import Path
 
     from moe_eval_plugin.vqa.dataset import Record
@@ -34,6 +35,15 @@ ATTACK = "</script><script>document.title='taken'</script><img src=x onerror=ale
 def records(n: int) -> list[Record]:
     """Return the first questions of the demo's data set."""
     return list(load_easy_vqa().records[:n])
+
+
+def one_per_image(n: int, answers: Container[str] | None = None) -> list[Record]:
+    """Return the first question of each of so many images, of those with such answers."""
+    first: dict[object, Record] = {}
+    for one in load_easy_vqa().records:
+        if answers is None or one["answers"][0] in answers:
+            first.setdefault(one["image_id"], one)
+    return list(first.values())[:n]
 
 
 def wrong_every(step: int, text: str = "a wrong answer") -> Callable[[int, Record], str]:
@@ -68,6 +78,39 @@ def write_run(
     return _write(folder, content, lines if samples else [])
 
 
+def write_manifest(folder: Path, points: Mapping[str, Path], state: str = "done") -> None:
+    """Write the manifest of a sweep, from the names of its points and their results files."""
+    entries = {
+        name: {
+            "point": {},
+            "digest": "",
+            "state": state,
+            "results": str(path.relative_to(folder)),
+        }
+        for name, path in points.items()
+    }
+    manifest = {"schema_version": 1, "kind": "sweep", "command": [], "settings": {}}
+    write_json(folder / "manifest.json", {**manifest, "points": entries})
+
+
+def write_sweep(
+    folder: Path,
+    wrong: Mapping[int, Callable[[int, Record], str]],
+    seconds: Mapping[str, Sequence[float]] | None = None,
+    questions: Sequence[Record] = (),
+) -> Path:
+    """Write a sweep with the answers at each k, and a timed pass if its seconds are given."""
+    questions = questions or one_per_image(200)
+    points = {
+        f"k{k}": write_run(folder / f"k{k}", k, answer, questions, rate=40 / k)
+        for k, answer in wrong.items()
+    }
+    write_manifest(folder, points)
+    if seconds is not None:
+        write_timed_pass(folder, timed_pass(seconds))
+    return folder
+
+
 def write_other_run(
     folder: Path, questions: Sequence[Record] = (), *, samples: bool = True
 ) -> Path:
@@ -89,6 +132,13 @@ def set_question_types(results: Path, kind_of: Callable[[int], str]) -> None:
     lines = [json.loads(line) for line in samples.read_text("utf-8").splitlines()]
     typed = [{**line, "question_type": kind_of(number)} for number, line in enumerate(lines)]
     samples.write_text("".join(json.dumps(line) + "\n" for line in typed), encoding="utf-8")
+
+
+def in_provenance(name: str, value: object) -> Callable[[dict[str, Any]], None]:
+    def change(content: dict[str, Any]) -> None:
+        content["moe_eval"][TASK]["provenance"][name] = value
+
+    return change
 
 
 def prepare_beforehand(results: Path, seconds: float | None = 12.5) -> None:

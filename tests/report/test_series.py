@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
-from moe_eval_plugin.report.series import WITHOUT_K, read_series
-from tests.report.report_runs import TASK, records, write_other_run, write_run
+from moe_eval_plugin.report.read_series import WITHOUT_K, read_series
+from tests.report.report_runs import (
+    TASK,
+    in_provenance,
+    records,
+    write_manifest,
+    write_other_run,
+    write_run,
+    write_sweep,
+    wrong_every,
+)
+from tests.results.timing.timed_files import around
 from tests.vqa.vqa_files import edit_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 
 def labels(path: Path) -> list[str]:
     (series,) = read_series([path])
     return [point.label for point in series.points]
-
-
-def in_provenance(name: str, value: object) -> Callable[[dict[str, Any]], None]:
-    def change(content: dict[str, Any]) -> None:
-        content["moe_eval"][TASK]["provenance"][name] = value
-
-    return change
 
 
 def test_points_stand_from_large_k_to_small(tmp_path: Path) -> None:
@@ -110,19 +111,40 @@ def test_a_part_of_the_questions_is_another_series(tmp_path: Path) -> None:
 
 
 def test_of_a_sweep_only_the_points_that_are_done_are_read(tmp_path: Path) -> None:
-    points = {"k8": "done", "k4": "running", "k2": "done"}
-    entries = {}
-    for name, state in points.items():
-        path = write_run(tmp_path / name, int(name[1:]))
-        results = str(path.relative_to(tmp_path))
-        entries[name] = {"point": {}, "digest": "", "state": state, "results": results}
+    done = {f"k{k}": write_run(tmp_path / f"k{k}", k) for k in (8, 2)}
+    write_run(tmp_path / "k4", 4)
     write_run(tmp_path / "k2" / "before", 2)
-    manifest = {"schema_version": 1, "kind": "sweep", "command": [], "settings": {}}
-    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "points": entries}))
+    write_manifest(tmp_path, done)
 
     (series,) = read_series([tmp_path])
 
     assert [(point.label, len(point.runs)) for point in series.points] == [("k=8", 1), ("k=2", 1)]
+
+
+def test_the_timed_pass_of_a_sweep_is_found_by_task_and_folder(tmp_path: Path) -> None:
+    seconds = {"k8": around(4), "k4": around(2)}
+    folder = write_sweep(tmp_path / "sweep", {k: wrong_every(10) for k in (8, 4, 2)}, seconds)
+    (path,) = (folder / "k4").glob("*_results.json")
+
+    # A file that is named by itself as well is still one of the sweep.
+    (series,) = read_series([folder, path])
+
+    names = [point.timed.name if point.timed else None for point in series.points]
+    assert names == ["k8", "k4", None]
+    assert [(one.task, one.batch_size) for one in series.passes] == [(TASK, 4)]
+
+
+def test_settings_of_which_some_shared_images_are_one_series_if_they_were_timed(
+    tmp_path: Path,
+) -> None:
+    seconds = {"k8": around(4), "k4": around(2)}
+    folder = write_sweep(tmp_path, {k: wrong_every(10) for k in (8, 4)}, seconds)
+    (path,) = (folder / "k4").glob("*_results.json")
+    edit_json(path, lambda content: content["moe_eval"][TASK]["speed"].update(is_shared=True))
+
+    assert len(read_series([folder])) == 1
+    (folder / "timing" / f"{TASK}-b4.jsonl").unlink()
+    assert [one.name for one in read_series([folder])] == ["demo", "demo, images shared"]
 
 
 def test_an_unknown_task_is_an_error_that_names_those_there_are(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.stats import equivalence
-from moe_eval_plugin.stats.equivalence import questions_needed
+from moe_eval_plugin.stats.equivalence import Equivalence, questions_needed
 from moe_eval_plugin.stats.paired import paired_difference
+from moe_eval_plugin.stats.resampling import Interval
 from tests.stats.drawn_scores import QUICK
 
 
@@ -64,3 +65,33 @@ def test_a_margin_must_be_above_0(margin: float) -> None:
         equivalence(difference, margin)
     with pytest.raises(InvalidArgumentError, match="margin"):
         questions_needed(0.01, 100, margin)
+
+
+def test_a_loss_is_judged_on_its_own_side_of_the_margin() -> None:
+    base = np.full(400, 0.5)
+    changes = np.random.default_rng(0).choice([-0.3, 0.3], 400)
+
+    def found(loss: float) -> tuple[bool, bool]:
+        own = base + changes - changes.mean() - loss
+        test = equivalence(paired_difference(own, base), 0.03)
+        return test.loses_at_most, test.loses_more
+
+    assert [found(loss) for loss in (0.0, -0.2, 0.03, 0.1)] == [
+        (True, False),
+        (True, False),
+        (False, False),
+        (False, True),
+    ]
+
+
+def test_a_number_of_questions_that_were_asked_already_is_not_named() -> None:
+    interval = Interval(-0.02, 0.0, 0.9)
+
+    def test(n: int, needed: int, as_observed: int | None) -> int | None:
+        return Equivalence(
+            0.01, "cannot tell", interval, n, needed, as_observed
+        ).n_questions_to_tell
+
+    assert test(300, 934, None) == 934
+    assert test(1000, 934, 5000) == 5000
+    assert test(1000, 934, None) is None

@@ -7,17 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.stats.paired import paired_difference
+from moe_eval_plugin.stats.paired import PairedDifference, paired_difference
 from moe_eval_plugin.stats.pareto import (
     TradeOffPoint,
+    closest_to_certain,
     fastest_within,
     knee,
     pareto_front,
     per_correct_answer,
 )
-from moe_eval_plugin.stats.resampling import Bootstrap
+from moe_eval_plugin.stats.resampling import Bootstrap, Interval
+from moe_eval_plugin.stats.speed import SpeedRatio
 
 BASELINE = TradeOffPoint("k=8", 0.80, 10.0)
+FASTER = SpeedRatio(1.8, Interval(1.7, 1.9, 0.95), 8)
 levels = st.integers(0, 6).map(float)
 some_points = st.lists(st.builds(TradeOffPoint, st.text(max_size=3), levels, levels), max_size=12)
 
@@ -95,18 +98,54 @@ def test_the_fastest_point_within_a_margin_is_found() -> None:
     assert fastest_within([points[2]], BASELINE, 0.01) is None
 
 
+def same(n: int) -> PairedDifference:
+    return paired_difference([1.0] * n, [1.0] * n, bootstrap=Bootstrap(n_resamples=500))
+
+
 def test_certainty_needs_questions_enough() -> None:
-    quick = Bootstrap(n_resamples=500)
-    few, many = (
-        TradeOffPoint("k=4", 0.8, 18.0, paired_difference([1.0] * n, [1.0] * n, bootstrap=quick))
-        for n in (20, 2000)
-    )
-    not_compared = TradeOffPoint("k=4", 0.8, 18.0)
+    few, many = (TradeOffPoint("k=4", 0.8, 18.0, same(n), FASTER) for n in (20, 2000))
+    not_compared = TradeOffPoint("k=4", 0.8, 18.0, None, FASTER)
 
     assert fastest_within([BASELINE, few], BASELINE, 0.01, certain=True) == BASELINE
     assert fastest_within([BASELINE, many], BASELINE, 0.01, certain=True) == many
     assert fastest_within([BASELINE, not_compared], BASELINE, 0.01, certain=True) == BASELINE
     assert fastest_within([BASELINE, few], BASELINE, 0.01) == few
+    assert closest_to_certain([BASELINE, few], BASELINE, 0.01) == few
+
+
+@pytest.mark.parametrize(
+    "speed_up",
+    [
+        None,
+        SpeedRatio(1.8, None, None),
+        SpeedRatio(1.8, Interval(0.9, 2.7, 0.95), 8),
+    ],
+)
+def test_certainty_needs_a_speed_up_whose_interval_lies_above_1(
+    speed_up: SpeedRatio | None,
+) -> None:
+    point = TradeOffPoint("k=4", 0.8, 18.0, same(2000), speed_up)
+
+    assert fastest_within([BASELINE, point], BASELINE, 0.01, certain=True) == BASELINE
+    assert closest_to_certain([BASELINE, point], BASELINE, 0.01) == point
+
+
+def test_what_is_shown_to_be_slower_is_not_close_to_certain() -> None:
+    slower = SpeedRatio(0.9, Interval(0.85, 0.95, 0.95), 8)
+    point = TradeOffPoint("k=4", 0.8, 18.0, same(2000), slower)
+
+    assert closest_to_certain([BASELINE, point], BASELINE, 0.01) is None
+    assert fastest_within([BASELINE, point], BASELINE, 0.01, certain=True) == BASELINE
+
+
+def test_a_shown_loss_within_the_margin_is_closer_to_certain_than_a_faster_point() -> None:
+    shown = TradeOffPoint("k=6", 0.8, 12.0, same(2000))
+    faster = TradeOffPoint("k=4", 0.8, 18.0, same(20), FASTER)
+
+    assert closest_to_certain([BASELINE, shown, faster], BASELINE, 0.01) == shown
+    assert closest_to_certain([BASELINE, faster], BASELINE, 0.001) == faster
+    lost = TradeOffPoint("k=2", 0.5, 22.0)
+    assert closest_to_certain([BASELINE, lost], BASELINE, 0.01) is None
 
 
 @pytest.mark.parametrize("margin", [-0.01, float("nan")])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.publish.reproduce.agreement import (
@@ -11,6 +10,7 @@ from moe_eval_plugin.publish.reproduce.agreement import (
     NOT_JUDGED,
     TIMED_ONCE,
 )
+from moe_eval_plugin.text import setting_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,11 +36,6 @@ def verdict_of(rows: Iterable[Row]) -> Verdict:
     """Return one verdict on several numbers: what differs counts most, then what agrees."""
     verdicts = {row.verdict for row in rows}
     return next((one for one in (DIFFERS, AGREES) if one in verdicts), NOT_JUDGED)
-
-
-def setting_label(point: str) -> str:
-    """Return the name of a point for people: ``k=8`` for ``k8``."""
-    return re.sub(r"^k(?=\d)", "k=", point)
 
 
 def main_speed_ups(rows: Iterable[Row]) -> list[Row]:

@@ -9,11 +9,10 @@ from moe_eval_plugin.publish.reproduce.aspects import (
     ASPECTS,
     aspect_lines,
     main_speed_ups,
-    setting_label,
     verdict_of,
 )
 from moe_eval_plugin.stats.speed import SpeedRatio
-from moe_eval_plugin.text import align
+from moe_eval_plugin.text import align, setting_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from moe_eval_plugin import stats
+    from moe_eval_plugin.measure.speed import TaskSpeed
+    from moe_eval_plugin.report.analysis.point_speed import TimedSpeed
     from moe_eval_plugin.report.analysis.pooled_scores import Pooled
     from moe_eval_plugin.report.series import ReportPoint, Series
 
@@ -39,10 +41,14 @@ class PointStatistics:
     """Scores and differences of each answer type."""
     by_question_type: Mapping[str, PointStatistics] = field(default_factory=dict)
     """Scores and differences of each question type."""
-    speed: stats.Spread | None = None
-    """Questions per second over the runs."""
-    speed_up: float | None = None
-    """Median speed divided by that of the baseline."""
+    throughput: stats.Spread | None = None
+    """Questions per second while answering, over the runs."""
+    timed: Mapping[int, TimedSpeed] = field(default_factory=dict)
+    """What timed passes measured, by batch size."""
+    batch_size: int | None = None
+    """Batch size whose speed is shown first; ``None`` where the series has no timed pass."""
+    speed_up: stats.SpeedRatio | None = None
+    """Speed divided by that of the baseline."""
     seconds_per_correct: float | None = None
     """Wall time divided by the sum of the scores, median over runs."""
     joules_per_correct: float | None = None
@@ -51,6 +57,27 @@ class PointStatistics:
     """Whether no other setting beats it on both accuracy and speed."""
     is_knee: bool = False
     """Whether each further gain in speed costs much more accuracy."""
+
+    @property
+    def timed_speed(self) -> TimedSpeed | None:
+        """What the timed pass measured at the batch size that is shown first."""
+        return None if self.batch_size is None else self.timed.get(self.batch_size)
+
+    @property
+    def samples_per_s(self) -> float | None:
+        """Questions per second: of the timed pass where the series has one, else of the runs."""
+        if self.batch_size is not None:
+            return self.measured(lambda speed: speed.samples_per_s)
+        return self.throughput.median if self.throughput else None
+
+    def measured(self, read: Callable[[TaskSpeed], float | None]) -> float | None:
+        """Return a value of the timed pass where the series has one, else the median of the runs.
+
+        ``None`` where it was not measured.
+        """
+        if self.batch_size is not None:
+            return read(self.timed_speed.speed) if self.timed_speed else None
+        return self.point.median(lambda record: read(record.speed))
 
 
 @dataclass(frozen=True)
@@ -65,10 +92,14 @@ class SeriesStatistics:
     """Largest loss that counts as none, in the unit of the score."""
     scale: float
     """100 where scores lie between 0 and 1, so that they are shown in percent; else 1."""
-    fastest: str | None
-    """Fastest setting that loses at most the margin; ``None`` without a baseline."""
-    fastest_certain: str | None
-    """Fastest setting that is also shown not to lose more; ``None`` without a baseline."""
+    recommended: str | None = None
+    """Fastest setting that is shown to lose no more than the margin and to be faster."""
+    candidate: str | None = None
+    """Setting that lacks least to be recommended; ``None`` where one is recommended."""
+    smoke_test: tuple[str, ...] = ()
+    """Why nothing can be concluded from these runs; empty where something can."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about what makes the speeds unreliable."""
     notes: tuple[str, ...] = ()
     """Sentences about what could not be compared."""
 

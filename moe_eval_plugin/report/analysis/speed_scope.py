@@ -1,4 +1,4 @@
-"""Whether the throughput of a run includes the preparation of its inputs."""
+"""What the speeds of a setting cover: timed requests, the model alone, or a whole task."""
 
 from __future__ import annotations
 
@@ -7,40 +7,60 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
+    from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
     from moe_eval_plugin.report.series import FinishedTask
 
+TIMED = "timed requests"
+TASK = "task throughput"
 MODEL_ALONE = "model alone"
 INPUTS_TOO = "inputs and model"
 AXIS = "questions per second"
+CAPTIONS = {
+    TIMED: "of requests in the timed pass, with the preparation of their inputs",
+    TASK: "of the whole task, whose questions shared images",
+    MODEL_ALONE: "of the model alone, without preparing images and questions",
+    INPUTS_TOO: "images and preprocessing included",
+}
 
 
-def speed_of(run: FinishedTask) -> str | None:
-    """Return what the speeds of a run cover; ``None`` where they were not measured."""
-    if run.samples_per_s is None:
+def speed_of(one: PointStatistics) -> str | None:
+    """Return what the speeds of a setting cover; ``None`` where they were not measured."""
+    if one.samples_per_s is None:
         return None
-    return MODEL_ALONE if run.setup.inputs else INPUTS_TOO
+    return TIMED if one.batch_size is not None else _speed_of_run(one.point.first)
 
 
 def axis_title(task: Sequence[SeriesStatistics]) -> str:
     """Return the title of the axis of speed, with what all speeds of the task cover."""
     found = _scopes(task)
+    if found == {TIMED}:
+        sizes = {one.batch_size for series in task for one in series.points}
+        return f"{AXIS} at batch size {sizes.pop()}" if len(sizes) == 1 else AXIS
     return f"{AXIS}, {found.pop()}" if len(found) == 1 else AXIS
 
 
 def speed_caption(task: Sequence[SeriesStatistics]) -> str:
     """Return half a sentence on what questions per second cover, for the caption of a chart."""
     found = _scopes(task)
-    if found == {MODEL_ALONE}:
-        return "of the model alone, without preparing images and questions"
-    if found == {INPUTS_TOO}:
-        return "images and preprocessing included"
+    if len(found) == 1:
+        return CAPTIONS[found.pop()]
     return "with or without preparing images and questions, as stated for each model above"
 
 
 def sentences_on_speed(numbers: SeriesStatistics) -> Iterator[str]:
     """Yield what the speeds of a series cover, and what must not be concluded from them."""
     found = _scopes([numbers])
+    if TIMED in found:
+        yield (
+            "A timed request includes reading and encoding its images and text; All numbers has "
+            "the speed-up of the model alone as well."
+        )
+    if TASK in found:
+        yield (
+            "The rates are task throughput: questions shared images and the beginning of their "
+            "prompts, so they are no speeds of requests, and no speed-up is computed from them. "
+            "The timed pass of `moe-eval sweep` measures it."
+        )
     if MODEL_ALONE in found:
         yield (
             "The speeds are those of the model alone: images and questions were prepared "
@@ -53,11 +73,27 @@ def sentences_on_speed(numbers: SeriesStatistics) -> Iterator[str]:
             "The speeds are those of an end-to-end run: reading images and preprocessing count, "
             "and k changes neither."
         )
+    if any(_is_timed_once(one) for one in numbers.points):
+        yield (
+            "Each setting was timed once, one after the other, so that whatever slowed the machine "
+            "meanwhile counts as an effect of k: these speed-ups support no finding."
+        )
+
+
+def _is_timed_once(one: PointStatistics) -> bool:
+    ratio = one.speed_up
+    return not one.point.is_baseline and ratio is not None and ratio.interval is None
+
+
+def _speed_of_run(run: FinishedTask) -> str:
+    if run.is_shared:
+        return TASK
+    return MODEL_ALONE if run.setup.inputs else INPUTS_TOO
 
 
 def _scopes(task: Sequence[SeriesStatistics]) -> set[str]:
-    runs = [run for one in task for point in one.series.points for run in point.runs]
-    return {scope for run in runs if (scope := speed_of(run)) is not None}
+    points = [one for numbers in task for one in numbers.points]
+    return {scope for one in points if (scope := speed_of(one)) is not None}
 
 
 def _seconds(numbers: SeriesStatistics) -> str:

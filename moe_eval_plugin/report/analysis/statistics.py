@@ -6,10 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin import stats
+from moe_eval_plugin.report.analysis.decision import decide
+from moe_eval_plugin.report.analysis.point_speed import (
+    batch_size_shown,
+    speed_up_of_runs,
+    timed_speeds,
+)
 from moe_eval_plugin.report.analysis.pooled_scores import paired, pool
 from moe_eval_plugin.report.analysis.question_types import answer_types, question_types
-from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
-from moe_eval_plugin.results.samples import failure_note
+from moe_eval_plugin.report.analysis.series_statistics import PointStatistics
 from moe_eval_plugin.stats import pareto
 from moe_eval_plugin.stats.accuracy import UNIT_BOUNDS
 from moe_eval_plugin.stats.paired import adjust
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.report.analysis.pooled_scores import Pooled
     from moe_eval_plugin.report.analysis.question_types import QuestionTypes
+    from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
     from moe_eval_plugin.report.series import FinishedTask, ReportPoint, Series
 
 # Of a normal distribution, for scores that come with a standard error alone.
@@ -35,28 +41,49 @@ def compute(series: Series, margin_points: float) -> SeriesStatistics:
     scale = HUNDRED if bounds == UNIT_BOUNDS else 1.0
     margin = margin_points / scale
     kinds = answer_types(series), question_types(series)
-    found = [_measure(point, kinds, bounds) for point in series.points]
+    size = batch_size_shown(series)
+    found = [_measured(point, kinds, bounds, size) for point in series.points]
     baseline = next((one for one in found if one.point.is_baseline), None)
     if baseline is not None:
         found = list(_compare(found, baseline, bounds, margin))
-    return _decide(series, found, margin, scale)
+    return decide(series, found, margin, scale)
 
 
-def _measure(
-    point: ReportPoint, kinds: tuple[QuestionTypes, QuestionTypes], bounds: tuple[float, float]
+def _measured(
+    point: ReportPoint,
+    kinds: tuple[QuestionTypes, QuestionTypes],
+    bounds: tuple[float, float],
+    batch_size: int | None,
 ) -> PointStatistics:
     """Return the statistics of a setting on its own, by answer type and question type too."""
     questions = pool(point)
-    return PointStatistics(
+    one = PointStatistics(
         point=point,
         questions=questions,
         **_accuracy(point, questions, bounds),
         by_type=_of_each_type(point, questions, kinds[0], bounds),
         by_question_type=_of_each_type(point, questions, kinds[1], bounds),
-        speed=stats.Spread.of(run.samples_per_s for run in point.runs),
-        seconds_per_correct=_median(_per_correct(run, _wall_s(run)) for run in point.runs),
-        joules_per_correct=_median(_per_correct(run, _joules(run)) for run in point.runs),
+        throughput=stats.Spread.of(run.samples_per_s for run in point.runs),
+        timed=timed_speeds(point),
+        batch_size=batch_size,
     )
+    return _with_costs(one)
+
+
+def _with_costs(one: PointStatistics) -> PointStatistics:
+    """Add the seconds and joules per right answer: of the timed pass, or of the runs."""
+    found = one.timed_speed
+    if one.batch_size is None:
+        runs = one.point.runs
+        seconds = _median(_per_correct(run, _wall_s(run)) for run in runs)
+        joules = _median(_per_correct(run, _joules(run)) for run in runs)
+    elif found is not None and 0 <= one.accuracy <= 1:
+        n_right = one.accuracy * found.speed.n_samples
+        seconds = pareto.per_correct_answer(found.speed.wall_s, n_right)
+        joules = pareto.per_correct_answer(found.hardware.joules, n_right)
+    else:
+        seconds = joules = None
+    return replace(one, seconds_per_correct=seconds, joules_per_correct=joules)
 
 
 def _accuracy(point: ReportPoint, questions: Pooled, bounds: tuple[float, float]) -> dict[str, Any]:
@@ -114,15 +141,22 @@ def _compare(
     )
     rows = zip(found, differences, by_type, by_question_type, strict=True)
     for one, difference, own_types, own_question_types in rows:
-        ratio = one.speed.median / baseline.speed.median if one.speed and baseline.speed else None
         yield replace(
             one,
             difference=difference,
             equivalence=stats.equivalence(difference, margin) if difference else None,
             by_type=own_types,
             by_question_type=own_question_types,
-            speed_up=ratio,
+            speed_up=_speed_up(one, baseline),
         )
+
+
+def _speed_up(one: PointStatistics, baseline: PointStatistics) -> stats.SpeedRatio | None:
+    if one.batch_size is None:
+        return speed_up_of_runs(one.point, baseline.point)
+    if one.point.is_baseline:
+        return stats.SpeedRatio(1.0, None, None)
+    return one.timed_speed.speed_up if one.timed_speed else None
 
 
 def _compare_types(
@@ -154,80 +188,6 @@ def _differences(
     return [adjusted.get(str(number)) for number in range(len(pairs))]
 
 
-def _decide(
-    series: Series, found: Sequence[PointStatistics], margin: float, scale: float
-) -> SeriesStatistics:
-    """Return the series with its Pareto front, its knee, and the settings to recommend."""
-    points = {
-        one.point.label: pareto.TradeOffPoint(
-            one.point.label, one.accuracy, one.speed.median, one.difference
-        )
-        for one in found
-        if one.speed is not None
-    }
-    choices = list(points.values())
-    front = {point.name for point in pareto.pareto_front(choices)} if len(choices) > 1 else set()
-    knee = pareto.knee(choices)
-    baseline = points.get(series.baseline.label) if series.baseline else None
-
-    def fastest(*, certain: bool) -> str | None:
-        if baseline is None:
-            return None
-        point = pareto.fastest_within(choices, baseline, margin, certain=certain)
-        return point.name if point else None
-
-    return SeriesStatistics(
-        series=series,
-        points=tuple(
-            replace(
-                one,
-                on_front=one.point.label in front,
-                is_knee=knee is not None and one.point.label == knee.name,
-            )
-            for one in found
-        ),
-        margin=margin,
-        scale=scale,
-        fastest=fastest(certain=False),
-        fastest_certain=fastest(certain=True),
-        notes=tuple(_notes(series, found)),
-    )
-
-
-def _notes(series: Series, found: Sequence[PointStatistics]) -> Iterator[str]:
-    if series.baseline is None and any(one.point.k is not None for one in found):
-        k = found[0].point.first.facts.baseline_num_experts_per_tok
-        published = "" if k is None else f" (k={k})"
-        yield (
-            f"No baseline: run the published k{published} as well to see differences and speed-ups."
-        )
-    unpaired = [
-        one.point.label
-        for one in found
-        if series.baseline and one.difference is None and not one.point.is_baseline
-    ]
-    if unpaired:
-        yield (
-            f"Not compared, without samples of the same questions: {', '.join(unpaired)}. Run "
-            "them and the published k with --log_samples."
-        )
-    fewer = [
-        one.point.label
-        for one in found
-        if one.difference and one.n_questions and one.difference.n_questions < one.n_questions
-    ]
-    if fewer:
-        yield (f"Compared on the questions shared with the published k only: {', '.join(fewer)}.")
-    for one in found:
-        for run in one.point.runs:
-            answers = run.record.answers if run.record else None
-            if answers is not None and answers.note is not None:
-                yield f"{one.point.label}: {answers.note}"
-        n_failed = sum(len(run.answered.failed) for run in one.point.runs if run.answered)
-        if n_failed:
-            yield f"{one.point.label}: {failure_note(n_failed, one.n_questions)}"
-
-
 def _wall_s(run: FinishedTask) -> float | None:
     return run.record.speed.wall_s if run.record else None
 
@@ -239,10 +199,11 @@ def _joules(run: FinishedTask) -> float | None:
 def _per_correct(run: FinishedTask, used: float | None) -> float | None:
     """Return seconds or joules per right answer; ``None`` where these are not counted.
 
-    Answers of a cache are among the right ones, and took neither.
+    Answers of a cache are among the right ones, and took neither. Questions that shared images
+    took less than each would by itself.
     """
     n, value = run.facts.n, run.facts.value
-    if n is None or not 0 <= value <= 1 or run.facts.n_answers_from_cache:
+    if n is None or not 0 <= value <= 1 or run.facts.n_answers_from_cache or run.is_shared:
         return None
     return pareto.per_correct_answer(used, value * n)
 

@@ -22,6 +22,7 @@ from moe_eval_plugin.report.charts.base import (
 )
 from moe_eval_plugin.report.charts.by_type import type_figures
 from moe_eval_plugin.report.charts.phases import phase_figures
+from moe_eval_plugin.report.tables.ratio_columns import speed_up_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,6 +55,8 @@ def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
     for one in numbers.points:
         low, high = one.interval or (None, None)
         ours = one.point.k is not None
+        slowest, fastest = _ends_of_rate(one)
+        ratio = one.speed_up.interval if one.speed_up else None
         yield {
             "series": numbers.series.name,
             "label": one.point.label if ours else numbers.series.name,
@@ -61,12 +64,23 @@ def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
             "accuracy": one.accuracy * numbers.scale,
             "low": None if low is None else low * numbers.scale,
             "high": None if high is None else high * numbers.scale,
-            "speed": one.speed.median if one.speed else None,
-            "slowest": one.speed.smallest if one.speed else None,
-            "fastest": one.speed.largest if one.speed else None,
-            "ratio": one.speed_up,
+            "speed": one.samples_per_s,
+            "slowest": slowest,
+            "fastest": fastest,
+            "ratio": one.speed_up.ratio if one.speed_up else None,
+            "ratio_low": ratio.low if ratio else None,
+            "ratio_high": ratio.high if ratio else None,
             "front": one.on_front,
         }
+
+
+def _ends_of_rate(one: PointStatistics) -> tuple[float | None, float | None]:
+    """Return the smallest and the largest rate: by the interval of the speed-up, or of the runs."""
+    rate, ratio = one.samples_per_s, one.speed_up
+    if rate is not None and ratio is not None and ratio.interval is not None:
+        return rate * ratio.interval.low / ratio.ratio, rate * ratio.interval.high / ratio.ratio
+    rates = one.throughput if one.batch_size is None else None
+    return (rates.smallest, rates.largest) if rates else (None, None)
 
 
 def _accuracy_against_speed(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> Figure:
@@ -76,6 +90,8 @@ def _accuracy_against_speed(task: Sequence[SeriesStatistics], rows: Sequence[Row
     colour = by_series(task, rows)
     base = alt.Chart(data(rows)).encode(color=colour)
     several = [row for row in rows if row["slowest"] != row["fastest"]]
+    timed = any(row["ratio_low"] is not None for row in rows)
+    sideways = ", sideways those of the speed-up" if timed else ""
     front = [row for row in rows if row["front"]]
     line = alt.Chart(data(front)).mark_line(style=["curve"], opacity=0.6)
     layers = [
@@ -105,8 +121,8 @@ def _accuracy_against_speed(task: Sequence[SeriesStatistics], rows: Sequence[Row
         title="Accuracy against throughput",
         caption=(
             f"Questions per second, {speed_caption(task)}. Up and to the right is better. Bars are "
-            "95% intervals. The line joins the settings that no other setting beats on both "
-            "accuracy and speed (the Pareto front)."
+            f"95% intervals{sideways}. The line joins the settings that no other setting beats on "
+            "both, by the measured values (the Pareto front)."
         ),
         description=_spoken(
             "Accuracy against throughput", task, lambda one, text: f"{text}, {_rate(one)}"
@@ -193,12 +209,19 @@ def _speed_up_over_k(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> F
         alt.Tooltip("series:N", title="model"),
         alt.Tooltip("label:N", title="setting"),
         *numbers_on_hover(
-            ("ratio:Q", "speed-up", ".2f"), ("speed:Q", "questions per second", ".3~s")
+            ("ratio:Q", "speed-up", ".2f"),
+            ("ratio_low:Q", "interval from", ".2f"),
+            ("ratio_high:Q", "to", ".2f"),
+            ("speed:Q", "questions per second", ".3~s"),
         ),
     ]
+    known = [row for row in rows if row["ratio_low"] is not None]
+    bars = alt.Chart(data(known)).mark_rule(style=["interval"])
+    ends = {"y": alt.Y("ratio_low:Q", title="speed-up"), "y2": "ratio_high:Q"}
     chart = alt.layer(
         alt.Chart(data([{"one": 1}])).mark_rule(style=["reference"]).encode(y=alt.Y("one:Q")),
         base.mark_line(style=["curve"]).encode(y=y),
+        *([bars.encode(x=k_axis(rows), color=by_series(task, rows), **ends)] if known else []),
         base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(y=y, tooltip=tooltip),
         *labels(
             alt.Chart(data(rows)).encode(x=k_axis(rows), y=y),
@@ -206,16 +229,28 @@ def _speed_up_over_k(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> F
             dy=-14,
         ),
     )
-    spoken = ". ".join(f"{row['series']}, {row['label']}: {row['ratio']:.2f} times" for row in rows)
+    spoken = ". ".join(
+        f"{numbers.series.name}, {one.point.label}: {speed_up_text(one, one.speed_up)}"
+        for numbers in task
+        for one in numbers.points
+        if one.speed_up is not None
+    )
     return Figure(
         name="speed-up-over-k",
         title="Speed-up against k",
         caption=(
-            f"Questions per second, {speed_caption(task)}, divided by those at the published k."
+            f"Questions per second, {speed_caption(task)}, divided by those at the published k. "
+            f"{_on_intervals(known)}"
         ),
         description=f"Speed-up against k. {spoken}.",
         chart=finished(chart),
     )
+
+
+def _on_intervals(known: Sequence[Row]) -> str:
+    if known:
+        return "Bars are 95% intervals; a setting whose bar reaches 1 may be no faster."
+    return "Timed once, so without intervals: differences may be those of the machine."
 
 
 def _spoken(what: str, task: Sequence[SeriesStatistics], say: Any) -> str:  # noqa: ANN401
@@ -229,4 +264,5 @@ def _spoken(what: str, task: Sequence[SeriesStatistics], say: Any) -> str:  # no
 
 
 def _rate(one: PointStatistics) -> str:
-    return f"{one.speed.median:.4g} questions per second" if one.speed else "speed not measured"
+    rate = one.samples_per_s
+    return "speed not measured" if rate is None else f"{rate:.4g} questions per second"

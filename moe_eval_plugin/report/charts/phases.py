@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from moe_eval_plugin.measure.speed import PhaseTotals
-    from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
+    from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
     from moe_eval_plugin.report.charts.base import Row
-    from moe_eval_plugin.report.series import ReportPoint
 
 PHASES: dict[str, Callable[[PhaseTotals], float | None]] = {
     "vision": lambda phases: phases.vision_s,
@@ -35,11 +34,11 @@ def phase_figures(task: Sequence[SeriesStatistics]) -> Iterator[Figure]:
 def _phase_rows(numbers: SeriesStatistics, *, several: bool) -> Iterator[Row]:
     """Yield milliseconds per question of each phase that was measured."""
     for one in numbers.points:
-        n = one.point.median(lambda record: record.speed.n_samples)
+        n = one.measured(lambda speed: speed.n_samples)
         name = numbers.series.name
         label = f"{name}, {one.point.label}" if several else one.point.label
         for order, (phase, read) in enumerate(PHASES.items()):
-            seconds = _seconds(one.point, read)
+            seconds = _seconds(one, read)
             if seconds is not None and n:
                 yield {
                     "label": label,
@@ -49,8 +48,8 @@ def _phase_rows(numbers: SeriesStatistics, *, several: bool) -> Iterator[Row]:
                 }
 
 
-def _seconds(point: ReportPoint, read: Callable[[PhaseTotals], float | None]) -> float | None:
-    return point.median(lambda record: read(record.speed.phases) if record.speed.phases else None)
+def _seconds(one: PointStatistics, read: Callable[[PhaseTotals], float | None]) -> float | None:
+    return one.measured(lambda speed: read(speed.phases) if speed.phases else None)
 
 
 def _phases(rows: Sequence[Row]) -> Figure:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.report.analysis.verdicts import verdict_text
 from moe_eval_plugin.report.tables.column import NOT_KNOWN, Column
 from moe_eval_plugin.report.tables.speed_columns import SPEED_COLUMNS
-from moe_eval_plugin.stats.equivalence import CANNOT_TELL, YES
 from moe_eval_plugin.text import HUNDRED
 
 if TYPE_CHECKING:
@@ -46,21 +46,13 @@ def _remark_words(numbers: SeriesStatistics, one: PointStatistics) -> Iterator[s
         yield "Pareto front"
     if one.is_knee:
         yield "knee"
-    if one.point.label == numbers.fastest:
-        yield "fastest within the margin"
+    if one.point.label == numbers.recommended:
+        yield "recommended"
 
 
 def _verdict(numbers: SeriesStatistics, one: PointStatistics) -> str:
-    """Return the result of the equivalence test in words, with its margin."""
-    test, margin = one.equivalence, numbers.margin_text
-    if test is None:
-        return NOT_KNOWN
-    if test.verdict == YES:
-        return f"within {margin}"
-    if test.verdict == CANNOT_TELL:
-        return "not enough questions"
-    verb = "loses" if test.interval.high < 0 else "gains"
-    return f"{verb} more than {margin}"
+    """Return what is shown of the accuracy, in words."""
+    return verdict_text(numbers, one) or NOT_KNOWN
 
 
 def _of_type(kind: str) -> Column:
@@ -88,7 +80,12 @@ SCORE_COLUMNS: tuple[Column, ...] = (
         _observed_k,
         2,
     ),
-    Column("remarks", "Remarks", "Baseline, Pareto front, and recommended settings", _remarks),
+    Column(
+        "remarks",
+        "Remarks",
+        "Baseline, recommended setting, and Pareto front by the measured values",
+        _remarks,
+    ),
     Column("metric", "Metric", "Metric of the accuracy", lambda s, _: s.series.metric),
     Column(
         "score",
@@ -153,9 +150,9 @@ SCORE_COLUMNS: tuple[Column, ...] = (
     ),
     Column(
         "equivalent",
-        "Within the margin",
-        "Whether the accuracy is within the margin of the published k's, by two one-sided tests "
-        "at the 5% level",
+        "Verdict",
+        "What is shown of the accuracy: within the margin, loses more, or too few questions to "
+        "tell; by tests at the 5% level. CSV: whether it is within the margin, above and below",
         lambda _, p: p.equivalence.verdict if p.equivalence else None,
         show=_verdict,
     ),

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.report.tables.column import NOT_KNOWN, Column
 from moe_eval_plugin.report.tables.columns import COLUMNS
+from moe_eval_plugin.report.tables.ratio_columns import short_ratio_columns
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
 
 
@@ -38,11 +41,16 @@ SHORT_COLUMNS: tuple[Column, ...] = (
     replace(
         BY_KEY["difference"], heading="Difference, points (95% interval)", show=_difference_text
     ),
-    BY_KEY["p_value_holm"],
     BY_KEY["equivalent"],
     BY_KEY["samples_per_s"],
-    BY_KEY["speed_up"],
 )
+
+
+def short_columns(series: Sequence[SeriesStatistics]) -> tuple[Column, ...]:
+    """Return the columns of the summary; it has a speed-up for each batch size."""
+    return (*SHORT_COLUMNS, *short_ratio_columns(series), BY_KEY["output_tokens_per_sample"])
+
+
 TYPES = Column("types", "Types", "Whether types are of answers or of questions", lambda _, __: None)
 TYPE = Column("type", "Type", "Answer type or question type", lambda _, p: p.of_type)
 ADJUSTED = replace(

@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.report.analysis.speed_scope import speed_of
 from moe_eval_plugin.report.tables.column import Column
+from moe_eval_plugin.report.tables.ratio_columns import MEANING, ratio_columns
+from moe_eval_plugin.text import GIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from moe_eval_plugin.measure.speed import Distribution, PhaseTotals, TaskSpeed
+    from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
     from moe_eval_plugin.report.tables.column import Reader
     from moe_eval_plugin.results.record import RunRecord
+    from moe_eval_plugin.stats import Spread
 
 # What a latency counts from: the ending of its name, and the words for it.
 LATENCY_STARTS = {
@@ -32,11 +36,49 @@ def _record(read: Callable[[RunRecord], float | None]) -> Reader:
 
 
 def _speed(read: Callable[[TaskSpeed], float | None]) -> Reader:
-    return _record(lambda record: read(record.speed))
+    """Read the timed pass, or the median over the runs."""
+    return lambda _, one: one.measured(read)
 
 
 def _phase(read: Callable[[PhaseTotals], float | None]) -> Reader:
     return _speed(lambda speed: read(speed.phases) if speed.phases else None)
+
+
+def _joules(_: SeriesStatistics, one: PointStatistics) -> float | None:
+    """Read the joules of a question."""
+    if one.batch_size is None:
+        return one.point.median(lambda record: record.joules_per_sample)
+    timed = one.timed_speed
+    joules = timed.hardware.joules if timed else None
+    return joules / timed.speed.n_samples if timed and joules and timed.speed.n_samples else None
+
+
+def _memory(_: SeriesStatistics, one: PointStatistics) -> float | None:
+    if one.batch_size is None:
+        return one.point.median(lambda record: record.peak_memory_gib)
+    peak = one.timed_speed.hardware.peak_memory if one.timed_speed else None
+    return peak.used_bytes / GIB if peak else None
+
+
+def _throughput(_: SeriesStatistics, one: PointStatistics) -> float | None:
+    """Read the rate of the answering pass, where it is no speed of requests."""
+    is_task = one.batch_size is not None or one.point.first.is_shared
+    return one.throughput.median if one.throughput and is_task else None
+
+
+def _request_rate(_: SeriesStatistics, one: PointStatistics) -> float | None:
+    is_task = one.batch_size is None and one.point.first.is_shared
+    return None if is_task else one.samples_per_s
+
+
+def _of_runs(pick: Callable[[Spread], float]) -> Reader:
+    """Read the rates of several runs of a series that has no timed pass."""
+
+    def read(_: SeriesStatistics, one: PointStatistics) -> float | None:
+        rates = one.throughput if one.batch_size is None else None
+        return pick(rates) if rates and rates.n > 1 else None
+
+    return read
 
 
 def _latencies() -> Iterator[Column]:
@@ -64,33 +106,64 @@ SPEED_COLUMNS: tuple[Column, ...] = (
     Column(
         "samples_per_s",
         "Questions/s",
-        "Questions per second of wall time, median of the runs",
-        lambda _, p: p.speed.median if p.speed else None,
+        "Questions per second: of requests in the timed pass, or else of the runs (median)",
+        _request_rate,
+    ),
+    Column(
+        "task_samples_per_s",
+        "Task throughput, questions/s",
+        "Questions per second of the answering pass, which may share images and prompts",
+        _throughput,
     ),
     Column(
         "speed_of",
         "Speed of",
-        "What rates and wall times cover: the model alone, if inputs were prepared beforehand",
-        lambda _, p: speed_of(p.point.first),
+        "What rates and wall times cover: timed requests with their inputs, the model alone with "
+        "inputs prepared beforehand, inputs and model, or a task whose questions shared images",
+        lambda _, p: speed_of(p),
+    ),
+    Column(
+        "timed_batch_size",
+        "Timed batch size",
+        "Batch size of the timed pass that the speeds are from",
+        lambda _, p: p.batch_size,
+    ),
+    Column(
+        "n_timed_blocks",
+        "Timed blocks",
+        "Blocks of the timed pass, each with one ratio to the published k",
+        lambda _, p: p.timed_speed.n_blocks if p.timed_speed else None,
     ),
     Column(
         "samples_per_s_smallest",
         "slowest",
         "Smallest rate of several runs",
-        lambda _, p: p.speed.smallest if p.speed and p.speed.n > 1 else None,
+        _of_runs(lambda rates: rates.smallest),
     ),
     Column(
         "samples_per_s_largest",
         "fastest",
         "Largest rate of several runs",
-        lambda _, p: p.speed.largest if p.speed and p.speed.n > 1 else None,
+        _of_runs(lambda rates: rates.largest),
     ),
-    Column(
+    *ratio_columns(
         "speed_up",
         "Speed-up",
-        "Questions per second divided by those of the published k",
-        lambda _, p: p.speed_up,
+        MEANING,
+        lambda p: p.speed_up,
+    ),
+    Column(
+        "speed_up_of_totals",
+        "Speed-up, totals",
+        "Seconds of the published k over all blocks, divided by those of the setting",
+        lambda _, p: p.speed_up.ratio_of_totals if p.speed_up else None,
         2,
+    ),
+    *ratio_columns(
+        "model_speed_up",
+        "Speed-up, model alone",
+        "The same for the calls of the model, without the preparation of inputs",
+        lambda p: p.timed_speed.model_speed_up if p.timed_speed else None,
     ),
     Column(
         "seconds_per_correct_answer",
@@ -108,7 +181,7 @@ SPEED_COLUMNS: tuple[Column, ...] = (
         "joules_per_sample",
         "J per question",
         "Energy divided by the number of questions",
-        _record(lambda record: record.joules_per_sample),
+        _joules,
     ),
     Column(
         "wall_s",
@@ -161,7 +234,7 @@ SPEED_COLUMNS: tuple[Column, ...] = (
         "peak_memory_gib",
         "Peak memory GiB",
         "Memory on the GPUs; without a GPU, of the process",
-        _record(lambda record: record.peak_memory_gib),
+        _memory,
         2,
     ),
 )

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, TypeAlias
 from moe_eval_plugin.report.tables.column import Cell
 from moe_eval_plugin.report.tables.columns import COLUMNS
 from moe_eval_plugin.report.tables.layouts import (
-    SHORT_COLUMNS,
     SHORT_TYPE_COLUMNS,
     TYPE_COLUMNS,
     TYPES,
+    short_columns,
 )
+from moe_eval_plugin.report.tables.ratio_columns import columns_of_other_sizes
 from moe_eval_plugin.text import csv_text
 
 if TYPE_CHECKING:
@@ -41,12 +42,12 @@ class Table:
 
 def make_table(series: Sequence[SeriesStatistics]) -> Table:
     """Return all numbers of all settings; columns without any are left out."""
-    return _table(COLUMNS, _points(series))
+    return _table((*COLUMNS, *columns_of_other_sizes(series)), _points(series))
 
 
 def make_short_table(series: Sequence[SeriesStatistics]) -> Table:
     """Return a few columns of all settings; names that are all the same are left out."""
-    return _without_same_names(_table(SHORT_COLUMNS, _points(series)))
+    return _without_same_names(_table(short_columns(series), _points(series)))
 
 
 def make_type_tables(series: Sequence[SeriesStatistics]) -> dict[str, Table]:

@@ -22,9 +22,10 @@ from moe_eval_plugin.results.compare.comparison import (
     TaskComparison,
 )
 from moe_eval_plugin.results.compare.settings import compare_settings
+from moe_eval_plugin.results.compare.speed import compare_speed
 from moe_eval_plugin.results.lmms_eval.samples import IMAGE_ID
 from moe_eval_plugin.results.samples import choose_metrics, failure_note, images_of, read_task
-from moe_eval_plugin.stats.accuracy import right_from, score_bounds
+from moe_eval_plugin.stats.accuracy import UNIT_BOUNDS, right_from, score_bounds
 from moe_eval_plugin.stats.equivalence import equivalence
 from moe_eval_plugin.stats.paired import adjust, paired_difference
 from moe_eval_plugin.stats.resampling import Bootstrap
@@ -74,7 +75,7 @@ def compare_runs(
         for one in run.tasks
         if task is None and one.task not in names
     ]
-    return Comparison(str(a.path), str(b.path), tuple(_adjusted(compared)), tuple(notes))
+    return Comparison(str(a.path), str(b.path), tuple(adjusted(compared)), tuple(notes))
 
 
 def compare_tasks(a: AnsweredTask, b: AnsweredTask, options: Options) -> TaskComparison:
@@ -99,6 +100,7 @@ def compare_tasks(a: AnsweredTask, b: AnsweredTask, options: Options) -> TaskCom
         changes=tuple(_changes(a.task, pairs, metrics, bounds)),
         settings=compare_settings((a.run, a.task), (b.run, b.task)),
         notes=tuple(_notes(a, b, pairs, scores)),
+        speed=compare_speed((a.run, a.task), (b.run, b.task)),
     )
 
 
@@ -176,7 +178,7 @@ def _compare_scores(
         bootstrap=options.bootstrap,
     )
     within = None if options.margin is None else equivalence(difference, options.margin)
-    return ScoreComparison(metric, difference, within)
+    return ScoreComparison(metric, difference, within, bounds == UNIT_BOUNDS)
 
 
 def _changes(
@@ -254,7 +256,7 @@ def _notes(
         yield f"There are only {n} images or unrelated questions: intervals are not exact."
 
 
-def _adjusted(tasks: Sequence[TaskComparison]) -> list[TaskComparison]:
+def adjusted(tasks: Sequence[TaskComparison]) -> list[TaskComparison]:
     """Return the tasks with p-values adjusted for the number of all compared scores."""
     found = {
         f"{number} {one.metric}": one.difference
@@ -263,12 +265,13 @@ def _adjusted(tasks: Sequence[TaskComparison]) -> list[TaskComparison]:
     }
     if len(found) <= 1:
         return list(tasks)
-    adjusted = adjust(found)
+    differences = adjust(found)
     return [
         replace(
             task,
             scores=tuple(
-                replace(one, difference=adjusted[f"{number} {one.metric}"]) for one in task.scores
+                replace(one, difference=differences[f"{number} {one.metric}"])
+                for one in task.scores
             ),
         )
         for number, task in enumerate(tasks)

@@ -6,7 +6,10 @@ from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.stats.equivalence import CANNOT_TELL, YES
+
 if TYPE_CHECKING:
+    from moe_eval_plugin.results.compare.speed import SpeedComparison
     from moe_eval_plugin.stats.equivalence import Equivalence
     from moe_eval_plugin.stats.paired import PairedDifference
 
@@ -16,6 +19,8 @@ WORSE = "worse"
 BETTER = "better"
 SAME_SCORE = "same score"
 NOT_SCORED = "not scored"
+WITHIN, LOSES_MORE, GAINS_MORE = "within", "loses more", "gains more"
+TOO_FEW = "too few questions"
 CHANGES = (RIGHT_TO_WRONG, WRONG_TO_RIGHT, WORSE, BETTER, SAME_SCORE, NOT_SCORED)
 
 
@@ -35,6 +40,22 @@ class ScoreComparison:
     metric: str
     difference: PairedDifference
     equivalence: Equivalence | None
+    is_share: bool = True
+    """Whether each question scores from 0 to 1, so that the score is a share of 100 points."""
+
+    @property
+    def verdict(self) -> str | None:
+        """What the equivalence test shows: ``within``, ``loses more``, ``gains more``, or nothing.
+
+        ``None`` if no margin was given.
+        """
+        if self.equivalence is None:
+            return None
+        if self.equivalence.verdict == YES:
+            return WITHIN
+        if self.equivalence.verdict == CANNOT_TELL:
+            return TOO_FEW
+        return LOSES_MORE if self.difference.difference < 0 else GAINS_MORE
 
 
 @dataclass(frozen=True)
@@ -89,6 +110,8 @@ class TaskComparison:
     """k, model and backend, and whatever differs between the runs."""
     notes: tuple[str, ...]
     """Sentences on the limits of the comparison."""
+    speed: SpeedComparison | None = None
+    """Speed, length of answers and memory; ``None`` where nothing was measured."""
 
     @property
     def change_counts(self) -> dict[str, int]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.stats.equivalence import NO, YES
-from moe_eval_plugin.text import align, csv_text, wrap
+from moe_eval_plugin.results.compare.comparison import GAINS_MORE, LOSES_MORE, WITHIN
+from moe_eval_plugin.text import HUNDRED, align, csv_text, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
         Setting,
         TaskComparison,
     )
+    from moe_eval_plugin.results.compare.speed import RateComparison, SpeedComparison
     from moe_eval_plugin.stats.equivalence import Equivalence
     from moe_eval_plugin.stats.resampling import Interval
 
 LONGEST_SETTING = 40
 NOT_KNOWN = "-"
 LEAST_P = 0.0001
+MINUS = "\N{MINUS SIGN}"
+TEN = 10
 
 
 def render(comparison: Comparison) -> str:
@@ -65,6 +68,8 @@ def _task(task: TaskComparison) -> Iterator[str]:
         yield from align([HEADER, *(_score_row(score) for score in task.scores)], "lr")
     for score in task.scores:
         yield from _sentences(task, score)
+    if task.speed is not None:
+        yield from _speed(task.speed)
     if task.changes:
         counts = ", ".join(f"{kind} {n:,}" for kind, n in task.change_counts.items())
         yield from wrap(f"Changed questions: {len(task.changes):,} ({counts})")
@@ -74,17 +79,17 @@ def _task(task: TaskComparison) -> Iterator[str]:
         yield from wrap(f"Note: {note}")
 
 
-HEADER = ("score", "A", "B", "B - A", "95% interval", "p", "p (Holm)", "kept", "higher", "lower")
+HEADER = ("score", "A", "B", "change", "95% interval", "p", "p (Holm)", "kept", "higher", "lower")
 
 
 def _score_row(score: ScoreComparison) -> tuple[str, ...]:
     one = score.difference
     return (
         score.metric,
-        f"{one.baseline_value:.4f}",
-        f"{one.value:.4f}",
-        f"{one.difference:+.4f}",
-        _interval(one.interval),
+        score_text(score, one.baseline_value),
+        score_text(score, one.value),
+        change_text(score, one.difference),
+        interval_text(score, one.interval),
         _p(one.p_value),
         _p(one.adjusted_p_value),
         NOT_KNOWN if one.retention is None else f"{one.retention:.1%}",
@@ -93,29 +98,85 @@ def _score_row(score: ScoreComparison) -> tuple[str, ...]:
     )
 
 
+def score_text(score: ScoreComparison, value: float) -> str:
+    """Return a mean score: percent where questions score from 0 to 1."""
+    return f"{value:.2%}" if score.is_share else f"{value:.4g}"
+
+
+def change_text(score: ScoreComparison, value: float) -> str:
+    """Return a difference in points, with a sign; in the unit of the score where it has others."""
+    text = f"{value * HUNDRED:+.2f}" if score.is_share else f"{value:+.4g}"
+    return text.replace("-", MINUS)
+
+
+def interval_text(score: ScoreComparison, interval: Interval) -> str:
+    """Return an interval of a difference."""
+    return f"{change_text(score, interval.low)} to {change_text(score, interval.high)}"
+
+
+def margin_text(score: ScoreComparison, margin: float) -> str:
+    """Return the margin of the equivalence test with its unit."""
+    if not score.is_share:
+        return f"{margin:g}"
+    points = margin * HUNDRED
+    return f"{points:g} point{'' if points == 1 else 's'}"
+
+
 def _sentences(task: TaskComparison, score: ScoreComparison) -> Iterator[str]:
     one = score.difference
     if score is task.scores[0]:
         clusters = f"{one.n_clusters:,} images" if task.clustered_by else "single questions"
         yield f"p by {one.test}, interval resampled over {clusters}"
     if score.equivalence is not None:
-        yield from wrap(_equivalence(score.metric, score.equivalence))
+        yield from wrap(_equivalence(score, score.equivalence))
 
 
-def _equivalence(metric: str, test: Equivalence) -> str:
+def _equivalence(score: ScoreComparison, test: Equivalence) -> str:
     """Return the result of the equivalence test, and how many questions it would need."""
-    interval = f"90% interval {_interval(test.interval)}"
-    if test.verdict == YES:
-        return f"{metric} is within {test.margin:g} of A ({interval})."
-    if test.verdict == NO:
-        return f"{metric} differs from A by more than {test.margin:g} ({interval})."
-    text = f"Not enough questions to tell whether {metric} is within {test.margin:g} of A "
-    text += f"({interval})."
+    metric, margin = score.metric, margin_text(score, test.margin)
+    interval = f"90% interval {interval_text(score, test.interval)}"
+    if score.verdict == WITHIN:
+        return f"{metric} is within {margin} of A ({interval})."
+    if score.verdict in (LOSES_MORE, GAINS_MORE):
+        return f"{metric} {score.verdict} than {margin} against A ({interval})."
+    text = f"Too few questions to tell whether {metric} is within {margin} of A ({interval})."
     if test.n_questions_needed is not None:
         text += f" You would need about {test.n_questions_needed:,} if nothing was lost"
         as_observed = test.n_questions_needed_as_observed
         text += f", {as_observed:,} if the loss is the one seen here." if as_observed else "."
     return text
+
+
+def _speed(speed: SpeedComparison) -> Iterator[str]:
+    """Yield a line for each measured quantity of both runs."""
+    lines = [(_rate_name(one), _both(one.a, one.b) + _ratio_text(one)) for one in speed.rates]
+    lines.append(("tokens per answer", _both(*speed.tokens_per_answer)))
+    lines.append(("peak memory, GiB", _both(*speed.peak_memory_gib)))
+    yield from align([line for line in lines if line[1] != _both(None, None)], "l")
+
+
+def _rate_name(rate: RateComparison) -> str:
+    return f"questions/s{f' at batch size {rate.batch_size}' if rate.batch_size else ''}"
+
+
+def _both(a: float | None, b: float | None) -> str:
+    return f"{rate_text(a)} -> {rate_text(b)}"
+
+
+def rate_text(value: float | None) -> str:
+    """Return a rate or a size with three digits or more."""
+    if value is None:
+        return NOT_KNOWN
+    return f"{value:,.1f}" if value >= TEN else f"{value:.2f}"
+
+
+def _ratio_text(rate: RateComparison) -> str:
+    if rate.no_speed_up_because:
+        return f" (no speed-up: {rate.no_speed_up_because})"
+    if rate.speed_up is None:
+        return ""
+    # An interval has parentheses of its own.
+    return f": {rate.speed_up.text}" if rate.speed_up.interval else f" ({rate.speed_up.text})"
 
 
 def _setting_row(setting: Setting) -> tuple[str, str, str]:
@@ -126,10 +187,6 @@ def _short(value: str | None) -> str:
     if value is None:
         return NOT_KNOWN
     return value if len(value) <= LONGEST_SETTING else f"{value[: LONGEST_SETTING - 3]}..."
-
-
-def _interval(interval: Interval) -> str:
-    return f"{interval.low:+.4f} to {interval.high:+.4f}"
 
 
 def _p(value: float | None) -> str:

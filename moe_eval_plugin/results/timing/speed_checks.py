@@ -79,7 +79,8 @@ def implausible_speeds(
 def _does_less(
     timed: TimedPass, experts_per_token: Mapping[str, float], less: str, more: str
 ) -> bool:
-    if not experts_per_token.get(less, 0) < experts_per_token.get(more, 0):
+    fewer, most = experts_per_token.get(less), experts_per_token.get(more)
+    if fewer is None or most is None or fewer >= most:
         return False
     return _n_output_tokens(timed, less) <= _n_output_tokens(timed, more)
 

@@ -39,7 +39,7 @@ class Outcome:
 class Worker(Protocol):
     """Runs one point; returns its results file, or raises."""
 
-    def __call__(self, point: SweepPoint) -> Path:
+    def __call__(self, point: SweepPoint, /) -> Path:
         """Run the point."""
 
 

@@ -28,15 +28,18 @@ def time_settings(
     plan: SweepPlan,
     folder: Path,
     host: Host,
-    model: ResidentMoEHF,
+    load: Callable[[], ResidentMoEHF],
     after_block: Callable[[TimedPass], object] = lambda _: None,
 ) -> None:
-    """Time what has not ended in the folder of a sweep; what the host prints goes into a log."""
+    """Time what has not ended in the folder of a sweep; what the host prints goes into a log.
+
+    ``load`` returns the model, loaded.
+    """
     from moe_eval_plugin.sweep.timing.resident import ResidentTimer
 
     work.remove_others(folder)
     with _logged(folder):
-        timer = ResidentTimer(model, host, work.points, plan.gen_kwargs)
+        timer = ResidentTimer(load(), host, work.points, plan.gen_kwargs)
         for wanted in work.pending(folder):
             run_pass(folder, wanted, timer, after_block)
 
@@ -58,9 +61,7 @@ class TimedJob:
 
         with _logged(self.folder):
             host = Host(self.plan.model, self.plan.tasks, self.plan.include_path)
-            model = load_resident(self.plan)
-        time_settings(self.work, self.plan, self.folder, host, model)
-        model.engine.close()
+        time_settings(self.work, self.plan, self.folder, host, lambda: load_resident(self.plan))
         return self.folder / FOLDER
 
 

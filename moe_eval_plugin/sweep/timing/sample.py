@@ -11,13 +11,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LARGEST_SAMPLE = 256
+# The default budget is the time of 1,000 questions: within it no question is timed twice, so that
+# intervals cover the choice of questions too, as answers of different lengths take different times.
+LARGEST_SAMPLE = 1024
 # Fewer questions in a block take too little time to be compared.
 QUESTIONS_OF_A_BLOCK = 16
 
 
 def choose_sample(n_questions: int, seed: int) -> tuple[int, ...]:
-    """Return the sorted positions of the questions to time: 256, or all if there are fewer."""
+    """Return the sorted positions of the questions to time: 1,024, or all if there are fewer."""
     n = min(LARGEST_SAMPLE, n_questions)
     return tuple(sorted(Random(seed).sample(range(n_questions), n)))  # noqa: S311  (no secret)
 

@@ -72,6 +72,7 @@ class InProcessWorker:
     def loaded(self) -> ResidentMoEHF:
         """Return the model without encoded inputs; it is loaded now if no point was run."""
         if self._model is None:
+            self._progress.doing("loading the weights")
             self._model = load_resident(self._plan, self._checked)
         self._inputs, self._model.store = None, None
         return self._model

@@ -7,7 +7,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.hosts.lmms_eval.in_process import _code_digest
+from moe_eval_plugin.hosts.lmms_eval.in_process import Host, _code_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,3 +34,17 @@ def test_code_beside_the_functions_of_a_task_counts(tmp_path: Path) -> None:
 
 def test_a_task_without_functions_of_its_own_has_no_code() -> None:
     assert _code_digest(SimpleNamespace(config=SimpleNamespace(task="own", metric=len))) is None
+
+
+def test_requests_of_chosen_questions_are_those_that_the_host_builds() -> None:
+    host = Host("moe_hf", ["easy_vqa"])
+    found = host.requests("easy_vqa", (4, 1), "max_new_tokens=3")
+    (task,) = (task for _, task in host._tasks())
+    task.build_all_requests(limit=5)
+    expected = [task.instances[4], task.instances[1]]
+    assert [one.args for one in found] == [one.args for one in expected]
+    assert [one.request_type for one in found] == ["generate_until"] * 2
+    assert found[0].args[2]["max_new_tokens"] == 3
+    assert host.output_types() == {"easy_vqa": "generate_until"}
+    documents = host.documents_by_split()["easy_vqa"][found[0].args[5]]
+    assert documents[4]["question"] in found[0].args[0]

@@ -10,7 +10,7 @@ import pytest
 
 from moe_eval_plugin.report.analysis.question_types import MOST_QUESTION_TYPES, question_types
 from moe_eval_plugin.report.analysis.statistics import compute
-from moe_eval_plugin.report.series import read_series
+from moe_eval_plugin.report.read_series import read_series
 from moe_eval_plugin.report.tables.table import as_csv, make_full_type_table, make_type_tables
 from tests.report.report_runs import records, set_question_types, write_run, wrong_every
 

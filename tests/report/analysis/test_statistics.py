@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.measure.answer_ends import AnswerEnds
+from moe_eval_plugin.stats import SpeedRatio
 from tests.report.report_runs import (
     TASK,
     computed,
+    in_provenance,
     records,
     write_other_run,
     write_run,
+    write_sweep,
     wrong_every,
 )
 from tests.results.run_files import FAILURES
+from tests.results.timing.timed_files import around, timed_pass, write_timed_pass
 from tests.vqa.vqa_files import edit_json
 
 if TYPE_CHECKING:
@@ -65,9 +69,81 @@ def test_speed_is_compared_with_the_baseline(tmp_path: Path) -> None:
 
     numbers = computed(tmp_path)
 
-    assert [one.speed_up for one in numbers.points] == [1.0, 1.5]
+    assert [one.speed_up for one in numbers.points] == [
+        SpeedRatio(1.0, None, None),
+        SpeedRatio(1.5, None, None),
+    ]
     assert [one.on_front for one in numbers.points] == [False, True]
-    assert numbers.fastest == "k=4"
+
+
+def test_speeds_are_those_of_the_timed_pass_of_the_sweep(tmp_path: Path) -> None:
+    answers = {8: wrong_every(10), 4: wrong_every(10)}
+    write_sweep(tmp_path, answers, {"k8": around(4), "k4": around(2)})
+
+    baseline, other = computed(tmp_path).points
+
+    assert (baseline.batch_size, other.batch_size) == (4, 4)
+    assert (baseline.samples_per_s, other.samples_per_s) == pytest.approx((1, 2), rel=0.01)
+    assert other.throughput is not None
+    assert other.throughput.median == 10
+    assert other.speed_up is not None
+    assert other.speed_up.ratio == pytest.approx(2)
+    assert other.speed_up.interval is not None
+    assert other.speed_up.n_pairs == 8
+    assert other.timed[4].model_speed_up is not None
+    assert other.seconds_per_correct == pytest.approx(0.5 / 0.9, rel=0.01)
+    assert other.measured(lambda speed: speed.mean_output_tokens) == 2
+
+
+def test_a_setting_that_was_not_timed_with_the_others_has_no_speed(tmp_path: Path) -> None:
+    answers = {8: wrong_every(10), 4: wrong_every(10), 2: wrong_every(10)}
+    write_sweep(tmp_path, answers, {"k8": around(4), "k4": around(2)})
+
+    *_, late = computed(tmp_path).points
+
+    assert (late.samples_per_s, late.speed_up, late.seconds_per_correct) == (None, None, None)
+
+
+def test_the_batch_size_of_the_answers_is_shown_first_and_else_the_largest(tmp_path: Path) -> None:
+    write_sweep(tmp_path, {8: wrong_every(10), 4: wrong_every(10)})
+    sizes = []
+    for size in (4, 1, 16):
+        seconds = {"k8": around(size), "k4": around(size / 2)}
+        write_timed_pass(tmp_path, timed_pass(seconds, batch_size=size))
+        sizes.append(computed(tmp_path).points[1].batch_size)
+
+    assert sizes == [4, 4, 16]
+    assert set(computed(tmp_path).points[1].timed) == {1, 4, 16}
+    for k in (8, 4):
+        (path,) = (tmp_path / f"k{k}").glob("*_results.json")
+        edit_json(path, in_provenance("batch_size", 1))
+    assert computed(tmp_path).points[1].batch_size == 1
+
+
+def test_runs_of_six_seeds_are_pairs_and_give_an_interval(tmp_path: Path) -> None:
+    for seed in range(6):
+        for k, rate in ((8, 10 + seed), (4, 15 + 1.5 * seed)):
+            path = write_run(tmp_path / f"k{k}-seed{seed}", k, rate=rate)
+            edit_json(path, in_provenance("seed", seed))
+
+    ratio = computed(tmp_path).points[1].speed_up
+
+    assert ratio is not None
+    assert ratio.n_pairs == 6
+    assert ratio.interval is not None
+    assert (ratio.interval.low, ratio.interval.high) == pytest.approx((1.5, 1.5))
+
+
+def test_rates_of_questions_that_shared_images_are_no_speeds(tmp_path: Path) -> None:
+    for k in (8, 4):
+        path = write_run(tmp_path / f"k{k}", k, rate=80 / k)
+        edit_json(path, lambda content: content["moe_eval"][TASK]["speed"].update(is_shared=True))
+
+    point = computed(tmp_path).points[1]
+
+    assert (point.speed_up, point.seconds_per_correct) == (None, None)
+    assert point.throughput is not None
+    assert point.throughput.median == 20
 
 
 def test_several_runs_of_a_setting_are_one_point_with_the_median_of_their_rates(
@@ -78,8 +154,9 @@ def test_several_runs_of_a_setting_are_one_point_with_the_median_of_their_rates(
 
     (point,) = computed(tmp_path).points
 
-    assert point.speed is not None
-    assert (point.speed.median, point.speed.smallest, point.speed.largest) == (20, 10, 30)
+    rates = point.throughput
+    assert rates is not None
+    assert (rates.median, rates.smallest, rates.largest) == (20, 10, 30)
     assert point.n_questions == 40
     assert point.accuracy == pytest.approx(1 - (4 + 2 + 2) / 120)
 
@@ -104,7 +181,7 @@ def test_without_samples_the_interval_is_that_of_the_hosts_standard_error(tmp_pa
 
     assert point.interval is not None
     assert point.interval[1] - point.accuracy == pytest.approx(0.0196, abs=1e-4)
-    assert (point.difference, point.speed, point.n_images) == (None, None, None)
+    assert (point.difference, point.throughput, point.n_images) == (None, None, None)
 
 
 def test_a_run_without_samples_is_not_compared_and_the_report_says_so(tmp_path: Path) -> None:
@@ -148,11 +225,10 @@ def test_answers_that_were_cut_are_counted_beside_the_findings(tmp_path: Path) -
 
 
 def test_the_margin_is_in_points_of_a_hundred(tmp_path: Path) -> None:
-    write_run(tmp_path / "k8", 8)
-    write_run(tmp_path / "k4", 4, wrong_every(20), rate=20)
+    write_sweep(tmp_path, {8: wrong_every(20), 4: wrong_every(10)})
 
-    assert computed(tmp_path, 4.0).fastest == "k=8"
-    assert computed(tmp_path, 6.0).fastest == "k=4"
+    assert computed(tmp_path, 4.0).candidate is None
+    assert computed(tmp_path, 6.0).candidate == "k=4"
 
 
 def test_seconds_per_correct_answer_count_right_answers_alone(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from moe_eval_plugin.report.analysis.statistics import compute
 from moe_eval_plugin.report.charts.accuracy_and_speed import main_figures
 from moe_eval_plugin.report.charts.routing import routing_figures
-from moe_eval_plugin.report.series import read_series
+from moe_eval_plugin.report.read_series import read_series
 from tests.report.report_runs import (
     write_other_run,
     write_run,

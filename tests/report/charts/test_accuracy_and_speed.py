@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.report.analysis.statistics import compute
-from moe_eval_plugin.report.series import read_series
+from moe_eval_plugin.report.read_series import read_series
 
 pytest.importorskip("altair", reason="the extra report is not installed")
 
 from moe_eval_plugin.report.charts.accuracy_and_speed import main_figures
 from tests.report.charts.chart_values import values
-from tests.report.report_runs import write_run, wrong_every
+from tests.report.report_runs import write_run, write_sweep, wrong_every
+from tests.results.timing.timed_files import around
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,3 +55,33 @@ def test_phases_add_up_to_the_time_of_a_question(figures: dict[str, Figure]) -> 
 
     assert {row["phase"] for row in rows} == {"prefill", "decode", "host gap"}
     assert sum(row["milliseconds"] for row in rows) == pytest.approx(1000 / 5)
+
+
+def test_speed_ups_have_bars_where_they_have_intervals(
+    tmp_path: Path, figures: dict[str, Figure]
+) -> None:
+    answers = {k: wrong_every(10) for k in (8, 4)}
+    write_sweep(tmp_path / "timed", answers, {"k8": around(4), "k4": around(2, spread=0.02)})
+    task = [compute(series, 1.0) for series in read_series([tmp_path / "timed"])]
+
+    timed = next(one for one in main_figures(task) if one.name == "speed-up-over-k")
+    once = figures["speed-up-over-k"]
+    (main,) = [one for one in main_figures(task) if one.name == "accuracy-against-throughput"]
+
+    assert "sideways those of the speed-up" in main.caption
+    assert "sideways" not in figures["accuracy-against-throughput"].caption
+    (speed,) = {
+        tuple(row[name] for name in ("slowest", "speed", "fastest"))
+        for row in values(main)
+        if row["label"] == "k=4"
+    }
+    assert speed[0] < speed[1] < speed[2] < 1.1 * speed[0]
+    layers = timed.chart.to_dict()["layer"]
+    (bar,) = [layer for layer in layers if layer["encoding"].get("y2", {}).get("field")]
+    (row,) = timed.chart.to_dict()["datasets"][bar["data"]["name"]]
+    assert row["label"] == "k=4"
+    assert row["ratio_low"] < row["ratio"] < row["ratio_high"]
+    assert "Bars are 95% intervals" in timed.caption
+    assert "k=4: 2.0" in timed.description
+    assert "Timed once" in once.caption
+    assert "timed once" in once.description

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.report.analysis.statistics import compute
-from moe_eval_plugin.report.series import read_series
+from moe_eval_plugin.report.read_series import read_series
 
 pytest.importorskip("altair", reason="the extra report is not installed")
 

@@ -8,7 +8,7 @@ from moe_eval_plugin.report.questions.changed import changed_questions
 from moe_eval_plugin.report.questions.thumbnails import (
     LONGEST_SIDE,
 )
-from moe_eval_plugin.report.series import read_series
+from moe_eval_plugin.report.read_series import read_series
 from tests.report.questions.changed_runs import picture
 from tests.report.report_runs import TASK, records, write_other_run, write_run, wrong_every
 from tests.vqa.vqa_files import edit_json

@@ -10,7 +10,7 @@ from moe_eval_plugin.report.questions.thumbnails import (
     ImageSource,
     find_images,
 )
-from moe_eval_plugin.report.series import read_series
+from moe_eval_plugin.report.read_series import read_series
 from moe_eval_plugin.vqa.dataset import DATA_VARIABLE
 from tests.report.questions.changed_runs import picture
 from tests.report.report_runs import TASK, records, write_run

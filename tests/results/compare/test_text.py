@@ -24,10 +24,10 @@ def test_the_table_says_what_was_found(tmp_path: Path) -> None:
     assert text.startswith(f"A  {first}\nB  {second}\n")
     assert "okvqa: 100 questions, equal answers 95.00%" in text
     (row,) = [line.split() for line in text.splitlines() if line.startswith("vqa_accuracy  ")]
-    assert row[:4] == ["vqa_accuracy", "1.0000", "0.9500", "-0.0500"]
+    assert row[:4] == ["vqa_accuracy", "100.00%", "95.00%", "\N{MINUS SIGN}5.00"]
     assert row[-3:] == ["95.0%", "0", "5"]
     assert "interval resampled over 50 images" in text
-    assert "Not enough questions to tell whether vqa_accuracy is within 0.01 of A" in text
+    assert "Too few questions to tell whether vqa_accuracy is within 1 point of A" in text
     assert "Changed questions: 5 (right->wrong 5)" in text
     assert all(len(line) <= 100 or line.startswith(("A ", "B ")) for line in text.splitlines())
 

@@ -1,0 +1,112 @@
+"""Decide about the settings of a series: Pareto front, knee, and which one to recommend."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
+from moe_eval_plugin.report.analysis.smoke_test import smoke_test_reasons
+from moe_eval_plugin.report.analysis.timing_notes import speed_warnings
+from moe_eval_plugin.results.samples import failure_note
+from moe_eval_plugin.stats import pareto
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from moe_eval_plugin.report.analysis.series_statistics import PointStatistics
+    from moe_eval_plugin.report.series import Series
+
+
+def decide(
+    series: Series, found: Sequence[PointStatistics], margin: float, scale: float
+) -> SeriesStatistics:
+    """Return the series with its Pareto front, its knee, and the setting to recommend.
+
+    ``margin`` is in the unit of the score, and ``scale`` is that of ``SeriesStatistics``.
+    """
+    points = {
+        one.point.label: pareto.TradeOffPoint(
+            one.point.label, one.accuracy, one.samples_per_s, one.difference, one.speed_up
+        )
+        for one in found
+        if one.samples_per_s is not None
+    }
+    choices = list(points.values())
+    front = {point.name for point in pareto.pareto_front(choices)} if len(choices) > 1 else set()
+    knee = pareto.knee(choices)
+    smoke_test = tuple(smoke_test_reasons(_reference(found), margin, scale))
+    baseline = points.get(series.baseline.label) if series.baseline and not smoke_test else None
+    recommended, candidate = _recommended(choices, baseline, margin)
+    return SeriesStatistics(
+        series=series,
+        points=tuple(
+            replace(
+                one,
+                on_front=one.point.label in front,
+                is_knee=knee is not None and one.point.label == knee.name,
+            )
+            for one in found
+        ),
+        margin=margin,
+        scale=scale,
+        recommended=recommended,
+        candidate=candidate,
+        smoke_test=smoke_test,
+        warnings=tuple(speed_warnings(series)),
+        notes=tuple(_notes(series, found)),
+    )
+
+
+def _reference(found: Sequence[PointStatistics]) -> PointStatistics:
+    """Return the baseline, or else the first setting."""
+    return next((one for one in found if one.point.is_baseline), found[0])
+
+
+def _recommended(
+    choices: Sequence[pareto.TradeOffPoint],
+    baseline: pareto.TradeOffPoint | None,
+    margin: float,
+) -> tuple[str | None, str | None]:
+    """Return the setting to recommend, or else the one that lacks least to be recommended."""
+    if baseline is None:
+        return None, None
+    certain = pareto.fastest_within(choices, baseline, margin, certain=True)
+    if certain is not None and certain != baseline:
+        return certain.name, None
+    closest = pareto.closest_to_certain(choices, baseline, margin)
+    return None, closest.name if closest else None
+
+
+def _notes(series: Series, found: Sequence[PointStatistics]) -> Iterator[str]:
+    if series.baseline is None and any(one.point.k is not None for one in found):
+        k = found[0].point.first.facts.baseline_num_experts_per_tok
+        published = "" if k is None else f" (k={k})"
+        yield (
+            f"No baseline: run the published k{published} as well to see differences and speed-ups."
+        )
+    unpaired = [
+        one.point.label
+        for one in found
+        if series.baseline and one.difference is None and not one.point.is_baseline
+    ]
+    if unpaired:
+        yield (
+            f"Not compared, without samples of the same questions: {', '.join(unpaired)}. Run "
+            "them and the published k with --log_samples."
+        )
+    fewer = [
+        one.point.label
+        for one in found
+        if one.difference and one.n_questions and one.difference.n_questions < one.n_questions
+    ]
+    if fewer:
+        yield (f"Compared on the questions shared with the published k only: {', '.join(fewer)}.")
+    for one in found:
+        for run in one.point.runs:
+            answers = run.record.answers if run.record else None
+            if answers is not None and answers.note is not None:
+                yield f"{one.point.label}: {answers.note}"
+        n_failed = sum(len(run.answered.failed) for run in one.point.runs if run.answered)
+        if n_failed:
+            yield f"{one.point.label}: {failure_note(n_failed, one.n_questions)}"

@@ -1,0 +1,209 @@
+"""Read finished runs for a report, and group them: series of one task and model, by k."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from moe_eval_plugin.errors import DataError, InvalidArgumentError
+from moe_eval_plugin.experts.routing_rule import NATIVE
+from moe_eval_plugin.report.series import FinishedTask, ReportPoint, Series, TimedSetting
+from moe_eval_plugin.results.lmms_eval.files import find_runs, read_run
+from moe_eval_plugin.results.samples import read_task
+from moe_eval_plugin.results.score_facts import collect
+from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
+from moe_eval_plugin.sweep.manifest import load_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from moe_eval_plugin.results.run import Run, TaskRun
+    from moe_eval_plugin.results.samples import AnsweredTask
+    from moe_eval_plugin.results.score_facts import ScoreFacts
+    from moe_eval_plugin.results.timing.timed_pass import TimedPass
+    from moe_eval_plugin.sweep.manifest import Manifest
+
+SeriesKey: TypeAlias = tuple[str, str, str, tuple[str, ...]]
+Key = TypeVar("Key")
+WITHOUT_K = "unmodified"
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """A results file, and what was timed in the sweep that it belongs to."""
+
+    run: Run
+    """The file."""
+    setting: str | None = None
+    """Name of its setting in the sweep; ``None`` for a run of no sweep."""
+    passes: tuple[TimedPass, ...] = ()
+    """The timed passes of the sweep."""
+
+    def timed(self, task: str) -> TimedSetting | None:
+        """Return the setting in the timed passes of a task; ``None`` where it is in none."""
+        own = [one for one in self.passes if one.task == task and self.setting in one.settings]
+        return TimedSetting(self.setting, tuple(own)) if self.setting and own else None
+
+
+def read_series(
+    paths: Sequence[Path], task: str | None = None, metric: str | None = None
+) -> list[Series]:
+    """Return the series of all runs at these paths, by task, model and k.
+
+    ``metric`` is the score to show; without it each task shows the one that it is compared by.
+    Raises ``DataError`` where there are no runs or no scores, and ``InvalidArgumentError`` where
+    the score to show is not clear.
+    """
+    found = [one for path in paths for one in _runs_at(path)]
+    # A file that is given twice counts once, as part of its sweep.
+    found.sort(key=lambda one: one.setting is not None)
+    runs = {one.run.path.resolve(): one for one in found}
+    finished = list(_finished(list(runs.values()), task, metric))
+    if not finished:
+        known = sorted({one.task for found in runs.values() for one in found.run.tasks})
+        message = (
+            f"None of the runs has a task {task} with a score {metric or 'to show'}; their tasks "
+            f"are: {', '.join(known) or 'none'}. Name one of them with --task."
+        )
+        raise DataError(message)
+    groups = _grouped(finished, _series_key)
+    keys = list(groups)
+    return [
+        Series(key[0], key[1], _name(key, keys), tuple(_points(members)))
+        for key, members in groups.items()
+    ]
+
+
+def sweep_at(path: Path) -> Manifest | None:
+    """Return the manifest of a folder, where it is that of a sweep."""
+    return load_manifest(path) if path.is_dir() else None
+
+
+def _runs_at(path: Path) -> list[FoundRun]:
+    """Return the runs of a folder; of a sweep only those that its manifest lists as done.
+
+    The folder may still hold files of settings that were changed since.
+    """
+    sweep = sweep_at(path)
+    if sweep is None:
+        return [FoundRun(run) for run in find_runs(path)]
+    done = {name: sweep.results_path(name) for name in sweep.entries}
+    passes = tuple(read_timed_passes(path))
+    runs = [
+        FoundRun(read_run(file), name, passes) for name, file in done.items() if file is not None
+    ]
+    if not runs:
+        message = f"No setting of the sweep in {path} is done yet. Continue the sweep first."
+        raise DataError(message)
+    return runs
+
+
+def _finished(
+    found: Sequence[FoundRun], task: str | None, metric: str | None
+) -> Iterator[FinishedTask]:
+    runs = [one.run for one in found]
+    facts = {(one.run, one.task, one.metric): one for one in collect(runs, task)}
+    for run, origin in zip(runs, found, strict=True):
+        for one in run.tasks:
+            if task in (None, one.task):
+                answered = read_task(run, one) if one.samples else None
+                name = metric or _shown_metric(run, one, answered, list(facts.values()))
+                shown = facts.get((str(run.path), one.task, name))
+                if shown is not None:
+                    yield FinishedTask(run, one, shown, answered, origin.timed(one.task))
+
+
+def _shown_metric(
+    run: Run, task: TaskRun, answered: AnsweredTask | None, facts: Iterable[ScoreFacts]
+) -> str:
+    """Return the score that a task is compared by."""
+    own = [one for one in facts if (one.run, one.task) == (str(run.path), task.task)]
+    main = next((one.metric for one in own if one.is_main), None)
+    found = main or (answered.main_metric if answered else None)
+    if found is None:
+        names = [one.metric for one in own if one.unit in (None, "proportion")]
+        message = (
+            f"Which score of {task.task} to show in {run.path} is not clear. Name one with "
+            f"--metric: {', '.join(names) or 'it has none'}."
+        )
+        raise InvalidArgumentError(message)
+    return found
+
+
+def _series_key(one: FinishedTask) -> SeriesKey:
+    facts = one.facts
+    return facts.task, facts.metric, facts.pretrained, _distinctions(one)
+
+
+def _distinctions(one: FinishedTask) -> tuple[str, ...]:
+    """Return what else keeps two runs of a model from being averaged, in a fixed order."""
+    setup = one.setup
+    machine = (setup.machine.name if setup.machine else None) or setup.device
+    words = {
+        "{}": one.facts.backend,
+        "revision {}": one.facts.model_revision,
+        "{} questions": one.facts.n,
+        "on {}": machine,
+        "in {}": setup.dtype,
+        "batch size {}": setup.batch_size,
+        "{} processes": setup.n_ranks,
+        "experts by {}": setup.experts_implementation,
+        # Such speeds are of the model alone, and cannot be compared with others.
+        # Neither is a speed of some of the questions.
+        "{} answers from a cache": one.facts.n_answers_from_cache,
+        "inputs prepared {}": "beforehand" if setup.inputs else None,
+        "images {}": "shared" if one.is_shared and one.timed is None else None,
+    }
+    return tuple("" if value is None else word.format(value) for word, value in words.items())
+
+
+def _name(key: SeriesKey, keys: Sequence[SeriesKey]) -> str:
+    """Return the name of a series: its model, and what distinguishes it from others of it."""
+    task, metric, pretrained, own = key
+    rivals = [other for other in keys if other[:2] == (task, metric)]
+    alike = [other[3] for other in rivals if other[2] == pretrained]
+    differ = [len(set(texts)) > 1 for texts in zip(*alike, strict=True)]
+    words = [text for text, differs in zip(own, differ, strict=True) if text and differs]
+    names = {other[2] for other in rivals if _short(other[2]) == _short(pretrained)}
+    return ", ".join([_short(pretrained) if len(names) == 1 else pretrained, *words])
+
+
+def _short(pretrained: str) -> str:
+    """Return a model without the folders of its path on this machine."""
+    return pretrained if pretrained.count("/") == 1 else PurePath(pretrained).name or pretrained
+
+
+def _points(members: Sequence[FinishedTask]) -> Iterator[ReportPoint]:
+    groups = _grouped(members, _label)
+    ordered = sorted(groups.items(), key=lambda group: -(group[1][0].facts.k or 0))
+    for label, runs in ordered:
+        facts = runs[0].facts
+        yield ReportPoint(label, facts.k, _is_baseline(facts), tuple(runs))
+
+
+def _label(one: FinishedTask) -> str:
+    facts = one.facts
+    if not facts.is_ours:
+        return WITHOUT_K
+    text = facts.setting
+    if facts.experts_k is None and facts.k is not None:
+        # Running as published is the same setting as requesting the published k.
+        text = text.replace("as published", f"k={facts.k:g}")
+    return text
+
+
+def _is_baseline(facts: ScoreFacts) -> bool:
+    native = (NATIVE.policy_text, NATIVE.renorm)
+    unchanged = (facts.experts_policy, facts.renorm) == native
+    return facts.is_ours and unchanged and facts.k == facts.baseline_num_experts_per_tok
+
+
+def _grouped(
+    members: Iterable[FinishedTask], key: Callable[[FinishedTask], Key]
+) -> dict[Key, list[FinishedTask]]:
+    groups: dict[Key, list[FinishedTask]] = {}
+    for one in members:
+        groups.setdefault(key(one), []).append(one)
+    return groups

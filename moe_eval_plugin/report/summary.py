@@ -1,0 +1,25 @@
+"""What a report found, in a few lines for the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.report.findings import findings
+from moe_eval_plugin.report.run_facts import facts_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
+
+SHOWN = {"smoke test", "recommendation", "group", "warning"}
+
+
+def summary_lines(series: Sequence[SeriesStatistics]) -> Iterator[str]:
+    """Yield the findings of each series and its warnings, without what is a note only."""
+    for one in series:
+        yield f"{one.series.name}, {one.series.task}: {facts_line(one)}"
+        for found in findings(one):
+            if found.kind in SHOWN:
+                mark = "Warning: " if found.kind == "warning" else ""
+                yield f"  {mark}{found.text}"
