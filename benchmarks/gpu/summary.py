@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-COMPLETE, OUT_OF_TIME, LEFT_OUT = "0", "124", "left out"
+COMPLETE = "0"
 MEANINGS = {
     COMPLETE: "complete",
-    OUT_OF_TIME: "ended because its time was over",
-    LEFT_OUT: "left out: no time was left",
+    "124": "ended because its time was over",
+    "137": "killed: its time or the memory was over",
+    "left out": "left out: no time was left",
 }
 
 
@@ -89,12 +90,12 @@ def of_watch(found: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the summary; exit with 1 if something was not measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder of the results")
     parser.add_argument("codes", nargs="*", metavar="PART=CODE", help="how each part ended")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     codes = dict(item.split("=", 1) for item in options.codes)
     parts = {name: MEANINGS.get(code, f"failed with code {code}") for name, code in codes.items()}
     is_complete = bool(codes) and set(codes.values()) == {COMPLETE}

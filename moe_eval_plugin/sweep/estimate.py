@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.sweep.manifest import load_manifest
 from moe_eval_plugin.sweep.runner import changes
+from moe_eval_plugin.sweep.timing.options import TimingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +41,8 @@ class Estimate:
     """Questions in a batch, or ``auto``."""
     changed: tuple[str, ...] = ()
     """Settings that differ from those of the finished points; the sweep would be refused."""
+    timing: TimingOptions = field(default_factory=TimingOptions)
+    """Options of the timed pass, whose time is not part of ``seconds_left``."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain JSON data."""
@@ -52,6 +55,7 @@ def estimate(
     n_questions: Mapping[str, int],
     folder: Path,
     settings: Mapping[str, Any],
+    timing: TimingOptions,
 ) -> Estimate:
     """Estimate from the plan, the finished points of a folder, and this machine; read-only."""
     from moe_eval_plugin.engines.checks.memory import bytes_needed
@@ -77,6 +81,7 @@ def estimate(
         seconds_left=_seconds_left(states, manifest),
         batch_size=plan.batch_size,
         changed=tuple(changed),
+        timing=timing,
     )
 
 
@@ -98,6 +103,7 @@ def render_estimate(found: Estimate) -> str:
         f"batch size: {found.batch_size}",
         f"memory: {memory} (weights plus 10%); {free} free",
         f"time: {_time_text(found.seconds_left)}",
+        f"timed pass: {_timing_text(found.timing)}",
     ]
     if found.changed:
         lines.append("refused without --restart, because settings changed:")
@@ -121,6 +127,15 @@ def _time_text(seconds: float | None) -> str:
             "--output runs/try"
         )
     return f"about {seconds / MINUTE:.1f} min, at the rate of the slowest setting so far"
+
+
+def _timing_text(timing: TimingOptions) -> str:
+    if timing.is_off:
+        return "none, because of --speed-budget 0"
+    until = f"until each speed-up is known to {timing.precision:.1%}"
+    if timing.budget_s is not None:
+        return f"{until}, for {timing.budget_s:,.0f} s at most"
+    return f"{until}, for as long as 1,000 answers took at most"
 
 
 def _size_text(n_bytes: int | None) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from moe_eval_plugin.model_adapters import vllm_names
 from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
 from moe_eval_plugin.sweep.manifest import locked
 from tests.cli.programs import Ended, moe_eval
@@ -175,12 +176,14 @@ def test_a_dry_run_changes_nothing_and_shows_the_plan(
     assert f"{N_QUESTIONS} of easy_vqa; {2 * N_QUESTIONS} answers to go" in run.stdout
     assert "batch size: 4" in run.stdout
     assert "time: unknown until the first setting is done." in run.stdout
+    assert "timed pass: none, because of --speed-budget 0" in run.stdout
     assert " MiB (weights plus 10%); " in run.stdout
     assert not (tmp_path / "new").exists()
     run = sweep_here(undisturbed[0], *KS, "2", "--dry-run", "--json")
     shown = json.loads(run.stdout)
     assert list(shown["states"].values()) == ["done", "done", "done", "pending"]
     assert shown["seconds_left"] > 0
+    assert shown["timing"]["precision"] == 0.03
     assert shown["memory_bytes"] > 0
     run = sweep_here(undisturbed[0], *KS, "--limit", "4", "--dry-run")
     assert run.returncode == 0, run.stderr
@@ -226,8 +229,9 @@ def test_a_sweep_that_cannot_be_made_says_so(
     ],
 )
 def test_a_checkpoint_that_no_point_could_load_is_refused_once(
-    tmp_path: Path, model: str, without: str, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, without: str, said: str
 ) -> None:
+    monkeypatch.setattr(vllm_names, "check_installed", lambda: None)
     (tmp_path / "model").mkdir()
     folder = demo_copy(tmp_path / "model", without)
     named = ("--model", model, "--model-args", f"pretrained={folder}", "--tasks", "easy_vqa")

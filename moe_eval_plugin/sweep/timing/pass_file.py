@@ -78,7 +78,7 @@ def is_same(known: TimedPass, wanted: TimedPass) -> bool:
     return _what_it_times(known) == _what_it_times(wanted)
 
 
-def _what_it_times(one: TimedPass) -> Any:  # noqa: ANN401  (plain JSON data)
-    header = json.loads(json.dumps(one.header()))
+def _what_it_times(one: TimedPass) -> dict[str, Any]:
+    header: dict[str, Any] = json.loads(json.dumps(one.header()))
     header["identity"].pop(ASKED, None)
     return {name: value for name, value in header.items() if name not in WHEN_IT_ENDS}
