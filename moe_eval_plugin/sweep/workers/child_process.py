@@ -8,9 +8,11 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.hosts.lmms_eval.command import argument_names
 from moe_eval_plugin.results.lmms_eval.files import find_results
 from moe_eval_plugin.sweep.workers.batch_size import AUTO, found_batch_size
+from moe_eval_plugin.sweep.workers.failures import PointRefusedError
 from moe_eval_plugin.sweep.workers.in_process import LOGS
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ class ChildProcessWorker:
     def __call__(self, point: SweepPoint) -> Path:
         """Run lmms-eval's command to its end, and return the results file that it wrote.
 
-        Raises ``RuntimeError`` with the last lines of its output where it wrote none.
+        Raises ``RuntimeError`` with the last lines of its output where it wrote none, and
+        ``PointRefusedError`` where it refused the request.
         """
         output = self.folder / point.name
         log = self.folder / LOGS / f"{point.name}.log"
@@ -48,7 +51,8 @@ class ChildProcessWorker:
             )
         if ended.returncode != 0:
             message = f"lmms-eval ended with {ended.returncode}: {last_lines(log)}"
-            raise RuntimeError(message)
+            is_refused = ended.returncode == UserError.exit_code
+            raise PointRefusedError(message) if is_refused else RuntimeError(message)
         try:
             return find_results(output)
         except RuntimeError as error:
