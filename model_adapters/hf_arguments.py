@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any
-
-import torch
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.transformers.options import EngineOptions
 from moe_eval_plugin.errors import InvalidArgumentError
@@ -13,11 +11,28 @@ from moe_eval_plugin.hosts.run_options import RunOptions
 from moe_eval_plugin.models import checkpoint
 from moe_eval_plugin.text import did_you_mean
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 def parse_arguments(model_args: dict[str, Any]) -> tuple[EngineOptions, RunOptions]:
     """Sort ``--model_args`` and the host's own options into ours.
 
-    Raises ``InvalidArgumentError`` for an unknown name, with the nearest known one.
+    Raises what ``read_arguments`` raises. Where no device is named it is the GPU, if there is one.
+    """
+    engine, run = read_arguments(model_args)
+    if model_args.get("device") is None:
+        import torch
+
+        engine = replace(engine, device="cuda" if torch.cuda.is_available() else "cpu")
+    return engine, run
+
+
+def read_arguments(model_args: Mapping[str, Any]) -> tuple[EngineOptions, RunOptions]:
+    """Sort and check ``--model_args`` without torch; where no device is named, ``cpu`` stands.
+
+    Raises ``InvalidArgumentError`` for an unknown name, with the nearest known one, and for a value
+    that an option cannot take.
     """
     engine_names = {f.name for f in fields(EngineOptions)}
     run_names = {f.name for f in fields(RunOptions)}
@@ -32,7 +47,6 @@ def parse_arguments(model_args: dict[str, Any]) -> tuple[EngineOptions, RunOptio
             "which says where each part of the model is. Leave one of them out."
         )
         raise InvalidArgumentError(message)
-    engine.setdefault("device", "cuda" if torch.cuda.is_available() else "cpu")
     run = {name: value for name, value in given.items() if name in run_names}
     return EngineOptions(**engine), RunOptions(**run)
 

@@ -16,7 +16,7 @@ from moe_eval_plugin.engines.vllm.messages import load_template
 from moe_eval_plugin.engines.vllm.options import check_vllm_request
 from moe_eval_plugin.engines.vllm.process import engine_alive_or_fail
 from moe_eval_plugin.engines.vllm.provenance import provenance_of
-from moe_eval_plugin.engines.vllm.request_times import request_phases, with_request_times
+from moe_eval_plugin.engines.vllm.request_times import request_phases
 from moe_eval_plugin.hosts.lmms_eval.model import MoEModel
 from moe_eval_plugin.hosts.unanswered import Skipped
 from moe_eval_plugin.model_adapters.vllm_arguments import parse_arguments
@@ -108,7 +108,7 @@ class MoEVLLM(MoEModel):
         self._last_run = runner
 
     def _complete(self, record: RunRecord) -> RunRecord:
-        """Add the requests' own times, and how many requests vLLM refused.
+        """Add the parts of the requests' times, and how many requests vLLM refused.
 
         Where requests shared images or beginnings of prompts, their times are not those of one.
         """
@@ -118,8 +118,7 @@ class MoEVLLM(MoEModel):
             "n_errors": len(self._last_run.errors(record.task)),
             "request_times": request_phases(times),
         }
-        speed = with_request_times(record.speed, times)
-        return replace(record, speed=speed, provenance=provenance)
+        return replace(record, provenance=provenance)
 
     def _engine_provenance(self) -> dict[str, Any]:
         batch_size = self.at_once or self.engine.max_num_seqs

@@ -22,13 +22,12 @@ from moe_eval_plugin.commands import (
     sweep,
     tasks_path,
 )
-from moe_eval_plugin.commands.subcommand import CommandParser
+from moe_eval_plugin.commands.subcommand import EXIT_USAGE, CommandParser, with_dashes
 from moe_eval_plugin.errors import MoEEvalError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 COMMANDS = (
@@ -105,12 +104,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _run(arguments: Sequence[str] | None) -> int:
     parser = build_parser()
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser.parse_args(_help_of_a_verb(with_dashes(given)))
     if options.run is None:
         parser.print_help()
         return EXIT_USAGE
     code: int = options.run(options)
     return code
+
+
+def _help_of_a_verb(arguments: list[str]) -> list[str]:
+    """Return ``help VERB`` as ``VERB --help``, and ``help`` alone as ``--help``."""
+    return [*arguments[1:2], "--help"] if arguments[:1] == ["help"] else arguments
 
 
 class _VersionAction(argparse.Action):

@@ -1,6 +1,6 @@
 """Check the installation and this machine, with a fix for each fault.
 
-torch and torchvision are imported in a subprocess: a broken build can crash the interpreter.
+torch and torchvision are imported last, in a subprocess: a broken build can crash an interpreter.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -28,7 +29,7 @@ from moe_eval_plugin.option_values import read_bool
 from moe_eval_plugin.text import GIB, did_you_mean, gib_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 DISTRIBUTION = "moe-eval-plugin"
 PACKAGES = ("lmms-eval", "transformers", "datasets", "accelerate", "easy-vqa")
@@ -58,12 +59,14 @@ gpus = [
      "total_bytes": torch.cuda.mem_get_info(i)[1]}
     for i in range(torch.cuda.device_count())
 ]
-print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda,
-                  "hip": torch.version.hip, "gpus": gpus}))
+build = {"version": torch.__version__, "cuda": torch.version.cuda, "hip": torch.version.hip}
+print(json.dumps({**build, "gpus": gpus}), flush=True)
 """
 TORCHVISION_PROGRAM = "import torchvision, torchvision.ops; print(torchvision.__version__)"
 
+LONGEST_NAME = len("lmms-eval plugin")
 Status = Literal["ok", "warn", "fail"]
+Ended = subprocess.CompletedProcess[str]
 
 
 @dataclass(frozen=True)
@@ -76,23 +79,23 @@ class Check:
     remedy: str | None = None
 
 
-def examine(*, network: bool = False) -> list[Check]:
-    """Run every check; with ``network``, also whether the hub answers within 3 seconds."""
-    return [
-        check_python(),
-        Check(DISTRIBUTION, "ok", metadata.version(DISTRIBUTION)),
-        *(check_package(name) for name in PACKAGES),
-        *check_torch(),
-        check_torchvision(),
-        check_vllm(),
-        check_entry_point(),
-        check_tasks(),
-        check_demo(),
-        check_machine(),
-        check_disk(),
-        *check_variables(os.environ),
-        *([check_network()] if network else []),
-    ]
+def examine(*, network: bool = False) -> Iterator[Check]:
+    """Yield every check as it is made; with ``network``, also whether the hub answers in 3 s."""
+    yield check_python()
+    yield Check(DISTRIBUTION, "ok", metadata.version(DISTRIBUTION))
+    yield from (check_package(name) for name in PACKAGES)
+    yield check_vllm()
+    yield check_entry_point()
+    yield check_tasks()
+    yield check_demo()
+    yield check_machine()
+    yield check_disk()
+    yield from check_variables(os.environ)
+    if network:
+        yield check_network()
+    run = _run_python(TORCH_PROGRAM + TORCHVISION_PROGRAM)
+    yield from check_torch(run)
+    yield check_torchvision(run)
 
 
 def exit_code(checks: Sequence[Check]) -> int:
@@ -100,17 +103,16 @@ def exit_code(checks: Sequence[Check]) -> int:
     return int(any(check.status == "fail" for check in checks))
 
 
-def render(checks: Sequence[Check]) -> str:
-    """Return the checks as text, with the fix below each fault, and a summary."""
-    width = max(len(check.name) for check in checks)
-    lines = []
-    for check in checks:
-        lines.append(f"{check.status:<4}  {check.name:<{width}}  {check.detail}")
-        if check.remedy:
-            lines.append(f"      {'':<{width}}  -> {check.remedy}")
+def render(check: Check) -> str:
+    """Return a check as text, with the fix below a fault."""
+    line = f"{check.status:<4}  {check.name:<{LONGEST_NAME}}  {check.detail}"
+    return f"{line}\n      {'':<{LONGEST_NAME}}  -> {check.remedy}" if check.remedy else line
+
+
+def summary(checks: Sequence[Check]) -> str:
+    """Return how many checks ended how."""
     counts = {s: sum(check.status == s for check in checks) for s in ("ok", "warn", "fail")}
-    lines.append(f"\n{counts['ok']} ok, {counts['warn']} warnings, {counts['fail']} failed")
-    return "\n".join(lines)
+    return f"{counts['ok']} ok, {counts['warn']} warnings, {counts['fail']} failed"
 
 
 def check_python() -> Check:
@@ -147,28 +149,28 @@ def supported_range(name: str) -> str:
     return ""
 
 
-def check_torch() -> list[Check]:
-    """Check that torch can be imported; report its build and the GPUs that it sees."""
+def check_torch(run: Ended | None = None) -> list[Check]:
+    """Check that torch can be imported; report its build and its GPUs, as ``run`` printed them."""
     package = check_package("torch")
     if package.status == "fail":
         return [package]
-    run = _run_python(TORCH_PROGRAM)
-    if run.returncode != 0:
+    run = run or _run_python(TORCH_PROGRAM)
+    if not run.stdout.startswith("{"):
         detail = f"{package.detail} cannot be imported: {_last_line(run)}"
         return [Check("torch", "fail", detail, TORCH_FIX)]
-    facts = json.loads(run.stdout.splitlines()[-1])
+    facts = json.loads(run.stdout.splitlines()[0])
     build = f"CUDA {facts['cuda']}" if facts["cuda"] else f"ROCm {facts['hip']}"
     build = build if facts["cuda"] or facts["hip"] else "CPU"
     detail = f"{facts['version']}, a {build} build (supported: {supported_range('torch')})"
     return [Check("torch", "ok", detail), _gpus(facts["gpus"])]
 
 
-def check_torchvision() -> Check:
+def check_torchvision(run: Ended | None = None) -> Check:
     """Check that torchvision can be imported and works with the installed torch."""
     package = check_package("torchvision")
     if package.status == "fail":
         return package
-    run = _run_python(TORCHVISION_PROGRAM)
+    run = run or _run_python(TORCHVISION_PROGRAM)
     if run.returncode == 0:
         return Check("torchvision", "ok", f"{run.stdout.splitlines()[-1]}, works with this torch")
     wrong_build = WRONG_BUILD in run.stderr
@@ -179,10 +181,8 @@ def check_torchvision() -> Check:
 def check_vllm() -> Check:
     """Report vLLM, which is optional, under each of its distribution names."""
     for name in VLLM_DISTRIBUTIONS:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             return Check("vllm", "ok", f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            continue
     return Check("vllm", "ok", "not installed (optional)")
 
 
@@ -270,13 +270,11 @@ def _check_variable(name: str, value: str) -> Check:
 
 
 def _gpus(gpus: Sequence[Mapping[str, Any]]) -> Check:
-    if not gpus:
-        return Check("GPUs", "ok", "none: models run on the CPU")
     texts = [
         f"{gpu['name']} ({gib_text(gpu['free_bytes'])} free of {gib_text(gpu['total_bytes'])})"
         for gpu in gpus
     ]
-    return Check("GPUs", "ok", "; ".join(texts))
+    return Check("GPUs", "ok", "; ".join(texts) or "none: models run on the CPU")
 
 
 def _satisfies(installed: str, wanted: str) -> bool:
@@ -285,16 +283,18 @@ def _satisfies(installed: str, wanted: str) -> bool:
     return SpecifierSet(wanted).contains(installed, prereleases=True)
 
 
-def _run_python(program: str) -> subprocess.CompletedProcess[str]:
+def _run_python(program: str) -> Ended:
     command = [sys.executable, "-c", program]
     try:
         return subprocess.run(  # noqa: S603  (the program is one of the two above)
             command, capture_output=True, text=True, timeout=IMPORT_TIMEOUT_S, check=False
         )
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, "", f"it took over {IMPORT_TIMEOUT_S} s")
+    except subprocess.TimeoutExpired as error:
+        return Ended(
+            command, 1, (error.stdout or b"").decode(), f"it took over {IMPORT_TIMEOUT_S} s"
+        )
 
 
-def _last_line(run: subprocess.CompletedProcess[str]) -> str:
+def _last_line(run: Ended) -> str:
     lines = run.stderr.strip().splitlines()
     return lines[-1] if lines else f"the process ended with code {run.returncode}"

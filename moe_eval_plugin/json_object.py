@@ -93,6 +93,14 @@ class JsonObject:
         """Return the whole numbers of an array; none where it is absent or null."""
         return tuple(self._array(key, int, "an array of whole numbers"))
 
+    def numbers(self, key: str) -> tuple[float, ...]:
+        """Return the numbers of an array, whole or not; none where it is absent or null."""
+        found = self._array(key, object, expected := "an array of numbers")
+        numbers = [one for one in found if isinstance(one, int | float)]
+        if len(numbers) < len(found):
+            raise self._wrong(key, expected)
+        return tuple(numbers)
+
     def need_text(self, key: str) -> str:
         """Return a string that has to be there."""
         return self._needed(key, self.text(key))

@@ -80,6 +80,12 @@ def counted(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
+def points_text(value: float, *, sign: bool = False) -> str:
+    """Return points of a score with two digits, and never a zero with a minus."""
+    shown = round(value, 2) + 0.0
+    return f"{shown:+.2f}" if sign else f"{shown:.2f}"
+
+
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
     """Return rows as CSV, with the line ends of RFC 4180; ``None`` is an empty cell.
 

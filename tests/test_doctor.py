@@ -61,6 +61,23 @@ def test_every_part_is_examined_and_this_environment_works(
     json.dumps([asdict(check) for check in checks.values()])
 
 
+def test_a_torchvision_that_fails_does_not_hide_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site_with(tmp_path, "torch", "2.15")
+    (tmp_path / "torch.py").write_text(
+        "from types import SimpleNamespace\n"
+        "cuda = SimpleNamespace(device_count=lambda: 0)\n"
+        "version, __version__ = SimpleNamespace(cuda=None, hip=None), '2.15'\n"
+    )
+    package_that_raises(tmp_path, "torchvision", "raise OSError('libfoo.so is missing')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    checks = {check.name: check for check in doctor.examine()}
+    assert list(checks)[-3:] == ["torch", "GPUs", "torchvision"]
+    assert checks["torch"].detail.startswith("2.15, a CPU build")
+    assert checks["torchvision"].detail.endswith("OSError: libfoo.so is missing")
+
+
 def test_wrong_build_of_torchvision_is_recognised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,11 +194,8 @@ def test_only_failures_change_the_exit_code() -> None:
 
 
 def test_each_fix_is_below_its_fault() -> None:
-    text = doctor.render([Check("a", "ok", "x"), Check("long", "fail", "z", "fix")])
-    assert text.splitlines() == [
-        "ok    a     x",
-        "fail  long  z",
-        "            -> fix",
-        "",
-        "1 ok, 0 warnings, 1 failed",
-    ]
+    checks = [Check("a", "ok", "x"), Check("long", "fail", "z", "fix")]
+    lines = "\n".join(map(doctor.render, checks)).splitlines()
+    assert [" ".join(line.split()) for line in lines] == ["ok a x", "fail long z", "-> fix"]
+    assert lines[2].index("->") == lines[0].index("x") == lines[1].index("z")
+    assert doctor.summary(checks) == "1 ok, 0 warnings, 1 failed"

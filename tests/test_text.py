@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moe_eval_plugin.text import align, did_you_mean, first_few, gib_text, wrap
+from moe_eval_plugin.text import (
+    align,
+    counted,
+    did_you_mean,
+    first_few,
+    gib_text,
+    points_text,
+    wrap,
+)
 
 CELLS = st.text("ab -", max_size=6)
 ROWS = st.integers(1, 4).flatmap(
@@ -74,3 +82,12 @@ def test_a_long_list_shows_its_first_five_values() -> None:
 def test_bytes_are_shown_in_gib() -> None:
     assert gib_text(1536 * 1024**2) == "1.5 GiB"
     assert gib_text(3 * 1024**4) == "3,072.0 GiB"
+
+
+def test_a_number_has_its_noun_in_the_right_form() -> None:
+    assert [counted(n, "image") for n in (0, 1, 9673)] == ["0 images", "1 image", "9,673 images"]
+
+
+def test_points_never_are_a_zero_with_a_minus() -> None:
+    assert [points_text(one) for one in (-0.001, 0.774, -1.0)] == ["0.00", "0.77", "-1.00"]
+    assert [points_text(one, sign=True) for one in (-0.001, 0.774)] == ["+0.00", "+0.77"]

@@ -257,7 +257,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--small", action="store_true", help="64 questions on the CPU, for CI")
     parser.add_argument("--seconds", type=float, default=100, help="default: %(default)s")
     parser.add_argument("--experts-k", type=int, nargs="+", default=[8, 4, 2, 1], metavar="K")
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 16], metavar="N")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 16, 64], metavar="N")
     parser.add_argument("--answer-batch", type=int, default=128, metavar="N")
     parser.add_argument("--limit", type=int, metavar="N", help="questions; default: all")
     parser.add_argument("--precision", type=float, default=0.03, help="default: %(default)s")

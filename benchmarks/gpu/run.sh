@@ -40,7 +40,7 @@ done
     refuse "$python is no Python from 3.11 on. Set PYTHON=/path/to/python3."
 [ -n "$out" ] || refuse "name a folder for the results. See --help."
 [ -n "$seconds" ] || seconds=$([ -n "$small" ] && echo 240 || echo 480)
-[[ $seconds =~ ^[0-9]+$ ]] && [ "$seconds" -ge 60 ] || refuse "--seconds must be 60 or more."
+[[ $seconds =~ ^[0-9]+$ ]] && [ "$seconds" -ge 120 ] || refuse "--seconds must be 120 or more."
 mkdir -p "$out" || exit 2
 out=$(cd "$out" && pwd)
 site=$(mktemp -d) || exit 2
@@ -65,7 +65,7 @@ part() {
     codes+=("$name=$code")
 }
 
-part environment 20 environment.py
+part environment 25 environment.py
 [ "${codes[0]}" != environment=3 ] || refuse "PyTorch sees no GPU here. See --small."
 part demo 25 demo.py
 part bench 85 bench.py

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-COMPLETE, OUT_OF_TIME, LEFT_OUT = "0", "124", "left out"
+COMPLETE = "0"
 MEANINGS = {
     COMPLETE: "complete",
-    OUT_OF_TIME: "ended because its time was over",
-    LEFT_OUT: "left out: no time was left",
+    "124": "ended because its time was over",
+    "137": "killed: its time or the memory was over",
+    "left out": "left out: no time was left",
 }
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
 
 if TYPE_CHECKING:
@@ -43,9 +45,15 @@ def add(verbs: Subcommands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the checks; 1 if one of them failed."""
-    from moe_eval_plugin.doctor import examine, exit_code, render
+    from moe_eval_plugin.doctor import examine, exit_code, render, summary
 
-    checks = examine(network=options.network)
+    checks = []
+    with Status() as status:
+        status.doing("checking the installation")
+        for check in examine(network=options.network):
+            checks.append(check)
+            if not options.json:
+                status.write(render(check), sys.stdout)
     findings = [asdict(check) for check in checks]
-    print(json.dumps(findings, indent=2) if options.json else render(checks))
+    print(json.dumps(findings, indent=2) if options.json else f"\n{summary(checks)}")
     return exit_code(checks)

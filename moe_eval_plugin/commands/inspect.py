@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
+from moe_eval_plugin.model_name import is_folder
 from moe_eval_plugin.option_values import read_new_file
 
 if TYPE_CHECKING:
@@ -77,22 +79,45 @@ def add(verbs: Subcommands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the report on the requested model."""
+    """Print the report on the requested model: first what its configuration states, at once."""
     from moe_eval_plugin.models.costs.cost_at_k import Scenario
     from moe_eval_plugin.models.inspection.report import inspect_model
     from moe_eval_plugin.models.inspection.text import render
 
     if options.plot is not None:
+        from moe_eval_plugin.models.inspection.plot import check_plot
+
         read_new_file("--plot", options.plot)
-    report = inspect_model(
-        options.model,
-        options.revision,
-        trust_remote_code=options.trust_remote_code,
-        scenario=Scenario(options.context, tuple(options.batch_sizes), options.dtype),
-    )
+        check_plot(options.plot)
+    scenario = Scenario(options.context, tuple(options.batch_sizes), options.dtype)
+    is_begun = not options.json and _print_experts(options)
+    with Status() as status:
+        status.doing("importing transformers, and building the model without its weights")
+        report = inspect_model(
+            options.model,
+            options.revision,
+            trust_remote_code=options.trust_remote_code,
+            scenario=scenario,
+        )
     if options.plot is not None:
         from moe_eval_plugin.models.inspection.plot import draw
 
         draw(report, options.plot)
-    print(json.dumps(report.to_dict(), indent=2) if options.json else render(report))
+    text = json.dumps(report.to_dict(), indent=2) if options.json else None
+    print(text or render(report, after_experts=is_begun))
     return 0
+
+
+def _print_experts(options: argparse.Namespace) -> bool:
+    """Print what the text of the configuration states; whether it states enough."""
+    from moe_eval_plugin.models.checkpoint import resolve
+    from moe_eval_plugin.models.inspection.report import described
+    from moe_eval_plugin.models.inspection.text import render_experts
+    from moe_eval_plugin.models.stated_experts import stated_experts
+
+    stated = stated_experts(options.model, options.revision)
+    if stated is None or (options.revision is not None and is_folder(resolve(options.model))):
+        return False
+    named = {"model": options.model, "resolved": resolve(options.model)}
+    print(render_experts({**named, **described(stated)}), flush=True)
+    return True

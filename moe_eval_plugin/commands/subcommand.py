@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from moe_eval_plugin.option_values import DECIMAL, WHOLE
+from moe_eval_plugin.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import TypeAlias
 
     Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  (no other)
+
+EXIT_USAGE = 2
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -29,6 +32,40 @@ class CommandParser(argparse.ArgumentParser):
         readers: dict[Any, Any] = {None: _text, int: _whole, float: _number, Path: _path}
         for wanted, read in readers.items():
             self.register("type", wanted, read)
+
+    def parse_known_args(  # type: ignore[override]  (the base has an overload for each namespace)
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse all arguments; an unknown one is an error of this very parser, before any other."""
+        self._refuse_unknown([one for one in args or () if self._is_unknown(one)])
+        found, unknown = super().parse_known_args(args, namespace)
+        self._refuse_unknown(unknown)
+        return found, []
+
+    def _is_unknown(self, argument: str) -> bool:
+        """Whether an argument is an option that neither this parser nor one of its verbs has."""
+        name = argument.partition("=")[0]
+        is_option = len(name) > len("--") and name.startswith("--") and " " not in name
+        known = self._option_string_actions
+        return self._subparsers is None and is_option and not any(k.startswith(name) for k in known)
+
+    def _refuse_unknown(self, unknown: Sequence[str]) -> None:
+        if unknown:
+            hint = did_you_mean(unknown[0].partition("=")[0], self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}.{hint}")
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with one line and exit code 2, without the usage."""
+        end = "" if message.endswith((".", "?")) else "."
+        self.exit(EXIT_USAGE, f"{self.prog}: error: {message}{end} See `{self.prog} --help`.\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:  # noqa: ANN401
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            hint = did_you_mean(str(value), map(str, action.choices or ()))
+            error.message = f"{error.message}.{hint}" if hint else error.message
+            raise
 
 
 class _Once(argparse.Action):
@@ -84,6 +121,16 @@ def _number(text: str) -> float:
 
 def _path(text: str) -> Path:
     return Path(_text(text))
+
+
+def with_dashes(arguments: Sequence[str]) -> list[str]:
+    """Return arguments whose options are spelt with dashes: lmms-eval writes ``--experts_k``."""
+    return [_with_dashes(one) if one.startswith("--") else one for one in arguments]
+
+
+def _with_dashes(option: str) -> str:
+    name, equals, value = option.partition("=")
+    return f"{name.replace('_', '-')}{equals}{value}"
 
 
 def add_verb(

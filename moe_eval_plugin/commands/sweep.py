@@ -6,10 +6,12 @@ import json
 import os
 import sys
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.commands.subcommand import add_verb
+from moe_eval_plugin.commands.status import Status
+from moe_eval_plugin.commands.subcommand import add_verb, with_dashes
 from moe_eval_plugin.commands.sweep_options import (
     add_launch_options,
     add_output_options,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.sweep.data_content import DataContent
     from moe_eval_plugin.sweep.launchers.choose import LaunchOptions
     from moe_eval_plugin.sweep.plan import SweepPlan
-    from moe_eval_plugin.sweep.planning import CheckedPlan
+    from moe_eval_plugin.sweep.planning import Axes, CheckedPlan
 
 DESCRIPTION = """\
 Ask a model the same questions at each k (experts per token), the published k first, and write a
@@ -71,20 +73,34 @@ def add(verbs: Subcommands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Sweep, and print the table as it grows; 1 if a point failed."""
-    from moe_eval_plugin.sweep.planning import Axes, check_machine, check_weights, make_plan
+    from moe_eval_plugin.sweep.early_checks import Intent, check_early
+    from moe_eval_plugin.sweep.planning import Axes
 
     _check(options)
     launch = _launch_options(options)
     axes = Axes(options.experts_k, options.experts_policy, options.renorm, options.seeds)
-    # All are checked before the first one runs.
-    checked = [(folder, make_plan(draft, axes)) for folder, draft in _drafts(options)]
-    if options.launcher == "local":
-        for _, one in checked:
-            check_machine(one.plan)
+    drafts = list(_drafts(options))
+    intent = Intent(options.launcher, options.dry_run, options.restart)
+    for folder, draft in drafts:
+        check_early(draft, axes, folder, intent)
+    with Status() as status:
+        # All are checked before the first one runs.
+        status.doing("importing transformers, and checking the model")
+        checked = [(folder, _checked(options, draft, axes)) for folder, draft in drafts]
+        return max(_run_one(options, launch, folder, one, status) for folder, one in checked)
+
+
+def _checked(options: argparse.Namespace, draft: SweepPlan, axes: Axes) -> CheckedPlan:
+    """Add the points to a plan, and check it with the configuration and the files of its model."""
+    from moe_eval_plugin.sweep.planning import check_machine, check_weights, make_plan
+
+    runs_here = options.launcher == "local"
+    checked = make_plan(draft, axes)
+    if runs_here:
+        check_machine(checked.plan)
     if not options.dry_run:
-        for _, one in checked:
-            check_weights(one, runs_here=options.launcher == "local")
-    return max(_run_one(options, launch, folder, one) for folder, one in checked)
+        check_weights(checked, runs_here=runs_here)
+    return checked
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -167,6 +183,7 @@ def _run_one(
     launch: LaunchOptions,
     folder: Path,
     checked: CheckedPlan,
+    status: Status,
 ) -> int:
     """Sweep over one model, or print the estimate."""
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
@@ -178,52 +195,63 @@ def _run_one(
     if checked.baseline_added:
         notes = sys.stderr if options.json else sys.stdout
         k = plan.points[0].experts_k
-        print(f"Added k={k}, the published k, as the baseline.", file=notes)
+        status.write(f"Added k={k}, the published k, as the baseline.", notes)
+    status.doing("importing lmms-eval, and reading the tasks and their data")
     host = Host(plan.model, plan.tasks, plan.include_path)
     data = DataContent.load(folder)
     settings = sweep_settings(plan, checked.model, host, data)
     if not options.dry_run:
-        return _sweep(options, launch, folder, checked, host, settings, data)
+        run = _Run(folder, checked, host, settings, data)
+        return _sweep(options, launch, run, status)
     timing, n_questions = timing_options(options), host.n_questions(plan.limit)
     found = estimate(plan, checked.options, n_questions, folder, settings, timing)
+    status.pause()
     print(json.dumps(found.to_dict(), indent=2) if options.json else render_estimate(found))
     return 0
 
 
-def _sweep(
-    options: argparse.Namespace,
-    launch: LaunchOptions,
-    folder: Path,
-    checked: CheckedPlan,
-    host: Host,
-    settings: Mapping[str, Any],
-    data: DataContent,
-) -> int:
+@dataclass(frozen=True)
+class _Run:
+    """A checked plan with the tasks that it asks, and the folder that it fills."""
+
+    folder: Path
+    """The folder of the sweep."""
+    checked: CheckedPlan
+    """The plan, and the model's configuration."""
+    host: Host
+    """lmms-eval with the tasks."""
+    settings: Mapping[str, Any]
+    """What the numbers depend on, by name."""
+    data: DataContent
+    """What is known of the files of the data."""
+
+
+def _sweep(options: argparse.Namespace, launch: LaunchOptions, run: _Run, status: Status) -> int:
     from moe_eval_plugin.commands.sweep_progress import SweepProgress
     from moe_eval_plugin.sweep.launchers.choose import launching
     from moe_eval_plugin.sweep.manifest import locked
     from moe_eval_plugin.sweep.runner import open_manifest
 
-    plan, command = checked.plan, ("moe-eval", *sys.argv[1:])
+    plan, folder, host = run.checked.plan, run.folder, run.host
     with locked(folder):
         manifest = open_manifest(
             folder,
             plan,
-            settings,
+            run.settings,
             restart=options.restart,
-            command=command,
-            changed_files=data.changed(),
+            command=("moe-eval", *with_dashes(sys.argv[1:])),
+            changed_files=run.data.changed(),
         )
-        data.save(folder)
+        run.data.save(folder)
         n_questions = sum(host.n_questions(plan.limit).values())
-        progress = SweepProgress(plan, manifest, n_questions, as_json=options.json)
+        progress = SweepProgress(plan, manifest, n_questions, as_json=options.json, status=status)
         timing = TimedPassCommand(timing_options(options), plan, manifest, host, progress)
         try:
             with (
                 closing(progress),
-                launching(launch, checked, host, folder, manifest.settings, progress) as means,
+                launching(launch, run.checked, host, folder, manifest.settings, progress) as means,
             ):
-                progress.run(*means, data.changed_since)
+                progress.run(*means, run.data.changed_since)
                 is_timed = timing.run(*means)
         except KeyboardInterrupt:
             return progress.interrupted(timing=timing.has_begun)

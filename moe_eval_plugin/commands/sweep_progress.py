@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.status import Status
+from moe_eval_plugin.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,6 +46,7 @@ class SweepProgress:
         self._table = Table(plan.points, plan.tasks)
         self._n_answered = 0
         self._n_pending = len(pending(plan, manifest))
+        self._n_running = 0
         self._label = ""
         self._verified: set[str] = set()
         self.status = Status() if status is None else status
@@ -82,14 +84,21 @@ class SweepProgress:
         for name, entry in self._manifest.entries.items():
             if self._manifest.results_path(name) is not None:
                 self._add(name, entry.point)
-        for outcome in run_points(
+        points = run_points(
             self._plan, self._manifest, launcher, worker, changed_files, self._begin
-        ):
-            self._show(outcome)
+        )
+        try:
+            for outcome in points:
+                self._show(outcome)
+        except UserError:
+            self.status.write(
+                f"Stopped at {self._label}: every other setting would meet the same error."
+            )
+            raise
 
     def close(self) -> None:
         """Remove the line of the status."""
-        self.status.close()
+        self.status.pause()
 
     def interrupted(self, *, timing: bool = False) -> int:
         """Print what is saved, and return the exit code; ``timing`` is whether all is answered."""
@@ -144,11 +153,16 @@ class SweepProgress:
     def _begin(self, point: SweepPoint) -> None:
         self._n_pending -= 1
         self._n_answered = 0
+        self._n_running += 1
         self._label = point.label
-        self.doing("running")
+        if self._n_running == 1:
+            self.doing("running")
+        else:
+            self.status.doing(f"{self._n_running} settings are running")
 
     def _show(self, outcome: Outcome) -> None:
         self._n_answered = 0
+        self._n_running -= 1
         point = outcome.point
         if outcome.results is None:
             self.write(f"{point.name}: failed. {outcome.reason}")

@@ -65,40 +65,51 @@ class TimedPassCommand:
     def run(self, launcher: Launcher, worker: Worker) -> bool:
         """Time what has not been timed; return whether nothing failed."""
         from moe_eval_plugin.sweep.launchers.choose import RESIDENT_MODEL
+        from moe_eval_plugin.sweep.launchers.launcher import LocalLauncher
+        from moe_eval_plugin.sweep.timing.vllm.job import MODEL, rounds_to_time
         from moe_eval_plugin.sweep.timing.work import make_work
 
-        if self._options.is_off or self._plan.model != RESIDENT_MODEL:
+        if self._options.is_off or self._plan.model not in {RESIDENT_MODEL, MODEL}:
             return True
+        n_rounds = None
+        if self._plan.model == MODEL:
+            n_rounds = rounds_to_time(self._plan, self._manifest, self._options.rounds)
         n_questions = self._host.n_questions(self._plan.limit)
         output_types = self._host.output_types()
-        work = make_work(self._manifest, self._options, n_questions, output_types)
+        work = make_work(self._manifest, self._options, n_questions, output_types, n_rounds)
         for remark in work.remarks:
             self._progress.write(remark)
         if not work.pending(self._manifest.folder):
             return True
         self.has_begun = True
-        job = self._job(work, worker)
+        job = self._job(work, worker, is_local=isinstance(launcher, LocalLauncher))
         reasons = [one.reason for one in launcher.run([WHOLE_PASS], job, lambda _: None)]
         failed = [reason for reason in reasons if reason is not None]
         for reason in failed:
             print(f"The timed pass failed: {reason}", file=sys.stderr)
         return not failed
 
-    def _job(self, work: TimedWork, worker: Worker) -> Worker:
+    def _job(self, work: TimedWork, worker: Worker, *, is_local: bool) -> Worker:
         """Return what runs the pass: with the model of the answering pass, or with its own."""
         from moe_eval_plugin.results.timing.timed_pass import FOLDER
         from moe_eval_plugin.sweep.timing.run import TimedJob, time_settings
         from moe_eval_plugin.sweep.timing.text import progress_text
+        from moe_eval_plugin.sweep.timing.vllm.job import MODEL, VLLMTimedJob
         from moe_eval_plugin.sweep.workers.in_process import InProcessWorker
 
         plan, folder, host = self._plan, self._manifest.folder, self._host
         status = self._progress.status
-        if not isinstance(worker, InProcessWorker):
-            status.doing("timing all settings, in one more job")
-            return TimedJob(work, plan, folder)
 
         def show(found: TimedPass) -> None:
             status.update(progress_text(found))
+
+        if plan.model == MODEL:
+            engines = "one engine" if work.n_rounds is None else "an engine for each"
+            status.doing(f"timing all settings, with {engines}")
+            return VLLMTimedJob(work, plan, folder, *([show] if is_local else []))
+        if not isinstance(worker, InProcessWorker):
+            status.doing("timing all settings, in one more job")
+            return TimedJob(work, plan, folder)
 
         def job(_: SweepPoint) -> Path:
             time_settings(work, plan, folder, host, worker.loaded, show)

@@ -217,18 +217,18 @@ def _task_speed(ranks: Sequence[Sequence[BatchTiming]]) -> TaskSpeed:
     slowest = max(ranks, key=_wall_s)
     is_shared = any(batch.is_shared for batch in batches)
     of_requests = [] if is_shared else batches
-    latencies = Distribution.of(list(_latencies(of_requests)))
+    ttft_s, e2e_latency_s, latency_from = _latencies(of_requests)
     return TaskSpeed(
         n_samples=sum(batch.n_samples for batch in batches),
         n_input_tokens=sum(batch.n_input_tokens for batch in batches),
         n_output_tokens=sum(batch.n_output_tokens for batch in batches),
         wall_s=_wall_s(slowest),
         phases=_phase_totals(slowest),
-        ttft_s=Distribution.of(list(_first_token_times(of_requests))),
-        e2e_latency_s=latencies,
+        ttft_s=ttft_s,
+        e2e_latency_s=e2e_latency_s,
         output_tokens_per_sample=Distribution.of([n for b in batches for n in b.output_tokens]),
         n_decoded_tokens=sum(max(0, n - 1) for b in batches for n in b.output_tokens),
-        latency_from="preprocessing" if latencies else None,
+        latency_from=latency_from,
         is_shared=is_shared,
     )
 
@@ -258,7 +258,20 @@ def _first_token_times(batches: Iterable[BatchTiming]) -> Iterator[float]:
             yield from [batch.encode_s + first] * batch.n_samples
 
 
-def _latencies(batches: Iterable[BatchTiming]) -> Iterator[float]:
+def _latencies(
+    batches: Sequence[BatchTiming],
+) -> tuple[Distribution | None, Distribution | None, LatencyStart | None]:
+    """Return both latencies of requests and their start: the stamps of vLLM, if it ran them."""
+    ended = [value for batch in batches for value in batch.e2e_latency_from_queue_s]
+    if ended:
+        first = [value for batch in batches for value in batch.ttft_from_queue_s]
+        return Distribution.of(first), Distribution.of(ended), "queue"
+    latency = Distribution.of(list(_answer_times(batches)))
+    first_token = Distribution.of(list(_first_token_times(batches)))
+    return first_token, latency, "preprocessing" if latency else None
+
+
+def _answer_times(batches: Iterable[BatchTiming]) -> Iterator[float]:
     for batch in batches:
         if batch.encode_s is not None and batch.generate_s is not None:
             yield from [batch.encode_s + batch.generate_s] * batch.n_samples

@@ -82,6 +82,11 @@ class BatchTiming:
     is_shared: bool = False
     """Whether images or the beginning of prompts were computed once for several questions or
     settings: the times are then those of the task, not of its requests."""
+    ttft_from_queue_s: tuple[float, ...] = ()
+    """From the arrival of each request in vLLM's queue to its first token, by vLLM's own stamps;
+    empty where they are not known, or belong to no single request."""
+    e2e_latency_from_queue_s: tuple[float, ...] = ()
+    """From there to its last token."""
 
     def __post_init__(self) -> None:
         """Refuse phases that do not fit into the wall time."""
@@ -124,6 +129,8 @@ class BatchTiming:
             generate_s=values.number("generate_s"),
             phases=PhaseTimes.from_dict(phases) if phases else None,
             is_shared=values.flag("is_shared"),
+            ttft_from_queue_s=values.numbers("ttft_from_queue_s"),
+            e2e_latency_from_queue_s=values.numbers("e2e_latency_from_queue_s"),
         )
 
 

@@ -155,6 +155,15 @@ def ask_hub(
         return None
 
 
+def require_on_hub(name: str, revision: str | None = None) -> None:
+    """Raise ``ModelNotFoundError`` for a model that is not in the cache, if the Hub has none.
+
+    Or if the Hub cannot be reached. Raises what ``ask_hub`` raises.
+    """
+    if ask_hub(name, revision) is None:
+        raise ModelNotFoundError(_unreachable(name))
+
+
 def network_errors() -> tuple[type[Exception], ...]:
     """List the errors that mean that the Hub returned no usable answer."""
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # httpx or httpx2

@@ -44,8 +44,10 @@ class LogitsWatch:
         if self._first is None or len(self._first) != len(bad):
             self._first = torch.full((len(bad),), NEVER, device=bad.device)
         self._first = torch.where(bad, self._first.clamp(max=self._step), self._first)
-        # To draw a token from NaN ends the process on a GPU.
-        last.masked_fill_(bad[:, None], 0)
+        # To draw a token from NaN ends the process on a GPU. There, writing all rows costs less
+        # than waiting to learn whether one is bad; on a CPU that costs more than the whole check.
+        if bad.device.type != "cpu" or bad.any():
+            last.masked_fill_(bad[:, None], 0)
         self._step += 1
 
     def first_steps(self, n_rows: int) -> list[int]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from moe_eval_plugin.report.analysis.speed_scope import sentences_on_speed
 from moe_eval_plugin.report.analysis.timing_notes import sentences_on_timing
 from moe_eval_plugin.report.analysis.verdicts import Verdict, gains_more, verdict
+from moe_eval_plugin.text import points_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -133,13 +134,15 @@ def _change(numbers: SeriesStatistics, one: PointStatistics) -> str:
         verb, ends = "loses", (-interval.high * scale, -interval.low * scale)
     else:
         verb, ends = "gains", (interval.low * scale, interval.high * scale)
-    return f"{verb} {abs(loss):.2f} points ({ends[0]:.2f} to {ends[1]:.2f})"
+    low, high = map(points_text, ends)
+    return f"{verb} {points_text(abs(loss))} points ({low} to {high})"
 
 
 def _listed(numbers: SeriesStatistics, points: Sequence[PointStatistics]) -> str:
     """List settings with their differences in points."""
     texts = [
-        f"{one.point.label} ({one.difference.difference * numbers.scale:+.2f} points)"
+        f"{one.point.label} ({points_text(one.difference.difference * numbers.scale, sign=True)} "
+        "points)"
         for one in points
         if one.difference is not None
     ]

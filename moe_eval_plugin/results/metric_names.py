@@ -11,6 +11,7 @@ PROPORTION = "proportion"
 # Rows that are counted or measured have their unit in their name; the others are scores.
 UNITS = (
     (r"n_\w+", "count"),
+    (r"speed_up", "times the published k"),
     (r"(?:\w+_)?([a-z]+)_per_s", r"\1/s"),
     (r"\w+_s(?:_\w+)?", "s"),
     (r"(?:task_)?seconds_per_\w+", "s"),

@@ -14,13 +14,18 @@ from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.experts.routing_rule import NATIVE
 from moe_eval_plugin.model_name import DEMO, hub_id
 from moe_eval_plugin.results.metric_names import PROPORTION, is_fact, unit_of
+from moe_eval_plugin.results.timing.speed_facts import (
+    find_timed_task,
+    n_measured,
+    rows_with_timed,
+    speed_facts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from moe_eval_plugin.experts.verification import VerifiedOverride
-    from moe_eval_plugin.results.record import RunRecord
     from moe_eval_plugin.results.run import Run, ScoreRow, TaskData, TaskRun
     from moe_eval_plugin.results.setup import Setup
 
@@ -96,7 +101,8 @@ class ScoreFacts:
     data_sha256: Mapping[str, str]
     """SHA-256 of each file, by its name."""
     samples_per_s: float | None
-    """Questions per second."""
+    """Requests: questions per second, of the timed pass if the run is a point of a sweep with one;
+    ``None`` where the questions of a run shared their images."""
     wall_s: float | None
     """Seconds of the slowest process."""
     n_answers_from_cache: int | None
@@ -107,6 +113,18 @@ class ScoreFacts:
     """Tokens of all answers."""
     date: datetime | None
     """When the run began."""
+    task_samples_per_s: float | None = None
+    """Task throughput: questions per second of a run whose questions shared their images."""
+    speed_from: str | None = None
+    """What the questions per second are of: the timed pass, or the run."""
+    timed_batch_size: int | None = None
+    """Batch size of the timed pass."""
+    speed_up: float | None = None
+    """Speed of requests divided by that of the published k, from the timed pass."""
+    speed_up_low: float | None = None
+    """Lower end of its 95% interval."""
+    speed_up_high: float | None = None
+    """Upper end of its 95% interval."""
 
     @property
     def k(self) -> float | None:
@@ -200,21 +218,21 @@ def as_text(value: object) -> str:
 
 
 def _of_task(run: Run, task: TaskRun) -> Iterator[ScoreFacts]:
-    record = task.record
+    record, timed = task.record, find_timed_task(run, task)
     shared = {
         **_experts(record.experts if record else None),
         **_model(run, task.setup),
         **_data(task.data),
-        **_speed(record),
+        **speed_facts(record, timed),
     }
-    scores = [score for score in task.scores if not is_fact(score.metric)]
+    scores = [row for row in rows_with_timed(task, timed) if not is_fact(row.metric)]
     main = _main_metric(task, scores, [one.name for one in record.extra] if record else [])
     for score in scores:
         yield ScoreFacts(
             run=str(run.path),
             task=task.task,
             is_main=score.metric == main,
-            **_score(task, score),
+            **_score(task, score, n_measured(task, timed, score.metric)),
             **shared,
         )
 
@@ -228,7 +246,7 @@ def _main_metric(task: TaskRun, scores: Sequence[ScoreRow], extra: Container[str
     return metrics[0] if len(metrics) == 1 else None
 
 
-def _score(task: TaskRun, score: ScoreRow) -> dict[str, Any]:
+def _score(task: TaskRun, score: ScoreRow, n: int | None) -> dict[str, Any]:
     modes = task.scoring
     # The row of a part of the questions is named after the whole and the part.
     whole = max((m for m in modes if f"{score.metric}_".startswith(f"{m}_")), default="")
@@ -240,15 +258,9 @@ def _score(task: TaskRun, score: ScoreRow) -> dict[str, Any]:
         "stderr": score.stderr,
         "unit": PROPORTION if whole else unit_of(score.metric),
         "higher_is_better": score.higher_is_better,
-        "n": _n_of(task, score) if part == score.metric else of_parts.get(part),
+        "n": n if part == score.metric else of_parts.get(part),
         "scoring": modes.get(whole),
     }
-
-
-def _n_of(task: TaskRun, score: ScoreRow) -> int | None:
-    """Return the questions of a score, or of a measured value: answers of a cache took no time."""
-    is_measured = task.record is not None and score.metric in task.record.rows()
-    return task.record.speed.n_samples if task.record and is_measured else task.n_samples
 
 
 def _experts(experts: VerifiedOverride | None) -> dict[str, Any]:
@@ -259,12 +271,6 @@ def _experts(experts: VerifiedOverride | None) -> dict[str, Any]:
         **{name: name for name in ("experts_k", "experts_policy", "renorm")},
     }
     return {name: getattr(experts, field, None) for name, field in names.items()}
-
-
-def _speed(record: RunRecord | None) -> dict[str, Any]:
-    names = ("samples_per_s", "wall_s", "n_input_tokens", "n_output_tokens")
-    speed = {name: getattr(record.speed, name) if record else None for name in names}
-    return {**speed, "n_answers_from_cache": (record.n_answers_from_cache if record else 0) or None}
 
 
 def _model(run: Run, setup: Setup) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def make_plan(common: SweepPlan, axes: Axes) -> CheckedPlan:
     if common.model == "moe_vllm":
         register_configuration(options)
     model = ModelConfig.load(options)
-    schedules = axes.schedules or _halves(model.description)
+    schedules = axes.schedules or published_k_and_halves(model.description)
     points, added = make_points(
         model.description, schedules, axes.policies, axes.renorms, axes.seeds
     )
@@ -143,7 +143,8 @@ def _engine_options(model_args: str) -> EngineOptions:
     )
 
 
-def _halves(description: MoEDescription) -> list[str]:
+def published_k_and_halves(description: MoEDescription) -> list[str]:
+    """List the published k and its halves down to the smallest possible; none for a dense model."""
     from moe_eval_plugin.experts.description import halves
 
     if not description.is_moe:

@@ -40,12 +40,12 @@ def open_manifest(
     """
     found = load_manifest(folder)
     if found is None:
-        _refuse_foreign(folder, plan)
+        refuse_foreign(folder, plan)
         found = Manifest(folder, settings)
     changed = changes(found, plan, settings)
     if changed and found.has_done:
         if not restart:
-            raise UserError(_changed_text(folder, [*changed, *_files_text(changed_files)]))
+            raise UserError(changed_text(folder, [*changed, *_files_text(changed_files)]))
         _set_aside(folder)
     if changed:
         found = Manifest(folder, settings)
@@ -67,24 +67,34 @@ def run_points(
 
     ``begins`` is called with each point before it starts.
     ``changed_files`` lists the files of the data whose content changed since the sweep began. A
-    point that ends after such a change has failed: it may have seen both.
+    point that ends after such a change has failed: it may have seen both. An error that every point
+    would meet is raised, once the points that were running are in the manifest as failed.
     """
-    for ended_now in launcher.run(pending(plan, manifest), worker, _begins(manifest, begins)):
-        changed = changed_files() if ended_now.results else []
-        outcome = replace(ended_now, **_failed_by(changed)) if changed else ended_now
-        entry = manifest.entry(outcome.point.name)
-        results = outcome.results
-        ended = replace(
-            entry,
-            state="failed" if results is None else "done",
-            results=str(results.relative_to(manifest.folder)) if results else None,
-            reason=outcome.reason,
-            seconds=round(outcome.seconds, 3),
-        )
-        manifest.change(outcome.point.name, ended)
-        if results is not None:
-            journal_path(manifest.folder, outcome.point.name).unlink(missing_ok=True)
-        yield outcome
+    try:
+        for ended_now in launcher.run(pending(plan, manifest), worker, _begins(manifest, begins)):
+            changed = changed_files() if ended_now.results else []
+            outcome = replace(ended_now, **_failed_by(changed)) if changed else ended_now
+            _record(manifest, outcome)
+            yield outcome
+    except UserError as error:
+        for name, entry in list(manifest.entries.items()):
+            if entry.state == "running":
+                manifest.change(name, replace(entry, state="failed", reason=str(error)))
+        raise
+
+
+def _record(manifest: Manifest, outcome: Outcome) -> None:
+    results = outcome.results
+    ended = replace(
+        manifest.entry(outcome.point.name),
+        state="failed" if results is None else "done",
+        results=str(results.relative_to(manifest.folder)) if results else None,
+        reason=outcome.reason,
+        seconds=round(outcome.seconds, 3),
+    )
+    manifest.change(outcome.point.name, ended)
+    if results is not None:
+        journal_path(manifest.folder, outcome.point.name).unlink(missing_ok=True)
 
 
 def _failed_by(changed: Sequence[str]) -> dict[str, Any]:
@@ -132,7 +142,8 @@ def _files_text(changed: Sequence[str]) -> list[str]:
     return [f"files of the data with other content: {len(changed):,}, the first: {changed[0]}"]
 
 
-def _changed_text(folder: Path, changed: list[str]) -> str:
+def changed_text(folder: Path, changed: Sequence[str]) -> str:
+    """Return the message for a folder whose results were made with other settings."""
     lines = "\n  ".join(changed)
     return (
         f"{folder} holds results that were made with other settings, and results are never mixed. "
@@ -141,7 +152,7 @@ def _changed_text(folder: Path, changed: list[str]) -> str:
     )
 
 
-def _refuse_foreign(folder: Path, plan: SweepPlan) -> None:
+def refuse_foreign(folder: Path, plan: SweepPlan) -> None:
     """Raise ``UserError`` if a folder with the name of a point exists without a manifest."""
     for point in plan.points:
         if (folder / point.name).exists():

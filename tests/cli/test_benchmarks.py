@@ -130,7 +130,7 @@ def test_the_gpu_run_ends_at_once_where_there_is_no_gpu(
     [
         ((), "name a folder"),
         (("--smal", "out"), "--smal is not an option"),
-        (("--seconds", "5", "out"), "--seconds must be 60 or more"),
+        (("--seconds", "5", "out"), "--seconds must be 120 or more"),
         (("out", "other"), "one folder is expected"),
     ],
 )

@@ -11,6 +11,7 @@ import pytest
 
 from moe_eval_plugin import cli
 from moe_eval_plugin.commands import tasks_path
+from moe_eval_plugin.commands.subcommand import with_dashes
 from tests.cli.programs import MOE_EVAL, moe_eval, start
 
 VERBS = (
@@ -117,3 +118,33 @@ def test_interrupt_is_130(
 def test_module_runs_like_the_script() -> None:
     run = start(sys.executable, "-m", "moe_eval_plugin", "--version")
     assert run.stdout.startswith("moe-eval-plugin ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("swep", "Did you mean sweep?"),
+        ("help swep", "Did you mean sweep?"),
+        ("sweep", "error: the following arguments are required: --tasks, --output."),
+        ("sweep --tasks t --outptu o", "Did you mean --output?"),
+        ("inspect demo --jsn", "moe-eval inspect: error: unrecognized arguments: --jsn."),
+        ("sweep --tasks t --output o --launcher slrum", "Did you mean slurm?"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments: str, said: str) -> None:
+    run = moe_eval(*arguments.split())
+    assert run.returncode == 2
+    assert said in run.stderr
+    assert len(run.stderr.splitlines()) == 1
+    assert "--help`." in run.stderr
+
+
+def test_help_of_a_verb_is_found_both_ways() -> None:
+    assert moe_eval("help", "sweep").stdout == moe_eval("sweep", "--help").stdout
+    assert moe_eval("help").stdout == moe_eval("--help").stdout
+
+
+def test_options_may_be_spelt_as_those_of_lmms_eval() -> None:
+    run = moe_eval("inspect", "nowhere/at/all", "--batch_sizes", "8", "--context", "16")
+    assert "Cannot find nowhere/at/all" in run.stderr
+    assert with_dashes(["--a_b=c_d", "a_b", "-a_b"]) == ["--a-b=c_d", "a_b", "-a_b"]

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from moe_eval_plugin import cli
+from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.model_adapters import vllm_names
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SWEEP = "sweep --model-args pretrained=demo --tasks easy_vqa --output out"
+NEW = "sweep --model-args pretrained=demo --output out"
+SWEEP = f"{NEW} --tasks easy_vqa"
 
 
 def refused(arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -50,6 +56,15 @@ def refused(arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
         ("sweep --tasks easy_vqa --output file/below", "file is a file. Choose a folder"),
         ("sweep --tasks t --output o --model-args dtype=auto,dtype=auto", "given more than once"),
         ("sweep --tasks t --output o --model-args pretrained=", "pretrained has no value"),
+        ("sweep --tasks easy_vqa --output o", "--model-args names none. Add pretrained=MODEL"),
+        (f"{SWEEP} --model moe_hg", "Did you mean moe_hf?"),
+        (
+            "sweep --tasks easy_vqa --output o --model-args pretraned=demo",
+            "Did you mean pretrained?",
+        ),
+        (f"{NEW} --tasks esy_vqa", "No task is called esy_vqa. Did you mean easy_vqa?"),
+        (f"{SWEEP} --experts-k 40", "experts_k=40 is too many. Use 1 to 32"),
+        ("sweep --tasks easy_vqa --output o --model-args pretrained=./no", "Cannot find ./no"),
         (
             "sweep --tasks t --output o --model-args pretrained=demo,trust_remote_code=maybe",
             "trust_remote_code=maybe is not possible. Use true or false",
@@ -85,3 +100,60 @@ def test_a_wrong_option_is_one_message(
     monkeypatch.chdir(tmp_path)
     assert message in refused(arguments, capsys)
     assert not (tmp_path / "out").exists()
+
+
+LIGHT = """
+import sys
+from moe_eval_plugin.cli import main
+for line in sys.stdin.read().splitlines():
+    try:
+        code = main(line.split())
+    except SystemExit as ended:
+        code = ended.code
+    heavy = {"torch", "transformers", "datasets", "lmms_eval.tasks"} & set(sys.modules)
+    print(code, sorted(heavy), line)
+"""
+
+
+def test_mistakes_are_refused_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    mistakes = (
+        "sweep --tasks easy_vqa --output o --model-args pretraned=demo",
+        "sweep --tasks easy_vqa --output o",
+        f"{NEW} --tasks esy_vqa",
+        f"{SWEEP} --model moe_hg",
+        f"{SWEEP} --device gpu",
+        f"{SWEEP} --experts-k 40",
+        f"{SWEEP} --experts-policy nothing",
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", LIGHT],
+        input="\n".join(mistakes),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert run.stdout.splitlines() == [f"2 [] {line}" for line in mistakes]
+
+
+def test_a_sweep_on_vllm_needs_vllm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(vllm_names, "find_spec", lambda _: None)
+    assert "needs vLLM, which is not installed" in refused(f"{SWEEP} --model moe_vllm", capsys)
+
+
+def test_names_of_engine_arguments_are_read_from_the_source_of_vllm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "engine" / "arg_utils.py"
+    source.parent.mkdir()
+    source.write_text(
+        "class EngineArgs:\n    max_model_len: int = 0\n\nx.add_argument('--enforce-eager')\n"
+    )
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(vllm_names, "find_spec", lambda _: spec)
+    vllm_names.check_names(["pretrained", "max_model_len", "enforce_eager", "device", "renorm"])
+    with pytest.raises(InvalidArgumentError, match=r"max_model_lem.*Did you mean max_model_len\?"):
+        vllm_names.check_names(["max_model_lem"])

@@ -14,6 +14,7 @@ from tests.report.report_runs import (
     one_per_image,
     records,
     right,
+    write_other_run,
     write_run,
     write_sweep,
     wrong_every,
@@ -162,6 +163,14 @@ def test_a_baseline_that_is_above_chance_is_none(tmp_path: Path) -> None:
     write_sweep(tmp_path, {8: USUAL, 4: USUAL}, None, closed)
 
     assert texts(tmp_path, 5.0, "smoke test") == []
+
+
+def test_the_score_of_another_model_makes_no_smoke_test(tmp_path: Path) -> None:
+    write_other_run(tmp_path)
+
+    (text,) = texts(tmp_path, kind="smoke test")
+
+    assert text.startswith("Smoke test: 40 questions on 4 images, where 50 images are the least. N")
 
 
 def test_a_busy_machine_and_speeds_in_the_wrong_order_are_warned_of(tmp_path: Path) -> None:

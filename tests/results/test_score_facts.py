@@ -67,6 +67,7 @@ def test_a_score_carries_k_model_data_scoring_backend_and_versions(tmp_path: Pat
         "data_origin": "hub: lmms-lab/OK-VQA",
         "data_revision": DATA_REVISION,
         "samples_per_s": SPEED,
+        "speed_from": "timed once, while the task was answered",
         "wall_s": 286.5,
         "n_input_tokens": 70_000,
         "n_output_tokens": 10_000,

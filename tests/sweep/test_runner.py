@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from moe_eval_plugin.errors import UserError
+from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.sweep.launchers.launcher import LocalLauncher
 from moe_eval_plugin.sweep.manifest import load_manifest
 from moe_eval_plugin.sweep.runner import open_manifest, pending, run_points
@@ -110,3 +110,18 @@ def test_a_point_during_which_the_data_changed_has_failed(tmp_path: Path) -> Non
     assert "while the sweep ran" in str(second.reason)
     assert "a.png" in str(second.reason)
     assert manifest.entry(second.point.name).state == "failed"
+
+
+def test_an_error_of_all_points_is_raised_and_recorded_once(tmp_path: Path) -> None:
+    manifest = open_it(tmp_path)
+
+    def work(_: SweepPoint) -> Path:
+        message = "the device is not there"
+        raise InvalidArgumentError(message)
+
+    with pytest.raises(InvalidArgumentError):
+        list(run_points(PLAN, manifest, LocalLauncher(), work))
+    stored = load_manifest(tmp_path)
+    assert stored is not None
+    assert [entry.state for entry in stored.entries.values()] == ["failed", "pending"]
+    assert stored.entry("k8").reason == "the device is not there"

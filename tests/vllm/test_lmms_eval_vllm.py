@@ -42,6 +42,7 @@ OWN = {
     "compilation_mode",
     "cudagraph_mode",
     "prefix_caching",
+    "engine_start_s",
     "max_model_len",
     "max_num_seqs",
     "tensor_parallel_size",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.chat_template import TemplateOptions
@@ -13,19 +16,34 @@ from moe_eval_plugin.option_values import one_of, read_fields, read_text, refusa
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# The kinds of device that PyTorch itself has; other packages may add theirs.
+DEVICE = re.compile(
+    "(cpu|cuda|ipu|xpu|mkldnn|opengl|opencl|ideep|hip|ve|fpga|maia|xla|lazy|vulkan|mps|meta|hpu|"
+    "mtia|privateuseone)(:(0|[1-9][0-9]?))?"
+)
+TORCH_BACKENDS = "torch.backends"
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 
 
 def read_device(name: str, value: object) -> str:
-    """Return the name of a kind of device of PyTorch, with or without a number."""
-    import torch
+    """Return the name of a kind of device of PyTorch, with or without a number.
 
+    torch is imported only for a name that it may have from another package.
+    """
     text = read_text(name, value)
-    try:
-        torch.device(text)
-    except RuntimeError as error:
-        raise refusal(name, value, "Use cpu, cuda, cuda:0, ...") from error
-    return text
+    if DEVICE.fullmatch(text):
+        return text
+    error: RuntimeError | None = None
+    if entry_points(group=TORCH_BACKENDS) or "torch" in sys.modules:
+        import torch
+
+        try:
+            torch.device(text)
+        except RuntimeError as refused:
+            error = refused
+        else:
+            return text
+    raise refusal(name, value, "Use cpu, cuda, cuda:0, ...") from error
 
 
 def read_device_map(name: str, value: object) -> str:

@@ -39,6 +39,7 @@ from moe_eval_plugin.engines.vllm.request_times import RequestTimes
 from moe_eval_plugin.engines.vllm.set_k import EVERY_LAYER
 from moe_eval_plugin.engines.vllm.verification import Workers
 from moe_eval_plugin.errors import InvalidArgumentError, NotFiniteError, OverrideError
+from moe_eval_plugin.measure.timing import read_clock
 from moe_eval_plugin.models import checkpoint
 from moe_eval_plugin.override.finite import describe_fault
 
@@ -85,7 +86,9 @@ class VLLMEngine:
             if self.request.resolved is not None:
                 # Counted for `check_layers`, in seconds, while vLLM does not hold the GPUs.
                 _ = self.request.model.moe_layers
+            begin = read_clock()
             self.llm = start(engine_arguments(options, self.request, source))
+            self.start_s = read_clock() - begin
         self._closed = wake_on_death(self.llm.llm_engine.engine_core)
         self.config = self.llm.llm_engine.vllm_config
         self.workers = Workers(self.llm.collective_rpc, self.request, options.verify)

@@ -39,6 +39,7 @@ def provenance_of(engine: VLLMEngine) -> dict[str, Any]:
         "compilation_mode": compilation.mode.name,
         "cudagraph_mode": compilation.cudagraph_mode.name,
         "prefix_caching": config.cache_config.enable_prefix_caching,
+        "engine_start_s": round(engine.start_s, 3),
         "max_model_len": model.max_model_len,
         "max_num_seqs": engine.max_num_seqs,
         "tensor_parallel_size": parallel.tensor_parallel_size,

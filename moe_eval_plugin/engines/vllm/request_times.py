@@ -7,7 +7,7 @@ the token, which may be later.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.measure.speed import Distribution
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from moe_eval_plugin.measure.answer_ends import EndedBy
-    from moe_eval_plugin.measure.speed import TaskSpeed
 
 
 @dataclass(frozen=True)
@@ -92,6 +91,8 @@ def as_batch(
         output_tokens=tuple(one.n_output_tokens for one in requests if one.n_output_tokens),
         wall_s=wall_s,
         is_shared=is_shared,
+        ttft_from_queue_s=() if is_shared else _known(requests, "ttft_s"),
+        e2e_latency_from_queue_s=() if is_shared else _known(requests, "e2e_latency_s"),
     )
 
 
@@ -102,24 +103,14 @@ def of_rounds(rounds: Sequence[RequestTimes]) -> RequestTimes:
     )
 
 
-def with_request_times(speed: TaskSpeed, times: Sequence[RequestTimes]) -> TaskSpeed:
-    """Return the speed of a task with the latencies of its requests, counted from vLLM's queue."""
-    ttft_s = _distribution(times, "ttft_s")
-    return replace(
-        speed,
-        ttft_s=ttft_s,
-        e2e_latency_s=_distribution(times, "e2e_latency_s"),
-        latency_from="queue" if ttft_s else None,
-    )
-
-
 def request_phases(times: Sequence[RequestTimes]) -> dict[str, Any]:
     """Describe the parts of a request's time in the engine: queue, prefill, decode, per token."""
     found = {
-        name: _distribution(times, name) for name in ("queue_s", "prefill_s", "decode_s", "tpot_s")
+        name: Distribution.of(_known(times, name))
+        for name in ("queue_s", "prefill_s", "decode_s", "tpot_s")
     }
     return {name: asdict(one) if one else None for name, one in found.items()}
 
 
-def _distribution(times: Sequence[RequestTimes], name: str) -> Distribution | None:
-    return Distribution.of([value for one in times if (value := getattr(one, name)) is not None])
+def _known(times: Sequence[RequestTimes], name: str) -> tuple[float, ...]:
+    return tuple(value for one in times if (value := getattr(one, name)) is not None)

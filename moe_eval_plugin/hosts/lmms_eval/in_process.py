@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.files import files_digest, short_digest
+from moe_eval_plugin.hosts.lmms_eval.names import unknown_task
 from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.results.lmms_eval.files import find_results
-from moe_eval_plugin.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,11 +42,7 @@ class Host:
             self._manager = TaskManager("WARNING", include_path=include_path, model_name=model)
         names = self._manager.match_tasks(list(tasks))
         for missing in [name for name in tasks if name not in names and "*" not in name]:
-            message = (
-                f"No task is called {missing}.{did_you_mean(missing, self._manager.all_tasks)} "
-                "All tasks: `lmms-eval tasks list`."
-            )
-            raise InvalidArgumentError(message)
+            raise InvalidArgumentError(unknown_task(missing, self._manager.all_tasks))
         kind = "simple" if get_model(model).is_simple else "chat"
         self._task_dict = get_task_dict(names, self._manager, kind)
 

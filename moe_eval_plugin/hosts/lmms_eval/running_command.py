@@ -24,9 +24,9 @@ from moe_eval_plugin.hosts.lmms_eval.host_options import (
     check_gen_kwargs,
     check_options,
 )
+from moe_eval_plugin.hosts.lmms_eval.names import unknown_task
 from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.option_values import repeated
-from moe_eval_plugin.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,11 +89,7 @@ def check_tasks(options: argparse.Namespace, index: Mapping[str, Mapping[str, An
     for name in options.tasks.split(","):
         found = index.get(name)
         if found is None and "*" not in name and not Path(name).is_file():
-            message = (
-                f"No task is called {name}.{did_you_mean(name, index)} All tasks: "
-                "`lmms-eval tasks list`."
-            )
-            raise InvalidArgumentError(message)
+            raise InvalidArgumentError(unknown_task(name, list(index)))
         path = (found or {}).get("yaml_path")
         if options.num_fewshot and isinstance(path, str):
             task = load_yaml_config(path, mode="simple")

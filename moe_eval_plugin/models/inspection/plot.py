@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,23 @@ if TYPE_CHECKING:
     from moe_eval_plugin.models.costs.cost_at_k import CostAtK
     from moe_eval_plugin.models.inspection.report import ModelReport
 
+NOT_INSTALLED = (
+    "A plot needs matplotlib, which is not installed. Run "
+    '`pip install "moe-eval-plugin[report]"`, or leave --plot out.'
+)
 SIZE_INCHES = (14, 4.4)
 DPI = 150
 GIGA = 1e9
 MEGA = 1e6
+
+
+def check_plot(path: Path) -> None:
+    """Raise what ``draw`` raises for a path, or without matplotlib, which is not imported."""
+    if path.suffix != ".png":
+        message = f"plot={path} does not end in .png. Use a name such as costs.png."
+        raise InvalidArgumentError(message)
+    if find_spec("matplotlib") is None:
+        raise MissingDependencyError(NOT_INSTALLED)
 
 
 def draw(report: ModelReport, path: Path) -> None:
@@ -26,9 +40,7 @@ def draw(report: ModelReport, path: Path) -> None:
     ``InvalidArgumentError`` for a model whose costs are not known, for a path that does not end
     in ``.png`` and for one that cannot be written.
     """
-    if path.suffix != ".png":
-        message = f"plot={path} does not end in .png. Use a name such as costs.png."
-        raise InvalidArgumentError(message)
+    check_plot(path)
     if not report.costs or report.costs[0].prefill_flops_per_token is None:
         message = (
             f"There is nothing to draw for {report.model}: its cost at each k is unknown. "
@@ -49,11 +61,7 @@ def figure_of(report: ModelReport) -> Any:  # noqa: ANN401  (matplotlib is optio
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        message = (
-            "A plot needs matplotlib, which is not installed. Run "
-            '`pip install "moe-eval-plugin[report]"`, or leave --plot out.'
-        )
-        raise MissingDependencyError(message) from error
+        raise MissingDependencyError(NOT_INSTALLED) from error
     # A figure of its own, without pyplot, needs no display and leaves no global state.
     figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
     left, middle, right = figure.subplots(1, 3)

@@ -158,7 +158,7 @@ def inspect_model(
         quantisation=quantisation_method(config),
         weights_bytes=size.total_bytes if size else None,
         context_length=scenario.context_length,
-        **_described(description),
+        **described(description),
         **_counted(model),
         **_memory(model, config, scenario),
         **_shares(model, description, scenario),
@@ -187,7 +187,8 @@ def _read_model(
     return _Model(counts, None, architecture, cost, reason)
 
 
-def _described(description: MoEDescription) -> dict[str, Any]:
+def described(description: MoEDescription) -> dict[str, Any]:
+    """Return the fields of a report that the description of the experts fills."""
     routed, shared = description.num_experts_per_tok, description.num_shared_experts
     renormalisation = {True: "always", False: "never", None: "unknown"}
     return {

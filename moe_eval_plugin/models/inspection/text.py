@@ -5,17 +5,19 @@ from __future__ import annotations
 import textwrap
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.text import GIB, MIB, TERMINAL_WIDTH, align, gib_text, wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from moe_eval_plugin.models.architecture import DecoderLayer
     from moe_eval_plugin.models.costs.cost_at_k import CostAtK, DecodeStep
     from moe_eval_plugin.models.inspection.report import ModelReport
 
+# The longest label, "routed FLOP share", and a gap.
+LABEL_WIDTH = 19
 NOT_KNOWN = "not known"
 UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"))
 FLOP_UNITS = ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP"), (1.0, "FLOP"))
@@ -42,11 +44,18 @@ CEILING_NOTE = (
 )
 
 
-def render(report: ModelReport) -> str:
-    """Return a report as text for a terminal."""
-    blocks = [_facts_block(report), _layers_block(report), _costs_block(report)]
-    blocks += [_ceilings_block(report)]
-    return "\n\n".join("\n".join(block) for block in blocks if block)
+def render(report: ModelReport, *, after_experts: bool = False) -> str:
+    """Return a report as text for a terminal; ``after_experts`` leaves out ``render_experts``."""
+    rest = _aligned(_built_facts(report))
+    experts = [] if after_experts else [render_experts(vars(report))]
+    tables = [_layers_block(report), _costs_block(report), _ceilings_block(report)]
+    facts = "\n".join([*experts, *rest])
+    return "\n\n".join([facts, *("\n".join(table) for table in tables if table)])
+
+
+def render_experts(facts: Mapping[str, Any]) -> str:
+    """Return what the configuration alone says of a model; ``facts`` are fields of its report."""
+    return "\n".join(_aligned(_stated_facts(facts)))
 
 
 def count_text(n: int) -> str:
@@ -74,53 +83,47 @@ def bytes_text(n: int | None) -> str:
     return f"{n / MIB:.1f} MiB" if n >= MIB else f"{n / 1024:.1f} KiB"
 
 
-def _facts_block(report: ModelReport) -> list[str]:
-    rows = list(_facts(report))
-    width = max(len(label) for label, _ in rows) + 2
+def _aligned(rows: Iterable[tuple[str, str]]) -> list[str]:
     lines = []
     for label, text in rows:
         lines += textwrap.wrap(
             text,
             TERMINAL_WIDTH,
-            initial_indent=label.ljust(width),
-            subsequent_indent=" " * width,
+            initial_indent=label.ljust(LABEL_WIDTH),
+            subsequent_indent=" " * LABEL_WIDTH,
             break_long_words=False,
             break_on_hyphens=False,
         )
     return lines
 
 
-def _facts(report: ModelReport) -> Iterator[tuple[str, str]]:
-    yield "model", report.model
-    if report.resolved != report.model:
-        yield "found in", report.resolved
-    yield "model_type", report.model_type
-    if report.is_moe:
-        yield from _expert_facts(report)
-    else:
+def _stated_facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "model", facts["model"]
+    if facts["resolved"] != facts["model"]:
+        yield "found in", facts["resolved"]
+    yield "model_type", facts["model_type"]
+    if not facts["is_moe"]:
         yield "experts", "none: this is a dense model, so it has no k to change"
-    yield from _size_facts(report)
-    yield from _flop_facts(report)
-
-
-def _expert_facts(report: ModelReport) -> Iterator[tuple[str, str]]:
-    shared, zero = report.num_shared_experts, report.num_zero_experts
-    yield "MoE layers", _layer_text(report)
-    if report.baseline_num_experts_per_tok:
-        yield "routed experts", f"{report.num_experts} per MoE layer"
+        return
+    routed, shared = facts["baseline_num_experts_per_tok"], facts["num_shared_experts"]
+    if routed:
+        yield "routed experts", f"{facts['num_experts']} per MoE layer"
         yield "shared experts", f"{shared} per MoE layer, used by every token" if shared else "none"
-        if zero:
+        if zero := facts["num_zero_experts"]:
             yield "zero experts", f"{zero} more to choose from, which compute nothing"
-        yield "k per token", _k_text(report)
-        yield "renormalisation", f"{report.renormalisation}: {EFFECTS[report.renormalisation]}"
-    yield "k can be changed", _changeable(report)
-    for warning in report.warnings:
+        yield "k per token", f"{routed} routed + {shared} shared = {routed + shared}"
+        rule = facts["renormalisation"]
+        yield "renormalisation", f"{rule}: {EFFECTS[rule]}"
+    yield "k can be changed", _changeable(facts)
+    for warning in facts["warnings"]:
         yield "warning", warning
 
 
-def _k_text(report: ModelReport) -> str:
-    routed, shared = report.baseline_num_experts_per_tok, report.num_shared_experts
-    return f"{routed} routed + {shared} shared = {report.total_num_experts_per_tok}"
+def _built_facts(report: ModelReport) -> Iterator[tuple[str, str]]:
+    if report.is_moe:
+        yield "MoE layers", _layer_text(report)
+    yield from _size_facts(report)
+    yield from _flop_facts(report)
 
 
 def _layer_text(report: ModelReport) -> str:
@@ -133,10 +136,10 @@ def _layer_text(report: ModelReport) -> str:
     return f"{report.n_moe_layers} of {report.n_layers or 'an unknown number'} ({shown})"
 
 
-def _changeable(report: ModelReport) -> str:
-    if report.fixed_k_reason is not None:
-        return f"no: {report.fixed_k_reason}"
-    least, most = report.min_num_experts_per_tok, report.max_num_experts_per_tok
+def _changeable(facts: Mapping[str, Any]) -> str:
+    if facts["fixed_k_reason"] is not None:
+        return f"no: {facts['fixed_k_reason']}"
+    least, most = facts["min_num_experts_per_tok"], facts["max_num_experts_per_tok"]
     return f"yes: experts_k={least} to experts_k={most} (routed experts)"
 
 

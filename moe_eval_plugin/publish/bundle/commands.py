@@ -116,7 +116,7 @@ def _typed(manifest: Manifest, timed: Sequence[TimedPass]) -> list[str]:
 
     Another machine may choose another batch size by itself: those that were timed are named.
     """
-    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--separate", action="store_true")
     for name in TYPED:
         parser.add_argument(name)

@@ -36,7 +36,9 @@ NOTE_FACTS = (
     *("experts_k", "num_experts_per_tok", "observed_num_experts_per_tok"),
     *("baseline_num_experts_per_tok", "experts_policy", "renorm"),
     *("model_revision", "data_origin", "data_revision", "data_sha256"),
-    *("samples_per_s", "n_answers_from_cache", "backend", "versions"),
+    *("samples_per_s", "task_samples_per_s", "speed_from", "timed_batch_size"),
+    *("speed_up", "speed_up_low", "speed_up_high"),
+    *("n_answers_from_cache", "backend", "versions"),
 )
 NOT_METRIC_ARGUMENTS = frozenset({"metric", "value", "dataset", "dataset_config", "split"})
 REGISTERED_ONLY = (

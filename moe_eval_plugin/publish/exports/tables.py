@@ -91,11 +91,26 @@ def _setting_row(facts: ScoreFacts) -> dict[str, str]:
         "data revision": as_text(facts.data_revision) or as_text(dict(facts.data_sha256)),
         "answers": as_text(facts.answer_set),
         "questions": as_text(facts.n_questions),
+        "speed": _speed_text(facts),
         "answers from a cache": as_text(facts.n_answers_from_cache),
         "date": facts.date.isoformat() if facts.date else "",
         "settings": as_text(dict(facts.settings)),
         "versions": as_text(dict(facts.versions)),
     }
+
+
+def _speed_text(facts: ScoreFacts) -> str:
+    """Return questions per second and the speed-up, with what they are of."""
+    rate = facts.task_samples_per_s if facts.samples_per_s is None else facts.samples_per_s
+    if rate is None:
+        return ""
+    batch = f", batch size {facts.timed_batch_size}" if facts.timed_batch_size else ""
+    text = f"{rate:.4g} questions/s ({facts.speed_from}{batch})"
+    if facts.speed_up is None:
+        return text
+    has_interval = facts.speed_up_low is not None and facts.speed_up_high is not None
+    interval = f"({facts.speed_up_low:.2f} to {facts.speed_up_high:.2f})" if has_interval else ""
+    return f"{text}, speed-up {facts.speed_up:.2f}× {interval or '(timed once)'}"
 
 
 def _rounded(value: float | None) -> str:

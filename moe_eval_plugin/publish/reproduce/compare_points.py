@@ -9,6 +9,7 @@ from moe_eval_plugin.publish.reproduce.agreement import DIFFERS, Agreement, Row
 from moe_eval_plugin.publish.reproduce.count_rows import count_rows, expert_rows
 from moe_eval_plugin.publish.reproduce.score_rows import compare_scores
 from moe_eval_plugin.publish.reproduce.speed_rows import Speeds
+from moe_eval_plugin.results.timing.speed_checks import load_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,11 +42,18 @@ def compare_with_original(
     comparison = _Comparison(again, limited=limited)
     rows = [row for point in original.points for row in comparison.rows(point)]
     speeds = Speeds(comparison.pairs, (original.timed, again.timed), speed_within)
+    notes = [*comparison.notes, *_load_notes("then", original), *_load_notes("now", again)]
     return Agreement(
         (*rows, *speeds.rows()),
         tuple(dict.fromkeys(comparison.settings)),
-        tuple(dict.fromkeys(comparison.notes)),
+        tuple(dict.fromkeys(notes)),
     )
+
+
+def _load_notes(when: str, finished: Finished) -> list[str]:
+    """Return what made the speeds of a sweep unreliable."""
+    loads = [block.load for one in finished.timed for block in one.counted]
+    return [f"{when}: {sentence}" for sentence in load_warnings(loads)]
 
 
 class _Comparison:

@@ -23,10 +23,11 @@ def smoke_test_reasons(baseline: PointStatistics, margin: float, scale: float) -
     """Yield why a run is a smoke test; nothing for a run that conclusions may be drawn from.
 
     ``baseline`` is the setting that the others are compared with, ``margin`` the largest loss that
-    counts as none, both in the unit of the score. Only shares (``scale`` 100) can be near 0 or 100.
+    counts as none, both in the unit of the score. Only shares (``scale`` 100) can be near 0 or 100,
+    and only the score of the published k says that others have nothing to lose.
     """
     yield from _few_images(baseline)
-    if scale != HUNDRED:
+    if scale != HUNDRED or not baseline.point.is_baseline:
         return
     name, score = baseline.point.label, f"{baseline.accuracy * scale:.2f}%"
     if baseline.accuracy <= max(NEAR_0, margin):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from moe_eval_plugin.report.tables.column import NOT_KNOWN, Column
 from moe_eval_plugin.report.tables.columns import COLUMNS
 from moe_eval_plugin.report.tables.ratio_columns import short_ratio_columns
+from moe_eval_plugin.text import points_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +28,11 @@ def _difference_text(numbers: SeriesStatistics, one: PointStatistics) -> str:
     if one.difference is None:
         return NOT_KNOWN
     ends = one.difference.interval
-    low, high = ends.low * numbers.scale, ends.high * numbers.scale
-    return f"{one.difference.difference * numbers.scale:+.2f} ({low:+.2f} to {high:+.2f})"
+    value, low, high = (
+        points_text(found * numbers.scale, sign=True)
+        for found in (one.difference.difference, ends.low, ends.high)
+    )
+    return f"{value} ({low} to {high})"
 
 
 BY_KEY = {column.key: column for column in COLUMNS}

@@ -186,7 +186,7 @@ SPEED_COLUMNS: tuple[Column, ...] = (
     Column(
         "wall_s",
         "Wall time s",
-        "Seconds of the slowest process",
+        "Seconds of the slowest process; of the timed pass, all of its blocks",
         _speed(lambda speed: speed.wall_s),
     ),
     Column(

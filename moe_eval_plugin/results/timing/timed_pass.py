@@ -33,7 +33,7 @@ SCHEMA_VERSION = 1
 KIND = "timed pass"
 FOLDER = "timing"
 Method = Literal["interleaved", "rounds"]
-EndedBy = Literal["precision", "budget"]
+EndedBy = Literal["precision", "budget", "rounds"]
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,16 @@ def launching(
         yield launcher, ChildProcessWorker(plan, folder, options.processes_per_point)
 
 
+def check_launcher(name: str) -> None:
+    """Raise ``MissingDependencyError`` for a launcher whose package is absent."""
+    if name in PACKAGES and find_spec(PACKAGES[name]) is None:
+        message = (
+            f"--launcher {name} needs a package that is not installed. Install it: "
+            f'pip install "moe-eval-plugin[{name}]".'
+        )
+        raise MissingDependencyError(message)
+
+
 def make_launcher(options: LaunchOptions, folder: Path) -> Launcher:
     """Build the launcher that the options name; Slurm's logs go into ``folder``.
 
@@ -93,12 +103,7 @@ def make_launcher(options: LaunchOptions, folder: Path) -> Launcher:
     name = options.launcher
     if name == "local":
         return LocalLauncher()
-    if find_spec(PACKAGES[name]) is None:
-        message = (
-            f"--launcher {name} needs a package that is not installed. Install it: "
-            f'pip install "moe-eval-plugin[{name}]".'
-        )
-        raise MissingDependencyError(message)
+    check_launcher(name)
     if name == "ray":
         from moe_eval_plugin.sweep.launchers.ray import RayLauncher
 

@@ -1,7 +1,8 @@
 """Launchers run the points of a sweep locally, on Ray or on Slurm, and yield how each ended.
 
 A launcher gets points and the worker that runs one of them. It reports when it begins a point, and
-yields outcomes in the order in which points end. A point that fails does not stop the others.
+yields outcomes in the order in which points end. A point that fails
+does not stop the others, unless they would fail with the same error.
 """
 
 from __future__ import annotations
@@ -11,7 +12,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from moe_eval_plugin.errors import BrokenCheckpointError, CheckpointMismatchError
+from moe_eval_plugin.errors import (
+    InvalidExpertCountError,
+    UnsupportedFamilyError,
+    UserError,
+)
+from moe_eval_plugin.sweep.workers.failures import LONGEST_REASON, PointRefusedError, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,8 +28,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Job = TypeVar("Job")
-LONGEST_REASON = 2000
 N_TRIES = 2
+ERRORS_OF_ONE_POINT = (InvalidExpertCountError, UnsupportedFamilyError)
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,8 @@ class Outcome:
     results: Path | None
     reason: str | None
     seconds: float
+    is_refused: bool = False
+    """Whether the host refused the request, before anything was answered."""
 
 
 class Worker(Protocol):
@@ -58,10 +66,16 @@ class LocalLauncher:
     def run(
         self, points: Sequence[SweepPoint], worker: Worker, begin: Callable[[SweepPoint], None]
     ) -> Iterator[Outcome]:
-        """Run all points in their order."""
-        for point in points:
+        """Run all points in their order.
+
+        Raises ``UserError`` where the first one is refused: the others would be too.
+        """
+        for number, point in enumerate(points):
             begin(point)
-            yield attempt(point, worker)
+            outcome = attempt(point, worker)
+            if number == 0 and outcome.is_refused:
+                raise UserError(outcome.reason)
+            yield outcome
 
 
 def with_numbers(options: Mapping[str, str]) -> dict[str, Any]:
@@ -72,21 +86,22 @@ def with_numbers(options: Mapping[str, str]) -> dict[str, Any]:
 def attempt(point: SweepPoint, worker: Worker) -> Outcome:
     """Run a point, and turn any error into a reason.
 
-    An error of the checkpoint is raised, because every other point would end with it too.
+    A ``UserError`` is raised, because every other point would end with it too, unless it is about
+    the k of this point.
     """
     started = time.monotonic()
+    results, reason, is_refused = None, None, False
     try:
-        results, reason = worker(point), None
-    except (BrokenCheckpointError, CheckpointMismatchError):
+        results = worker(point)
+    except ERRORS_OF_ONE_POINT as error:
+        reason = reason_of(error)
+    except UserError:
         raise
+    except PointRefusedError as error:
+        reason, is_refused = str(error)[:LONGEST_REASON], True
     except Exception as error:  # noqa: BLE001  (whatever it is, the other points go on)
-        results, reason = None, reason_of(error)
-    return Outcome(point, results, reason, time.monotonic() - started)
-
-
-def reason_of(error: BaseException) -> str:
-    """Return the type and the text of an error, shortened."""
-    return f"{type(error).__name__}: {error}"[:LONGEST_REASON]
+        reason = reason_of(error)
+    return Outcome(point, results, reason, time.monotonic() - started, is_refused)
 
 
 def retry_once(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.sweep.launchers.launcher import (
     Outcome,
     attempt,
-    reason_of,
     retry_once,
     with_numbers,
 )
+from moe_eval_plugin.sweep.workers.failures import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -20,6 +20,8 @@ WIDTH = 80
 
 def progress_text(found: TimedPass) -> str:
     """Return how far a pass is: its task, batch size, block and widest interval."""
+    if found.method == "rounds":
+        return f"timing {found.task}, batch {found.batch_size}, round {len(found.counted)}"
     widest = widest_interval(found)
     width = UNKNOWN if widest is None else f"{widest:.1%}"
     return (
@@ -35,6 +37,9 @@ def end_text(found: TimedPass) -> str:
     widest = widest_interval(found)
     if found.ended_by == "precision":
         return f"Timed in {blocks}: every interval is narrower than {found.precision:.1%}."
+    if found.ended_by == "rounds":
+        how = "once" if n == 1 else f"in {n} rounds"
+        return f"Timed {how}, with an engine for each setting. More --timing-rounds continue."
     if found.ended_by is None:
         return f"Timed in {blocks}, and interrupted. Run the same command to continue."
     spent = f"Timed in {blocks}, {found.budget_s:,.0f} s: budget spent"

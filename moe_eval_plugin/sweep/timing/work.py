@@ -38,11 +38,13 @@ class TimedWork:
     """A pass for each task and batch size."""
     remarks: tuple[str, ...] = ()
     """A sentence for each setting or task that is not timed."""
+    n_rounds: int | None = None
+    """Rounds over engines that hold one k each; ``None`` where k is changed on a loaded model."""
 
     def pending(self, folder: Path) -> tuple[TimedPass, ...]:
         """Return the passes that have not ended in the folder of the sweep."""
         stored = _stored(folder)
-        return tuple(one for one in self.passes if not any(_is_end(s, one) for s in stored))
+        return tuple(one for one in self.passes if not any(self._is_end(s, one) for s in stored))
 
     def remove_others(self, folder: Path) -> None:
         """Delete the passes of other settings, questions or machines: nothing compares them."""
@@ -51,16 +53,27 @@ class TimedWork:
             if found is None or not any(_is_alike(found, one) for one in self.passes):
                 path.unlink()
 
+    def _is_end(self, stored: TimedPass, wanted: TimedPass) -> bool:
+        """Whether a stored pass is a wanted one, at the batch size that fitted, to its end."""
+        sizes = (stored.batch_size, stored.identity.get(ASKED))
+        is_it = _is_alike(stored, wanted) and wanted.batch_size in sizes
+        if self.n_rounds is not None:
+            return is_it and stored.ended_by is not None and len(stored.counted) >= self.n_rounds
+        ends = (stored.precision, stored.budget_s) == (wanted.precision, wanted.budget_s)
+        return stored.ended_by is not None and ends and is_it
+
 
 def make_work(
     manifest: Manifest,
     options: TimingOptions,
     n_questions: Mapping[str, int],
     output_types: Mapping[str, str],
+    n_rounds: int | None = None,
 ) -> TimedWork:
     """Build the passes of the points that are done, whose experts were observed.
 
-    ``n_questions`` and ``output_types`` are the host's, by task. There are no passes where only
+    ``n_questions`` and ``output_types`` are the host's, by task; ``n_rounds`` is that of the work.
+    There are no passes where only
     the baseline, or not even that, can be timed.
     """
     records, remarks = _records(manifest)
@@ -88,11 +101,12 @@ def make_work(
             seed=options.seed,
             precision=options.precision,
             budget_s=round(budget_s / len(targets), 3),
+            method="interleaved" if n_rounds is None else "rounds",
             identity={**identity, ASKED: size},
         )
         for task, size in targets
     ]
-    return TimedWork(tuple(points), tuple(passes), tuple(remarks))
+    return TimedWork(tuple(points), tuple(passes), tuple(remarks), n_rounds)
 
 
 def _records(manifest: Manifest) -> tuple[dict[str, dict[str, RunRecord]], list[str]]:
@@ -139,14 +153,6 @@ def _budget_s(records: Iterable[Mapping[str, RunRecord]]) -> float:
 def _stored(folder: Path) -> list[TimedPass]:
     found = [stored_pass(path) for path in sorted((folder / FOLDER).glob("*.jsonl"))]
     return [one for one in found if one is not None]
-
-
-def _is_end(stored: TimedPass, wanted: TimedPass) -> bool:
-    """Whether a stored pass is a wanted one, at the batch size that fitted, to its end."""
-    sizes = (stored.batch_size, stored.identity.get(ASKED))
-    ends = (stored.precision, stored.budget_s) == (wanted.precision, wanted.budget_s)
-    is_it = _is_alike(stored, wanted) and wanted.batch_size in sizes
-    return stored.ended_by is not None and ends and is_it
 
 
 def _is_alike(stored: TimedPass, wanted: TimedPass) -> bool:

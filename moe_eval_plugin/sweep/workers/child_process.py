@@ -8,9 +8,11 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.hosts.lmms_eval.command import argument_names
 from moe_eval_plugin.results.lmms_eval.files import find_results
 from moe_eval_plugin.sweep.workers.batch_size import AUTO, found_batch_size
+from moe_eval_plugin.sweep.workers.failures import PointRefusedError
 from moe_eval_plugin.sweep.workers.in_process import LOGS
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ class ChildProcessWorker:
     def __call__(self, point: SweepPoint) -> Path:
         """Run lmms-eval's command to its end, and return the results file that it wrote.
 
-        Raises ``RuntimeError`` with the last lines of its output where it wrote none.
+        Raises ``RuntimeError`` with the last lines of its output where it wrote none, and
+        ``PointRefusedError`` where it refused the request.
         """
         output = self.folder / point.name
         log = self.folder / LOGS / f"{point.name}.log"
@@ -47,13 +50,14 @@ class ChildProcessWorker:
                 command, stdout=file, stderr=subprocess.STDOUT, check=False
             )
         if ended.returncode != 0:
-            message = f"lmms-eval ended with {ended.returncode}: {_last_lines(log)}"
-            raise RuntimeError(message)
+            message = f"lmms-eval ended with {ended.returncode}: {last_lines(log)}"
+            is_refused = ended.returncode == UserError.exit_code
+            raise PointRefusedError(message) if is_refused else RuntimeError(message)
         try:
             return find_results(output)
         except RuntimeError as error:
             # The host ends with 0 after an error of its own.
-            message = f"{error}: {_last_lines(log)}"
+            message = f"{error}: {last_lines(log)}"
             raise RuntimeError(message) from error
 
     def _plan(self) -> SweepPlan:
@@ -68,19 +72,20 @@ class ChildProcessWorker:
         return replace(plan, model_args=model_args)
 
     def _program(self) -> list[str]:
-        guarded = [
-            sys.executable,
-            "-m",
-            "moe_eval_plugin.sweep.workers.die_with_parent",
-            str(os.getpid()),
-        ]
         if self.n_processes == 1:
-            return [*guarded, "lmms_eval"]
-        launch = [*guarded, "accelerate.commands.launch"]
+            return [*guarded(), "lmms_eval"]
+        launch = [*guarded(), "accelerate.commands.launch"]
         return [*launch, "--num_processes", str(self.n_processes), "-m", "lmms_eval"]
 
 
-def _last_lines(log: Path) -> str:
+def guarded() -> list[str]:
+    """Return the beginning of a command that runs a module and ends with this process."""
+    module = "moe_eval_plugin.sweep.workers.die_with_parent"
+    return [sys.executable, "-m", module, str(os.getpid())]
+
+
+def last_lines(log: Path) -> str:
+    """Return the last lines of a log, and where all of it is."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     shown = "\n".join(lines[-N_LAST_LINES:])
     return f"{shown}\n(all of it: {log})"

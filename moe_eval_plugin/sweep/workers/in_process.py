@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any, Self
 
+from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.sweep.fingerprint import machine
+from moe_eval_plugin.sweep.workers.failures import reason_of
 from moe_eval_plugin.sweep.workers.input_cache import InputCache, limit_bytes
 from moe_eval_plugin.sweep.workers.journal import Journal, journal_path
 
@@ -67,7 +69,18 @@ class InProcessWorker:
         log.parent.mkdir(parents=True, exist_ok=True)
         arguments = self._plan.host_arguments(point, str(output))
         with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
-            return self._host.evaluate(arguments, output)
+            try:
+                return self._host.evaluate(arguments, output)
+            except UserError:
+                raise
+            except Exception as error:
+                if self._model is not None:
+                    raise
+                message = (
+                    f"No setting can run: the model was not loaded. {reason_of(error)}. All that "
+                    f"was printed is in {log}."
+                )
+                raise UserError(message) from error
 
     def loaded(self) -> ResidentMoEHF:
         """Return the model without encoded inputs; it is loaded now if no point was run."""

@@ -117,7 +117,9 @@ def test_the_options_of_the_timed_pass_are_taken_over() -> None:
     (command,) = sweep_commands(chosen, [timed_pass({"k8": [1.0]}, batch_size=64)])
     assert "--batch-size auto" in " ".join(command)
     assert "--batch-sizes 64" in " ".join(command)
-    (command,) = sweep_commands(manifest([point(8)]), [timed_pass({"k8": [1.0]})])
+    usual = manifest([point(8)])
+    usual.command = ("moe-eval", "sweep", "--batch-size", "4", "--tasks", "easy_vqa")
+    (command,) = sweep_commands(usual, [timed_pass({"k8": [1.0]})])
     assert "--batch-sizes" not in command
 
 

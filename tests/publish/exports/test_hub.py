@@ -95,6 +95,7 @@ def test_the_note_of_an_entry_has_k_scoring_revisions_backend_and_versions(tmp_p
         "data_origin=hub: lmms-lab/OK-VQA",
         f"data_revision={DATA_REVISION}",
         "samples_per_s=17.6126",
+        "speed_from=timed once, while the task was answered",
         "backend=moe_hf",
         "versions=moe-eval-plugin 0.1.0, lmms-eval 0.7.3, transformers 5.23.0",
     ]

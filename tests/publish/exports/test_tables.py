@@ -162,6 +162,7 @@ def test_markdown_rounds_and_tells_k_and_how_the_numbers_came_about(tmp_path: Pa
         "data revision": DATA_REVISION,
         "answers": "stemmed",
         "questions": "5046",
+        "speed": "17.61 questions/s (timed once, while the task was answered)",
         "answers from a cache": "",
         "date": ISO_DATE,
         "settings": "model_class Qwen3VLMoeForConditionalGeneration, batch_size 8",

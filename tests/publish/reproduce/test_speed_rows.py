@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from moe_eval_plugin.measure.machine_load import MachineLoad
 from moe_eval_plugin.publish.reproduce.agreement import AGREES, DIFFERS, NOT_JUDGED
 from tests.publish.bundle.finished_sweeps import change, in_record, results_of, write_sweep
 from tests.publish.reproduce.compared_sweeps import compared, row, verdict
@@ -145,6 +146,13 @@ def test_a_batch_size_that_was_not_timed_again_is_not_judged(tmp_path: Path) -> 
     again = timed(tmp_path / "b", around(1.0), around(0.5), batch_size=8)
     found = row(compared(original, again), "k2", TIMED)
     assert (found.again, found.verdict) == (None, NOT_JUDGED)
+
+
+def test_a_busy_machine_is_noted_with_the_run_that_met_it(tmp_path: Path) -> None:
+    original = timed(tmp_path / "a", around(1.0), around(0.5))
+    again = timed(tmp_path / "b", around(1.0), around(0.5), load=MachineLoad(2, 5.0, 1.9))
+    (note,) = [one for one in compared(original, again).notes if "machine was busy" in one]
+    assert note.startswith("now: ")
 
 
 def test_few_blocks_are_not_judged(tmp_path: Path) -> None:

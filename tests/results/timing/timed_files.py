@@ -13,13 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from moe_eval_plugin.measure.machine_load import MachineLoad
+
 TASK = "easy_vqa"
 BATCH_SIZE = 4
 GIB = 2**30
 
 
 def timed_pass(
-    seconds: Mapping[str, Sequence[float]], task: str = TASK, batch_size: int = BATCH_SIZE
+    seconds: Mapping[str, Sequence[float]],
+    task: str = TASK,
+    batch_size: int = BATCH_SIZE,
+    load: MachineLoad | None = None,
 ) -> TimedPass:
     """Make a pass with the seconds of each setting in each block; the first is the baseline."""
     settings = tuple(seconds)
@@ -28,6 +33,7 @@ def timed_pass(
         TimedBlock(
             order=settings,
             batches={name: (_batch(task, batch_size, of[number]),) for name, of in seconds.items()},
+            load=load,
             hardware={name: HardwareUse(PeakMemory(None, None, GIB), None) for name in settings},
         )
         for number in range(n_blocks)

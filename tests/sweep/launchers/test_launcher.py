@@ -12,15 +12,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from moe_eval_plugin.errors import CheckpointMismatchError
+from moe_eval_plugin.errors import (
+    CheckpointMismatchError,
+    DataError,
+    InvalidExpertCountError,
+    MissingDependencyError,
+    UserError,
+)
 from moe_eval_plugin.sweep.launchers.choose import LaunchOptions, make_launcher
-from moe_eval_plugin.sweep.launchers.launcher import attempt
+from moe_eval_plugin.sweep.launchers.launcher import LocalLauncher, attempt
+from moe_eval_plugin.sweep.workers.failures import PointRefusedError
 from tests.sweep.sweeps import TWO_POINTS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from moe_eval_plugin.sweep.launchers.launcher import Launcher, Outcome
+    from moe_eval_plugin.sweep.launchers.launcher import Launcher, Outcome, Worker
     from moe_eval_plugin.sweep.plan import SweepPoint
 
 
@@ -90,10 +97,30 @@ def test_a_point_whose_worker_is_killed_again_has_failed(name: str, tmp_path: Pa
     assert found["k8"].results == tmp_path / "k8.json"
 
 
-def test_a_checkpoint_that_does_not_fit_ends_the_sweep() -> None:
+def failing(error: Exception) -> Worker:
     def worker(_: SweepPoint) -> Path:
-        message = "weights are missing"
-        raise CheckpointMismatchError(message)
+        raise error
 
-    with pytest.raises(CheckpointMismatchError):
-        attempt(TWO_POINTS[0], worker)
+    return worker
+
+
+@pytest.mark.parametrize("kind", [CheckpointMismatchError, MissingDependencyError, DataError])
+def test_an_error_that_every_point_would_meet_ends_the_sweep(kind: type[UserError]) -> None:
+    begun: list[str] = []
+    run = LocalLauncher().run(TWO_POINTS, failing(kind("weights")), lambda p: begun.append(p.name))
+    with pytest.raises(kind):
+        list(run)
+    assert begun == ["k8"]
+
+
+def test_a_first_point_that_the_host_refuses_ends_the_sweep_and_a_later_one_does_not() -> None:
+    worker = failing(PointRefusedError("lmms-eval ended with 2: no such option"))
+    with pytest.raises(UserError, match="no such option"):
+        list(LocalLauncher().run(TWO_POINTS, worker, lambda _: None))
+    assert attempt(TWO_POINTS[0], worker).reason == "lmms-eval ended with 2: no such option"
+
+
+def test_a_k_that_one_point_cannot_have_does_not_stop_the_others() -> None:
+    worker = failing(InvalidExpertCountError("too many"))
+    outcomes = list(LocalLauncher().run(TWO_POINTS, worker, lambda _: None))
+    assert [one.reason for one in outcomes] == ["InvalidExpertCountError: too many"] * 3

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.sweep.launchers.launcher import LocalLauncher
 from moe_eval_plugin.sweep.plan import SweepPlan
 from moe_eval_plugin.sweep.workers.child_process import ChildProcessWorker
@@ -13,10 +16,8 @@ if TYPE_CHECKING:
 
 def test_a_child_that_fails_tells_with_the_last_lines_of_its_output(tmp_path: Path) -> None:
     plan = SweepPlan("moe_hf", "pretrained=/no/such/folder", ("easy_vqa",), ())
-    (outcome,) = LocalLauncher().run(
-        [TWO_POINTS[0]], ChildProcessWorker(plan, tmp_path), lambda _: None
-    )
-    assert outcome.results is None
-    assert "lmms-eval ended with 2" in str(outcome.reason)
-    assert "Cannot find /no/such/folder" in str(outcome.reason)
-    assert str(tmp_path / "logs" / "k8.log") in str(outcome.reason)
+    run = LocalLauncher().run(TWO_POINTS, ChildProcessWorker(plan, tmp_path), lambda _: None)
+    with pytest.raises(UserError, match="lmms-eval ended with 2") as refused:
+        next(run)
+    assert "Cannot find /no/such/folder" in str(refused.value)
+    assert str(tmp_path / "logs" / "k8.log") in str(refused.value)

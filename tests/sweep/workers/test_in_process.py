@@ -11,7 +11,9 @@ import pytest
 from moe_eval_plugin.engines.expert_request import ModelConfig
 from moe_eval_plugin.engines.transformers import engine
 from moe_eval_plugin.engines.transformers.options import EngineOptions
+from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.models.demo import MODEL_PATH
+from moe_eval_plugin.sweep.launchers.launcher import LocalLauncher
 from moe_eval_plugin.sweep.plan import SweepPlan
 from moe_eval_plugin.sweep.planning import Axes, make_plan
 from moe_eval_plugin.sweep.workers.in_process import InProcessWorker
@@ -91,3 +93,16 @@ def _in_batches_of_8(record: dict[str, Any]) -> None:
 
 def configuration_requests(hub: type[Hub]) -> list[str]:
     return [path for path in hub.requests if NAME in path and "blobs" not in path]
+
+
+def test_a_model_that_cannot_be_loaded_is_tried_once(tmp_path: Path) -> None:
+    class BrokenHost(ModelHost):
+        def evaluate(self, arguments: list[str], folder: Path) -> Path:
+            raise OSError(arguments[0], folder)
+
+    checked = make_plan(SweepPlan("moe_hf", "pretrained=demo", ("a",), ()), Axes(("8", "4")))
+    with (
+        InProcessWorker(checked, BrokenHost(), tmp_path, {}, 0.1, Heard()) as worker,  # type: ignore[arg-type]
+        pytest.raises(UserError, match=r"No setting can run: the model was not loaded\. OSError"),
+    ):
+        list(LocalLauncher().run(checked.plan.points, worker, lambda _: None))

@@ -1,0 +1,158 @@
+"""Refuse a sweep that cannot run, before torch, transformers, lmms-eval or any data are loaded.
+
+What can be known from the command, from small files and from the folder of the sweep is checked
+here, in about a second. The rest is checked when the libraries are there: ``planning`` for the
+model, ``hosts.lmms_eval.in_process`` for the tasks.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import yaml
+
+from moe_eval_plugin.errors import InvalidArgumentError, UserError
+from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
+from moe_eval_plugin.hosts.lmms_eval.host_options import check_gen_kwargs
+from moe_eval_plugin.hosts.lmms_eval.names import check_model, check_tasks
+from moe_eval_plugin.models.stated_experts import stated_experts
+from moe_eval_plugin.option_values import argument_parts
+from moe_eval_plugin.sweep.fingerprint import version_settings
+from moe_eval_plugin.sweep.launchers.choose import check_launcher
+from moe_eval_plugin.sweep.manifest import LOCK, differences, load_manifest, locked
+from moe_eval_plugin.sweep.plan import check_model_args, make_points
+from moe_eval_plugin.sweep.planning import NAMES_OF_MODELS, published_k_and_halves
+from moe_eval_plugin.sweep.runner import changed_text, refuse_foreign
+from moe_eval_plugin.vqa.dataset import data_folder
+from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES, locate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from moe_eval_plugin.sweep.plan import SweepPlan
+    from moe_eval_plugin.sweep.planning import Axes
+
+PRETRAINED_VARIABLE = "MOE_EVAL_PRETRAINED"
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What is to be done with a plan, as far as the checks depend on it."""
+
+    launcher: str = "local"
+    """Where the points run: ``local``, ``ray`` or ``slurm``."""
+    dry_run: bool = False
+    """Whether nothing is run, so that nothing needs to be installed for it."""
+    restart: bool = False
+    """Whether results of other settings may be moved aside."""
+
+
+def check_early(common: SweepPlan, axes: Axes, folder: Path, intent: Intent) -> None:
+    """Raise ``UserError`` for a sweep that cannot run; ``common`` is its plan without points.
+
+    Nothing is written. What passes may still be refused later.
+    """
+    check_model(common.model)
+    check_model_args(common.model_args)
+    pretrained, given = _check_arguments(common)
+    check_gen_kwargs(common.gen_kwargs)
+    check_tasks(common.tasks, common.include_path)
+    if not intent.dry_run:
+        _check_installed(common.model, intent.launcher)
+    _check_data(common.tasks)
+    plan = _with_points(common, axes, pretrained, given.get("revision"))
+    _check_folder(plan, folder, intent)
+
+
+def _check_arguments(plan: SweepPlan) -> tuple[str, Mapping[str, str]]:
+    """Return the model that the arguments name, and all arguments by name."""
+    of_the_host = {"batch_size": plan.batch_size, "device": plan.device}
+    if plan.model == "moe_hf":
+        from moe_eval_plugin.model_adapters.hf_arguments import read_arguments
+
+        read_arguments(join_arguments(plan.model_args, of_the_host))
+    elif plan.model == "moe_vllm":
+        from moe_eval_plugin.model_adapters.vllm_names import check_names
+
+        check_names(join_arguments(plan.model_args, of_the_host))
+    # Not strict: an argument of another package's model may be empty on purpose.
+    given = dict(part.partition("=")[::2] for part in argument_parts(plan.model_args))
+    named = [given[name] for name in NAMES_OF_MODELS if given.get(name)]
+    pretrained = named[0] if named else os.environ.get(PRETRAINED_VARIABLE)
+    if not pretrained:
+        message = (
+            "A sweep needs a model, and --model-args names none. Add pretrained=MODEL, a folder or "
+            "an id of the Hub, for instance --model-args pretrained=demo for the embedded model, "
+            f"or set {PRETRAINED_VARIABLE}."
+        )
+        raise InvalidArgumentError(message)
+    return pretrained, given
+
+
+def _check_installed(model: str, launcher: str) -> None:
+    check_launcher(launcher)
+    if model == "moe_vllm" and launcher == "local":
+        from moe_eval_plugin.model_adapters.vllm_names import check_installed
+
+        check_installed()
+
+
+def _check_data(tasks: Iterable[str]) -> None:
+    """Raise ``DataError`` where ``MOE_EVAL_DATA`` lacks the files of a task of this package."""
+    folder = data_folder()
+    for source in _sources(tasks) if folder else ():
+        if source in OFFICIAL_FILES:
+            locate(source, folder)
+
+
+def _sources(tasks: Iterable[str]) -> Iterator[str]:
+    """Yield the sources of data that our definitions of tasks, and of groups of them, name."""
+    from moe_eval_plugin.tasks import tasks_path
+
+    for task in tasks:
+        path = tasks_path() / f"{task}.yaml"
+        if not path.is_file():
+            continue
+        definition = yaml.load(path.read_text("utf-8"), Loader=_Loader)  # noqa: S506  (a safe one)
+        if isinstance(definition["task"], list):
+            yield from _sources(one for one in definition["task"] if isinstance(one, str))
+        else:
+            yield definition.get("dataset_kwargs", {}).get("source", "")
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads the definition of a task without the functions that it names."""
+
+
+_Loader.add_multi_constructor("!function", lambda *_: None)
+
+
+def _with_points(common: SweepPlan, axes: Axes, pretrained: str, revision: str | None) -> SweepPlan:
+    """Return the plan with its points, as far as the text of the configuration states them."""
+    description = stated_experts(pretrained, revision)
+    if description is None:
+        return common
+    schedules = axes.schedules or published_k_and_halves(description)
+    points, _ = make_points(description, schedules, axes.policies, axes.renorms, axes.seeds)
+    return replace(common, points=points)
+
+
+def _check_folder(plan: SweepPlan, folder: Path, intent: Intent) -> None:
+    """Refuse the folder of another sweep, of one with other settings, or of one that runs now."""
+    found = load_manifest(folder)
+    if intent.dry_run:
+        return
+    if found is None:
+        refuse_foreign(folder, plan)
+        return
+    now = {**plan.own_settings(), **version_settings()}
+    before = {name: value for name, value in found.settings.items() if name in now}
+    changed = differences(before, {name: now[name] for name in before})
+    if changed and found.has_done and not intent.restart:
+        raise UserError(changed_text(folder, changed))
+    if (folder / LOCK).exists():
+        with locked(folder):
+            pass

@@ -1,0 +1,1 @@
+"""The timed pass with ``moe_vllm``: engines in processes of their own, which time on demand."""
