@@ -250,7 +250,7 @@ def as_plain(ratio: Any) -> dict[str, Any] | None:  # noqa: ANN401  (SpeedRatio 
     }
 
 
-def parse() -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder of the results")
@@ -263,16 +263,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--precision", type=float, default=0.03, help="default: %(default)s")
     parser.add_argument("--device", default="cuda:0", help="default: %(default)s")
     parser.add_argument("--dtype", default="bfloat16", help="default: %(default)s")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.small:
         options.device, options.dtype = "cpu", "float32"
         options.limit, options.batch_sizes, options.seconds = 64, [16], min(options.seconds, 12)
     return options
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Verify, answer and time."""
-    begin, options = time.monotonic(), parse()
+    begin, options = time.monotonic(), parse(arguments)
     demo = Demo(options)
     demo.verify()
     left_s = options.seconds - (time.monotonic() - begin)
