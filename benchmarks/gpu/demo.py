@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.generation import read_settings
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, Job
-from moe_eval_plugin.engines.transformers.batch_runner import prepare
+from moe_eval_plugin.engines.transformers.batches.preparing import prepare
 from moe_eval_plugin.engines.transformers.engine import HFEngine
 from moe_eval_plugin.engines.transformers.options import EngineOptions
 from moe_eval_plugin.files import write_whole
