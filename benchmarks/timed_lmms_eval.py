@@ -186,7 +186,7 @@ def _digest(tensor: Any) -> str:  # noqa: ANN401  (torch.Tensor)
     return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Set the clock, then hand over to lmms-eval."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
@@ -201,8 +201,11 @@ def main() -> None:
         metavar="N",
         help="before the timed run, answer all requests N times with profile=off and profile=basic",
     )
-    end = sys.argv.index("--")
-    options, command = parser.parse_args(sys.argv[1:end]), sys.argv[end + 1 :]
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    end = given.index("--") if "--" in given else len(given)
+    options, command = parser.parse_args(given[:end]), given[end + 1 :]
+    if "--model" not in command:
+        parser.error("name --model and the other options of lmms-eval behind --")
 
     from lmms_eval.models import get_model
 

@@ -16,7 +16,8 @@ from moe_eval_plugin.engines.chat_template import ChatTemplate
 from moe_eval_plugin.engines.checks.checkpoint import check_checkpoint
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, QuestionCounter
-from moe_eval_plugin.engines.transformers.batch_runner import first_encodable
+from moe_eval_plugin.engines.transformers.batches.preparing import first_encodable
+from moe_eval_plugin.engines.transformers.batches.sharing_plan import plan_sharing
 from moe_eval_plugin.engines.transformers.engine import HFEngine
 from moe_eval_plugin.engines.transformers.job_runner import JobRunner
 from moe_eval_plugin.engines.transformers.options import check_available
@@ -39,12 +40,14 @@ if TYPE_CHECKING:
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
     from moe_eval_plugin.engines.generation import GenerationSettings
     from moe_eval_plugin.engines.request import Job
-    from moe_eval_plugin.engines.transformers.batch_runner import BatchStore
+    from moe_eval_plugin.engines.transformers.batches.batch_runner import BatchStore
+    from moe_eval_plugin.engines.transformers.batches.sharing_plan import SharingPlan
     from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.hosts.run_options import RunOptions
     from moe_eval_plugin.hosts.run_recorder import RunRecorder
     from moe_eval_plugin.results.measurements import Measurements
+    from moe_eval_plugin.results.record import RunRecord
     from moe_eval_plugin.results.steady_decode import SteadyDecode
 
 
@@ -53,6 +56,7 @@ class MoEHF(MoEModel):
 
     model_name = "moe_hf"
     store: BatchStore | None = None
+    sharing: SharingPlan | None = None
 
     @property
     def device(self) -> torch.device:
@@ -122,12 +126,20 @@ class MoEHF(MoEModel):
         self.hardware_facts = describe_device(self.measured_device()).to_dict()
 
     def _prepare(self, jobs: Sequence[Job]) -> None:
+        generates = bool(jobs) and not any(job.continuation for job in jobs)
+        how = self.engine.options.share_images
+        self.sharing = plan_sharing(self.engine, jobs, how) if generates else None
         if self.store is None:
             return
         self.store.start_run()
-        if jobs and not any(job.continuation for job in jobs):
+        if generates:
             refuse = partial(raise_unless_counted, self.options.unanswerable)
-            self.store.encode_ahead(self.engine, jobs, self.batch_size, refuse)
+            self.store.encode_ahead(self.engine, jobs, self.batch_size, refuse, self.sharing)
+
+    def _complete(self, record: RunRecord) -> RunRecord:
+        if self.sharing is None:
+            return record
+        return record.with_provenance(shared_images=self.sharing.describe(record.task))
 
     def _record(self, measured: Measurements) -> None:
         super()._record(measured if self.store is None else self.store.complete(measured))
@@ -158,6 +170,7 @@ class MoEHF(MoEModel):
                 self.batch_size,
                 trace=trace,
                 store=self.store,
+                sharing=self.sharing,
             )
             yield runner
             self.batch_size = runner.batch_size

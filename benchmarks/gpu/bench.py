@@ -26,6 +26,8 @@ from moe_eval_plugin.errors import InsufficientMemoryError
 from moe_eval_plugin.hardware.device import describe_device
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from moe_eval_plugin.bench.targets.target import BenchTarget
 
 CONFIG = Path(__file__).with_name("qwen3-vl-30b-a3b.json")
@@ -132,7 +134,7 @@ class Bench:
             raise TimeoutError(message)
 
 
-def parse() -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder of the results")
@@ -144,16 +146,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--new-tokens", type=int, default=32, metavar="N")
     parser.add_argument("--device", default="cuda:0", help="default: %(default)s")
     parser.add_argument("--dtype", default="bfloat16", help="default: %(default)s")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.small:
         options.device, options.batch_sizes = "cpu", [1, 4]
         options.prompt_tokens, options.new_tokens = 16, 4
     return options
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Bench both implementations; exit with 1 if the first is not complete."""
-    begin_s, options = time.monotonic(), parse()
+    begin_s, options = time.monotonic(), parse(arguments)
     bench = Bench(options, begin_s)
     is_complete = bench.run("bench.json", None, options.batch_sizes)
     if is_complete and not options.small:

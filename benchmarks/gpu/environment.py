@@ -14,11 +14,14 @@ import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.files import write_whole
 from moe_eval_plugin.hardware.device import describe_device
 from moe_eval_plugin.results.versions import installed_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def gpu_now() -> dict[str, Any]:
@@ -65,13 +68,13 @@ def environment(device: str) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write ``environment.json``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder of the results")
     parser.add_argument("--small", action="store_true", help="describe the CPU")
     parser.add_argument("--seconds", type=float, help="not used: it takes none")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     found = environment("cpu" if options.small else "cuda:0")
     write_whole(options.out / "environment.json", json.dumps(found, indent=1) + "\n")
     print(f"{found['device']['name']}, {found['versions']}")

@@ -13,6 +13,10 @@ import tomllib
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WHEELS = Path(__file__).with_name("wheels")
@@ -77,11 +81,11 @@ def unpack_missing(site: Path) -> list[str]:
     return missing
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Lay out the package; exit with 2 if something is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("site", type=Path, help="an empty folder")
-    site = parser.parse_args().site
+    site = parser.parse_args(arguments).site
     missing = unpack_missing(site)
     if missing:
         print(

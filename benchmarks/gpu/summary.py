@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 COMPLETE = "0"
 MEANINGS = {
@@ -55,9 +55,9 @@ def of_demo(found: Mapping[str, Any]) -> Iterator[str]:
             parts.append(f"accuracy {accuracy:.2%} (on a CPU {one['exact_match_on_cpu']:.2%})")
         for batch, speed in found["speed"].items():
             ratio = speed["speed_up"][name]
-            if ratio and ratio["interval"]:
-                low, high = ratio["interval"]
-                parts.append(f"{batch}: {ratio['ratio']:.2f}x ({low:.2f} to {high:.2f})")
+            if ratio:
+                interval = ratio["interval"] and "({:.2f} to {:.2f})".format(*ratio["interval"])
+                parts.append(f"{batch}: {ratio['ratio']:.2f}x {interval or 'timed once'}")
         yield f"  {name}: {', '.join(parts)}"
 
 
@@ -90,12 +90,12 @@ def of_watch(found: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the summary; exit with 1 if something was not measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder of the results")
     parser.add_argument("codes", nargs="*", metavar="PART=CODE", help="how each part ended")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     codes = dict(item.split("=", 1) for item in options.codes)
     parts = {name: MEANINGS.get(code, f"failed with code {code}") for name, code in codes.items()}
     is_complete = bool(codes) and set(codes.values()) == {COMPLETE}

@@ -160,7 +160,7 @@ def of_large_vocabulary(
     return found
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Compare both models, and write and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder of the results")
@@ -168,7 +168,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="default: %(default)s")
     parser.add_argument("--device", default="cuda:0", help="default: %(default)s")
     parser.add_argument("--dtype", default="bfloat16", help="default: %(default)s")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     device = "cpu" if options.small else options.device
     # Loading takes its time too.
     seconds = 0 if options.small else options.seconds / 3

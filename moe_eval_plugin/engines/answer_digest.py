@@ -31,7 +31,10 @@ RESOLVED = (
 )
 # Of the options: named in another way, or without effect on answers.
 NOT_OPTIONS = frozenset(
-    {"pretrained", "revision", "experts_k", "experts_policy", "renorm", "profile", "profile_trace"}
+    {
+        *("pretrained", "revision", "experts_k", "experts_policy", "renorm"),
+        *("profile", "profile_trace", "share_images"),
+    }
 )
 ENGINE_VARIABLES = "VLLM_"
 # Parts of a conversation that may be the path of a file.

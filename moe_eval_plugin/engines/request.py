@@ -44,6 +44,9 @@ class Job:
     among several to this question. It depends on no other request."""
     read_id: Callable[[], object] = lambda: None
     """Reads the id that the data give the question; ``None`` where they have none."""
+    read_image_key: Callable[[], Hashable | None] = lambda: None
+    """Reads what is equal for questions about the same images, as far as the data say; ``None``
+    where they do not. Whether the images are the same is checked."""
 
     def describe(self) -> str:
         """Return the question's name for people."""

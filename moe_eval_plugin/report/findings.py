@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
 
-Kind = Literal["smoke test", "recommendation", "group", "warning", "note"]
+Kind = Literal["smoke test", "recommendation", "group", "warning", "caveat", "note"]
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ def findings(numbers: SeriesStatistics) -> Iterator[Finding]:
     yield from _groups(numbers)
     for text in numbers.warnings:
         yield Finding(text, kind="warning")
-    for text in (*sentences_on_timing(numbers.series), *sentences_on_speed(numbers)):
-        yield Finding(text)
     for text in numbers.notes:
+        yield Finding(text, kind="caveat")
+    for text in (*sentences_on_timing(numbers.series), *sentences_on_speed(numbers)):
         yield Finding(text)
 
 
@@ -91,8 +91,10 @@ def _recommendation(numbers: SeriesStatistics) -> str | None:
         )
     if numbers.candidate is not None:
         return f"No recommendation yet: {_missing(numbers, named[numbers.candidate])}."
-    if all(one.samples_per_s is None for one in compared):
-        return "No recommendation: speeds were not measured."
+    if all(verdict(numbers, one) is Verdict.LOSES_MORE for one in compared):
+        return f"No recommendation: every other setting loses more than {numbers.margin_text}."
+    if all(one.speed_up is None for one in compared):
+        return "No recommendation: speed-ups were not measured."
     return (
         f"No recommendation: no setting both loses at most {numbers.margin_text} and may be faster "
         f"than {baseline.label}."

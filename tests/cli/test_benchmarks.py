@@ -158,5 +158,12 @@ def test_the_gpu_run_has_the_published_configuration(repository_root: Path) -> N
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.stem)
-def test_every_program_can_be_loaded(program: Path) -> None:
-    assert callable(runpy.run_path(str(program), run_name="program")["main"])
+def test_every_program_explains_itself(
+    program: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = runpy.run_path(str(program), run_name="program")["main"]
+    monkeypatch.setattr(sys, "argv", [str(program), "--help"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert "usage: " in capsys.readouterr().out

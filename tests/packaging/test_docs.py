@@ -226,12 +226,12 @@ def test_reference_lists_every_row_of_the_results(repository_root: Path) -> None
         RunRecord(
             "a_task",
             experts,
-            TaskSpeed(1, 1, 1, 1.0, latency_from=start),
+            TaskSpeed(1, 1, 1, 1.0, latency_from=start, is_shared=is_shared),
             {"batch_size": 1},
             steady_decode=SteadyDecode(),
             n_answers_from_cache=1,
         )
-        for start in ("preprocessing", "queue")
+        for start, is_shared in (("preprocessing", True), ("queue", False))
     ]
     page = (repository_root / "docs" / "reference" / "results.md").read_text("utf-8")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
 from tests.cli.programs import MOE_EVAL, start
 from tests.vllm.vllm_runs import (
     EAGER,
@@ -54,11 +55,14 @@ def test_a_task_gets_its_accuracy_its_speed_and_its_observed_k(tmp_path: Path) -
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a sweep over k = 8 and 1 on both backends; vLLM has an engine for each."""
+    """The folder of a sweep over k = 8 and 1 on both backends.
+
+    vLLM has an engine for each k that answers, and one whose k is changed to time them.
+    """
     folder = tmp_path_factory.mktemp("sweep")
     models = ("--model", "moe_hf", "moe_vllm", "--model-args", TRANSFORMERS, EAGER)
     points = (*models, "--experts-k", "1")
-    questions = ("--tasks", "easy_vqa", "--limit", str(N_QUESTIONS), "--batch-size", "auto")
+    questions = ("--tasks", "easy_vqa", "--limit", str(N_QUESTIONS), "--speed-budget", "1")
     done = start(MOE_EVAL, "sweep", *points, *questions, "--output", folder / "out")
     assert done.returncode == 0, done.stderr[-3000:]
     return folder / "out"
@@ -74,6 +78,22 @@ def test_a_sweep_over_both_backends_has_the_k_of_each_point(swept: Path, model: 
     assert rows["k8"]["observed_num_experts_per_tok,none"] == 8
     assert rows["k1"]["observed_num_experts_per_tok,none"] == 1
     assert rows["k8"]["exact_match,none"] > 0.9 > rows["k1"]["exact_match,none"]
+
+
+def test_both_k_are_timed_on_one_engine_of_vllm_without_its_caches(swept: Path) -> None:
+    (found,) = read_timed_passes(swept / "moe_vllm")
+    assert (found.method, found.settings, found.batch_size) == ("interleaved", ("k8", "k1"), 8)
+    assert [block.is_warm_up for block in found.blocks[:2]] == [True, False]
+    for k in found.settings:
+        speed = found.speed(k)
+        assert speed is not None
+        assert (speed.is_shared, speed.latency_from) == (False, "queue")
+        assert speed.ttft_s is not None
+        assert speed.ttft_s.n == speed.n_samples >= 16
+        peak = found.hardware(k).peak_memory
+        assert peak is not None
+        assert peak.process_bytes is not None
+        assert peak.process_bytes > 2**28
 
 
 def test_compiled_code_of_another_k_in_the_same_cache_is_not_used(

@@ -5,26 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from moe_eval_plugin.engines.chat_template import bare_text, text_only
+from moe_eval_plugin.models.releases.names import per_token_among
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from torch import Tensor
     from transformers import BatchFeature
 
     from moe_eval_plugin.engines.chat_template import ChatTemplate
     from moe_eval_plugin.engines.request import Conversation
+    from moe_eval_plugin.engines.transformers.shared.layout import Layout
 
 
 @dataclass(frozen=True)
 class Encoded:
     """A batch of conversations as tensors on the CPU, padded on the left.
 
-    ``n_input_tokens`` counts each conversation's tokens, image tokens included.
+    ``n_input_tokens`` counts each conversation's tokens, image tokens included. With a ``layout``,
+    ``tensors`` are those of the first conversation of each group alone. ``images`` identifies all
+    images, where the image tower's outputs are kept.
     """
 
     tensors: BatchFeature
     n_input_tokens: tuple[int, ...]
+    layout: Layout | None = None
+    images: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,3 +96,20 @@ def _encode_text(template: ChatTemplate, conversations: Sequence[Conversation]) 
             padding=True,
             **template.arguments,
         )
+
+
+def appended(inputs: Mapping[str, Any], target_ids: Tensor) -> dict[str, Any]:
+    """Return the inputs of one prompt with more tokens behind it (1, tokens)."""
+    longer = dict(inputs)
+    for name in per_token_among(longer):
+        filler = _continuation_of(name, longer[name], target_ids)
+        longer[name] = torch.cat([longer[name], filler], dim=1)
+    return longer
+
+
+def _continuation_of(name: str, prompt: Tensor, target_ids: Tensor) -> Tensor:
+    """Return what follows the prompt in one of the model's per-token inputs."""
+    if name == "input_ids":
+        return target_ids
+    fill = 1 if name == "attention_mask" else 0
+    return torch.full_like(target_ids, fill, dtype=prompt.dtype)

@@ -22,7 +22,7 @@ from moe_eval_plugin.engines.conversation import placeholder_texts, prepare_conv
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.generation import truncate_before
 from moe_eval_plugin.engines.request import VERIFICATION_NEW_TOKENS, Generated
-from moe_eval_plugin.engines.transformers.encoding import Scored, encode
+from moe_eval_plugin.engines.transformers.encoding import Scored, appended, encode
 from moe_eval_plugin.engines.transformers.loading import (
     check_loadable,
     load_model,
@@ -32,20 +32,21 @@ from moe_eval_plugin.engines.transformers.loading import (
 from moe_eval_plugin.engines.transformers.options import check_available
 from moe_eval_plugin.engines.transformers.processor import load_processor, reads_images
 from moe_eval_plugin.engines.transformers.sampling import replace_generation_config, seeded
+from moe_eval_plugin.engines.transformers.shared.prefix import Prefixes
 from moe_eval_plugin.engines.transformers.stopping import (
     OnTokenCallback,
     StopStringCriteria,
     StopStrings,
+    cut_answers,
     decoded,
+    end_ids,
     ended_by,
-    truncate_after_end,
 )
 from moe_eval_plugin.errors import NotFiniteError
 from moe_eval_plugin.experts.verification import verify
 from moe_eval_plugin.measure.phases import PhaseRecorder, marks_for
 from moe_eval_plugin.models import checkpoint
 from moe_eval_plugin.models.architecture import image_tower
-from moe_eval_plugin.models.releases.names import per_token_among
 from moe_eval_plugin.override.apply import apply
 from moe_eval_plugin.override.finite import (
     describe_fault,
@@ -57,13 +58,14 @@ from moe_eval_plugin.override.observe import observe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from torch import Tensor
+    from contextlib import AbstractContextManager
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest
     from moe_eval_plugin.engines.request import Conversation
     from moe_eval_plugin.engines.transformers.encoding import Encoded
     from moe_eval_plugin.engines.transformers.options import EngineOptions
+    from moe_eval_plugin.engines.transformers.shared.images import ImageOutputs
+    from moe_eval_plugin.engines.transformers.shared.layout import Layout
     from moe_eval_plugin.experts.verification import VerifiedOverride
 
 logger = logging.getLogger(__name__)
@@ -108,8 +110,7 @@ class HFEngine:
         self.processor = load_processor(options, source, config)
         self.takes_images = reads_images(self.processor)
         self.tokenizer = getattr(self.processor, "tokenizer", self.processor)
-        arguments = options.template_arguments
-        self.template = ChatTemplate(self.processor, options.pretrained, arguments)
+        self.template = ChatTemplate(self.processor, options.pretrained, options.template_arguments)
         self.template.check(system_prompt)
         self.model = load_model(options, source, config)
         name_image_token(self.model, self.processor)
@@ -117,6 +118,8 @@ class HFEngine:
         self._placeholders = placeholder_texts(self.model.config, self.processor)
         self._stops: dict[tuple[str, ...], StopStrings] = {}
         self._override = ExitStack()
+        # Set by a sweep, whose settings all get the same images.
+        self.image_outputs: ImageOutputs | None = None
         self._apply(request)
 
     def set_experts(
@@ -174,11 +177,18 @@ class HFEngine:
 
     def encode(self, conversations: Sequence[Conversation]) -> Encoded:
         """Apply the chat template, tokenise and preprocess images; safe to run in a thread."""
-        if self.takes_images:
-            conversations = [prepare_conversation(one, self._placeholders) for one in conversations]
+        return self.encode_prepared([self.prepared(one) for one in conversations])
+
+    def prepared(self, conversation: Conversation) -> Conversation:
+        """Return a conversation with its images decoded and its words checked."""
+        if not self.takes_images:
+            return conversation
+        return prepare_conversation(conversation, self._placeholders)
+
+    def encode_prepared(self, conversations: Sequence[Conversation]) -> Encoded:
+        """Encode conversations that were prepared."""
         return encode(self.template, conversations, takes_images=self.takes_images)
 
-    @torch.inference_mode()
     def generate(
         self,
         encoded: Encoded,
@@ -187,7 +197,7 @@ class HFEngine:
         on_token: Callable[[], None] | None = None,
         seed: int = 0,
     ) -> list[Generated]:
-        """Generate an answer for each conversation.
+        """Generate an answer for each conversation, none of which shares anything.
 
         ``arguments`` go to transformers' ``generate``. Generation of an answer ends with the
         model's end token or once it holds one of the strings of ``until``, which are cut off.
@@ -195,6 +205,30 @@ class HFEngine:
         of the whole batch where answers are sampled.
         """
         inputs = encoded.tensors.to(self.input_device)
+        counts = encoded.n_input_tokens
+        with self._kept_images(encoded):
+            return self.generate_from(inputs, counts, arguments, until, on_token, seed)
+
+    @torch.inference_mode()
+    def compute_prefixes(self, encoded: Encoded, layout: Layout) -> Prefixes:
+        """Compute what the prompts of a batch share, from which each of them continues."""
+        with self._kept_images(encoded):
+            return Prefixes.compute(self.model, encoded.tensors.to(self.input_device), layout)
+
+    @torch.inference_mode()
+    def generate_from(
+        self,
+        inputs: Mapping[str, Any],
+        n_input_tokens: Sequence[int],
+        arguments: Mapping[str, Any],
+        until: Sequence[str] = (),
+        on_token: Callable[[], None] | None = None,
+        seed: int = 0,
+    ) -> list[Generated]:
+        """Generate as ``generate`` does, from the inputs of the model on its device.
+
+        They may have a cache of the first tokens of their ``input_ids``, which are all there.
+        """
         n_prompt = inputs["input_ids"].shape[1]
         stops, least = self._stop_strings(until), arguments.get("min_new_tokens") or 0
         criteria = StoppingCriteriaList()
@@ -206,32 +240,25 @@ class HFEngine:
         draws = seeded(seed, self.devices) if arguments.get("do_sample") else nullcontext()
         with watch_logits(self.model) as watch, draws:
             sequences = self.model.generate(**inputs, **arguments, stopping_criteria=criteria)
-        ends = self._end_ids()
-        answers = [
-            stops.truncate_after(truncate_after_end(ids, ends), least)
-            for ids in sequences[:, n_prompt:].tolist()
-        ]
+        rows, ends = sequences[:, n_prompt:].tolist(), end_ids(self.model)
+        answers = cut_answers(rows, ends, stops, least)
         texts = decoded(self.tokenizer, answers, self.template.special_tags)
         steps = watch.first_steps(len(answers))
         return [
             Generated(truncate_before(text, until), n, len(ids), ended_by(ids, text, ends, until))
             if step >= len(ids)
             else Generated("", n, len(ids), is_finite=False)
-            for text, n, ids, step in zip(
-                texts, encoded.n_input_tokens, answers, steps, strict=True
-            )
+            for text, n, ids, step in zip(texts, n_input_tokens, answers, steps, strict=True)
         ]
 
     @torch.inference_mode()
     def score(self, encoded: Encoded, continuation: str) -> Scored:
         """Score a continuation as the assistant's answer to one encoded conversation."""
-        inputs = dict(encoded.tensors.to(self.input_device))
+        inputs = encoded.tensors.to(self.input_device)
         prompt_ids = inputs["input_ids"][0].tolist()
         target = continuation_ids(self.tokenizer, prompt_ids, continuation)
         target_ids = torch.tensor([target], dtype=torch.long, device=self.input_device)
-        for name in per_token_among(inputs):
-            filler = _continuation_of(name, inputs[name], target_ids)
-            inputs[name] = torch.cat([inputs[name], filler], dim=1)
+        inputs = appended(inputs, target_ids)
         logits = self.model(**inputs, use_cache=False).logits[0, -target_ids.shape[1] - 1 : -1]
         log_probs = logits.float().log_softmax(-1)
         if rows_not_finite(logits).any():
@@ -250,8 +277,7 @@ class HFEngine:
         encoded = self.encode(conversations)
         with refusing_own_code(self.model), observe(self.model) as pending:
             answers = self.generate(encoded, VERIFICATION_ARGUMENTS)
-        n_bad = sum(not answer.is_finite for answer in answers)
-        if n_bad:
+        if n_bad := sum(not answer.is_finite for answer in answers):
             path = first_not_finite(
                 self.model, lambda: self.generate(encoded, VERIFICATION_ARGUMENTS)
             )
@@ -261,20 +287,14 @@ class HFEngine:
         baseline = request.description.num_experts_per_tok or None
         return verify(request.resolved, baseline, pending.result(), request.rule)
 
+    def _kept_images(self, encoded: Encoded) -> AbstractContextManager[None]:
+        """Take the outputs of the image tower from memory, where they are kept."""
+        if self.image_outputs is None or encoded.images is None:
+            return nullcontext()
+        return self.image_outputs.serving(self.model, encoded.images)
+
     def _stop_strings(self, until: Sequence[str]) -> StopStrings:
         key = tuple(until)
         if key not in self._stops:
             self._stops[key] = StopStrings(self.tokenizer, key)
         return self._stops[key]
-
-    def _end_ids(self) -> set[int]:
-        ends = self.model.generation_config.eos_token_id
-        return {ends} if isinstance(ends, int) else set(ends or ())
-
-
-def _continuation_of(name: str, prompt: Tensor, target_ids: Tensor) -> Tensor:
-    """Return what follows the prompt in one of the model's per-token inputs."""
-    if name == "input_ids":
-        return target_ids
-    fill = 1 if name == "attention_mask" else 0
-    return torch.full_like(target_ids, fill, dtype=prompt.dtype)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.refusals import RefusedJobsError
 from moe_eval_plugin.engines.request import JobSeeds
-from moe_eval_plugin.engines.transformers.batch_runner import BatchRunner, prepare
+from moe_eval_plugin.engines.transformers.batches.batch_runner import BatchRunner
+from moe_eval_plugin.engines.transformers.batches.preparing import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
         JobListener,
         QuestionCounter,
     )
-    from moe_eval_plugin.engines.transformers.batch_runner import BatchStore
+    from moe_eval_plugin.engines.transformers.batches.batch_runner import BatchStore
+    from moe_eval_plugin.engines.transformers.batches.sharing_plan import SharingPlan
     from moe_eval_plugin.engines.transformers.encoding import Scored
     from moe_eval_plugin.engines.transformers.engine import HFEngine
     from moe_eval_plugin.engines.transformers.profiler_trace import BatchTrace
@@ -31,7 +33,8 @@ class JobRunner:
     """Runs jobs on an engine and reports each batch to ``listener``.
 
     What the listener and the trace do between batches is not timed. ``batch_size`` is the largest
-    batch; it shrinks when memory runs out.
+    batch; it shrinks when memory runs out. Generated answers share images as ``sharing`` plans it;
+    nothing else does.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class JobRunner:
         *,
         trace: BatchTrace | None = None,
         store: BatchStore | None = None,
+        sharing: SharingPlan | None = None,
     ) -> None:
         self._engine = engine
         self._stopwatch = stopwatch
@@ -51,6 +55,7 @@ class JobRunner:
         self._questions = questions
         self._trace = trace
         self._store = store
+        self._sharing = sharing
         # Jobs of several rounds, one of which could not be put to the model.
         self._refused: set[int] = set()
         self.batch_size = batch_size
@@ -110,6 +115,7 @@ class JobRunner:
             self._questions,
             overlaps=self._engine.input_device.type != "cpu",
             store=self._store,
+            sharing=self._sharing,
         )
         outcome = runner.run(jobs, self.batch_size)
         self.batch_size = outcome.batch_size

@@ -65,6 +65,7 @@ READERS = {
     "device": read_device,
     "device_map": read_device_map,
     "attn_implementation": read_text,
+    "share_images": one_of("auto", "no", "yes"),
 }
 
 
@@ -97,6 +98,10 @@ class EngineOptions(TemplateOptions):
     """``auto`` spreads the model over all GPUs; default: the whole model on ``device``."""
     attn_implementation: str | None = None
     """``eager``, ``sdpa``, ``flash_attention_2``, ...; default: chosen by transformers."""
+    share_images: str = "auto"
+    """``auto`` computes an image, and what else the prompts of its questions begin with, once for
+    all of them, where that changes no answer; ``no`` computes it for each question; ``yes`` refuses
+    a task or a model that cannot share; default: ``auto``."""
     min_pixels: int | None = None
     """Lower limit of an image's size in pixels, where the processor has one; default: its own."""
     max_pixels: int | None = None

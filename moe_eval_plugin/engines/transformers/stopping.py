@@ -100,6 +100,19 @@ def truncate_after_end(ids: Sequence[int], ends: set[int]) -> Sequence[int]:
     return ids
 
 
+def end_ids(model: Any) -> set[int]:  # noqa: ANN401  (one of many classes)
+    """Return the tokens that end an answer of a model."""
+    ends = model.generation_config.eos_token_id
+    return {ends} if isinstance(ends, int) else set(ends or ())
+
+
+def cut_answers(
+    rows: Sequence[Sequence[int]], ends: set[int], stops: StopStrings, least: int
+) -> list[Sequence[int]]:
+    """Cut generated rows after an end token or a stop string behind the ``least`` first tokens."""
+    return [stops.truncate_after(truncate_after_end(ids, ends), least) for ids in rows]
+
+
 def decoded(
     tokenizer: Any,  # noqa: ANN401  (one of many classes)
     answers: Sequence[Sequence[int]],

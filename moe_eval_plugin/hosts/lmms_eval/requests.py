@@ -13,7 +13,7 @@ from moe_eval_plugin.engines.request import Job, JobSeeds
 from moe_eval_plugin.hosts.lmms_eval.exit_codes import errors_are_raised
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
     from lmms_eval.api.instance import Instance
     from lmms_eval.api.model import lmms
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PADDING = "__padding_only__"
 # Columns that name a question, in the data of lmms-eval's tasks.
 QUESTION_IDS = ("question_id", "questionId", "id")
+# Columns that name an image.
+IMAGE_IDS = ("image_id", "imageId", "img_id", "image_path", "img_path", "image_name", "image_file")
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class RequestReader:
         self._model = model
         self._options = options
         self._ignored: set[str] = set()
+        self._image_ids: dict[tuple[str, str], Sequence[Hashable] | None] = {}
 
     def jobs(self, requests: Sequence[Instance], seed: int) -> list[Job]:
         """Read requests for answers, task by task, without those that only pad this rank.
@@ -78,6 +81,7 @@ class RequestReader:
             build=build,
             settings=self.settings(gen_kwargs),
             read_id=partial(self._question_id, request),
+            read_image_key=partial(self._image_key, request),
             seed=seeds.next(request.task_name, request.doc_id),
         )
 
@@ -123,6 +127,20 @@ class RequestReader:
             elif name in columns:
                 return rows.select_columns([name])[doc_id][name]
         return None
+
+    def _image_key(self, request: Instance) -> Hashable | None:
+        """Return the id that the data give a question's image; ``None`` if none."""
+        doc_id, task, split = request.args[3:6]
+        if (task, split) not in self._image_ids:
+            rows = self._model.task_dict[task][split]
+            columns = getattr(rows, "column_names", ())
+            name = next((name for name in IMAGE_IDS if name in columns), None)
+            # A column is read at once: reading it row by row takes seconds.
+            ids = None if name is None else list(rows.select_columns([name])[name])
+            self._image_ids[task, split] = ids
+        known = self._image_ids[task, split]
+        found = None if known is None else known[doc_id]
+        return found if isinstance(found, int | str) else None
 
     def conversation(self, messages: list[dict[str, Any]]) -> Conversation:
         """Convert messages of the host to those of transformers, after the system prompt."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.engines.request import QuestionCounter
-from moe_eval_plugin.engines.transformers.batch_runner import first_encodable, make_queue
+from moe_eval_plugin.engines.transformers.batches.preparing import first_encodable, make_queue
 from moe_eval_plugin.engines.transformers.job_runner import JobRunner
 from moe_eval_plugin.hosts.unanswered import COUNT, ERROR, raise_unless_counted
 from moe_eval_plugin.measure.stopwatch import Stopwatch
@@ -44,6 +44,7 @@ class ResidentTimer:
         self._points = {point.name: point for point in points}
         self._gen_kwargs = gen_kwargs
         model.store = None
+        model.engine.image_outputs = None
         model.task_dict = host.documents_by_split()
 
     @property

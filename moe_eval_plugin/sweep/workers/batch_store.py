@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.refusals import RefusedJobsError
-from moe_eval_plugin.engines.transformers.batch_runner import make_queue, prepare
+from moe_eval_plugin.engines.transformers.batches.preparing import make_queue, part_jobs, prepare
+from moe_eval_plugin.engines.transformers.batches.shared_inputs import CannotShareError
 from moe_eval_plugin.measure.hardware_use import HardwareUse
 from moe_eval_plugin.sweep.workers.journal import Batch
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from moe_eval_plugin.engines.request import Generated, Job
-    from moe_eval_plugin.engines.transformers.batch_runner import Prepared
+    from moe_eval_plugin.engines.transformers.batches.preparing import Prepared
+    from moe_eval_plugin.engines.transformers.batches.sharing_plan import SharingPlan
     from moe_eval_plugin.engines.transformers.engine import HFEngine
     from moe_eval_plugin.measure.timing import BatchTiming
     from moe_eval_plugin.results.measurements import Measurements
@@ -56,21 +58,24 @@ class SweepBatches:
         jobs: Sequence[Job],
         batch_size: int,
         refuse: Callable[[Job, str], object],
+        sharing: SharingPlan | None = None,
     ) -> None:
         """Encode the inputs of all jobs, as far as memory takes them, before time is measured.
 
         ``refuse`` gets each job that cannot be put to the model, and why.
         """
         self._is_encoded_ahead = True
-        queue = make_queue(engine, jobs, batch_size)
+        queue = make_queue(engine, jobs, batch_size, sharing)
         while queue and not self._inputs.is_full:
             batch = queue.pop()
             try:
-                self._inputs.prepare(batch, partial(prepare, engine))
+                self._inputs.prepare(batch, partial(prepare, engine, sharing=sharing))
             except RefusedJobsError as error:
                 for job, reason in error.reasons.items():
                     refuse(job, reason)
                 queue.put_back(error.others(batch))
+            except CannotShareError as error:
+                part_jobs(batch, queue, sharing, error)
 
     def prepare(self, jobs: Sequence[Job], encode: Callable[[Sequence[Job]], Prepared]) -> Prepared:
         """Return the inputs of a batch, encoded now or before."""

@@ -83,16 +83,17 @@ class InProcessWorker:
                 raise UserError(message) from error
 
     def loaded(self) -> ResidentMoEHF:
-        """Return the model without encoded inputs; it is loaded now if no point was run."""
+        """Return the model without kept inputs and images; it is loaded if no point was run."""
         if self._model is None:
             self._progress.doing("loading the weights")
             self._model = load_resident(self._plan, self._checked)
-        self._inputs, self._model.store = None, None
+        self._inputs, self._model.store, self._model.engine.image_outputs = None, None, None
         return self._model
 
     def _get_model(
         self, arg_string: str, additional_config: dict[str, Any] | None
     ) -> ResidentMoEHF:
+        from moe_eval_plugin.engines.transformers.shared.images import ImageOutputs
         from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
         from moe_eval_plugin.sweep.workers.batch_size import found_batch_size
         from moe_eval_plugin.sweep.workers.batch_store import SweepBatches
@@ -103,7 +104,9 @@ class InProcessWorker:
             arguments = join_arguments(arg_string, additional_config)
             self._model = ResidentMoEHF(self._checked, **arguments)
             self._model.progress = self._progress
-            self._inputs = InputCache(limit_bytes(self._input_cache_gib))
+            limit = limit_bytes(self._input_cache_gib)
+            self._inputs = InputCache(limit)
+            self._model.engine.image_outputs = ImageOutputs(limit)
         else:
             self._model.switch_to(arg_string, additional_config)
         self._model.batch_size = found_batch_size(self._folder) or self._model.batch_size

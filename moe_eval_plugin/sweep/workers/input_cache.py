@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from moe_eval_plugin.engines.request import Job
-    from moe_eval_plugin.engines.transformers.batch_runner import Prepared
+    from moe_eval_plugin.engines.transformers.batches.preparing import Prepared
     from moe_eval_plugin.engines.transformers.encoding import Encoded
 
 SHARE_OF_FREE_RAM = 0.25
@@ -67,4 +67,5 @@ def _for_one_use(encoded: Encoded) -> Encoded:
 
 
 def _n_bytes(encoded: Encoded) -> int:
-    return sum(getattr(tensor, "nbytes", 0) for tensor in encoded.tensors.values())
+    n_layout = 0 if encoded.layout is None else encoded.layout.nbytes
+    return n_layout + sum(getattr(tensor, "nbytes", 0) for tensor in encoded.tensors.values())

@@ -13,7 +13,7 @@ from PIL import Image
 
 from moe_eval_plugin.engines.generation import read_settings
 from moe_eval_plugin.engines.request import Job, QuestionCounter
-from moe_eval_plugin.engines.transformers.batch_runner import BatchRunner
+from moe_eval_plugin.engines.transformers.batches.batch_runner import BatchRunner
 from moe_eval_plugin.engines.transformers.engine import HFEngine
 from moe_eval_plugin.engines.transformers.options import EngineOptions
 from moe_eval_plugin.errors import InvalidArgumentError
@@ -24,7 +24,7 @@ from tests.hosts.lmms_eval.easy_requests import GENERATION, messages, questions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from moe_eval_plugin.engines.transformers.batch_runner import Outcome
+    from moe_eval_plugin.engines.transformers.batches.batch_runner import Outcome
     from moe_eval_plugin.engines.transformers.encoding import Encoded
     from moe_eval_plugin.measure.timing import BatchTiming
 

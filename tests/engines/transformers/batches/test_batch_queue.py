@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moe_eval_plugin.engines.transformers.batch_queue import BatchQueue
+from moe_eval_plugin.engines.transformers.batches.batch_queue import BatchQueue
 
 Request = tuple[str, int]
 
@@ -22,7 +22,7 @@ def test_groups_do_not_mix_and_the_longest_comes_first() -> None:
 
 def test_a_batch_that_is_too_large_comes_back_in_halves() -> None:
     queue = queue_of([("a", n) for n in range(10)], batch_size=8)
-    queue.put_back_halved(queue.pop())
+    queue.put_back_halved(queue.pop(), 8)
     assert [len(queue.pop()) for _ in range(3)] == [4, 4, 2]
     assert queue.batch_size == 4
 
@@ -41,7 +41,7 @@ def test_every_request_comes_out_once(
         assert len(batch) <= queue.batch_size
         assert len({group for group, _ in batch}) == 1
         if len(batch) > 1 and next(faults, False):
-            queue.put_back_halved(batch)
+            queue.put_back_halved(batch, len(batch))
         else:
             seen += batch
     assert sorted(seen) == sorted(requests)

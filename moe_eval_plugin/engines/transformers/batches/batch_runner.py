@@ -5,18 +5,17 @@ from __future__ import annotations
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
-from moe_eval_plugin.engines.refusals import RefusedJobsError, check_length, find_refused
+from moe_eval_plugin.engines.refusals import RefusedJobsError
 from moe_eval_plugin.engines.request import joined_seed
-from moe_eval_plugin.engines.transformers.batch_queue import BatchQueue
-from moe_eval_plugin.measure.timing import read_clock
+from moe_eval_plugin.engines.transformers.batches.preparing import make_queue, part_jobs, prepare
+from moe_eval_plugin.engines.transformers.batches.shared_inputs import CannotShareError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -27,22 +26,15 @@ if TYPE_CHECKING:
         JobListener,
         QuestionCounter,
     )
-    from moe_eval_plugin.engines.transformers.encoding import Encoded
+    from moe_eval_plugin.engines.transformers.batches.batch_queue import BatchQueue
+    from moe_eval_plugin.engines.transformers.batches.preparing import Prepared
+    from moe_eval_plugin.engines.transformers.batches.sharing_plan import SharingPlan
     from moe_eval_plugin.engines.transformers.engine import HFEngine
     from moe_eval_plugin.measure.stopwatch import Stopwatch
     from moe_eval_plugin.measure.timing import BatchTiming
     from moe_eval_plugin.results.measurements import Measurements
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A batch whose images and tokens are ready, and the seconds that this took."""
-
-    jobs: Sequence[Job]
-    encoded: Encoded
-    encode_s: float
 
 
 @dataclass(frozen=True)
@@ -77,6 +69,7 @@ class BatchStore(Protocol):
         jobs: Sequence[Job],
         batch_size: int,
         refuse: Callable[[Job, str], object],
+        sharing: SharingPlan | None = None,
     ) -> None:
         """Encode the inputs of all jobs, as far as memory takes them, before time is measured.
 
@@ -111,7 +104,7 @@ class BatchRunner:
     With ``overlaps`` a thread prepares the next batch while this one is generated. That is for
     accelerators. On a CPU it was measured to make runs slower: Python runs one thread at a time,
     and the model itself needs the cores. With a ``store``, batches that it holds are not run, and
-    encoding is not part of the wall time.
+    encoding is not part of the wall time. Images are shared as ``sharing`` plans it.
     """
 
     def __init__(
@@ -124,6 +117,7 @@ class BatchRunner:
         *,
         overlaps: bool,
         store: BatchStore | None = None,
+        sharing: SharingPlan | None = None,
     ) -> None:
         self._engine = engine
         self._stopwatch = stopwatch
@@ -132,10 +126,11 @@ class BatchRunner:
         self._questions = questions
         self._overlaps = overlaps and store is None
         self._store = store
+        self._sharing = sharing
 
     def run(self, jobs: Sequence[Job], batch_size: int) -> Outcome:
         """Generate batch by batch, the longest questions first."""
-        queue = make_queue(self._engine, jobs, batch_size)
+        queue = make_queue(self._engine, jobs, batch_size, self._sharing)
         self._answers: dict[int, Generated] = {}
         batches = self._prepare_ahead if self._overlaps else self._prepare_in_turn
         with closing(batches(queue)) as prepared_batches:
@@ -158,7 +153,7 @@ class BatchRunner:
                 continue
             # A batch without those that were refused is not a halved one.
             if self._store and len(jobs) > 1 and self._store.was_halved(jobs):
-                queue.put_back_halved(jobs)
+                queue.put_back_halved(jobs, min(queue.batch_size, len(jobs)))
             else:
                 yield prepared
 
@@ -190,40 +185,65 @@ class BatchRunner:
                 self._listener.request_failed(job.task)
             self._questions.complete(error.reasons)
             queue.put_back(error.others(jobs))
+        except CannotShareError as error:
+            part_jobs(jobs, queue, self._sharing, error)
         self._stopwatch.restart()
         return None
 
     def _prepare(self, jobs: Sequence[Job]) -> Prepared:
         if self._store is None:
-            return prepare(self._engine, jobs)
-        prepared = self._store.prepare(jobs, lambda jobs: prepare(self._engine, jobs))
+            return prepare(self._engine, jobs, self._sharing)
+        prepared = self._store.prepare(
+            jobs, lambda jobs: prepare(self._engine, jobs, self._sharing)
+        )
         self._stopwatch.restart()
         return prepared
 
     def _generate(self, prepared: Prepared, queue: BatchQueue[Job]) -> list[Generated] | None:
         """Generate one batch; if memory runs out, return ``None`` and the batch to the queue."""
-        settings = prepared.jobs[0].settings
-        seed = joined_seed(job.seed for job in prepared.jobs)
+        n_jobs = len(prepared.jobs)
+        shares = prepared.encoded.layout is not None
+        size = min(queue.batch_size, n_jobs) if shares else n_jobs
         try:
-            with self._stopwatch.calling():
-                return self._engine.generate(
-                    prepared.encoded,
-                    settings.arguments,
-                    settings.until,
-                    self._stopwatch.on_token,
-                    **({"seed": seed} if settings.samples else {}),
-                )
+            return self._call(prepared, size)
         except RuntimeError as error:
-            if len(prepared.jobs) == 1 or not should_reduce_batch_size(error):
+            if n_jobs == 1 or not should_reduce_batch_size(error):
                 raise
         torch.cuda.empty_cache()
-        queue.put_back_halved(prepared.jobs)
+        queue.put_back_halved(prepared.jobs, size)
         logger.warning(
-            "Out of memory with %d requests in a batch; going on with %d.",
-            len(prepared.jobs),
-            queue.batch_size,
+            "Out of memory with %d requests in a batch; going on with %d.", size, queue.batch_size
         )
         return None
+
+    def _call(self, prepared: Prepared, batch_size: int) -> list[Generated]:
+        """Call the model once; for questions that share something, as often as they need it."""
+        encoded, settings = prepared.encoded, prepared.jobs[0].settings
+        counts, on_token = encoded.n_input_tokens, self._stopwatch.on_token
+        if encoded.layout is None:
+            seed = joined_seed(job.seed for job in prepared.jobs)
+            with self._stopwatch.calling():
+                return self._engine.generate(
+                    encoded,
+                    settings.arguments,
+                    settings.until,
+                    on_token,
+                    **({"seed": seed} if settings.samples else {}),
+                )
+        answers: dict[int, Generated] = {}
+        with self._stopwatch.calling():
+            prefixes = self._engine.compute_prefixes(encoded, encoded.layout)
+        for chosen, part in encoded.layout.parts(batch_size):
+            with self._stopwatch.calling():
+                found = self._engine.generate_from(
+                    prefixes.continued(self._engine.model, part),
+                    [counts[number] for number in chosen],
+                    settings.arguments,
+                    settings.until,
+                    on_token,
+                )
+            answers.update(zip(chosen, found, strict=True))
+        return [answers[number] for number in range(len(counts))]
 
     def _finish(self, prepared: Prepared, results: Sequence[Generated]) -> None:
         self._stopwatch.add_encoding(prepared.encode_s)
@@ -233,6 +253,8 @@ class BatchRunner:
             n_input_tokens=sum(result.n_input_tokens for result in results),
             output_tokens=[result.n_output_tokens for result in results],
         )
+        if prepared.encoded.layout is not None or prepared.encoded.images is not None:
+            timing = replace(timing, is_shared=True)
         if self._store is not None:
             self._store.add(prepared.jobs, results, timing)
         self._keep(prepared.jobs, results, timing)
@@ -243,54 +265,3 @@ class BatchRunner:
             if not answer.is_finite:
                 self._listener.not_finite(job)
         self._after_batch(timing, len(jobs))
-
-
-def make_queue(engine: HFEngine, jobs: Sequence[Job], batch_size: int) -> BatchQueue[Job]:
-    """Build the queue of jobs, sorted by length: batches of equal length need no padding."""
-    counts = engine.count_tokens([job.context for job in jobs])
-    lengths = dict(zip(jobs, counts, strict=True))
-    return BatchQueue(jobs, batch_size, group=_group, length=lengths.__getitem__)
-
-
-def prepare(engine: HFEngine, jobs: Sequence[Job]) -> Prepared:
-    """Read and encode the inputs of one batch; safe to run in a thread.
-
-    Raises ``RefusedJobsError`` if some of them cannot be put to the model.
-    """
-    begin = read_clock()
-    try:
-        encoded = _encode(engine, jobs)
-    except Exception as error:
-        find_refused(jobs, error, lambda job: _encode(engine, [job]))
-        raise
-    return Prepared(jobs, encoded, read_clock() - begin)
-
-
-def first_encodable(
-    engine: HFEngine, jobs: Sequence[Job], n_jobs: int, refuse: Callable[[Job, str], object]
-) -> list[Job]:
-    """List the first ``n_jobs`` that can be encoded; ``refuse`` gets those before that cannot."""
-    chosen, others = list(jobs[:n_jobs]), iter(jobs[n_jobs:])
-    while chosen:
-        try:
-            prepare(engine, chosen)
-        except RefusedJobsError as error:
-            for job, reason in error.reasons.items():
-                refuse(job, reason)
-            chosen = [*error.others(chosen), *islice(others, len(error.reasons))]
-        else:
-            break
-    return chosen
-
-
-def _encode(engine: HFEngine, jobs: Sequence[Job]) -> Encoded:
-    encoded = engine.encode([job.build() for job in jobs])
-    for job, n_prompt in zip(jobs, encoded.n_input_tokens, strict=True):
-        n_more = engine.count_tokens([job.continuation()])[0] if job.continuation else 1
-        check_length(engine.model.config, n_prompt + n_more)
-    return encoded
-
-
-def _group(job: Job) -> tuple[str, str]:
-    """Return what is equal for jobs that may share a batch."""
-    return job.task, job.settings.key

@@ -1,0 +1,1 @@
+"""Answer requests in batches: which ones together, their inputs, and the calls of the model."""
