@@ -20,7 +20,7 @@ import numpy as np
 
 from moe_eval_plugin.results.versions import installed_versions
 from moe_eval_plugin.stats.interleaved import MIN_BLOCKS, block_order, is_precise
-from moe_eval_plugin.stats.speed import paired_ratio
+from moe_eval_plugin.stats.speed import LOOKED_AT_CONFIDENCE, median_interval, paired_ratio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,6 +102,7 @@ MACHINES: dict[str, Machine] = {
     "steps, 6 blocks each on average": steps(6),
     "steps, 1 block each on average": steps(1),
     "neighbour, period 1/4 block": neighbour(0.25),
+    "neighbour, period 2/5 block": neighbour(0.4),
     "neighbour, period 1/2 block": neighbour(0.5),
     "neighbour, period 1 block": neighbour(1),
     "neighbour, period 1.1 blocks": neighbour(1.1),
@@ -168,33 +169,61 @@ def timed_one_after_the_other(
 
 
 def first_precise(seconds: Array, precision: float) -> NDArray[np.int64]:
-    """Return the number of blocks after which each run ends, all runs at once.
-
-    The widths are those of ``paired_ratio``, by its linearity in the sorted logarithms.
-    """
-    n_runs, n_blocks, _ = seconds.shape
+    """Return the number of blocks after which each run ends, all runs at once."""
     logs = np.log(seconds[:, :, :1] / seconds[:, :, 1:])
+    return _stops(logs, precision, LOOKED_AT_CONFIDENCE)[0]
+
+
+def stopped_once_narrow(
+    scatter: float,
+    confidence: float,
+    *,
+    n_runs: int = 4000,
+    n_blocks: int = 160,
+    precision: float = 0.03,
+) -> tuple[float, float]:
+    """Return how often an interval of a formula's confidence holds the truth, and the mean blocks.
+
+    One setting and the baseline, on a steady machine: each block is looked at, and the first narrow
+    interval is kept. ``scatter`` is the standard deviation of the logarithm of a block's ratio.
+    """
+    logs = scatter * np.random.default_rng(0).standard_normal((n_runs, n_blocks, 1))
+    ends, low, high = _stops(logs, precision, confidence)
+    return float(np.mean((low <= 0) & (high >= 0))), float(ends.mean())
+
+
+def _stops(
+    logs: Array, precision: float, confidence: float
+) -> tuple[NDArray[np.int64], Array, Array]:
+    """Return when each run ends, and the ends of its intervals then, ``[n_runs, n_ratios]``.
+
+    ``logs`` are those of the ratios, ``[n_runs, n_blocks, n_ratios]``.
+    """
+    n_runs, n_blocks, n_ratios = logs.shape
     ends = np.full(n_runs, n_blocks)
-    for n in range(n_blocks - 1, MIN_BLOCKS - 1, -1):
+    lows, highs = np.empty((2, n_runs, n_ratios))
+    for n in range(n_blocks, MIN_BLOCKS - 1, -1):
         ordered = np.sort(logs[:, :n], axis=1)
-        low, high = (np.tensordot(weights, ordered, (0, 1)) for weights in _weights(n))
+        low, high = (np.tensordot(weights, ordered, (0, 1)) for weights in _weights(n, confidence))
         middle = np.median(ordered, axis=1)
         narrow = (np.exp(high - middle) - np.exp(low - middle) < precision).all(1)
-        ends[narrow] = n
-    return ends
+        narrow |= n == n_blocks
+        ends[narrow], lows[narrow], highs[narrow] = n, low[narrow], high[narrow]
+    return ends, lows, highs
 
 
 @cache
-def _weights(n: int) -> tuple[Array, Array]:
-    """Return what each sorted logarithm adds to the ends of the interval of ``n`` of them."""
+def _weights(n: int, confidence: float) -> tuple[Array, Array]:
+    """Return what each sorted logarithm adds to the ends of the interval of ``n`` of them.
+
+    The interval is linear in the sorted logarithms, so that it is known from its values for steps.
+    """
     ends = []
     for place in range(n):
-        unit = [1.0] * place + [np.e] * (n - place)
-        found = paired_ratio([1 / one for one in unit], [1.0] * n, repeated_looks=True).interval
-        assert found is not None  # noqa: S101
-        ends.append(np.log([found.low, found.high]))
-    sums = np.array(ends).T
-    low, high = (one - np.append(one[1:], 0.0) for one in sums)
+        step = [1.0] * place + [np.e] * (n - place)
+        found = median_interval(step, confidence)
+        ends.append(np.log([found.low, found.high]) if found else np.zeros(2))
+    low, high = (one - np.append(one[1:], 0.0) for one in np.array(ends).T)
     return low, high
 
 
@@ -240,7 +269,7 @@ def _shares(found: Sequence[Sequence[SpeedRatio]]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1000, help="simulations of each machine")
     parser.add_argument("--blocks", type=int, default=64, help="the budget, in blocks")
@@ -253,21 +282,46 @@ def main() -> None:
         f"numpy {np.__version__}, moe-eval-plugin {release}; {options.runs} runs each, "
         f"at most {options.blocks} blocks, precision {options.precision:.0%}\n"
     )
+    _print_machines(options)
+    _print_looks(options.precision)
+
+
+def _print_machines(options: argparse.Namespace) -> None:
+    """Print how often intervals hold the truth on each machine."""
     print("| machine | in blocks | rotating order | one after the other | blocks | width |")
     print("|---|---|---|---|---|---|")
     for name, machine in MACHINES.items():
-        same = {
-            "n_runs": options.runs,
-            "n_blocks": options.blocks,
-            "seed": options.seed,
-        }
-        found = coverage(machine, precision=options.precision, **same)
-        rotated = coverage(machine, precision=options.precision, rotating=True, **same)
+        found, rotated = (
+            coverage(
+                machine,
+                n_runs=options.runs,
+                n_blocks=options.blocks,
+                precision=options.precision,
+                seed=options.seed,
+                rotating=rotating,
+            )
+            for rotating in (False, True)
+        )
         print(
             f"| {name} | {_text(found.interleaved)} | {_text(rotated.interleaved)} "
             f"| {_text(found.sequential)} | {found.blocks:.0f} | {found.width:.1%} |",
             flush=True,
         )
+
+
+def _print_looks(precision: float) -> None:
+    """Print what looking after each block does to the interval of a single speed-up."""
+    levels = (0.95, LOOKED_AT_CONFIDENCE)
+    print(f"\n| scatter | {' | '.join(f'{one:.1%} by its formula' for one in levels)} |")
+    print("|---" * (1 + len(levels)) + "|")
+    for scatter in (0.014, 0.02, 0.03, 0.04):
+        cells = [
+            f"{share:.1%} in {blocks:.0f} blocks"
+            for share, blocks in (
+                stopped_once_narrow(scatter, one, precision=precision) for one in levels
+            )
+        ]
+        print(f"| {scatter:.1%} | {' | '.join(cells)} |", flush=True)
 
 
 def _text(shares: dict[str, float]) -> str:

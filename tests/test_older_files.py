@@ -33,7 +33,8 @@ POINTS = (SweepPoint("k8", "8", is_baseline=True), SweepPoint("k2", "2"))
 @pytest.mark.parametrize("name", ["card", "sweep"])
 def test_every_fact_of_a_score_is_as_it_was(name: str) -> None:
     found = [{"k": one.k, **one.known()} for one in collect(find_runs(FOLDER / name))]
-    assert json.loads(json.dumps(found)) == EXPECTED["facts"][name]
+    expected = EXPECTED["facts"][name]
+    assert [_of_0_1(*pair) for pair in zip(found, expected, strict=True)] == expected
 
 
 def test_a_record_is_written_again_as_it_was() -> None:
@@ -50,7 +51,8 @@ def test_a_comparison_has_the_same_numbers() -> None:
     runs = (find_run(FOLDER / "sweep" / name) for name in ("k8", "k2"))
     found = json.loads(json.dumps(compare_runs(*runs).to_dict()))
     (task,), (expected,) = found["tasks"], EXPECTED["comparison"]["tasks"]
-    assert task["scores"] == expected["scores"]
+    scores = zip(task["scores"], expected["scores"], strict=True)
+    assert [_of_0_1(*pair) for pair in scores] == expected["scores"]
     assert task["changes"] == expected["changes"]
     assert task["settings"] == expected["settings"]
     assert task["equal_answers"] == expected["equal_answers"]
@@ -103,6 +105,12 @@ def test_a_bundle_is_whole_and_can_be_run(capsys: pytest.CaptureFixture[str]) ->
     assert main(["reproduce", str(FOLDER / "sweep.tar.gz"), "--check-only"]) == 0
     shown = capsys.readouterr().out
     assert "moe-eval sweep --model moe_hf --model-args pretrained=demo" in shown
+
+
+def _of_0_1(found: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
+    """Return what version 0.1 has too, as JSON data: later versions may say more."""
+    stored: dict[str, Any] = json.loads(json.dumps({name: found.get(name) for name in expected}))
+    return stored
 
 
 def _is_number(text: str) -> bool:

@@ -55,9 +55,9 @@ def of_demo(found: Mapping[str, Any]) -> Iterator[str]:
             parts.append(f"accuracy {accuracy:.2%} (on a CPU {one['exact_match_on_cpu']:.2%})")
         for batch, speed in found["speed"].items():
             ratio = speed["speed_up"][name]
-            if ratio and ratio["interval"]:
-                low, high = ratio["interval"]
-                parts.append(f"{batch}: {ratio['ratio']:.2f}x ({low:.2f} to {high:.2f})")
+            if ratio:
+                interval = ratio["interval"] and "({:.2f} to {:.2f})".format(*ratio["interval"])
+                parts.append(f"{batch}: {ratio['ratio']:.2f}x {interval or 'timed once'}")
         yield f"  {name}: {', '.join(parts)}"
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Pack a finished sweep or run into one file that others can check and repeat: results, samples, the
-manifest of the sweep, the commands, the version of every installed package, and checksums.
+manifest of the sweep and its timed passes, the commands, the version of every installed package,
+and checksums.
 
 RUN is the folder of `moe-eval sweep`, a results file of lmms-eval, or the folder with it. The same
 run gives the same bytes. Images, weights and environment variables are not packed; files that

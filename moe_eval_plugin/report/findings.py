@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
 
-Kind = Literal["smoke test", "recommendation", "group", "warning", "note"]
+Kind = Literal["smoke test", "recommendation", "group", "warning", "caveat", "note"]
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ def findings(numbers: SeriesStatistics) -> Iterator[Finding]:
     yield from _groups(numbers)
     for text in numbers.warnings:
         yield Finding(text, kind="warning")
-    for text in (*sentences_on_timing(numbers.series), *sentences_on_speed(numbers)):
-        yield Finding(text)
     for text in numbers.notes:
+        yield Finding(text, kind="caveat")
+    for text in (*sentences_on_timing(numbers.series), *sentences_on_speed(numbers)):
         yield Finding(text)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.hosts.lmms_eval.command import settings_of
 from moe_eval_plugin.results.score_facts import as_text
+from moe_eval_plugin.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,7 +56,7 @@ def origin_of(series: Series) -> Origin:
     shared = [name for name in names if len({known.get(name) for known in facts}) == 1]
     return Origin(
         name=f"{series.name}: {series.task}",
-        shared=tuple((name, facts[0][name]) for name in shared),
+        shared=(*((name, facts[0][name]) for name in shared), *_timed_passes(series)),
         runs=tuple(
             (
                 label,
@@ -65,6 +66,18 @@ def origin_of(series: Series) -> Origin:
             for (label, run), known in zip(runs, facts, strict=True)
         ),
     )
+
+
+def _timed_passes(series: Series) -> Iterator[tuple[str, str]]:
+    """Yield how each timed pass was made."""
+    for one in series.passes:
+        end = f", ended by {one.ended_by}" if one.ended_by else ", not ended"
+        text = (
+            f"{counted(len(one.sample), 'question')} chosen with seed {one.seed}, {one.method}, "
+            f"{counted(len(one.counted), 'block')} counted, precision {one.precision:g}, budget "
+            f"{one.budget_s:g} s{end}"
+        )
+        yield f"Timed pass, batch size {one.batch_size}", text
 
 
 def command(run: FinishedTask) -> str:

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
 
-SHOWN = {"smoke test", "recommendation", "group", "warning"}
+NOT_SHOWN = "note"
 
 
 def summary_lines(series: Sequence[SeriesStatistics]) -> Iterator[str]:
-    """Yield the findings of each series and its warnings, without what is a note only."""
+    """Yield the findings of each series, without the notes on how speeds were measured."""
     for one in series:
         yield f"{one.series.name}, {one.series.task}: {facts_line(one)}"
         for found in findings(one):
-            if found.kind in SHOWN:
+            if found.kind != NOT_SHOWN:
                 mark = "Warning: " if found.kind == "warning" else ""
                 yield f"  {mark}{found.text}"

@@ -114,13 +114,17 @@ def paired_ratio(
     return replace(found, ratio_of_totals=sum(baseline) / sum(seconds))
 
 
-def ratio_of_ratios(before: SpeedRatio, now: SpeedRatio) -> SpeedRatio | None:
+def ratio_of_ratios(before: SpeedRatio, now: SpeedRatio, n_compared: int = 1) -> SpeedRatio | None:
     """Return a speed-up divided by an earlier one, which was measured apart from it.
 
     The interval is MOVER's (Zou and Donner 2008, doi:10.1002/sim.3095) on the logarithms, made of
     the two intervals alone. It may exclude 1 although those overlap a little, because chance seldom
-    moves both towards each other. ``None`` unless both have an interval.
+    moves both towards each other. Where several speed-ups are compared at once, it is as much wider
+    as ``n_compared`` normal intervals are that hold together (Bonferroni). ``None`` unless both
+    have an interval.
     """
+    from scipy.stats import norm
+
     if before.interval is None or now.interval is None:
         return None
     down = math.hypot(
@@ -130,8 +134,11 @@ def ratio_of_ratios(before: SpeedRatio, now: SpeedRatio) -> SpeedRatio | None:
         math.log(now.interval.high / now.ratio), math.log(before.ratio / before.interval.low)
     )
     ratio = now.ratio / before.ratio
-    confidence = min(before.interval.confidence, now.interval.confidence)
-    interval = Interval(ratio * math.exp(-down), ratio * math.exp(up), confidence)
+    miss = 1 - min(before.interval.confidence, now.interval.confidence)
+    wider = float(norm.ppf(1 - miss / n_compared / 2) / norm.ppf(1 - miss / 2))
+    interval = Interval(
+        ratio * math.exp(-down * wider), ratio * math.exp(up * wider), 1 - miss / n_compared
+    )
     return SpeedRatio(ratio, interval, None)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from moe_eval_plugin.measure.machine_load import MachineLoad
 from moe_eval_plugin.report.findings import findings
+from moe_eval_plugin.report.summary import summary_lines
 from tests.report.report_runs import (
     computed,
     one_per_image,
@@ -163,6 +164,15 @@ def test_a_baseline_that_is_above_chance_is_none(tmp_path: Path) -> None:
     write_sweep(tmp_path, {8: USUAL, 4: USUAL}, None, closed)
 
     assert texts(tmp_path, 5.0, "smoke test") == []
+
+
+def test_without_a_baseline_the_terminal_says_so(tmp_path: Path) -> None:
+    write_sweep(tmp_path, {4: USUAL, 2: USUAL}, {"k4": around(4), "k2": around(2)})
+
+    lines = list(summary_lines([computed(tmp_path)]))
+
+    assert lines[1].startswith("  No baseline: run the published k (k=8) as well")
+    assert len(lines) == 2
 
 
 def test_the_score_of_another_model_makes_no_smoke_test(tmp_path: Path) -> None:

@@ -9,8 +9,11 @@ for name in ("altair", "jinja2", "vl_convert"):
     pytest.importorskip(name, reason="the extra report is not installed")
 
 from moe_eval_plugin.report.build import Options, build  # noqa: E402
-from tests.report.report_runs import write_run  # noqa: E402
+from moe_eval_plugin.report.provenance import origin_of  # noqa: E402
+from moe_eval_plugin.report.read_series import read_series  # noqa: E402
+from tests.report.report_runs import write_run, write_sweep, wrong_every  # noqa: E402
 from tests.results.sample_runs import MODEL_REVISION  # noqa: E402
+from tests.results.timing.timed_files import around  # noqa: E402
 from tests.vqa.vqa_files import edit_json  # noqa: E402
 
 if TYPE_CHECKING:
@@ -47,3 +50,14 @@ def test_a_sweep_tells_its_command_and_what_is_not_done(tmp_path: Path) -> None:
 
     assert "Command of the sweep: moe-eval sweep --model moe_hf" in html
     assert "Not done when this report was made: k4 (failed)." in html
+
+
+def test_a_timed_pass_says_how_it_was_made(tmp_path: Path) -> None:
+    seconds = {"k8": around(4), "k4": around(2)}
+    write_sweep(tmp_path, {k: wrong_every(10) for k in (8, 4)}, seconds)
+    (series,) = read_series([tmp_path])
+
+    assert dict(origin_of(series).shared)["Timed pass, batch size 4"] == (
+        "4 questions chosen with seed 0, interleaved, 8 blocks counted, precision 0.03, budget "
+        "60 s, ended by precision"
+    )

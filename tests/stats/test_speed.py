@@ -181,4 +181,10 @@ def test_the_ratio_of_two_speed_ups_has_the_interval_of_independent_errors() -> 
     assert found is not None
     assert found.interval is not None
     assert found.interval.high == pytest.approx(math.exp(np.quantile(drawn, 0.975)), rel=0.02)
+    of_seven = ratio_of_ratios(sharp, sharp, 7)
+    assert of_seven is not None
+    assert of_seven.interval is not None
+    assert of_seven.interval.confidence == pytest.approx(1 - 0.05 / 7)
+    share = (1 + of_seven.interval.confidence) / 2
+    assert of_seven.interval.high == pytest.approx(math.exp(np.quantile(drawn, share)), rel=0.02)
     assert ratio_of_ratios(sharp, SpeedRatio(1.0, None, 1)) is None

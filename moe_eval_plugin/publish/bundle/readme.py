@@ -21,7 +21,7 @@ This archive holds {what}, run {made}with {model}. It was packed by moe-eval-plu
 
 | file | content |
 |---|---|
-| `run/` | results and samples, as lmms-eval wrote them |
+| `run/` | results and samples, as lmms-eval wrote them; timed passes of a sweep |
 | `bundle.json` | commands, checkpoint, versions and machine |
 | `requirements.txt` | every package of the environment, with its version |
 | `SHA256SUMS` | a checksum of each file |

@@ -60,6 +60,7 @@ def compare_scores(
         for one in compared.settings
         # k differs between the points of a sweep, and has its own rows.
         if one.a != one.b and not one.name.startswith("k ") and one.name not in MEASURED
+        if not (limited and one.name == "limit")
     ]
     notes = [] if limited else [f"{name}: {note}" for note in compared.notes]
     pairs = [(q, b.questions[key]) for key, q in a.questions.items() if key in b.questions]

@@ -1,8 +1,9 @@
 """Compare speeds of a sweep and its repetition: speed-ups over the published k, and rates.
 
-A speed-up is reproduced if the interval of the ratio of the two speed-ups contains 1. One that
-turned from above 1 to below, or the other way round, never is. A speed that was timed once, on
-either side, is shown and not judged, unless ``--speed-within`` sets how far it may be off.
+A speed-up is reproduced if the interval of the ratio of the two speed-ups contains 1; the intervals
+of all speed-ups hold together, so that one of many does not differ by chance alone. A speed-up that
+turned from above 1 to below, or the other way round, is never reproduced. A speed that was timed
+once, on either side, is shown and not judged, unless ``--speed-within`` sets how far it may be off.
 """
 
 from __future__ import annotations
@@ -61,29 +62,35 @@ class Speeds:
 
     def rows(self) -> Iterator[Row]:
         """Yield for each setting and task the rows of its speed-ups, then those of its rates."""
-        for group in self._groups.values():
-            sides = _sides(group)
-            for task in [task.task for task in group[0][0].run.tasks]:
-                if self._baseline is not None and sides != self._baseline:
-                    yield from self._speed_ups(sides, task)
-                for rate in RATES:
-                    yield from self._rate(sides, task, rate)
-
-    def _speed_ups(self, sides: tuple[list[FinishedPoint], ...], task: str) -> Iterator[Row]:
-        name = sides[0][0].name
-        for number, before, now in self._measured(sides, task):
-            verdict, reason = self._judge_speed_up(before, now)
-            yield Row(
-                *(name, task, number, before.ratio, now.ratio if now else None, verdict, reason),
-                interval=now.interval if now else None,
-                kind="speed",
-                original_interval=before.interval,
-            )
+        tasks = [
+            (_sides(group), task.task)
+            for group in self._groups.values()
+            for task in group[0][0].run.tasks
+        ]
+        measured = [list(self._measured(sides, task)) for sides, task in tasks]
+        n_compared = sum(_can_be_judged(one, two) for found in measured for _, one, two in found)
+        for (sides, task), found in zip(tasks, measured, strict=True):
+            for number, before, now in found:
+                verdict, reason = self._judge_speed_up(before, now, n_compared)
+                yield Row(
+                    *(sides[0][0].name, task, number),
+                    before.ratio,
+                    now.ratio if now else None,
+                    verdict,
+                    reason,
+                    interval=now.interval if now else None,
+                    kind="speed",
+                    original_interval=before.interval,
+                )
+            for rate in RATES:
+                yield from self._rate(sides, task, rate)
 
     def _measured(
         self, sides: tuple[list[FinishedPoint], ...], task: str
     ) -> Iterator[tuple[str, SpeedRatio, SpeedRatio | None]]:
         """Yield name, original and repetition of each speed-up that the original has."""
+        if self._baseline is None or sides == self._baseline:
+            return
         before, now = (
             speed_ups.timed_speed_ups(timed, points, task)
             for timed, points in zip(self._timed, sides, strict=True)
@@ -108,18 +115,21 @@ class Speeds:
     ) -> tuple[SpeedRatio | None, ...]:
         return tuple(
             speed_ups.recorded_speed_up(own, base, task, rate)
-            for own, base in zip(sides, self._baseline or ((), ()), strict=True)
+            for own, base in zip(sides, self._baseline or ([], []), strict=True)
         )
 
-    def _judge_speed_up(self, before: SpeedRatio, now: SpeedRatio | None) -> tuple[Verdict, str]:
+    def _judge_speed_up(
+        self, before: SpeedRatio, now: SpeedRatio | None, n_compared: int
+    ) -> tuple[Verdict, str]:
         if now is None:
             return NOT_JUDGED, "it was not timed again"
         change, turned = now.ratio / before.ratio - 1, (before.ratio - 1) * (now.ratio - 1) < 0
-        n = min(one.n_pairs or 0 for one in (before, now))
-        ratio = ratio_of_ratios(before, now) if n >= MIN_MEASUREMENTS else None
+        can_be_judged = _can_be_judged(before, now)
+        ratio = ratio_of_ratios(before, now, n_compared) if can_be_judged else None
         if self._within is not None:
             agrees, reason = self._is_within(change)
         elif ratio is None or ratio.interval is None:
+            n = min(one.n_pairs or 0 for one in (before, now))
             times = f"timed {n} times, fewer than {MIN_MEASUREMENTS}" if n > 1 else TIMED_ONCE
             return NOT_JUDGED, f"{change:+.1%}; {times} (see --speed-within)"
         else:
@@ -173,6 +183,11 @@ class Speeds:
         within = self._within or 0.0
         fits = abs(change) <= within
         return fits, f"{change:+.1%}, {'within' if fits else 'beyond'} {within:.1%}"
+
+
+def _can_be_judged(before: SpeedRatio, now: SpeedRatio | None) -> bool:
+    """Whether both were timed often enough for an interval that says something."""
+    return now is not None and min(before.n_pairs or 0, now.n_pairs or 0) >= MIN_MEASUREMENTS
 
 
 def machine_differences(pairs: Iterable[Pair]) -> tuple[str, ...]:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from moe_eval_plugin.report.tables.column import Reader
     from moe_eval_plugin.stats import Interval, SpeedRatio
 
-MEANING = "Speed divided by that of the published k: median of the ratios of blocks, or of runs"
+MEANING = (
+    "Speed divided by that of the published k: median of the ratios of blocks, or of runs; not "
+    "quite the ratio of the two rates, which are those of all blocks together"
+)
 
 
 def speed_up_text(one: PointStatistics, ratio: SpeedRatio | None) -> str:

@@ -82,11 +82,18 @@ def _does_less(
     fewer, most = experts_per_token.get(less), experts_per_token.get(more)
     if fewer is None or most is None or fewer >= most:
         return False
-    return _n_output_tokens(timed, less) <= _n_output_tokens(timed, more)
+    own, others = _lengths(timed, less), _lengths(timed, more)
+    return all(one <= other for one, other in zip(own, others, strict=True))
 
 
-def _n_output_tokens(timed: TimedPass, setting: str) -> int:
-    return sum(one.n_output_tokens for block in timed.counted for one in block.batches[setting])
+def _lengths(timed: TimedPass, setting: str) -> tuple[int, int]:
+    """Return the output tokens of all answers, and those of the longest answer of each batch.
+
+    A batch takes as many steps as its longest answer.
+    """
+    batches = [one for block in timed.counted for one in block.batches[setting]]
+    longest = sum(max(one.output_tokens, default=0) for one in batches)
+    return sum(one.n_output_tokens for one in batches), longest
 
 
 def _busy(loads: Sequence[MachineLoad]) -> str | None:

@@ -1,7 +1,7 @@
 """The timed pass of a sweep: every setting timed on the same questions, block by block.
 
 A pass belongs to one task and one batch size. In each block all settings are timed on the same
-batches, in rotating order, so that whatever slows the machine slows them alike. The first block of
+batches, in drawn order, so that whatever slows the machine slows them alike. The first block of
 each process is a warm-up and is not counted. Images are not shared and nothing is cached: times are
 those of requests as a user would send them, with the preparation of their inputs.
 

@@ -8,6 +8,7 @@ from moe_eval_plugin.measure.machine_load import MachineLoad
 from moe_eval_plugin.publish.reproduce.agreement import AGREES, DIFFERS, NOT_JUDGED
 from tests.publish.bundle.finished_sweeps import change, in_record, results_of, write_sweep
 from tests.publish.reproduce.compared_sweeps import compared, row, verdict
+from tests.report.report_runs import right
 from tests.results.timing.timed_files import around, timed_pass, write_timed_pass
 
 if TYPE_CHECKING:
@@ -126,6 +127,20 @@ def test_a_speed_up_that_changed_its_sign_is_never_reproduced(tmp_path: Path) ->
     assert found.reason.startswith("its sign changed; now by then")
     assert found.changed_sign
     assert verdict(compared(original, again, speed_within=0.5), "k2", TIMED) == NOT_JUDGED
+
+
+def test_the_intervals_of_all_speed_ups_hold_together(tmp_path: Path) -> None:
+    folders = []
+    for name, factor in (("a", 0.7), ("b", 0.742)):
+        folder = write_sweep(tmp_path / name, dict.fromkeys((8, 6, 4, 2), right))
+        seconds = {f"k{k}": around(1.0, 8, 0.0) for k in (8, 6, 4)}
+        seconds["k2"] = around(factor, 8, 0.05)
+        write_timed_pass(folder, timed_pass(seconds))
+        folders.append(folder)
+    found = row(compared(*folders), "k2", TIMED)
+    # By itself, with an interval of 95%, it would differ.
+    assert "98% interval" in found.reason
+    assert found.verdict == AGREES
 
 
 def test_a_sweep_that_was_timed_once_is_compared_with_the_timed_pass_of_now(

@@ -99,18 +99,21 @@ def test_longer_answers_and_an_unknown_k_are_reasons_to_be_slower() -> None:
     assert implausible_speeds(with_one_token_more(timed, "k8"), K) != []
 
 
+def test_one_long_answer_makes_its_batch_slow() -> None:
+    timed = timed_pass({"k8": around(1.0), "k7": around(1.4)})
+
+    # No more tokens in all, but more steps.
+    assert implausible_speeds(with_tokens(timed, "k7", (1, 1, 1, 5)), K) == []
+    assert implausible_speeds(with_tokens(timed, "k7", (2, 2, 2, 1)), K) != []
+
+
 def with_one_token_more(timed: TimedPass, setting: str) -> TimedPass:
-    blocks = tuple(
-        replace(
-            block,
-            batches={
-                **block.batches,
-                setting: tuple(
-                    replace(one, output_tokens=tuple(n + 1 for n in one.output_tokens))
-                    for one in block.batches[setting]
-                ),
-            },
-        )
-        for block in timed.blocks
-    )
-    return replace(timed, blocks=blocks)
+    return with_tokens(timed, setting, (3, 3, 3, 3))
+
+
+def with_tokens(timed: TimedPass, setting: str, tokens: tuple[int, ...]) -> TimedPass:
+    blocks = []
+    for block in timed.blocks:
+        of_setting = tuple(replace(one, output_tokens=tokens) for one in block.batches[setting])
+        blocks.append(replace(block, batches={**block.batches, setting: of_setting}))
+    return replace(timed, blocks=tuple(blocks))

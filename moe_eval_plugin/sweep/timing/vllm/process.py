@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.sweep.timing.vllm.orders import TimingOrder
 
 PROGRAM = "moe_eval_plugin.sweep.timing.vllm.program"
-LOG = "timing.log"
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_TO_END = 60
 Times = tuple[tuple[BatchTiming, ...], HardwareUse]
@@ -102,12 +101,15 @@ class EngineProcess:
 
 @contextmanager
 def running_engine(plan: SweepPlan, point: SweepPoint, folder: Path) -> Iterator[EngineProcess]:
-    """Start an engine at the k of a point, and stop it at the end of the block."""
-    log = folder / LOGS / LOG
+    """Start an engine at the k of a point, and stop it at the end of the block.
+
+    Its log replaces that of the engine before it at this point.
+    """
+    log = folder / LOGS / f"timing-{point.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     answers, given = os.pipe()
     command = [*guarded(), PROGRAM, str(given)]
-    with log.open("a", encoding="utf-8") as file:
+    with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(  # noqa: S603  (this very Python, with arguments as a list)
             command, stdin=subprocess.PIPE, stdout=file, stderr=file, pass_fds=[given]
         )
