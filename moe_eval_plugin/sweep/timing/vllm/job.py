@@ -95,7 +95,8 @@ class _OneK:
                 positions=wanted.sample,
                 batch_size=wanted.batch_size,
                 experts_k=self._point.experts_k,
-                n_warm_up=N_WARM_UP,
+                # As many at once as will be timed: kernels are chosen by the size of a batch.
+                n_warm_up=max(N_WARM_UP, wanted.batch_size),
             )
         )
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
 
-# Requests that an engine answers before its first time is taken.
+# Requests that an engine answers, at least, before its first time is taken.
 N_WARM_UP = 16
 ALONE = "share_images=no"
 # Arguments that could share work between requests.
