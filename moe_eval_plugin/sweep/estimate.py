@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.sweep.manifest import load_manifest
@@ -11,13 +12,14 @@ from moe_eval_plugin.sweep.timing.options import TimingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.sweep.manifest import Manifest
     from moe_eval_plugin.sweep.plan import SweepPlan
 
 MINUTE = 60
+# The drivers of NVIDIA, of AMD, and of Windows below Linux make one of these.
+GPU_FILES = tuple(map(Path, ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")))
 UNKNOWN = "unknown"
 
 
@@ -147,6 +149,9 @@ def _size_text(n_bytes: int | None) -> str:
 
 
 def _device(plan: SweepPlan) -> str:
+    """Return the device of a plan; torch is imported only where this machine may have a GPU."""
+    if plan.device is not None or not any(path.exists() for path in GPU_FILES):
+        return plan.device or "cpu"
     import torch
 
-    return plan.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
