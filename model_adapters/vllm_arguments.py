@@ -47,10 +47,11 @@ def _check_names(given: Sequence[str], ours: Sequence[str]) -> None:
     engine_names = engine_argument_names()
     for name in given:
         if name not in ours and name not in engine_names:
-            raise InvalidArgumentError(_unknown(name, [*ours, *engine_names], ours))
+            raise InvalidArgumentError(unknown_argument(name, [*ours, *engine_names], ours))
 
 
-def _unknown(name: str, known: Sequence[str], ours: Sequence[str]) -> str:
+def unknown_argument(name: str, known: Sequence[str], ours: Sequence[str]) -> str:
+    """Return the message for an argument that is neither ours nor one of vLLM."""
     if name in ONLY_IN_MOE_HF:
         return (
             f"{name} is not possible with moe_vllm: it changes what becomes of a router's choice, "

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidArgumentError, MissingDependencyError
-from moe_eval_plugin.model_adapters.vllm_arguments import ONLY_IN_MOE_HF, OPTIONS, RUN_OPTIONS
-from moe_eval_plugin.text import did_you_mean
+from moe_eval_plugin.model_adapters.vllm_arguments import OPTIONS, RUN_OPTIONS, unknown_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,19 +43,12 @@ def check_names(given: Iterable[str]) -> None:
     if source is None:
         return
     ours = [*OPTIONS, *RUN_OPTIONS]
-    # The check with vLLM's parser has a reason for these.
-    known_later = {*ours, *OF_THE_HOST, *ONLY_IN_MOE_HF}
     for name in given:
         spellings = {name, name.replace("_", "-")}
         is_known = any(re.search(rf"(?<!\w){re.escape(one)}(?!\w)", source) for one in spellings)
-        if name not in known_later and not is_known:
-            message = (
-                f"{name} is not an argument of moe_vllm."
-                f"{did_you_mean(name, [*ours, *FIELD.findall(source)])} Known are: "
-                f"{', '.join(ours)}, and all engine arguments of vLLM (`vllm serve --help=all` "
-                "lists them)."
-            )
-            raise InvalidArgumentError(message)
+        if name not in (*ours, *OF_THE_HOST) and not is_known:
+            known = [*ours, *FIELD.findall(source)]
+            raise InvalidArgumentError(unknown_argument(name, known, ours))
 
 
 def _source() -> str | None:

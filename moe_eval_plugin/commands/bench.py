@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands import bench_hf, bench_vllm
+from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import read_int, read_new_file
@@ -197,14 +198,18 @@ def run(options: argparse.Namespace) -> int:
             raise InvalidArgumentError(message)
     read_int("--seed", options.seed, at_least=0)
     DTYPE_READER("dtype", options.dtype)
+    _check_k(options)
     prepare = bench_vllm.prepare if options.backend == "vllm" else bench_hf.prepare
-    with prepare(options, _plan(options)) as bench, _progress_bar(bench.plan) as bar:
+    with Status() as status:
+        status.doing(f"importing {options.backend}, and loading {options.model}")
+        with prepare(options, _plan(options)) as bench:
+            status.counting(f"bench of {options.model}", bench.plan.n_steps, unit="runs")
 
-        def show(text: str) -> None:
-            bar.set_description_str(text, refresh=False)
-            bar.update()
+            def show(text: str) -> None:
+                status.update(text)
+                status.advance()
 
-        report = run_bench(bench.target, bench.plan, bench.device, show)
+            report = run_bench(bench.target, bench.plan, bench.device, show)
     if options.output is not None:
         report.save(options.output)
     print(json.dumps(report.to_dict(), indent=2) if options.json else render(report))
@@ -225,11 +230,16 @@ def _plan(options: argparse.Namespace) -> BenchPlan:
     )
 
 
-def _progress_bar(plan: BenchPlan) -> Any:  # noqa: ANN401
-    from tqdm import tqdm
+def _check_k(options: argparse.Namespace) -> None:
+    """Refuse a model that is not there, and a k that it cannot have, before anything is loaded."""
+    from moe_eval_plugin.experts.schedule import constant_schedule
+    from moe_eval_plugin.models.stated_experts import stated_experts
 
-    # Not a terminal: no bar, so that logs stay readable.
-    return tqdm(total=plan.n_steps, unit="run", disable=None)
+    # With random weights the model may be a file or a type, and its configuration changed.
+    stated = None if options.random_weights else stated_experts(options.model, options.revision)
+    if stated is not None:
+        for k in options.experts_k or ():
+            constant_schedule(k).resolve(stated)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import read_new_file
@@ -94,18 +95,21 @@ def run(options: argparse.Namespace) -> int:
     path = options.output or _default_output(options.runs)
     read_new_file("--output", path)
     check_output(path, force=options.force)
-    report = build(
-        options.runs,
-        Options(
-            title=options.title,
-            task=options.task,
-            metric=options.metric,
-            margin_points=options.within,
-            max_questions=options.max_questions,
-            benches=options.bench,
-        ),
-    )
-    page, *others = write_report(report, path)
+    with Status() as status:
+        status.doing("reading the runs")
+        report = build(
+            options.runs,
+            Options(
+                title=options.title,
+                task=options.task,
+                metric=options.metric,
+                margin_points=options.within,
+                max_questions=options.max_questions,
+                benches=options.bench,
+            ),
+        )
+        status.doing("drawing the charts, and writing the page")
+        page, *others = write_report(report, path)
     n_points = sum(len(one.points) for one in report.series)
     for line in summary_lines(report.series):
         print("\n".join(textwrap.wrap(line, TERMINAL_WIDTH, subsequent_indent="    ")))

@@ -96,7 +96,7 @@ class Status:
         with self._lock:
             step = self._step
             if step is not None:
-                step.what = what
+                step.what, step.total = what, None
                 self._show_if_due(SHORTEST_S)
         if step is None:
             self.doing(what)

@@ -33,7 +33,8 @@ class CommandParser(argparse.ArgumentParser):
         for wanted, read in readers.items():
             self.register("type", wanted, read)
 
-    def parse_known_args(  # type: ignore[override]  (the base has an overload for each namespace)
+    # The base has an overload for each kind of namespace.
+    def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse all arguments; an unknown one is an error of this very parser, before any other."""

@@ -25,11 +25,12 @@ from moe_eval_plugin.option_values import read_float, read_int, read_new_folder,
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from moe_eval_plugin.commands.subcommand import Subcommands
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
     from moe_eval_plugin.sweep.data_content import DataContent
+    from moe_eval_plugin.sweep.early_checks import EarlyPlan
     from moe_eval_plugin.sweep.launchers.choose import LaunchOptions
     from moe_eval_plugin.sweep.plan import SweepPlan
     from moe_eval_plugin.sweep.planning import Axes, CheckedPlan
@@ -57,7 +58,7 @@ examples:
   moe-eval sweep --model-args pretrained=demo --experts-k 8/image:2 8/image:4 4 --tasks easy_vqa \\
     --output runs/images --dry-run
 
-exit code: 0, or 1 if a setting failed
+exit code: 0; 1 if a setting failed; 2 if the request is wrong for all settings
 """
 
 
@@ -81,13 +82,33 @@ def run(options: argparse.Namespace) -> int:
     axes = Axes(options.experts_k, options.experts_policy, options.renorm, options.seeds)
     drafts = list(_drafts(options))
     intent = Intent(options.launcher, options.dry_run, options.restart)
-    for folder, draft in drafts:
-        check_early(draft, axes, folder, intent)
+    early = [(folder, check_early(draft, axes, folder, intent)) for folder, draft in drafts]
+    if options.dry_run and _print_early(options, early):
+        return 0
     with Status() as status:
         # All are checked before the first one runs.
         status.doing("importing transformers, and checking the model")
         checked = [(folder, _checked(options, draft, axes)) for folder, draft in drafts]
         return max(_run_one(options, launch, folder, one, status) for folder, one in checked)
+
+
+def _print_early(options: argparse.Namespace, early: Sequence[tuple[Path, EarlyPlan]]) -> bool:
+    """Print the estimates if nothing heavy is needed for any; whether that was so."""
+    from moe_eval_plugin.sweep.early_checks import count_early
+    from moe_eval_plugin.sweep.estimate import estimate, render_estimate
+    from moe_eval_plugin.sweep.planning import engine_options
+
+    counts = [count_early(one.plan, folder) for folder, one in early]
+    if None in counts:
+        return False
+    for (folder, one), n_questions in zip(early, counts, strict=True):
+        model, timing = engine_options(one.plan.model_args), timing_options(options)
+        found = estimate(one.plan, model, n_questions or {}, folder, {}, timing)
+        if one.baseline_added:
+            notes = sys.stderr if options.json else sys.stdout
+            print(_baseline_text(one.plan), file=notes)
+        print(json.dumps(found.to_dict(), indent=2) if options.json else render_estimate(found))
+    return True
 
 
 def _checked(options: argparse.Namespace, draft: SweepPlan, axes: Axes) -> CheckedPlan:
@@ -193,9 +214,7 @@ def _run_one(
 
     plan = checked.plan
     if checked.baseline_added:
-        notes = sys.stderr if options.json else sys.stdout
-        k = plan.points[0].experts_k
-        status.write(f"Added k={k}, the published k, as the baseline.", notes)
+        status.write(_baseline_text(plan), sys.stderr if options.json else sys.stdout)
     status.doing("importing lmms-eval, and reading the tasks and their data")
     host = Host(plan.model, plan.tasks, plan.include_path)
     data = DataContent.load(folder)
@@ -203,11 +222,15 @@ def _run_one(
     if not options.dry_run:
         run = _Run(folder, checked, host, settings, data)
         return _sweep(options, launch, run, status)
-    timing, n_questions = timing_options(options), host.n_questions(plan.limit)
-    found = estimate(plan, checked.options, n_questions, folder, settings, timing)
+    n_questions = host.n_questions(plan.limit)
+    found = estimate(plan, checked.options, n_questions, folder, settings, timing_options(options))
     status.pause()
     print(json.dumps(found.to_dict(), indent=2) if options.json else render_estimate(found))
     return 0
+
+
+def _baseline_text(plan: SweepPlan) -> str:
+    return f"Added k={plan.points[0].experts_k}, the published k, as the baseline."
 
 
 @dataclass(frozen=True)

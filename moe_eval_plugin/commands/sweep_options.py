@@ -26,8 +26,8 @@ def add_setting_options(verb: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[""],
         metavar="NAME=VALUE,...",
-        help="model arguments, e.g. pretrained=demo,dtype=bfloat16 (not experts_k: use "
-        "--experts-k); with several models one for all, or one for each",
+        help="model arguments; pretrained=MODEL is required, e.g. pretrained=demo,dtype=bfloat16 "
+        "(not experts_k: use --experts-k); with several models one for all, or one for each",
     )
     verb.add_argument(
         "--experts-k",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.sweep.plan import SweepPlan
     from moe_eval_plugin.sweep.timing.options import TimingOptions
     from moe_eval_plugin.sweep.timing.work import TimedWork
+    from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
 
 # What a launcher is told to run; it is no setting of the sweep.
 WHOLE_PASS = SweepPoint("timing", "")
@@ -111,8 +112,13 @@ class TimedPassCommand:
             status.doing("timing all settings, in one more job")
             return TimedJob(work, plan, folder)
 
+        def load() -> ResidentMoEHF:
+            model = worker.loaded()
+            status.doing("timing all settings")
+            return model
+
         def job(_: SweepPoint) -> Path:
-            time_settings(work, plan, folder, host, worker.loaded, show)
+            time_settings(work, plan, folder, host, load, show)
             return folder / FOLDER
 
         return job

@@ -2,7 +2,7 @@
 
 That takes milliseconds where the class of the configuration takes seconds to import. The text may
 leave out what the class has a default for, so it is read only where nothing has to be guessed: a
-family of the table, whose k and number of experts are written down, without groups of experts.
+family of the table, with every key that its row names written down, without groups of experts.
 Everything else is ``None``, and is read with transformers.
 """
 
@@ -16,14 +16,19 @@ from typing import TYPE_CHECKING, Any, cast
 from moe_eval_plugin.errors import InvalidExpertCountError
 from moe_eval_plugin.model_name import is_folder
 from moe_eval_plugin.models.checkpoint import require_on_hub, resolve
-from moe_eval_plugin.models.families import describe, family_of
+from moe_eval_plugin.models.families import describe, family_of, moe_part
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from transformers import PretrainedConfig
 
     from moe_eval_plugin.experts.description import MoEDescription
+    from moe_eval_plugin.plugins.family import Family
 
 CONFIG = "config.json"
+# Rules of renormalisation that are keys of a configuration.
+KEYS_OF_RULES = ("norm_topk_prob", "expert_selection_fn", "moe_normalize_expert_weights")
 TEXT_PARTS = ("text_config", "language_config", "llm_config")
 
 
@@ -41,13 +46,25 @@ def stated_experts(pretrained: str, revision: str | None = None) -> MoEDescripti
     raw = _read(path) if path else None
     if raw is None or family_of((str(raw.get("model_type")),)) is None:
         return None
+    config = cast("PretrainedConfig", _Stated(raw))
     try:
-        found = describe(cast("PretrainedConfig", _Stated(raw)))
+        found, part = describe(config), moe_part(config)
     except (InvalidExpertCountError, AttributeError, TypeError):
         return None
-    is_plain = found.is_moe and found.family is not None
+    family = family_of((found.family or "",))
+    is_stated = family is not None and all(hasattr(part, key) for key in _needed(family))
     reaches_all = found.max_num_experts_per_tok >= found.num_experts
-    return found if is_plain and reaches_all else None
+    return found if found.is_moe and is_stated and reaches_all else None
+
+
+def _needed(family: Family) -> Iterator[str]:
+    """Yield the keys, besides k and the number of experts, that a description depends on."""
+    named = (family.shared_experts_key, family.zero_experts_key, family.enabled_key)
+    yield from (key for key in named if key)
+    if family.renormalise in KEYS_OF_RULES:
+        yield family.renormalise
+    if family.has_groups:
+        yield "n_group"
 
 
 class _Stated(SimpleNamespace):

@@ -91,8 +91,10 @@ def _recommendation(numbers: SeriesStatistics) -> str | None:
         )
     if numbers.candidate is not None:
         return f"No recommendation yet: {_missing(numbers, named[numbers.candidate])}."
-    if all(one.samples_per_s is None for one in compared):
-        return "No recommendation: speeds were not measured."
+    if all(verdict(numbers, one) is Verdict.LOSES_MORE for one in compared):
+        return f"No recommendation: every other setting loses more than {numbers.margin_text}."
+    if all(one.speed_up is None for one in compared):
+        return "No recommendation: speed-ups were not measured."
     return (
         f"No recommendation: no setting both loses at most {numbers.margin_text} and may be faster "
         f"than {baseline.label}."

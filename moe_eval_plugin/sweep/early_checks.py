@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 import yaml
 
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
+from moe_eval_plugin.experts.schedule_parser import parse_experts_k
 from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
+from moe_eval_plugin.hosts.lmms_eval.command import argument_names
 from moe_eval_plugin.hosts.lmms_eval.host_options import check_gen_kwargs
-from moe_eval_plugin.hosts.lmms_eval.names import check_model, check_tasks
+from moe_eval_plugin.hosts.lmms_eval.names import check_model, check_tasks, is_of_the_host
 from moe_eval_plugin.models.stated_experts import stated_experts
 from moe_eval_plugin.option_values import argument_parts
 from moe_eval_plugin.sweep.fingerprint import version_settings
@@ -25,7 +27,7 @@ from moe_eval_plugin.sweep.manifest import LOCK, differences, load_manifest, loc
 from moe_eval_plugin.sweep.plan import check_model_args, make_points
 from moe_eval_plugin.sweep.planning import NAMES_OF_MODELS, published_k_and_halves
 from moe_eval_plugin.sweep.runner import changed_text, refuse_foreign
-from moe_eval_plugin.vqa.dataset import data_folder
+from moe_eval_plugin.vqa.dataset import data_folder, load_easy_vqa
 from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES, locate
 
 if TYPE_CHECKING:
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
     from moe_eval_plugin.sweep.plan import SweepPlan
     from moe_eval_plugin.sweep.planning import Axes
 
+# Arguments whose values are checked with torch or transformers.
+NEED_TORCH = {"attn_implementation", "device", "device_map", "trust_remote_code"}
+EASY_VQA = "easy_vqa"
 PRETRAINED_VARIABLE = "MOE_EVAL_PRETRAINED"
 
 
@@ -50,10 +55,19 @@ class Intent:
     """Whether results of other settings may be moved aside."""
 
 
-def check_early(common: SweepPlan, axes: Axes, folder: Path, intent: Intent) -> None:
+@dataclass(frozen=True)
+class EarlyPlan:
+    """A plan with its points, or without where the text of a configuration is not enough."""
+
+    plan: SweepPlan
+    baseline_added: bool
+
+
+def check_early(common: SweepPlan, axes: Axes, folder: Path, intent: Intent) -> EarlyPlan:
     """Raise ``UserError`` for a sweep that cannot run; ``common`` is its plan without points.
 
-    Nothing is written. What passes may still be refused later.
+    Nothing is written. What passes may still be refused later. Returned is the plan with its
+    points, as far as they are known.
     """
     check_model(common.model)
     check_model_args(common.model_args)
@@ -64,7 +78,26 @@ def check_early(common: SweepPlan, axes: Axes, folder: Path, intent: Intent) -> 
         _check_installed(common.model, intent.launcher)
     _check_data(common.tasks)
     plan = _with_points(common, axes, pretrained, given.get("revision"))
-    _check_folder(plan, folder, intent)
+    _check_folder(plan.plan, folder, intent)
+    return plan
+
+
+def count_early(plan: SweepPlan, folder: Path) -> dict[str, int] | None:
+    """Return the questions of each task where that needs no library, for an estimate.
+
+    ``None`` where the points or the tasks are not known, and for a folder with finished points,
+    whose settings have to be compared with those of the tasks.
+    """
+    found = load_manifest(folder)
+    schedules = [parse_experts_k(point.experts_k) for point in plan.points]
+    needs_torch = NEED_TORCH & argument_names(plan.model_args) or plan.device is not None
+    is_known = schedules and not any(one and one.names_layers for one in schedules)
+    if not is_known or needs_torch or (found is not None and found.has_done):
+        return None
+    if any(task != EASY_VQA or is_of_the_host(task) for task in plan.tasks):
+        return None
+    n = len(load_easy_vqa().records)
+    return {task: min(plan.limit or n, n) for task in plan.tasks}
 
 
 def _check_arguments(plan: SweepPlan) -> tuple[str, Mapping[str, str]]:
@@ -103,7 +136,9 @@ def _check_installed(model: str, launcher: str) -> None:
 def _check_data(tasks: Iterable[str]) -> None:
     """Raise ``DataError`` where ``MOE_EVAL_DATA`` lacks the files of a task of this package."""
     folder = data_folder()
-    for source in _sources(tasks) if folder else ():
+    if folder is None:
+        return
+    for source in _sources(tasks):
         if source in OFFICIAL_FILES:
             locate(source, folder)
 
@@ -130,14 +165,14 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_multi_constructor("!function", lambda *_: None)
 
 
-def _with_points(common: SweepPlan, axes: Axes, pretrained: str, revision: str | None) -> SweepPlan:
+def _with_points(common: SweepPlan, axes: Axes, pretrained: str, revision: str | None) -> EarlyPlan:
     """Return the plan with its points, as far as the text of the configuration states them."""
     description = stated_experts(pretrained, revision)
     if description is None:
-        return common
+        return EarlyPlan(common, baseline_added=False)
     schedules = axes.schedules or published_k_and_halves(description)
-    points, _ = make_points(description, schedules, axes.policies, axes.renorms, axes.seeds)
-    return replace(common, points=points)
+    points, added = make_points(description, schedules, axes.policies, axes.renorms, axes.seeds)
+    return EarlyPlan(replace(common, points=points), added)
 
 
 def _check_folder(plan: SweepPlan, folder: Path, intent: Intent) -> None:

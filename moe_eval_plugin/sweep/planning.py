@@ -56,7 +56,7 @@ def make_plan(common: SweepPlan, axes: Axes) -> CheckedPlan:
     check_model_args(common.model_args)
     _check_names(common)
     check_gen_kwargs(common.gen_kwargs)
-    options = _engine_options(common.model_args)
+    options = engine_options(common.model_args)
     if common.model == "moe_vllm":
         register_configuration(options)
     model = ModelConfig.load(options)
@@ -127,7 +127,7 @@ def _check_names(plan: SweepPlan) -> None:
         vllm_arguments.parse_arguments(join_arguments(plan.model_args, of_the_host))
 
 
-def _engine_options(model_args: str) -> EngineOptions:
+def engine_options(model_args: str) -> EngineOptions:
     """Return the options that name the checkpoint in the arguments of any model."""
     from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.models.checkpoint import default_pretrained

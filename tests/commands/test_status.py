@@ -57,6 +57,26 @@ def test_a_step_without_a_count_says_how_long_it_has_lasted() -> None:
     ]
 
 
+def test_a_step_may_say_more_without_beginning_again() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with Status(stream, clock) as status:
+        status.counting("k=7", 500)
+        for block in range(70):
+            clock.now += 1
+            status.update(f"block {block}")
+    assert stream.getvalue().splitlines() == [
+        "block 0 (1 s)",
+        "block 30 (31 s)",
+        "block 60 (61 s)",
+    ]
+    other = io.StringIO()
+    with Status(other, clock) as status:
+        status.update("block 0")
+        clock.now += 1
+        status.update("block 1")
+    assert other.getvalue() == "block 1 (1 s)\n"
+
+
 def test_answers_of_an_interrupted_run_do_not_make_the_rate() -> None:
     stream, clock = io.StringIO(), Clock()
     with Status(stream, clock) as status:

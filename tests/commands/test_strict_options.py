@@ -125,15 +125,19 @@ def test_mistakes_are_refused_before_anything_heavy_is_imported(tmp_path: Path) 
         f"{SWEEP} --experts-k 40",
         f"{SWEEP} --experts-policy nothing",
     )
+    lines = (*mistakes, f"{SWEEP} --dry-run")
     run = subprocess.run(
         [sys.executable, "-c", LIGHT],
-        input="\n".join(mistakes),
+        input="\n".join(lines),
         capture_output=True,
         text=True,
         check=False,
         cwd=tmp_path,
     )
-    assert run.stdout.splitlines() == [f"2 [] {line}" for line in mistakes]
+    printed = run.stdout.splitlines()
+    assert printed[: len(mistakes)] == [f"2 [] {line}" for line in mistakes]
+    assert printed[-1] == f"0 [] {SWEEP} --dry-run"
+    assert "4 settings, the published k first:" in printed
 
 
 def test_a_sweep_on_vllm_needs_vllm(
@@ -154,6 +158,8 @@ def test_names_of_engine_arguments_are_read_from_the_source_of_vllm(
     )
     spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
     monkeypatch.setattr(vllm_names, "find_spec", lambda _: spec)
-    vllm_names.check_names(["pretrained", "max_model_len", "enforce_eager", "device", "renorm"])
+    vllm_names.check_names(["pretrained", "max_model_len", "enforce_eager", "device"])
     with pytest.raises(InvalidArgumentError, match=r"max_model_lem.*Did you mean max_model_len\?"):
         vllm_names.check_names(["max_model_lem"])
+    with pytest.raises(InvalidArgumentError, match="renorm is not possible with moe_vllm"):
+        vllm_names.check_names(["renorm"])

@@ -79,3 +79,14 @@ def test_a_resumed_sweep_says_what_was_done_and_what_it_verified(
     assert "1 of 2 settings were done already.\n" in printed.err
     assert printed.err.count("k=4 verified: 4 experts in 2 of 2 layers\n") == 1
     assert "k4: failed. OSError: k4" in printed.out
+
+
+def test_a_sweep_interrupted_in_its_timed_pass_has_all_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = open_it(tmp_path)
+    run_all(tmp_path, manifest)
+    progress = SweepProgress(PLAN, manifest, 450, as_json=False)
+    progress.close()
+    assert progress.interrupted(timing=True) == 130
+    assert "All answers and all timed blocks are saved" in capsys.readouterr().err

@@ -125,6 +125,14 @@ def test_what_is_not_shown_to_lose_little_lacks_questions(tmp_path: Path) -> Non
     assert "and 200 questions do not show that it loses no more than 1 point; about " in text
 
 
+def test_where_all_settings_lose_more_nothing_else_is_missing(tmp_path: Path) -> None:
+    write_sweep(tmp_path, {8: USUAL, 4: wrong_every(2), 2: wrong_every(1)})
+
+    (text,) = texts(tmp_path, 1.0, "recommendation")
+
+    assert text == "No recommendation: every other setting loses more than 1 point."
+
+
 def test_a_gain_beyond_the_margin_is_no_loss(tmp_path: Path) -> None:
     write_sweep(tmp_path, {8: wrong_every(2), 4: USUAL})
 
@@ -202,6 +210,7 @@ def test_a_busy_machine_and_speeds_in_the_wrong_order_are_warned_of(tmp_path: Pa
     [
         ("precision", "It ended when every interval was narrower than 3% of its speed-up."),
         ("budget", "It ended when its 60 s were spent; the widest interval, that of k=4, is 3"),
+        ("rounds", "It ended with its last round; the widest interval, that of k=4, is 3"),
         (None, "It has not ended; the widest interval"),
     ],
 )

@@ -52,16 +52,26 @@ def check_tasks(names: Iterable[str], include_path: str | None = None) -> None:
             raise InvalidArgumentError(unknown_task(name, sorted(declared)))
 
 
+def is_of_the_host(name: str) -> bool:
+    """Whether lmms-eval itself may have a task of this name, which it prefers to another one."""
+    text = "\n".join(_definitions(_folders_of_the_host()))
+    return name in set(DECLARED.findall(text))
+
+
 def unknown_task(name: str, known: Sequence[str]) -> str:
     """Return the message for a task that lmms-eval does not have."""
     return f"No task is called {name}.{did_you_mean(name, known)} {ALL_TASKS}"
 
 
 def _folders(include_path: str | None) -> list[Path]:
-    spec = find_spec("lmms_eval")
-    of_the_host = (spec.submodule_search_locations if spec else None) or ()
     given = [Path(include_path)] if include_path else []
-    return [*(Path(folder, "tasks") for folder in of_the_host), *given, *task_folders()]
+    return [*_folders_of_the_host(), *given, *task_folders()]
+
+
+def _folders_of_the_host() -> list[Path]:
+    spec = find_spec("lmms_eval")
+    found = (spec.submodule_search_locations if spec else None) or ()
+    return [Path(folder, "tasks") for folder in found]
 
 
 def _definitions(folders: Iterable[Path]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.publish.reproduce.agreement import DIFFERS, Agreement, Row
 from moe_eval_plugin.publish.reproduce.count_rows import count_rows, expert_rows
 from moe_eval_plugin.publish.reproduce.score_rows import compare_scores
-from moe_eval_plugin.publish.reproduce.speed_rows import Speeds
+from moe_eval_plugin.publish.reproduce.speed_rows import Speeds, machine_differences
 from moe_eval_plugin.results.timing.speed_checks import load_warnings
 
 if TYPE_CHECKING:
@@ -42,7 +42,17 @@ def compare_with_original(
     comparison = _Comparison(again, limited=limited)
     rows = [row for point in original.points for row in comparison.rows(point)]
     speeds = Speeds(comparison.pairs, (original.timed, again.timed), speed_within)
-    notes = [*comparison.notes, *_load_notes("then", original), *_load_notes("now", again)]
+    machine = [
+        f"another machine: {one}; only speed-ups are judged"
+        for one in [", ".join(machine_differences(comparison.pairs))]
+        if one
+    ]
+    notes = [
+        *comparison.notes,
+        *machine,
+        *_load_notes("then", original),
+        *_load_notes("now", again),
+    ]
     return Agreement(
         (*rows, *speeds.rows()),
         tuple(dict.fromkeys(comparison.settings)),

@@ -216,6 +216,7 @@ def _speed_up_over_k(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> F
         ),
     ]
     known = [row for row in rows if row["ratio_low"] is not None]
+    tops = [{**row, "top": row["ratio_high"] or row["ratio"]} for row in rows]
     bars = alt.Chart(data(known)).mark_rule(style=["interval"])
     ends = {"y": alt.Y("ratio_low:Q", title="speed-up"), "y2": "ratio_high:Q"}
     chart = alt.layer(
@@ -224,7 +225,8 @@ def _speed_up_over_k(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> F
         *([bars.encode(x=k_axis(rows), color=by_series(task, rows), **ends)] if known else []),
         base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(y=y, tooltip=tooltip),
         *labels(
-            alt.Chart(data(rows)).encode(x=k_axis(rows), y=y),
+            # Above the bar, which would cross them.
+            alt.Chart(data(tops)).encode(x=k_axis(rows), y=alt.Y("top:Q", title="speed-up")),
             alt.Text("ratio:Q", format=".2f"),
             dy=-14,
         ),

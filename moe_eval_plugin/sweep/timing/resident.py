@@ -44,6 +44,7 @@ class ResidentTimer:
         self._points = {point.name: point for point in points}
         self._gen_kwargs = gen_kwargs
         model.store = None
+        model.engine.image_outputs = None
         model.task_dict = host.documents_by_split()
 
     @property

@@ -83,11 +83,11 @@ class InProcessWorker:
                 raise UserError(message) from error
 
     def loaded(self) -> ResidentMoEHF:
-        """Return the model without encoded inputs; it is loaded now if no point was run."""
+        """Return the model without kept inputs and images; it is loaded if no point was run."""
         if self._model is None:
             self._progress.doing("loading the weights")
             self._model = load_resident(self._plan, self._checked)
-        self._inputs, self._model.store = None, None
+        self._inputs, self._model.store, self._model.engine.image_outputs = None, None, None
         return self._model
 
     def _get_model(

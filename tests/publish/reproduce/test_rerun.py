@@ -28,7 +28,7 @@ def test_a_command_that_cannot_be_run_ends_with_an_error(
     with pytest.raises(UserError, match="moe-eval sweep ended with exit code 2"):
         rerun([command], tmp_path / "out", told.append)
     assert told == [["moe-eval", "sweep", "--no-such-option", "--output", str(tmp_path / "out")]]
-    assert "required: --tasks" in capfd.readouterr().err
+    assert "unrecognized arguments: --no-such-option" in capfd.readouterr().err
 
 
 def test_a_sweep_that_leaves_nothing_is_an_error(

@@ -81,6 +81,7 @@ def test_on_another_machine_only_the_ratio_is_judged(tmp_path: Path) -> None:
     found = row(agreement, "k2", PER_S)
     assert found.verdict == NOT_JUDGED
     assert "another machine: kind cpu -> cuda" in found.reason
+    assert any(one.startswith("another machine: kind cpu -> cuda") for one in agreement.notes)
     assert agreement.agrees
 
 

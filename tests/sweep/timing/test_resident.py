@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from moe_eval_plugin.engines.transformers.shared.images import ImageOutputs
 from moe_eval_plugin.sweep.plan import SweepPoint
 from moe_eval_plugin.sweep.timing.interleaved import run_pass
 from moe_eval_plugin.sweep.timing.resident import ResidentTimer
@@ -68,7 +69,9 @@ def timed(
         sample=tuple(range(N_QUESTIONS)),
         budget_s=0.001,
     )
+    model.engine.image_outputs = ImageOutputs(10**9)
     timer = ResidentTimer(model, EasyHost(ask), POINTS)  # type: ignore[arg-type]
+    assert model.engine.image_outputs is None
     return run_pass(folder, one, timer)
 
 
