@@ -5,6 +5,9 @@ needs besides: ``pip install decord qwen-vl-utils``. Both answer the same questi
 the embedded model at its own k: same weights, batch size and data type, in alternation. That the
 prompts, the images and the answers are equal is checked, and it exits with 1 if they are not.
 
+``moe_hf`` shares an image among its questions; for the comparison of inputs it is told not to. With
+``--like-vqav2`` there are five questions to an image of 256 tokens.
+
 The peer is ``--model qwen3_vl``. It takes a model for a Mixture of Experts by its name, so it is
 given a copy in a folder of such a name; and it always adds a system message, so that is empty, and
 the chat template of the copy leaves empty messages out. Both are given the same copy.
@@ -22,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -30,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.models.demo import MODEL_PATH
 from moe_eval_plugin.results.versions import installed_versions
+from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,12 +45,18 @@ MODEL_ARGS = {
     PEER: "pretrained={folder},device={device},device_map={device},system_prompt=",
     OURS: "pretrained={folder},device={device}",
 }
+DATA = "data"
+# How the arguments of ours differ where inputs are compared, or profiling is measured.
+SHARES_NOTHING = ",share_images=no"
 FOLDER_NAME = "demo-30B-A3B-Instruct"
 NO_EMPTY_MESSAGES = (
     "{%- set messages = messages | "
     "rejectattr('content', 'equalto', [{'type': 'text', 'text': ''}]) | list -%}\n"
 )
 NEEDED = {"decord": "decord", "qwen_vl_utils": "qwen-vl-utils"}
+TASK = "easy_vqa"
+# Questions like those of VQAv2: a task that reads official files, and the drawings enlarged.
+LARGE_TASK, QUESTIONS_OF_AN_IMAGE, LARGE_SIDE = "vqa_v2_val", 5, 256
 FIGURES = ("requests_s", "requests_cpu_s", "generate_s", "process_s", "process_cpu_s")
 
 
@@ -77,11 +88,14 @@ class Comparison:
         self._limit: int = options.limit
         self._n_threads: int = options.threads
         self._device: str = options.device
+        self._task: str = LARGE_TASK if options.like_vqav2 else TASK
         self._answers: dict[int, str] | None = None
 
     def check_inputs(self) -> None:
         """Run both once, not timed, and exit if they do not get the same prompts and images."""
-        digests = {model: self._run(model, "--inputs")[1]["inputs"] for model in (PEER, OURS)}
+        digests = {
+            model: self._run(model, "--inputs", shares=False)[1]["inputs"] for model in (PEER, OURS)
+        }
         if digests[PEER] != digests[OURS]:
             sys.exit(f"The models did not get the same inputs: {json.dumps(digests, indent=1)}")
 
@@ -94,17 +108,19 @@ class Comparison:
 
     def profiling(self, n_rounds: int) -> list[dict[str, dict[str, float]]]:
         """Answer all requests with profiling off and on in turn, within one process."""
-        report = self._run(OURS, "--alternate-profile", str(n_rounds))[1]
+        report = self._run(OURS, "--alternate-profile", str(n_rounds), shares=False)[1]
         rounds: list[dict[str, dict[str, float]]] = report["profiles"]
         return rounds
 
-    def _run(self, model: str, *options: str) -> tuple[Run, dict[str, Any]]:
+    def _run(self, model: str, *options: str, shares: bool = True) -> tuple[Run, dict[str, Any]]:
         arguments = MODEL_ARGS[model].format(folder=self._folder, device=self._device)
+        if model == OURS and not shares:
+            arguments += SHARES_NOTHING
         with tempfile.TemporaryDirectory() as folder:
             report_file = Path(folder) / "report.json"
             command = [
                 *(sys.executable, str(LAUNCHER), str(report_file), *options, "--"),
-                *("--model", model, "--model_args", arguments, "--tasks", "easy_vqa"),
+                *("--model", model, "--model_args", arguments, "--tasks", self._task),
                 *("--batch_size", str(self._batch_size), "--limit", str(self._limit)),
                 *("--log_samples", "--output_path", folder),
             ]
@@ -130,6 +146,8 @@ class Comparison:
         """
         surroundings = {**os.environ, "OMP_NUM_THREADS": str(self._n_threads)}
         surroundings.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+        if self._task == LARGE_TASK:
+            surroundings["MOE_EVAL_DATA"] = str(self._folder.parent / DATA)
         before, begin = os.times(), time.perf_counter()
         done = subprocess.run(  # noqa: S603
             command, env=surroundings, capture_output=True, text=True, check=False
@@ -142,7 +160,7 @@ class Comparison:
 
     def _check_answers(self, model: str, folder: Path) -> None:
         """Exit if a model does not answer as the first one did."""
-        (file,) = folder.rglob("*_samples_easy_vqa.jsonl")
+        (file,) = folder.rglob(f"*_samples_{self._task}.jsonl")
         samples = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
         answers = {sample["doc_id"]: sample["filtered_resps"][0] for sample in samples}
         first = self._answers = self._answers or answers
@@ -162,6 +180,44 @@ def copy_model(folder: Path) -> Path:
     text = template.read_text(encoding="utf-8")
     template.write_text(NO_EMPTY_MESSAGES + text, encoding="utf-8")
     return copy
+
+
+def enlarge_images(model: Path) -> None:
+    """Let a copy of the model take images of ``LARGE_SIDE`` pixels a side, 16 to a token."""
+    path = model / "processor_config.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    edges = ("shortest_edge", "longest_edge")
+    content["image_processor"]["size"] = dict.fromkeys(edges, LARGE_SIDE**2)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def write_questions(folder: Path, n_questions: int) -> None:
+    """Write drawings of easy-VQA, enlarged, with five questions each, as VQAv2's official files."""
+    from easy_vqa import get_test_image_paths, get_test_questions
+    from PIL import Image
+
+    files = OFFICIAL_FILES[LARGE_TASK]
+    images = folder / files.image_folder
+    images.mkdir(parents=True)
+    paths, of_images = get_test_image_paths(), defaultdict(list)
+    for text, answer, image in zip(*get_test_questions(), strict=True):
+        of_images[int(image)].append((text, answer))
+    full = [image for image, rows in of_images.items() if len(rows) >= QUESTIONS_OF_AN_IMAGE]
+    questions, annotations = [], []
+    for image in full[: -(-n_questions // QUESTIONS_OF_AN_IMAGE)]:
+        with Image.open(paths[image]) as drawn:
+            large = drawn.convert("RGB").resize((LARGE_SIDE, LARGE_SIDE))
+        large.save(images / files.image_name.format(image + 1))
+        for number, (text, answer) in enumerate(of_images[image][:QUESTIONS_OF_AN_IMAGE]):
+            ids = {"question_id": 10 * (image + 1) + number, "image_id": image + 1}
+            answers = [{"answer": answer, "answer_id": n} for n in range(1, 11)]
+            types = {"question_type": "what", "answer_type": "other"}
+            questions.append({**ids, "question": text})
+            annotations.append({**ids, **types, "answers": answers})
+    head = {"data_subtype": files.subtypes[0]}
+    for name, part in ((files.questions, "questions"), (files.annotations, "annotations")):
+        content = {**head, part: questions if part == "questions" else annotations}
+        (folder / str(name)).write_text(json.dumps(content), encoding="utf-8")
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -225,6 +281,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to a file")
     parser.add_argument(
+        "--like-vqav2", action="store_true", help="five questions to an image of 256 tokens"
+    )
+    parser.add_argument(
         "--short", action="store_true", help="64 questions and one round: for CI, no measurement"
     )
     options = parser.parse_args(arguments)
@@ -246,10 +305,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "n_questions": options.limit,
         "n_threads": options.threads,
         "device": options.device,
+        "like_vqav2": options.like_vqav2,
         "batch_sizes": {},
     }
     with tempfile.TemporaryDirectory() as folder:
         model = copy_model(Path(folder))
+        if options.like_vqav2:
+            enlarge_images(model)
+            write_questions(Path(folder) / DATA, options.limit)
         for batch_size in options.batch_sizes:
             comparison = Comparison(model, batch_size, options)
             comparison.check_inputs()

@@ -130,14 +130,15 @@ class SweepProgress:
         from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
         from moe_eval_plugin.sweep.timing.text import render_pass, summary
 
-        passes = read_timed_passes(self._manifest.folder)
+        folder = self._manifest.folder
+        passes = read_timed_passes(folder)
         observed = {
             row.point: row.observed_num_experts_per_tok
             for row in self._table.rows
             if row.observed_num_experts_per_tok is not None
         }
         if self._as_json:
-            rows = [row.to_dict() for row in self._table.with_timed_passes(passes)]
+            rows = [row.to_dict() for row in self._table.with_timed_passes(folder, passes)]
             timed = [summary(one, observed) for one in passes]
             content = {**self._manifest.to_dict(), "rows": rows, "timed_passes": timed}
             print(json.dumps(content, indent=2))

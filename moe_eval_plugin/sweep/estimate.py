@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.sweep.manifest import load_manifest
 from moe_eval_plugin.sweep.runner import changes
 from moe_eval_plugin.sweep.timing.options import TimingOptions
+from moe_eval_plugin.sweep.timing.vllm.orders import changes_k_live
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +46,8 @@ class Estimate:
     """Settings that differ from those of the finished points; the sweep would be refused."""
     timing: TimingOptions = field(default_factory=TimingOptions)
     """Options of the timed pass, whose time is not part of ``seconds_left``."""
+    over_engines: bool = False
+    """Whether the timed pass starts engines that hold one k each, in rounds."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain JSON data."""
@@ -84,6 +87,8 @@ def estimate(
         batch_size=plan.batch_size,
         changed=tuple(changed),
         timing=timing,
+        over_engines=plan.model == "moe_vllm"
+        and (timing.rounds is not None or not changes_k_live(plan.model_args)),
     )
 
 
@@ -105,7 +110,7 @@ def render_estimate(found: Estimate) -> str:
         f"batch size: {found.batch_size}",
         f"memory: {memory} (weights plus 10%); {free} free",
         f"time: {_time_text(found.seconds_left)}",
-        f"timed pass: {_timing_text(found.timing)}",
+        f"timed pass: {_timing_text(found)}",
     ]
     if found.changed:
         lines.append("refused without --restart, because settings changed:")
@@ -131,9 +136,13 @@ def _time_text(seconds: float | None) -> str:
     return f"about {seconds / MINUTE:.1f} min, at the rate of the slowest setting so far"
 
 
-def _timing_text(timing: TimingOptions) -> str:
+def _timing_text(found: Estimate) -> str:
+    timing = found.timing
     if timing.is_off:
         return "none, because of --speed-budget 0"
+    if found.over_engines:
+        usual = "3, or 1 where an engine takes a minute to start"
+        return f"rounds with an engine for each setting: {timing.rounds or usual}"
     until = f"until each speed-up is known to {timing.precision:.1%}"
     if timing.budget_s is not None:
         return f"{until}, for {timing.budget_s:,.0f} s at most"

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.results.lmms_eval.files import read_run
+from moe_eval_plugin.results.timing.of_run import TimedRun
 from moe_eval_plugin.text import GAP, HUNDRED, align
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Table:
 
     def __init__(self, points: Sequence[SweepPoint] = (), tasks: Sequence[str] = ()) -> None:
         self.rows: list[Row] = []
-        self._points: dict[str, Mapping[str, Any]] = {}
+        self._batch_sizes: list[int | None] = []
         self._baseline: dict[tuple[str, int | None], Row] = {}
         self._setting_width = max([len("setting"), *(len(point.name) for point in points)])
         # A group or a pattern may stand for several tasks.
@@ -85,7 +86,6 @@ class Table:
 
         ``point`` has the fields of ``SweepPoint``.
         """
-        self._points[point["name"]] = point
         added = []
         for task in read_run(results).tasks:
             base = (task.task, point["seed"])
@@ -93,6 +93,7 @@ class Table:
             if point["is_baseline"]:
                 self._baseline[base] = row
             added.append(row)
+            self._batch_sizes.append(task.record.setup.batch_size if task.record else None)
         self.rows += added
         return added
 
@@ -119,34 +120,15 @@ class Table:
         ]
         return "\n".join(["", "No timed pass. Speed-up by task throughput:", *shown])
 
-    def with_timed_passes(self, passes: Sequence[TimedPass]) -> list[Row]:
-        """Return the rows with the speed-ups of timed passes, of the smallest batch size."""
-        first: dict[str, TimedPass] = {}
-        for one in passes:
-            first.setdefault(one.task, one)
-        return [self._with_speed(row, first.get(row.task)) for row in self.rows]
+    def with_timed_passes(self, folder: Path, passes: Sequence[TimedPass]) -> list[Row]:
+        """Return the rows with their speed-ups in the timed passes of the sweep's folder.
 
-    def _with_speed(self, row: Row, timed: TimedPass | None) -> Row:
-        setting = self._timed_setting(row.point, timed.settings) if timed else None
-        ratio = timed.speed_up(setting) if timed and setting else None
-        if timed is None or setting == timed.baseline or ratio is None:
-            return row
-        interval = ratio.interval
-        return replace(
-            row,
-            ratio=ratio.ratio,
-            ratio_interval=(interval.low, interval.high) if interval else None,
-            ratio_batch_size=timed.batch_size,
-        )
-
-    def _timed_setting(self, name: str, settings: Sequence[str]) -> str | None:
-        """Return the timed setting that differs from a point in nothing but its seed."""
-        alike = [one for one in settings if self._what(one) == self._what(name)]
-        return alike[0] if alike else None
-
-    def _what(self, name: str) -> tuple[object, ...]:
-        point = self._points.get(name, {})
-        return tuple(point.get(field) for field in ("experts_k", "experts_policy", "renorm"))
+        The batch size is that of the answers where it was timed, and else the largest.
+        """
+        return [
+            _with_speed(row, TimedRun(folder, row.point, tuple(passes)), size)
+            for row, size in zip(self.rows, self._batch_sizes, strict=True)
+        ]
 
     def _line(self, setting: str, task: str, numbers: Sequence[str]) -> str:
         columns = [(setting, self._setting_width)]
@@ -178,6 +160,22 @@ def _row(point: Mapping[str, Any], task: TaskRun, baseline: Row | None) -> Row:
         ratio=rate / base_rate if rate and base_rate else None,
         output_tokens_per_s=record.speed.output_tokens_per_s if record else None,
         answers=record.answers if record else None,
+    )
+
+
+def _with_speed(row: Row, timed: TimedRun, batch_size: int | None) -> Row:
+    of_task = timed.passes_of(row.task)
+    one = of_task.get(batch_size or 0, of_task[max(of_task)]) if of_task else None
+    setting = timed.setting_in(one) if one else None
+    ratio = one.speed_up(setting) if one and setting else None
+    if one is None or setting == one.baseline or ratio is None:
+        return row
+    interval = ratio.interval
+    return replace(
+        row,
+        ratio=ratio.ratio,
+        ratio_interval=(interval.low, interval.high) if interval else None,
+        ratio_batch_size=one.batch_size,
     )
 
 

@@ -36,8 +36,8 @@ def test_easy_vqa_reports_accuracy_speed_and_the_observed_k(tmp_path: Path) -> N
     assert rows["observed_num_experts_per_tok,none"] == 4
     assert rows["num_experts_per_tok,none"] == 4
     assert rows["baseline_num_experts_per_tok,none"] == 8
-    assert rows["samples_per_s,none"] > 0
-    for metric in ("exact_match", "samples_per_s", "observed_num_experts_per_tok"):
+    assert rows["task_samples_per_s,none"] > 0
+    for metric in ("exact_match", "task_samples_per_s", "observed_num_experts_per_tok"):
         assert f"|easy_vqa|none  |     0|{metric}" in done.stdout
     record = results["moe_eval"]["easy_vqa"]
     assert record["experts"]["n_layers"] == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from moe_eval_plugin.sweep.plan import SweepPoint
 from moe_eval_plugin.sweep.table import Table
 from tests.results.run_files import write_run
 from tests.results.sample_records import experts, record
+from tests.results.timing.timed_files import timed_pass
 from tests.vqa.vqa_files import edit_json
 
 if TYPE_CHECKING:
@@ -78,7 +80,19 @@ def test_a_speed_up_of_task_throughput_was_timed_once(tmp_path: Path) -> None:
     table.add(point(8), write_point(tmp_path / "8", 1.0, 10.0, 8))
     table.add(point(4), write_point(tmp_path / "4", 0.5, 40.0))
     assert "k4, okvqa: 4.00×, timed once" in table.timed_once()
-    assert [row.ratio for row in table.with_timed_passes([])] == [None, 4.0]
+    assert [row.ratio for row in table.with_timed_passes(tmp_path, [])] == [None, 4.0]
+
+
+def test_a_speed_up_is_that_of_the_timed_pass_for_each_seed(tmp_path: Path) -> None:
+    table = Table(POINTS, ["okvqa"])
+    for seed, name in itertools.product((1, 2), ("k8", "k4")):
+        named = SweepPoint(f"{name}-seed{seed}", name[1:], seed=seed, is_baseline=name == "k8")
+        table.add(named.to_dict(), write_point(tmp_path / named.name, 0.5, 10.0))
+    seconds = {"k8-seed1": [2.0] * 8, "k4-seed1": [1.6] * 8}
+    passes = [timed_pass(seconds, "okvqa", size) for size in (1, 16)]
+    rows = table.with_timed_passes(tmp_path, passes)
+    assert [(row.ratio, row.ratio_batch_size) for row in rows] == [(None, None), (1.25, 16)] * 2
+    assert rows[1].ratio_interval == (1.25, 1.25)
 
 
 def test_what_another_model_does_not_tell_is_not_known(tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ def _end(one: TimedPass, series: Series) -> str:
         return f"It ended when every interval was narrower than {precision} of its speed-up."
     if one.ended_by == "budget":
         return f"It ended when its {one.budget_s:,.0f} s were spent{widest}."
+    if one.ended_by == "rounds":
+        return f"It ended with its last round{widest}."
     return f"It has not ended{widest}: repeat the command of the sweep to continue."
 
 

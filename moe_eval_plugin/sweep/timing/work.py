@@ -73,13 +73,14 @@ def make_work(
     """Build the passes of the points that are done, whose experts were observed.
 
     ``n_questions`` and ``output_types`` are the host's, by task; ``n_rounds`` is that of the work.
-    There are no passes where only
-    the baseline, or not even that, can be timed.
+    There are no passes where only the baseline, or not even that, can be timed.
     """
     records, remarks = _records(manifest)
     points = [SweepPoint(**manifest.entry(name).point) for name in records]
     # Repetitions with other seeds have the same speed.
     points = [one for one in points if one.seed == points[0].seed]
+    if len(points) > 1 and not points[0].is_baseline:
+        remarks.append("Nothing is timed: there are no answers at the published k.")
     if options.is_off or len(points) <= 1 or not points[0].is_baseline:
         return TimedWork((), (), tuple(remarks))
     targets: list[tuple[str, int]] = []

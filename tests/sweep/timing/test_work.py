@@ -77,7 +77,9 @@ def test_nothing_is_timed_without_a_budget_or_without_anything_to_compare(tmp_pa
     manifest = sweep(tmp_path)
     assert work(manifest, budget_s=0.0).passes == ()
     assert work(sweep(tmp_path, POINTS[:1])).passes == ()
-    assert work(sweep(tmp_path, POINTS[1:])).passes == ()
+    alone = work(sweep(tmp_path, POINTS[1:]))
+    assert alone.passes == ()
+    assert alone.remarks == ("Nothing is timed: there are no answers at the published k.",)
 
 
 def test_a_point_that_failed_is_not_timed(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-# Groups are kept together until a batch has this many times the requests of one call of the model.
+# Requests of a batch whose units share prefixes: for so many calls of the model, and no fewer than
+# the most questions that are usual about one image.
 CALLS_OF_A_BATCH = 4
+LEAST_OF_A_BATCH = 32
 
 
 class BatchQueue(Generic[T]):
@@ -53,7 +55,7 @@ class BatchQueue(Generic[T]):
         """Remove and return the next batch; ``IndexError`` if no request is left."""
         group = self._groups[0]
         batch: list[T] = []
-        most = CALLS_OF_A_BATCH * self.batch_size
+        most = max(CALLS_OF_A_BATCH * self.batch_size, LEAST_OF_A_BATCH)
         for _ in range(self.batch_size):
             if not group or (batch and len(batch) + len(group[0]) > most):
                 break

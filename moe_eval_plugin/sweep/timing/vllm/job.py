@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.option_values import argument_parts, read_bool
 from moe_eval_plugin.results.lmms_eval.files import read_run
 from moe_eval_plugin.results.timing.timed_pass import FOLDER
 from moe_eval_plugin.sweep.timing.interleaved import run_pass
 from moe_eval_plugin.sweep.timing.sample import make_blocks
-from moe_eval_plugin.sweep.timing.vllm.orders import N_WARM_UP, TimingOrder
+from moe_eval_plugin.sweep.timing.vllm.orders import N_WARM_UP, TimingOrder, changes_k_live
 from moe_eval_plugin.sweep.timing.vllm.process import running_engine
 from moe_eval_plugin.sweep.timing.vllm.rounds import default_rounds, run_rounds
 
@@ -33,14 +32,10 @@ MODEL = "moe_vllm"
 
 
 def rounds_to_time(plan: SweepPlan, manifest: Manifest, asked: int | None) -> int | None:
-    """Return the rounds over engines, ``asked`` where given; ``None`` to change k in one engine.
-
-    With ``enforce_eager`` nothing is compiled for a k, so that one engine can time all of them.
-    """
+    """Return the rounds over engines, ``asked`` where given; ``None`` to change k in one engine."""
     if asked is not None:
         return asked
-    given = dict(part.partition("=")[::2] for part in argument_parts(plan.model_args))
-    if read_bool("enforce_eager", given.get("enforce_eager", "false")):
+    if changes_k_live(plan.model_args):
         return None
     done = [path for name in manifest.entries if (path := manifest.results_path(name))]
     records = [task.record for path in done for task in read_run(path).tasks if task.record]
@@ -95,7 +90,8 @@ class _OneK:
                 positions=wanted.sample,
                 batch_size=wanted.batch_size,
                 experts_k=self._point.experts_k,
-                n_warm_up=N_WARM_UP,
+                # As many at once as will be timed: kernels are chosen by the size of a batch.
+                n_warm_up=max(N_WARM_UP, wanted.batch_size),
             )
         )
 

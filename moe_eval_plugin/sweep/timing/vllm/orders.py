@@ -5,18 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.option_values import argument_parts
+from moe_eval_plugin.option_values import argument_parts, read_bool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
 
-# Requests that an engine answers before its first time is taken.
+# Requests that an engine answers, at least, before its first time is taken.
 N_WARM_UP = 16
 ALONE = "share_images=no"
 # Arguments that could share work between requests.
 CACHES = ("share_images", "enable_prefix_caching", "mm_processor_cache_gb")
+
+
+def changes_k_live(model_args: str) -> bool:
+    """Whether one engine can time all k: with ``enforce_eager`` nothing is compiled for a k."""
+    given = dict(part.partition("=")[::2] for part in argument_parts(model_args))
+    return read_bool("enforce_eager", given.get("enforce_eager", "false"))
 
 
 @dataclass(frozen=True)
