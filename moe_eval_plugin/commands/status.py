@@ -57,8 +57,9 @@ class Step:
         if n_now <= 0 or seconds <= 0:
             return text
         rate = n_now / seconds
-        left_s = (max(0, self.total - self.n_done) + self.after) / rate
-        return f"{text}, {_rate_text(rate)} {self.unit}/s, about {duration_text(left_s)} left"
+        text = f"{text}, {_rate_text(rate)} {self.unit}/s"
+        n_left = max(0, self.total - self.n_done) + self.after
+        return f"{text}, about {duration_text(n_left / rate)} left" if n_left else text
 
 
 class Status:

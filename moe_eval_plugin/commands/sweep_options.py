@@ -58,7 +58,7 @@ def add_setting_options(verb: argparse.ArgumentParser) -> None:
         type=int,
         default=[],
         metavar="N",
-        help="repeat everything once per seed; 6 or more give each speed a 95%% interval",
+        help="repeat everything once per seed; 2 or more give task throughput an interval",
     )
 
 

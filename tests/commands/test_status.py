@@ -84,7 +84,12 @@ def test_answers_of_an_interrupted_run_do_not_make_the_rate() -> None:
         status.advance(90, earlier=True)
         clock.now = 2
         status.advance(4)
-    assert stream.getvalue() == "k=4: 94 of 100 questions, 2 questions/s, about 3 s left\n"
+        clock.now += INTERVAL_S
+        status.advance(6)
+    assert stream.getvalue().splitlines() == [
+        "k=4: 94 of 100 questions, 2 questions/s, about 3 s left",
+        "k=4: 100 of 100 questions, 0.31 questions/s",
+    ]
 
 
 def test_a_terminal_has_one_line_that_changes_and_lines_that_stay_above_it() -> None:
