@@ -40,10 +40,11 @@ def time_settings(
     """
     from moe_eval_plugin.sweep.timing.resident import ResidentTimer
 
-    work.remove_others(folder)
+    here = work.on_this_machine()
+    here.remove_others(folder)
     with _logged(folder):
-        timer = ResidentTimer(load(), host, work.points, plan.gen_kwargs)
-        for wanted in work.pending(folder):
+        timer = ResidentTimer(load(), host, here.points, plan.gen_kwargs)
+        for wanted in here.pending(folder):
             run_pass(folder, wanted, timer, after_block)
 
 
