@@ -55,7 +55,7 @@ def _from_hub(name: str, revision: str | None) -> Path | None:
     from huggingface_hub import hf_hub_download
 
     local_only = ask_hub(name, revision) is None
-    failures: tuple[type[Exception], ...] = (OSError, ValueError, *network_errors())
+    failures: tuple[type[Exception], ...] = (*network_errors(), OSError, ValueError)
     try:
         return Path(hf_hub_download(name, CONFIG, revision=revision, local_files_only=local_only))
     except failures:

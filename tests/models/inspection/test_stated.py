@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from moe_eval_plugin.models.inspection import report as inspection
 from moe_eval_plugin.models.inspection.parts import built_parts
 from moe_eval_plugin.models.inspection.report import inspect_model
 from moe_eval_plugin.models.inspection.stated import stated_model
-from tests.cli.programs import start
+from tests.models.fake_hub import Hub, published
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,11 +140,15 @@ def test_a_revision_of_a_folder_is_left_to_transformers(tmp_path: Path) -> None:
     assert stated_model(write(tmp_path, DEMO), "main") is None
 
 
-def test_the_demo_is_inspected_without_torch() -> None:
-    program = (
-        "import sys; from moe_eval_plugin.cli import main; main(['inspect', 'demo', '--json']); "
-        "print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])"
-    )
-    run = start(sys.executable, "-c", program)
-    assert run.stdout.splitlines()[-1] == "[]", run.stderr
-    assert json.loads(run.stdout.rpartition("[]")[0])["total_parameters"] == 1_961_824
+def test_a_configuration_comes_from_the_hub(fake_hub: type[Hub]) -> None:
+    fake_hub.models["some/model"] = {**published({}), "config": json.dumps(QWEN3).encode()}
+    from_hub = stated_model("some/model")
+    assert from_hub is not None
+    assert from_hub[2].counts is not None
+
+
+def test_a_model_of_the_hub_without_a_configuration_is_left_to_transformers(
+    fake_hub: type[Hub],
+) -> None:
+    fake_hub.models["some/model"] = {**published({}), "gate": True}
+    assert stated_model("some/model") is None
