@@ -57,6 +57,7 @@ class MoEHF(MoEModel):
     model_name = "moe_hf"
     store: BatchStore | None = None
     sharing: SharingPlan | None = None
+    _to_share: Sequence[Job] = ()
 
     @property
     def device(self) -> torch.device:
@@ -127,14 +128,24 @@ class MoEHF(MoEModel):
 
     def _prepare(self, jobs: Sequence[Job]) -> None:
         generates = bool(jobs) and not any(job.continuation for job in jobs)
-        how = self.engine.options.share_images
-        self.sharing = plan_sharing(self.engine, jobs, how) if generates else None
+        self.sharing, self._to_share = None, jobs if generates else ()
         if self.store is None:
             return
         self.store.start_run()
         if generates:
+            self._plan_sharing()
             refuse = partial(raise_unless_counted, self.options.unanswerable)
             self.store.encode_ahead(self.engine, jobs, self.batch_size, refuse, self.sharing)
+
+    def _plan_sharing(self) -> None:
+        """Decide which questions share their images: two of each task are computed both ways."""
+        if self._to_share and self.sharing is None:
+            how = self.engine.options.share_images
+            self.sharing = plan_sharing(self.engine, self._to_share, how)
+
+    def _verify(self, jobs: Sequence[Job]) -> None:
+        super()._verify(jobs)
+        self._plan_sharing()
 
     def _complete(self, record: RunRecord) -> RunRecord:
         if self.sharing is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands import (
@@ -130,6 +129,8 @@ class _VersionAction(argparse.Action):
 
 
 def _versions() -> str:
+    from importlib import metadata
+
     lines = [f"moe-eval-plugin {metadata.version('moe-eval-plugin')}"]
     for name in SHOWN_PACKAGES:
         try:

@@ -1,6 +1,6 @@
 """Check the installation and this machine, with a fix for each fault.
 
-torch and torchvision are imported last, in a subprocess: a broken build can crash an interpreter.
+torch is imported last, in a subprocess: a broken build can crash an interpreter.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from moe_eval_plugin.errors import UserError
+from moe_eval_plugin.hardware.imported_torch import (
+    TORCH_PROGRAM,
+    TORCHVISION_PROGRAM,
+    Ended,
+    last_line,
+    run_python,
+)
 from moe_eval_plugin.hardware.memory import free_disk_bytes, free_ram_bytes
 from moe_eval_plugin.models.checkpoint import (
     cache_folder,
@@ -40,7 +46,6 @@ VARIABLES = {
     "MOE_EVAL_DATA_STRICT": "1: refuse data sets that are not complete",
     "MOE_EVAL_SKIP_PREFLIGHT": "1: do not check whether a model fits into memory",
 }
-IMPORT_TIMEOUT_S = 300
 NETWORK_TIMEOUT_S = 3.0
 LOW_DISK_BYTES = 5 * GIB
 WRONG_BUILD = "operator torchvision::nms does not exist"
@@ -52,21 +57,9 @@ WRONG_BUILD_FIX = (
 )
 TORCH_FIX = "Reinstall it: `pip install --force-reinstall torch torchvision`."
 REINSTALL_FIX = f"Reinstall this package: `pip install --force-reinstall {DISTRIBUTION}`."
-TORCH_PROGRAM = """
-import json, torch
-gpus = [
-    {"name": torch.cuda.get_device_name(i), "free_bytes": torch.cuda.mem_get_info(i)[0],
-     "total_bytes": torch.cuda.mem_get_info(i)[1]}
-    for i in range(torch.cuda.device_count())
-]
-build = {"version": torch.__version__, "cuda": torch.version.cuda, "hip": torch.version.hip}
-print(json.dumps({**build, "gpus": gpus}), flush=True)
-"""
-TORCHVISION_PROGRAM = "import torchvision, torchvision.ops; print(torchvision.__version__)"
 
 LONGEST_NAME = len("lmms-eval plugin")
 Status = Literal["ok", "warn", "fail"]
-Ended = subprocess.CompletedProcess[str]
 
 
 @dataclass(frozen=True)
@@ -93,7 +86,7 @@ def examine(*, network: bool = False) -> Iterator[Check]:
     yield from check_variables(os.environ)
     if network:
         yield check_network()
-    run = _run_python(TORCH_PROGRAM + TORCHVISION_PROGRAM)
+    run = run_python(TORCH_PROGRAM + TORCHVISION_PROGRAM)
     yield from check_torch(run)
     yield check_torchvision(run)
 
@@ -154,9 +147,9 @@ def check_torch(run: Ended | None = None) -> list[Check]:
     package = check_package("torch")
     if package.status == "fail":
         return [package]
-    run = run or _run_python(TORCH_PROGRAM)
+    run = run or run_python(TORCH_PROGRAM)
     if not run.stdout.startswith("{"):
-        detail = f"{package.detail} cannot be imported: {_last_line(run)}"
+        detail = f"{package.detail} cannot be imported: {last_line(run)}"
         return [Check("torch", "fail", detail, TORCH_FIX)]
     facts = json.loads(run.stdout.splitlines()[0])
     build = f"CUDA {facts['cuda']}" if facts["cuda"] else f"ROCm {facts['hip']}"
@@ -166,15 +159,15 @@ def check_torch(run: Ended | None = None) -> list[Check]:
 
 
 def check_torchvision(run: Ended | None = None) -> Check:
-    """Check that torchvision can be imported and works with the installed torch."""
+    """Check that torchvision's compiled operators load and work with the installed torch."""
     package = check_package("torchvision")
     if package.status == "fail":
         return package
-    run = run or _run_python(TORCHVISION_PROGRAM)
+    run = run or run_python(TORCHVISION_PROGRAM)
     if run.returncode == 0:
         return Check("torchvision", "ok", f"{run.stdout.splitlines()[-1]}, works with this torch")
     wrong_build = WRONG_BUILD in run.stderr
-    detail = WRONG_BUILD if wrong_build else f"it cannot be imported: {_last_line(run)}"
+    detail = WRONG_BUILD if wrong_build else f"it cannot be imported: {last_line(run)}"
     return Check("torchvision", "fail", detail, WRONG_BUILD_FIX)
 
 
@@ -281,20 +274,3 @@ def _satisfies(installed: str, wanted: str) -> bool:
     from packaging.specifiers import SpecifierSet
 
     return SpecifierSet(wanted).contains(installed, prereleases=True)
-
-
-def _run_python(program: str) -> Ended:
-    command = [sys.executable, "-c", program]
-    try:
-        return subprocess.run(  # noqa: S603  (the program is one of the two above)
-            command, capture_output=True, text=True, timeout=IMPORT_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        return Ended(
-            command, 1, (error.stdout or b"").decode(), f"it took over {IMPORT_TIMEOUT_S} s"
-        )
-
-
-def _last_line(run: Ended) -> str:
-    lines = run.stderr.strip().splitlines()
-    return lines[-1] if lines else f"the process ended with code {run.returncode}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ import pytest
 
 from moe_eval_plugin import doctor
 from moe_eval_plugin.doctor import Check
+from moe_eval_plugin.hardware import imported_torch
+from tests.cli.programs import start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,6 +81,24 @@ def test_a_torchvision_that_fails_does_not_hide_torch(
     assert checks["torchvision"].detail.endswith("OSError: libfoo.so is missing")
 
 
+def test_only_the_subprocess_imports_torch() -> None:
+    program = (
+        "import sys; from moe_eval_plugin import doctor; "
+        "doctor.run_python = lambda _: doctor.Ended([], 1, '', ''); [*doctor.examine()]; "
+        "print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])"
+    )
+    assert start(sys.executable, "-c", program).stdout.strip() == "[]"
+
+
+def test_of_torchvision_only_the_compiled_operators_are_loaded() -> None:
+    shown = "print([m for m in sys.modules if m.startswith('torchvision.')])"
+    run = start(sys.executable, "-c", f"{imported_torch.TORCHVISION_PROGRAM}\n{shown}")
+    imported = run.stdout.splitlines()[-1]
+    assert "'torchvision.extension'" in imported
+    assert "'torchvision.ops'" not in imported
+    assert "'torchvision.transforms'" not in imported
+
+
 def test_wrong_build_of_torchvision_is_recognised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +132,7 @@ def test_package_that_dies_does_not_kill_the_doctor(
 def test_package_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package_that_raises(tmp_path, "torchvision", "import time; time.sleep(60)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(doctor, "IMPORT_TIMEOUT_S", 1)
+    monkeypatch.setattr(imported_torch, "IMPORT_TIMEOUT_S", 1)
     assert "over 1 s" in doctor.check_torchvision().detail
 
 

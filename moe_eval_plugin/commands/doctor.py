@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Check the installation and what can run on this machine, and suggest fixes.
+
+torch is imported in a process of its own, and asked for its GPUs. Of torchvision the compiled
+operators are loaded and their CUDA is compared with that of torch; all of it is imported only
+where that fails. Other packages are checked by their versions.
 """
 EPILOG = """\
 examples:

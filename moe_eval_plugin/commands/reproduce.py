@@ -181,7 +181,8 @@ def _reproduce(options: argparse.Namespace, bundle: Bundle, folder: Path) -> int
 def _commands(options: argparse.Namespace, bundle: Bundle) -> list[list[str]]:
     from moe_eval_plugin.publish.reproduce.rerun import Changes
 
-    changes = Changes(options.limit, options.pretrained)
+    recorded = bundle.description.checkpoint.pretrained
+    changes = Changes(recorded, options.limit, options.pretrained)
     return [changes.applied(command) for command in bundle.description.commands]
 
 

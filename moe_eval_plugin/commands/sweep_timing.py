@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.option_values import read_int
-from moe_eval_plugin.sweep.plan import SweepPoint
 
 if TYPE_CHECKING:
     import argparse
@@ -17,13 +16,10 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
     from moe_eval_plugin.sweep.launchers.launcher import Launcher, Worker
     from moe_eval_plugin.sweep.manifest import Manifest
-    from moe_eval_plugin.sweep.plan import SweepPlan
+    from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
     from moe_eval_plugin.sweep.timing.options import TimingOptions
     from moe_eval_plugin.sweep.timing.work import TimedWork
     from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
-
-# What a launcher is told to run; it is no setting of the sweep.
-WHOLE_PASS = SweepPoint("timing", "")
 
 
 def timing_options(options: argparse.Namespace) -> TimingOptions:
@@ -67,6 +63,7 @@ class TimedPassCommand:
         """Time what has not been timed; return whether nothing failed."""
         from moe_eval_plugin.sweep.launchers.choose import RESIDENT_MODEL
         from moe_eval_plugin.sweep.launchers.launcher import LocalLauncher
+        from moe_eval_plugin.sweep.timing.run import WHOLE_PASS
         from moe_eval_plugin.sweep.timing.vllm.job import MODEL, rounds_to_time
         from moe_eval_plugin.sweep.timing.work import make_work
 

@@ -94,7 +94,10 @@ def read_architecture(model: nn.Module, moe_layers: Sequence[RoutedParameters]) 
     stack_path, stack = _layer_stack(decoder)
     prefix = ".".join(part for part in (decoder_path, stack_path) if part)
     layers = tuple(
-        _decoder_layer(i, f"{prefix}.{i}", layer, moe_layers) for i, layer in enumerate(stack)
+        decoder_layer(
+            i, f"{prefix}.{i}", {n: p.numel() for n, p in layer.named_parameters()}, moe_layers
+        )
+        for i, layer in enumerate(stack)
     )
     try:
         cost, reason = _cost(model, decoder, f"{prefix}.", stack, moe_layers), None
@@ -131,15 +134,16 @@ def _layer_stack(decoder: nn.Module) -> tuple[str, nn.ModuleList]:
     return path, stack
 
 
-def _decoder_layer(
-    number: int, path: str, layer: nn.Module, moe_layers: Sequence[RoutedParameters]
+def decoder_layer(
+    number: int, path: str, parameters: Mapping[str, int], moe_layers: Sequence[RoutedParameters]
 ) -> DecoderLayer:
+    """Return the parameters of one decoder layer by part, from the size of each by its name."""
     experts = [moe for moe in moe_layers if moe.path.startswith(f"{path}.")]
     (routed,) = _routed_layers(experts, f"{path.rpartition('.')[0]}.") or (RoutedLayer(0, 0),)
     inside = tuple(f"{moe.path}.".removeprefix(f"{path}.") for moe in experts)
     sizes: Counter[Part] = Counter()
-    for name, parameter in layer.named_parameters():
-        sizes[_part(name, inside)] += parameter.numel()
+    for name, size in parameters.items():
+        sizes[_part(name, inside)] += size
     return DecoderLayer(
         number=number,
         path=path,
@@ -249,7 +253,8 @@ def _attention_shape(number: int, module: nn.Module) -> AttentionShape:
     if output is None:
         raise UserError(_unknown_attention(number, module))
     value_size = int(output.in_features)
-    window = getattr(module, "sliding_window", None) if _slides(module) else None
+    # An attention may have the model's window as an attribute and not use it.
+    window = getattr(module, "sliding_window", None) if getattr(module, "is_sliding", 1) else None
     if "kv_b_proj" in linear and "kv_a_proj_with_mqa" in linear:
         config: Any = module.config
         try:
@@ -268,11 +273,6 @@ def _attention_shape(number: int, module: nn.Module) -> AttentionShape:
     if fused is None:
         raise UserError(_unknown_attention(number, module))
     return AttentionShape(value_size, value_size, int(fused.out_features) - value_size, window)
-
-
-def _slides(module: nn.Module) -> bool:
-    """Whether an attention that has the model's window as an attribute uses it."""
-    return bool(getattr(module, "is_sliding", True))
 
 
 def _linear_layers(module: nn.Module) -> Mapping[str, Any]:

@@ -43,10 +43,20 @@ def stated_experts(pretrained: str, revision: str | None = None) -> MoEDescripti
     path = _config_file(name, revision)
     if path is None:
         require_on_hub(name, revision)
-    raw = _read(path) if path else None
-    if raw is None or family_of((str(raw.get("model_type")),)) is None:
+    config = read_stated(path) if path else None
+    return describe_stated(config) if config is not None else None
+
+
+def read_stated(path: Path) -> PretrainedConfig | None:
+    """Return the values of a ``config.json`` as attributes, ``None`` if it is no JSON object."""
+    raw = _read(path)
+    return None if raw is None else cast("PretrainedConfig", _Stated(raw))
+
+
+def describe_stated(config: PretrainedConfig) -> MoEDescription | None:
+    """Return the description of the experts of ``read_stated``; ``None`` if a key is missing."""
+    if family_of((str(config.model_type),)) is None:
         return None
-    config = cast("PretrainedConfig", _Stated(raw))
     try:
         found, part = describe(config), moe_part(config)
     except (InvalidExpertCountError, AttributeError, TypeError):
@@ -78,7 +88,7 @@ class _Stated(SimpleNamespace):
         }
         super().__init__(**{"model_type": "", **values, **parts})
 
-    def get_text_config(self) -> _Stated:
+    def get_text_config(self, *, decoder: bool = False) -> _Stated:  # noqa: ARG002  (as in transformers)
         """Return the part of the language model, or the whole where it has no part of its own."""
         found = (getattr(self, name, None) for name in TEXT_PARTS)
         return next((part for part in found if isinstance(part, _Stated)), self)

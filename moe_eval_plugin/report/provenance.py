@@ -73,7 +73,8 @@ def _timed_passes(series: Series) -> Iterator[tuple[str, str]]:
     for one in series.passes:
         end = f", ended by {one.ended_by}" if one.ended_by else ", not ended"
         text = (
-            f"{counted(len(one.sample), 'question')} chosen with seed {one.seed}, {one.method}, "
+            f"{counted(one.n_questions, 'question')} timed of {len(one.sample):,} chosen with seed "
+            f"{one.seed}, {one.method}, "
             f"{counted(len(one.counted), 'block')} counted, precision {one.precision:g}, budget "
             f"{one.budget_s:g} s{end}"
         )

@@ -72,6 +72,18 @@ class Setup:
     values: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """All stored names and values."""
 
+    @property
+    def machine_facts(self) -> dict[str, str | int | None]:
+        """What the speed of a run depends on besides its model and settings, by name."""
+        machine = self.machine or Machine()
+        return {
+            "kind": machine.kind,
+            "name": machine.name,
+            "n_devices": machine.n_devices,
+            "threads": machine.threads,
+            "processes": self.n_ranks,
+        }
+
     @classmethod
     def from_dict(cls, values: JsonObject) -> Setup:
         """Build the record from a stored provenance; ``DataError`` for a wrong type."""

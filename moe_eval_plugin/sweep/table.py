@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.results.lmms_eval.files import read_run
-from moe_eval_plugin.results.timing.of_run import TimedRun
+from moe_eval_plugin.results.timing.of_run import TimedRun, size_shown
 from moe_eval_plugin.text import GAP, HUNDRED, align
 
 if TYPE_CHECKING:
@@ -121,10 +121,7 @@ class Table:
         return "\n".join(["", "No timed pass. Speed-up by task throughput:", *shown])
 
     def with_timed_passes(self, folder: Path, passes: Sequence[TimedPass]) -> list[Row]:
-        """Return the rows with their speed-ups in the timed passes of the sweep's folder.
-
-        The batch size is that of the answers where it was timed, and else the largest.
-        """
+        """Return the rows with their speed-ups in the timed passes of the sweep's folder."""
         return [
             _with_speed(row, TimedRun(folder, row.point, tuple(passes)), size)
             for row, size in zip(self.rows, self._batch_sizes, strict=True)
@@ -165,7 +162,8 @@ def _row(point: Mapping[str, Any], task: TaskRun, baseline: Row | None) -> Row:
 
 def _with_speed(row: Row, timed: TimedRun, batch_size: int | None) -> Row:
     of_task = timed.passes_of(row.task)
-    one = of_task.get(batch_size or 0, of_task[max(of_task)]) if of_task else None
+    size = size_shown(of_task, batch_size)
+    one = None if size is None else of_task[size]
     setting = timed.setting_in(one) if one else None
     ratio = one.speed_up(setting) if one and setting else None
     if one is None or setting == one.baseline or ratio is None:

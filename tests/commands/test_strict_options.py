@@ -124,11 +124,13 @@ def test_mistakes_are_refused_before_anything_heavy_is_imported(tmp_path: Path) 
         f"{SWEEP} --device gpu",
         f"{SWEEP} --experts-k 40",
         f"{SWEEP} --experts-policy nothing",
+        "inspect ./no",
+        "inspect demo --context 0",
     )
-    lines = (*mistakes, f"{SWEEP} --dry-run")
+    answered = ("inspect demo", "families", f"{SWEEP} --dry-run")
     run = subprocess.run(
         [sys.executable, "-c", LIGHT],
-        input="\n".join(lines),
+        input="\n".join((*mistakes, *answered)),
         capture_output=True,
         text=True,
         check=False,
@@ -136,7 +138,8 @@ def test_mistakes_are_refused_before_anything_heavy_is_imported(tmp_path: Path) 
     )
     printed = run.stdout.splitlines()
     assert printed[: len(mistakes)] == [f"2 [] {line}" for line in mistakes]
-    assert printed[-1] == f"0 [] {SWEEP} --dry-run"
+    for line in answered:
+        assert f"0 [] {line}" in printed
     assert "4 settings, the published k first:" in printed
 
 

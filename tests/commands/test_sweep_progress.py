@@ -59,6 +59,21 @@ def test_a_failed_point_is_named_and_fails_the_sweep(
     assert "Done" not in printed.out
 
 
+def test_a_failed_timed_pass_is_not_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = open_it(tmp_path)
+    run_all(tmp_path, manifest)
+    progress = SweepProgress(PLAN, manifest, 4, as_json=False)
+    progress.close()
+    assert progress.finish(timing_failed=True) == 1
+    printed = capsys.readouterr()
+    assert "Failed: the timed pass, so there is no speed-up" in printed.err
+    assert "All answers are saved. Run the same command to time what is left" in printed.err
+    assert f"moe-eval report {tmp_path} --open" in printed.err
+    assert "Done" not in printed.out
+
+
 def test_a_resumed_sweep_says_what_was_done_and_what_it_verified(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,11 +9,11 @@ import pytest
 
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.sweep_progress import SweepProgress
-from moe_eval_plugin.commands.sweep_timing import WHOLE_PASS, TimedPassCommand
+from moe_eval_plugin.commands.sweep_timing import TimedPassCommand
 from moe_eval_plugin.sweep.launchers.launcher import LocalLauncher
 from moe_eval_plugin.sweep.plan import SweepPlan
 from moe_eval_plugin.sweep.timing.options import TimingOptions
-from moe_eval_plugin.sweep.timing.run import TimedJob
+from moe_eval_plugin.sweep.timing.run import WHOLE_PASS, TimedJob
 from moe_eval_plugin.sweep.workers.child_process import ChildProcessWorker
 from tests.sweep.timing.test_work import POINTS, TASK, sweep
 

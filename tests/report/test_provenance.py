@@ -58,6 +58,6 @@ def test_a_timed_pass_says_how_it_was_made(tmp_path: Path) -> None:
     (series,) = read_series([tmp_path])
 
     assert dict(origin_of(series).shared)["Timed pass, batch size 4"] == (
-        "4 questions chosen with seed 0, interleaved, 8 blocks counted, precision 0.03, budget "
-        "60 s, ended by precision"
+        "4 questions timed of 4 chosen with seed 0, interleaved, 8 blocks counted, precision 0.03, "
+        "budget 60 s, ended by precision"
     )

@@ -136,7 +136,7 @@ class RequestReader:
             columns = getattr(rows, "column_names", ())
             name = next((name for name in IMAGE_IDS if name in columns), None)
             # A column is read at once: reading it row by row takes seconds.
-            ids = None if name is None else list(rows.select_columns([name])[name])
+            ids = None if name is None else rows.select_columns([name])[:][name]
             self._image_ids[task, split] = ids
         known = self._image_ids[task, split]
         found = None if known is None else known[doc_id]

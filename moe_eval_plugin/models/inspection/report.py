@@ -5,17 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from moe_eval_plugin.errors import UserError
-from moe_eval_plugin.models.architecture import Architecture, DecoderLayer, read_architecture
 from moe_eval_plugin.models.checkpoint import load_config, resolve
 from moe_eval_plugin.models.costs.cost_at_k import CostAtK, Scenario, costs_at_k, k_values
 from moe_eval_plugin.models.families import describe
-from moe_eval_plugin.models.parameters import (
-    ParameterCounts,
-    RoutedParameters,
-    build_on_meta,
-    count_built,
-)
+from moe_eval_plugin.models.inspection.parts import ModelParts, built_parts
+from moe_eval_plugin.models.inspection.stated import stated_model
 from moe_eval_plugin.models.weights.completeness import check_files_if_any
 from moe_eval_plugin.models.weights.dtypes import dtype_bytes
 from moe_eval_plugin.models.weights.quantisation import quantisation_method
@@ -27,7 +21,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from moe_eval_plugin.experts.description import MoEDescription
-    from moe_eval_plugin.models.costs.cost_model import LanguageModelCost
+    from moe_eval_plugin.models.architecture import DecoderLayer
+    from moe_eval_plugin.models.parameters import RoutedParameters
 
 SCHEMA_VERSION = 1
 
@@ -114,22 +109,6 @@ class ModelReport:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class _Model:
-    """What was read from the modules of a model; ``None`` where it could not be read."""
-
-    counts: ParameterCounts | None = None
-    """Parameters in total, and of the routed experts."""
-    counts_unknown_reason: str | None = None
-    """Why they could not be counted."""
-    architecture: Architecture | None = None
-    """Decoder layers and image tower."""
-    cost: LanguageModelCost | None = None
-    """Sizes that determine the cost of a token."""
-    cost_unknown_reason: str | None = None
-    """Why the cost is unknown."""
-
-
 def inspect_model(
     pretrained: str,
     revision: str | None = None,
@@ -144,9 +123,13 @@ def inspect_model(
     reason.
     """
     scenario = scenario or Scenario()
-    config = load_config(pretrained, revision, trust_remote_code=trust_remote_code)
-    description = describe(config)
-    model = _read_model(config, description, trust_remote_code=trust_remote_code)
+    stated = stated_model(pretrained, revision)
+    if stated is not None:
+        config, description, model = stated
+    else:
+        config = load_config(pretrained, revision, trust_remote_code=trust_remote_code)
+        description = describe(config)
+        model = built_parts(config, description, trust_remote_code=trust_remote_code)
     check_files_if_any(pretrained, revision)
     size = weight_size(pretrained, revision)
     return ModelReport(
@@ -165,26 +148,6 @@ def inspect_model(
         **_image(model, config),
         costs=_costs(model, description, scenario, _width(config, scenario)),
     )
-
-
-def _read_model(
-    config: PretrainedConfig, description: MoEDescription, *, trust_remote_code: bool
-) -> _Model:
-    try:
-        built = build_on_meta(config, trust_remote_code=trust_remote_code)
-        counts = count_built(built, description)
-    except UserError as error:
-        return _Model(counts_unknown_reason=str(error), cost_unknown_reason=str(error))
-    try:
-        architecture = read_architecture(built, counts.layers)
-    except UserError as error:
-        return _Model(counts, cost_unknown_reason=str(error))
-    cost, reason = architecture.cost, architecture.cost_unknown_reason
-    if cost is not None and description.is_moe and not cost.routed_layers:
-        cost, reason = None, "No routed experts were found among the modules of the model."
-    if cost is not None and description.computes_all_experts:
-        cost, reason = None, "All experts compute every token, so a smaller k saves nothing."
-    return _Model(counts, None, architecture, cost, reason)
 
 
 def described(description: MoEDescription) -> dict[str, Any]:
@@ -207,7 +170,7 @@ def described(description: MoEDescription) -> dict[str, Any]:
     }
 
 
-def _counted(model: _Model) -> dict[str, Any]:
+def _counted(model: ModelParts) -> dict[str, Any]:
     counts = model.counts
     return {
         "n_moe_layers": _n_moe_layers(counts.layers) if counts else None,
@@ -230,7 +193,7 @@ def _decoder_layer(path: str) -> str:
     return ".".join(parts[: number + 1])
 
 
-def _memory(model: _Model, config: PretrainedConfig, scenario: Scenario) -> dict[str, Any]:
+def _memory(model: ModelParts, config: PretrainedConfig, scenario: Scenario) -> dict[str, Any]:
     width = _width(config, scenario)
     n, cost, counts = scenario.context_length, model.cost, model.counts
     return {
@@ -241,7 +204,7 @@ def _memory(model: _Model, config: PretrainedConfig, scenario: Scenario) -> dict
     }
 
 
-def _shares(model: _Model, description: MoEDescription, scenario: Scenario) -> dict[str, Any]:
+def _shares(model: ModelParts, description: MoEDescription, scenario: Scenario) -> dict[str, Any]:
     n, k = scenario.context_length, description.num_experts_per_tok
     cost = model.cost if k > 0 else None
     return {
@@ -251,7 +214,7 @@ def _shares(model: _Model, description: MoEDescription, scenario: Scenario) -> d
     }
 
 
-def _image(model: _Model, config: PretrainedConfig) -> dict[str, Any]:
+def _image(model: ModelParts, config: PretrainedConfig) -> dict[str, Any]:
     parameters = model.architecture.image_matrix_parameters if model.architecture else None
     per_patch = None if parameters is None else 2 * parameters
     patches = _patches(getattr(config, "vision_config", None))
@@ -270,7 +233,7 @@ def _patches(vision: PretrainedConfig | None) -> int | None:
 
 
 def _costs(
-    model: _Model, description: MoEDescription, scenario: Scenario, width: int | None
+    model: ModelParts, description: MoEDescription, scenario: Scenario, width: int | None
 ) -> tuple[CostAtK, ...]:
     baseline = description.num_experts_per_tok
     if model.counts is None or not model.counts.layers or baseline == 0:

@@ -10,9 +10,17 @@ import argparse
 import itertools
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.hosts.lmms_eval.command import pinned_model_args, settings_of
+from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.hosts.lmms_eval.command import (
+    PINNABLE,
+    argument_names,
+    pinned_model_args,
+    settings_of,
+)
 from moe_eval_plugin.option_values import argument_parts
 from moe_eval_plugin.publish.bundle.finished import setting_of, sweep_point
+from moe_eval_plugin.results.run import UNKNOWN
+from moe_eval_plugin.sweep.planning import NAMES_OF_MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -82,11 +90,38 @@ def with_checkpoint(command: Sequence[str], pretrained: str) -> list[str]:
 
     A revision goes with the checkpoint that it was one of.
     """
-    name = "--model-args" if tuple(command[:2]) == SWEEP else "--model_args"
-    given = command[command.index(name) + 1] if name in command else ""
+    name, given = _model_args(command)
     replaced = ("pretrained=", "revision=")
     others = [part for part in argument_parts(given) if not part.startswith(replaced)]
     return with_option(command, name, ",".join([f"pretrained={pretrained}", *others]))
+
+
+def with_recorded_checkpoint(command: Sequence[str], pretrained: str) -> list[str]:
+    """Return a command with the checkpoint that its results record, if it names none itself.
+
+    The environment of the original run named it then, which is not that of a rerun. Raises
+    ``InvalidArgumentError`` for a sweep whose checkpoint cannot be known.
+    """
+    name, given = _model_args(command)
+    if argument_names(given) & {*NAMES_OF_MODELS}:
+        return list(command)
+    model = command[command.index("--model") + 1] if "--model" in command else None
+    if model in PINNABLE and pretrained != UNKNOWN:
+        text = ",".join(part for part in (f"pretrained={pretrained}", given) if part)
+        return with_option(command, name, text)
+    if tuple(command[:2]) == SWEEP:
+        message = (
+            f"The command of this bundle names no checkpoint for {model}, and a sweep needs one. "
+            "Pass it with --pretrained."
+        )
+        raise InvalidArgumentError(message)
+    return list(command)
+
+
+def _model_args(command: Sequence[str]) -> tuple[str, str]:
+    """Return the option with the arguments of the model, and its value; empty if not given."""
+    name = "--model-args" if tuple(command[:2]) == SWEEP else "--model_args"
+    return name, command[command.index(name) + 1] if name in command else ""
 
 
 def _axes(settings: Iterable[Setting], baselines: set[Setting]) -> Iterator[list[str]]:

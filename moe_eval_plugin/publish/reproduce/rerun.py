@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError, UserError
-from moe_eval_plugin.publish.bundle.commands import OUTPUT, SWEEP, with_checkpoint, with_option
+from moe_eval_plugin.publish.bundle.commands import (
+    OUTPUT,
+    SWEEP,
+    with_checkpoint,
+    with_option,
+    with_recorded_checkpoint,
+)
 from moe_eval_plugin.results.lmms_eval.files import RESULTS_FILES, find_results
 from moe_eval_plugin.sweep.manifest import MANIFEST
 
@@ -23,8 +29,12 @@ POINT_FAILED = 1
 
 @dataclass(frozen=True)
 class Changes:
-    """Changes to the commands of a bundle: fewer questions, another path of the checkpoint."""
+    """Changes to the commands of a bundle: fewer questions, another path of the checkpoint.
 
+    ``recorded`` is the checkpoint that the results record, for commands that name none.
+    """
+
+    recorded: str
     limit: int | None = None
     pretrained: str | None = None
 
@@ -34,8 +44,8 @@ class Changes:
         if self.limit is not None:
             changed = with_option(changed, "--limit", str(self.limit))
         if self.pretrained is not None:
-            changed = with_checkpoint(changed, self.pretrained)
-        return changed
+            return with_checkpoint(changed, self.pretrained)
+        return with_recorded_checkpoint(changed, self.recorded)
 
 
 def rerun(

@@ -9,7 +9,7 @@ once, on either side, is shown and not judged, unless ``--speed-within`` sets ho
 from __future__ import annotations
 
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from moe_eval_plugin.publish.reproduce import speed_ups
 from moe_eval_plugin.publish.reproduce.agreement import (
@@ -21,6 +21,7 @@ from moe_eval_plugin.publish.reproduce.agreement import (
     Row,
 )
 from moe_eval_plugin.results.record import OF_A_TASK
+from moe_eval_plugin.results.timing.of_run import size_shown
 from moe_eval_plugin.stats.speed import median_interval, ratio_of_ratios
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.publish.bundle.finished import FinishedPoint, Setting
     from moe_eval_plugin.publish.reproduce.agreement import Verdict
-    from moe_eval_plugin.results.run import Run
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
     from moe_eval_plugin.stats.resampling import Interval
     from moe_eval_plugin.stats.speed import SpeedRatio
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 RATES = (speed_ups.SAMPLES, "output_tokens_per_s")
 # The interval of two values is so wide that nearly everything agrees with it.
 MIN_MEASUREMENTS = 3
-MACHINE_FACTS = ("kind", "name", "n_devices", "threads")
 
 
 class Speeds:
@@ -102,7 +101,7 @@ class Speeds:
                 yield f"{SPEED_UP}, batch size {batch}", one, again
         elif now and once is not None:
             size = speed_ups.batch_size_of(sides[0], task)
-            found = size if size in now else next(iter(now))
+            found = size_shown(now, size) or 0
             yield f"{SPEED_UP}, batch size {found}", once, now[found]
         else:
             for rate in RATES:
@@ -194,19 +193,11 @@ def machine_differences(pairs: Iterable[Pair]) -> tuple[str, ...]:
     """List the differences of the machines of two runs that change speed."""
     found: dict[str, None] = {}
     for one, two in pairs:
-        before, now = _machine(one.run), _machine(two.run)
+        before, now = (run.setup.machine_facts if run.setup else {} for run in (one.run, two.run))
         for name in before:
             if before[name] != now.get(name):
                 found[f"{name} {before[name]} -> {now.get(name)}"] = None
     return tuple(found)
-
-
-def _machine(run: Run) -> dict[str, Any]:
-    setup = run.setup
-    if setup is None:
-        return {}
-    facts = {name: getattr(setup.machine, name, None) for name in MACHINE_FACTS}
-    return {**facts, "processes": setup.n_ranks}
 
 
 def _sides(group: Sequence[Pair]) -> tuple[list[FinishedPoint], ...]:

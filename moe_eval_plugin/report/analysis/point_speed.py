@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin import stats
+from moe_eval_plugin.results.timing.of_run import size_shown
 
 if TYPE_CHECKING:
     from moe_eval_plugin.measure.hardware_use import HardwareUse
@@ -47,13 +48,10 @@ def timed_speeds(point: ReportPoint) -> dict[int, TimedSpeed]:
 
 
 def batch_size_shown(series: Series) -> int | None:
-    """Return the batch size whose speeds are shown first; ``None`` without a timed pass.
-
-    It is that of the answering pass where it was timed, and else the largest.
-    """
+    """Return the batch size whose speeds are shown first; ``None`` without a timed pass."""
     sizes = [one.batch_size for one in series.passes if one.counted]
     answering = (series.baseline or series.points[0]).first.setup.batch_size
-    return answering if answering in sizes else max(sizes, default=None)
+    return size_shown(sizes, answering)
 
 
 def speed_up_of_runs(point: ReportPoint, baseline: ReportPoint) -> stats.SpeedRatio | None:

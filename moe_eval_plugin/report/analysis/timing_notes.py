@@ -24,7 +24,7 @@ def sentences_on_timing(series: Series) -> Iterator[str]:
         what = "block" if one.method == "interleaved" else "round"
         yield (
             f"Speeds at batch size {one.batch_size} are from the timed pass: {counted(n, what)} "
-            f"over {counted(len(one.sample), 'question')}, every setting in each {what}, nothing "
+            f"over {counted(one.n_questions, 'question')}, every setting in each {what}, nothing "
             f"shared or cached. {_end(one, series)}"
         )
 

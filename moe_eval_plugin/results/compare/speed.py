@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.results.timing.of_run import find_timed_run
+from moe_eval_plugin.results.timing.of_run import find_timed_run, size_shown
 from moe_eval_plugin.stats.speed import SpeedRatio
 from moe_eval_plugin.text import GIB
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.run import Run, TaskRun
     from moe_eval_plugin.results.timing.of_run import TimedRun
 
-MACHINE_FACTS = ("kind", "name", "n_devices", "threads")
 SHARED = "questions shared their images, so these are rates of the task and not of requests"
 
 
@@ -84,11 +83,10 @@ class _Side:
 
     def memory_gib(self, task: str) -> float | None:
         """Return the peak of requests where they were timed, and else that of the run."""
-        sizes = self.sizes(task)
-        if not sizes or self.timed is None:
+        size = size_shown(self.sizes(task), self.answering_size())
+        if size is None or self.timed is None:
             return self.record.peak_memory_gib if self.record else None
-        own = self.answering_size()
-        one = self.timed.passes_of(task)[own if own in sizes else sizes[-1]]
+        one = self.timed.passes_of(task)[size]
         peak = one.hardware(self.timed.setting_in(one) or "").peak_memory
         return peak.used_bytes / GIB if peak else None
 
@@ -140,12 +138,10 @@ def _differences(a: _Side, b: _Side, size: int | None) -> Iterator[str]:
         yield f"batch size {one.batch_size} -> {two.batch_size}"
     if one.device != two.device:
         yield f"device {one.device} -> {two.device}"
-    for name in MACHINE_FACTS:
-        before, now = getattr(one.machine, name, None), getattr(two.machine, name, None)
+    for name, before in one.machine_facts.items():
+        now = two.machine_facts[name]
         if before != now:
             yield f"machine: {name} {before} -> {now}"
-    if one.n_ranks != two.n_ranks:
-        yield f"processes {one.n_ranks} -> {two.n_ranks}"
 
 
 def _tokens(record: RunRecord | None) -> float | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from moe_eval_plugin.results.timing.timed_pass import read_timed_passes, timed_pass_files
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
@@ -46,6 +47,14 @@ class TimedRun:
             return self.point
         alike = [name for name in one.settings if _without_seed(name) == _without_seed(self.point)]
         return alike[0] if alike else None
+
+
+def size_shown(timed: Collection[int], answering: int | None) -> int | None:
+    """Return the batch size whose speeds are shown first; ``None`` if none was timed.
+
+    It is that of the answering pass where it was timed, and else the largest.
+    """
+    return answering if answering in timed else max(timed, default=None)
 
 
 def find_timed_run(results: Path) -> TimedRun | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.results.record import HIGHER_IS_BETTER
 from moe_eval_plugin.results.run import ScoreRow
-from moe_eval_plugin.results.timing.of_run import find_timed_run
+from moe_eval_plugin.results.timing.of_run import find_timed_run, size_shown
 
 if TYPE_CHECKING:
     from moe_eval_plugin.results.record import RunRecord
@@ -46,15 +46,13 @@ class TimedTask:
 def find_timed_task(run: Run, task: TaskRun) -> TimedTask | None:
     """Return what a timed pass measured of a task; ``None`` without one.
 
-    The batch size is that of the run where it was timed, and else the largest. Raises what
-    ``find_timed_run`` raises.
+    The batch size is that of ``size_shown``. Raises what ``find_timed_run`` raises.
     """
     timed, record = find_timed_run(run.path), task.record
     passes = timed.passes_of(task.task) if timed else {}
-    if timed is None or record is None or not passes:
+    size = size_shown(passes, record.setup.batch_size) if record else None
+    if timed is None or record is None or size is None:
         return None
-    own = record.setup.batch_size
-    size = own if own in passes else max(passes)
     one = passes[size]
     setting = timed.setting_in(one) or ""
     speed = one.speed(setting)

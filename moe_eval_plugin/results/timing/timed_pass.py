@@ -125,6 +125,12 @@ class TimedPass:
         """The blocks that are no warm-up."""
         return tuple(block for block in self.blocks if not block.is_warm_up)
 
+    @property
+    def n_questions(self) -> int:
+        """Questions that were timed; a pass that is longer than its sample times some again."""
+        speed = self.speed(self.baseline)
+        return min(len(self.sample), speed.n_samples) if speed else 0
+
     def speed_up(self, setting: str) -> SpeedRatio | None:
         """Return how many times as fast as the baseline a setting answers requests.
 

@@ -12,13 +12,15 @@ from moe_eval_plugin.files import write_whole
 from moe_eval_plugin.results.timing.timed_pass import pass_path, read_timed_pass
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from moe_eval_plugin.results.timing.timed_pass import EndedBy, TimedBlock, TimedPass
 
 # The batch size that was asked for, where it did not fit into the memory.
 ASKED = "batch_size_asked"
+# A digest of the machine that times: a bundle has this file, and names no host.
+MACHINE = "machine"
 WHEN_IT_ENDS = ("precision", "budget_s", "ended_by")
 
 
@@ -73,12 +75,17 @@ def stored_pass(path: Path) -> TimedPass | None:
         return None
 
 
-def is_same(known: TimedPass, wanted: TimedPass) -> bool:
-    """Whether blocks of one pass may be counted in the other."""
-    return _what_it_times(known) == _what_it_times(wanted)
+def is_same(known: TimedPass, wanted: TimedPass, *, on_any_machine: bool = False) -> bool:
+    """Whether blocks of one pass may be counted in the other.
+
+    With ``on_any_machine`` it does not matter which machine times them.
+    """
+    others = (ASKED, MACHINE) if on_any_machine else (ASKED,)
+    return _what_it_times(known, others) == _what_it_times(wanted, others)
 
 
-def _what_it_times(one: TimedPass) -> dict[str, Any]:
+def _what_it_times(one: TimedPass, others: Collection[str]) -> dict[str, Any]:
     header: dict[str, Any] = json.loads(json.dumps(one.header()))
-    header["identity"].pop(ASKED, None)
+    for name in others:
+        header["identity"].pop(name, None)
     return {name: value for name, value in header.items() if name not in WHEN_IT_ENDS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.engines.request import QuestionCounter
@@ -54,8 +55,15 @@ class ResidentTimer:
 
     @contextmanager
     def blocks(self, wanted: TimedPass) -> Iterator[ResidentBlocks]:
-        """Build the requests of the sample and divide them into blocks; phases are recorded."""
+        """Build the requests of the sample and divide them into blocks; phases are recorded.
+
+        Raises ``OverrideNotEffectiveError`` where a setting uses another k than its own.
+        """
         batches = self._batches(wanted)
+        # The process that answered may have been another one.
+        jobs = list(chain.from_iterable(batches))
+        for point in self._points.values():
+            self._model.verify_at(point, jobs)
         size = max(map(len, batches)) if _is_scored(batches) else wanted.batch_size
         blocks = make_blocks(batches, 1 if _is_scored(batches) else size, wanted.seed)
         records = self._model.options.profile != "off"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.results.timing.timed_pass import FOLDER
+from moe_eval_plugin.sweep.plan import SweepPoint
 from moe_eval_plugin.sweep.timing.interleaved import run_pass
 from moe_eval_plugin.sweep.workers.in_process import LOGS, load_resident
 
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
-    from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
+    from moe_eval_plugin.sweep.plan import SweepPlan
     from moe_eval_plugin.sweep.timing.work import TimedWork
     from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
 
 LOG = "timing.log"
+# What a launcher gets to run; it is no setting of the sweep.
+WHOLE_PASS = SweepPoint("timing", "")
 
 
 def time_settings(
@@ -37,10 +40,11 @@ def time_settings(
     """
     from moe_eval_plugin.sweep.timing.resident import ResidentTimer
 
-    work.remove_others(folder)
+    here = work.on_this_machine()
+    here.remove_others(folder)
     with _logged(folder):
-        timer = ResidentTimer(load(), host, work.points, plan.gen_kwargs)
-        for wanted in work.pending(folder):
+        timer = ResidentTimer(load(), host, here.points, plan.gen_kwargs)
+        for wanted in here.pending(folder):
             run_pass(folder, wanted, timer, after_block)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.results.timing.speed_checks import implausible_speeds, load_warnings
 from moe_eval_plugin.sweep.timing.interleaved import widest_interval
-from moe_eval_plugin.text import align, wrap
+from moe_eval_plugin.text import align, counted, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ def progress_text(found: TimedPass) -> str:
 def end_text(found: TimedPass) -> str:
     """Return why a pass ended, as a sentence."""
     n = len(found.counted)
-    blocks = f"{n} block" if n == 1 else f"{n} blocks"
+    blocks = counted(n, "block")
     widest = widest_interval(found)
     if found.ended_by == "precision":
         return f"Timed in {blocks}: every interval is narrower than {found.precision:.1%}."
@@ -54,10 +54,10 @@ def render_pass(found: TimedPass, experts_per_token: Mapping[str, float]) -> str
     ``experts_per_token`` maps settings to their observed k.
     """
     rows = [HEADER, *(_cells(found, setting) for setting in found.settings)]
-    n = len(found.sample)
+    n = counted(found.n_questions, "question")
     lines = [
         "",
-        f"Speed of requests, {found.task}, {n} questions, batch size {found.batch_size}:",
+        *wrap(f"Speed of requests, {found.task}, {n}, batch size {found.batch_size}:", WIDTH),
         *align(rows, "lr"),
         *wrap(end_text(found), WIDTH),
     ]
@@ -81,7 +81,7 @@ def summary(found: TimedPass, experts_per_token: Mapping[str, float]) -> dict[st
         "task": found.task,
         "batch_size": found.batch_size,
         "method": found.method,
-        "n_questions": len(found.sample),
+        "n_questions": found.n_questions,
         "n_blocks": len(found.counted),
         "precision": found.precision,
         "budget_s": found.budget_s,

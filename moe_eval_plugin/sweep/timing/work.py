@@ -10,8 +10,12 @@ from moe_eval_plugin.results.lmms_eval.files import read_run
 from moe_eval_plugin.results.timing.timed_pass import FOLDER, TimedPass
 from moe_eval_plugin.sweep.fingerprint import machine
 from moe_eval_plugin.sweep.plan import SweepPoint
-from moe_eval_plugin.sweep.timing.pass_file import ASKED, is_same, stored_pass
-from moe_eval_plugin.sweep.timing.sample import choose_sample
+from moe_eval_plugin.sweep.timing.pass_file import ASKED, MACHINE, is_same, stored_pass
+from moe_eval_plugin.sweep.timing.sample import (
+    LARGEST_SAMPLE,
+    LARGEST_SAMPLE_OF_ROUNDS,
+    choose_sample,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,8 +45,14 @@ class TimedWork:
     n_rounds: int | None = None
     """Rounds over engines that hold one k each; ``None`` where k is changed on a loaded model."""
 
+    def on_this_machine(self) -> TimedWork:
+        """Return the work of this machine: blocks of another one are no part of its passes."""
+        here = {MACHINE: short_digest(machine())}
+        passes = (replace(one, identity={**one.identity, **here}) for one in self.passes)
+        return replace(self, passes=tuple(passes))
+
     def pending(self, folder: Path) -> tuple[TimedPass, ...]:
-        """Return the passes that have not ended in the folder of the sweep."""
+        """Return the passes that have not ended in the folder of the sweep, on any machine."""
         stored = _stored(folder)
         return tuple(one for one in self.passes if not any(self._is_end(s, one) for s in stored))
 
@@ -56,7 +66,7 @@ class TimedWork:
     def _is_end(self, stored: TimedPass, wanted: TimedPass) -> bool:
         """Whether a stored pass is a wanted one, at the batch size that fitted, to its end."""
         sizes = (stored.batch_size, stored.identity.get(ASKED))
-        is_it = _is_alike(stored, wanted) and wanted.batch_size in sizes
+        is_it = _is_alike(stored, wanted, on_any_machine=True) and wanted.batch_size in sizes
         if self.n_rounds is not None:
             return is_it and stored.ended_by is not None and len(stored.counted) >= self.n_rounds
         ends = (stored.precision, stored.budget_s) == (wanted.precision, wanted.budget_s)
@@ -91,14 +101,15 @@ def make_work(
         targets += [(task, size) for size in sizes]
     budget_s = _budget_s(records.values()) if options.budget_s is None else options.budget_s
     names = tuple(point.name for point in points)
-    identity = {"digest": short_digest(dict(manifest.settings)), **machine()}
+    largest = LARGEST_SAMPLE if n_rounds is None else LARGEST_SAMPLE_OF_ROUNDS
+    identity = {"digest": short_digest(dict(manifest.settings))}
     passes = [
         TimedPass(
             task=task,
             batch_size=size,
             settings=names,
             baseline=names[0],
-            sample=choose_sample(n_questions[task], options.seed),
+            sample=choose_sample(n_questions[task], options.seed, largest),
             seed=options.seed,
             precision=options.precision,
             budget_s=round(budget_s / len(targets), 3),
@@ -156,6 +167,7 @@ def _stored(folder: Path) -> list[TimedPass]:
     return [one for one in found if one is not None]
 
 
-def _is_alike(stored: TimedPass, wanted: TimedPass) -> bool:
+def _is_alike(stored: TimedPass, wanted: TimedPass, *, on_any_machine: bool = False) -> bool:
     """Whether two passes differ in nothing but batch size, blocks and end."""
-    return is_same(replace(stored, batch_size=wanted.batch_size), wanted)
+    alike = replace(stored, batch_size=wanted.batch_size)
+    return is_same(alike, wanted, on_any_machine=on_any_machine)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.engines.request import Job
     from moe_eval_plugin.hardware.meter import HardwareMeter
+    from moe_eval_plugin.sweep.plan import SweepPoint
     from moe_eval_plugin.sweep.workers.progress import Progress
 
 
@@ -34,6 +35,14 @@ class ResidentMoEHF(MoEHF):
         arguments = join_arguments(arg_string, additional_config)
         engine_options, options = parse_arguments(arguments)
         self.set_experts(engine_options, options.seed)
+
+    def verify_at(self, point: SweepPoint, jobs: Sequence[Job]) -> None:
+        """Set the k of a point, and observe it on the first of the jobs.
+
+        Raises ``OverrideNotEffectiveError`` where tokens use another one.
+        """
+        self.engine.set_experts(point.experts_k, point.experts_policy, point.renorm)
+        self._observe(jobs)
 
     def meter(self) -> HardwareMeter | None:
         """Build a meter of memory and energy; ``None`` with ``profile=off``."""

@@ -6,10 +6,12 @@ import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from moe_eval_plugin.cli import build_parser
+from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.publish.bundle.commands import run_command, sweep_commands, with_checkpoint
 from moe_eval_plugin.publish.reproduce.rerun import Changes
 from moe_eval_plugin.results.lmms_eval.files import read_run
@@ -151,11 +153,39 @@ def test_a_single_run_is_the_host_s_own_command(tmp_path: Path) -> None:
 
 def test_a_limit_and_another_place_of_the_checkpoint_change_a_command() -> None:
     (command,) = sweep_commands(manifest([point(8)], limit=None, model_args="a=1,pretrained=x"))
-    changed = Changes(limit=7, pretrained="/models/x").applied(command)
+    changed = Changes("demo", limit=7, pretrained="/models/x").applied(command)
     options = build_parser().parse_args(changed[1:])
     assert (options.limit, options.model_args) == (7, ["pretrained=/models/x,a=1"])
     assert changed[-2:] == ["--output", "{output}"]
-    assert Changes(limit=9).applied(changed).count("--limit") == 1
+    assert Changes("demo", limit=9).applied(changed).count("--limit") == 1
+
+
+@pytest.mark.parametrize(
+    ("model_args", "changed"),
+    [
+        ("", "pretrained=some/model"),
+        ("dtype=auto,revision=c0ffee", "pretrained=some/model,dtype=auto,revision=c0ffee"),
+        ("pretrained=demo,dtype=auto", "pretrained=demo,dtype=auto"),
+    ],
+)
+def test_a_checkpoint_that_the_environment_named_is_the_recorded_one(
+    model_args: str, changed: str
+) -> None:
+    (sweep,) = sweep_commands(manifest([point(8)], model="moe_hf", model_args=model_args))
+    options = build_parser().parse_args(Changes("some/model").applied(sweep)[1:])
+    assert (options.model, options.model_args) == (["moe_hf"], [changed])
+    single = ["lmms-eval", "--model", "moe_hf", "--model_args", model_args, "--output_path", "x"]
+    assert Changes("some/model").applied(single) == [
+        *("lmms-eval", "--model", "moe_hf", "--model_args", changed, "--output_path", "x")
+    ]
+
+
+def test_a_sweep_whose_checkpoint_is_unknown_asks_for_it() -> None:
+    (sweep,) = sweep_commands(manifest([point(8)], model="moe_hf", model_args=""))
+    with pytest.raises(InvalidArgumentError, match="Pass it with --pretrained"):
+        Changes("unknown").applied(sweep)
+    single = ["lmms-eval", "--model", "qwen3_vl", "--output_path", "x"]
+    assert Changes("some/model").applied(single) == single
 
 
 def test_another_checkpoint_takes_no_revision_over() -> None:

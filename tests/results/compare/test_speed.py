@@ -77,7 +77,7 @@ def test_a_seed_of_which_only_another_was_timed_has_the_speed_of_its_setting(
         ({"batch_size": 16}, "batch size 8 -> 16"),
         ({"device": "cuda:0"}, "device None -> cuda:0"),
         ({"hardware": {"kind": "cpu", "threads": 2}}, "machine: name a processor -> None"),
-        ({"n_ranks": 2}, "processes None -> 2"),
+        ({"n_ranks": 2}, "machine: processes None -> 2"),
     ],
 )
 def test_another_machine_or_batch_size_gives_no_speed_up(

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from moe_eval_plugin.engines.transformers.engine import VERIFICATION_ARGUMENTS
 from moe_eval_plugin.engines.transformers.shared.images import ImageOutputs
+from moe_eval_plugin.experts.verification import OverrideNotEffectiveError
 from moe_eval_plugin.sweep.plan import SweepPoint
 from moe_eval_plugin.sweep.timing.interleaved import run_pass
 from moe_eval_plugin.sweep.timing.resident import ResidentTimer
@@ -103,7 +105,8 @@ def test_every_setting_is_timed_on_the_same_batches(
     assert sorted(inputs) == ["2 uniform", "4 top_p:0.5", "8 uniform"]
     first, *others = inputs.values()
     assert all(one == first for one in others)
-    assert len(first) == 2 * N_QUESTIONS / 2
+    # One call verifies k, before anything is timed.
+    assert len(first) == 1 + 2 * N_QUESTIONS / 2
 
 
 def test_a_request_is_timed_with_its_encoding_and_by_phase(
@@ -126,13 +129,33 @@ def test_a_request_is_timed_with_its_encoding_and_by_phase(
     assert load.n_cores > 0
 
 
+def test_nothing_is_timed_at_a_k_that_tokens_do_not_use(
+    model: ResidentMoEHF, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    set_experts = model.engine.set_experts
+
+    def forgetful(*arguments: Any) -> None:
+        set_experts(*arguments)
+        if arguments[0] == "2":
+            for router in model.engine.model.modules():
+                if hasattr(router, "top_k"):
+                    router.top_k = 8
+
+    monkeypatch.setattr(model.engine, "set_experts", forgetful)
+    with pytest.raises(OverrideNotEffectiveError, match="2"):
+        timed(model, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_does_not_fit_is_halved_for_all_settings(
     model: ResidentMoEHF, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     generate = model.engine.generate
 
     def small(encoded: Any, *arguments: Any, **more: Any) -> Any:
-        if len(encoded.n_input_tokens) > 2 and model.engine.request.rule.policy_text != "uniform":
+        is_timed = arguments[0] is not VERIFICATION_ARGUMENTS
+        is_other = model.engine.request.rule.policy_text != "uniform"
+        if is_timed and is_other and len(encoded.n_input_tokens) > 2:
             message = "CUDA out of memory."
             raise torch.OutOfMemoryError(message)
         return generate(encoded, *arguments, **more)

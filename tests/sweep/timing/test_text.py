@@ -19,6 +19,12 @@ def test_the_table_has_speed_ups_with_intervals_and_the_end() -> None:
     assert max(map(len, lines)) <= 80
 
 
+def test_questions_of_the_sample_that_were_not_timed_are_not_counted() -> None:
+    large = replace(STEADY, sample=tuple(range(1024)))
+    assert "easy_vqa, 32 questions, batch" in render_pass(large, OBSERVED)
+    assert summary(large, OBSERVED)["n_questions"] == 32
+
+
 def test_it_says_how_wide_the_intervals_are_when_the_budget_is_spent() -> None:
     ended = replace(STEADY, ended_by="budget")
     assert "60 s: budget spent, widest interval 0.0%" in end_text(ended)

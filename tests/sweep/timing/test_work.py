@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from moe_eval_plugin.results.timing.timed_pass import pass_path
 from moe_eval_plugin.sweep.manifest import Entry, Manifest
 from moe_eval_plugin.sweep.plan import SweepPoint
 from moe_eval_plugin.sweep.timing.options import TimingOptions
-from moe_eval_plugin.sweep.timing.pass_file import ASKED, PassFile
+from moe_eval_plugin.sweep.timing.pass_file import ASKED, MACHINE, PassFile
 from moe_eval_plugin.sweep.timing.work import TimedWork, make_work
 from tests.results.run_files import write_run
 from tests.results.sample_records import experts, record
@@ -71,6 +72,14 @@ def test_the_default_budget_is_the_time_of_1000_answers_at_all_settings(tmp_path
     assert [one.budget_s for one in both] == [750, 750]
     (one,) = work(manifest, budget_s=90.0).passes
     assert one.budget_s == 90
+
+
+def test_three_rounds_time_as_many_questions_as_one_interleaved_pass(tmp_path: Path) -> None:
+    manifest, n, types = sweep(tmp_path), {TASK: 5000}, {TASK: "generate_until"}
+    (interleaved,) = make_work(manifest, TimingOptions(), n, types).passes
+    (rounds,) = make_work(manifest, TimingOptions(), n, types, n_rounds=3).passes
+    assert (len(interleaved.sample), interleaved.method) == (1024, "interleaved")
+    assert (len(rounds.sample), rounds.method) == (341, "rounds")
 
 
 def test_nothing_is_timed_without_a_budget_or_without_anything_to_compare(tmp_path: Path) -> None:
@@ -149,6 +158,18 @@ def test_passes_of_other_settings_are_removed(tmp_path: Path) -> None:
     paths = {pass_of.batch_size: write(tmp_path, pass_of) for pass_of in (one, *others)}
     found.remove_others(tmp_path)
     assert {size for size, path in paths.items() if path.exists()} == {4, 2}
+
+
+def test_only_a_pass_that_has_ended_may_be_of_another_machine(tmp_path: Path) -> None:
+    elsewhere = work(sweep(tmp_path), batch_sizes=(4, 8))
+    here = elsewhere.on_this_machine()
+    ended, begun = (replace(one, identity={**one.identity, MACHINE: "b"}) for one in here.passes)
+    PassFile(tmp_path, ended).end("budget")
+    path = write(tmp_path, begun)
+    assert [one.batch_size for one in elsewhere.pending(tmp_path)] == [8]
+    assert here.passes[1].identity[MACHINE] not in {None, "b", platform.node()}
+    here.remove_others(tmp_path)
+    assert not path.exists()
 
 
 def write(folder: Path, one: TimedPass) -> Path:

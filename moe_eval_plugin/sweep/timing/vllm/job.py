@@ -57,8 +57,9 @@ class VLLMTimedJob:
 
     def __call__(self, _: SweepPoint) -> Path:
         """Run the whole timed pass, and return the folder of its files."""
-        self.work.remove_others(self.folder)
-        pending = self.work.pending(self.folder)
+        here = self.work.on_this_machine()
+        here.remove_others(self.folder)
+        pending = here.pending(self.folder)
         if self.work.n_rounds is None:
             with running_engine(self.plan, self.work.points[0], self.folder) as engine:
                 timer = _LiveTimer(engine, self.work.points)
