@@ -58,7 +58,13 @@ def test_its_task_runs_with_our_model_and_its_row_is_in_the_results(
     installed: Path, tmp_path: Path
 ) -> None:
     command = [
-        *(str(LMMS_EVAL), "--model", "moe_hf", "--model_args", "pretrained=demo,experts_k=2"),
+        *(
+            str(LMMS_EVAL),
+            "--model",
+            "moe_hf",
+            "--model_args",
+            "pretrained=demo,experts_k=2,share_images=no",
+        ),
         *("--tasks", "easy_vqa_shout", "--limit", "8", "--batch_size", "4"),
         *("--output_path", str(tmp_path / "out")),
     ]

@@ -18,7 +18,6 @@ from moe_eval_plugin.sweep.manifest import locked
 from tests.cli.programs import Ended, moe_eval
 from tests.models.weights.checkpoints import demo_copy
 from tests.sweep.sweeps import (
-    BATCH_SIZE,
     N_QUESTIONS,
     answers,
     command,
@@ -33,6 +32,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KS = ("--experts-k", "4", "1")
+N_OF_THREE_IMAGES = 27
+# The questions of an image are one batch here: eight batches.
+BY_IMAGE = (*KS, "--limit", "80", "--batch-size", "1")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def sweep_here(output: Path, *arguments: str) -> Ended:
 def kill_in_the_middle(output: Path, point: str, n_batches: int) -> None:
     """Start a sweep, and kill it as soon as a point has so many batches."""
     process = subprocess.Popen(
-        command(output, *KS), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(output, *BY_IMAGE), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     journal = output / "journal" / f"{point}.jsonl"
     end = time.monotonic() + 600
@@ -85,22 +87,22 @@ def test_the_table_grows_with_each_point(undisturbed: tuple[Path, str]) -> None:
     assert rows[2][3] == f"{100 * (found['k1']['score'] - found['k8']['score']):+.2f}"
 
 
-def test_a_sweep_killed_three_times_equals_an_undisturbed_one(
-    undisturbed: tuple[Path, str], tmp_path: Path
-) -> None:
-    killed = tmp_path / "killed"
-    for point, n_batches in (("k8", 2), ("k8", 4), ("k4", 3)):
+def test_a_sweep_killed_three_times_equals_an_undisturbed_one(tmp_path: Path) -> None:
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    for point, n_batches in (("k8", 1), ("k8", 3), ("k4", 2)):
         kill_in_the_middle(killed, point, n_batches)
-    run = sweep_here(killed, *KS)
-    assert run.returncode == 0, run.stderr
-    assert numbers(killed) == numbers(undisturbed[0])
+    for folder in (killed, undisturbed):
+        run = sweep_here(folder, *BY_IMAGE)
+        assert run.returncode == 0, run.stderr
+    assert numbers(killed) == numbers(undisturbed)
     told = {
         point: results(killed, point)["moe_eval"]["easy_vqa"]["provenance"]
         for point in ("k8", "k4", "k1")
     }
     # One batch at most is lost: all others were answered before the process that ended the point.
     assert told["k8"]["n_processes"] == 3
-    assert told["k8"]["n_answered_before"] >= 4 * BATCH_SIZE
+    assert told["k8"]["n_answered_before"] >= N_OF_THREE_IMAGES
+    assert told["k8"]["shared_images"]["shared"]
     assert told["k4"]["n_processes"] == 2
     assert told["k1"]["n_answered_before"] == 0
     assert not list((killed / "journal").iterdir())

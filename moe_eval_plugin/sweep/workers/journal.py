@@ -16,8 +16,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.request import Generated
-from moe_eval_plugin.errors import MeasurementError
-from moe_eval_plugin.measure.timing import BatchTiming, PhaseTimes
+from moe_eval_plugin.errors import DataError, MeasurementError
+from moe_eval_plugin.json_object import JsonObject
+from moe_eval_plugin.measure.timing import BatchTiming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,15 +129,12 @@ def _batch(line: bytes) -> Batch | None:
     if content is None:
         return None
     try:
-        timing = dict(content["timing"])
-        phases = timing.pop("phases")
-        timing["output_tokens"] = tuple(timing["output_tokens"])
         batch = Batch(
             indices=tuple(map(operator.index, content["indices"])),
             answers=tuple(Generated(**answer) for answer in content["answers"]),
-            timing=BatchTiming(**timing, phases=PhaseTimes(**phases) if phases else None),
+            timing=BatchTiming.from_dict(JsonObject(content["timing"])),
             process=content["process"],
         )
-    except (KeyError, TypeError, ValueError, MeasurementError):
+    except (AttributeError, KeyError, TypeError, ValueError, DataError, MeasurementError):
         return None
     return batch if 0 < len(batch.indices) == len(batch.answers) else None
