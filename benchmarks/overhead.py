@@ -5,8 +5,8 @@ needs besides: ``pip install decord qwen-vl-utils``. Both answer the same questi
 the embedded model at its own k: same weights, batch size and data type, in alternation. That the
 prompts, the images and the answers are equal is checked, and it exits with 1 if they are not.
 
-``moe_hf`` shares an image among its questions; for the comparison of inputs it is told not to. With
-``--like-vqav2`` there are five questions to an image of 256 tokens.
+``moe_hf`` shares an image among its questions; for the comparison of inputs that is turned off.
+With ``--like-vqav2`` there are five questions to an image of 256 tokens.
 
 The peer is ``--model qwen3_vl``. It takes a model for a Mixture of Experts by its name, so it is
 given a copy in a folder of such a name; and it always adds a system message, so that is empty, and

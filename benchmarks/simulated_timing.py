@@ -3,8 +3,9 @@
 Run ``python benchmarks/simulated_timing.py``. A virtual machine works through batches while its
 speed drifts, jumps, or drops periodically because of a neighbour; each batch scatters on top, with
 outliers. The true speed-ups are known. Settings are timed in blocks, ordered, stopped and
-estimated by the functions that the timed pass uses, and beside it one setting after the other, with
-the same number of batches. It prints a Markdown table: how often each 95% interval holds the truth.
+estimated by the functions that the timed pass uses, and, for comparison, one setting after the
+other, with the same number of batches. It prints a Markdown table: how often each 95% interval
+holds the truth.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def parse_arguments(model_args: dict[str, Any]) -> tuple[EngineOptions, RunOptio
 
 
 def read_arguments(model_args: Mapping[str, Any]) -> tuple[EngineOptions, RunOptions]:
-    """Sort and check ``--model_args`` without torch; where no device is named, ``cpu`` stands.
+    """Sort and check ``--model_args`` without torch; without a device, it is ``cpu``.
 
     Raises ``InvalidArgumentError`` for an unknown name, with the nearest known one, and for a value
     that an option cannot take.

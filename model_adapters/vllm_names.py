@@ -1,7 +1,7 @@
 """Check the names of arguments of ``moe_vllm`` with vLLM's source text, before vLLM is imported.
 
-Its import takes many seconds. A name that its parser has stands in the module of the engine
-arguments; one that does not stand there at all is a mistake. All others are checked later, with
+Its import takes many seconds. A name that its parser has is in the module of the engine
+arguments; one that is not there at all is a mistake. All others are checked later, with
 the parser itself.
 """
 

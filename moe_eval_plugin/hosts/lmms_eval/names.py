@@ -2,8 +2,8 @@
 
 Its table of models imports nothing heavy. Its tasks are the YAML files of some folders: their texts
 are searched, not parsed, which takes 0.1 s for two thousand files, so that nothing has to be kept
-from one run to the next. A name that stands in none of them is no task; whether another one is
-decides lmms-eval itself, when it has read them.
+from one run to the next. A name that is in none of them is no task; of any other
+lmms-eval itself decides, when it has read them.
 """
 
 from __future__ import annotations

@@ -71,8 +71,8 @@ def launching(
 ) -> Iterator[tuple[Launcher, Worker]]:
     """Yield the launcher of a sweep's points and the worker that runs each of them.
 
-    A model that stays in memory is freed when the block ends. ``progress`` hears what such
-    a model does; other workers never call it. Raises ``MissingDependencyError`` for a launcher
+    A model that stays in memory is freed when the block ends. ``progress`` gets the steps
+    of such a model; other workers never call it. Raises ``MissingDependencyError`` for a launcher
     whose package is absent.
     """
     plan = checked.plan

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
 
 LOG = "timing.log"
-# What a launcher is told to run; it is no setting of the sweep.
+# What a launcher gets to run; it is no setting of the sweep.
 WHOLE_PASS = SweepPoint("timing", "")
 
 

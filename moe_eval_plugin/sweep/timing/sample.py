@@ -14,13 +14,15 @@ T = TypeVar("T")
 # The default budget is the time of 1,000 questions: within it no question is timed twice, so that
 # intervals cover the choice of questions too, as answers of different lengths take different times.
 LARGEST_SAMPLE = 1024
+# Each round over engines times its whole sample: three of them, as is usual, take as many in all.
+LARGEST_SAMPLE_OF_ROUNDS = LARGEST_SAMPLE // 3
 # Fewer questions in a block take too little time to be compared.
 QUESTIONS_OF_A_BLOCK = 16
 
 
-def choose_sample(n_questions: int, seed: int) -> tuple[int, ...]:
-    """Return the sorted positions of the questions to time: 1,024, or all if there are fewer."""
-    n = min(LARGEST_SAMPLE, n_questions)
+def choose_sample(n_questions: int, seed: int, largest: int = LARGEST_SAMPLE) -> tuple[int, ...]:
+    """Return the sorted positions of the questions to time: ``largest``, or all of fewer."""
+    n = min(largest, n_questions)
     return tuple(sorted(Random(seed).sample(range(n_questions), n)))  # noqa: S311  (no secret)
 
 

@@ -11,7 +11,11 @@ from moe_eval_plugin.results.timing.timed_pass import FOLDER, TimedPass
 from moe_eval_plugin.sweep.fingerprint import machine
 from moe_eval_plugin.sweep.plan import SweepPoint
 from moe_eval_plugin.sweep.timing.pass_file import ASKED, MACHINE, is_same, stored_pass
-from moe_eval_plugin.sweep.timing.sample import choose_sample
+from moe_eval_plugin.sweep.timing.sample import (
+    LARGEST_SAMPLE,
+    LARGEST_SAMPLE_OF_ROUNDS,
+    choose_sample,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -97,6 +101,7 @@ def make_work(
         targets += [(task, size) for size in sizes]
     budget_s = _budget_s(records.values()) if options.budget_s is None else options.budget_s
     names = tuple(point.name for point in points)
+    largest = LARGEST_SAMPLE if n_rounds is None else LARGEST_SAMPLE_OF_ROUNDS
     identity = {"digest": short_digest(dict(manifest.settings))}
     passes = [
         TimedPass(
@@ -104,7 +109,7 @@ def make_work(
             batch_size=size,
             settings=names,
             baseline=names[0],
-            sample=choose_sample(n_questions[task], options.seed),
+            sample=choose_sample(n_questions[task], options.seed, largest),
             seed=options.seed,
             precision=options.precision,
             budget_s=round(budget_s / len(targets), 3),

@@ -29,7 +29,7 @@ class InProcessWorker:
     """Runs points one by one with one model, whose k is changed and verified at each.
 
     ``input_cache_gib`` is the memory for encoded inputs; ``None`` takes a share of what is free
-    once the weights are loaded. ``progress`` hears what the model does. What the host
+    once the weights are loaded. ``progress`` gets the steps of the model. What the host
     prints goes into a log for each point.
     """
 

@@ -1,4 +1,4 @@
-"""What hears of the steps of a sweep whose model stays in memory."""
+"""Protocols of what shows the steps of a sweep whose model stays in memory."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Answered(Protocol):
 
 
 class Progress(Protocol):
-    """Hears what the model does at a point."""
+    """Shows what the model does at a point."""
 
     def doing(self, what: str) -> None:
         """Begin a step, such as ``loading the weights``."""
 
     def verified(self, experts: Mapping[str, VerifiedOverride]) -> None:
-        """Hear that k was observed as requested, by task; answering begins."""
+        """Show that k was observed as requested, by task; answering begins."""
 
     def answered(self, n_requests: int, *, earlier: bool = False) -> None:
         """Count requests, as ``Answered`` does."""

@@ -74,6 +74,14 @@ def test_the_default_budget_is_the_time_of_1000_answers_at_all_settings(tmp_path
     assert one.budget_s == 90
 
 
+def test_three_rounds_time_as_many_questions_as_one_interleaved_pass(tmp_path: Path) -> None:
+    manifest, n, types = sweep(tmp_path), {TASK: 5000}, {TASK: "generate_until"}
+    (interleaved,) = make_work(manifest, TimingOptions(), n, types).passes
+    (rounds,) = make_work(manifest, TimingOptions(), n, types, n_rounds=3).passes
+    assert (len(interleaved.sample), interleaved.method) == (1024, "interleaved")
+    assert (len(rounds.sample), rounds.method) == (341, "rounds")
+
+
 def test_nothing_is_timed_without_a_budget_or_without_anything_to_compare(tmp_path: Path) -> None:
     manifest = sweep(tmp_path)
     assert work(manifest, budget_s=0.0).passes == ()

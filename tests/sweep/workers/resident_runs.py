@@ -22,7 +22,7 @@ ARGUMENTS = {"pretrained": "demo", "batch_size": 4, "dtype": "float32"}
 
 
 class Heard:
-    """Keeps what a sweep's progress hears."""
+    """Keeps the calls of a sweep's progress."""
 
     def __init__(self) -> None:
         self.steps: list[str] = []

@@ -33,7 +33,7 @@ def _reason_of_code(model: Any) -> str | None:  # noqa: ANN401
     if is_own_code(type(model)):
         return f"{name} is code that comes with the checkpoint"
     if model.config.is_encoder_decoder:
-        return f"{name} has an encoder beside its decoder"
+        return f"{name} has an encoder before its decoder"
     if "position_ids" not in set(forward_arguments(type(model))) or not hasattr(model, POSITIONS):
         return f"{name} does not take the positions of its tokens"
     attention = model.config._attn_implementation  # noqa: SLF001  (it has no other name)

@@ -1,4 +1,4 @@
-"""What a process with a vLLM engine is told: how to start, and what to time."""
+"""Messages to a process with a vLLM engine: how to start, and what to time."""
 
 from __future__ import annotations
 

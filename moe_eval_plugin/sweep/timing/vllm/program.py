@@ -1,4 +1,4 @@
-"""Program of a process that has one vLLM engine, and times questions as it is told.
+"""Program of a process that has one vLLM engine, and times questions on request.
 
 ``python -m moe_eval_plugin.sweep.timing.vllm.program DESCRIPTOR``. Standard input has a line of
 JSON to begin with (the fields of ``EngineStart``) and one for each order (``TimingOrder``); a line
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class TimedMoEVLLM(MoEVLLM):
-    """``moe_vllm`` that times jobs at the k that it is told."""
+    """``moe_vllm`` that times jobs at the k of each order."""
 
     _k: str | None = None
 
