@@ -38,7 +38,6 @@ class Host:
         import lmms_eval.models  # noqa: F401  (brings our tasks, before the list of tasks is made)
         from lmms_eval.models import get_model
         from lmms_eval.tasks import TaskManager, get_task_dict
-        from tenacity import RetryError
 
         arguments = ["lmms-eval"]
         with replaced(sys, "argv", arguments):
@@ -49,8 +48,12 @@ class Host:
         kind = "simple" if get_model(model).is_simple else "chat"
         try:
             self._task_dict = get_task_dict(names, self._manager, kind)
-        except RetryError as error:  # what remains of a download that failed again and again
-            cause = error.last_attempt.exception() or error
+        except Exception as error:
+            # tenacity.RetryError, after a download that failed again and again.
+            attempt = getattr(error, "last_attempt", None)
+            if attempt is None:
+                raise
+            cause = attempt.exception()
             message = (
                 f"The data of {', '.join(names)} cannot be downloaded: {type(cause).__name__}: "
                 f"{one_line(cause)}. Check the network, log in with `hf auth login` if the data is "
