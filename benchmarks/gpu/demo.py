@@ -2,7 +2,7 @@
 
 ``run.sh`` calls it. Every k is verified first. Then batches of questions, in a random order, are
 encoded once and answered at every k, so that all k have answered the same questions whenever time
-ends. At last the k are timed: in each block all of them answer the same questions, in rotating
+ends. At last the k are timed: in each block all of them answer the same questions, in drawn
 order, nothing shared or cached, until every interval is narrow enough or time ends. It writes
 ``demo.json`` as it goes, and a file of blocks for each batch size to ``timing/``.
 """

@@ -12,6 +12,7 @@ from moe_eval_plugin.report.series import FinishedTask, ReportPoint, Series, Tim
 from moe_eval_plugin.results.lmms_eval.files import find_runs, read_run
 from moe_eval_plugin.results.samples import read_task
 from moe_eval_plugin.results.score_facts import collect
+from moe_eval_plugin.results.timing.of_run import find_timed_run
 from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
 from moe_eval_plugin.sweep.manifest import load_manifest
 
@@ -88,7 +89,7 @@ def _runs_at(path: Path) -> list[FoundRun]:
     """
     sweep = sweep_at(path)
     if sweep is None:
-        return [FoundRun(run) for run in find_runs(path)]
+        return [_of_its_sweep(run) for run in find_runs(path)]
     done = {name: sweep.results_path(name) for name in sweep.entries}
     passes = tuple(read_timed_passes(path))
     runs = [
@@ -98,6 +99,15 @@ def _runs_at(path: Path) -> list[FoundRun]:
         message = f"No setting of the sweep in {path} is done yet. Continue the sweep first."
         raise DataError(message)
     return runs
+
+
+def _of_its_sweep(run: Run) -> FoundRun:
+    """Return a run with the timed passes of the sweep that its file is part of, if there are any.
+
+    The folder of a single setting may be given.
+    """
+    timed = find_timed_run(run.path)
+    return FoundRun(run, timed.point, timed.passes) if timed else FoundRun(run)
 
 
 def _finished(

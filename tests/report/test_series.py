@@ -131,6 +131,8 @@ def test_the_timed_pass_of_a_sweep_is_found_by_task_and_folder(tmp_path: Path) -
 
     names = [point.timed.name if point.timed else None for point in series.points]
     assert names == ["k8", "k4", None]
+    (series,) = read_series([folder / "k8", folder / "k4"])
+    assert [point.timed.name for point in series.points if point.timed] == ["k8", "k4"]
     assert [(one.task, one.batch_size) for one in series.passes] == [(TASK, 4)]
 
 
