@@ -128,20 +128,19 @@ class SweepProgress:
         return EXIT_FAILED if failed or timing_failed else 0
 
     def _failed_timing_text(self, *, all_answered: bool) -> str:
-        """Return what there is without the timed pass, and the next commands."""
+        """Return what there is without the timed pass, and the next commands, a line for each."""
         from moe_eval_plugin.sweep.timing.run import LOG
         from moe_eval_plugin.sweep.workers.in_process import LOGS
 
         folder = self._manifest.folder
         log = folder / LOGS / LOG
         parts = [
-            "Failed: the timed pass, so there is no speed-up of all settings.",
-            "All answers are saved." if all_answered else "",
-            f"Its log: {log}." if log.is_file() else "",
+            f"Failed: the timed pass.{' All answers are saved.' if all_answered else ''}",
+            f"Its log: {log}" if log.is_file() else "",
             "Run the same command to time what is left, or with --speed-budget 0 to leave it out.",
             f"Next, for the accuracy: moe-eval report {folder} --open" if all_answered else "",
         ]
-        return " ".join(filter(None, parts))
+        return "\n".join(filter(None, parts))
 
     def _print_result(self) -> None:
         """Print the speeds of the timed pass; as JSON, everything that is known."""

@@ -13,11 +13,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.files import files_digest, short_digest
 from moe_eval_plugin.hosts.lmms_eval.names import unknown_task
 from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.results.lmms_eval.files import find_results
+from moe_eval_plugin.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 class Host:
     """lmms-eval with loaded tasks; ``tasks`` are names of tasks and groups, or patterns.
 
-    Raises ``InvalidArgumentError`` for a name that lmms-eval does not have.
+    Raises ``InvalidArgumentError`` for a name that lmms-eval does not have, and ``DataError`` where
+    the data of a task cannot be downloaded.
     """
 
     def __init__(self, model: str, tasks: Sequence[str], include_path: str | None = None) -> None:
@@ -44,7 +46,20 @@ class Host:
         for missing in [name for name in tasks if name not in names and "*" not in name]:
             raise InvalidArgumentError(unknown_task(missing, self._manager.all_tasks))
         kind = "simple" if get_model(model).is_simple else "chat"
-        self._task_dict = get_task_dict(names, self._manager, kind)
+        try:
+            self._task_dict = get_task_dict(names, self._manager, kind)
+        except Exception as error:
+            # tenacity.RetryError, after a download that failed again and again.
+            attempt = getattr(error, "last_attempt", None)
+            if attempt is None:
+                raise
+            cause = attempt.exception()
+            message = (
+                f"The data of {', '.join(names)} cannot be downloaded: {type(cause).__name__}: "
+                f"{one_line(cause)}. Check the network, log in with `hf auth login` if the data is "
+                "gated, or leave the task out."
+            )
+            raise DataError(message) from error
 
     def n_questions(self, limit: int | None) -> dict[str, int]:
         """Count the questions of each task, ``limit`` at most."""

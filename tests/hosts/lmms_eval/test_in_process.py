@@ -7,6 +7,10 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+from tenacity import Retrying, stop_after_attempt
+
+from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.hosts.lmms_eval.in_process import Host, _code_digest
 
 if TYPE_CHECKING:
@@ -34,6 +38,18 @@ def test_code_beside_the_functions_of_a_task_counts(tmp_path: Path) -> None:
 
 def test_a_task_without_functions_of_its_own_has_no_code() -> None:
     assert _code_digest(SimpleNamespace(config=SimpleNamespace(task="own", metric=len))) is None
+
+
+def test_data_that_cannot_be_downloaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(*_: object) -> None:
+        message = "Couldn't reach 'some/data' on the Hub"
+        raise ConnectionError(message)
+
+    once = Retrying(stop=stop_after_attempt(1))
+    monkeypatch.setattr("lmms_eval.tasks.get_task_dict", lambda *_: once(download))
+    named = "The data of easy_vqa cannot be downloaded: ConnectionError: Couldn't reach 'some/data'"
+    with pytest.raises(DataError, match=named):
+        Host("moe_hf", ["easy_vqa"])
 
 
 def test_requests_of_chosen_questions_are_those_that_the_host_builds() -> None:
