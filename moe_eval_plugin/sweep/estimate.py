@@ -130,8 +130,8 @@ def _seconds_left(states: Mapping[str, str], manifest: Manifest | None) -> float
 def _time_text(seconds: float | None) -> str:
     if seconds is None:
         return (
-            f"{UNKNOWN} until the first setting is done. For a quick estimate: add --limit 32 "
-            "--output runs/try"
+            f"{UNKNOWN} until the first setting is done.\n"
+            "  For a quick estimate: add --limit 32 --output runs/try"
         )
     return f"about {seconds / MINUTE:.1f} min, at the rate of the slowest setting so far"
 
@@ -146,7 +146,7 @@ def _timing_text(found: Estimate) -> str:
     until = f"until each speed-up is known to {timing.precision:.1%}"
     if timing.budget_s is not None:
         return f"{until}, for {timing.budget_s:,.0f} s at most"
-    return f"{until}, for as long as 1,000 answers took at most"
+    return f"{until}, or for the time of 1,000 answers"
 
 
 def _size_text(n_bytes: int | None) -> str:
