@@ -108,7 +108,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--experts-k", type=int, nargs="+", default=[8, 7, 6, 5, 4, 3, 2, 1], metavar="K"
     )
     parser.add_argument(
-        "--at-most", type=float, default=0.4, metavar="SHARE", help="default: %(default)s"
+        "--at-most", type=float, default=0.12, metavar="SHARE", help="default: %(default)s"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to a file")
     return parser.parse_args(arguments)

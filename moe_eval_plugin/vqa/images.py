@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,20 @@ SIXTEEN_BIT = "I;16"
 DEEP = ("I", "F")
 
 _decoding = threading.Lock()
+_kept: ContextVar[dict[object, Image] | None] = ContextVar("decoded images", default=None)
+
+
+@contextmanager
+def decoding_once() -> Iterator[None]:
+    """Decode each file once for all who read it in the block: they get the same image.
+
+    It is that of this thread alone, and nobody may change it.
+    """
+    token = _kept.set({})
+    try:
+        yield
+    finally:
+        _kept.reset(token)
 
 
 def open_image(source: str | Path | BinaryIO, question_id: object, name: str = "") -> Image:
@@ -57,6 +73,16 @@ def read_image(source: str | Path | BinaryIO) -> Image:
     Raises ``UnreadableImageError`` for a file that is missing, not an image, truncated, larger
     than ``MOST_PIXELS``, or a program (EPS), and where ``as_rgb`` raises it.
     """
+    kept = _kept.get()
+    if kept is None:
+        return _decode(source)
+    key = source.getvalue() if isinstance(source, BytesIO) else source
+    if key not in kept:
+        kept[key] = _decode(source)
+    return kept[key]
+
+
+def _decode(source: str | Path | BinaryIO) -> Image:
     from PIL import Image
 
     with ExitStack() as stack:

@@ -8,7 +8,13 @@ import pytest
 from PIL import Image, ImageFile, ImageOps
 
 from moe_eval_plugin.errors import DataError, UnreadableImageError
-from moe_eval_plugin.vqa.images import MOST_PIXELS, as_rgb, open_image, read_image
+from moe_eval_plugin.vqa.images import (
+    MOST_PIXELS,
+    as_rgb,
+    decoding_once,
+    open_image,
+    read_image,
+)
 from tests.vqa.vqa_files import cut_off
 
 if TYPE_CHECKING:
@@ -256,3 +262,14 @@ def test_a_tiff_file_on_its_side_is_read_by_its_path(tmp_path: Path, kind: Any) 
         tmp_path / "a.tiff", exif=tags
     )
     assert grey(read_image(tmp_path / "a.tiff")).tolist() == np.rot90(pixels, -1).tolist()
+
+
+def test_a_file_is_decoded_once_in_a_block(jpeg: Path) -> None:
+    content = jpeg.read_bytes()
+    with decoding_once():
+        once = read_image(jpeg)
+        assert read_image(jpeg) is once
+        of_bytes = read_image(io.BytesIO(content))
+        assert read_image(io.BytesIO(content)) is of_bytes
+    assert read_image(jpeg) is not once
+    assert read_image(jpeg).tobytes() == once.tobytes() == of_bytes.tobytes()

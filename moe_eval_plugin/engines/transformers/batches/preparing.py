@@ -11,6 +11,7 @@ from moe_eval_plugin.engines.refusals import RefusedJobsError, check_length, fin
 from moe_eval_plugin.engines.transformers.batches.batch_queue import BatchQueue
 from moe_eval_plugin.engines.transformers.batches.shared_inputs import CannotShareError
 from moe_eval_plugin.measure.timing import read_clock
+from moe_eval_plugin.vqa.images import decoding_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,10 +92,11 @@ def first_encodable(
 
 
 def _encode(engine: HFEngine, jobs: Sequence[Job], sharing: SharingPlan | None = None) -> Encoded:
-    conversations = [job.build() for job in jobs]
     if sharing is None:
-        encoded = engine.encode(conversations)
+        encoded = engine.encode([job.build() for job in jobs])
     else:
+        with decoding_once():
+            conversations = [job.build() for job in jobs]
         encoded = sharing.encode(engine, jobs, conversations)
     for job, n_prompt in zip(jobs, encoded.n_input_tokens, strict=True):
         n_more = engine.count_tokens([job.continuation()])[0] if job.continuation else 1

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from easy_vqa import get_test_image_paths
 
 from moe_eval_plugin.engines.transformers.batches import sharing_check
+from moe_eval_plugin.engines.transformers.batches.preparing import prepare
 from moe_eval_plugin.engines.transformers.batches.shared_inputs import encode_shared
 from moe_eval_plugin.engines.transformers.batches.sharing_plan import SharingPlan, plan_sharing
 from moe_eval_plugin.engines.transformers.engine import HFEngine
 from moe_eval_plugin.engines.transformers.options import EngineOptions
 from moe_eval_plugin.engines.transformers.shared.images import ImageOutputs
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.vqa.images import read_image
 from tests.engines.transformers.batches.image_jobs import (
     TASK,
     Listener,
@@ -128,6 +133,26 @@ def test_a_question_before_its_image_shares_nothing(engine: HFEngine) -> None:
         for i, (_, text) in enumerate(questions(1))
     ]
     assert reason(engine, jobs) == "the prompts differ before the end of the image"
+
+
+@pytest.mark.parametrize(("how", "n_decoded"), [("yes", 2), (None, 6)])
+def test_a_file_is_decoded_once_for_the_questions_that_share_it(
+    engine: HFEngine, how: str | None, n_decoded: int
+) -> None:
+    decoded: list[Any] = []
+
+    def build(number: int, text: str) -> list[dict[str, Any]]:
+        decoded.append(read_image(get_test_image_paths()[number]))
+        return conversation([decoded[-1]], text)
+
+    jobs = [
+        replace(job(index, conversation([], text), number), build=partial(build, number, text))
+        for index, (number, text) in enumerate(questions(2, most=3))
+    ]
+    sharing = planned(engine, jobs, how) if how else None
+    decoded.clear()
+    prepare(engine, jobs, sharing)
+    assert len({id(image) for image in decoded}) == n_decoded
 
 
 def test_images_that_differ_under_one_name_share_nothing(engine: HFEngine) -> None:
