@@ -43,7 +43,7 @@ class Row:
     difference: float | None
     """The score minus the baseline's."""
     samples_per_s: float | None
-    """Questions per second."""
+    """Questions per second of the answering pass: task throughput where images were shared."""
     ratio: float | None
     """Speed-up of the timed pass; without one that of task throughput, which was timed once."""
     output_tokens_per_s: float | None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from moe_eval_plugin.engines.request import QuestionCounter
 from moe_eval_plugin.engines.transformers.batches.preparing import first_encodable, make_queue
 from moe_eval_plugin.engines.transformers.job_runner import JobRunner
+from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.hosts.unanswered import COUNT, ERROR, raise_unless_counted
 from moe_eval_plugin.measure.stopwatch import Stopwatch
 from moe_eval_plugin.measure.synchronize import synchronize
@@ -57,9 +58,17 @@ class ResidentTimer:
     def blocks(self, wanted: TimedPass) -> Iterator[ResidentBlocks]:
         """Build the requests of the sample and divide them into blocks; phases are recorded.
 
-        Raises ``OverrideNotEffectiveError`` where a setting uses another k than its own.
+        Raises ``OverrideNotEffectiveError`` where a setting uses another k than its own, and
+        ``DataError`` where none of the questions can be put to the model.
         """
         batches = self._batches(wanted)
+        if not batches:
+            message = (
+                f"None of the {len(wanted.sample):,} questions of {wanted.task} that were chosen "
+                "for the timed pass can be put to the model. Choose others with --timing-seed, or "
+                "leave the timed pass out with --speed-budget 0."
+            )
+            raise DataError(message)
         # The process that answered may have been another one.
         jobs = list(chain.from_iterable(batches))
         for point in self._points.values():

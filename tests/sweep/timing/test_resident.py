@@ -9,8 +9,10 @@ import torch
 
 from moe_eval_plugin.engines.transformers.engine import VERIFICATION_ARGUMENTS
 from moe_eval_plugin.engines.transformers.shared.images import ImageOutputs
+from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.experts.verification import OverrideNotEffectiveError
 from moe_eval_plugin.sweep.plan import SweepPoint
+from moe_eval_plugin.sweep.timing import resident
 from moe_eval_plugin.sweep.timing.interleaved import run_pass
 from moe_eval_plugin.sweep.timing.resident import ResidentTimer
 from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
@@ -107,6 +109,15 @@ def test_every_setting_is_timed_on_the_same_batches(
     assert all(one == first for one in others)
     # One call verifies k, before anything is timed.
     assert len(first) == 1 + 2 * N_QUESTIONS / 2
+
+
+def test_a_sample_that_cannot_be_asked_is_one_error(
+    model: ResidentMoEHF, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resident, "first_encodable", lambda *_: [])
+    with pytest.raises(DataError, match=r"None of the 6 questions .* --timing-seed"):
+        timed(model, tmp_path)
+    assert not (tmp_path / "timing").exists()
 
 
 def test_a_request_is_timed_with_its_encoding_and_by_phase(
