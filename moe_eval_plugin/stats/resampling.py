@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 CONFIDENCE = 0.95
+# Beyond it, sums of squares of the scores of a large task are no floating-point numbers.
+LARGEST_SCORE = 1e100
 N_RESAMPLES = 10_000
 MIN_RESAMPLES = 2
 # Cells of the table of counts that is held in memory at a time: 32 MB.
@@ -107,7 +109,10 @@ class Bootstrap:
 
 
 def as_scores(values: ArrayLike) -> Array:
-    """Return an array of scores, one per question; ``DataError`` unless all are finite."""
+    """Return an array of scores, one per question.
+
+    Raises ``DataError`` unless all are finite, and none is so large that its square is not.
+    """
     import numpy as np
 
     scores = np.asarray(values, dtype=np.float64)
@@ -115,6 +120,13 @@ def as_scores(values: ArrayLike) -> Array:
         message = (
             f"Scores of shape {scores.shape} are not a list of finite numbers. Pass one finite "
             "score for each question, and at least one question."
+        )
+        raise DataError(message)
+    largest = float(np.abs(scores).max())
+    if largest > LARGEST_SCORE:
+        message = (
+            f"A score of {largest:g} cannot be that of a question: the largest that is read is "
+            f"{LARGEST_SCORE:g}. Use the samples file as it was written, or run the task again."
         )
         raise DataError(message)
     return scores

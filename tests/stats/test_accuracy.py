@@ -49,6 +49,12 @@ def test_seeds_over_other_questions_are_refused(runs: list[list[float]]) -> None
         pool_seeds(runs)
 
 
+def test_a_score_whose_square_is_no_number_is_refused() -> None:
+    with pytest.raises(DataError, match=r"1\.33\S*e\+154 cannot be that of a question"):
+        paired_difference([1.3346e154, 1.0], [1.3346e154, 1.0])
+    assert paired_difference([1e100, 1.0], [1e100, 0.0]).standard_error > 0
+
+
 @pytest.mark.parametrize("scores", [[], [float("nan")], [float("inf"), 1.0], [[1.0], [0.0]]])
 def test_what_is_no_list_of_scores_is_refused(scores: Any) -> None:
     with pytest.raises(DataError, match="one finite score for each question"):
