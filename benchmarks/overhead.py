@@ -183,7 +183,7 @@ def copy_model(folder: Path) -> Path:
 
 
 def enlarge_images(model: Path) -> None:
-    """Let a copy of the model take images of ``LARGE_SIDE`` pixels a side, 16 to a token."""
+    """Set the images of a copy of the model to ``LARGE_SIDE`` pixels a side, 16 to a token."""
     path = model / "processor_config.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     edges = ("shortest_edge", "longest_edge")

@@ -93,7 +93,7 @@ class Status:
         self._begin(Step(what, self._clock()))
 
     def update(self, what: str) -> None:
-        """Say more of the current step, or begin one; its time goes on."""
+        """Replace the text of the current step, whose time goes on; without one, begin it."""
         with self._lock:
             step = self._step
             if step is not None:

@@ -96,7 +96,10 @@ def test_the_longest_prompt(settings: dict[str, Any], longest: int) -> None:
 
 
 def test_a_model_without_a_limit_takes_any_prompt() -> None:
-    check_length(SimpleNamespace(get_text_config=SimpleNamespace), 10**6)
+    unlimited, limited = SimpleNamespace(), SimpleNamespace(max_position_embeddings=10)
+    check_length(SimpleNamespace(get_text_config=lambda: unlimited), 10**6)
+    with pytest.raises(DataError, match="takes 10"):
+        check_length(SimpleNamespace(get_text_config=lambda: limited), 10**6)
 
 
 def test_a_question_is_named_by_its_data() -> None:

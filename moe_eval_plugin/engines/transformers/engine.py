@@ -288,7 +288,7 @@ class HFEngine:
         return verify(request.resolved, baseline, pending.result(), request.rule)
 
     def _kept_images(self, encoded: Encoded) -> AbstractContextManager[None]:
-        """Take the outputs of the image tower from memory, where they are kept."""
+        """Return a context in which kept outputs of the image tower are not computed again."""
         if self.image_outputs is None or encoded.images is None:
             return nullcontext()
         return self.image_outputs.serving(self.model, encoded.images)

@@ -1,9 +1,8 @@
 """Check names of models and tasks of lmms-eval within a fraction of a second, without torch.
 
 Its table of models imports nothing heavy. Its tasks are the YAML files of some folders: their texts
-are searched, not parsed, which takes 0.1 s for two thousand files, so that nothing has to be kept
-from one run to the next. A name that is in none of them is no task; of any other
-lmms-eval itself decides, when it has read them.
+are searched, not parsed, so quickly that nothing has to be kept from one run to the next. A name
+that is in none of them is no task; of any other lmms-eval itself decides, when it has read them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Say what the timed pass of a sweep is to do, from its finished points; nothing is loaded."""
+"""Plan the timed pass of a sweep from its finished points; nothing is loaded."""
 
 from __future__ import annotations
 

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def test_tasks_groups_tags_and_patterns_are_known() -> None:
-    names.check_tasks(["easy_vqa", "moe_vqa", "mme", "mmbench", "no_such_*"])
+    known = ["easy_vqa", "moe_vqa", "mme", "mmbench", "no_such_*"]
+    names.check_tasks(known)
+    with pytest.raises(InvalidArgumentError, match="no_such_task"):
+        names.check_tasks([*known, "no_such_task"])
 
 
 @pytest.mark.parametrize(
@@ -44,6 +47,8 @@ def test_a_misspelt_name_gets_the_nearest_one() -> None:
 def test_models_of_lmms_eval_and_ours_are_known() -> None:
     for name in ("moe_hf", "moe_vllm", "qwen3_vl"):
         names.check_model(name)
+        with pytest.raises(InvalidArgumentError, match=f"x{name} is not known"):
+            names.check_model(f"x{name}")
 
 
 def test_a_task_of_ours_is_none_of_the_host() -> None:

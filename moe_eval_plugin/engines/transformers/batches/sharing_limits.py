@@ -1,4 +1,4 @@
-"""Say where the questions about an image cannot share it, and why."""
+"""Reasons why the questions about an image cannot share it."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class SharingPlan:
         return self.keys.get(job)
 
     def part(self, jobs: Sequence[Job]) -> None:
-        """Let these jobs share nothing from now on."""
+        """Remove jobs from those that share images: each is encoded alone from now on."""
         for job in jobs:
             self.keys.pop(job, None)
 
