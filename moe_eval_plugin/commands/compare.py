@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
@@ -125,12 +125,7 @@ def run(options: argparse.Namespace) -> int:
     lacking = _lacking(comparison.tasks, options.at_least_equal)
     if options.list is not None:
         _write_list(comparison, options.list, force=options.force)
-    if options.json:
-        print(json.dumps(comparison.to_dict(), ensure_ascii=False, indent=2))
-    else:
-        print(render(comparison))
-        print(*lacking, sep="\n", end="\n" if lacking else "")
-    return 1 if lacking else 0
+    return _show(comparison.to_dict() if options.json else render(comparison), lacking)
 
 
 def _run_sweep(options: argparse.Namespace) -> int:
@@ -156,10 +151,15 @@ def _run_sweep(options: argparse.Namespace) -> int:
         for name, one in comparison.settings.items()
         for line in _lacking(one.tasks, options.at_least_equal, name)
     ]
-    if options.json:
-        print(json.dumps(comparison.to_dict(), ensure_ascii=False, indent=2))
+    return _show(comparison.to_dict() if options.json else render_sweep(comparison), lacking)
+
+
+def _show(comparison: dict[str, Any] | str, lacking: list[str]) -> int:
+    """Print a comparison, a text with what is lacking after it; return 1 if anything is."""
+    if isinstance(comparison, dict):
+        print(json.dumps(comparison, ensure_ascii=False, indent=2))
     else:
-        print(render_sweep(comparison))
+        print(comparison)
         print(*lacking, sep="\n", end="\n" if lacking else "")
     return 1 if lacking else 0
 

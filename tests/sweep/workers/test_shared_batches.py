@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from moe_eval_plugin.engines.request import QuestionCounter
-from moe_eval_plugin.engines.transformers.batches.batch_runner import BatchRunner
 from moe_eval_plugin.engines.transformers.batches.sharing_plan import plan_sharing
 from moe_eval_plugin.engines.transformers.shared.images import ImageOutputs
-from moe_eval_plugin.measure.stopwatch import Stopwatch
 from moe_eval_plugin.sweep.workers.batch_store import SweepBatches
 from moe_eval_plugin.sweep.workers.input_cache import InputCache
 from moe_eval_plugin.sweep.workers.journal import Journal
@@ -31,17 +28,7 @@ def run_point(model: ResidentMoEHF, journal: Path, inputs: InputCache, listener:
     store = SweepBatches(inputs, Journal(journal, {}), lambda *_, **__: None)
     store.start_run()
     store.encode_ahead(model.engine, jobs, BATCH_SIZE, listener.refuse, sharing)
-    runner = BatchRunner(
-        model.engine,
-        Stopwatch(lambda: None, None),
-        listener,
-        lambda timing, n: listener.batch_end(timing, n) and None,
-        QuestionCounter(jobs),
-        overlaps=False,
-        store=store,
-        sharing=sharing,
-    )
-    return runner.run(jobs, BATCH_SIZE).answers
+    return answered(model.engine, jobs, sharing, BATCH_SIZE, listener, store)
 
 
 def test_a_run_that_was_killed_goes_on_behind_its_last_batch(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from moe_eval_plugin.engines.request import Generated
+    from moe_eval_plugin.engines.transformers.batches.batch_runner import BatchStore
     from moe_eval_plugin.engines.transformers.batches.sharing_plan import SharingPlan
     from moe_eval_plugin.engines.transformers.engine import HFEngine
     from moe_eval_plugin.measure.timing import BatchTiming
@@ -86,6 +87,7 @@ def answered(
     sharing: SharingPlan | None,
     batch_size: int = 16,
     listener: Listener | None = None,
+    store: BatchStore | None = None,
 ) -> dict[int, Generated]:
     heard = listener or Listener()
     runner = BatchRunner(
@@ -95,6 +97,7 @@ def answered(
         lambda timing, n: heard.batch_end(timing, n) and None,
         QuestionCounter(jobs),
         overlaps=False,
+        store=store,
         sharing=sharing,
     )
     return runner.run(jobs, batch_size).answers
