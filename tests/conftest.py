@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import threading
 from http.server import ThreadingHTTPServer
@@ -45,6 +46,22 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("shared-machine", deadline=None)
     settings.register_profile("fuzz", deadline=None, max_examples=FUZZ_EXAMPLES)
     settings.load_profile("shared-machine")
+
+
+def pytest_runtest_setup() -> None:
+    """Seed PyTorch before the fixtures of a test, which may build models."""
+    seed_torch()
+
+
+def pytest_runtest_call() -> None:
+    """Seed PyTorch before a test, whose weights would depend on the tests before it otherwise."""
+    seed_torch()
+
+
+def seed_torch() -> None:
+    """Seed PyTorch where it is imported."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(scope="session")
