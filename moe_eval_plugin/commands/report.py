@@ -87,8 +87,8 @@ def add(verbs: Subcommands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the report, print what it found and its path, and open it with --open."""
+    from moe_eval_plugin.report.answer.summary import summary_lines
     from moe_eval_plugin.report.build import Options, build
-    from moe_eval_plugin.report.summary import summary_lines
     from moe_eval_plugin.report.write import check_output, write_report
 
     _check(options)

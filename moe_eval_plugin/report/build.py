@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import MissingDependencyError
 from moe_eval_plugin.report.analysis.statistics import compute
-from moe_eval_plugin.report.charts.theme import (
-    DARK,
-    LIGHT,
-    css_variables,
-    page_config,
-    paper_config,
-)
-from moe_eval_plugin.report.findings import findings
+from moe_eval_plugin.report.answer.findings import findings
+from moe_eval_plugin.report.answer.run_facts import facts_line
+from moe_eval_plugin.report.charts.theme import paper_config
+from moe_eval_plugin.report.page.fill import page_text
 from moe_eval_plugin.report.provenance import origin_of
 from moe_eval_plugin.report.questions.changed import changed_questions
 from moe_eval_plugin.report.read_series import read_series, sweep_at
-from moe_eval_plugin.report.run_facts import facts_line
 from moe_eval_plugin.report.tables.table import (
     as_csv,
     as_markdown,
@@ -41,10 +32,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.report.charts.base import Figure
 
 PACKAGES = ("altair", "jinja2", "vl_convert")
-PAGE = "page"
-# What the page's own script can use of the libraries that draw the charts.
-BUNDLE = "window.vegaEmbed = vegaEmbed;"
-GENERATOR = "moe-eval report"
 FILE_WIDTH = 720
 PNG_SCALE = 2
 
@@ -98,7 +85,7 @@ def build(paths: Sequence[Path], options: Options) -> Report:
     ]
     table = make_table(found)
     figures = [figure for part in tasks for figure in part["figures"]] + bench
-    html = _page(
+    html = page_text(
         title=options.title or _title(found),
         tasks=tasks,
         bench=bench,
@@ -188,63 +175,6 @@ def _sweep_lines(path: Path) -> Iterator[str]:
     left = [f"{name} ({one.state})" for name, one in sweep.entries.items() if one.state != "done"]
     if left:
         yield f"Not done when this report was made: {', '.join(left)}."
-
-
-def _page(**parts: Any) -> str:  # noqa: ANN401
-    """Fill in the template, which escapes text; the page runs scripts with these hashes alone."""
-    import vl_convert
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=PackageLoader("moe_eval_plugin.report", PAGE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    scripts = [
-        _closed(vl_convert.javascript_bundle(BUNDLE)),
-        _closed(_source(environment, "page.js")),
-    ]
-    style = _source(environment, "page.css")
-    charts = {"config": page_config(), "specs": [_spec(one) for one in parts["figures"]]}
-    text: str = environment.get_template("report.html").render(
-        **parts,
-        charts=charts,
-        light=Markup(css_variables(LIGHT)),  # noqa: S704  (our own colours)
-        dark=Markup(css_variables(DARK)),  # noqa: S704
-        style=Markup(style),  # noqa: S704  (our own file, and so are the scripts)
-        scripts=[Markup(script) for script in scripts],  # noqa: S704
-        hashes=[_content_hash(script) for script in scripts],
-        generator=GENERATOR,
-        version=version("moe-eval-plugin"),
-        date=datetime.now(UTC),
-    )
-    return text
-
-
-def _source(environment: Any, name: str) -> str:  # noqa: ANN401  (jinja2 is optional)
-    source: str = environment.loader.get_source(environment, name)[0]
-    return source
-
-
-def _closed(script: str) -> str:
-    """Escape what would end the element of a script in the middle."""
-    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
-
-
-def _content_hash(script: str) -> str:
-    """Return the hash with which the content security policy of the page lets a script run."""
-    digest = hashlib.sha256(script.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
-
-
-def _spec(figure: Figure) -> dict[str, Any]:
-    return {
-        "name": figure.name,
-        "spec": {**figure.chart.to_dict(), "description": figure.description},
-    }
 
 
 def _drawn(figures: Sequence[Figure]) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.files import write_all
-from moe_eval_plugin.report.build import GENERATOR
+from moe_eval_plugin.report.page.fill import GENERATOR
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -40,10 +40,10 @@ def _lines(report: SplitReport) -> list[str]:
     counts = f"{_number(report.n_questions)} questions, {_number(report.n_images)} images"
     answers = f", answers {' and '.join(report.answer_sets)}" if report.answer_sets else ""
     state = "complete"
-    if report.findings:
+    if report.answer.findings:
         state = f"errors: {report.count('error')}, warnings: {report.count('warning')}"
     lines = [f"{report.name}: {state} ({counts}{answers})"]
-    return lines + [line for finding in report.findings for line in _finding(finding)]
+    return lines + [line for finding in report.answer.findings for line in _finding(finding)]
 
 
 def _finding(finding: Finding) -> list[str]:

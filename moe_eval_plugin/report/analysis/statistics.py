@@ -49,6 +49,19 @@ def compute(series: Series, margin_points: float) -> SeriesStatistics:
     return decide(series, found, margin, scale)
 
 
+def at_margin(numbers: SeriesStatistics, margin_points: float) -> SeriesStatistics:
+    """Return the statistics of a series with another margin, in the unit in which it is shown."""
+    margin = margin_points / numbers.scale
+    found = [
+        replace(
+            one,
+            equivalence=stats.equivalence(one.difference, margin) if one.difference else None,
+        )
+        for one in numbers.points
+    ]
+    return decide(numbers.series, found, margin, numbers.scale)
+
+
 def _measured(
     point: ReportPoint,
     kinds: tuple[QuestionTypes, QuestionTypes],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.measure.answer_ends import AnswerEnds
+from moe_eval_plugin.report.analysis.statistics import at_margin
 from moe_eval_plugin.stats import SpeedRatio
 from tests.report.report_runs import (
     TASK,
@@ -229,6 +230,13 @@ def test_the_margin_is_in_points_of_a_hundred(tmp_path: Path) -> None:
 
     assert computed(tmp_path, 4.0).candidate is None
     assert computed(tmp_path, 6.0).candidate == "k=4"
+
+
+def test_another_margin_gives_what_computing_with_it_gives(tmp_path: Path) -> None:
+    write_sweep(tmp_path, {8: wrong_every(20), 4: wrong_every(10)})
+
+    assert at_margin(computed(tmp_path, 4.0), 6.0) == computed(tmp_path, 6.0)
+    assert at_margin(computed(tmp_path, 4.0), 6.0) != computed(tmp_path, 4.0)
 
 
 def test_seconds_per_correct_answer_count_right_answers_alone(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.report.findings import findings
-from moe_eval_plugin.report.run_facts import facts_line
+from moe_eval_plugin.report.answer.findings import findings
+from moe_eval_plugin.report.answer.run_facts import facts_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

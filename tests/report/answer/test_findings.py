@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.measure.machine_load import MachineLoad
-from moe_eval_plugin.report.findings import findings
-from moe_eval_plugin.report.summary import summary_lines
+from moe_eval_plugin.report.answer.findings import findings
+from moe_eval_plugin.report.answer.summary import summary_lines
 from tests.report.report_runs import (
     computed,
     one_per_image,

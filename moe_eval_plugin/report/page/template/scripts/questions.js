@@ -1,50 +1,5 @@
 "use strict";
-// Draw the charts, sort tables, and list the changed questions.
-// Text from runs is only ever inserted as text, never as HTML.
-
-const read = (id) => JSON.parse(document.getElementById(id).textContent);
-
-async function drawCharts() {
-  const { config, specs } = read("charts");
-  for (const { name, spec } of specs) {
-    const element = document.querySelector(`[data-chart="${CSS.escape(name)}"]`);
-    try {
-      await vegaEmbed(element, spec, { config, actions: false, renderer: "svg" });
-    } catch (error) {
-      element.textContent = `This chart could not be drawn: ${error.message}`;
-      element.classList.add("failed");
-    }
-  }
-  document.documentElement.dataset.drawn = "yes";
-}
-
-function compare(a, b) {
-  const [x, y] = [Number(a), Number(b)];
-  const numbers = !Number.isNaN(x) && !Number.isNaN(y);
-  return numbers ? x - y : a.localeCompare(b, "en", { numeric: true });
-}
-
-function sortBy(table, column) {
-  const heading = table.tHead.rows[0].cells[column];
-  const up = heading.getAttribute("aria-sort") !== "ascending";
-  const body = table.tBodies[0];
-  const value = (row) => row.cells[column].dataset.value;
-  const rows = [...body.rows].sort((one, other) => {
-    const [a, b] = [value(one), value(other)];
-    // Unknown values come last, in both directions.
-    if (a === "" || b === "") return (a === "") - (b === "");
-    return up ? compare(a, b) : compare(b, a);
-  });
-  for (const cell of table.tHead.rows[0].cells) cell.removeAttribute("aria-sort");
-  heading.setAttribute("aria-sort", up ? "ascending" : "descending");
-  body.append(...rows);
-}
-
-for (const table of document.querySelectorAll("table.sortable")) {
-  [...table.tHead.rows[0].cells].forEach((cell, column) => {
-    cell.querySelector("button").addEventListener("click", () => sortBy(table, column));
-  });
-}
+// List the changed questions.
 
 function fill(select, entries) {
   select.replaceChildren(...entries.map(([value, text]) => new Option(text, value)));
@@ -128,4 +83,3 @@ function startQuestions() {
 }
 
 startQuestions();
-drawCharts();

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.report.run_facts import facts_line
+from moe_eval_plugin.report.answer.run_facts import facts_line
 from tests.report.report_runs import (
     TASK,
     computed,
