@@ -67,7 +67,7 @@ def test_300_questions_and_a_small_loss_are_too_few_to_tell(tmp_path: Path) -> N
     recommendation, group, *_ = texts(tmp_path)
 
     assert group.startswith("Too few questions to tell (about ")
-    assert group.endswith(" would): k=4 (-1.33 points).")
+    assert group.endswith(" would): k=4 (\N{MINUS SIGN}1.33 points).")
     assert recommendation.startswith("No recommendation: no setting both loses at most 1 point")
 
 
@@ -76,8 +76,8 @@ def test_each_setting_is_in_one_of_three_groups(tmp_path: Path) -> None:
 
     assert texts(tmp_path, 6.0, "group") == [
         "Within 6 points: k=6 (+0.00 points).",
-        "Loses more than 6 points: k=1 (-40.00 points).",
-        "Too few questions to tell (about 738 would): k=4 (-4.00 points).",
+        "Loses more than 6 points: k=1 (\N{MINUS SIGN}40.00 points).",
+        "Too few questions to tell (about 738 would): k=4 (\N{MINUS SIGN}4.00 points).",
     ]
 
 
