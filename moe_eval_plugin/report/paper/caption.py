@@ -29,7 +29,7 @@ def table_caption(series: Sequence[SeriesStatistics]) -> str:
     """Return the caption of a table of some series, in two or three sentences."""
     models = ", ".join(dict.fromkeys(one.series.name for one in series))
     tasks = ", ".join(dict.fromkeys(one.series.task for one in series))
-    facts = facts_line(series[0]) if len(series) == 1 else ""
+    facts = _facts(series[0]) if len(series) == 1 else ""
     what = (
         f"Accuracy and speed of {models} on {tasks} at each number k of routed experts per token."
     )
@@ -61,8 +61,14 @@ def _of_series(numbers: SeriesStatistics) -> str:
     }
     told = [f"{name}: {as_text(value)}." for name, value in known.items() if value]
     timing = list(sentences_on_timing(numbers.series))
-    name = f"{numbers.series.name}, {numbers.series.task}: {facts_line(numbers)}."
+    name = f"{numbers.series.name}, {numbers.series.task}. {_facts(numbers)}."
     return " ".join([name, *told, *timing])
+
+
+def _facts(numbers: SeriesStatistics) -> str:
+    """Return the number of questions, the machine and so on, as the beginning of a sentence."""
+    text = ", ".join(facts_line(numbers).split(" · "))
+    return text[:1].upper() + text[1:]
 
 
 def _runs(numbers: SeriesStatistics) -> list[FinishedTask]:

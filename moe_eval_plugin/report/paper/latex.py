@@ -7,7 +7,7 @@ import unicodedata
 from itertools import compress
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.report.paper.table import MINUS, TIMED_ONCE
+from moe_eval_plugin.report.paper.table import TIMED_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,8 +23,9 @@ SPECIAL = {
     "|": r"\textbar{}",
     '"': r"\symbol{34}",
     "`": r"\symbol{96}",
-    MINUS: "$-$",
+    "−": "$-$",
     "×": r"$\times$",
+    "·": r"$\cdot$",
     "\u2013": r"\textendash{}",
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
 }
@@ -41,7 +42,7 @@ def as_latex(table: PaperTable, caption: str, label: str) -> str:
     """
     head, rows = _columns(table)
     kept = [any(cells) for cells in zip(*rows, strict=True)]
-    letters = "".join(compress("lllrlllrr"[: len(head)], kept))
+    letters = "".join(compress("lllrllllr"[: len(head)], kept))
     lines = [
         r"% Needs \usepackage{booktabs}.",
         r"\begin{table*}",

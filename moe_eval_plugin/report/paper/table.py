@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
     from moe_eval_plugin.stats import SpeedRatio
 
-MINUS = "\u2212"
 TIMED_ONCE = "timed once, so without an interval; supports no finding"
 
 
@@ -151,7 +150,7 @@ def _change(numbers: SeriesStatistics, one: PointStatistics) -> Quantity:
     if found is None:
         return UNKNOWN
     value, low, high = (
-        points_text(each * numbers.scale, sign=True).replace("-", MINUS)
+        points_text(each * numbers.scale, sign=True)
         for each in (found.difference, found.interval.low, found.interval.high)
     )
     return Quantity(value, (low, high))

@@ -1,6 +1,7 @@
 "use strict";
 // Copy tables as text, and save charts as files. Both work without a network.
 
+const COPIED_AS = ["Markdown", "LaTeX", "CSV"];
 const PNG_SCALE = 3;
 
 function toolbar(name) {
@@ -53,8 +54,9 @@ function addCopying(table, formats) {
   const title = document.createElement("span");
   title.textContent = "Copy as";
   tools.append(title);
-  for (const [format, text] of Object.entries(formats)) {
-    addButton(tools, format, `${format}: copy ${name}`, () => copyText(text, format, tools, say));
+  for (const format of COPIED_AS) {
+    const copy = () => copyText(formats[format], format, tools, say);
+    addButton(tools, format, `${format}: copy ${name}`, copy);
   }
   const say = addStatus(tools);
   (table.closest(".scroll") ?? table).after(tools);
