@@ -12,13 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb, with_dashes
-from moe_eval_plugin.commands.sweep_options import (
-    add_launch_options,
-    add_output_options,
-    add_question_options,
-    add_setting_options,
-    add_timing_options,
-)
+from moe_eval_plugin.commands.sweep_options import add_options, add_study
 from moe_eval_plugin.commands.sweep_timing import TimedPassCommand, timing_options
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import read_float, read_int, read_new_folder, read_pairs
@@ -65,24 +59,25 @@ exit code: 0; 1 if a setting failed; 2 if the request is wrong for all settings
 def add(verbs: Subcommands) -> None:
     """Add the command ``sweep``."""
     verb = add_verb(verbs, "sweep", run, "ask the same questions at each k", (DESCRIPTION, EPILOG))
-    add_setting_options(verb)
-    add_question_options(verb)
-    add_timing_options(verb)
-    add_output_options(verb)
-    add_launch_options(verb)
+    add_study(verb)
+    add_options(verb)
 
 
 def run(options: argparse.Namespace) -> int:
     """Sweep, and print the table as it grows; 1 if a point failed."""
+    from moe_eval_plugin.commands.study_file import save_study, with_study
     from moe_eval_plugin.sweep.early_checks import Intent, check_early
     from moe_eval_plugin.sweep.planning import Axes
 
+    options = with_study(options)
     _check(options)
     launch = _launch_options(options)
     axes = Axes(options.experts_k, options.experts_policy, options.renorm, options.seeds)
     drafts = list(_drafts(options))
     intent = Intent(options.launcher, options.dry_run, options.restart)
     early = [(folder, check_early(draft, axes, folder, intent)) for folder, draft in drafts]
+    if options.save_study is not None:
+        return save_study(options)
     if options.dry_run and _print_early(options, early):
         return 0
     with Status() as status:
@@ -262,7 +257,7 @@ def _sweep(options: argparse.Namespace, launch: LaunchOptions, run: _Run, status
             plan,
             run.settings,
             restart=options.restart,
-            command=("moe-eval", *with_dashes(sys.argv[1:])),
+            command=getattr(options, "command", ("moe-eval", *with_dashes(sys.argv[1:]))),
             changed_files=run.data.changed(),
         )
         run.data.save(folder)
