@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from moe_eval_plugin.files import write_files
 from moe_eval_plugin.option_values import DECIMAL, WHOLE, argument_parts
-from moe_eval_plugin.publish.bundle.commands import OUTPUT
+from moe_eval_plugin.publish.bundle.commands import OUTPUT, sweep_commands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from moe_eval_plugin.sweep.manifest import Manifest
 
 STUDY = "study.yaml"
 # The options that a study can have, in the order in which they are written.
@@ -23,6 +26,14 @@ STUDY_OPTIONS = (
 # Options whose value may be written as a mapping: ``name: value`` for ``name=value``.
 MAPPINGS = ("model_args", "gen_kwargs", "launcher_options")
 COMMENT = "# The settings of a sweep. Run it with: moe-eval sweep {name}{more}\n"
+
+
+def save_studies(manifest: Manifest) -> None:
+    """Write the study files of a sweep into its folder; those of an earlier command are replaced.
+
+    Raises ``DataError``.
+    """
+    write_files(study_texts(sweep_commands(manifest)), manifest.folder, force=True)
 
 
 def study_texts(commands: Sequence[Sequence[str]]) -> dict[str, str]:
