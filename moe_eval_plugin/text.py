@@ -169,8 +169,9 @@ def counted(n: int, what: str) -> str:
 
 
 def points_text(value: float, *, sign: bool = False) -> str:
-    """Return points of a score with two digits, and never a zero with a minus."""
-    return formatted(round(value, 2) + 0.0, "+.2f" if sign else ".2f")
+    """Return points of a score with two digits, and never a sign before zero."""
+    shown = round(value, 2) + 0.0
+    return formatted(shown, "+.2f" if sign and shown else ".2f")
 
 
 def formatted(value: float, form: str) -> str:

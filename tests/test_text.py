@@ -96,7 +96,7 @@ def test_a_number_has_its_noun_in_the_right_form() -> None:
 def test_points_never_are_a_zero_with_a_minus() -> None:
     points = [points_text(one) for one in (-0.001, 0.774, -1.0)]
     assert points == ["0.00", "0.77", f"{MINUS}1.00"]
-    assert [points_text(one, sign=True) for one in (-0.001, 0.774)] == ["+0.00", "+0.77"]
+    assert [points_text(one, sign=True) for one in (-0.001, 0.774)] == ["0.00", "+0.77"]
 
 
 def test_negative_numbers_have_a_minus_and_words_keep_their_hyphen() -> None:
