@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import MissingDependencyError
 from moe_eval_plugin.report.analysis.statistics import compute
-from moe_eval_plugin.report.answer.findings import findings
-from moe_eval_plugin.report.answer.run_facts import facts_line
 from moe_eval_plugin.report.charts.theme import paper_config
 from moe_eval_plugin.report.page.fill import page_text
 from moe_eval_plugin.report.page.provenance import origin_of
@@ -72,29 +70,31 @@ def build(paths: Sequence[Path], options: Options) -> Report:
     """
     _check_packages()
     from moe_eval_plugin.report.charts.bench import bench_figures, read_bench
+    from moe_eval_plugin.report.first_screen.screen import first_screen
 
     benches = [read_bench(path) for path in options.benches]
     found = [
         compute(series, options.margin_points)
         for series in read_series(paths, options.task, options.metric)
     ]
-    grouped = _by_task(found)
-    tasks = [_task_part(task) for task in grouped]
+    screen = first_screen(found)
+    tasks = [_task_part(task) for task in _by_task(found)]
     bench = [
         figure
         for number, one in enumerate(benches)
         for figure in bench_figures(one, number, several=len(benches) > 1)
     ]
     table = make_table(found)
-    figures = [figure for part in tasks for figure in part["figures"]] + bench
+    figures = screen.figures + [figure for part in tasks for figure in part["figures"]] + bench
     html = page_text(
-        title=options.title or _title(found),
+        title=options.title or screen.title,
+        screen=screen,
         tasks=tasks,
         bench=bench,
         benches=[one.name for one in benches],
         figures=figures,
         table=table,
-        copies=copies_of(grouped),
+        copies=copies_of(found),
         questions=changed_questions([one.series for one in found], options.max_questions),
         origins=[origin_of(one.series) for one in found],
         sweeps=[line for path in paths for line in _sweep_lines(path)],
@@ -141,16 +141,6 @@ def _task_part(task: Sequence[SeriesStatistics]) -> dict[str, Any]:
     return {
         "name": name,
         "metric": task[0].series.metric,
-        "series": [
-            {
-                "name": one.series.name,
-                "facts": facts_line(one),
-                "is_smoke_test": bool(one.smoke_test),
-                "findings": list(findings(one)),
-            }
-            for one in task
-        ],
-        "table": make_short_table(task),
         "figures": [_renamed(figure, name) for figure in figures],
         "types": make_type_tables(task),
     }
@@ -158,12 +148,6 @@ def _task_part(task: Sequence[SeriesStatistics]) -> dict[str, Any]:
 
 def _renamed(figure: Figure, task: str) -> Figure:
     return replace(figure, name=f"{task}-{figure.name}")
-
-
-def _title(found: Sequence[SeriesStatistics]) -> str:
-    models = list(dict.fromkeys(one.series.points[0].first.facts.model for one in found))
-    tasks = list(dict.fromkeys(one.series.task for one in found))
-    return f"{', '.join(models)} on {', '.join(tasks)}: accuracy and speed at each k"
 
 
 def _sweep_lines(path: Path) -> Iterator[str]:

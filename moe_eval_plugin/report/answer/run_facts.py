@@ -20,9 +20,10 @@ ON_THE_PAGE_ALONE = ("versions", "date")
 
 def facts_line(numbers: SeriesStatistics) -> str:
     """Return the questions, images, machine, batch size, data type and backend of a series."""
-    return " · ".join(
-        text for name, text in run_facts(numbers).items() if name not in ON_THE_PAGE_ALONE
-    )
+    limit = limit_badge(numbers)
+    facts = run_facts(numbers).items()
+    shown = [text for name, text in facts if name not in ON_THE_PAGE_ALONE]
+    return " · ".join([*shown, *([limit] if limit else [])])
 
 
 def run_facts(numbers: SeriesStatistics) -> dict[str, str]:
@@ -33,8 +34,11 @@ def run_facts(numbers: SeriesStatistics) -> dict[str, str]:
 def limit_badge(numbers: SeriesStatistics) -> str | None:
     """Return that a part of the questions was asked; ``None`` where all were."""
     one = _reference(numbers)
-    is_limited = one.n_questions is not None and _n_of_all(one) is not None
-    return f"limited to {counted(one.n_questions or 0, 'question')}" if is_limited else None
+    run, n = one.point.first, one.n_questions
+    whole = run.facts.n_questions
+    if run.run.limit is None or whole is None or n is None or n >= whole:
+        return None
+    return f"limited to {n:,} of {counted(whole, 'question')}"
 
 
 def _facts(numbers: SeriesStatistics) -> Iterator[tuple[str, str]]:
@@ -79,16 +83,6 @@ def _machine(run: FinishedTask) -> str | None:
 
 
 def _questions(one: PointStatistics) -> str:
-    """Return the number of questions and images, and of how many where there was a limit."""
+    """Return the number of questions and images."""
     images = f" on {counted(one.n_images, 'image')}" if one.n_images else ""
-    whole = _n_of_all(one)
-    if whole is not None:
-        return f"{one.n_questions:,} of {counted(whole, 'question')}{images}"
     return f"{counted(one.n_questions or 0, 'question')}{images}"
-
-
-def _n_of_all(one: PointStatistics) -> int | None:
-    """Return the questions that could have been asked; ``None`` unless there was a limit."""
-    run, n = one.point.first, one.n_questions or 0
-    whole = run.facts.n_questions
-    return whole if run.run.limit is not None and whole is not None and n < whole else None

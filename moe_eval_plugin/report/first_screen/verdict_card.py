@@ -103,14 +103,14 @@ def _speed(
     numbers: SeriesStatistics, one: PointStatistics, published: PointStatistics | None
 ) -> Fact:
     ratio, own = one.speed_up, number_text(one.samples_per_s or 0)
-    at = at_batch_size(numbers).removeprefix(" at ")
+    heading = f"Speed{at_batch_size(numbers)}"
     if ratio is None or published is None or published.samples_per_s is None:
-        return Fact("Speed", f"{own} questions/s", (_name(one), *([at] if at else [])))
+        return Fact(heading, f"{own} questions/s", (_name(one),))
     other = number_text(published.samples_per_s)
     return Fact(
-        "Speed",
+        heading,
         f"{ratio.ratio:.2f}×",
-        (f"{own} instead of {other} questions/s", _interval(ratio) + (f", {at}" if at else "")),
+        (f"{own} instead of {other} questions/s", _interval(ratio)),
     )
 
 

@@ -38,10 +38,13 @@ MIN_POINTS = 2
 
 @dataclass(frozen=True)
 class MainChart:
-    """The main chart of a series, and the margins at which settings lie off its scale."""
+    """The main chart of a series."""
 
     figure: Figure
-    margins_with_off: tuple[str, ...]
+    has_margins: bool
+    """Whether it shows a margin, which can be changed."""
+    has_off_scale: bool
+    """Whether settings lie off its scale at some margin."""
 
 
 def main_chart(
@@ -92,7 +95,7 @@ def _of_changes(
         y=CHANGE,
         y_label=y_label,
     )
-    what = "Change in accuracy against speed-up" if against_speed else "Change in accuracy over k"
+    what = "What each k costs and gains" if against_speed else "What each k costs"
     speed = f"Speed: questions per second, {speed_caption([numbers])}. " if against_speed else ""
     figure = Figure(
         name=name,
@@ -105,8 +108,8 @@ def _of_changes(
         description=_spoken(what, windows, words),
         chart=drawn(windows, shown, list(rows(windows, marked, words)), axes, words),
     )
-    with_off = (window.name for window in windows if window.off)
-    return MainChart(figure, tuple(with_off))
+    has_off_scale = any(window.off for window in windows)
+    return MainChart(figure, has_margins=True, has_off_scale=has_off_scale)
 
 
 def _of_accuracy(numbers: SeriesStatistics, points: Sequence[PlotPoint], name: str) -> MainChart:
@@ -130,7 +133,7 @@ def _of_accuracy(numbers: SeriesStatistics, points: Sequence[PlotPoint], name: s
         description=_spoken(what, [window], words),
         chart=drawn([window], window.name, list(rows([window], {}, words)), axes, words),
     )
-    return MainChart(figure, ())
+    return MainChart(figure, has_margins=False, has_off_scale=False)
 
 
 def _spoken(what: str, windows: Sequence[Window], words: Words) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.report.charts.trade_off.points import PlotPoint
     from moe_eval_plugin.report.charts.trade_off.window import Window
 
-HEIGHT = 235
+HEIGHT = 225
 # Widths that labels are placed for, without the axis; a wider plot only gives them more room.
 WIDE, NARROW = 450, 255
 # A plot below this width has the labels of the narrow one.

@@ -11,6 +11,7 @@ async function drawCharts() {
     try {
       const drawn = await vegaEmbed(element, spec, { config, actions: false, renderer: "svg" });
       views.set(name, drawn.view);
+      element.dispatchEvent(new Event("chart-drawn", { bubbles: true }));
     } catch (error) {
       element.textContent = `This chart could not be drawn: ${error.message}`;
       element.classList.add("failed");
