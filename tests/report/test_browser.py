@@ -186,9 +186,9 @@ def test_text_in_charts_can_be_read(browser: Any, page: Path, scheme: str) -> No
         "one.textContent.trim() && !one.hasAttribute('stroke-width'))"
         ".map((one) => getComputedStyle(one).fill)"
     )
-    # That these two stand out from the background is checked beside the colours themselves.
+    # That these stand out from the background is checked beside the colours themselves.
     which = SCHEMES.index(scheme)
-    readable = {rgb(COLOURS[name][which]) for name in ("ink", "muted")}
+    readable = {rgb(COLOURS[name][which]) for name in ("ink", "muted", "good", "bad")}
 
     assert len(fills) > 100
     assert set(fills) <= readable
@@ -236,13 +236,13 @@ def test_a_table_is_copied_or_selected_where_copying_is_not_allowed(
     every = [button.text for button in browser.find_elements("css selector", ".tools button")]
     keep = "navigator.clipboard.writeText = async (text) => { window.kept = text; }"
     browser.execute_script(keep)
-    (latex,) = buttons(browser, "LaTeX: copy Summary")
+    (latex,) = buttons(browser, "LaTeX: copy Every setting of demo")
     latex.send_keys("\ue007")
     copied = statuses(browser)
     text = browser.execute_script("return window.kept")
     refuse = "navigator.clipboard.writeText = () => Promise.reject(new Error('no'))"
     browser.execute_script(refuse)
-    buttons(browser, "CSV: copy Summary")[0].click()
+    buttons(browser, "CSV: copy Every setting of demo")[0].click()
     field = browser.execute_script("return document.activeElement.value")
     selected = browser.execute_script(
         "const [one] = [document.activeElement]; return [one.selectionStart, one.selectionEnd]"

@@ -80,6 +80,7 @@ def _config(colour: dict[str, str]) -> dict[str, Any]:
         "text": {"fill": colour["ink"], "fontSize": 12},
         "mark": {"color": series[0]},
         "style": {
+            **_main_chart_styles(colour),
             "rim": {
                 "fill": colour["background"],
                 "stroke": colour["background"],
@@ -93,14 +94,20 @@ def _config(colour: dict[str, str]) -> dict[str, Any]:
             "curve": {"strokeWidth": 2},
             "ceiling": {"strokeWidth": 1.5, "strokeDash": [5, 4]},
             "single": {"stroke": series[0], "strokeWidth": 2},
-            "band": {"color": colour["good"], "fillOpacity": 0.1},
-            "band-edge": {"color": colour["good"], "strokeDash": [4, 3], "strokeOpacity": 0.6},
-            "band-label": {"color": colour["good"], "fontSize": 12},
-            "baseline": {"color": colour["ink"]},
-            "both-intervals": {"color": series[0], "strokeWidth": 1.5},
-            "recommended": {"color": colour["good"], "strokeWidth": 2},
-            "leader": {"color": colour["muted"], "strokeWidth": 1},
-            "off-scale": {"color": colour["bad"], "fontSize": 12},
             "cell-border": {"stroke": colour["background"], "strokeWidth": 1},
         },
+    }
+
+
+def _main_chart_styles(colour: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the styles of the chart of what each k costs and gains."""
+    return {
+        "band": {"color": colour["good"], "fillOpacity": 0.1},
+        "band-edge": {"color": colour["good"], "strokeDash": [4, 3], "strokeOpacity": 0.6},
+        "band-label": {"color": colour["good"], "fontSize": 12},
+        "baseline": {"color": colour["ink"]},
+        "both-intervals": {"color": colour["series-1"], "strokeWidth": 1.5},
+        "recommended": {"color": colour["good"], "strokeWidth": 2},
+        "leader": {"color": colour["muted"], "strokeWidth": 1},
+        "off-scale": {"color": colour["bad"], "fontSize": 12},
     }

@@ -54,8 +54,6 @@ class Bar:
 class GlanceRow:
     """What the table at a glance shows of a setting; no text is not known."""
 
-    k: str
-    """k alone, or the name of the setting."""
     label: str
     """Name of the setting."""
     pills: tuple[Pill, ...]
@@ -102,7 +100,6 @@ def _row(
         interval = " to ".join(points_text(end * scale, sign=True) for end in ends)
     ratio = one.speed_up
     return GlanceRow(
-        k=one.point.label.removeprefix("k="),
         label=one.point.label,
         pills=pills,
         accuracy=score_text(numbers, one.accuracy),

@@ -2,7 +2,8 @@
 
 The specification holds the values of every window that the page offers, and its parameter
 ``window`` names the one that is shown. All of them are computed beforehand, so that the page
-decides and computes nothing itself.
+decides and computes nothing itself. Of its marks only the labels are for screen readers: they have
+the numbers of each setting, and others can be empty at some margin.
 """
 
 from __future__ import annotations
@@ -81,15 +82,13 @@ def _axis(
     label: str,
 ) -> Any:  # noqa: ANN401  (x and y are types without a common name)
     """Return an axis whose ends and ticks are those of the window that is shown."""
-    ends = [
-        _of_window({window.name: end(span(window)) for window in windows})
-        for end in (lambda one: one.low, lambda one: one.high, lambda one: one.ticks)
-    ]
-    low, high, ticks = ends
+    spans = {window.name: span(window) for window in windows}
+    ends = _of_window({name: (one.low, one.high) for name, one in spans.items()})
+    ticks = _of_window({name: one.ticks for name, one in spans.items()})
     return channel(
         f"{field}:Q",
         title=title,
-        scale=alt.Scale(zero=False, nice=False, domainMin=low, domainMax=high),
+        scale=alt.Scale(zero=False, nice=False, domain=ends),
         axis=alt.Axis(
             values=ticks,
             labelExpr=label,
@@ -114,7 +113,7 @@ def _texts(window: Window, words: Words) -> Row:
         "high": window.y.high,
         "band": band_text(window, words),
         "off": off_text(window, words),
-        "off_short": off_text(window, words, short=True),
+        "off_narrow": off_text(window, words, narrow=True),
     }
 
 
@@ -129,14 +128,14 @@ def _band() -> Iterator[alt.Chart]:
     yield base.mark_rect(style="band", aria=False).encode(y="low:Q", y2="high:Q")
     yield base.mark_rule(style="band-edge", aria=False).encode(y="low:Q")
     yield base.mark_text(
-        style="band-label", align="right", baseline="top", x=alt.expr("width - 6"), y=5
+        style="band-label", aria=False, align="right", baseline="top", x=alt.expr("width - 6"), y=5
     ).encode(text="band:N")
 
 
 def _bars(rows: Sequence[Row], x: alt.X, y: alt.Y, axes: Axes) -> Iterator[alt.Chart]:
     """Yield the line through the Pareto front, and the intervals of both axes."""
     if any(row["front"] for row in rows):
-        line = _where("datum.front").mark_line(style="curve", opacity=0.45, clip=True)
+        line = _where("datum.front").mark_line(style="curve", opacity=0.45, clip=True, aria=False)
         yield line.encode(x=x, y=y, order="x:Q")
     for field, encoding in (
         ("y", {"x": x, "y": alt.Y("y_low:Q", title=axes.y), "y2": "y_high:Q"}),
@@ -144,7 +143,7 @@ def _bars(rows: Sequence[Row], x: alt.X, y: alt.Y, axes: Axes) -> Iterator[alt.C
     ):
         if any(row[f"{field}_low"] is not None for row in rows):
             known = _where(f"isValid(datum.{field}_low)")
-            yield known.mark_rule(style="both-intervals").encode(**encoding)
+            yield known.mark_rule(style="both-intervals", aria=False).encode(**encoding)
 
 
 def _points(rows: Sequence[Row], x: alt.X, y: alt.Y, axes: Axes) -> Iterator[alt.Chart]:
@@ -163,7 +162,9 @@ def _points(rows: Sequence[Row], x: alt.X, y: alt.Y, axes: Axes) -> Iterator[alt
     }
     for kind, style in styles.items():
         if any(row["kind"] == kind for row in rows):
-            point = _where(f"datum.kind === '{kind}'").mark_point(filled=True, opacity=1, **style)
+            point = _where(f"datum.kind === '{kind}'").mark_point(
+                filled=True, opacity=1, aria=False, **style
+            )
             yield point.encode(x=x, y=y, tooltip=tooltip)
     if any(row["kind"] == "recommended" for row in rows):
         marked = _where("datum.kind === 'recommended'")
@@ -198,9 +199,10 @@ def _off_scale() -> Iterator[alt.Chart]:
     """Yield the line that names the settings below the scale."""
     yield _where("datum.kind === 'window'").mark_text(
         style="off-scale",
+        aria=False,
         align="left",
         baseline="bottom",
         x=6,
         y=alt.expr("height - 4"),
-        text=alt.expr(f"{IS_NARROW} ? datum.off_short : datum.off"),
+        text=alt.expr(f"{IS_NARROW} ? datum.off_narrow : datum.off"),
     )

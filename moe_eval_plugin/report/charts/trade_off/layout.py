@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from moe_eval_plugin.report.charts.trade_off.labels import Box, label_width, place_labels
-from moe_eval_plugin.text import points_text
+from moe_eval_plugin.text import counted, points_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +26,8 @@ POINT_RADIUS, RING_RADIUS, BAR = 6.0, 12.0, 3.0
 STEPS_OF_A_LINE = 24
 # Height of the margin, as a share of the plot, from which on the band has a text.
 LEAST_BAND = 0.08
+# Of a line of text, for each pixel: it is mostly digits.
+CHARACTERS = 0.158
 ToPixels: TypeAlias = "Callable[[float, float], tuple[float, float]]"
 
 
@@ -75,15 +77,23 @@ def band_text(window: Window, words: Words) -> str:
     return words.band.format(f"{window.margin:g} {unit}")
 
 
-def off_text(window: Window, words: Words, *, short: bool = False) -> str:
-    """Return the settings below the scale, with their numbers; a narrow plot has the short form."""
-    texts = []
-    for one in window.off:
-        change, x = points_text(one.y.value), f"{one.x.value:.2f}{words.unit_of_x}"
-        long = f"{one.label} ({change} points{f', {x}' * bool(words.unit_of_x)})"
-        texts.append(f"{one.label} {change}" if short else long)
-    start = "▼ below: " if short else "▼ off this scale: "
-    return start + ", ".join(texts) if texts else ""
+def off_text(window: Window, words: Words, *, narrow: bool = False) -> str:
+    """Return the settings below the scale, with as many of their numbers as there is room for."""
+    changes = [f"{one.label} {points_text(one.y.value)}" for one in window.off]
+    forms = [
+        f"▼ below: {', '.join(changes)}",
+        f"▼ below: {', '.join(one.label for one in window.off)}",
+        f"▼ below: {counted(len(window.off), 'setting')}",
+    ]
+    if not narrow:
+        forms.insert(0, f"▼ off this scale: {', '.join(_off(one, words) for one in window.off)}")
+    room = (NARROW if narrow else WIDE) * CHARACTERS
+    return next(one for one in forms if len(one) <= room) if window.off else ""
+
+
+def _off(one: PlotPoint, words: Words) -> str:
+    x = f", {one.x.value:.2f}{words.unit_of_x}" if words.unit_of_x else ""
+    return f"{one.label} ({points_text(one.y.value)} points{x})"
 
 
 def _values(one: PlotPoint, window: Window) -> dict[str, Any]:

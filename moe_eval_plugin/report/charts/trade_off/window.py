@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # A setting that loses more than so many margins is named below the chart, and not drawn to scale.
 MARGINS_SHOWN = 5
+# With fewer, all are drawn to scale.
+MIN_SHOWN = 2
 # Least ranges, so that noise does not fill the chart: of speed-ups, and of the other axes as a
 # share of their values.
 LEAST_SPEED_UPS, LEAST_SHARE = 0.2, 0.1
@@ -105,6 +107,8 @@ def _window(
 ) -> Window:
     lowest = -math.inf if everything else -MARGINS_SHOWN * margin
     shown = tuple(one for one in points if one.y.value >= lowest)
+    if len(shown) < MIN_SHOWN:
+        lowest, shown = -math.inf, tuple(points)
     off = tuple(one for one in points if one not in shown)
     # At least a little more than the margin, so that its band is seen to end.
     ends = [-1.4 * margin, 0.45 * margin]
