@@ -32,11 +32,15 @@ Its compiled code keeps its k, so vLLM is started for each k; with --enforce-eag
 EPILOG = """\
 examples:
   moe-eval bench demo
-  moe-eval bench Qwen/Qwen3-VL-30B-A3B-Instruct --experts-k 8 4 2 1 --images 1 --output bench.json
-  moe-eval bench Qwen/Qwen3-VL-30B-A3B-Instruct --backend vllm --batch-sizes 1 8 64 768
-  moe-eval bench ./config.json --random-weights --dtype bfloat16 --batch-sizes 1 8 64
-  moe-eval bench qwen3_moe --random-weights --config hidden_size=512 num_experts=64 \\
-    num_hidden_layers=6 moe_intermediate_size=1024 vocab_size=4096 --calibrate
+  moe-eval bench Qwen/Qwen3-VL-30B-A3B-Instruct --experts-k 8 4 2 1 --images 1 \\
+    --output bench.json
+  moe-eval bench Qwen/Qwen3-VL-30B-A3B-Instruct --backend vllm \\
+    --batch-sizes 1 8 64 768
+  moe-eval bench ./config.json --random-weights --dtype bfloat16 \\
+    --batch-sizes 1 8 64
+  moe-eval bench qwen3_moe --random-weights --calibrate --config \\
+    hidden_size=512 num_experts=64 num_hidden_layers=6 \\
+    moe_intermediate_size=1024 vocab_size=4096
 """
 
 
@@ -200,7 +204,7 @@ def run(options: argparse.Namespace) -> int:
     DTYPE_READER("dtype", options.dtype)
     _check_k(options)
     prepare = bench_vllm.prepare if options.backend == "vllm" else bench_hf.prepare
-    with Status() as status:
+    with Status.of(options) as status:
         status.doing(f"importing {options.backend}, and loading {options.model}")
         with prepare(options, _plan(options)) as bench:
             status.counting(f"bench of {options.model}", bench.plan.n_steps, unit="runs")

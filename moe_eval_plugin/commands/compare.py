@@ -31,11 +31,13 @@ timed pass; that of any other two runs was timed once.
 """
 EPILOG = """\
 examples:
-  moe-eval compare runs/k8 runs/k4                             what does a smaller k change?
-  moe-eval compare runs/demo                                   each setting of a sweep
-  moe-eval compare runs/hf runs/vllm --at-least-equal 0.99     do two backends agree?
-  moe-eval compare runs/k8 runs/k4 --list changed.csv          which questions changed?
-  moe-eval compare runs/k8 runs/k4 --metric vqa_accuracy vqa_accuracy_official --json
+  moe-eval compare runs/demo                            each setting of a sweep
+  moe-eval compare runs/k8 runs/k4                      what a smaller k changes
+  moe-eval compare runs/hf runs/vllm --at-least-equal 0.99
+                                                        do two backends agree?
+  moe-eval compare runs/k8 runs/k4 --list changed.csv   the changed questions
+  moe-eval compare runs/k8 runs/k4 --json \\
+    --metric vqa_accuracy vqa_accuracy_official
 
 exit code: 0, or 1 if fewer answers are equal than --at-least-equal requires, at any setting
 """

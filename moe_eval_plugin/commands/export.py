@@ -25,8 +25,8 @@ The files are written next to the run, or to the folder of --output; all of them
 """
 EPILOG = """\
 examples:
-  moe-eval export --format                       list the formats
-  moe-eval export --format evalai runs/qwen3-vl  the answers to VQAv2, for the VQA Challenge
+  moe-eval export --format list                  the formats
+  moe-eval export --format evalai runs/qwen3-vl  answers to VQAv2, for EvalAI
   moe-eval export --format okvqa runs/qwen3-vl --output submission
   moe-eval export --format okvqa runs/qwen3-vl --list-missing > missing.txt
 

@@ -32,7 +32,7 @@ EPILOG = """\
 examples:
   moe-eval report runs/demo --open
   moe-eval report runs/qwen3-vl runs/llava --task okvqa --output okvqa.html
-  moe-eval report runs/demo --bench bench.json          with the speed-up at each batch size
+  moe-eval report runs/demo --bench bench.json   with speed-ups by batch size
 
 The images of okvqa and vqa_v2_val are read from the folder MOE_EVAL_DATA.
 """
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
     path = options.output or _default_output(options.runs)
     read_new_file("--output", path)
     check_output(path, force=options.force)
-    with Status() as status:
+    with Status.of(options) as status:
         status.doing("reading the runs")
         report = build(
             options.runs,
