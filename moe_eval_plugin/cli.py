@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands import (
@@ -74,13 +75,19 @@ exit codes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code; errors of this package show no traceback."""
+    """Run the command and return its exit code.
+
+    Errors of this package show their traceback with --verbose only.
+    """
+    given = with_dashes(sys.argv[1:] if arguments is None else arguments)
     try:
         try:
-            return _run(arguments)
+            return _run(given)
         finally:
             sys.stdout.flush()
     except MoEEvalError as error:
+        if not {"-v", "--verbose"}.isdisjoint(given):
+            traceback.print_exception(error)
         print(f"moe-eval: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
@@ -92,31 +99,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_BROKEN_PIPE
 
 
+class MainParser(CommandParser):
+    """Lists the verbs in sections: how they are used, and not how they are parsed."""
+
+    def __init__(self) -> None:
+        super().__init__(prog="moe-eval", epilog=EPILOG)
+        self._sections: dict[str, list[tuple[str, str]]] = {}
+        verbs = self.add_subparsers(
+            parser_class=CommandParser, metavar="COMMAND", help=argparse.SUPPRESS
+        )
+        for title, commands in COMMANDS.items():
+            # argparse has the summaries of verbs nowhere else.
+            n_before = len(verbs._choices_actions)  # noqa: SLF001
+            for command in commands:
+                command.add(verbs)
+            added = verbs._choices_actions[n_before:]  # noqa: SLF001
+            self._sections[title] = [(f"  {one.dest}", one.help or "") for one in added]
+
+    def format_help(self) -> str:
+        """Return the help, with the verbs below the description."""
+        parts = [
+            "\n".join([f"{title}:", *labelled(rows, SUMMARY_COLUMN)])
+            for title, rows in self._sections.items()
+        ]
+        self.description = "\n\n".join([DESCRIPTION.strip(), *parts])
+        return super().format_help()
+
+
 def build_parser() -> CommandParser:
     """Build the parser of the whole command; the docs' reference is generated from it."""
-    parser = CommandParser(prog="moe-eval", epilog=EPILOG)
+    parser = MainParser()
     parser.add_argument(
         "--version", action=_VersionAction, help="show the versions that matter, and exit"
     )
     add_general_options(parser)
     parser.set_defaults(run=None, parser=parser)
-    verbs = parser.add_subparsers(metavar="COMMAND", help=argparse.SUPPRESS)
-    sections = []
-    for title, commands in COMMANDS.items():
-        n_before = len(verbs._choices_actions)  # noqa: SLF001  (argparse lists the helps nowhere else)
-        for command in commands:
-            command.add(verbs)
-        added = verbs._choices_actions[n_before:]  # noqa: SLF001
-        rows = [(f"  {one.dest}", one.help or "") for one in added]
-        sections += ["", f"{title}:", *labelled(rows, SUMMARY_COLUMN)]
-    parser.description = "\n".join([DESCRIPTION, *sections[1:]])
     return parser
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(arguments: list[str]) -> int:
     parser = build_parser()
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    options = parser.parse_args(_help_of_a_verb(with_dashes(given)))
+    options = parser.parse_args(_help_of_a_verb(arguments))
     if options.run is None:
         parser.print_help()
         return EXIT_USAGE

@@ -15,7 +15,7 @@ from moe_eval_plugin.option_values import read_int, read_new_file
 
 if TYPE_CHECKING:
     from moe_eval_plugin.bench.plan import BenchPlan
-    from moe_eval_plugin.commands.subcommand import Subcommands
+    from moe_eval_plugin.commands.subcommand import Options, Subcommands
 
 DESCRIPTION = """\
 Generate a fixed number of tokens at each k and each batch size, and report prefill and steady
@@ -54,15 +54,20 @@ def add(verbs: Subcommands) -> None:
         (DESCRIPTION, EPILOG),
     )
     _add_model(verb)
-    _add_vllm(verb)
-    _add_plan(verb)
+    _add_plan(verb.add_argument_group("settings to try"))
+    _add_random(verb.add_argument_group("random weights"))
+    _add_engine(verb.add_argument_group("where it runs"))
+    _add_output(verb.add_argument_group("output"))
+
+
+def _add_output(verb: Options) -> None:
     verb.add_argument(
         "--calibrate",
         action="store_true",
         help="measure memory bandwidth and peak FLOP/s of the device instead of using data sheets",
     )
     verb.add_argument(
-        "--output", type=Path, metavar="FILE", help="write the report as JSON to this file"
+        *("-o", "--output"), type=Path, metavar="FILE", help="write the report as JSON to this file"
     )
     verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -74,18 +79,16 @@ def _add_model(verb: argparse.ArgumentParser) -> None:
         help="a folder, a hub id, or demo (embedded); with --random-weights also a config.json or "
         "a model type of transformers",
     )
-    verb.add_argument(
-        "--backend",
-        choices=("hf", "vllm"),
-        default="hf",
-        help="hf (transformers, default) or vllm",
-    )
-    verb.add_argument("--revision", help="branch, tag or commit on the hub (default: main)")
-    verb.add_argument(
+    group = verb.add_argument_group("what to run")
+    group.add_argument("--revision", help="branch, tag or commit on the hub (default: main)")
+    group.add_argument(
         "--trust-remote-code",
         action="store_true",
         help="run the model's own code, if transformers does not support it",
     )
+
+
+def _add_random(verb: Options) -> None:
     verb.add_argument(
         "--random-weights",
         action="store_true",
@@ -105,6 +108,15 @@ def _add_model(verb: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="change settings of a model with random weights",
     )
+
+
+def _add_engine(verb: Options) -> None:
+    verb.add_argument(
+        "--backend",
+        choices=("hf", "vllm"),
+        default="hf",
+        help="hf (transformers, default) or vllm",
+    )
     verb.add_argument("--dtype", default="auto", help="data type of the weights (default: auto)")
     verb.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda where available)")
     verb.add_argument(
@@ -114,9 +126,6 @@ def _add_model(verb: argparse.ArgumentParser) -> None:
         "GPUs (default: transformers' choice)",
     )
     verb.add_argument("--attn-implementation", help="attention of transformers, e.g. sdpa")
-
-
-def _add_vllm(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--enforce-eager",
         action="store_true",
@@ -138,7 +147,7 @@ def _add_vllm(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_plan(verb: argparse.ArgumentParser) -> None:
+def _add_plan(verb: Options) -> None:
     verb.add_argument(
         "--experts-k",
         type=int,

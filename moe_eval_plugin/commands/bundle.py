@@ -44,7 +44,7 @@ def add(verbs: Subcommands) -> None:
     )
     verb.add_argument("path", type=Path, metavar="RUN", help="folder or results file")
     verb.add_argument(
-        "--output",
+        *("-o", "--output"),
         type=Path,
         metavar="FILE",
         help=f"file to write, NAME{SUFFIX} (default: next to RUN, with its name)",

@@ -38,6 +38,9 @@ def run(options: argparse.Namespace) -> int:
     import shtab
 
     for action in _actions(options.parser):
+        if isinstance(action.choices, dict):
+            # The verbs are listed by the help itself, and shtab leaves out what has none.
+            action.help = "verbs"
         if action.type is Path:
             action.complete = shtab.FILE  # type: ignore[attr-defined]  (where shtab looks)
     print(shtab.complete(options.parser, options.shell))

@@ -55,7 +55,10 @@ def add(verbs: Subcommands) -> None:
     )
     verb.add_argument("--task", help="task to write (default: all that the format supports)")
     verb.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder to write to (default: that of the run)"
+        *("-o", "--output"),
+        type=Path,
+        metavar="DIR",
+        help="folder to write to (default: that of the run)",
     )
     verb.add_argument("--force", action="store_true", help="overwrite existing files")
     verb.add_argument(

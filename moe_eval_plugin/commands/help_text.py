@@ -28,6 +28,19 @@ class HelpText(argparse.HelpFormatter):
     def _split_lines(self, text: str, width: int) -> list[str]:
         return wrap(" ".join(text.split()), width)
 
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        """Return the values of an option, those of a list as ``K ...``."""
+        if action.nargs == argparse.ONE_OR_MORE:
+            return f"{self._metavar_formatter(action, default_metavar)(1)[0]} ..."
+        return super()._format_args(action, default_metavar)
+
+    def arguments(self, action: argparse.Action) -> str:
+        """Return an argument or an option with its values, for a usage."""
+        if not action.option_strings:
+            name = self._get_default_metavar_for_positional(action)
+            return self._format_args(action, name)
+        return self._format_action_invocation(action).rpartition(", ")[2]
+
     def _format_action_invocation(self, action: argparse.Action) -> str:
         """Return the names of an option with its value once: ``-o, --output FOLDER``."""
         if not action.option_strings or action.nargs == 0:
@@ -39,11 +52,10 @@ class HelpText(argparse.HelpFormatter):
 def short_usage(parser: argparse.ArgumentParser) -> str:
     """Return how a command is called: its required options and its arguments, and no others."""
     formatter = HelpText(parser.prog)
-    needed = [one for one in parser._actions if one.required and one.option_strings]  # noqa: SLF001
-    arguments = [one for one in parser._actions if not one.option_strings]  # noqa: SLF001
-    formatter.add_usage(None, [*needed, *arguments], [], "")
-    usage = " ".join(formatter.format_help().split())
-    return usage if parser.prog in usage else parser.prog
+    actions = parser._actions  # noqa: SLF001  (argparse has no public list)
+    arguments = [one for one in actions if not one.option_strings]
+    needed = [one for one in actions if one.required and one.option_strings]
+    return " ".join([parser.prog, *map(formatter.arguments, [*arguments, *needed]), "[options]"])
 
 
 def _is_kept(line: str) -> bool:

@@ -46,7 +46,7 @@ def add(verbs: Subcommands) -> None:
     )
     verb.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder or results file")
     verb.add_argument(
-        "--output",
+        *("-o", "--output"),
         type=Path,
         metavar="FILE",
         help=f"HTML file to write (default: {NAME} next to the runs)",

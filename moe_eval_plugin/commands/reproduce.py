@@ -59,7 +59,7 @@ def add(verbs: Subcommands) -> None:
     )
     verb.add_argument("path", type=Path, metavar="BUNDLE", help="file of `moe-eval bundle`")
     verb.add_argument(
-        "--output",
+        *("-o", "--output"),
         type=Path,
         metavar="FOLDER",
         help="folder for the new run and the comparison (default: ./NAME-again)",

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TypeAlias
 
+    # A parser, or a group of its options.
+    Options: TypeAlias = "argparse._ActionsContainer"  # noqa: SLF001  (no other)
     Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  (no other)
 
 EXIT_USAGE = 2
@@ -39,8 +41,9 @@ class CommandParser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         """Return the help: usage, description, options by group with the general ones last."""
+        self._positionals.title = "arguments"
         formatter = self._get_formatter()
-        formatter.add_usage(f"{short_usage(self)} [options]", (), ())
+        formatter.add_usage(short_usage(self), (), ())
         formatter.add_text(self.description)
         first = (group for group in self._action_groups if group is not self._optionals)
         for group in (*first, self._optionals):

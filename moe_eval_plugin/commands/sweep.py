@@ -8,7 +8,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.status import Status
-from moe_eval_plugin.commands.subcommand import add_verb, with_dashes
+from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.commands.sweep_options import add_options, add_study, timing_options
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import read_float, read_pairs
@@ -135,7 +135,7 @@ def _requests(options: argparse.Namespace) -> Iterator[SweepRequest]:
             timing=timing_options(options),
             restart=options.restart,
             dry_run=options.dry_run,
-            command=getattr(options, "command", ("moe-eval", *with_dashes(sys.argv[1:]))),
+            command=options.command,
         )
 
 
