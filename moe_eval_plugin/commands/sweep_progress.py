@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Mapping
     from pathlib import Path
     from typing import Any
@@ -141,14 +142,14 @@ class SweepProgress:
         print(f"Interrupted. {kept} are saved; run the same command to continue.", file=sys.stderr)
         return EXIT_INTERRUPTED
 
-    def finish(self, result: SweepResult) -> int:
+    def finish(self, result: SweepResult, options: argparse.Namespace) -> int:
         """Print how the sweep ended, and return the exit code: 1 if any of it failed."""
         failed = result.failed
         self._print_result(result)
         if not result.is_timed:
             print(_failed_timing_text(result.folder, all_answered=not failed), file=sys.stderr)
-        elif not failed and not self._as_json:
-            print(_done_text(result))
+        elif not failed:
+            _show_end(result, options)
         if failed:
             print(
                 f"Failed: {', '.join(failed)}. Run the same command to try again.", file=sys.stderr
@@ -205,12 +206,24 @@ def _failed_timing_text(folder: Path, *, all_answered: bool) -> str:
     return "\n".join(filter(None, parts))
 
 
+def _show_end(result: SweepResult, options: argparse.Namespace) -> None:
+    """Print what to use, what makes the numbers unreliable, and what to do next."""
+    from moe_eval_plugin.commands.ending import answer_lines, answers, show_end, shown
+
+    if options.json:
+        return
+    show_end(
+        options,
+        *answer_lines(answers(result.folder)),
+        _done_text(result),
+        where=result.folder,
+        following=f"moe-eval report {shown(result.folder)} --open",
+    )
+
+
 def _done_text(result: SweepResult) -> str:
     seconds = round(sum(entry.seconds or 0.0 for entry in result.entries))
     minutes = f"{seconds // MINUTE} min " if seconds >= MINUTE else ""
     n = len(result.names)
     settings = "1 setting" if n == 1 else f"{n} settings"
-    return (
-        f"Done: {settings}, {n * result.n_questions:,} answers in {minutes}{seconds % MINUTE} s. "
-        f"Next: moe-eval report {result.folder} --open"
-    )
+    return f"Done: {settings}, {n * result.n_questions:,} answers in {minutes}{seconds % MINUTE} s."
