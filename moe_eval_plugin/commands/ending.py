@@ -19,19 +19,17 @@ if TYPE_CHECKING:
 MARGIN_POINTS = 1.0
 
 
-def show_end(
-    options: argparse.Namespace, *results: str, where: Path | None = None, following: str = ""
-) -> None:
-    """Print results, a line for each, where they are, and the command to run next.
+def is_silent(options: argparse.Namespace) -> bool:
+    """Whether a command prints no last lines: with ``--json`` or ``--quiet``."""
+    return bool(getattr(options, "json", False) or getattr(options, "quiet", False))
 
-    Nothing is printed with ``--json`` or ``--quiet``.
-    """
-    if getattr(options, "json", False) or getattr(options, "quiet", False):
-        return
+
+def show_end(*results: str, where: str = "", following: str = "") -> None:
+    """Print results, a line for each, where they are, and the command to run next."""
     for result in results:
         print("\n".join(wrap(result)))
-    if where is not None:
-        print(f"Results: {shown(where)}")
+    if where:
+        print(where)
     if following:
         print(f"Next: {following}")
 
@@ -66,9 +64,3 @@ def answer_lines(found: list[Answer]) -> Iterator[str]:
     tasks = {one.task for one in found}
     for one in found:
         yield f"{one.task}: {one.sentence}" if len(tasks) > 1 else one.sentence
-
-
-def warning_lines(found: list[Answer]) -> Iterator[str]:
-    """Yield the warnings of all answers, each once."""
-    for caveat in dict.fromkeys(caveat for one in found for caveat in one.caveats):
-        yield f"Warning: {caveat}"

@@ -194,7 +194,7 @@ def _run_one(
         result = ready.run(progress)
     except KeyboardInterrupt:
         return progress.interrupted()
-    return progress.finish(result, options)
+    return progress.finish(result)
 
 
 def _baseline_text(plan: SweepPlan) -> str:

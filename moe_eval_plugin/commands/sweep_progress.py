@@ -7,7 +7,6 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Mapping
     from pathlib import Path
     from typing import Any
@@ -142,14 +141,14 @@ class SweepProgress:
         print(f"Interrupted. {kept} are saved; run the same command to continue.", file=sys.stderr)
         return EXIT_INTERRUPTED
 
-    def finish(self, result: SweepResult, options: argparse.Namespace) -> int:
+    def finish(self, result: SweepResult) -> int:
         """Print how the sweep ended, and return the exit code: 1 if any of it failed."""
         failed = result.failed
         self._print_result(result)
         if not result.is_timed:
             print(_failed_timing_text(result.folder, all_answered=not failed), file=sys.stderr)
-        elif not failed:
-            _show_end(result, options)
+        elif not failed and not self._as_json:
+            _show_end(result)
         if failed:
             print(
                 f"Failed: {', '.join(failed)}. Run the same command to try again.", file=sys.stderr
@@ -206,17 +205,15 @@ def _failed_timing_text(folder: Path, *, all_answered: bool) -> str:
     return "\n".join(filter(None, parts))
 
 
-def _show_end(result: SweepResult, options: argparse.Namespace) -> None:
+def _show_end(result: SweepResult) -> None:
     """Print what to use, what makes the numbers unreliable, and what to do next."""
     from moe_eval_plugin.commands.ending import answer_lines, answers, show_end, shown
 
-    if options.json:
-        return
     show_end(
-        options,
+        *(f"Warning: {text}" for text in result.manifest.warnings),
         *answer_lines(answers(result.folder)),
         _done_text(result),
-        where=result.folder,
+        where=f"Results: {shown(result.folder)}",
         following=f"moe-eval report {shown(result.folder)} --open",
     )
 
