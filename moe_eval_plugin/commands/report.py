@@ -97,7 +97,6 @@ def run(options: argparse.Namespace) -> int:
     read_new_file("--output", path)
     check_output(path, force=options.force)
     with Status() as status:
-        status.doing("reading the runs")
         report = build(
             options.runs,
             Options(
@@ -108,8 +107,9 @@ def run(options: argparse.Namespace) -> int:
                 max_questions=options.max_questions,
                 benches=options.bench,
             ),
+            status.doing,
         )
-        status.doing("drawing the charts, and writing the page")
+        status.doing("writing the page")
         page, *others = write_report(report, path)
     _show(report, page, others, options)
     if options.open:
