@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands import report_gate
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
@@ -33,6 +34,8 @@ examples:
   moe-eval report runs/demo --open
   moe-eval report runs/qwen3-vl runs/llava --task okvqa --output okvqa.html
   moe-eval report runs/demo --bench bench.json          with the speed-up at each batch size
+  moe-eval report runs/demo --paper paper               table.tex, figures, caption.txt, cite.bib
+  moe-eval report runs/demo --fail-unless "loss(k=4) < 1"     a check for releases
 
 The images of okvqa and vqa_v2_val are read from the folder MOE_EVAL_DATA.
 """
@@ -42,7 +45,11 @@ NAME = "report.html"
 def add(verbs: Subcommands) -> None:
     """Add the subcommand."""
     verb = add_verb(
-        verbs, "report", run, "write an HTML report about finished runs", (DESCRIPTION, EPILOG)
+        verbs,
+        "report",
+        run,
+        "write an HTML report about finished runs",
+        (DESCRIPTION, f"{EPILOG}\n{report_gate.EPILOG}"),
     )
     verb.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder or results file")
     verb.add_argument(
@@ -77,6 +84,7 @@ def add(verbs: Subcommands) -> None:
         metavar="N",
         help="show at most N changed questions of each setting (default: 200)",
     )
+    report_gate.add_options(verb)
     verb.add_argument(
         "--force",
         action="store_true",
@@ -91,9 +99,11 @@ def run(options: argparse.Namespace) -> int:
     from moe_eval_plugin.report.write import check_output, write_report
 
     _check(options)
+    gates = report_gate.read_gates(options)
     path = options.output or _default_output(options.runs)
     read_new_file("--output", path)
     check_output(path, force=options.force)
+    report_gate.check_paper(options)
     with Status() as status:
         status.doing("reading the runs")
         report = build(
@@ -107,6 +117,7 @@ def run(options: argparse.Namespace) -> int:
                 benches=options.bench,
             ),
         )
+        judged = report_gate.judge_gates(gates, report.series)
         status.doing("drawing the charts, and writing the page")
         page, *others = write_report(report, path)
     n_points = sum(len(one.points) for one in report.series)
@@ -114,11 +125,12 @@ def run(options: argparse.Namespace) -> int:
         print("\n".join(wrap(line, rest="    ")))
     print(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB, {n_points} settings)")
     print(f"  and {len(others)} files of charts and tables in {others[0].parent}")
+    report_gate.write_paper_files(options, report.series)
     if options.open:
         import webbrowser
 
         webbrowser.open(page.resolve().as_uri())
-    return 0
+    return report_gate.exit_code(judged)
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -40,7 +40,8 @@ VQA_V2 = """\
 @inproceedings{vqa-v2,
   title = {Making the {V} in {VQA} Matter: Elevating the Role of Image Understanding in Visual
     Question Answering},
-  author = {Goyal, Yash and Khot, Tejas and Summers-Stay, Douglas and Batra, Dhruv and Parikh, Devi},
+  author = {Goyal, Yash and Khot, Tejas and Summers-Stay, Douglas and Batra, Dhruv and
+    Parikh, Devi},
   booktitle = {Conference on Computer Vision and Pattern Recognition ({CVPR})},
   year = {2017},
 }
@@ -68,12 +69,12 @@ def bibliography(series: Sequence[SeriesStatistics]) -> str:
 
 def _software() -> str:
     return _entry(
-        "software",
+        "misc",
         TITLE,
         title=f"{{{TITLE}}}",
         author=f"{{{AUTHOR}}}",
         year=str(YEAR),
-        version=version(TITLE),
+        note=f"Version {version(TITLE)}",
     )
 
 
