@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from moe_eval_plugin.commands.ending import is_silent, shown
 from moe_eval_plugin.option_values import read_new_folder
-from moe_eval_plugin.text import wrap
 
 if TYPE_CHECKING:
     import argparse
@@ -89,10 +89,14 @@ def judge_gates(
     return found
 
 
-def exit_code(judged: Sequence[tuple[bool, str]]) -> int:
-    """Print the lines of all conditions, and return 1 if one of them fails."""
-    for _, line in judged:
-        print(line)
+def exit_code(judged: Sequence[tuple[bool, str]], options: argparse.Namespace) -> int:
+    """Print the lines of all conditions, and return 1 if one of them fails.
+
+    With ``--quiet`` only those that fail are printed.
+    """
+    for fails, line in judged:
+        if fails or not is_silent(options):
+            print(line)
     return int(any(fails for fails, _ in judged))
 
 
@@ -105,11 +109,12 @@ def check_paper(options: argparse.Namespace) -> None:
         check_paper_folder(options.paper, force=options.force)
 
 
-def write_paper_files(options: argparse.Namespace, series: Sequence[SeriesStatistics]) -> None:
-    """Write the files of ``--paper``, and print their names."""
-    if options.paper is not None:
-        from moe_eval_plugin.report.paper.files import paper_files, write_paper
+def write_paper_files(options: argparse.Namespace, series: Sequence[SeriesStatistics]) -> list[str]:
+    """Write the files of ``--paper``, and return a line about them; without the option none."""
+    if options.paper is None:
+        return []
+    from moe_eval_plugin.report.paper.files import paper_files, write_paper
 
-        files = paper_files(series)
-        write_paper(files, options.paper)
-        print("\n".join(wrap(f"wrote {', '.join(files)} into {options.paper}", rest="  ")))
+    files = paper_files(series)
+    write_paper(files, options.paper)
+    return [f"For a paper: {', '.join(files)} in {shown(options.paper)}"]
