@@ -189,7 +189,9 @@ def _description_of(model: Any) -> MoEDescription:  # noqa: ANN401  (whatever it
     return describe(config)
 
 
-def _resolved(model: nn.Module, k: int | str | None, description: MoEDescription) -> ResolvedSchedule:
+def _resolved(
+    model: nn.Module, k: int | str | None, description: MoEDescription
+) -> ResolvedSchedule:
     """Check k against the description, and layers that it names against those of the model."""
     schedule = parse_experts_k(k) or constant_schedule(description.num_experts_per_tok)
     numbers = None

@@ -98,7 +98,7 @@ class Inspection:
     def _repr_html_(self) -> str:
         """Return the facts and the table as a notebook shows them."""
         facts = render(self.report).partition("\n\n")[0]
-        return f"<pre>{escape(facts)}</pre>{self.table._repr_html_()}"  # noqa: SLF001  (ours)
+        return f"<pre>{escape(facts)}</pre>{self.table._repr_html_()}"
 
     def _cells(self, cost: CostAtK) -> Iterator[tuple[Value, str]]:
         k, total = cost.num_experts_per_tok, self.report.total_parameters

@@ -25,7 +25,7 @@ class TableColumn:
     """Name of the column in a data frame and in CSV."""
     heading: str
     """Its heading."""
-    values: tuple[Value, ...]
+    raw: tuple[Value, ...]
     """Unrounded values of its rows; ``None`` is not known."""
     texts: tuple[str, ...]
     """The same as people read them."""
@@ -33,7 +33,7 @@ class TableColumn:
     @property
     def is_numeric(self) -> bool:
         """Whether it holds numbers, which are aligned to the right."""
-        return any(isinstance(value, int | float) for value in self.values)
+        return any(isinstance(value, int | float) for value in self.raw)
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,24 +41,26 @@ class Table:
     """Rows of results, with unrounded values and as they are shown."""
 
     columns: tuple[TableColumn, ...]
-    """The columns, each with a value for every row."""
+    """The columns that are shown, each with a value for every row."""
     caption: str = ""
     """How to read them."""
+    all_columns: tuple[TableColumn, ...] = ()
+    """The columns of data frames and files, where they have more than is shown."""
 
     def __len__(self) -> int:
-        return len(self.columns[0].values) if self.columns else 0
+        return len(self.columns[0].raw) if self.columns else 0
 
     def __iter__(self) -> Iterator[dict[str, Value]]:
         return iter(self.to_dicts())
 
     def to_dicts(self) -> list[dict[str, Value]]:
         """Return each row as a dictionary of unrounded values."""
-        return [{one.key: one.values[row] for one in self.columns} for row in range(len(self))]
+        return [{one.key: one.raw[row] for one in self._stored} for row in range(len(self))]
 
     def to_csv(self) -> str:
         """Return the table as CSV with unrounded values; what is not known is empty."""
-        rows = zip(*(one.values for one in self.columns), strict=True)
-        return csv_text([[one.key for one in self.columns], *rows])
+        rows = zip(*(one.raw for one in self._stored), strict=True)
+        return csv_text([[one.key for one in self._stored], *rows])
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the table as a data frame with unrounded values.
@@ -70,7 +72,11 @@ class Table:
         except ImportError as error:
             message = "to_pandas needs pandas, which is not installed. Run `pip install pandas`."
             raise MissingDependencyError(message) from error
-        return pd.DataFrame({one.key: list(one.values) for one in self.columns})
+        return pd.DataFrame({one.key: list(one.raw) for one in self._stored})
+
+    @property
+    def _stored(self) -> tuple[TableColumn, ...]:
+        return self.all_columns or self.columns
 
     def __repr__(self) -> str:
         heads = [one.heading for one in self.columns]
