@@ -178,6 +178,8 @@ def _sweep_lines(path: Path) -> Iterator[str]:
     left = [f"{name} ({one.state})" for name, one in sweep.entries.items() if one.state != "done"]
     if left:
         yield f"Not done when this report was made: {', '.join(left)}."
+    for text in sweep.warnings:
+        yield f"Warning: {text}"
 
 
 def _drawn(figures: Sequence[Figure]) -> dict[str, bytes]:

@@ -25,6 +25,8 @@ STUDY_OPTIONS = (
 )
 # Options whose value may be written as a mapping: ``name: value`` for ``name=value``.
 MAPPINGS = ("model_args", "gen_kwargs", "launcher_options")
+# Values that a command built from results names, and a reader need not.
+DEFAULTS = {"model": "moe_hf", "experts_policy": "uniform", "renorm": "native"}
 COMMENT = "# The settings of a sweep. Run it with: moe-eval sweep {name}{more}\n"
 
 
@@ -53,6 +55,9 @@ def study_of(command: Sequence[str]) -> dict[str, Any]:
         else:
             values.append(part)
     kept = {name: found[name] for name in STUDY_OPTIONS if name in found}
+    for name, default in DEFAULTS.items():
+        if kept.get(name) == [default]:
+            del kept[name]
     return {name: _value(name, values) for name, values in kept.items() if values != [OUTPUT]}
 
 
