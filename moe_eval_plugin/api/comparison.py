@@ -140,7 +140,7 @@ def _cells(task: TaskComparison, score: ScoreComparison) -> Iterator[tuple[Value
     yield one.difference, change_text(score, one.difference)
     for end in (one.interval.low, one.interval.high):
         yield end, change_text(score, end)
-    yield one.p_value, "-" if one.p_value is None else f"{one.p_value:.4f}"
+    yield one.p_value, f"{one.p_value:.4f}"
     equal = task.equal_answers
     yield equal, "-" if equal is None else f"{equal:.2%}"
     yield score.verdict, score.verdict or "-"

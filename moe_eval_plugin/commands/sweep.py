@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb, with_dashes
@@ -122,13 +122,13 @@ def _requests(options: argparse.Namespace) -> Iterator[SweepRequest]:
     """Yield the request of each model."""
     from moe_eval_plugin.api.sweeping.options import SweepOptions, make_plan, make_request
 
-    given = {name: getattr(options, name) for name in SweepOptions.__annotations__}
+    named = {name: getattr(options, name) for name in SweepOptions.__annotations__}
+    given = cast("SweepOptions", named)
     command = getattr(options, "command", ("moe-eval", *with_dashes(sys.argv[1:])))
     for model, model_args in zip(options.model, cycle(options.model_args), strict=False):
         folder = options.output / model if len(options.model) > 1 else options.output
-        known = SweepOptions(**given)
-        plan = make_plan(model, model_args, options.tasks, options.limit, known)
-        yield make_request(folder, plan, options.experts_k, known, command)
+        plan = make_plan(model, model_args, options.tasks, options.limit, given)
+        yield make_request(folder, plan, options.experts_k, given, command)
 
 
 def _run_one(

@@ -105,11 +105,12 @@ def make_request(
 ) -> SweepRequest:
     """Return the request of a sweep; ``InvalidArgumentError`` for a value that is not possible."""
     seeds = tuple(options.get("seeds", ()))
-    policies, renorms = options.get("experts_policy", Axes.policies), options.get("renorm")
+    policies = tuple(options.get("experts_policy", Axes.policies))
+    renorms = tuple(options.get("renorm", Axes.renorms))
     return SweepRequest(
         folder=folder.resolve(),
         common=plan,
-        axes=Axes(experts_k, policies, renorms or Axes.renorms, seeds),
+        axes=Axes(tuple(experts_k), policies, renorms, seeds),
         launch=_launch_options(options),
         timing=_timing_options(options),
         restart=options.get("restart", False),
