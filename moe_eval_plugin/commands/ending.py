@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from moe_eval_plugin.report.answer.answer import Answer
 
 MARGIN_POINTS = 1.0
+# Of the lines after the first one of a result.
+INDENT = "  "
 
 
 def is_silent(options: argparse.Namespace) -> bool:
@@ -27,7 +29,7 @@ def is_silent(options: argparse.Namespace) -> bool:
 def show_end(*results: str, where: str = "", following: str = "") -> None:
     """Print results, a line for each, where they are, and the command to run next."""
     for result in results:
-        print("\n".join(wrap(result)))
+        print("\n".join(wrap(result, rest=INDENT)))
     if where:
         print(where)
     if following:

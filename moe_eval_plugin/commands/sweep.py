@@ -8,7 +8,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING, cast
 
 from moe_eval_plugin.commands.status import Status
-from moe_eval_plugin.commands.subcommand import add_verb, with_dashes
+from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.commands.sweep_options import add_options, add_study
 from moe_eval_plugin.errors import InvalidArgumentError
 
@@ -37,14 +37,14 @@ batch is lost. If a setting changed since then, the sweep is refused.
 """
 EPILOG = """\
 examples:
-  moe-eval sweep --model-args pretrained=demo --experts-k 8 7 6 5 4 3 2 1 --tasks easy_vqa \\
-    --output runs/demo
-  moe-eval sweep --model-args pretrained=Qwen/Qwen3-VL-30B-A3B-Instruct --tasks okvqa vqa_v2_val \\
-    --batch-size 16 --output runs/qwen3-vl
-  moe-eval sweep --model moe_hf moe_vllm --experts-k 8 4 2 --tasks okvqa --output runs/both \\
-    --model-args pretrained=Qwen/Qwen3-VL-30B-A3B-Instruct
-  moe-eval sweep --model-args pretrained=demo --experts-k 8/image:2 8/image:4 4 --tasks easy_vqa \\
-    --output runs/images --dry-run
+  moe-eval sweep --model-args pretrained=demo --tasks easy_vqa -o runs/demo
+  moe-eval sweep study.yaml --experts-k 8 4 --output runs/again
+  moe-eval sweep --model-args pretrained=Qwen/Qwen3-VL-30B-A3B-Instruct \\
+    --tasks okvqa vqa_v2_val --batch-size 16 --output runs/qwen3-vl
+  moe-eval sweep --model moe_hf moe_vllm --experts-k 8 4 2 --tasks okvqa \\
+    --model-args pretrained=Qwen/Qwen3-VL-30B-A3B-Instruct --output runs/both
+  moe-eval sweep --model-args pretrained=demo --tasks easy_vqa \\
+    --experts-k 8/image:2 8/image:4 4 --output runs/images --dry-run
 
 exit code: 0; 1 if a setting failed; 2 if the request is wrong for all settings
 """
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
         return save_study(options)
     if options.dry_run and _print_early(requests, early, as_json=options.json):
         return 0
-    with Status() as status:
+    with Status.of(options) as status:
         # All are checked before the first one runs.
         status.doing("importing transformers, and checking the model")
         checked = [(request, check_model(request)) for request in requests]
@@ -124,11 +124,10 @@ def _requests(options: argparse.Namespace) -> Iterator[SweepRequest]:
 
     named = {name: getattr(options, name) for name in SweepOptions.__annotations__}
     given = cast("SweepOptions", named)
-    command = getattr(options, "command", ("moe-eval", *with_dashes(sys.argv[1:])))
     for model, model_args in zip(options.model, cycle(options.model_args), strict=False):
         folder = options.output / model if len(options.model) > 1 else options.output
         plan = make_plan(model, model_args, options.tasks, options.limit, given)
-        yield make_request(folder, plan, options.experts_k, given, command)
+        yield make_request(folder, plan, options.experts_k, given, options.command)
 
 
 def _run_one(

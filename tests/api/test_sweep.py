@@ -13,6 +13,7 @@ from moe_eval_plugin.api.sweep import _command, _folder_name, _loaded
 from moe_eval_plugin.api.sweeping.options import SweepOptions, make_plan, make_request
 from moe_eval_plugin.api.sweeping.ready import SweepResult
 from moe_eval_plugin.cli import build_parser
+from moe_eval_plugin.commands.study_file import with_study
 from moe_eval_plugin.commands.sweep import _requests
 from moe_eval_plugin.errors import DataError, InvalidArgumentError, UserError
 from moe_eval_plugin.sweep.manifest import Entry, Manifest
@@ -61,7 +62,7 @@ def test_the_command_of_a_sweep_makes_the_same_request() -> None:
     assert command[:2] == ("moe-eval", "sweep")
     assert "--restart" in command
     parsed = build_parser().parse_args([*command[1:]])
-    [request] = _requests(parsed)
+    [request] = _requests(with_study(parsed))
     ours = make_request(Path("runs/a"), plan, ["8", "4"], OPTIONS, request.command)
     assert request == ours
 
