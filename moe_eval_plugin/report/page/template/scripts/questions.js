@@ -132,7 +132,7 @@ class QuestionList {
     const kind = [...fields.kind].find((one) => one.value === address.get("kind"));
     if (kind) kind.checked = true;
     this.show(q);
-    if (address.get("setting") ?? q) this.goTo(q);
+    if (["run", "setting", "kind", "q"].some((key) => address.get(key) !== null)) this.goTo(q);
   }
 
   settingWith(q) {
@@ -185,13 +185,13 @@ class QuestionList {
         (asked === "" || texts[one.z] === asked) &&
         (wanted === "" || one.k === wanted || this.contains(one, wanted)),
     );
-    this.groups = [...Map.groupBy(found, (one) => one.i ?? `${one.g ?? `question ${one.k}`}`).values()];
+    this.groups = byImage(found);
     this.n = found.length;
     this.marked = q;
-    this.n_shown = 0;
+    this.nShown = 0;
     this.cards.replaceChildren();
-    const place_of_marked = this.groups.findIndex((group) => group.some((one) => one.k === q));
-    this.showMore(Math.max(CARDS_AT_ONCE, place_of_marked + 1));
+    const marked = this.groups.findIndex((group) => group.some((one) => one.k === q));
+    this.showMore(Math.max(CARDS_AT_ONCE, marked + 1));
     this.sources.replaceChildren(...this.sourceLine(setting));
   }
 
@@ -200,14 +200,14 @@ class QuestionList {
   }
 
   showMore(n = CARDS_AT_ONCE) {
-    this.cards.append(...this.groups.slice(this.n_shown, this.n_shown + n).map((group) => this.card(group)));
-    this.n_shown = Math.min(this.n_shown + n, this.groups.length);
-    this.more.hidden = this.n_shown >= this.groups.length;
+    this.cards.append(...this.groups.slice(this.nShown, this.nShown + n).map((group) => this.card(group)));
+    this.nShown = Math.min(this.nShown + n, this.groups.length);
+    this.more.hidden = this.nShown >= this.groups.length;
     this.count.textContent = this.countText();
   }
 
   countText() {
-    const { point, run, groups, n, n_shown, marked } = this;
+    const { point, run, groups, n, nShown, marked } = this;
     const kind = this.fields.kind.value;
     const ways = { lost: "score lower", gained: "score higher", same: "have another answer with the same score" };
     const [all, drawn] = [point.changed[kind], point.shown[kind]];
@@ -218,7 +218,7 @@ class QuestionList {
     if (kind === "same") sentences[0] = sentences[0].replace(" than at", " as at");
     if (point.unanswered) sentences.push(`${counted(point.unanswered, "question")} could not be put to the model at ${point.label}.`);
     if (n < drawn) sentences.push(`${thousands(n)} match the filters.`);
-    const part = n_shown < groups.length ? `${n_shown} of ` : "";
+    const part = nShown < groups.length ? `${nShown} of ` : "";
     if (n) sentences.push(`Showing ${part}${counted(groups.length, "image")}.`);
     if (marked !== null && !groups.some((group) => group.some((one) => one.k === marked))) {
       sentences.push(`Question ${marked} is not among them.`);
@@ -266,8 +266,8 @@ class QuestionList {
     details.querySelector("summary").append(answers.strip(one, point.label));
     details.addEventListener("toggle", () => details.append(answers.whole(one)), { once: true });
     item.querySelector(".expected b").textContent = texts[one.t] || "(not known)";
-    const about = [`question ${one.k}`, texts[one.y], texts[one.z]].filter(Boolean).join(" · ");
-    item.querySelector(".about span").textContent = `${about} ·`;
+    const about = new Set([`question ${one.k}`, texts[one.y], texts[one.z]].filter(Boolean));
+    item.querySelector(".about span").textContent = `${[...about].join(" · ")} ·`;
     const link = item.querySelector(".link");
     link.href = address.with({ ...this.chosen, q: one.k });
     link.setAttribute("aria-label", `Link to question ${one.k}`);
@@ -305,6 +305,17 @@ class QuestionList {
     });
     observer.observe(documentElement, { attributes: true, attributeFilter: ["data-drawn"] });
   }
+}
+
+// Return the questions in groups of one image: of its picture here, or else of its id.
+function byImage(questions) {
+  const groups = new Map();
+  for (const one of questions) {
+    const image = one.i ?? `image ${one.g ?? one.k}`;
+    if (groups.has(image)) groups.get(image).push(one);
+    else groups.set(image, [one]);
+  }
+  return [...groups.values()];
 }
 
 function fill(select, entries) {
