@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb, with_dashes
-from moe_eval_plugin.commands.sweep_options import (
-    add_launch_options,
-    add_output_options,
-    add_question_options,
-    add_setting_options,
-    add_timing_options,
-    timing_options,
-)
+from moe_eval_plugin.commands.sweep_options import add_options, add_study, timing_options
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import read_float, read_pairs
 
@@ -62,21 +55,22 @@ exit code: 0; 1 if a setting failed; 2 if the request is wrong for all settings
 def add(verbs: Subcommands) -> None:
     """Add the command ``sweep``."""
     verb = add_verb(verbs, "sweep", run, "ask the same questions at each k", (DESCRIPTION, EPILOG))
-    add_setting_options(verb)
-    add_question_options(verb)
-    add_timing_options(verb)
-    add_output_options(verb)
-    add_launch_options(verb)
+    add_study(verb)
+    add_options(verb)
 
 
 def run(options: argparse.Namespace) -> int:
     """Sweep, and print the table as it grows; 1 if a point failed."""
     from moe_eval_plugin.api.sweeping.ready import check_model
     from moe_eval_plugin.api.sweeping.request import check_early
+    from moe_eval_plugin.commands.study_file import save_study, with_study
 
+    options = with_study(options)
     _check(options)
     requests = list(_requests(options))
     early = [check_early(request) for request in requests]
+    if options.save_study is not None:
+        return save_study(options)
     if options.dry_run and _print_early(requests, early, as_json=options.json):
         return 0
     with Status() as status:
@@ -141,7 +135,7 @@ def _requests(options: argparse.Namespace) -> Iterator[SweepRequest]:
             timing=timing_options(options),
             restart=options.restart,
             dry_run=options.dry_run,
-            command=("moe-eval", *with_dashes(sys.argv[1:])),
+            command=getattr(options, "command", ("moe-eval", *with_dashes(sys.argv[1:]))),
         )
 
 

@@ -15,6 +15,27 @@ if TYPE_CHECKING:
 LAUNCHERS = ("local", "ray", "slurm")
 
 
+def add_study(verb: argparse.ArgumentParser) -> None:
+    """Add the study file, whose options those of the command line replace."""
+    verb.add_argument(
+        "study",
+        nargs="?",
+        type=Path,
+        metavar="STUDY",
+        help="YAML file with these options by name, e.g. study.yaml; it comes first, and options "
+        "on the command line replace its own",
+    )
+
+
+def add_options(verb: argparse.ArgumentParser) -> None:
+    """Add the options that a command line and, but for a few, a study can have."""
+    add_setting_options(verb)
+    add_question_options(verb)
+    add_timing_options(verb)
+    add_output_options(verb)
+    add_launch_options(verb)
+
+
 def add_setting_options(verb: argparse.ArgumentParser) -> None:
     """Add the options that name the model and the settings to compare."""
     verb.add_argument(
@@ -71,7 +92,6 @@ def add_question_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--tasks",
         nargs="+",
-        required=True,
         metavar="TASK",
         help="lmms-eval tasks, e.g. easy_vqa okvqa",
     )
@@ -133,7 +153,6 @@ def add_output_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--output",
         type=Path,
-        required=True,
         metavar="FOLDER",
         help="folder for results, logs and resume data",
     )
@@ -144,6 +163,9 @@ def add_output_options(verb: argparse.ArgumentParser) -> None:
         "--restart",
         action="store_true",
         help="if settings changed, start over; old results move to FOLDER.stale",
+    )
+    verb.add_argument(
+        "--save-study", type=Path, metavar="FILE", help="write the options as a study, and stop"
     )
     verb.add_argument("--json", action="store_true", help="print JSON at the end, not a table")
 

@@ -12,7 +12,8 @@ from moe_eval_plugin.report.answer.findings import findings
 from moe_eval_plugin.report.answer.run_facts import facts_line
 from moe_eval_plugin.report.charts.theme import paper_config
 from moe_eval_plugin.report.page.fill import page_text
-from moe_eval_plugin.report.provenance import origin_of
+from moe_eval_plugin.report.page.provenance import origin_of
+from moe_eval_plugin.report.paper.copies import copies_of
 from moe_eval_plugin.report.questions.changed import changed_questions
 from moe_eval_plugin.report.read_series import read_series, sweep_at
 from moe_eval_plugin.report.tables.table import (
@@ -77,7 +78,8 @@ def build(paths: Sequence[Path], options: Options) -> Report:
         compute(series, options.margin_points)
         for series in read_series(paths, options.task, options.metric)
     ]
-    tasks = [_task_part(task) for task in _by_task(found)]
+    grouped = _by_task(found)
+    tasks = [_task_part(task) for task in grouped]
     bench = [
         figure
         for number, one in enumerate(benches)
@@ -92,6 +94,7 @@ def build(paths: Sequence[Path], options: Options) -> Report:
         benches=[one.name for one in benches],
         figures=figures,
         table=table,
+        copies=copies_of(grouped),
         questions=changed_questions(found, options.max_questions),
         origins=[origin_of(one.series) for one in found],
         sweeps=[line for path in paths for line in _sweep_lines(path)],

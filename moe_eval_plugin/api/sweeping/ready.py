@@ -85,6 +85,7 @@ class ReadySweep:
         ``UserError`` where another process works in the folder, where it has results of other
         settings, and for an error that every setting would meet.
         """
+        from moe_eval_plugin.publish.bundle.study import save_studies
         from moe_eval_plugin.sweep.launchers.choose import launching
         from moe_eval_plugin.sweep.manifest import locked
         from moe_eval_plugin.sweep.runner import open_manifest
@@ -100,6 +101,7 @@ class ReadySweep:
                 changed_files=self.data.changed(),
             )
             self.data.save(folder)
+            save_studies(manifest)
             n_questions = sum(self.host.n_questions(plan.limit).values())
             timing = TimedPassRun(self.request.timing, plan, manifest, self.host, progress)
             known = manifest.settings
