@@ -47,10 +47,13 @@ class AnswerList {
       const one = this.at(question, place);
       if (!one) return;
       if (strip.hasChildNodes()) strip.append(element("span", " · ", "dot"));
-      const item = element("span", `${one.label.replace(/^k=/, "")} `, one.isRight ? "right" : "wrong");
-      const mark = element("b", one.isRight ? "✓" : "✗");
-      mark.append(element("span", one.isRight ? " right" : " wrong", "unseen"));
-      item.append(mark, " ", element("span", one.answer, "said"), one.share);
+      const item = element("span", "", one.isRight ? "right" : "wrong");
+      const short = element("span", `${one.label.replace(/^k=/, "")} `);
+      short.append(element("b", one.isRight ? "✓" : "✗"));
+      // For the ear, the same in words.
+      short.ariaHidden = "true";
+      const spoken = element("span", `${one.label} ${one.isRight ? "right" : "wrong"}:`, "unseen");
+      item.append(short, spoken, " ", element("span", one.answer, "said"), one.share);
       item.classList.toggle("chosen", point.label === chosen || point.label === this.baseline);
       item.title = this.line(one);
       strip.append(item);
@@ -81,7 +84,8 @@ class QuestionList {
     for (const id of ["cards", "count", "more", "sources"]) this[id] = document.getElementById(id);
     this.viewer = new Viewer(document.getElementById("viewer"), this.cards);
     this.fillRuns();
-    form.addEventListener("input", (event) => this.changed(event.target));
+    form.addEventListener("change", (event) => this.changed(event.target));
+    this.fields.text.addEventListener("input", (event) => this.changed(event.target));
     form.addEventListener("submit", (event) => event.preventDefault());
     this.more.addEventListener("click", () => this.showMore());
     window.addEventListener("hashchange", () => location.hash.includes("=") && this.readAddress());
