@@ -46,7 +46,7 @@ class AnswerList {
     this.points.forEach((point, place) => {
       const one = this.at(question, place);
       if (!one) return;
-      if (strip.hasChildNodes()) strip.append(element("span", " · ", "dot"));
+      if (strip.hasChildNodes()) strip.append(element("span", "\u00a0· ", "dot"));
       const item = element("span", "", one.isRight ? "right" : "wrong");
       const short = element("span", `${one.label.replace(/^k=/, "")} `);
       short.append(element("b", one.isRight ? "✓" : "✗"));
