@@ -36,9 +36,9 @@ EPILOG = """\
 examples:
   moe-eval report runs/demo --open
   moe-eval report runs/qwen3-vl runs/llava --task okvqa --output okvqa.html
-  moe-eval report runs/demo --bench bench.json          with the speed-up at each batch size
-  moe-eval report runs/demo --paper paper               table.tex, figures, caption.txt, cite.bib
-  moe-eval report runs/demo --fail-unless "loss(k=4) < 1"     a check for releases
+  moe-eval report runs/demo --bench bench.json   with speed-ups by batch size
+  moe-eval report runs/demo --paper paper        tables, figures, a caption
+  moe-eval report runs/demo --fail-unless "loss(k=4) < 1"
 
 The images of okvqa and vqa_v2_val are read from the folder MOE_EVAL_DATA.
 """
@@ -56,7 +56,7 @@ def add(verbs: Subcommands) -> None:
     )
     verb.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder or results file")
     verb.add_argument(
-        "--output",
+        *("-o", "--output"),
         type=Path,
         metavar="FILE",
         help=f"HTML file to write (default: {NAME} next to the runs)",
@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
     read_new_file("--output", path)
     check_output(path, force=options.force)
     report_gate.check_paper(options)
-    with Status() as status:
+    with Status.of(options) as status:
         report = build(
             options.runs,
             Options(

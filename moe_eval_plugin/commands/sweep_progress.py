@@ -95,13 +95,13 @@ class SweepProgress:
         self._n_running -= 1
         point = outcome.point
         if outcome.results is None:
-            self.note(f"{point.name}: failed. {outcome.reason}")
+            self.status.error(f"{point.name}: failed. {outcome.reason}")
         else:
             self._add(point.name, point.to_dict())
 
     def stop(self) -> None:
         """Print that every other point would meet the error of this one."""
-        self.status.write(
+        self.status.error(
             f"Stopped at {self._label}: every other setting would meet the same error."
         )
 
@@ -118,7 +118,7 @@ class SweepProgress:
 
     def fail_timing(self, reason: str) -> None:
         """Print why the timed pass failed."""
-        self.status.write(f"The timed pass failed: {reason}", sys.stderr)
+        self.status.error(f"The timed pass failed: {reason}")
 
     def close(self) -> None:
         """Remove the line of the status."""
