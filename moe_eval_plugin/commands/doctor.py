@@ -52,12 +52,16 @@ def run(options: argparse.Namespace) -> int:
     from moe_eval_plugin.doctor import examine, exit_code, render, summary
 
     checks = []
-    with Status() as status:
+    with Status.of(options) as status:
         status.doing("checking the installation")
         for check in examine(network=options.network):
             checks.append(check)
             if not options.json:
                 status.write(render(check), sys.stdout)
-    findings = [asdict(check) for check in checks]
-    print(json.dumps(findings, indent=2) if options.json else f"\n{summary(checks)}")
+    if options.json:
+        print(json.dumps([asdict(check) for check in checks], indent=2))
+    elif options.quiet:
+        print("\n".join([*(render(one) for one in checks if one.status != "ok"), summary(checks)]))
+    else:
+        print(f"\n{summary(checks)}")
     return exit_code(checks)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands import report_gate
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
@@ -14,8 +17,11 @@ from moe_eval_plugin.text import wrap
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
+    from moe_eval_plugin.commands.subcommand import Options as OptionGroup
     from moe_eval_plugin.commands.subcommand import Subcommands
+    from moe_eval_plugin.report.build import Report
 
 DESCRIPTION = """\
 Write one HTML file about finished runs: accuracy and speed at each k with intervals and tests, the
@@ -32,7 +38,9 @@ EPILOG = """\
 examples:
   moe-eval report runs/demo --open
   moe-eval report runs/qwen3-vl runs/llava --task okvqa --output okvqa.html
-  moe-eval report runs/demo --bench bench.json          with the speed-up at each batch size
+  moe-eval report runs/demo --bench bench.json   with speed-ups by batch size
+  moe-eval report runs/demo --paper paper        tables, figures, a caption
+  moe-eval report runs/demo --fail-unless "loss(k=4) < 1"
 
 The images of okvqa and vqa_v2_val are read from the folder MOE_EVAL_DATA.
 """
@@ -42,17 +50,19 @@ NAME = "report.html"
 def add(verbs: Subcommands) -> None:
     """Add the subcommand."""
     verb = add_verb(
-        verbs, "report", run, "write an HTML report about finished runs", (DESCRIPTION, EPILOG)
+        verbs,
+        "report",
+        run,
+        "write an HTML report about finished runs",
+        (DESCRIPTION, f"{EPILOG}\n{report_gate.EPILOG}"),
     )
     verb.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder or results file")
-    verb.add_argument(
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help=f"HTML file to write (default: {NAME} next to the runs)",
-    )
-    verb.add_argument("--open", action="store_true", help="open the page in the browser")
-    verb.add_argument("--title", help="heading of the page (default: models and tasks)")
+    _add_content(verb.add_argument_group("what to show"))
+    _add_output(verb.add_argument_group("output"))
+    report_gate.add_options(verb.add_argument_group("checks and papers"))
+
+
+def _add_content(verb: OptionGroup) -> None:
     verb.add_argument("--task", help="show only this task (default: all)")
     verb.add_argument("--metric", help="metric to show (default: the main one of the task)")
     verb.add_argument(
@@ -77,25 +87,39 @@ def add(verbs: Subcommands) -> None:
         metavar="N",
         help="show at most N changed questions of each setting (default: 200)",
     )
+    verb.add_argument("--title", help="heading of the page (default: models and tasks)")
+
+
+def _add_output(verb: OptionGroup) -> None:
+    verb.add_argument(
+        *("-o", "--output"),
+        type=Path,
+        metavar="FILE",
+        help=f"HTML file to write (default: {NAME} next to the runs)",
+    )
+    verb.add_argument("--open", action="store_true", help="open the page in the browser")
     verb.add_argument(
         "--force",
         action="store_true",
         help="overwrite an existing file that moe-eval did not write",
     )
+    verb.add_argument(
+        "--json", action="store_true", help="print JSON: the paths and the recommendations"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Write the report, print what it found and its path, and open it with --open."""
-    from moe_eval_plugin.report.answer.summary import summary_lines
     from moe_eval_plugin.report.build import Options, build
     from moe_eval_plugin.report.write import check_output, write_report
 
     _check(options)
+    gates = report_gate.read_gates(options)
     path = options.output or _default_output(options.runs)
     read_new_file("--output", path)
     check_output(path, force=options.force)
-    with Status() as status:
-        status.doing("reading the runs")
+    report_gate.check_paper(options)
+    with Status.of(options) as status:
         report = build(
             options.runs,
             Options(
@@ -106,19 +130,69 @@ def run(options: argparse.Namespace) -> int:
                 max_questions=options.max_questions,
                 benches=options.bench,
             ),
+            status.doing,
         )
-        status.doing("drawing the charts, and writing the page")
+        judged = report_gate.judge_gates(gates, report.series)
+        status.doing("writing the page")
         page, *others = write_report(report, path)
-    n_points = sum(len(one.points) for one in report.series)
-    for line in summary_lines(report.series):
-        print("\n".join(wrap(line, rest="    ")))
-    print(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB, {n_points} settings)")
-    print(f"  and {len(others)} files of charts and tables in {others[0].parent}")
+        paper = report_gate.write_paper_files(options, report.series)
+    if options.json:
+        _show_json(report, [page, *others], judged, options)
+    else:
+        _show(report, [page, *others], paper, options)
     if options.open:
         import webbrowser
 
-        webbrowser.open(page.resolve().as_uri())
-    return 0
+        if not webbrowser.open(page.resolve().as_uri()):
+            print("No browser could be started: open the file yourself.", file=sys.stderr)
+    return report_gate.exit_code(judged, options)
+
+
+def _show(
+    report: Report, written: Sequence[Path], paper: Sequence[str], options: argparse.Namespace
+) -> None:
+    """Print what was found, where the page and the files of a paper are, and the next command."""
+    from moe_eval_plugin.commands.ending import answer_lines, is_silent, show_end, shown
+    from moe_eval_plugin.report.answer.answer import answer
+    from moe_eval_plugin.report.answer.summary import summary_lines
+
+    if is_silent(options):
+        return
+    page, *others = written
+    found = list(summary_lines(report.series))
+    for line in found:
+        print("\n".join(wrap(line, rest="    ")))
+    size = f"{page.stat().st_size / 1e6:.1f} MB"
+    # Without a baseline, the sentence of the answer is among what was found.
+    answers = [one for one in map(answer, report.series) if f"  {one.sentence}" not in found]
+    show_end(
+        *answer_lines(answers),
+        f"Report: {shown(page)} ({size}), and {len(others)} charts and tables in "
+        f"{shown(others[0].parent)}",
+        *paper,
+        following=f"moe-eval bundle {shown(options.runs[0])}" if len(options.runs) == 1 else "",
+    )
+
+
+def _show_json(
+    report: Report,
+    written: Sequence[Path],
+    judged: Sequence[tuple[bool, str]],
+    options: argparse.Namespace,
+) -> None:
+    from dataclasses import asdict
+
+    from moe_eval_plugin.report.answer.answer import answer
+
+    page, *others = map(str, written)
+    content = {
+        "page": page,
+        "files": others,
+        "paper": str(options.paper) if options.paper else None,
+        "answers": [asdict(answer(one)) for one in report.series],
+        "conditions": [{"failed": fails, "text": text} for fails, text in judged],
+    }
+    print(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def _check(options: argparse.Namespace) -> None:

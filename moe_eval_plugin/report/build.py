@@ -24,7 +24,7 @@ from moe_eval_plugin.report.tables.table import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
@@ -48,7 +48,7 @@ class Options:
     margin_points: float = 1.0
     """Margin of the equivalence test, in points of 100."""
     max_questions: int = 200
-    """Changed questions to list for each setting."""
+    """Changed questions to list for each setting and kind of change."""
     benches: Sequence[Path] = ()
     """Files of ``moe-eval bench --output`` to draw as well."""
 
@@ -62,8 +62,10 @@ class Report:
     series: tuple[SeriesStatistics, ...] = field(repr=False)
 
 
-def build(paths: Sequence[Path], options: Options) -> Report:
-    """Build a report of all runs at these paths.
+def build(
+    paths: Sequence[Path], options: Options, doing: Callable[[str], object] = lambda _: None
+) -> Report:
+    """Build a report of all runs at these paths; ``doing`` is called with each step.
 
     Raises ``MissingDependencyError`` without the extra ``report``, ``DataError`` for runs and
     benches that cannot be read, and ``InvalidArgumentError`` where it is not clear what to show.
@@ -72,6 +74,7 @@ def build(paths: Sequence[Path], options: Options) -> Report:
     from moe_eval_plugin.report.charts.bench import bench_figures, read_bench
     from moe_eval_plugin.report.first_screen.screen import first_screen
 
+    doing("reading the runs")
     benches = [read_bench(path) for path in options.benches]
     found = [
         compute(series, options.margin_points)
@@ -86,6 +89,7 @@ def build(paths: Sequence[Path], options: Options) -> Report:
     ]
     table = make_table(found)
     figures = screen.figures + [figure for part in tasks for figure in part["figures"]] + bench
+    doing(f"drawing {len(figures)} charts")
     html = page_text(
         title=options.title or screen.title,
         screen=screen,
@@ -95,7 +99,7 @@ def build(paths: Sequence[Path], options: Options) -> Report:
         figures=figures,
         table=table,
         copies=copies_of(found),
-        questions=changed_questions([one.series for one in found], options.max_questions),
+        questions=changed_questions(found, options.max_questions),
         origins=[origin_of(one.series) for one in found],
         sweeps=[line for path in paths for line in _sweep_lines(path)],
         margin=found[0].margin_text,
@@ -162,6 +166,8 @@ def _sweep_lines(path: Path) -> Iterator[str]:
     left = [f"{name} ({one.state})" for name, one in sweep.entries.items() if one.state != "done"]
     if left:
         yield f"Not done when this report was made: {', '.join(left)}."
+    for text in sweep.warnings:
+        yield f"Warning: {text}"
 
 
 def _drawn(figures: Sequence[Figure]) -> dict[str, bytes]:

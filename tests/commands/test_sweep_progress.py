@@ -57,9 +57,12 @@ def test_a_finished_sweep_names_the_next_command(
         manifest.change(name, replace(manifest.entry(name), seconds=seconds))
     progress = begun(manifest, 2000)
     progress.close()
+    manifest.add_warnings(["easy_vqa: 12 of 20 questions are used."])
     assert progress.finish(result(manifest, 2000)) == 0
-    said = f"Done: 2 settings, 4,000 answers in 2 min 5 s. Next: moe-eval report {tmp_path} --open"
-    assert said in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Warning: easy_vqa: 12 of 20 questions are used.\n" in printed
+    done = "Done: 2 settings, 4,000 answers in 2 min 5 s."
+    assert f"{done}\nResults: {tmp_path}\nNext: moe-eval report {tmp_path} --open\n" in printed
 
 
 def test_a_failed_point_is_named_and_fails_the_sweep(
@@ -108,7 +111,7 @@ def test_a_resumed_sweep_says_what_was_done_and_what_it_verified(
     printed = capsys.readouterr()
     assert "1 of 2 settings were done already.\n" in printed.err
     assert printed.err.count("k=4 verified: 4 experts in 2 of 2 layers\n") == 1
-    assert "k4: failed. OSError: k4" in printed.out
+    assert "k4: failed. OSError: k4" in printed.err
 
 
 def test_a_sweep_interrupted_in_its_timed_pass_has_all_answers(

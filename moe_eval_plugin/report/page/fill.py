@@ -20,6 +20,7 @@ SCRIPTS = (
     "read",
     "address",
     "tables",
+    "viewer",
     "questions",
     "charts",
     "copy",

@@ -13,7 +13,7 @@ from moe_eval_plugin.report.tables.column import number_text
 from moe_eval_plugin.text import points_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
     from moe_eval_plugin.stats import SpeedRatio
@@ -34,6 +34,13 @@ class Quantity:
 
 
 UNKNOWN = Quantity("")
+SHORT_VERDICTS = {
+    Verdict.WITHIN: "yes",
+    Verdict.LOSES_MORE: "no",
+    Verdict.TOO_FEW: "unclear",
+    Verdict.NOTHING: "smoke test",
+    None: "",
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,8 @@ class PaperRow:
     """Difference to the published k on the same questions, in points."""
     verdict: str
     """What is shown of the change, with the margin."""
+    is_within: str
+    """The same as ``yes``, ``no``, or ``unclear`` with too few questions; empty if not compared."""
     speed_up: Quantity
     """Speed divided by that of the published k."""
     samples_per_s: str
@@ -91,6 +100,17 @@ class PaperTable:
         return any(row.speed_up.is_timed_once for row in self.rows)
 
     @property
+    def has_unclear(self) -> bool:
+        """Whether too few questions were asked to tell of a setting whether it stays within."""
+        return any(row.is_within == SHORT_VERDICTS[Verdict.TOO_FEW] for row in self.rows)
+
+    @property
+    def published(self) -> str | None:
+        """The published k; ``None`` where it was not run, or differs between models."""
+        found = {row.k for row in self.rows if row.is_published}
+        return found.pop() if len(found) == 1 else None
+
+    @property
     def has_recommended(self) -> bool:
         """Whether a setting is recommended."""
         return any(row.is_recommended for row in self.rows)
@@ -98,7 +118,8 @@ class PaperTable:
 
 def make_paper_table(series: Sequence[SeriesStatistics]) -> PaperTable:
     """Return the rows of all settings of some series."""
-    rows = tuple(_row(numbers, one) for numbers in series for one in numbers.points)
+    names = _task_names(series)
+    rows = tuple(_row(numbers, one, names) for numbers in series for one in numbers.points)
     metrics = {"Accuracy (%)" if one.scale > 1 else one.series.metric for one in series}
     margins = dict.fromkeys(one.margin_text for one in series)
     heading = metrics.pop() if len(metrics) == 1 else "Score"
@@ -118,17 +139,30 @@ def verdict_text(numbers: SeriesStatistics, one: PointStatistics) -> str:
     return "smoke test" if found is Verdict.NOTHING else ""
 
 
-def _row(numbers: SeriesStatistics, one: PointStatistics) -> PaperRow:
+def _task_names(series: Sequence[SeriesStatistics]) -> dict[tuple[str, str], str]:
+    """Return the name of each task and score: the score is named where a task has several."""
+    keys = dict.fromkeys((one.series.task, one.series.metric) for one in series)
+    tasks = [task for task, _ in keys]
+    return {
+        (task, metric): f"{task}, {metric}" if tasks.count(task) > 1 else task
+        for task, metric in keys
+    }
+
+
+def _row(
+    numbers: SeriesStatistics, one: PointStatistics, names: Mapping[tuple[str, str], str]
+) -> PaperRow:
     observed = one.point.median(lambda record: record.experts.observed if record.experts else None)
     rate = one.samples_per_s
     return PaperRow(
         model=numbers.series.name,
-        task=numbers.series.task,
+        task=names[numbers.series.task, numbers.series.metric],
         k=one.point.label.removeprefix("k="),
         observed="" if observed is None else f"{observed:.4g}",
         accuracy=_accuracy(numbers, one),
         change=_change(numbers, one),
         verdict=verdict_text(numbers, one),
+        is_within=SHORT_VERDICTS[verdict(numbers, one)],
         speed_up=_speed_up(one.speed_up, is_published=one.point.is_baseline),
         samples_per_s="" if rate is None else number_text(rate),
         is_published=one.point.is_baseline,
