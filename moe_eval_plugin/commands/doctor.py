@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.ending import is_silent, show_end
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
 
@@ -59,5 +60,9 @@ def run(options: argparse.Namespace) -> int:
             if not options.json:
                 status.write(render(check), sys.stdout)
     findings = [asdict(check) for check in checks]
+    code = exit_code(checks)
     print(json.dumps(findings, indent=2) if options.json else f"\n{summary(checks)}")
-    return exit_code(checks)
+    if not is_silent(options):
+        again = "fix what failed as said above, and run `moe-eval doctor` again"
+        show_end(following=again if code else "moe-eval inspect demo")
+    return code

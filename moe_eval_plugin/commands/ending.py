@@ -45,7 +45,14 @@ def shown(path: Path) -> str:
     return shlex.quote(os.fspath(short))
 
 
-def answers(folder: Path) -> list[Answer]:
+def sweep_command(model: str) -> str:
+    """Return the command that sweeps over k of a model, on the task that needs no data."""
+    output = Path("runs", Path(model).name)
+    arguments = f"--model-args {shlex.quote(f'pretrained={model}')} --tasks easy_vqa"
+    return f"moe-eval sweep {arguments} --output {shlex.quote(str(output))}"
+
+
+def answers(folder: Path, margin_points: float = MARGIN_POINTS) -> list[Answer]:
     """Return what to use of each series of a finished sweep; none where that cannot be computed.
 
     It needs no extra package.
@@ -55,7 +62,7 @@ def answers(folder: Path) -> list[Answer]:
     from moe_eval_plugin.report.read_series import read_series
 
     try:
-        return [answer(compute(one, MARGIN_POINTS)) for one in read_series([folder])]
+        return [answer(compute(one, margin_points)) for one in read_series([folder])]
     except MoEEvalError:
         # The results are complete without a verdict, and their own commands say what is wrong.
         return []
