@@ -27,9 +27,9 @@ contain what looks like an access key are refused.
 """
 EPILOG = """\
 examples:
-  moe-eval bundle runs/demo                              writes runs/demo.tar.gz
-  moe-eval bundle runs/qwen3-vl --output k-study.tar.gz  a name to publish it under
-  moe-eval reproduce runs/demo.tar.gz --check-only       check it
+  moe-eval bundle runs/demo                          writes runs/demo.tar.gz
+  moe-eval bundle runs/qwen3-vl -o k-study.tar.gz    a name to publish it under
+  moe-eval reproduce runs/demo.tar.gz --check-only   check it
 """
 SUFFIX = ".tar.gz"
 
@@ -45,7 +45,7 @@ def add(verbs: Subcommands) -> None:
     )
     verb.add_argument("path", type=Path, metavar="RUN", help="folder or results file")
     verb.add_argument(
-        "--output",
+        *("-o", "--output"),
         type=Path,
         metavar="FILE",
         help=f"file to write, NAME{SUFFIX} (default: next to RUN, with its name)",

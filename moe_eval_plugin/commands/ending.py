@@ -12,7 +12,7 @@ from moe_eval_plugin.text import wrap
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from moe_eval_plugin.report.answer.answer import Answer
 
@@ -68,8 +68,11 @@ def answers(folder: Path, margin_points: float = MARGIN_POINTS) -> list[Answer]:
         return []
 
 
-def answer_lines(found: list[Answer]) -> Iterator[str]:
-    """Yield the sentence of each answer, with the task where there are several."""
-    tasks = {one.task for one in found}
+def answer_lines(one_each: Iterable[Answer]) -> Iterator[str]:
+    """Yield the sentence of each answer, with model and task where there are several."""
+    found = list(one_each)
+    names = [{one.series for one in found}, {one.task for one in found}]
     for one in found:
-        yield f"{one.task}: {one.sentence}" if len(tasks) > 1 else one.sentence
+        several = zip((one.series, one.task), names, strict=True)
+        named = ", ".join(name for name, known in several if len(known) > 1)
+        yield f"{named}: {one.sentence}" if named else one.sentence

@@ -27,8 +27,8 @@ The files are written next to the run, or to the folder of --output; all of them
 """
 EPILOG = """\
 examples:
-  moe-eval export --format                       list the formats
-  moe-eval export --format evalai runs/qwen3-vl  the answers to VQAv2, for the VQA Challenge
+  moe-eval export --format list                  the formats
+  moe-eval export --format evalai runs/qwen3-vl  answers to VQAv2, for EvalAI
   moe-eval export --format okvqa runs/qwen3-vl --output submission
   moe-eval export --format okvqa runs/qwen3-vl --list-missing > missing.txt
 
@@ -57,7 +57,10 @@ def add(verbs: Subcommands) -> None:
     )
     verb.add_argument("--task", help="task to write (default: all that the format supports)")
     verb.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder to write to (default: that of the run)"
+        *("-o", "--output"),
+        type=Path,
+        metavar="DIR",
+        help="folder to write to (default: that of the run)",
     )
     verb.add_argument("--force", action="store_true", help="overwrite existing files")
     verb.add_argument(

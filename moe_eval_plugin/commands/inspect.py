@@ -31,9 +31,10 @@ Only the configuration is read; no weights are downloaded or loaded.
 EPILOG = """\
 examples:
   moe-eval inspect demo
-  moe-eval inspect Qwen/Qwen3-VL-30B-A3B-Instruct --context 4096 --batch-sizes 1 16
+  moe-eval inspect Qwen/Qwen3-VL-30B-A3B-Instruct --context 4096 \\
+    --batch-sizes 1 16
   moe-eval inspect ./my-checkpoint --json
-  moe-eval inspect ./my-checkpoint --plot costs.png      needs the extra "report"
+  moe-eval inspect ./my-checkpoint --plot costs.png    needs the extra "report"
 """
 
 
@@ -92,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
         check_plot(options.plot)
     scenario = Scenario(options.context, tuple(options.batch_sizes), options.dtype)
     is_begun = not options.json and _print_experts(options)
-    with Status() as status:
+    with Status.of(options) as status:
         status.doing("importing transformers, and building the model without its weights")
         report = inspect_model(
             options.model,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands import report_gate
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
@@ -35,7 +36,9 @@ EPILOG = """\
 examples:
   moe-eval report runs/demo --open
   moe-eval report runs/qwen3-vl runs/llava --task okvqa --output okvqa.html
-  moe-eval report runs/demo --bench bench.json          with the speed-up at each batch size
+  moe-eval report runs/demo --bench bench.json   with speed-ups by batch size
+  moe-eval report runs/demo --paper paper        tables, figures, a caption
+  moe-eval report runs/demo --fail-unless "loss(k=4) < 1"
 
 The images of okvqa and vqa_v2_val are read from the folder MOE_EVAL_DATA.
 """
@@ -45,11 +48,15 @@ NAME = "report.html"
 def add(verbs: Subcommands) -> None:
     """Add the subcommand."""
     verb = add_verb(
-        verbs, "report", run, "write an HTML report about finished runs", (DESCRIPTION, EPILOG)
+        verbs,
+        "report",
+        run,
+        "write an HTML report about finished runs",
+        (DESCRIPTION, f"{EPILOG}\n{report_gate.EPILOG}"),
     )
     verb.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder or results file")
     verb.add_argument(
-        "--output",
+        *("-o", "--output"),
         type=Path,
         metavar="FILE",
         help=f"HTML file to write (default: {NAME} next to the runs)",
@@ -80,6 +87,7 @@ def add(verbs: Subcommands) -> None:
         metavar="N",
         help="show at most N changed questions of each setting (default: 200)",
     )
+    report_gate.add_options(verb)
     verb.add_argument(
         "--force",
         action="store_true",
@@ -93,10 +101,12 @@ def run(options: argparse.Namespace) -> int:
     from moe_eval_plugin.report.write import check_output, write_report
 
     _check(options)
+    gates = report_gate.read_gates(options)
     path = options.output or _default_output(options.runs)
     read_new_file("--output", path)
     check_output(path, force=options.force)
-    with Status() as status:
+    report_gate.check_paper(options)
+    with Status.of(options) as status:
         report = build(
             options.runs,
             Options(
@@ -109,25 +119,32 @@ def run(options: argparse.Namespace) -> int:
             ),
             status.doing,
         )
+        judged = report_gate.judge_gates(gates, report.series)
         status.doing("writing the page")
         page, *others = write_report(report, path)
-    _show(report, page, others, options)
+        paper = report_gate.write_paper_files(options, report.series)
+    _show(report, [page, *others], paper, options)
     if options.open:
         import webbrowser
 
         if not webbrowser.open(page.resolve().as_uri()):
             print("No browser could be started: open the file yourself.", file=sys.stderr)
-    return 0
+    return report_gate.exit_code(judged, options)
 
 
-def _show(report: Report, page: Path, others: Sequence[Path], options: argparse.Namespace) -> None:
-    """Print what was found, where the page is, and the next command."""
+def _show(
+    report: Report, written: Sequence[Path], paper: Sequence[str], options: argparse.Namespace
+) -> None:
+    """Print what was found, where the page and the files of a paper are, and the next command."""
     from moe_eval_plugin.commands.ending import answer_lines, is_silent, show_end, shown
     from moe_eval_plugin.report.answer.answer import answer
     from moe_eval_plugin.report.answer.summary import summary_lines
 
     if is_silent(options):
+        if not getattr(options, "json", False):
+            show_end(*answer_lines(map(answer, report.series)))
         return
+    page, *others = written
     found = list(summary_lines(report.series))
     for line in found:
         print("\n".join(wrap(line, rest="    ")))
@@ -138,6 +155,7 @@ def _show(report: Report, page: Path, others: Sequence[Path], options: argparse.
         *answer_lines(answers),
         f"Report: {shown(page)} ({size}), and {len(others)} charts and tables in "
         f"{shown(others[0].parent)}",
+        *paper,
         following=f"moe-eval bundle {shown(options.runs[0])}" if len(options.runs) == 1 else "",
     )
 

@@ -8,7 +8,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.status import Status
-from moe_eval_plugin.commands.subcommand import add_verb, with_dashes
+from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.commands.sweep_options import add_options, add_study, timing_options
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import read_float, read_pairs
@@ -39,14 +39,14 @@ batch is lost. If a setting changed since then, the sweep is refused.
 """
 EPILOG = """\
 examples:
-  moe-eval sweep --model-args pretrained=demo --experts-k 8 7 6 5 4 3 2 1 --tasks easy_vqa \\
-    --output runs/demo
-  moe-eval sweep --model-args pretrained=Qwen/Qwen3-VL-30B-A3B-Instruct --tasks okvqa vqa_v2_val \\
-    --batch-size 16 --output runs/qwen3-vl
-  moe-eval sweep --model moe_hf moe_vllm --experts-k 8 4 2 --tasks okvqa --output runs/both \\
-    --model-args pretrained=Qwen/Qwen3-VL-30B-A3B-Instruct
-  moe-eval sweep --model-args pretrained=demo --experts-k 8/image:2 8/image:4 4 --tasks easy_vqa \\
-    --output runs/images --dry-run
+  moe-eval sweep --model-args pretrained=demo --tasks easy_vqa -o runs/demo
+  moe-eval sweep study.yaml --experts-k 8 4 --output runs/again
+  moe-eval sweep --model-args pretrained=Qwen/Qwen3-VL-30B-A3B-Instruct \\
+    --tasks okvqa vqa_v2_val --batch-size 16 --output runs/qwen3-vl
+  moe-eval sweep --model moe_hf moe_vllm --experts-k 8 4 2 --tasks okvqa \\
+    --model-args pretrained=Qwen/Qwen3-VL-30B-A3B-Instruct --output runs/both
+  moe-eval sweep --model-args pretrained=demo --tasks easy_vqa \\
+    --experts-k 8/image:2 8/image:4 4 --output runs/images --dry-run
 
 exit code: 0; 1 if a setting failed; 2 if the request is wrong for all settings
 """
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
         return save_study(options)
     if options.dry_run and _print_early(requests, early, as_json=options.json):
         return 0
-    with Status() as status:
+    with Status.of(options) as status:
         # All are checked before the first one runs.
         status.doing("importing transformers, and checking the model")
         checked = [(request, check_model(request)) for request in requests]
@@ -135,7 +135,7 @@ def _requests(options: argparse.Namespace) -> Iterator[SweepRequest]:
             timing=timing_options(options),
             restart=options.restart,
             dry_run=options.dry_run,
-            command=getattr(options, "command", ("moe-eval", *with_dashes(sys.argv[1:]))),
+            command=options.command,
         )
 
 

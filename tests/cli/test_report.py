@@ -56,9 +56,15 @@ def test_what_was_found_is_printed_before_the_path(
     seconds = {"k8": around(4), "k4": around(2), "k1": around(1)}
     write_sweep(tmp_path, answers, seconds)
 
-    assert main(["report", str(tmp_path), "--within", "5"]) == 0
+    paper = tmp_path / "paper"
+    gate = ("--fail-if", "loss(k=1) > 5", "--fail-unless", "loss(k=4) < 5")
+    report = ["report", str(tmp_path), "--within", "5", "--paper", str(paper)]
+    assert main([*report, *gate]) == 1
 
     said = " ".join(capsys.readouterr().out.split())
+    assert (paper / "table.tex").is_file()
+    assert 'Failed: --fail-if "loss(k=1) > 5" is shown: the loss of k=1 is 4' in said
+    assert 'Passed: --fail-unless "loss(k=4) < 5" is shown: ' in said
     assert said.startswith("demo, easy_vqa: 200 questions on 200 images · batch size")
     parts = ("Within 5 points: k=4 (", "Loses more", "Recommended: k=4. It is 2.00×", "Report: ")
     assert sorted(parts, key=said.index) == [*parts]
