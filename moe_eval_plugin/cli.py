@@ -21,6 +21,7 @@ from moe_eval_plugin.commands import (
     report,
     reproduce,
     sweep,
+    tasks,
     tasks_path,
 )
 from moe_eval_plugin.commands.subcommand import (
@@ -42,7 +43,7 @@ SUMMARY_COLUMN = 14
 # The verbs, as people look for them.
 COMMANDS = {
     "Run": (sweep, bench),
-    "Look": (inspect, families, doctor),
+    "Look": (inspect, families, tasks, doctor),
     "Use": (report, compare, export),
     "Share": (bundle, reproduce),
     "Data": (data,),

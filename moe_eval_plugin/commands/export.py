@@ -93,9 +93,10 @@ def run(options: argparse.Namespace) -> int:
         if options.list_missing:
             print(*error.faults, sep="\n")
         raise
-    folder = options.output or formats.common_folder(runs)
-    for path in files.write_files(exported.files, folder, force=options.force):
-        print(f"wrote {path}")
+    if exported.files:
+        folder = options.output or formats.common_folder(options.runs)
+        for path in files.write_files(exported.files, folder, force=options.force):
+            print(f"wrote {path}")
     for note in exported.notes:
         print(f"  {note}")
     if not is_silent(options):

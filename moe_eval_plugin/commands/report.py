@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from moe_eval_plugin.commands.subcommand import Options as OptionGroup
     from moe_eval_plugin.commands.subcommand import Subcommands
     from moe_eval_plugin.report.build import Report
 
@@ -55,14 +57,12 @@ def add(verbs: Subcommands) -> None:
         (DESCRIPTION, f"{EPILOG}\n{report_gate.EPILOG}"),
     )
     verb.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder or results file")
-    verb.add_argument(
-        *("-o", "--output"),
-        type=Path,
-        metavar="FILE",
-        help=f"HTML file to write (default: {NAME} next to the runs)",
-    )
-    verb.add_argument("--open", action="store_true", help="open the page in the browser")
-    verb.add_argument("--title", help="heading of the page (default: models and tasks)")
+    _add_content(verb.add_argument_group("what to show"))
+    _add_output(verb.add_argument_group("output"))
+    report_gate.add_options(verb.add_argument_group("checks and papers"))
+
+
+def _add_content(verb: OptionGroup) -> None:
     verb.add_argument("--task", help="show only this task (default: all)")
     verb.add_argument("--metric", help="metric to show (default: the main one of the task)")
     verb.add_argument(
@@ -87,11 +87,24 @@ def add(verbs: Subcommands) -> None:
         metavar="N",
         help="show at most N changed questions of each setting (default: 200)",
     )
-    report_gate.add_options(verb)
+    verb.add_argument("--title", help="heading of the page (default: models and tasks)")
+
+
+def _add_output(verb: OptionGroup) -> None:
+    verb.add_argument(
+        *("-o", "--output"),
+        type=Path,
+        metavar="FILE",
+        help=f"HTML file to write (default: {NAME} next to the runs)",
+    )
+    verb.add_argument("--open", action="store_true", help="open the page in the browser")
     verb.add_argument(
         "--force",
         action="store_true",
         help="overwrite an existing file that moe-eval did not write",
+    )
+    verb.add_argument(
+        "--json", action="store_true", help="print JSON: the paths and the recommendations"
     )
 
 
@@ -123,7 +136,10 @@ def run(options: argparse.Namespace) -> int:
         status.doing("writing the page")
         page, *others = write_report(report, path)
         paper = report_gate.write_paper_files(options, report.series)
-    _show(report, [page, *others], paper, options)
+    if options.json:
+        _show_json(report, [page, *others], judged, options)
+    else:
+        _show(report, [page, *others], paper, options)
     if options.open:
         import webbrowser
 
@@ -158,6 +174,27 @@ def _show(
         *paper,
         following=f"moe-eval bundle {shown(options.runs[0])}" if len(options.runs) == 1 else "",
     )
+
+
+def _show_json(
+    report: Report,
+    written: Sequence[Path],
+    judged: Sequence[tuple[bool, str]],
+    options: argparse.Namespace,
+) -> None:
+    from dataclasses import asdict
+
+    from moe_eval_plugin.report.answer.answer import answer
+
+    page, *others = map(str, written)
+    content = {
+        "page": page,
+        "files": others,
+        "paper": str(options.paper) if options.paper else None,
+        "answers": [asdict(answer(one)) for one in report.series],
+        "conditions": [{"failed": fails, "text": text} for fails, text in judged],
+    }
+    print(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def _check(options: argparse.Namespace) -> None:
