@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 List the tasks of this package and of installed plugins: their questions, their main score, and
-where their data are; all scores are in --json. Any task of lmms-eval can be used too; --all lists their names.
+where their data are; all scores are in --json. Any task of lmms-eval can be used too; --all lists
+their names.
 """
 EPILOG = """\
 examples:
