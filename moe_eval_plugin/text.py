@@ -17,6 +17,7 @@ GIB = 1024**3
 # Points, and percent, of a score or a share from 0 to 1.
 HUNDRED = 100
 TERMINAL_WIDTH = 100
+MINUS = "−"
 GAP = "  "
 FEW = 5
 # Characters of another library's message that go into ours.
@@ -81,9 +82,9 @@ def counted(n: int, what: str) -> str:
 
 
 def points_text(value: float, *, sign: bool = False) -> str:
-    """Return points of a score with two digits, and never a zero with a minus."""
+    """Return points of a score with two digits, a real minus, and never a sign before zero."""
     shown = round(value, 2) + 0.0
-    return f"{shown:+.2f}" if sign else f"{shown:.2f}"
+    return (f"{shown:+.2f}" if sign and shown else f"{shown:.2f}").replace("-", MINUS)
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:

@@ -89,5 +89,9 @@ def test_a_number_has_its_noun_in_the_right_form() -> None:
 
 
 def test_points_never_are_a_zero_with_a_minus() -> None:
-    assert [points_text(one) for one in (-0.001, 0.774, -1.0)] == ["0.00", "0.77", "-1.00"]
-    assert [points_text(one, sign=True) for one in (-0.001, 0.774)] == ["+0.00", "+0.77"]
+    assert [points_text(one) for one in (-0.001, 0.774, -1.0)] == [
+        "0.00",
+        "0.77",
+        "−1.00",
+    ]
+    assert [points_text(one, sign=True) for one in (-0.001, 0.774)] == ["0.00", "+0.77"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = "template"
 # Both are put into the page in this order.
-SCRIPTS = ("read", "tables", "questions", "charts")
+SCRIPTS = ("read", "address", "tables", "questions", "charts")
 STYLES = ("base", "charts", "tables", "questions", "print")
 # What the page's own scripts can use of the libraries that draw the charts.
 BUNDLE = "window.vegaEmbed = vegaEmbed;"

@@ -56,7 +56,7 @@ def test_five_questions_that_are_all_wrong_yield_no_claim(tmp_path: Path) -> Non
 
     assert found[0].startswith("Smoke test: 5 questions on 1 image, where 50 images are the least")
     assert "k=8 scores 0.00%" in found[0]
-    assert "Too few questions to tell: k=4 (+0.00 points)." in found
+    assert "Too few questions to tell: k=4 (0.00 points)." in found
     assert not [text for text in found if text.startswith(CLAIMS)]
 
 
@@ -67,7 +67,7 @@ def test_300_questions_and_a_small_loss_are_too_few_to_tell(tmp_path: Path) -> N
     recommendation, group, *_ = texts(tmp_path)
 
     assert group.startswith("Too few questions to tell (about ")
-    assert group.endswith(" would): k=4 (-1.33 points).")
+    assert group.endswith(" would): k=4 (−1.33 points).")
     assert recommendation.startswith("No recommendation: no setting both loses at most 1 point")
 
 
@@ -75,9 +75,9 @@ def test_each_setting_is_in_one_of_three_groups(tmp_path: Path) -> None:
     write_sweep(tmp_path, {8: USUAL, 6: USUAL, 4: wrong_more(8), 1: wrong_every(2)})
 
     assert texts(tmp_path, 6.0, "group") == [
-        "Within 6 points: k=6 (+0.00 points).",
-        "Loses more than 6 points: k=1 (-40.00 points).",
-        "Too few questions to tell (about 738 would): k=4 (-4.00 points).",
+        "Within 6 points: k=6 (0.00 points).",
+        "Loses more than 6 points: k=1 (−40.00 points).",
+        "Too few questions to tell (about 738 would): k=4 (−4.00 points).",
     ]
 
 
@@ -89,7 +89,7 @@ def test_what_is_shown_to_lose_little_and_to_be_faster_is_recommended(tmp_path: 
 
     assert text.startswith(
         "Recommended: k=4. It is 2.00× (2.00 to 2.00) as fast as k=8 at batch size 4 and loses "
-        "1.00 points ("
+        "1.00 points (95% interval "
     )
     assert text.endswith("no more than the 5 points you allow.")
 
@@ -112,7 +112,7 @@ def test_a_speed_up_that_was_not_shown_is_not_recommended(
 
     assert text.startswith("No recommendation")
     assert lacks in text
-    assert texts(tmp_path, 5.0, "group") == ["Within 5 points: k=4 (+0.00 points)."]
+    assert texts(tmp_path, 5.0, "group") == ["Within 5 points: k=4 (0.00 points)."]
 
 
 def test_what_is_not_shown_to_lose_little_lacks_questions(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_what_is_not_shown_to_lose_little_lacks_questions(tmp_path: Path) -> Non
     (text,) = texts(tmp_path, 1.0, "recommendation")
 
     assert text.startswith("No recommendation yet: k=4 loses 0.50 points (")
-    assert "and 200 questions do not show that it loses no more than 1 point; about " in text
+    assert ", but 200 questions cannot rule out a loss of more than 1 point (about " in text
 
 
 def test_where_all_settings_lose_more_nothing_else_is_missing(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_where_all_settings_lose_more_nothing_else_is_missing(tmp_path: Path) ->
 
     (text,) = texts(tmp_path, 1.0, "recommendation")
 
-    assert text == "No recommendation: every other setting loses more than 1 point."
+    assert text == "Keep k=8: every other setting loses more than 1 point."
 
 
 def test_a_gain_beyond_the_margin_is_no_loss(tmp_path: Path) -> None:

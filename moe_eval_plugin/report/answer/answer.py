@@ -1,0 +1,211 @@
+"""What to use: the one answer of a series, which the page, the commands and Python code all show.
+
+The decision is that of ``SeriesStatistics``; here it gets its numbers and its words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from moe_eval_plugin.report.analysis.verdicts import Verdict, verdict
+from moe_eval_plugin.report.answer.changes import change_text
+
+if TYPE_CHECKING:
+    from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
+    from moe_eval_plugin.stats import SpeedRatio
+
+UNKNOWN_K = "The k of this model is not known: neither moe_hf nor moe_vllm ran it."
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Which setting to use, within a margin, and what that costs and gains.
+
+    Its numbers are those of ``setting``. Accuracy, loss and margin are in the unit in which they
+    are shown: percent and points of 100 for scores from 0 to 1. ``None`` is not known.
+    """
+
+    series: str
+    """The model, and what distinguishes its runs from others of the report."""
+    task: str
+    """Name of the task."""
+    margin_points: float
+    """Largest loss that is accepted."""
+    baseline: str | None
+    """Label of the published k, for instance ``k=8``; ``None`` where it was not run."""
+    recommended: str | None
+    """Label of the setting to use; ``None`` where none is recommended."""
+    k: float | None
+    """Its k; ``None`` where none is recommended, and for a schedule of several k."""
+    setting: str | None
+    """The recommended setting, or else the one that lacks least to be recommended."""
+    loss_points: float | None
+    """Accuracy that it loses; below 0 where it gains."""
+    loss_interval: tuple[float, float] | None
+    """95% interval of the loss, over the questions that both have."""
+    n_questions: int | None
+    """Number of these questions."""
+    speed_up: SpeedRatio | None
+    """Its speed divided by that of the published k."""
+    accuracy: float | None
+    """Its accuracy."""
+    baseline_accuracy: float | None
+    """That of the published k."""
+    questions_per_s: float | None
+    """Its questions per second."""
+    baseline_questions_per_s: float | None
+    """Those of the published k."""
+    observed_k: float | None
+    """Routed experts that tokens were observed to use, of ``setting`` or else the published k."""
+    n_layers: int | None
+    """Number of MoE layers in which they were observed."""
+    certain: bool
+    """Whether tests show the answer: a setting to use, or that all others lose too much."""
+    headline: str
+    """The answer in a few words, for instance ``Use k=4 instead of 8``."""
+    reason: str
+    """Why, in a sentence."""
+    sentence: str
+    """The whole answer in a sentence with its numbers."""
+    caveats: tuple[str, ...] = ()
+    """Sentences about what makes its numbers unreliable, or could not be compared."""
+
+
+def answer(numbers: SeriesStatistics) -> Answer:
+    """Return what to use of a series, with the margin that its statistics were computed for."""
+    named = {one.point.label: one for one in numbers.points}
+    label = numbers.recommended or numbers.candidate
+    one = named[label] if label is not None else None
+    baseline = next((each for each in numbers.points if each.point.is_baseline), None)
+    scale = numbers.scale
+    difference = one.difference if one else None
+    observed = (one or baseline or numbers.points[0]).point.first.record
+    experts = observed.experts if observed else None
+    words = _words(numbers, one, baseline)
+    return Answer(
+        series=numbers.series.name,
+        task=numbers.series.task,
+        margin_points=numbers.margin * scale,
+        baseline=baseline.point.label if baseline else None,
+        recommended=numbers.recommended,
+        k=_single_k(one) if one and numbers.recommended else None,
+        setting=label,
+        loss_points=-difference.difference * scale if difference else None,
+        loss_interval=(-difference.interval.high * scale, -difference.interval.low * scale)
+        if difference
+        else None,
+        n_questions=difference.n_questions if difference else None,
+        speed_up=one.speed_up if one else None,
+        accuracy=one.accuracy * scale if one else None,
+        baseline_accuracy=baseline.accuracy * scale if baseline else None,
+        questions_per_s=one.samples_per_s if one else None,
+        baseline_questions_per_s=baseline.samples_per_s if baseline else None,
+        observed_k=experts.observed if experts else None,
+        n_layers=experts.n_layers if experts else None,
+        certain=numbers.recommended is not None or _all_lose_more(numbers),
+        headline=words.headline,
+        reason=words.reason,
+        sentence=words.sentence,
+        caveats=(*numbers.warnings, *numbers.notes),
+    )
+
+
+class _Words(NamedTuple):
+    headline: str
+    reason: str
+    sentence: str
+
+
+def _words(
+    numbers: SeriesStatistics, one: PointStatistics | None, baseline: PointStatistics | None
+) -> _Words:
+    """Return the answer in words; ``one`` is the recommended setting, or the closest to it."""
+    if numbers.smoke_test:
+        reasons = "; ".join(numbers.smoke_test)
+        nothing = "Nothing is concluded from it, and no setting recommended."
+        sentence = f"Smoke test: {reasons}. {nothing}"
+        return _Words("Smoke test: no conclusion", f"{_capital(reasons)}.", sentence)
+    if baseline is None or one is None:
+        return _without_a_choice(numbers, baseline)
+    label, published, margin = one.point.label, baseline.point.label, numbers.margin_text
+    if numbers.recommended is not None:
+        speed = one.speed_up.text if one.speed_up else ""
+        return _Words(
+            headline=f"Use {label} instead of {published.removeprefix('k=')}",
+            reason=f"The fastest setting that is shown to lose no more than {margin}.",
+            sentence=f"Recommended: {label}. It is {speed} as fast as {published}"
+            f"{_at_batch_size(numbers)} and {change_text(numbers, one)}: no more than the {margin} "
+            "you allow.",
+        )
+    missing = _missing(numbers, one)
+    lacks = "faster" if verdict(numbers, one) is Verdict.WITHIN else "enough"
+    return _Words(
+        headline=f"No recommendation yet: {label} may be {lacks}",
+        reason=f"{_capital(missing)}.",
+        sentence=f"No recommendation yet: {missing}.",
+    )
+
+
+def _without_a_choice(numbers: SeriesStatistics, baseline: PointStatistics | None) -> _Words:
+    """Return the words where no setting is recommended, and none comes close to it."""
+    if baseline is None:
+        known = next(iter(numbers.notes), UNKNOWN_K)
+        return _Words("No recommendation without a baseline", known, known)
+    published, compared = baseline.point.label, _compared(numbers)
+    headline, margin = "No recommendation", numbers.margin_text
+    if not compared:
+        reason = f"no other setting was compared with {published}"
+    elif _all_lose_more(numbers):
+        headline, reason = f"Keep {published}", f"every other setting loses more than {margin}"
+    elif all(one.speed_up is None for one in compared):
+        reason = "speed-ups were not measured"
+    else:
+        reason = f"no setting both loses at most {margin} and may be faster than {published}"
+    return _Words(headline, f"{_capital(reason)}.", f"{headline}: {reason}.")
+
+
+def _missing(numbers: SeriesStatistics, one: PointStatistics) -> str:
+    """Return what a setting lacks to be recommended."""
+    label, margin, ratio = one.point.label, numbers.margin_text, one.speed_up
+    if verdict(numbers, one) is not Verdict.WITHIN:
+        test = one.equivalence
+        n = test.n_questions_to_tell if test else None
+        asked = f"{test.n_questions:,} questions" if test else "these questions"
+        enough = f" (about {n:,} would)" if n else ""
+        return (
+            f"{label} {change_text(numbers, one)}, but {asked} cannot rule out a loss of more than "
+            f"{margin}{enough}"
+        )
+    if ratio is None:
+        return f"{label} is within {margin}, but its speed-up was not measured"
+    if ratio.interval is None:
+        return f"{label} is within {margin}, but its speed-up, {ratio.ratio:.2f}×, was timed once"
+    speed_up = f"{ratio.text}{_at_batch_size(numbers)}"
+    return f"{label} is within {margin}, but its speed-up, {speed_up}, may be none"
+
+
+def _compared(numbers: SeriesStatistics) -> list[PointStatistics]:
+    return [one for one in numbers.points if one.difference is not None]
+
+
+def _all_lose_more(numbers: SeriesStatistics) -> bool:
+    compared = _compared(numbers)
+    return bool(compared) and all(verdict(numbers, one) is Verdict.LOSES_MORE for one in compared)
+
+
+def _single_k(one: PointStatistics) -> float | None:
+    """Return the k of a setting, unless it is a schedule of several."""
+    facts = one.point.first.facts
+    asked = facts.num_experts_per_tok
+    return one.point.k if asked is not None or facts.experts_k is None else None
+
+
+def _at_batch_size(numbers: SeriesStatistics) -> str:
+    size = numbers.points[0].batch_size
+    return "" if size is None else f" at batch size {size}"
+
+
+def _capital(text: str) -> str:
+    """Begin a sentence with a capital, unless it begins with a setting such as ``k=4``."""
+    return text if text.startswith("k=") else text[:1].upper() + text[1:]
