@@ -15,6 +15,7 @@ from moe_eval_plugin.text import TERMINAL_WIDTH
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from moe_eval_plugin.commands.subcommand import Subcommands
 
@@ -72,6 +73,13 @@ def add(verbs: Subcommands) -> None:
         help="files of `moe-eval bench --output`",
     )
     verb.add_argument(
+        "--label",
+        nargs="+",
+        default=[],
+        metavar="A=NAME",
+        help="name a series, by the letter that the page gives it: --label A=before B=after",
+    )
+    verb.add_argument(
         "--max-questions",
         type=int,
         default=200,
@@ -89,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
     """Write the report, print what it found and its path, and open it with --open."""
     from moe_eval_plugin.report.answer.summary import summary_lines
     from moe_eval_plugin.report.build import Options, build
-    from moe_eval_plugin.report.write import check_output, write_report
+    from moe_eval_plugin.report.write import check_output, folder_of, write_report
 
     _check(options)
     path = options.output or _default_output(options.runs)
@@ -106,10 +114,12 @@ def run(options: argparse.Namespace) -> int:
                 margin_points=options.within,
                 max_questions=options.max_questions,
                 benches=options.bench,
+                labels=_labels(options.label),
+                folder=folder_of(path).name,
             ),
         )
-        status.doing("drawing the charts, and writing the page")
-        page, *others = write_report(report, path)
+        status.counting("writing the page, and its charts as files", len(report.figures), "charts")
+        page, *others = write_report(report, path, status.advance)
     n_points = sum(len(one.points) for one in report.series)
     for line in summary_lines(report.series):
         print("\n".join(textwrap.wrap(line, TERMINAL_WIDTH, subsequent_indent="    ")))
@@ -129,6 +139,18 @@ def _check(options: argparse.Namespace) -> None:
     if options.max_questions < 0:
         message = f"--max-questions {options.max_questions} is not possible. Use 0 or more."
         raise InvalidArgumentError(message)
+
+
+def _labels(texts: Sequence[str]) -> dict[str, str]:
+    """Return the names of series by their letters."""
+    labels = {}
+    for text in texts:
+        letter, separator, name = text.partition("=")
+        if not (letter and separator and name.strip()):
+            message = f"--label {text} is not possible. Use the letter of a series, as in A=before."
+            raise InvalidArgumentError(message)
+        labels[letter] = name.strip()
+    return labels
 
 
 def _default_output(runs: list[Path]) -> Path:

@@ -1,4 +1,4 @@
-"""Name the series of a report: by what distinguishes them, and by letters where there are several."""
+"""Name the series of a report: by what distinguishes them, or by letters if there are several."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ def _rank(key: SeriesKey, keys: Sequence[SeriesKey]) -> int:
     alike = [
         other
         for other in keys
-        if (other.task, other.metric, other.across_tasks) == (key.task, key.metric, key.across_tasks)
+        if (other.task, other.metric, other.across_tasks)
+        == (key.task, key.metric, key.across_tasks)
     ]
     return alike.index(key)
 

@@ -16,6 +16,8 @@ HEIGHT = 320
 POINT_SIZE = 70
 # Room around the values of an axis, as a share of their range.
 ROOM = 0.08
+# Room for half a point at 0 and at 100, which no score leaves.
+EDGE = 0.03
 # An axis of scores never shows less than this, in its unit: noise would fill it.
 LEAST_SPAN = {1.0: 0.05, 100.0: 5.0}
 N_TICKS = 6
@@ -57,14 +59,22 @@ def by_series(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> alt.Colo
 
 def marks_by_series(
     task: Sequence[SeriesStatistics], rows: Sequence[Row]
-) -> dict[str, alt.Shape | alt.StrokeDash]:
-    """Return the shape and the dash of a series, which the legend of its colour shows too."""
-    names, own = _names(task), _of_series(task, rows)
-    shapes = [SHAPES[number % len(SHAPES)] for number in range(len(names))]
-    dashes = [DASHES[number % len(DASHES)] for number in range(len(names))]
+) -> dict[str, alt.Color | alt.Shape | alt.StrokeDash]:
+    """Return the colour, shape and dash of each series, the same in all charts of a task."""
+    return marks("series:N", _names(task), _of_series(task, rows)["legend"])
+
+
+def marks(
+    field: str, names: Sequence[str], legend: alt.Legend | None
+) -> dict[str, alt.Color | alt.Shape | alt.StrokeDash]:
+    """Return the colour, shape and dash of each name; the legend shows colour and shape."""
+    order = range(len(names))
+    shapes = alt.Scale(domain=list(names), range=[SHAPES[i % len(SHAPES)] for i in order])
+    dashes = alt.Scale(domain=list(names), range=[DASHES[i % len(DASHES)] for i in order])
     return {
-        "shape": alt.Shape("series:N", **own, scale=alt.Scale(domain=names, range=shapes)),
-        "strokeDash": alt.StrokeDash("series:N", **own, scale=alt.Scale(domain=names, range=dashes)),
+        "color": alt.Color(field, scale=alt.Scale(domain=list(names)), legend=legend),
+        "shape": alt.Shape(field, scale=shapes, legend=legend),
+        "strokeDash": alt.StrokeDash(field, scale=dashes, legend=None),
     }
 
 
@@ -124,7 +134,7 @@ def side_by_side(field: str, names: Sequence[str]) -> dict[str, alt.XOffset]:
 
 
 def accuracy_axis(rows: Sequence[Row], numbers: SeriesStatistics) -> alt.Y:
-    """Return an axis that shows all intervals, but no share above 100 or below 0."""
+    """Return an axis that shows all intervals, and hardly any room above 100 or below 0."""
     ends = [row[end] for row in rows for end in ("low", "accuracy", "high")]
     known = [end for end in ends if end is not None]
     room = (max(known) - min(known)) * ROOM
@@ -132,7 +142,8 @@ def accuracy_axis(rows: Sequence[Row], numbers: SeriesStatistics) -> alt.Y:
     room += max(0, missing) / 2
     low, high = min(known) - room, max(known) + room
     if numbers.scale > 1:
-        low, high = max(0, low), min(numbers.scale, high)
+        edge = EDGE * (high - low)
+        low, high = max(-edge, low), min(numbers.scale + edge, high)
     scale = alt.Scale(domain=[low, high], nice=False)
     return alt.Y("accuracy:Q", title=score_axis_title(numbers), scale=scale, axis=tidy_axis())
 

@@ -12,10 +12,10 @@ import altair as alt
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.report.charts.base import (
     POINT_SIZE,
-    SHAPES,
     Figure,
     data,
     finished,
+    marks,
     numbers_on_hover,
     slower_region,
     speed_up_axis,
@@ -89,12 +89,11 @@ def _rows(bench: Bench, phase: str, reference: int | None) -> Iterator[Row]:
 
 def _gain(rows: Sequence[Row], reference: int | None, name: str, heading: str) -> Figure:
     names = list(dict.fromkeys(row["k"] for row in rows))
-    legend = alt.Legend(title=None, columns=4)
-    shapes = alt.Scale(domain=names, range=[SHAPES[i % len(SHAPES)] for i in range(len(names))])
+    own = marks("k:N", names, alt.Legend(title=None, columns=4))
     base = alt.Chart(data(rows)).encode(
         x=alt.X("batch:O", title="batch size", axis=alt.Axis(grid=False, labelAngle=0)),
         xOffset=alt.XOffset("k:N", sort=names),
-        color=alt.Color("k:N", sort=names, legend=legend),
+        color=own["color"],
     )
     title = f"speed-up over k={reference}"
     y = speed_up_axis("gain", max(row["ceiling"] or row["largest"] for row in rows), title)
@@ -117,7 +116,7 @@ def _gain(rows: Sequence[Row], reference: int | None, name: str, heading: str) -
             y=alt.Y("smallest:Q", title=title), y2="largest:Q"
         ),
         base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(
-            y=y, shape=alt.Shape("k:N", scale=shapes, legend=legend), tooltip=tooltip
+            y=y, shape=own["shape"], tooltip=tooltip
         ),
     )
     spoken = ". ".join(f"{row['k']}, batch {row['batch']}: {row['gain']:.2f}" for row in rows)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import altair as alt
 
 from moe_eval_plugin.report.charts.base import (
-    DASHES,
     POINT_SIZE,
     Figure,
     accuracy_axis,
@@ -16,6 +15,7 @@ from moe_eval_plugin.report.charts.base import (
     intervals,
     k_axis,
     k_of,
+    marks,
     numbers_on_hover,
     score_axis_title,
     side_by_side,
@@ -64,11 +64,9 @@ def _by_answer_type(numbers: SeriesStatistics, suffix: str, behind: str) -> Figu
         for kind, found in one.by_type.items()
     ]
     names = list(dict.fromkeys(str(row["type"]) for row in rows))
-    legend = alt.Legend(title=None)
-    dashes = alt.Scale(domain=names, range=list(DASHES))
+    own = marks("type:N", names, alt.Legend(title=None))
     beside = {"x": k_axis(), **side_by_side("type:N", names)}
-    colour = alt.Color("type:N", sort=names, legend=legend)
-    base = alt.Chart(data(rows)).encode(color=colour, **beside)
+    base = alt.Chart(data(rows)).encode(color=own["color"], **beside)
     title = score_axis_title(numbers)
     y = accuracy_axis(rows, numbers)
     tooltip = [
@@ -79,12 +77,10 @@ def _by_answer_type(numbers: SeriesStatistics, suffix: str, behind: str) -> Figu
         ),
     ]
     chart = alt.layer(
-        base.mark_line(style=["guide"]).encode(
-            y=y, strokeDash=alt.StrokeDash("type:N", scale=dashes, legend=legend)
-        ),
-        *(one.encode(**beside) for one in intervals(rows, k_axis(), title, colour)),
+        base.mark_line(style=["guide"]).encode(y=y, strokeDash=own["strokeDash"]),
+        *(one.encode(**beside) for one in intervals(rows, k_axis(), title, own["color"])),
         base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(
-            y=y, shape=alt.Shape("type:N", sort=names, legend=legend), tooltip=tooltip
+            y=y, shape=own["shape"], tooltip=tooltip
         ),
     )
     typed = any(run.has_answer_types for point in numbers.series.points for run in point.runs)
@@ -130,11 +126,11 @@ def _by_question_type(rows: Sequence[Row], suffix: str, behind: str) -> Figure:
     types = list(dict.fromkeys(row["type"] for row in rows))
     settings = list(dict.fromkeys(row["label"] for row in rows))
     axis = alt.Axis(labelLimit=LABEL_WIDTH, grid=False, ticks=False, labelPadding=6)
-    colour = alt.Color("label:N", sort=settings, legend=alt.Legend(title=None))
+    own = marks("label:N", settings, alt.Legend(title=None, columns=4))
     base = alt.Chart(data(rows)).encode(
         y=alt.Y("type:N", sort=types, title=None, axis=axis),
         yOffset=alt.YOffset("label:N", sort=settings),
-        color=colour,
+        color=own["color"],
     )
     chart = alt.layer(
         alt.Chart(data([{"zero": 0}]))
@@ -143,7 +139,7 @@ def _by_question_type(rows: Sequence[Row], suffix: str, behind: str) -> Figure:
         base.mark_rule(style=["interval"]).encode(x=_points_axis("low", rows), x2="high:Q"),
         base.mark_point(size=POINT_SIZE / 2, filled=True, opacity=1).encode(
             x=_points_axis("difference", rows),
-            shape=alt.Shape("label:N", sort=settings, legend=alt.Legend(title=None)),
+            shape=own["shape"],
             tooltip=[
                 alt.Tooltip("type:N", title="question type (questions)"),
                 alt.Tooltip("label:N", title="setting"),

@@ -71,25 +71,28 @@ def _names(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> list[str]:
 def _layers(
     task: Sequence[SeriesStatistics],
     rows: Sequence[Row],
-    y: alt.Y,
+    y: tuple[alt.Y, str],
     ends: tuple[str, str],
     tooltip: Sequence[alt.Tooltip],
 ) -> Iterator[alt.Chart]:
-    """Yield a thin line to follow a series, its intervals, and its points."""
+    """Yield a thin line to follow a series, its intervals, and its points.
+
+    ``y`` is the axis of the values and its title, ``ends`` are the fields of the intervals.
+    """
     marks = marks_by_series(task, rows)
     common = {
         "x": k_axis(),
-        "color": by_series(task, rows),
+        "color": marks["color"],
         **side_by_side("series:N", _names(task, rows)),
     }
     base = alt.Chart(data(rows)).encode(**common)
     known = [row for row in rows if row[ends[0]] is not None]
-    yield base.mark_line(style=["guide"]).encode(y=y, strokeDash=marks["strokeDash"])
+    yield base.mark_line(style=["guide"]).encode(y=y[0], strokeDash=marks["strokeDash"])
     if known:
         bars = alt.Chart(data(known)).encode(**common).mark_rule(style=["interval"])
-        yield bars.encode(y=alt.Y(f"{ends[0]}:Q", title=y.title), y2=f"{ends[1]}:Q")
+        yield bars.encode(y=alt.Y(f"{ends[0]}:Q", title=y[1]), y2=f"{ends[1]}:Q")
     yield base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(
-        y=y, shape=marks["shape"], tooltip=list(tooltip)
+        y=y[0], shape=marks["shape"], tooltip=list(tooltip)
     )
 
 
@@ -110,7 +113,7 @@ def _accuracy_over_k(
     colour = by_series(task, [*rows, *without_k])
     chart = alt.layer(
         *([others.encode(y=y, color=colour, tooltip=tooltip)] if without_k else []),
-        *_layers(task, rows, y, ("low", "high"), tooltip),
+        *_layers(task, rows, (y, score_axis_title(task[0])), ("low", "high"), tooltip),
     )
     return Figure(
         name="accuracy-over-k",
@@ -141,7 +144,7 @@ def _speed_up_over_k(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> F
     written = labels(base, alt.Text("ratio:Q", format=".2f"), dy=-14) if len(task) == 1 else []
     chart = alt.layer(
         *slower_region(),
-        *_layers(task, rows, y, ("ratio_low", "ratio_high"), tooltip),
+        *_layers(task, rows, (y, "speed-up"), ("ratio_low", "ratio_high"), tooltip),
         *written,
     )
     spoken = ". ".join(

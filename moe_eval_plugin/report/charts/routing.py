@@ -138,7 +138,9 @@ def _exact_sentence(rows: Sequence[Row]) -> str:
         return ""
     n_layers = max(row["order"] for row in rows) + 1
     shown = ", ".join(dict.fromkeys(str(row["label"]) for row in rows))
-    where = f"in each of the {counted(n_layers, 'MoE layer')}" if n_layers > 1 else "in its MoE layer"
+    where = (
+        f"in each of the {counted(n_layers, 'MoE layer')}" if n_layers > 1 else "in its MoE layer"
+    )
     return f"Observed k is exactly the requested one {where}: {shown} ✓"
 
 
@@ -220,7 +222,7 @@ def _heat_map(rows: Sequence[Row], name: str, what: Quantity, behind: str, top: 
     base = alt.Chart(data(rows)).encode(
         x=_layer_axis(rows), y=alt.Y("label:N", sort=settings, title=None)
     )
-    cells = base.mark_rect(style=["cell"]).encode(
+    cells = base.mark_rect(style=["heat"]).encode(
         fillOpacity=alt.FillOpacity(
             "value:Q",
             scale=alt.Scale(domain=[0, top], range=[0, STRONGEST], nice=False),
@@ -229,7 +231,7 @@ def _heat_map(rows: Sequence[Row], name: str, what: Quantity, behind: str, top: 
         tooltip=_on_hover(what),
     )
     few = len({row["layer"] for row in rows}) <= MOST_NUMBERS
-    numbers = base.mark_text(style=["in-cell"]).encode(text=alt.Text("value:Q", format=what.form))
+    numbers = base.mark_text(style=["in-heat"]).encode(text=alt.Text("value:Q", format=what.form))
     height = max(MIN_HEIGHT, ROW_HEIGHT * len(settings))
     return _figure(rows, name, what, behind, finished(alt.layer(cells, *[numbers] * few), height))
 
