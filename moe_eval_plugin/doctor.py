@@ -32,7 +32,7 @@ from moe_eval_plugin.models.checkpoint import (
     resolve,
 )
 from moe_eval_plugin.option_values import read_bool
-from moe_eval_plugin.text import GIB, did_you_mean, gib_text
+from moe_eval_plugin.text import GIB, did_you_mean, gib_text, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -98,8 +98,12 @@ def exit_code(checks: Sequence[Check]) -> int:
 
 def render(check: Check) -> str:
     """Return a check as text, with the fix below a fault."""
-    line = f"{check.status:<4}  {check.name:<{LONGEST_NAME}}  {check.detail}"
-    return f"{line}\n      {'':<{LONGEST_NAME}}  -> {check.remedy}" if check.remedy else line
+    indent = " " * (len("warn  ") + LONGEST_NAME + 2)
+    first = f"{check.status:<4}  {check.name:<{LONGEST_NAME}}  "
+    lines = wrap(check.detail, first=first, rest=indent)
+    if check.remedy:
+        lines += wrap(check.remedy, first=f"{indent}-> ", rest=f"{indent}   ")
+    return "\n".join(lines)
 
 
 def summary(checks: Sequence[Check]) -> str:

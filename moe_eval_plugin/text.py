@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import itertools
 import re
+import shutil
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -16,9 +18,11 @@ MIB = 1024**2
 GIB = 1024**3
 # Points, and percent, of a score or a share from 0 to 1.
 HUNDRED = 100
-TERMINAL_WIDTH = 100
-MINUS = "−"
+# The width where there is no terminal, and the limits of a line that people like to read.
+USUAL_WIDTH = 80
+LEAST_WIDTH, MOST_WIDTH = 40, 100
 GAP = "  "
+MINUS = "\N{MINUS SIGN}"
 FEW = 5
 # Characters of another library's message that go into ours.
 MOST_OF_AN_ERROR = 500
@@ -45,9 +49,92 @@ def align(
     return [GAP.join(forms).format(*row).rstrip() for row in rows]
 
 
-def wrap(text: str, width: int = TERMINAL_WIDTH) -> list[str]:
-    """Return text in lines of at most ``width`` columns; words are never broken."""
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+def terminal_width() -> int:
+    """Return the columns of the terminal, at most 100; 80 where there is no terminal.
+
+    The variable ``COLUMNS`` is used if it is set.
+    """
+    columns = shutil.get_terminal_size((USUAL_WIDTH, 1)).columns
+    return max(LEAST_WIDTH, min(MOST_WIDTH, columns))
+
+
+def wrap(text: str, width: int | None = None, *, first: str = "", rest: str = "") -> list[str]:
+    """Return text in lines of at most ``width`` columns, those of the terminal if not given.
+
+    Words are never broken. The first line begins with ``first``, and the others with ``rest``.
+    """
+    return textwrap.wrap(
+        text,
+        terminal_width() if width is None else width,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def labelled(rows: Iterable[tuple[str, str]], label_width: int | None = None) -> list[str]:
+    """Return each text after its label, wrapped into lines that begin below its first word.
+
+    Without ``label_width`` the labels are as wide as the longest, with a gap.
+    """
+    found = list(rows)
+    if label_width is None:
+        label_width = max((len(label) for label, _ in found), default=0) + len(GAP)
+    indent = " " * label_width
+    return [
+        line.rstrip()
+        for label, text in found
+        for line in wrap(text, first=label.ljust(label_width), rest=indent) or [label]
+    ]
+
+
+def fit(rows: Sequence[Sequence[str]], columns: str = "l", spare: Sequence[str] = ()) -> list[str]:
+    """Return the lines of a table that is no wider than the terminal, if its words allow.
+
+    ``columns`` are those of ``align``. The first row is the header. If the table is too wide, the
+    columns of ``spare`` are left out, the first first, until it fits; if it still does not, text
+    at the left of a column goes on in lines below, that of the widest column first.
+    """
+    letters = columns.ljust(len(rows[0]), columns[-1])
+    kept = list(zip(letters, zip(*rows, strict=True), strict=True))
+    for name in spare:
+        if _excess([_width(cells) for _, cells in kept]) > 0:
+            kept = [column for column in kept if column[1][0] != name]
+    letters = "".join(letter for letter, _ in kept)
+    widths = _narrowed(kept)
+    lines = []
+    for row in zip(*(cells for _, cells in kept), strict=True):
+        parts = [
+            wrap(cell, width) or [""] if letter == "l" else [cell]
+            for letter, cell, width in zip(letters, row, widths, strict=True)
+        ]
+        lines += list(itertools.zip_longest(*parts, fillvalue=""))
+    return align(lines, letters)
+
+
+def _narrowed(columns: Sequence[tuple[str, Sequence[str]]]) -> list[int]:
+    """Return widths with which the columns fit, none narrower than its longest word."""
+    widths = [_width(cells) for _, cells in columns]
+    least = [
+        _width(" ".join(cells).split() or [""]) if letter == "l" else _width(cells)
+        for letter, cells in columns
+    ]
+    for _ in range(_excess(widths)):
+        room = [n for n, width in enumerate(widths) if width > least[n]]
+        if not room:
+            break
+        widths[max(room, key=widths.__getitem__)] -= 1
+    return widths
+
+
+def _width(cells: Sequence[str]) -> int:
+    return max(map(len, cells))
+
+
+def _excess(widths: Sequence[int]) -> int:
+    """Return by how many characters columns of these widths are wider than the terminal."""
+    return sum(widths) + len(GAP) * (len(widths) - 1) - terminal_width()
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -82,9 +169,19 @@ def counted(n: int, what: str) -> str:
 
 
 def points_text(value: float, *, sign: bool = False) -> str:
-    """Return points of a score with two digits, a real minus, and never a sign before zero."""
+    """Return points of a score with two digits, and never a sign before zero."""
     shown = round(value, 2) + 0.0
-    return (f"{shown:+.2f}" if sign and shown else f"{shown:.2f}").replace("-", MINUS)
+    return formatted(shown, "+.2f" if sign and shown else ".2f")
+
+
+def formatted(value: float, form: str) -> str:
+    """Return a number in a format, with a minus sign and not a hyphen."""
+    return format(value, form).replace("-", MINUS)
+
+
+def with_minus(text: str) -> str:
+    """Return text whose negative numbers have a minus sign and not a hyphen."""
+    return re.sub(r"(?<!\S)-(?=\d)", MINUS, text)
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:

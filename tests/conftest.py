@@ -1,4 +1,4 @@
-"""What every test has: no hub, no settings from outside, one thread, no deadline, and its files."""
+"""What every test has: no hub, no outside settings, one thread, 100 columns, and its files."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def fix_surroundings() -> None:
     os.environ["WANDB_MODE"] = "disabled"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["COLUMNS"] = "100"
 
 
 # Libraries read these variables when they are imported, and other conftests may import some.

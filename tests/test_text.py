@@ -5,12 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moe_eval_plugin.text import (
+    MINUS,
     align,
     counted,
     did_you_mean,
     first_few,
+    fit,
     gib_text,
+    labelled,
     points_text,
+    terminal_width,
+    with_minus,
     wrap,
 )
 
@@ -89,9 +94,59 @@ def test_a_number_has_its_noun_in_the_right_form() -> None:
 
 
 def test_points_never_are_a_zero_with_a_minus() -> None:
-    assert [points_text(one) for one in (-0.001, 0.774, -1.0)] == [
-        "0.00",
-        "0.77",
-        "−1.00",
-    ]
+    points = [points_text(one) for one in (-0.001, 0.774, -1.0)]
+    assert points == ["0.00", "0.77", f"{MINUS}1.00"]
     assert [points_text(one, sign=True) for one in (-0.001, 0.774)] == ["0.00", "+0.77"]
+
+
+def test_negative_numbers_have_a_minus_and_words_keep_their_hyphen() -> None:
+    text = "-1.5% to +2 with-hyphen --option -x 3-4"
+    assert with_minus(text) == f"{MINUS}1.5% to +2 with-hyphen --option -x 3-4"
+
+
+@pytest.mark.parametrize(("columns", "width"), [("80", 80), ("300", 100), ("9", 40), ("", 80)])
+def test_lines_are_as_wide_as_the_terminal_within_limits(
+    monkeypatch: pytest.MonkeyPatch, columns: str, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert terminal_width() == width
+
+
+def test_a_label_is_followed_by_its_text_in_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert labelled([("a", "one " * 12), ("long", "two"), ("none", "")]) == [
+        "a     one one one one one one one one",
+        "      one one one one",
+        "long  two",
+        "none",
+    ]
+
+
+TABLE = [
+    ("name", "rate", "spare", "why"),
+    ("a-b", "1.5", "xxxxx", "because it is so and nothing else"),
+    ("c", "22.5", "yyyyy", "no"),
+]
+
+
+def test_a_table_leaves_out_spare_columns_and_then_wraps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert fit(TABLE, "lrrl", ["spare"]) == align(TABLE, "lrrl")
+    monkeypatch.setenv("COLUMNS", "50")
+    without = [(a, b, d) for a, b, _, d in TABLE]
+    assert fit(TABLE, "lrrl", ["spare"]) == align(without, "lrl")
+    monkeypatch.setenv("COLUMNS", "40")
+    assert fit(TABLE, "lrrl", ["spare"]) == [
+        "name  rate  why",
+        "a-b    1.5  because it is so and nothing",
+        "            else",
+        "c     22.5  no",
+    ]
+
+
+def test_a_table_is_wider_than_the_terminal_only_for_a_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = fit([("name", "n"), ("x" * 50, "1")], "lr")
+    assert [len(line) for line in lines] == [53, 53]

@@ -23,6 +23,7 @@ EPILOG = """\
 examples:
   moe-eval families
   moe-eval families qwen3_vl_moe
+  moe-eval families --wide > families.txt
   moe-eval families --json
 """
 
@@ -39,6 +40,9 @@ def add(verbs: Subcommands) -> None:
     verb.add_argument(
         "name", nargs="?", metavar="NAME", help="a model type, for example qwen3_vl_moe"
     )
+    verb.add_argument(
+        "--wide", action="store_true", help="show all columns; the table is about 170 wide then"
+    )
     verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -49,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     if options.name is None:
         found = families_table.families()
         data: Any = [families_table.to_dict(family) for family in found]
-        text = families_table.render_all(found)
+        text = families_table.render_all(found, wide=options.wide)
     else:
         family = families_table.find(options.name)
         data, text = families_table.to_dict(family), families_table.render(family)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import read_new_file
-from moe_eval_plugin.text import TERMINAL_WIDTH
+from moe_eval_plugin.text import wrap
 
 if TYPE_CHECKING:
     import argparse
@@ -122,7 +121,7 @@ def run(options: argparse.Namespace) -> int:
         page, *others = write_report(report, path, status.advance)
     n_points = sum(len(one.points) for one in report.series)
     for line in summary_lines(report.series):
-        print("\n".join(textwrap.wrap(line, TERMINAL_WIDTH, subsequent_indent="    ")))
+        print("\n".join(wrap(line, rest="    ")))
     print(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB, {n_points} settings)")
     print(f"  and {len(others)} files of charts and tables in {others[0].parent}")
     if options.open:

@@ -5,10 +5,35 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.option_values import read_int
+
 if TYPE_CHECKING:
     import argparse
 
+    from moe_eval_plugin.sweep.timing.options import TimingOptions
+
 LAUNCHERS = ("local", "ray", "slurm")
+
+
+def add_study(verb: argparse.ArgumentParser) -> None:
+    """Add the study file, whose options those of the command line replace."""
+    verb.add_argument(
+        "study",
+        nargs="?",
+        type=Path,
+        metavar="STUDY",
+        help="YAML file with these options by name, e.g. study.yaml; it comes first, and options "
+        "on the command line replace its own",
+    )
+
+
+def add_options(verb: argparse.ArgumentParser) -> None:
+    """Add the options that a command line and, but for a few, a study can have."""
+    add_setting_options(verb)
+    add_question_options(verb)
+    add_timing_options(verb)
+    add_output_options(verb)
+    add_launch_options(verb)
 
 
 def add_setting_options(verb: argparse.ArgumentParser) -> None:
@@ -67,7 +92,6 @@ def add_question_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--tasks",
         nargs="+",
-        required=True,
         metavar="TASK",
         help="lmms-eval tasks, e.g. easy_vqa okvqa",
     )
@@ -129,7 +153,6 @@ def add_output_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--output",
         type=Path,
-        required=True,
         metavar="FOLDER",
         help="folder for results, logs and resume data",
     )
@@ -140,6 +163,9 @@ def add_output_options(verb: argparse.ArgumentParser) -> None:
         "--restart",
         action="store_true",
         help="if settings changed, start over; old results move to FOLDER.stale",
+    )
+    verb.add_argument(
+        "--save-study", type=Path, metavar="FILE", help="write the options as a study, and stop"
     )
     verb.add_argument("--json", action="store_true", help="print JSON at the end, not a table")
 
@@ -184,4 +210,23 @@ def add_launch_options(verb: argparse.ArgumentParser) -> None:
         metavar="GIB",
         help="RAM for encoded inputs; beyond it they are encoded again (default: a quarter of the "
         "free RAM)",
+    )
+
+
+def timing_options(options: argparse.Namespace) -> TimingOptions:
+    """Read the options of the timed pass; ``InvalidArgumentError`` for a value that it lacks."""
+    from moe_eval_plugin.sweep.timing.options import (
+        TimingOptions,
+        read_batch_sizes,
+        read_budget,
+        read_precision,
+    )
+
+    rounds = options.timing_rounds
+    return TimingOptions(
+        precision=read_precision("--speed-precision", options.speed_precision),
+        budget_s=read_budget("--speed-budget", options.speed_budget),
+        batch_sizes=read_batch_sizes("--batch-sizes", tuple(options.batch_sizes)),
+        rounds=None if rounds == "auto" else read_int("--timing-rounds", rounds, at_least=1),
+        seed=read_int("--timing-seed", options.timing_seed, at_least=0),
     )

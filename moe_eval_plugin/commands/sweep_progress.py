@@ -6,17 +6,17 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.commands.status import Status
-from moe_eval_plugin.errors import UserError
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
     from typing import Any
 
+    from moe_eval_plugin.api.sweeping.ready import SweepResult
+    from moe_eval_plugin.commands.status import Status
     from moe_eval_plugin.experts.verification import VerifiedOverride
-    from moe_eval_plugin.sweep.launchers.launcher import Launcher, Outcome, Worker
-    from moe_eval_plugin.sweep.manifest import Entry, Manifest
+    from moe_eval_plugin.results.timing.timed_pass import TimedPass
+    from moe_eval_plugin.sweep.launchers.launcher import Outcome
+    from moe_eval_plugin.sweep.manifest import Manifest
     from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
 
 EXIT_FAILED = 1
@@ -25,31 +25,38 @@ MINUTE = 60
 
 
 class SweepProgress:
-    """Progress over the whole sweep; ``n_questions`` are those of one point."""
+    """Progress over one sweep on a terminal; with ``as_json`` all of it on standard error."""
 
-    def __init__(
-        self,
-        plan: SweepPlan,
-        manifest: Manifest,
-        n_questions: int,
-        *,
-        as_json: bool,
-        status: Status | None = None,
-    ) -> None:
+    def __init__(self, *, as_json: bool, status: Status) -> None:
+        from moe_eval_plugin.sweep.table import Table
+
+        self.status = status
+        self._as_json = as_json
+        self._manifest: Manifest | None = None
+        self._table = Table()
+        self._names: tuple[str, ...] = ()
+        self._n_questions = 0
+        self._n_answered = 0
+        self._n_pending = 0
+        self._n_running = 0
+        self._label = ""
+        self._is_timing = False
+        self._verified: set[str] = set()
+
+    def begin(self, plan: SweepPlan, manifest: Manifest, n_questions: int) -> None:
+        """Print what is done already, and the rows of it; ``n_questions`` are of one point."""
         from moe_eval_plugin.sweep.runner import pending
         from moe_eval_plugin.sweep.table import Table
 
-        self._plan = plan
-        self._manifest = manifest
-        self._n_questions = n_questions
-        self._as_json = as_json
+        self._manifest, self._n_questions = manifest, n_questions
         self._table = Table(plan.points, plan.tasks)
-        self._n_answered = 0
-        self._n_pending = len(pending(plan, manifest))
-        self._n_running = 0
-        self._label = ""
-        self._verified: set[str] = set()
-        self.status = Status() if status is None else status
+        self._names = tuple(point.name for point in plan.points)
+        n, self._n_pending = len(self._names), len(pending(plan, manifest))
+        if n_done := n - self._n_pending:
+            self.status.write(f"{n_done} of {n} settings were done already.")
+        self.note(self._table.header())
+        for name, entry in manifest.entries.items():
+            self._add(name, entry.point)
 
     def doing(self, what: str) -> None:
         """Show a step of the current point."""
@@ -71,104 +78,8 @@ class SweepProgress:
         self._n_answered += n_requests
         self.status.advance(n_requests, earlier=earlier)
 
-    def run(
-        self, launcher: Launcher, worker: Worker, changed_files: Callable[[], list[str]] = list
-    ) -> None:
-        """Run the points and print a line for each; those that are done come first."""
-        from moe_eval_plugin.sweep.runner import run_points
-
-        n = len(self._plan.points)
-        if n_done := n - self._n_pending:
-            self.status.write(f"{n_done} of {n} settings were done already.")
-        self.write(self._table.header())
-        for name, entry in self._manifest.entries.items():
-            if self._manifest.results_path(name) is not None:
-                self._add(name, entry.point)
-        points = run_points(
-            self._plan, self._manifest, launcher, worker, changed_files, self._begin
-        )
-        try:
-            for outcome in points:
-                self._show(outcome)
-        except UserError:
-            self.status.write(
-                f"Stopped at {self._label}: every other setting would meet the same error."
-            )
-            raise
-
-    def close(self) -> None:
-        """Remove the line of the status."""
-        self.status.pause()
-
-    def interrupted(self, *, timing: bool = False) -> int:
-        """Print what is saved, and return the exit code; ``timing`` is whether all is answered."""
-        n_done = sum(entry.state == "done" for entry in self._entries())
-        # A question of a multiple-choice task is counted once for each of its requests.
-        of_current = min(self._n_answered, self._n_questions)
-        saved = n_done * self._n_questions + of_current
-        total = len(self._plan.points) * self._n_questions
-        kept = f"{saved:,} of {total:,} answers"
-        if timing:
-            kept = "All answers and all timed blocks"
-        print(f"Interrupted. {kept} are saved; run the same command to continue.", file=sys.stderr)
-        return EXIT_INTERRUPTED
-
-    def finish(self, *, timing_failed: bool = False) -> int:
-        """Print how the sweep ended, and return the exit code: 1 if any of it failed."""
-        entries = self._entries()
-        failed = [entry for entry in entries if entry.state == "failed"]
-        self._print_result()
-        if timing_failed:
-            print(self._failed_timing_text(all_answered=not failed), file=sys.stderr)
-        elif not failed and not self._as_json:
-            print(_done_text(entries, self._n_questions, self._manifest.folder))
-        if failed:
-            names = ", ".join(str(entry.point["name"]) for entry in failed)
-            print(f"Failed: {names}. Run the same command to try again.", file=sys.stderr)
-        return EXIT_FAILED if failed or timing_failed else 0
-
-    def _failed_timing_text(self, *, all_answered: bool) -> str:
-        """Return what there is without the timed pass, and the next commands, a line for each."""
-        from moe_eval_plugin.sweep.timing.run import LOG
-        from moe_eval_plugin.sweep.workers.in_process import LOGS
-
-        folder = self._manifest.folder
-        log = folder / LOGS / LOG
-        parts = [
-            f"Failed: the timed pass.{' All answers are saved.' if all_answered else ''}",
-            f"Its log: {log}" if log.is_file() else "",
-            "Run the same command to time what is left, or with --speed-budget 0 to leave it out.",
-            f"Next, for the accuracy: moe-eval report {folder} --open" if all_answered else "",
-        ]
-        return "\n".join(filter(None, parts))
-
-    def _print_result(self) -> None:
-        """Print the speeds of the timed pass; as JSON, everything that is known."""
-        from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
-        from moe_eval_plugin.sweep.timing.text import render_pass, summary
-
-        folder = self._manifest.folder
-        passes = read_timed_passes(folder)
-        observed = {
-            row.point: row.observed_num_experts_per_tok
-            for row in self._table.rows
-            if row.observed_num_experts_per_tok is not None
-        }
-        if self._as_json:
-            rows = [row.to_dict() for row in self._table.with_timed_passes(folder, passes)]
-            timed = [summary(one, observed) for one in passes]
-            content = {**self._manifest.to_dict(), "rows": rows, "timed_passes": timed}
-            print(json.dumps(content, indent=2))
-            return
-        for one in passes:
-            print(render_pass(one, observed))
-        if not passes and len(self._table.rows) > 1:
-            print(self._table.timed_once())
-
-    def _entries(self) -> list[Entry]:
-        return [self._manifest.entry(point.name) for point in self._plan.points]
-
-    def _begin(self, point: SweepPoint) -> None:
+    def begin_setting(self, point: SweepPoint) -> None:
+        """Show that a point begins."""
         self._n_pending -= 1
         self._n_answered = 0
         self._n_running += 1
@@ -178,34 +89,128 @@ class SweepProgress:
         else:
             self.status.doing(f"{self._n_running} settings are running")
 
-    def _show(self, outcome: Outcome) -> None:
+    def end_setting(self, outcome: Outcome) -> None:
+        """Print the rows of a point, or why it failed."""
         self._n_answered = 0
         self._n_running -= 1
         point = outcome.point
         if outcome.results is None:
-            self.write(f"{point.name}: failed. {outcome.reason}")
+            self.note(f"{point.name}: failed. {outcome.reason}")
         else:
             self._add(point.name, point.to_dict())
 
+    def stop(self) -> None:
+        """Print that every other point would meet the error of this one."""
+        self.status.write(
+            f"Stopped at {self._label}: every other setting would meet the same error."
+        )
+
+    def begin_timing(self) -> None:
+        """Show the steps of the timed pass from now on."""
+        self._is_timing = True
+        self._label = ""
+
+    def timed(self, found: TimedPass) -> None:
+        """Show how far the timed pass is."""
+        from moe_eval_plugin.sweep.timing.text import progress_text
+
+        self.status.update(progress_text(found))
+
+    def fail_timing(self, reason: str) -> None:
+        """Print why the timed pass failed."""
+        self.status.write(f"The timed pass failed: {reason}", sys.stderr)
+
+    def close(self) -> None:
+        """Remove the line of the status."""
+        self.status.pause()
+
+    def interrupted(self) -> int:
+        """Print what is saved, and return the exit code."""
+        entries = self._manifest.entries if self._manifest else {}
+        n_done = sum(entries[name].state == "done" for name in self._names)
+        # A question of a multiple-choice task is counted once for each of its requests.
+        of_current = min(self._n_answered, self._n_questions)
+        saved = n_done * self._n_questions + of_current
+        total = len(self._names) * self._n_questions
+        kept = f"{saved:,} of {total:,} answers"
+        if self._manifest is None:
+            print("Interrupted before the first question.", file=sys.stderr)
+            return EXIT_INTERRUPTED
+        if self._is_timing:
+            kept = "All answers and all timed blocks"
+        print(f"Interrupted. {kept} are saved; run the same command to continue.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+    def finish(self, result: SweepResult) -> int:
+        """Print how the sweep ended, and return the exit code: 1 if any of it failed."""
+        failed = result.failed
+        self._print_result(result)
+        if not result.is_timed:
+            print(_failed_timing_text(result.folder, all_answered=not failed), file=sys.stderr)
+        elif not failed and not self._as_json:
+            print(_done_text(result))
+        if failed:
+            print(
+                f"Failed: {', '.join(failed)}. Run the same command to try again.", file=sys.stderr
+            )
+        return EXIT_FAILED if failed or not result.is_timed else 0
+
+    def _print_result(self, result: SweepResult) -> None:
+        """Print the speeds of the timed pass; as JSON, everything that is known."""
+        from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
+        from moe_eval_plugin.sweep.timing.text import render_pass, summary
+
+        passes = read_timed_passes(result.folder)
+        observed = {
+            row.point: row.observed_num_experts_per_tok
+            for row in self._table.rows
+            if row.observed_num_experts_per_tok is not None
+        }
+        if self._as_json:
+            rows = [row.to_dict() for row in self._table.with_timed_passes(result.folder, passes)]
+            timed = [summary(one, observed) for one in passes]
+            content = {**result.manifest.to_dict(), "rows": rows, "timed_passes": timed}
+            print(json.dumps(content, indent=2))
+            return
+        for one in passes:
+            print(render_pass(one, observed))
+        if not passes and len(self._table.rows) > 1:
+            print(self._table.timed_once())
+
     def _add(self, name: str, point: Mapping[str, Any]) -> None:
-        path = self._manifest.results_path(name)
+        path = self._manifest.results_path(name) if self._manifest else None
         if path is not None:
             for row in self._table.add(point, path):
-                self.write(self._table.render(row))
+                self.note(self._table.render(row))
                 if row.note is not None:
-                    self.write(row.note)
+                    self.note(row.note)
 
-    def write(self, line: str) -> None:
-        """Write a line that stays."""
-        self.status.write(line, sys.stderr if self._as_json else sys.stdout)
+    def note(self, text: str) -> None:
+        """Write lines that stay."""
+        self.status.write(text, sys.stderr if self._as_json else sys.stdout)
 
 
-def _done_text(entries: list[Entry], n_questions: int, folder: Path) -> str:
-    seconds = round(sum(entry.seconds or 0.0 for entry in entries))
+def _failed_timing_text(folder: Path, *, all_answered: bool) -> str:
+    """Return what there is without the timed pass, and the next commands, a line for each."""
+    from moe_eval_plugin.sweep.timing.run import LOG
+    from moe_eval_plugin.sweep.workers.in_process import LOGS
+
+    log = folder / LOGS / LOG
+    parts = [
+        f"Failed: the timed pass.{' All answers are saved.' if all_answered else ''}",
+        f"Its log: {log}" if log.is_file() else "",
+        "Run the same command to time what is left, or with --speed-budget 0 to leave it out.",
+        f"Next, for the accuracy: moe-eval report {folder} --open" if all_answered else "",
+    ]
+    return "\n".join(filter(None, parts))
+
+
+def _done_text(result: SweepResult) -> str:
+    seconds = round(sum(entry.seconds or 0.0 for entry in result.entries))
     minutes = f"{seconds // MINUTE} min " if seconds >= MINUTE else ""
-    n = len(entries)
+    n = len(result.names)
     settings = "1 setting" if n == 1 else f"{n} settings"
     return (
-        f"Done: {settings}, {n * n_questions:,} answers in {minutes}{seconds % MINUTE} s. "
-        f"Next: moe-eval report {folder} --open"
+        f"Done: {settings}, {n * result.n_questions:,} answers in {minutes}{seconds % MINUTE} s. "
+        f"Next: moe-eval report {result.folder} --open"
     )

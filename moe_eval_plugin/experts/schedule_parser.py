@@ -11,6 +11,7 @@ import yaml
 from moe_eval_plugin.errors import InvalidExpertCountError
 from moe_eval_plugin.experts.schedule import ExpertSchedule, ScheduleRule
 from moe_eval_plugin.experts.tokens import Modality, Phase
+from moe_eval_plugin.yaml_text import load_texts
 
 WANTED = (
     "Use a whole number of routed experts per token, for example experts_k=4, or a schedule: "
@@ -85,7 +86,7 @@ def _read_file(path: Path) -> ExpertSchedule:
     """
     text = f"@{path}"
     try:
-        rules = yaml.load(path.read_text("utf-8"), Loader=_TextLoader)  # noqa: S506  (makes texts only)
+        rules = load_texts(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise _unreadable(text, " ".join(str(error).split())) from error
     if not isinstance(rules, list) or not rules or not all(isinstance(r, dict) for r in rules):
@@ -109,21 +110,6 @@ def _file_rule(rule: dict[object, Any], text: str) -> ScheduleRule:
         modality=rule.get("modality"),
         phase=rule.get("phase"),
     )
-
-
-class _TextLoader(yaml.BaseLoader):
-    """Reads every value as the text that is written, and refuses a key that is there twice.
-
-    YAML would read ``010`` as 8 and ``1:30`` as 90, and keep the last of two equal keys.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  (its signature)
-        keys = [str(key.value) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                problem = f"{key} is given more than once"
-                raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
-        return super().construct_mapping(node, deep)
 
 
 def _unreadable(text: str, why: str) -> InvalidExpertCountError:

@@ -11,7 +11,8 @@ from moe_eval_plugin.report.analysis.statistics import compute
 from moe_eval_plugin.report.answer.findings import findings
 from moe_eval_plugin.report.answer.run_facts import facts_line
 from moe_eval_plugin.report.page.fill import page_text
-from moe_eval_plugin.report.provenance import origin_of
+from moe_eval_plugin.report.page.provenance import origin_of
+from moe_eval_plugin.report.paper.copies import copies_of
 from moe_eval_plugin.report.questions.changed import changed_questions
 from moe_eval_plugin.report.read_series import read_series, sweep_at
 from moe_eval_plugin.report.tables.key_table import key_table, shared_questions
@@ -85,7 +86,8 @@ def build(paths: Sequence[Path], options: Options) -> Report:
         compute(series, options.margin_points)
         for series in read_series(paths, options.task, options.metric, options.labels)
     ]
-    tasks = [_task_part(task) for task in by_task(found)]
+    grouped = by_task(found)
+    tasks = [_task_part(task) for task in grouped]
     bench = [
         figure
         for number, one in enumerate(benches)
@@ -108,6 +110,7 @@ def build(paths: Sequence[Path], options: Options) -> Report:
         figures=figures,
         numbers=numbers_tables(found),
         glossary=glossary(found),
+        copies=copies_of(grouped),
         questions=changed_questions([one.series for one in found], options.max_questions),
         origins=[origin_of(one.series) for one in found],
         sweeps=[line for path in paths for line in _sweep_lines(path)],

@@ -10,6 +10,7 @@ from moe_eval_plugin.sweep.manifest import load_manifest
 from moe_eval_plugin.sweep.runner import changes
 from moe_eval_plugin.sweep.timing.options import TimingOptions
 from moe_eval_plugin.sweep.timing.vllm.orders import changes_k_live
+from moe_eval_plugin.text import wrap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,8 +97,13 @@ def render_estimate(found: Estimate) -> str:
     """Return an estimate as text for a terminal."""
     width = max(map(len, found.states))
     points = [
-        f"  {name.ljust(width)}  {found.states[name].ljust(7)}  {arguments}"
+        line
         for name, arguments in found.model_args.items()
+        for line in wrap(
+            arguments,
+            first=f"  {name.ljust(width)}  {found.states[name].ljust(7)}  ",
+            rest=" " * (width + len("    pending  ")),
+        )
     ]
     questions = ", ".join(f"{n:,} of {task}" for task, n in found.n_questions.items())
     total = sum(found.n_questions.values()) * sum(s != "done" for s in found.states.values())
@@ -106,15 +112,15 @@ def render_estimate(found: Estimate) -> str:
     lines = [
         f"{len(points)} settings, the published k first:",
         *points,
-        f"questions in each setting: {questions}; {total:,} answers to go",
+        *wrap(f"questions in each setting: {questions}; {total:,} answers to go", rest="  "),
         f"batch size: {found.batch_size}",
         f"memory: {memory} (weights plus 10%); {free} free",
-        f"time: {_time_text(found.seconds_left)}",
-        f"timed pass: {_timing_text(found)}",
+        *wrap(f"time: {_time_text(found.seconds_left)}", rest="  "),
+        *wrap(f"timed pass: {_timing_text(found)}", rest="  "),
     ]
     if found.changed:
         lines.append("refused without --restart, because settings changed:")
-        lines += [f"  {change}" for change in found.changed]
+        lines += [line for one in found.changed for line in wrap(one, first="  ", rest="    ")]
     return "\n".join(lines)
 
 
@@ -130,8 +136,8 @@ def _seconds_left(states: Mapping[str, str], manifest: Manifest | None) -> float
 def _time_text(seconds: float | None) -> str:
     if seconds is None:
         return (
-            f"{UNKNOWN} until the first setting is done.\n"
-            "  For a quick estimate: add --limit 32 --output runs/try"
+            f"{UNKNOWN} until the first setting is done. For a quick estimate: add --limit 32 "
+            "--output runs/try"
         )
     return f"about {seconds / MINUTE:.1f} min, at the rate of the slowest setting so far"
 

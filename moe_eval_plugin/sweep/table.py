@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.results.lmms_eval.files import read_run
 from moe_eval_plugin.results.timing.of_run import TimedRun, size_shown
-from moe_eval_plugin.text import GAP, HUNDRED, align
+from moe_eval_plugin.text import GAP, HUNDRED, align, formatted, terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
     from moe_eval_plugin.sweep.plan import SweepPoint
 
-UNKNOWN = "-"
-WIDTH = 80
+UNKNOWN = ""
 # The last columns, with their widths; the names of settings and tasks are as wide as they need.
 NUMBERS = (("observed", 8), ("accuracy", 8), ("points", 7), ("questions/s", 11))
 
@@ -133,7 +132,7 @@ class Table:
             columns.append((task, self._task_width))
         n_names = len(columns)
         columns += [(cell, width) for cell, (_, width) in zip(numbers, NUMBERS, strict=True)]
-        if sum(width + len(GAP) for _, width in columns) - len(GAP) > WIDTH:
+        if sum(width + len(GAP) for _, width in columns) - len(GAP) > terminal_width():
             del columns[n_names]
         cells, widths = zip(*columns, strict=True)
         return align([cells], "l" * n_names + "r", widths)[0]
@@ -178,4 +177,4 @@ def _with_speed(row: Row, timed: TimedRun, batch_size: int | None) -> Row:
 
 
 def _number(value: float | None, form: str) -> str:
-    return UNKNOWN if value is None else format(value, form)
+    return UNKNOWN if value is None else formatted(value, form)

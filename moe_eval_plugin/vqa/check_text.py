@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.text import wrap
 from moe_eval_plugin.vqa.check import exit_code
 from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES
 
@@ -29,9 +30,13 @@ def render(folder: Path, reports: Sequence[SplitReport]) -> str:
     """Return the reports as text, with the fix below each finding."""
     if any(report.is_there for report in reports):
         return "\n".join(line for report in reports for line in _lines(report))
-    wanted = [f"  {name}: {files.describe()}" for name, files in OFFICIAL_FILES.items()]
     found = f"No official file was found in {folder} or up to two folders below it. Expected:"
-    return "\n".join([found, *wanted])
+    wanted = [
+        line
+        for name, files in OFFICIAL_FILES.items()
+        for line in wrap(f"{name}: {files.describe()}", first="  ", rest="    ")
+    ]
+    return "\n".join([*wrap(found), *wanted])
 
 
 def _lines(report: SplitReport) -> list[str]:
@@ -40,20 +45,20 @@ def _lines(report: SplitReport) -> list[str]:
     counts = f"{_number(report.n_questions)} questions, {_number(report.n_images)} images"
     answers = f", answers {' and '.join(report.answer_sets)}" if report.answer_sets else ""
     state = "complete"
-    if report.answer.findings:
+    if report.findings:
         state = f"errors: {report.count('error')}, warnings: {report.count('warning')}"
-    lines = [f"{report.name}: {state} ({counts}{answers})"]
-    return lines + [line for finding in report.answer.findings for line in _finding(finding)]
+    lines = wrap(f"{report.name}: {state} ({counts}{answers})", rest="  ")
+    return lines + [line for finding in report.findings for line in _finding(finding)]
 
 
 def _finding(finding: Finding) -> list[str]:
-    lines = [f"  {finding.kind}: {finding.what}"]
+    lines = wrap(f"{finding.kind}: {finding.what}", first="  ", rest="    ")
     if finding.first:
         first = ", ".join(str(example) for example in finding.first)
         more = ", ..." if finding.count > len(finding.first) else ""
-        lines.append(f"    {finding.count:,} (first: {first}{more})")
+        lines += wrap(f"{finding.count:,} (first: {first}{more})", first="    ", rest="    ")
     if finding.remedy:
-        lines.append(f"    -> {finding.remedy}")
+        lines += wrap(finding.remedy, first="    -> ", rest="       ")
     return lines
 
 

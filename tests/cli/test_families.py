@@ -7,7 +7,7 @@ from tests.cli.programs import moe_eval, start
 
 
 def test_families_prints_a_table() -> None:
-    run = moe_eval("families")
+    run = moe_eval("families", "--wide")
     assert run.returncode == 0, run.stderr
     rows = {line.split()[0]: line for line in run.stdout.splitlines() if line}
     assert "text_config.num_experts_per_tok" in rows["qwen3_vl_moe"]

@@ -119,6 +119,7 @@ def test_what_is_done_is_kept_and_a_new_k_is_added(
     report = json.loads(run.stdout)
     assert [row["point"] for row in report["rows"]] == ["k8", "k4", "k1", "k2"]
     assert report["rows"][-1]["observed_num_experts_per_tok"] == 2
+    assert "\nexperts_k: [8, 4, 2, 1]\n" in (folder / "study.yaml").read_text("utf-8")
     assert (folder / manifest(folder)["points"]["k4"]["results"]).stat().st_mtime_ns == before
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.api.sweeping.ready import SweepResult
+from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.sweep_progress import SweepProgress
 from moe_eval_plugin.experts.verification import VerifiedOverride
 from moe_eval_plugin.sweep.launchers.launcher import LocalLauncher
+from moe_eval_plugin.sweep.runner import run_points
 from tests.sweep.sweep_folders import PLAN, open_it, run_all
 
 if TYPE_CHECKING:
@@ -15,7 +18,20 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from moe_eval_plugin.sweep.manifest import Manifest
     from moe_eval_plugin.sweep.plan import SweepPoint
+
+
+def begun(manifest: Manifest, n_questions: int) -> SweepProgress:
+    progress = SweepProgress(as_json=False, status=Status())
+    for results in manifest.folder.glob("*/1_results.json"):
+        results.unlink()  # they are no results files, and have no rows
+    progress.begin(PLAN, manifest, n_questions)
+    return progress
+
+
+def result(manifest: Manifest, n_questions: int, *, is_timed: bool = True) -> SweepResult:
+    return SweepResult(manifest, tuple(p.name for p in PLAN.points), n_questions, is_timed)
 
 
 def test_an_interrupted_sweep_says_how_many_answers_are_saved(
@@ -24,7 +40,7 @@ def test_an_interrupted_sweep_says_how_many_answers_are_saved(
     manifest = open_it(tmp_path)
     run_all(tmp_path, manifest, fails=["k4"])
     manifest = open_it(tmp_path)
-    progress = SweepProgress(PLAN, manifest, 450, as_json=False)
+    progress = begun(manifest, 450)
     progress.answered(16)
     progress.close()
     assert progress.interrupted() == 130
@@ -39,9 +55,9 @@ def test_a_finished_sweep_names_the_next_command(
     run_all(tmp_path, manifest)
     for name, seconds in (("k8", 100.4), ("k4", 24.8)):
         manifest.change(name, replace(manifest.entry(name), seconds=seconds))
-    progress = SweepProgress(PLAN, manifest, 2000, as_json=False)
+    progress = begun(manifest, 2000)
     progress.close()
-    assert progress.finish() == 0
+    assert progress.finish(result(manifest, 2000)) == 0
     said = f"Done: 2 settings, 4,000 answers in 2 min 5 s. Next: moe-eval report {tmp_path} --open"
     assert said in capsys.readouterr().out
 
@@ -51,9 +67,9 @@ def test_a_failed_point_is_named_and_fails_the_sweep(
 ) -> None:
     manifest = open_it(tmp_path)
     run_all(tmp_path, manifest, fails=["k4"])
-    progress = SweepProgress(PLAN, manifest, 4, as_json=False)
+    progress = begun(manifest, 4)
     progress.close()
-    assert progress.finish() == 1
+    assert progress.finish(result(manifest, 4)) == 1
     printed = capsys.readouterr()
     assert "Failed: k4. Run the same command to try again." in printed.err
     assert "Done" not in printed.out
@@ -64,9 +80,9 @@ def test_a_failed_timed_pass_is_not_done(
 ) -> None:
     manifest = open_it(tmp_path)
     run_all(tmp_path, manifest)
-    progress = SweepProgress(PLAN, manifest, 4, as_json=False)
+    progress = begun(manifest, 4)
     progress.close()
-    assert progress.finish(timing_failed=True) == 1
+    assert progress.finish(result(manifest, 4, is_timed=False)) == 1
     printed = capsys.readouterr()
     assert "Failed: the timed pass. All answers are saved.\nRun the same command" in printed.err
     assert f"moe-eval report {tmp_path} --open" in printed.err
@@ -79,15 +95,15 @@ def test_a_resumed_sweep_says_what_was_done_and_what_it_verified(
     manifest = open_it(tmp_path)
     run_all(tmp_path, manifest, fails=["k4"])
     manifest = open_it(tmp_path)
-    (tmp_path / "k8" / "1_results.json").unlink()
-    progress = SweepProgress(PLAN, manifest, 450, as_json=False)
+    progress = begun(manifest, 450)
 
     def work(point: SweepPoint) -> Path:
         seen = VerifiedOverride(4, 8, 4.0, 2, 10, 0, "4")
         progress.verified({"easy_vqa": seen, "okvqa": seen})
         raise OSError(point.name)
 
-    progress.run(LocalLauncher(), work)
+    for outcome in run_points(PLAN, manifest, LocalLauncher(), work, begins=progress.begin_setting):
+        progress.end_setting(outcome)
     progress.close()
     printed = capsys.readouterr()
     assert "1 of 2 settings were done already.\n" in printed.err
@@ -100,7 +116,8 @@ def test_a_sweep_interrupted_in_its_timed_pass_has_all_answers(
 ) -> None:
     manifest = open_it(tmp_path)
     run_all(tmp_path, manifest)
-    progress = SweepProgress(PLAN, manifest, 450, as_json=False)
+    progress = begun(manifest, 450)
+    progress.begin_timing()
     progress.close()
-    assert progress.interrupted(timing=True) == 130
+    assert progress.interrupted() == 130
     assert "All answers and all timed blocks are saved" in capsys.readouterr().err

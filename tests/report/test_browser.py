@@ -234,6 +234,64 @@ def test_a_table_is_sorted_with_keys_and_says_how(browser: Any, page: Path) -> N
     assert browser.execute_script(focused) == names[1]
 
 
+def buttons(browser: Any, beginning: str) -> list[Any]:
+    """Return the buttons whose names begin so."""
+    found: list[Any] = browser.find_elements("css selector", f"[aria-label^='{beginning}']")
+    return found
+
+
+def statuses(browser: Any) -> list[str]:
+    return [text for text in texts(browser, ".tools [role=status]") if text]
+
+
+def test_a_table_is_copied_or_selected_where_copying_is_not_allowed(
+    browser: Any, page: Path
+) -> None:
+    show(browser, page)
+    every = [button.text for button in browser.find_elements("css selector", ".tools button")]
+    keep = "navigator.clipboard.writeText = async (text) => { window.kept = text; }"
+    browser.execute_script(keep)
+    (latex,) = buttons(browser, "LaTeX: copy Summary")
+    latex.send_keys("\ue007")
+    copied = statuses(browser)
+    text = browser.execute_script("return window.kept")
+    refuse = "navigator.clipboard.writeText = () => Promise.reject(new Error('no'))"
+    browser.execute_script(refuse)
+    buttons(browser, "CSV: copy Summary")[0].click()
+    field = browser.execute_script("return document.activeElement.value")
+    selected = browser.execute_script(
+        "const [one] = [document.activeElement]; return [one.selectionStart, one.selectionEnd]"
+    )
+
+    assert every[:3] == ["Markdown", "LaTeX", "CSV"]
+    assert copied == ["Copied as LaTeX"]
+    assert "\\begin{tabular}" in text
+    assert ATTACK not in text
+    assert statuses(browser) == ["The text is selected: press Ctrl+C or ⌘C to copy it"]
+    assert "score_low" in field.splitlines()[0]
+    assert selected[0] == 0
+    assert selected[1] >= field.count("k=")
+
+
+def test_a_chart_is_saved_as_it_is_drawn(browser: Any, page: Path, tmp_path: Path) -> None:
+    where = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", where)
+    show(browser, page)
+    chart = browser.find_element("css selector", "figure .saving")
+    chart.find_element("css selector", "summary").click()
+    for button in chart.find_elements("css selector", "button"):
+        button.click()
+    end = time.monotonic() + PATIENCE_S
+    while len(found := [one for one in tmp_path.iterdir() if one.suffix in (".svg", ".png")]) < 2:
+        assert time.monotonic() < end, statuses(browser)
+        time.sleep(0.05)
+
+    png, svg = sorted(found, key=lambda one: one.suffix)
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert "var(--" not in svg.read_text("utf-8")
+    assert COLOURS["series-1"][0] in svg.read_text("utf-8")
+
+
 def test_questions_are_filtered_by_k_and_by_type(browser: Any, page: Path) -> None:
     from selenium.webdriver.support.select import Select
 

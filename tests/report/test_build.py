@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# The libraries of the charts, and the data of the charts and of the questions.
-N_SCRIPTS = len(SCRIPTS) + 3
+# The libraries of the charts, and the data of the charts, of the questions and of the copies.
+N_SCRIPTS = len(SCRIPTS) + 4
 LOADING = {"src", "srcset", "data", "poster", "action", "formaction", "background"}
 
 

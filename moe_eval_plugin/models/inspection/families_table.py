@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.models.families import family_of, table
 from moe_eval_plugin.plugins.family import Family, Proof
-from moe_eval_plugin.text import align, did_you_mean
+from moe_eval_plugin.text import align, did_you_mean, fit, labelled, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# The columns that say whether a model can be used; the others are for --wide.
+MAIN = ("family", "kind", "k can be changed")
 HEADER = ("family", "kind", "k is in", "weights of the chosen", "proof", "k can be changed")
 UNNAMED = (
     "A vision-language model that may contain any text model is listed by the model type of its "
@@ -74,11 +76,18 @@ def rows(shown: Sequence[Family]) -> list[tuple[str, ...]]:
     ]
 
 
-def render_all(shown: Sequence[Family]) -> str:
-    """Return the table for a terminal, with an explanation of its terms."""
-    meanings = [f"  {proof.value:<9}  {meaning}" for proof, meaning in PROOFS.items()]
-    lines = [*align([HEADER, *rows(shown)]), "", "proof:", *meanings, "", UNNAMED]
-    return "\n".join(lines)
+def render_all(shown: Sequence[Family], *, wide: bool = False) -> str:
+    """Return the table for a terminal; if ``wide``, all columns with an explanation of the proofs.
+
+    A wide table is as wide as it needs: it is for a wide window, or a file.
+    """
+    table = [HEADER, *rows(shown)]
+    if wide:
+        meanings = labelled((f"  {proof.value}", meaning) for proof, meaning in PROOFS.items())
+        return "\n".join([*align(table), "", "proof:", *meanings, "", *wrap(UNNAMED)])
+    main = [[row[HEADER.index(name)] for name in MAIN] for row in table]
+    more = "`moe-eval families NAME` shows all of one family, --wide all columns."
+    return "\n".join([*fit(main), "", *wrap(UNNAMED), *wrap(more)])
 
 
 def render(family: Family) -> str:
@@ -102,7 +111,7 @@ def render(family: Family) -> str:
         *(("warning", warning) for warning in family.warnings),
         *(("note", note) for note in family.notes),
     ]
-    return "\n".join(align([fact for fact in facts if fact[1]]))
+    return "\n".join(labelled(fact for fact in facts if fact[1]))
 
 
 def _where(family: Family) -> str:

@@ -1,13 +1,12 @@
-"""Render the report on a model as text for a terminal, at most 100 columns wide."""
+"""Render the report on a model as text for a terminal, as wide as the terminal."""
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.text import GIB, MIB, TERMINAL_WIDTH, align, gib_text, wrap
+from moe_eval_plugin.text import GIB, MIB, fit, gib_text, labelled, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -84,17 +83,7 @@ def bytes_text(n: int | None) -> str:
 
 
 def _aligned(rows: Iterable[tuple[str, str]]) -> list[str]:
-    lines = []
-    for label, text in rows:
-        lines += textwrap.wrap(
-            text,
-            TERMINAL_WIDTH,
-            initial_indent=label.ljust(LABEL_WIDTH),
-            subsequent_indent=" " * LABEL_WIDTH,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    return lines
+    return labelled(rows, LABEL_WIDTH)
 
 
 def _stated_facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -199,7 +188,7 @@ def _layers_block(report: ModelReport) -> list[str]:
         return []
     heads = ("layers", "", "attention", "router", "routed experts", "shared", "MLP, norms")
     rows = [heads, *(_layer_row(run) for run in _runs(report.layers))]
-    return ["Parameters of each layer", *align(rows, "r")]
+    return ["Parameters of each layer", *fit(rows, "r", ("router", "MLP, norms"))]
 
 
 def _runs(layers: Sequence[DecoderLayer]) -> list[list[DecoderLayer]]:
@@ -228,7 +217,7 @@ def _costs_block(report: ModelReport) -> list[str]:
     heads = ("k routed", "k total", "active", "of total", "prefill", "decode", "")
     rows = [heads, *(_cost_row(report, cost) for cost in report.costs)]
     note = ACTIVE_NOTE.format(n=report.context_length)
-    return ["Parameters and FLOPs per token", *align(rows, "r"), *wrap(note)]
+    return ["Parameters and FLOPs per token", *fit(rows, "r", ("of total",)), *wrap(note)]
 
 
 def _cost_row(report: ModelReport, cost: CostAtK) -> tuple[str, ...]:
@@ -255,7 +244,8 @@ def _ceilings_block(report: ModelReport) -> list[str]:
         f"Speed-up at most, against k={report.baseline_num_experts_per_tok}; bytes of a decode step"
     )
     note = CEILING_NOTE.format(n=report.context_length)
-    return [title, *align(rows, "r"), *wrap(note)]
+    spare = [f"bytes, {batch}" for batch in batches]
+    return [*wrap(title), *fit(rows, "r", spare[::-1]), *wrap(note)]
 
 
 def _ceiling_row(cost: CostAtK) -> tuple[str, ...]:

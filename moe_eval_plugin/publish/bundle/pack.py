@@ -14,6 +14,7 @@ from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.files import replacing, sha256_of
 from moe_eval_plugin.publish.bundle.readme import readme_text
 from moe_eval_plugin.publish.bundle.secrets import raise_if_secrets
+from moe_eval_plugin.publish.bundle.study import study_texts
 from moe_eval_plugin.results.lmms_eval.files import RESULTS
 
 if TYPE_CHECKING:
@@ -43,8 +44,10 @@ def pack(contents: Contents, lock: str, output: Path, *, force: bool = False) ->
     if output.exists() and not force:
         message = f"{output} exists. Add --force, or choose another file with --output."
         raise InvalidArgumentError(message)
-    text = json.dumps(contents.description.to_dict(), indent=1, ensure_ascii=False) + "\n"
-    texts = {DESCRIPTION: text, LOCK_FILE: lock, README: readme_text(contents.description)}
+    described = contents.description
+    text = json.dumps(described.to_dict(), indent=1, ensure_ascii=False) + "\n"
+    texts = {DESCRIPTION: text, LOCK_FILE: lock, README: readme_text(described)}
+    texts |= study_texts(described.commands) if described.of_sweep else {}
     try:
         _raise_if_secrets(contents, texts)
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.publish.bundle.description import BundleDescription, Checkpoint
 
 OUTPUT_FOLDER = "again"
+STUDY_ROW = "| `study.yaml` | the settings, for `moe-eval sweep study.yaml --output again` |\n"
 
 PAGE = """\
 # A finished evaluation, to be repeated
@@ -23,7 +24,7 @@ This archive holds {what}, run {made}with {model}. It was packed by moe-eval-plu
 |---|---|
 | `run/` | results and samples, as lmms-eval wrote them; timed passes of a sweep |
 | `bundle.json` | commands, checkpoint, versions and machine |
-| `requirements.txt` | every package of the environment, with its version |
+{study}| `requirements.txt` | every package of the environment, with its version |
 | `SHA256SUMS` | a checksum of each file |
 
 Images and weights are not included. The samples contain the names of their images; the tasks read
@@ -81,6 +82,7 @@ def readme_text(bundle: BundleDescription) -> str:
         + ("\n" if bundle.warnings else ""),
         python=".".join((bundle.python or "").split(".")[:2]),
         commands="\n".join(map(_shell, bundle.commands)),
+        study=STUDY_ROW if bundle.of_sweep else "",
         points=_points_text(bundle.host_commands) if bundle.of_sweep else "",
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.text import align, did_you_mean
+from moe_eval_plugin.text import did_you_mean, labelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +39,7 @@ def render_formats() -> str:
     from moe_eval_plugin.plugins.manager import registered_exporters
 
     known = registered_exporters()
-    return "\n".join(align([(name, known[name].summary) for name in sorted(known)]))
+    return "\n".join(labelled((name, known[name].summary) for name in sorted(known)))
 
 
 def common_folder(runs: Iterable[Run]) -> Path:

@@ -12,7 +12,7 @@ from moe_eval_plugin.publish.reproduce.aspects import (
     verdict_of,
 )
 from moe_eval_plugin.stats.speed import SpeedRatio
-from moe_eval_plugin.text import align, setting_label
+from moe_eval_plugin.text import fit, setting_label, with_minus, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,7 +29,7 @@ SUMMARY = (
 )
 # Left out of the summary where all rows have the same.
 OPTIONAL = ("task", "batch")
-LEFT = ("setting", "task", "verdict")
+LEFT = ("setting", "task", "speed-up then", "speed-up now", "verdict")
 MAX_PACKAGES = 12
 SIGNIFICANT_DIGITS = 6
 
@@ -40,17 +40,18 @@ def render_agreement(agreement: Agreement, *, verbose: bool = False) -> str:
     if verbose:
         for names, rows in _grouped(agreement.rows).items():
             lines += [" ".join(name for name in names if name)]
-            lines += [f"  {line}" for line in align([HEADER, *map(_cells, rows)], "lrrl")]
+            lines += fit([HEADER, *map(_cells, rows)], "lrrl")
             lines.append("")
     lines += [*_summary(agreement.rows), ""]
     if agreement.settings:
         lines += [
             "Settings that differ, original -> again:",
-            *(f"  {one}" for one in agreement.settings),
+            *_items(agreement.settings),
             "",
         ]
-    lines += [f"Note: {note}" for note in agreement.notes]
-    return "\n".join([*lines, *aspect_lines(agreement.rows), *_nothing(agreement)])
+    lines += [line for note in agreement.notes for line in wrap(f"Note: {note}")]
+    lines += [line for aspect in aspect_lines(agreement.rows) for line in wrap(aspect, rest="  ")]
+    return "\n".join([*lines, *_nothing(agreement)])
 
 
 def render_before(before: EnvironmentDifferences) -> str:
@@ -61,13 +62,17 @@ def render_before(before: EnvironmentDifferences) -> str:
     if before.packages:
         left_out = len(before.packages) - MAX_PACKAGES
         lines.append(f"Packages that differ, bundle -> here ({len(before.packages)}):")
-        lines += [f"  {line}" for line in before.packages[:MAX_PACKAGES]]
+        lines += _items(before.packages[:MAX_PACKAGES])
         lines += [f"  ... and {left_out} more, all in --json"] if left_out > 0 else []
     if before.machine:
-        lines += ["The machine differs, bundle -> here:", *(f"  {one}" for one in before.machine)]
+        lines += ["The machine differs, bundle -> here:", *_items(before.machine)]
     if before.checkpoint:
-        lines += ["The checkpoint differs:", *(f"  {one}" for one in before.checkpoint)]
+        lines += ["The checkpoint differs:", *_items(before.checkpoint)]
     return "\n".join(lines)
+
+
+def _items(texts: Iterable[str]) -> list[str]:
+    return [line for text in texts for line in wrap(text, first="  ", rest="    ")]
 
 
 def _nothing(agreement: Agreement) -> list[str]:
@@ -102,7 +107,7 @@ def _summary(rows: Sequence[Row]) -> list[str]:
         if column[0] not in OPTIONAL or len({cell for cell in column[1:] if cell}) > 1
     ]
     letters = "".join("l" if column[0] in LEFT else "r" for column in kept)
-    return align(list(zip(*kept, strict=True)), letters)
+    return fit(list(zip(*kept, strict=True)), letters)
 
 
 def _verdict(rows: Sequence[Row], speed: Row | None) -> str:
@@ -141,7 +146,7 @@ def _grouped(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
 def _cells(row: Row) -> tuple[str, ...]:
     marks = {AGREES: AGREES, DIFFERS: DIFFERS.upper(), NOT_JUDGED: NOT_JUDGED}
     numbers = (_number(row.original), _number(row.again))
-    return row.number, *numbers, marks[row.verdict], row.reason
+    return row.number, *numbers, marks[row.verdict], with_minus(row.reason)
 
 
 def _number(value: float | None) -> str:

@@ -15,8 +15,22 @@ if TYPE_CHECKING:
 
 TEMPLATE = "template"
 # Both are put into the page in this order.
-SCRIPTS = ("read", "address", "tables", "questions", "charts")
-STYLES = ("base", "charts", "tables", "questions", "print")
+SCRIPTS = (
+    "read",
+    "address",
+    "tables",
+    "questions",
+    "charts",
+    "copy",
+)
+STYLES = (
+    "base",
+    "charts",
+    "tables",
+    "questions",
+    "copy",
+    "print",
+)
 # What the page's own scripts can use of the libraries that draw the charts.
 BUNDLE = "window.vegaEmbed = vegaEmbed;"
 GENERATOR = "moe-eval report"

@@ -12,7 +12,7 @@ from moe_eval_plugin.results.compare.text import (
     rate_text,
     score_text,
 )
-from moe_eval_plugin.text import TERMINAL_WIDTH, align, setting_label, wrap
+from moe_eval_plugin.text import fit, setting_label, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +28,11 @@ HEADER = (
 )
 # Left out where all rows have the same.
 OPTIONAL = ("task", "score", "batch")
+SPARE = (QUESTIONS_PER_S,)
 LEFT = ("setting", "task", "score", "verdict", "speed-up")
+VERDICT = HEADER.index("verdict")
+FEW = "too few"
+FEW_MEANING = "too few (~N): there are too few questions to tell, about N would do."
 
 
 def render_sweep(comparison: SweepComparison) -> str:
@@ -39,20 +43,15 @@ def render_sweep(comparison: SweepComparison) -> str:
         for column in zip(HEADER, *rows, strict=True)
         if (len(set(column[1:])) > 1 if column[0] in OPTIONAL else any(column[1:]))
     ]
-    table = _table(columns)
-    if max(map(len, table)) > TERMINAL_WIDTH:
-        table = _table([column for column in columns if column[0] != QUESTIONS_PER_S])
-    return "\n".join([*_head(comparison), "", *table, "", *_notes(comparison)]).rstrip()
-
-
-def _table(columns: Sequence[tuple[str, ...]]) -> list[str]:
     letters = "".join("l" if column[0] in LEFT else "r" for column in columns)
-    return align(list(zip(*columns, strict=True)), letters)
+    table = fit(list(zip(*columns, strict=True)), letters, SPARE)
+    meaning = ["", *wrap(FEW_MEANING)] if any(FEW in row[VERDICT] for row in rows) else []
+    return "\n".join([*_head(comparison), "", *table, *meaning, "", *_notes(comparison)]).rstrip()
 
 
 def _head(comparison: SweepComparison) -> Iterator[str]:
     labels = ", ".join(map(setting_label, dict.fromkeys(comparison.baseline_of.values())))
-    yield f"{comparison.folder}: changes are in points, against {labels}"
+    yield from wrap(f"{comparison.folder}: changes are in points, against {labels}")
     for task, n in dict.fromkeys((one.task, one.n_questions) for _, one in comparison.tasks):
         yield f"{task}: {n:,} questions"
 
@@ -113,7 +112,7 @@ def _verdict(score: ScoreComparison) -> str:
         return f"within {margin_text(score, score.equivalence.margin)}"
     needed = score.equivalence.n_questions_needed
     if score.verdict == TOO_FEW and needed is not None:
-        return f"{TOO_FEW} (~{needed:,})"
+        return f"{FEW} (~{needed:,})"
     return score.verdict
 
 

@@ -6,7 +6,17 @@ import json
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.results.compare.comparison import GAINS_MORE, LOSES_MORE, WITHIN
-from moe_eval_plugin.text import HUNDRED, align, csv_text, wrap
+from moe_eval_plugin.text import (
+    GAP,
+    HUNDRED,
+    align,
+    csv_text,
+    fit,
+    formatted,
+    labelled,
+    terminal_width,
+    wrap,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,15 +33,15 @@ if TYPE_CHECKING:
     from moe_eval_plugin.stats.resampling import Interval
 
 LONGEST_SETTING = 40
-NOT_KNOWN = "-"
+NOT_KNOWN = ""
+UNSET = "-"
 LEAST_P = 0.0001
-MINUS = "\N{MINUS SIGN}"
 TEN = 10
 
 
 def render(comparison: Comparison) -> str:
     """Return a comparison as text: each task with scores, changes, settings and notes."""
-    head = [f"A  {comparison.a}", f"B  {comparison.b}"]
+    head = labelled([("A", comparison.a), ("B", comparison.b)])
     blocks = [head, *(list(_task(task)) for task in comparison.tasks)]
     if comparison.notes:
         blocks.append([line for note in comparison.notes for line in wrap(f"Note: {note}")])
@@ -65,7 +75,8 @@ def _task(task: TaskComparison) -> Iterator[str]:
     yield f"{task.task}: {task.n_questions:,} questions, equal answers {equal}"
     if task.scores:
         yield ""
-        yield from align([HEADER, *(_score_row(score) for score in task.scores)], "lr")
+        rows = [HEADER, *(_score_row(score) for score in task.scores)]
+        yield from fit(rows, "lr", SPARE)
     for score in task.scores:
         yield from _sentences(task, score)
     if task.speed is not None:
@@ -74,12 +85,13 @@ def _task(task: TaskComparison) -> Iterator[str]:
         counts = ", ".join(f"{kind} {n:,}" for kind, n in task.change_counts.items())
         yield from wrap(f"Changed questions: {len(task.changes):,} ({counts})")
     yield ""
-    yield from align([("", "A", "B"), *map(_setting_row, task.settings)])
+    yield from _settings_table(task.settings)
     for note in task.notes:
         yield from wrap(f"Note: {note}")
 
 
 HEADER = ("score", "A", "B", "change", "95% interval", "p", "p (Holm)", "kept", "higher", "lower")
+SPARE = ("p", "kept", "higher", "lower", "p (Holm)")
 
 
 def _score_row(score: ScoreComparison) -> tuple[str, ...]:
@@ -105,8 +117,7 @@ def score_text(score: ScoreComparison, value: float) -> str:
 
 def change_text(score: ScoreComparison, value: float) -> str:
     """Return a difference in points, with a sign; in the unit of the score where it has others."""
-    text = f"{value * HUNDRED:+.2f}" if score.is_share else f"{value:+.4g}"
-    return text.replace("-", MINUS)
+    return formatted(value * HUNDRED, "+.2f") if score.is_share else formatted(value, "+.4g")
 
 
 def interval_text(score: ScoreComparison, interval: Interval) -> str:
@@ -126,7 +137,7 @@ def _sentences(task: TaskComparison, score: ScoreComparison) -> Iterator[str]:
     one = score.difference
     if score is task.scores[0]:
         clusters = f"{one.n_clusters:,} images" if task.clustered_by else "single questions"
-        yield f"p by {one.test}, interval resampled over {clusters}"
+        yield from wrap(f"p by {one.test}, interval resampled over {clusters}")
     if score.equivalence is not None:
         yield from wrap(_equivalence(score, score.equivalence))
 
@@ -152,7 +163,7 @@ def _speed(speed: SpeedComparison) -> Iterator[str]:
     lines = [(_rate_name(one), _both(one.a, one.b) + _ratio_text(one)) for one in speed.rates]
     lines.append(("tokens per answer", _both(*speed.tokens_per_answer)))
     lines.append(("peak memory, GiB", _both(*speed.peak_memory_gib)))
-    yield from align([line for line in lines if line[1] != _both(None, None)], "l")
+    yield from labelled(line for line in lines if line[1] != _both(None, None))
 
 
 def _rate_name(rate: RateComparison) -> str:
@@ -179,14 +190,18 @@ def _ratio_text(rate: RateComparison) -> str:
     return f": {rate.speed_up.text}" if rate.speed_up.interval else f" ({rate.speed_up.text})"
 
 
-def _setting_row(setting: Setting) -> tuple[str, str, str]:
-    return setting.name, _short(setting.a), _short(setting.b)
+def _settings_table(settings: Sequence[Setting]) -> list[str]:
+    """Return the values of A and B, cut so that both fit into a line."""
+    longest = max((len(setting.name) for setting in settings), default=0)
+    width = min(LONGEST_SETTING, (terminal_width() - longest - 2 * len(GAP)) // 2)
+    rows = [(one.name, _short(one.a, width), _short(one.b, width)) for one in settings]
+    return align([("", "A", "B"), *rows])
 
 
-def _short(value: str | None) -> str:
+def _short(value: str | None, width: int) -> str:
     if value is None:
-        return NOT_KNOWN
-    return value if len(value) <= LONGEST_SETTING else f"{value[: LONGEST_SETTING - 3]}..."
+        return UNSET
+    return value if len(value) <= width else f"{value[: max(width - 3, 1)]}..."
 
 
 def _p(value: float | None) -> str:

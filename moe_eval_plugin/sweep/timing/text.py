@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 HEADER = ("setting", "speed-up (95%)", "questions/s", "tokens/answer")
 UNKNOWN = "-"
-WIDTH = 80
 
 
 def progress_text(found: TimedPass) -> str:
@@ -23,7 +22,7 @@ def progress_text(found: TimedPass) -> str:
     if found.method == "rounds":
         return f"timing {found.task}, batch {found.batch_size}, round {len(found.counted)}"
     widest = widest_interval(found)
-    width = UNKNOWN if widest is None else f"{widest:.1%}"
+    width = "unknown" if widest is None else f"{widest:.1%}"
     return (
         f"timing {found.task}, batch {found.batch_size}, block {len(found.counted)}: widest "
         f"interval {width}, goal {found.precision:.1%}"
@@ -57,12 +56,12 @@ def render_pass(found: TimedPass, experts_per_token: Mapping[str, float]) -> str
     n = counted(found.n_questions, "question")
     lines = [
         "",
-        *wrap(f"Speed of requests, {found.task}, {n}, batch size {found.batch_size}:", WIDTH),
+        *wrap(f"Speed of requests, {found.task}, {n}, batch size {found.batch_size}:"),
         *align(rows, "lr"),
-        *wrap(end_text(found), WIDTH),
+        *wrap(end_text(found)),
     ]
     for warning in warnings_of(found, experts_per_token):
-        lines += wrap(f"Warning: {warning}", WIDTH)
+        lines += wrap(f"Warning: {warning}")
     return "\n".join(lines)
 
 

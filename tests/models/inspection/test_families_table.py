@@ -41,7 +41,8 @@ def test_every_family_has_a_row_and_a_page_of_its_own() -> None:
 
 
 def test_each_proof_is_explained_below_the_table() -> None:
-    below = families_table.render_all(families_table.families()).partition("\nproof:\n")[2]
+    text = families_table.render_all(families_table.families(), wide=True)
+    below = text.partition("\nproof:\n")[2]
     assert [line.split("  ")[1] for line in below.splitlines()[: len(Proof)]] == [*Proof]
 
 

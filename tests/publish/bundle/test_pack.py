@@ -30,7 +30,7 @@ def test_a_bundle_has_everything_that_was_left_and_a_checksum_of_each_file(tmp_p
     found = members(packed(write_sweep(tmp_path / "sweep"), tmp_path / "sweep.tar.gz"))
 
     names = {name.removeprefix(f"{ROOT}/") for name in found}
-    assert {"README.md", "SHA256SUMS", "bundle.json", "requirements.txt"} < names
+    assert {"README.md", "SHA256SUMS", "bundle.json", "requirements.txt", "study.yaml"} < names
     assert "run/manifest.json" in names
     assert sum(name.endswith("_results.json") for name in names) == 2
     assert sum(name.endswith(f"_samples_{TASK}.jsonl") for name in names) == 2
@@ -77,7 +77,7 @@ def test_sha256sum_itself_accepts_the_checksums(tmp_path: Path) -> None:
         command, cwd=tmp_path / ROOT, capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stderr
-    assert checked.stdout.count(": OK") == 8
+    assert checked.stdout.count(": OK") == 9
 
 
 def test_a_single_run_is_packed_without_a_manifest(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -100,7 +101,7 @@ def test_an_unknown_name_is_refused_with_those_that_exist() -> None:
 
 
 def test_formats_are_listed_with_their_summaries() -> None:
-    lines = render_formats().splitlines()
+    lines = re.sub(r"\n +", " ", render_formats()).splitlines()
     known = registered_exporters()
     assert [line.split()[0] for line in lines] == sorted(known)
     assert all(line.endswith(f"  {known[line.split()[0]].summary}") for line in lines)

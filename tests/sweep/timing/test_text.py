@@ -36,7 +36,7 @@ def test_it_says_how_wide_the_intervals_are_when_the_budget_is_spent() -> None:
 def test_the_progress_names_task_batch_size_block_and_widest_interval() -> None:
     text = "timing easy_vqa, batch 4, block 8: widest interval 0.0%, goal 3.0%"
     assert progress_text(STEADY) == text
-    assert "widest interval -" in progress_text(replace(STEADY, blocks=STEADY.blocks[:2]))
+    assert "widest interval unknown" in progress_text(replace(STEADY, blocks=STEADY.blocks[:2]))
 
 
 def test_a_busy_machine_and_an_implausible_speed_are_warned_of() -> None:

@@ -1,6 +1,9 @@
 "use strict";
 // Draw the charts: first those that are seen, then those that are folded away.
 
+// The drawn charts by their names, for those who save them.
+const views = new Map();
+
 // A folded chart has no width; it gets the one that it will have.
 function widthOf(element) {
   const folded = element.closest("details:not([open])");
@@ -16,7 +19,8 @@ async function drawChart({ name, spec }, config) {
   const folded = element.closest("details:not([open])");
   const sized = folded ? { ...spec, width: widthOf(element), autosize: { type: "fit-x", contains: "padding" } } : spec;
   try {
-    await vegaEmbed(element, sized, { config, actions: false, renderer: "svg" });
+    const drawn = await vegaEmbed(element, sized, { config, actions: false, renderer: "svg" });
+    views.set(name, drawn.view);
   } catch (error) {
     element.textContent = `This chart could not be drawn: ${error.message}`;
     element.classList.add("failed");

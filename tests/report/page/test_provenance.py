@@ -9,7 +9,7 @@ for name in ("altair", "jinja2", "vl_convert"):
     pytest.importorskip(name, reason="the extra report is not installed")
 
 from moe_eval_plugin.report.build import Options, build  # noqa: E402
-from moe_eval_plugin.report.provenance import origin_of  # noqa: E402
+from moe_eval_plugin.report.page.provenance import origin_of  # noqa: E402
 from moe_eval_plugin.report.read_series import read_series  # noqa: E402
 from tests.report.report_runs import write_run, write_sweep, wrong_every  # noqa: E402
 from tests.results.sample_runs import MODEL_REVISION  # noqa: E402

@@ -1,4 +1,4 @@
-"""The timed pass of the command: which job runs it, and what is said when it does not run."""
+"""The timed pass of a sweep: which job runs it, and what is said when it does not run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from moe_eval_plugin.api.sweeping.timed_pass import TimedPassRun
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.sweep_progress import SweepProgress
-from moe_eval_plugin.commands.sweep_timing import TimedPassCommand
 from moe_eval_plugin.sweep.launchers.launcher import LocalLauncher
 from moe_eval_plugin.sweep.plan import SweepPlan
 from moe_eval_plugin.sweep.timing.options import TimingOptions
@@ -55,27 +55,26 @@ class KeepingLauncher(LocalLauncher):
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., TimedPassCommand]]:
+def make(tmp_path: Path) -> Iterator[Callable[..., TimedPassRun]]:
     status = Status()
 
-    def make(model: str = "moe_hf", **options: Any) -> TimedPassCommand:
+    def make(model: str = "moe_hf", **options: Any) -> TimedPassRun:
         plan = SweepPlan(model, "pretrained=demo", (TASK,), POINTS)
         manifest = sweep(tmp_path)
-        progress = SweepProgress(plan, manifest, 10, as_json=False, status=status)
+        progress = SweepProgress(as_json=False, status=status)
         host: Any = OneTaskHost()
-        return TimedPassCommand(TimingOptions(**options), plan, manifest, host, progress)
+        return TimedPassRun(TimingOptions(**options), plan, manifest, host, progress)
 
     with status:
         yield make
 
 
 def test_points_of_their_own_processes_are_timed_by_one_more_job(
-    make: Callable[..., TimedPassCommand], tmp_path: Path
+    make: Callable[..., TimedPassRun], tmp_path: Path
 ) -> None:
     timing, launcher = make(), KeepingLauncher()
     plan = SweepPlan("moe_hf", "pretrained=demo", (TASK,), POINTS)
     assert timing.run(launcher, ChildProcessWorker(plan, tmp_path))
-    assert timing.has_begun
     [(points, job)] = launcher.jobs
     assert points == [WHOLE_PASS]
     assert isinstance(job, TimedJob)
@@ -84,7 +83,7 @@ def test_points_of_their_own_processes_are_timed_by_one_more_job(
 
 
 def test_a_failed_pass_is_named(
-    make: Callable[..., TimedPassCommand], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    make: Callable[..., TimedPassRun], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = SweepPlan("moe_hf", "pretrained=demo", (TASK,), POINTS)
     worker = ChildProcessWorker(plan, tmp_path)
@@ -96,10 +95,9 @@ def test_a_failed_pass_is_named(
     ("model", "options"), [("moe_hf", {"budget_s": 0.0}), ("another_model", {})]
 )
 def test_nothing_is_timed_where_that_was_said_or_is_not_possible(
-    make: Callable[..., TimedPassCommand], tmp_path: Path, model: str, options: dict[str, float]
+    make: Callable[..., TimedPassRun], tmp_path: Path, model: str, options: dict[str, float]
 ) -> None:
     timing, launcher = make(model, **options), KeepingLauncher()
     plan = SweepPlan(model, "", (TASK,), POINTS)
     assert timing.run(launcher, ChildProcessWorker(plan, tmp_path))
     assert launcher.jobs == []
-    assert not timing.has_begun

@@ -1,19 +1,14 @@
-"""The timed pass of ``moe-eval sweep``: its options, its progress and its table."""
+"""Run the timed pass of a sweep, where the model of the answering pass is used again if it can."""
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.option_values import read_int
-
 if TYPE_CHECKING:
-    import argparse
     from pathlib import Path
 
-    from moe_eval_plugin.commands.sweep_progress import SweepProgress
+    from moe_eval_plugin.api.sweeping.progress import SweepProgress
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
-    from moe_eval_plugin.results.timing.timed_pass import TimedPass
     from moe_eval_plugin.sweep.launchers.launcher import Launcher, Worker
     from moe_eval_plugin.sweep.manifest import Manifest
     from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
@@ -22,26 +17,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
 
 
-def timing_options(options: argparse.Namespace) -> TimingOptions:
-    """Read the options of the timed pass; ``InvalidArgumentError`` for a value that it lacks."""
-    from moe_eval_plugin.sweep.timing.options import (
-        TimingOptions,
-        read_batch_sizes,
-        read_budget,
-        read_precision,
-    )
-
-    rounds = options.timing_rounds
-    return TimingOptions(
-        precision=read_precision("--speed-precision", options.speed_precision),
-        budget_s=read_budget("--speed-budget", options.speed_budget),
-        batch_sizes=read_batch_sizes("--batch-sizes", tuple(options.batch_sizes)),
-        rounds=None if rounds == "auto" else read_int("--timing-rounds", rounds, at_least=1),
-        seed=read_int("--timing-seed", options.timing_seed, at_least=0),
-    )
-
-
-class TimedPassCommand:
+class TimedPassRun:
     """The timed pass of one sweep."""
 
     def __init__(
@@ -57,7 +33,6 @@ class TimedPassCommand:
         self._manifest = manifest
         self._host = host
         self._progress = progress
-        self.has_begun = False
 
     def run(self, launcher: Launcher, worker: Worker) -> bool:
         """Time what has not been timed; return whether nothing failed."""
@@ -76,46 +51,42 @@ class TimedPassCommand:
         output_types = self._host.output_types()
         work = make_work(self._manifest, self._options, n_questions, output_types, n_rounds)
         for remark in work.remarks:
-            self._progress.write(remark)
+            self._progress.note(remark)
         if not work.pending(self._manifest.folder):
             return True
-        self.has_begun = True
+        self._progress.begin_timing()
         job = self._job(work, worker, is_local=isinstance(launcher, LocalLauncher))
         reasons = [one.reason for one in launcher.run([WHOLE_PASS], job, lambda _: None)]
         failed = [reason for reason in reasons if reason is not None]
         for reason in failed:
-            print(f"The timed pass failed: {reason}", file=sys.stderr)
+            self._progress.fail_timing(reason)
         return not failed
 
     def _job(self, work: TimedWork, worker: Worker, *, is_local: bool) -> Worker:
         """Return what runs the pass: with the model of the answering pass, or with its own."""
         from moe_eval_plugin.results.timing.timed_pass import FOLDER
         from moe_eval_plugin.sweep.timing.run import TimedJob, time_settings
-        from moe_eval_plugin.sweep.timing.text import progress_text
         from moe_eval_plugin.sweep.timing.vllm.job import MODEL, VLLMTimedJob
         from moe_eval_plugin.sweep.workers.in_process import InProcessWorker
 
         plan, folder, host = self._plan, self._manifest.folder, self._host
-        status = self._progress.status
-
-        def show(found: TimedPass) -> None:
-            status.update(progress_text(found))
+        progress = self._progress
 
         if plan.model == MODEL:
             engines = "one engine" if work.n_rounds is None else "an engine for each"
-            status.doing(f"timing all settings, with {engines}")
-            return VLLMTimedJob(work, plan, folder, *([show] if is_local else []))
+            progress.doing(f"timing all settings, with {engines}")
+            return VLLMTimedJob(work, plan, folder, *([progress.timed] if is_local else []))
         if not isinstance(worker, InProcessWorker):
-            status.doing("timing all settings, in one more job")
+            progress.doing("timing all settings, in one more job")
             return TimedJob(work, plan, folder)
 
         def load() -> ResidentMoEHF:
             model = worker.loaded()
-            status.doing("timing all settings")
+            progress.doing("timing all settings")
             return model
 
         def job(_: SweepPoint) -> Path:
-            time_settings(work, plan, folder, host, load, show)
+            time_settings(work, plan, folder, host, load, progress.timed)
             return folder / FOLDER
 
         return job

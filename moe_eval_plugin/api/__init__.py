@@ -1,0 +1,1 @@
+"""The package for Python programs and notebooks; the commands use the same functions."""

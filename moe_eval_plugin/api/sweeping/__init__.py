@@ -1,0 +1,1 @@
+"""Run a sweep from a typed request, with a progress object, to a result object."""

@@ -1,0 +1,87 @@
+"""The protocol of what shows the progress of a sweep: a terminal, a notebook, or nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from moe_eval_plugin.sweep.workers.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from moe_eval_plugin.experts.verification import VerifiedOverride
+    from moe_eval_plugin.results.timing.timed_pass import TimedPass
+    from moe_eval_plugin.sweep.launchers.launcher import Outcome
+    from moe_eval_plugin.sweep.manifest import Manifest
+    from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
+
+
+class SweepProgress(Progress, Protocol):
+    """Shows what a sweep does; ``doing``, ``verified`` and ``answered`` come from its model."""
+
+    def begin(self, plan: SweepPlan, manifest: Manifest, n_questions: int) -> None:
+        """Begin the sweep; ``n_questions`` are those of one setting."""
+
+    def begin_setting(self, point: SweepPoint) -> None:
+        """Begin a setting; several run at once on Ray and Slurm."""
+
+    def end_setting(self, outcome: Outcome) -> None:
+        """End a setting, which is in the manifest now."""
+
+    def stop(self) -> None:
+        """End early: every other setting would meet the error of the current one."""
+
+    def begin_timing(self) -> None:
+        """Begin the timed pass: every setting is answered, or has failed."""
+
+    def timed(self, found: TimedPass) -> None:
+        """Show how far the timed pass is."""
+
+    def fail_timing(self, reason: str) -> None:
+        """Show why the timed pass failed."""
+
+    def note(self, text: str) -> None:
+        """Show lines that stay."""
+
+    def close(self) -> None:
+        """End what is shown: what follows is shown by others."""
+
+
+class NoProgress:
+    """Shows nothing."""
+
+    def doing(self, what: str) -> None:
+        """Show nothing."""
+
+    def verified(self, experts: Mapping[str, VerifiedOverride]) -> None:
+        """Show nothing."""
+
+    def answered(self, n_requests: int, *, earlier: bool = False) -> None:
+        """Show nothing."""
+
+    def begin(self, plan: SweepPlan, manifest: Manifest, n_questions: int) -> None:
+        """Show nothing."""
+
+    def begin_setting(self, point: SweepPoint) -> None:
+        """Show nothing."""
+
+    def end_setting(self, outcome: Outcome) -> None:
+        """Show nothing."""
+
+    def stop(self) -> None:
+        """Show nothing."""
+
+    def begin_timing(self) -> None:
+        """Show nothing."""
+
+    def timed(self, found: TimedPass) -> None:
+        """Show nothing."""
+
+    def fail_timing(self, reason: str) -> None:
+        """Show nothing."""
+
+    def note(self, text: str) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Show nothing."""

@@ -1,0 +1,1 @@
+"""What a paper or a model card takes from a report: tables, figures, a caption, citations."""
