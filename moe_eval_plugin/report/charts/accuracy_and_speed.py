@@ -45,8 +45,8 @@ def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
         slowest, fastest = _ends_of_rate(one)
         ratio = one.speed_up.interval if one.speed_up else None
         yield {
-            "series": numbers.series.name,
-            "label": one.point.label if ours else numbers.series.name,
+            "series": numbers.series.short,
+            "label": one.point.label if ours else numbers.series.short,
             "k": one.point.k,
             "accuracy": one.accuracy * numbers.scale,
             "low": None if low is None else low * numbers.scale,

@@ -59,23 +59,32 @@ def by_series(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> alt.Colo
 
 def marks_by_series(
     task: Sequence[SeriesStatistics], rows: Sequence[Row]
-) -> dict[str, alt.Color | alt.Shape | alt.StrokeDash]:
-    """Return the colour, shape and dash of each series, the same in all charts of a task."""
+) -> dict[str, alt.Color | alt.Shape]:
+    """Return the colour and the shape of each series, the same in all charts of a task."""
     return marks("series:N", _names(task), _of_series(task, rows)["legend"])
 
 
 def marks(
     field: str, names: Sequence[str], legend: alt.Legend | None
-) -> dict[str, alt.Color | alt.Shape | alt.StrokeDash]:
-    """Return the colour, shape and dash of each name; the legend shows colour and shape."""
-    order = range(len(names))
-    shapes = alt.Scale(domain=list(names), range=[SHAPES[i % len(SHAPES)] for i in order])
-    dashes = alt.Scale(domain=list(names), range=[DASHES[i % len(DASHES)] for i in order])
+) -> dict[str, alt.Color | alt.Shape]:
+    """Return the colour and the shape of each name; the legend shows both."""
+    shapes = [SHAPES[number % len(SHAPES)] for number in range(len(names))]
+    scale = alt.Scale(domain=list(names), range=shapes)
     return {
         "color": alt.Color(field, scale=alt.Scale(domain=list(names)), legend=legend),
-        "shape": alt.Shape(field, scale=shapes, legend=legend),
-        "strokeDash": alt.StrokeDash(field, scale=dashes, legend=None),
+        "shape": alt.Shape(field, scale=scale, legend=legend),
     }
+
+
+def guides(rows: Sequence[Row], field: str, **encoding: Any) -> list[alt.Chart]:  # noqa: ANN401
+    """Return a thin line for each name of a field, by which to follow it; each has its dashes."""
+    names = list(dict.fromkeys(row[field] for row in rows))
+    return [
+        alt.Chart(data([row for row in rows if row[field] == name]))
+        .mark_line(style=["guide"], strokeDash=DASHES[number % len(DASHES)])
+        .encode(**encoding)
+        for number, name in enumerate(names)
+    ]
 
 
 def _names(task: Sequence[SeriesStatistics]) -> list[str]:

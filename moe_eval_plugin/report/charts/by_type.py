@@ -12,6 +12,7 @@ from moe_eval_plugin.report.charts.base import (
     accuracy_axis,
     data,
     finished,
+    guides,
     intervals,
     k_axis,
     k_of,
@@ -77,7 +78,7 @@ def _by_answer_type(numbers: SeriesStatistics, suffix: str, behind: str) -> Figu
         ),
     ]
     chart = alt.layer(
-        base.mark_line(style=["guide"]).encode(y=y, strokeDash=own["strokeDash"]),
+        *guides(rows, "type", y=y, color=own["color"], **beside),
         *(one.encode(**beside) for one in intervals(rows, k_axis(), title, own["color"])),
         base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(
             y=y, shape=own["shape"], tooltip=tooltip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
@@ -11,9 +11,9 @@ from moe_eval_plugin.report.charts.base import (
     POINT_SIZE,
     Figure,
     accuracy_axis,
-    by_series,
     data,
     finished,
+    guides,
     k_axis,
     k_of,
     labels,
@@ -63,13 +63,8 @@ def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
         }
 
 
-def _names(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> list[str]:
-    names = [one.series.short for one in task]
-    return [name for name in names if any(row["series"] == name for row in rows)]
-
-
 def _layers(
-    task: Sequence[SeriesStatistics],
+    marks: dict[str, Any],
     rows: Sequence[Row],
     y: tuple[alt.Y, str],
     ends: tuple[str, str],
@@ -77,17 +72,17 @@ def _layers(
 ) -> Iterator[alt.Chart]:
     """Yield a thin line to follow a series, its intervals, and its points.
 
-    ``y`` is the axis of the values and its title, ``ends`` are the fields of the intervals.
+    ``marks`` are the colours and shapes of the series, ``y`` is the axis of the values and its
+    title, ``ends`` are the fields of the intervals.
     """
-    marks = marks_by_series(task, rows)
     common = {
         "x": k_axis(),
         "color": marks["color"],
-        **side_by_side("series:N", _names(task, rows)),
+        **side_by_side("series:N", list(dict.fromkeys(row["series"] for row in rows))),
     }
     base = alt.Chart(data(rows)).encode(**common)
     known = [row for row in rows if row[ends[0]] is not None]
-    yield base.mark_line(style=["guide"]).encode(y=y[0], strokeDash=marks["strokeDash"])
+    yield from guides(rows, "series", y=y[0], **common)
     if known:
         bars = alt.Chart(data(known)).encode(**common).mark_rule(style=["interval"])
         yield bars.encode(y=alt.Y(f"{ends[0]}:Q", title=y[1]), y2=f"{ends[1]}:Q")
@@ -109,11 +104,11 @@ def _accuracy_over_k(
             ("high:Q", "to", ".2f"),
         ),
     ]
+    marks = marks_by_series(task, [*rows, *without_k])
     others = alt.Chart(data(without_k)).mark_rule(style=["ceiling"])
-    colour = by_series(task, [*rows, *without_k])
     chart = alt.layer(
-        *([others.encode(y=y, color=colour, tooltip=tooltip)] if without_k else []),
-        *_layers(task, rows, (y, score_axis_title(task[0])), ("low", "high"), tooltip),
+        *([others.encode(y=y, color=marks["color"], tooltip=tooltip)] if without_k else []),
+        *_layers(marks, rows, (y, score_axis_title(task[0])), ("low", "high"), tooltip),
     )
     return Figure(
         name="accuracy-over-k",
@@ -144,7 +139,9 @@ def _speed_up_over_k(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> F
     written = labels(base, alt.Text("ratio:Q", format=".2f"), dy=-14) if len(task) == 1 else []
     chart = alt.layer(
         *slower_region(),
-        *_layers(task, rows, (y, "speed-up"), ("ratio_low", "ratio_high"), tooltip),
+        *_layers(
+            marks_by_series(task, rows), rows, (y, "speed-up"), ("ratio_low", "ratio_high"), tooltip
+        ),
         *written,
     )
     spoken = ". ".join(
