@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands import report_gate
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from moe_eval_plugin.commands.subcommand import Subcommands
+    from moe_eval_plugin.report.build import Report
 
 DESCRIPTION = """\
 Write one HTML file about finished runs: accuracy and speed at each k with intervals and tests, the
@@ -34,6 +37,8 @@ examples:
   moe-eval report runs/demo --open
   moe-eval report runs/qwen3-vl runs/llava --task okvqa --output okvqa.html
   moe-eval report runs/demo --bench bench.json          with the speed-up at each batch size
+  moe-eval report runs/demo --paper paper               table.tex, figures, caption.txt, cite.bib
+  moe-eval report runs/demo --fail-unless "loss(k=4) < 1"     a check for releases
 
 The images of okvqa and vqa_v2_val are read from the folder MOE_EVAL_DATA.
 """
@@ -43,7 +48,11 @@ NAME = "report.html"
 def add(verbs: Subcommands) -> None:
     """Add the subcommand."""
     verb = add_verb(
-        verbs, "report", run, "write an HTML report about finished runs", (DESCRIPTION, EPILOG)
+        verbs,
+        "report",
+        run,
+        "write an HTML report about finished runs",
+        (DESCRIPTION, f"{EPILOG}\n{report_gate.EPILOG}"),
     )
     verb.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder or results file")
     verb.add_argument(
@@ -85,6 +94,7 @@ def add(verbs: Subcommands) -> None:
         metavar="N",
         help="show at most N changed questions of each setting (default: 200)",
     )
+    report_gate.add_options(verb)
     verb.add_argument(
         "--force",
         action="store_true",
@@ -94,16 +104,16 @@ def add(verbs: Subcommands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the report, print what it found and its path, and open it with --open."""
-    from moe_eval_plugin.report.answer.summary import summary_lines
     from moe_eval_plugin.report.build import Options, build
     from moe_eval_plugin.report.write import check_output, folder_of, write_report
 
     _check(options)
+    gates = report_gate.read_gates(options)
     path = options.output or _default_output(options.runs)
     read_new_file("--output", path)
     check_output(path, force=options.force)
+    report_gate.check_paper(options)
     with Status() as status:
-        status.doing("reading the runs")
         report = build(
             options.runs,
             Options(
@@ -116,19 +126,45 @@ def run(options: argparse.Namespace) -> int:
                 labels=_labels(options.label),
                 folder=folder_of(path).name,
             ),
+            status.doing,
         )
-        status.counting("writing the page, and its charts as files", len(report.figures), "charts")
+        judged = report_gate.judge_gates(gates, report.series)
+        status.counting("drawing the charts as files", len(report.figures), "charts")
         page, *others = write_report(report, path, status.advance)
-    n_points = sum(len(one.points) for one in report.series)
-    for line in summary_lines(report.series):
-        print("\n".join(wrap(line, rest="    ")))
-    print(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB, {n_points} settings)")
-    print(f"  and {len(others)} files of charts and tables in {others[0].parent}")
+        paper = report_gate.write_paper_files(options, report.series)
+    _show(report, [page, *others], paper, options)
     if options.open:
         import webbrowser
 
-        webbrowser.open(page.resolve().as_uri())
-    return 0
+        if not webbrowser.open(page.resolve().as_uri()):
+            print("No browser could be started: open the file yourself.", file=sys.stderr)
+    return report_gate.exit_code(judged, options)
+
+
+def _show(
+    report: Report, written: Sequence[Path], paper: Sequence[str], options: argparse.Namespace
+) -> None:
+    """Print what was found, where the page and the files of a paper are, and the next command."""
+    from moe_eval_plugin.commands.ending import answer_lines, is_silent, show_end, shown
+    from moe_eval_plugin.report.answer.answer import answer
+    from moe_eval_plugin.report.answer.summary import summary_lines
+
+    if is_silent(options):
+        return
+    page, *others = written
+    found = list(summary_lines(report.series))
+    for line in found:
+        print("\n".join(wrap(line, rest="    ")))
+    size = f"{page.stat().st_size / 1e6:.1f} MB"
+    # Without a baseline, the sentence of the answer is among what was found.
+    answers = [one for one in map(answer, report.series) if f"  {one.sentence}" not in found]
+    show_end(
+        *answer_lines(answers),
+        f"Report: {shown(page)} ({size}), and {len(others)} charts and tables in "
+        f"{shown(others[0].parent)}",
+        *paper,
+        following=f"moe-eval bundle {shown(options.runs[0])}" if len(options.runs) == 1 else "",
+    )
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -148,7 +148,7 @@ class SweepProgress:
         if not result.is_timed:
             print(_failed_timing_text(result.folder, all_answered=not failed), file=sys.stderr)
         elif not failed and not self._as_json:
-            print(_done_text(result))
+            _show_end(result)
         if failed:
             print(
                 f"Failed: {', '.join(failed)}. Run the same command to try again.", file=sys.stderr
@@ -205,12 +205,22 @@ def _failed_timing_text(folder: Path, *, all_answered: bool) -> str:
     return "\n".join(filter(None, parts))
 
 
+def _show_end(result: SweepResult) -> None:
+    """Print what to use, what makes the numbers unreliable, and what to do next."""
+    from moe_eval_plugin.commands.ending import answer_lines, answers, show_end, shown
+
+    show_end(
+        *(f"Warning: {text}" for text in result.manifest.warnings),
+        *answer_lines(answers(result.folder)),
+        _done_text(result),
+        where=f"Results: {shown(result.folder)}",
+        following=f"moe-eval report {shown(result.folder)} --open",
+    )
+
+
 def _done_text(result: SweepResult) -> str:
     seconds = round(sum(entry.seconds or 0.0 for entry in result.entries))
     minutes = f"{seconds // MINUTE} min " if seconds >= MINUTE else ""
     n = len(result.names)
     settings = "1 setting" if n == 1 else f"{n} settings"
-    return (
-        f"Done: {settings}, {n * result.n_questions:,} answers in {minutes}{seconds % MINUTE} s. "
-        f"Next: moe-eval report {result.folder} --open"
-    )
+    return f"Done: {settings}, {n * result.n_questions:,} answers in {minutes}{seconds % MINUTE} s."

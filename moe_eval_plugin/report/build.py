@@ -27,7 +27,7 @@ from moe_eval_plugin.report.tables.table import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
@@ -72,8 +72,10 @@ class Report:
     """The statistics of all series."""
 
 
-def build(paths: Sequence[Path], options: Options) -> Report:
-    """Build a report of all runs at these paths.
+def build(
+    paths: Sequence[Path], options: Options, doing: Callable[[str], object] = lambda _: None
+) -> Report:
+    """Build a report of all runs at these paths; ``doing`` is called with each step.
 
     Raises ``MissingDependencyError`` without the extra ``report``, ``DataError`` for runs and
     benches that cannot be read, and ``InvalidArgumentError`` where it is not clear what to show.
@@ -81,6 +83,7 @@ def build(paths: Sequence[Path], options: Options) -> Report:
     _check_packages()
     from moe_eval_plugin.report.charts.bench import bench_figures, read_bench
 
+    doing("reading the runs")
     benches = [read_bench(path) for path in options.benches]
     found = [
         compute(series, options.margin_points)
@@ -100,6 +103,7 @@ def build(paths: Sequence[Path], options: Options) -> Report:
         *bench,
         *(figure for part in tasks for one in part["inside"] for figure in one.figures),
     ]
+    doing("filling in the page")
     html = page_text(
         title=options.title or _title(found),
         tasks=tasks,
@@ -209,3 +213,5 @@ def _sweep_lines(path: Path) -> Iterator[str]:
     left = [f"{name} ({one.state})" for name, one in sweep.entries.items() if one.state != "done"]
     if left:
         yield f"Not done when this report was made: {', '.join(left)}."
+    for text in sweep.warnings:
+        yield f"Warning: {text}"

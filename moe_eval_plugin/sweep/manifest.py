@@ -20,7 +20,7 @@ from moe_eval_plugin.files import write_whole
 from moe_eval_plugin.json_object import JsonObject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from moe_eval_plugin.sweep.plan import SweepPoint
@@ -77,13 +77,15 @@ class Entry:
 class Manifest:
     """The manifest in memory; each change is written at once.
 
-    ``settings`` are equal for all points, by name. ``command`` repeats the sweep.
+    ``settings`` are equal for all points, by name. ``command`` repeats the sweep. ``warnings`` are
+    those of all its runs, each once.
     """
 
     folder: Path
     settings: Mapping[str, Any]
     command: tuple[str, ...] = ()
     entries: dict[str, Entry] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def has_done(self) -> bool:
@@ -113,7 +115,15 @@ class Manifest:
             "command": list(self.command),
             "settings": dict(self.settings),
             "points": {name: asdict(entry) for name, entry in self.entries.items()},
+            "warnings": list(self.warnings),
         }
+
+    def add_warnings(self, texts: Iterable[str]) -> None:
+        """Add warnings that are not there yet, and write the manifest if there were any."""
+        together = tuple(dict.fromkeys([*self.warnings, *texts]))
+        if together != self.warnings:
+            self.warnings = together
+            self.save()
 
     def save(self) -> None:
         """Write the manifest: whole, or not at all. Raises ``DataError``."""
@@ -162,7 +172,8 @@ def load_manifest(folder: Path) -> Manifest | None:
             "this one."
         )
         raise DataError(message) from error
-    return Manifest(folder, stored.mapping("settings"), stored.texts("command"), entries)
+    known = stored.mapping("settings"), stored.texts("command"), entries, stored.texts("warnings")
+    return Manifest(folder, *known)
 
 
 @contextmanager

@@ -31,7 +31,9 @@ def test_a_report_of_real_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["report", str(runs)]) == 0
 
     page = (runs / "report.html").read_text("utf-8")
-    assert f"wrote {runs / 'report.html'}" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"Report: {runs / 'report.html'} (" in said
+    assert said.endswith(f"Next: moe-eval bundle {runs}")
     assert "easy_vqa-observed-k" in page
     assert "--model_args pretrained=demo,experts_k=1 --tasks easy_vqa" in page
     table = (runs / "report_files" / "table.csv").read_text("utf-8").splitlines()
@@ -54,12 +56,18 @@ def test_what_was_found_is_printed_before_the_path(
     seconds = {"k8": around(4), "k4": around(2), "k1": around(1)}
     write_sweep(tmp_path, answers, seconds)
 
-    assert main(["report", str(tmp_path), "--within", "5"]) == 0
+    paper = tmp_path / "paper"
+    gate = ("--fail-if", "loss(k=1) > 5", "--fail-unless", "loss(k=4) < 5")
+    report = ["report", str(tmp_path), "--within", "5", "--paper", str(paper)]
+    assert main([*report, *gate]) == 1
 
     said = " ".join(capsys.readouterr().out.split())
+    assert (paper / "table.tex").is_file()
+    assert 'Failed: --fail-if "loss(k=1) > 5" is shown: the loss of k=1 is 4' in said
+    assert 'Passed: --fail-unless "loss(k=4) < 5" is shown: ' in said
     assert said.startswith("demo, easy_vqa: 200 questions on 200 images · batch size")
-    for words in ("Recommended: k=4. It is 2.00×", "Within 5 points: k=4 (+0.00", "Loses more"):
-        assert said.index(words) < said.index("wrote ")
+    parts = ("Within 5 points: k=4 (", "Loses more", "Recommended: k=4. It is 2.00×", "Report: ")
+    assert sorted(parts, key=said.index) == [*parts]
     page = (tmp_path / "report.html").read_text("utf-8")
     assert '<li class="recommendation"' in page
     assert "200 questions on 200 images · batch size" in page

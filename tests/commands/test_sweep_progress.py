@@ -57,9 +57,12 @@ def test_a_finished_sweep_names_the_next_command(
         manifest.change(name, replace(manifest.entry(name), seconds=seconds))
     progress = begun(manifest, 2000)
     progress.close()
+    manifest.add_warnings(["easy_vqa: 12 of 20 questions are used."])
     assert progress.finish(result(manifest, 2000)) == 0
-    said = f"Done: 2 settings, 4,000 answers in 2 min 5 s. Next: moe-eval report {tmp_path} --open"
-    assert said in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Warning: easy_vqa: 12 of 20 questions are used.\n" in printed
+    done = "Done: 2 settings, 4,000 answers in 2 min 5 s."
+    assert f"{done}\nResults: {tmp_path}\nNext: moe-eval report {tmp_path} --open\n" in printed
 
 
 def test_a_failed_point_is_named_and_fails_the_sweep(

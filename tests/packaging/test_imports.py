@@ -36,6 +36,8 @@ OPTIONAL = {
     "moe_eval_plugin/report/build.py": "report",
     "moe_eval_plugin/report/charts/": "report",
     "moe_eval_plugin/report/page/": "report",
+    "moe_eval_plugin/report/paper/figures.py": "report",
+    "moe_eval_plugin/report/paper/files.py": "report",
     "moe_eval_plugin/sweep/launchers/ray.py": "ray",
     "moe_eval_plugin/sweep/launchers/slurm.py": "slurm",
 }

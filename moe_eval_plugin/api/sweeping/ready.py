@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.api.sweeping.timed_pass import TimedPassRun
+from moe_eval_plugin.api.sweeping.warnings_collected import CollectedWarnings
 from moe_eval_plugin.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import Any
 
@@ -46,11 +47,12 @@ def read_tasks(request: SweepRequest, checked: CheckedPlan) -> ReadySweep:
     from moe_eval_plugin.sweep.data_content import DataContent
     from moe_eval_plugin.sweep.fingerprint import sweep_settings
 
-    plan = checked.plan
-    host = Host(plan.model, plan.tasks, plan.include_path)
-    data = DataContent.load(request.folder)
-    settings = sweep_settings(plan, checked.model, host, data)
-    return ReadySweep(request, checked, host, settings, data)
+    plan, collected = checked.plan, CollectedWarnings()
+    with collected.collecting():
+        host = Host(plan.model, plan.tasks, plan.include_path)
+        data = DataContent.load(request.folder)
+        settings = sweep_settings(plan, checked.model, host, data)
+    return ReadySweep(request, checked, host, settings, data, collected)
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class ReadySweep:
     """What the numbers depend on, by name."""
     data: DataContent
     """What is known of the files of the data."""
+    collected: CollectedWarnings = field(default_factory=CollectedWarnings)
+    """The warnings so far."""
 
     def estimate(self) -> Estimate:
         """Estimate questions, time and memory; nothing is run and nothing is written."""
@@ -106,6 +110,7 @@ class ReadySweep:
             timing = TimedPassRun(self.request.timing, plan, manifest, self.host, progress)
             known = manifest.settings
             with (
+                self._warnings_kept(manifest),
                 closing(progress),
                 launching(launch, self.checked, self.host, folder, known, progress) as means,
             ):
@@ -115,6 +120,15 @@ class ReadySweep:
         return SweepResult(
             manifest, tuple(point.name for point in plan.points), n_questions, is_timed
         )
+
+    @contextmanager
+    def _warnings_kept(self, manifest: Manifest) -> Iterator[None]:
+        """Collect warnings while the block runs, and add them to the manifest, however it ends."""
+        try:
+            with self.collected.collecting():
+                yield
+        finally:
+            manifest.add_warnings(self.collected.texts)
 
     def _answer(
         self, manifest: Manifest, launcher: Launcher, worker: Worker, progress: SweepProgress

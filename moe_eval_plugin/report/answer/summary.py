@@ -12,14 +12,15 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
 
-NOT_SHOWN = "note"
+# Notes are on the page, and what to use is the last line of the command.
+NOT_SHOWN = ("note", "recommendation", "smoke test")
 
 
 def summary_lines(series: Sequence[SeriesStatistics]) -> Iterator[str]:
-    """Yield the findings of each series, without the notes on how speeds were measured."""
+    """Yield the findings of each series, without what to use and how speeds were measured."""
     for one in series:
         yield f"{one.series.name}, {one.series.task}: {facts_line(one)}"
         for found in findings(one):
-            if found.kind != NOT_SHOWN:
+            if found.kind not in NOT_SHOWN:
                 mark = "Warning: " if found.kind == "warning" else ""
                 yield f"  {mark}{found.text}"

@@ -49,7 +49,8 @@ def as_latex(table: PaperTable, caption: str, label: str) -> str:
         r"\centering",
         rf"\caption{{{escape(caption)}}}",
         rf"\label{{{re.sub(r'[^A-Za-z0-9:-]+', '-', label)}}}",
-        r"\small",
+        r"\footnotesize",
+        r"\setlength{\tabcolsep}{3pt}",
         rf"\begin{{tabular}}{{@{{}}{letters}@{{}}}}",
         r"\toprule",
         _line(list(compress(head, kept))),
@@ -86,8 +87,9 @@ def _columns(table: PaperTable) -> tuple[list[str], list[list[str]]]:
     """Return the headings, and the cells of each row, all of them LaTeX."""
     several = table.has_several_models, table.has_several_tasks
     head = [
-        *("Model", "Task", "$k$", "Observed", escape(table.accuracy)),
-        *("Change (points)", "Verdict", "Speed-up", "Questions/s"),
+        *("Model", "Task", "$k$", _two_lines("r", "Observed", "$k$"), escape(table.accuracy)),
+        *("Change (points)", _two_lines("l", "Within", f"{escape(table.margin)}?")),
+        *("Speed-up", _two_lines("r", "Questions", "per s")),
     ]
     rows = [
         [escape(row.model) if several[0] else "", escape(row.task) if several[1] else "", *cells]
@@ -98,13 +100,12 @@ def _columns(table: PaperTable) -> tuple[list[str], list[list[str]]]:
 
 def _cells(row: PaperRow) -> list[str]:
     k = escape(row.k)
-    published = f"{k} (published)" if row.is_published else k
     return [
-        rf"\textbf{{{k}}}" if row.is_recommended else published,
+        rf"\textbf{{{k}}}" if row.is_recommended else k,
         row.observed,
         _quantity(row.accuracy),
         _quantity(row.change),
-        escape(row.verdict),
+        row.is_within,
         _quantity(row.speed_up),
         escape(row.samples_per_s),
     ]
@@ -118,6 +119,10 @@ def _quantity(one: Quantity) -> str:
         return value
     low, high = map(escape, one.ends)
     return rf"{value} {{\scriptsize [{low}, {high}]}}"
+
+
+def _two_lines(side: str, first: str, second: str) -> str:
+    return rf"\shortstack[{side}]{{{first}\\{second}}}"
 
 
 def _body(rows: Sequence[PaperRow], lines: Sequence[str]) -> Iterator[str]:
@@ -138,12 +143,16 @@ def _line(cells: Sequence[str]) -> str:
 
 def _notes(table: PaperTable) -> Iterator[str]:
     notes = []
+    if table.published is not None:
+        notes.append(f"$k={escape(table.published)}$ is the published one.")
     if table.has_recommended:
         notes.append(
             f"Bold: the fastest $k$ that is shown to lose at most {escape(table.margin)} and to be "
             "faster."
         )
+    if table.has_unclear:
+        notes.append("Unclear: too few questions to tell.")
     if table.has_timed_once:
         notes.append(rf"\textsuperscript{{{ONCE_MARK}}}{escape(TIMED_ONCE.capitalize())}.")
     if notes:
-        yield rf"\par\smallskip{{\footnotesize {' '.join(notes)}}}"
+        yield rf"\par\smallskip{{\scriptsize {' '.join(notes)}}}"

@@ -34,6 +34,13 @@ class Quantity:
 
 
 UNKNOWN = Quantity("")
+SHORT_VERDICTS = {
+    Verdict.WITHIN: "yes",
+    Verdict.LOSES_MORE: "no",
+    Verdict.TOO_FEW: "unclear",
+    Verdict.NOTHING: "smoke test",
+    None: "",
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,8 @@ class PaperRow:
     """Difference to the published k on the same questions, in points."""
     verdict: str
     """What is shown of the change, with the margin."""
+    is_within: str
+    """The same as ``yes``, ``no``, or ``unclear`` with too few questions; empty if not compared."""
     speed_up: Quantity
     """Speed divided by that of the published k."""
     samples_per_s: str
@@ -89,6 +98,17 @@ class PaperTable:
     def has_timed_once(self) -> bool:
         """Whether a speed-up has no interval because it was timed once."""
         return any(row.speed_up.is_timed_once for row in self.rows)
+
+    @property
+    def has_unclear(self) -> bool:
+        """Whether too few questions were asked to tell of a setting whether it stays within."""
+        return any(row.is_within == SHORT_VERDICTS[Verdict.TOO_FEW] for row in self.rows)
+
+    @property
+    def published(self) -> str | None:
+        """The published k; ``None`` where it was not run, or differs between models."""
+        found = {row.k for row in self.rows if row.is_published}
+        return found.pop() if len(found) == 1 else None
 
     @property
     def has_recommended(self) -> bool:
@@ -129,6 +149,7 @@ def _row(numbers: SeriesStatistics, one: PointStatistics) -> PaperRow:
         accuracy=_accuracy(numbers, one),
         change=_change(numbers, one),
         verdict=verdict_text(numbers, one),
+        is_within=SHORT_VERDICTS[verdict(numbers, one)],
         speed_up=_speed_up(one.speed_up, is_published=one.point.is_baseline),
         samples_per_s="" if rate is None else number_text(rate),
         is_published=one.point.is_baseline,

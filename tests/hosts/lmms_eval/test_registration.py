@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
+from lmms_eval import utils
 from lmms_eval.tasks import TaskManager
 
 from moe_eval_plugin.hosts.lmms_eval import registration
 from moe_eval_plugin.tasks import tasks_path
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 OURS = {"easy_vqa", "okvqa", "vqa_v2_val", "vqa_v2_test_dev", "vqa_v2_test", "moe_vqa"}
 
@@ -46,6 +45,28 @@ def test_the_host_finds_our_tasks_without_a_path() -> None:
 
     assert lmms_eval.models
     assert set(TaskManager().all_tasks) >= OURS
+
+
+def test_the_list_of_tasks_is_the_same_with_either_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = TaskManager().task_index
+    monkeypatch.delattr("yaml.CFullLoader")
+    assert TaskManager().task_index == fast
+
+
+def test_the_faster_parser_reads_the_definition_of_a_task_as_the_host_does() -> None:
+    files = [*tasks_path().glob("*.yaml"), *Path(utils.__file__).parent.glob("tasks/vqav2/*.yaml")]
+    before = dict(yaml.FullLoader.yaml_constructors)
+    for file in files:
+        with registration.fast_yaml():
+            fast = utils.load_yaml_config(str(file), mode="simple")
+        expected = utils.load_yaml_config(str(file), mode="simple")
+        assert _without_places(fast) == _without_places(expected)
+    assert yaml.FullLoader.yaml_constructors.keys() == {*before, "!function"}
+
+
+def _without_places(config: Any) -> str:
+    """Return a definition as text; the functions, which are not imported, by their names."""
+    return json.dumps(config, default=lambda node: f"{node.tag} {node.value}", sort_keys=True)
 
 
 def test_a_built_in_task_is_never_shadowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

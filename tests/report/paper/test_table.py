@@ -48,6 +48,7 @@ def test_a_row_has_each_number_with_its_interval_and_its_verdict(
 
     assert (eight.k, eight.observed, eight.is_published, eight.verdict) == ("8", "8", True, "")
     assert (eight.speed_up.value, eight.change.value) == ("1", "")
+    assert [row.is_within for row in (eight, four, one)] == ["", "yes", "no"]
     assert (four.verdict, four.is_recommended) == ("within 5 points", True)
     assert four.speed_up.value == "2.00"
     assert four.speed_up.ends is not None

@@ -1,0 +1,68 @@
+"""The last lines of a command: its result, where that is, and the next command."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.errors import MoEEvalError
+from moe_eval_plugin.text import wrap
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from moe_eval_plugin.report.answer.answer import Answer
+
+MARGIN_POINTS = 1.0
+# Of the lines after the first one of a result.
+INDENT = "  "
+
+
+def is_silent(options: argparse.Namespace) -> bool:
+    """Whether a command prints no last lines: with ``--json`` or ``--quiet``."""
+    return bool(getattr(options, "json", False) or getattr(options, "quiet", False))
+
+
+def show_end(*results: str, where: str = "", following: str = "") -> None:
+    """Print results, a line for each, where they are, and the command to run next."""
+    for result in results:
+        print("\n".join(wrap(result, rest=INDENT)))
+    if where:
+        print(where)
+    if following:
+        print(f"Next: {following}")
+
+
+def shown(path: Path) -> str:
+    """Return a path as an argument of a shell, relative to the current folder if it is below it."""
+    try:
+        short = path.absolute().relative_to(Path.cwd())
+    except ValueError:
+        short = path
+    return shlex.quote(os.fspath(short))
+
+
+def answers(folder: Path) -> list[Answer]:
+    """Return what to use of each series of a finished sweep; none where that cannot be computed.
+
+    It needs no extra package.
+    """
+    from moe_eval_plugin.report.analysis.statistics import compute
+    from moe_eval_plugin.report.answer.answer import answer
+    from moe_eval_plugin.report.read_series import read_series
+
+    try:
+        return [answer(compute(one, MARGIN_POINTS)) for one in read_series([folder])]
+    except MoEEvalError:
+        # The results are complete without a verdict, and their own commands say what is wrong.
+        return []
+
+
+def answer_lines(found: list[Answer]) -> Iterator[str]:
+    """Yield the sentence of each answer, with the task where there are several."""
+    tasks = {one.task for one in found}
+    for one in found:
+        yield f"{one.task}: {one.sentence}" if len(tasks) > 1 else one.sentence

@@ -1,0 +1,92 @@
+"""Write what a paper takes from a report into a folder: all files, or none."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.errors import DataError, InvalidArgumentError
+from moe_eval_plugin.files import write_all
+from moe_eval_plugin.report.charts.accuracy_and_speed import main_figures
+from moe_eval_plugin.report.paper.caption import caption, table_caption
+from moe_eval_plugin.report.paper.citation import bibliography
+from moe_eval_plugin.report.paper.figures import draw
+from moe_eval_plugin.report.paper.latex import as_latex
+from moe_eval_plugin.report.paper.table import make_paper_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
+
+TABLE, CAPTION, CITATIONS = "table.tex", "caption.txt", "cite.bib"
+FIGURES = ("accuracy-against-throughput", "accuracy-over-k")
+MARK = "% Written by moe-eval report --paper."
+LABEL = "tab:moe-eval"
+
+
+def paper_files(series: Sequence[SeriesStatistics]) -> dict[str, bytes]:
+    """Return the files of a paper by their names: table, figures, caption and citations."""
+    table = as_latex(make_paper_table(series), table_caption(series), LABEL)
+    texts = {
+        TABLE: f"{MARK}\n{table}",
+        CAPTION: caption(series),
+        CITATIONS: f"{MARK}\n{bibliography(series)}",
+    }
+    return {**{name: text.encode() for name, text in texts.items()}, **_figures(series)}
+
+
+def check_paper_folder(folder: Path, *, force: bool = False) -> None:
+    """Raise ``InvalidArgumentError`` if a folder has files that this command did not write.
+
+    A folder whose table this command wrote is written again.
+    """
+    if force or not folder.is_dir() or _is_ours(folder / TABLE):
+        return
+    names = sorted(one.name for one in folder.iterdir() if _is_like_ours(one))
+    if names:
+        message = (
+            f"--paper {folder} has {', '.join(names)}, which moe-eval did not write. Add --force "
+            "to overwrite them, or pass another folder."
+        )
+        raise InvalidArgumentError(message)
+
+
+def write_paper(files: dict[str, bytes], folder: Path) -> list[Path]:
+    """Write the files, all of them or none, and return their paths.
+
+    Raises ``DataError`` if they cannot be written.
+    """
+    content = {folder / name: data for name, data in files.items()}
+    try:
+        # The table comes last: where it is, the rest is too.
+        write_all(dict(reversed(content.items())), folder)
+    except OSError as error:
+        message = f"{folder} cannot be written: {error}. Pass another folder with --paper."
+        raise DataError(message) from error
+    return list(content)
+
+
+def _figures(series: Sequence[SeriesStatistics]) -> dict[str, bytes]:
+    tasks = [list(task) for _, task in groupby(series, lambda one: one.series.task)]
+    several = len(tasks) > 1
+    return {
+        f"{task[0].series.task}-{figure.name}{end}" if several else f"{figure.name}{end}": data
+        for task in tasks
+        for figure in main_figures(task)
+        if figure.name in FIGURES
+        for end, data in draw(figure).items()
+    }
+
+
+def _is_ours(table: Path) -> bool:
+    try:
+        return table.read_text("utf-8").startswith(MARK)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _is_like_ours(path: Path) -> bool:
+    is_figure = path.suffix in (".pdf", ".svg") and path.stem.endswith(FIGURES)
+    return is_figure or path.name in (TABLE, CAPTION, CITATIONS)

@@ -1,0 +1,98 @@
+"""A folder for a paper: all files or none, figures of one column, and sources as far as known."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+for name in ("altair", "vl_convert"):
+    pytest.importorskip(name, reason="the extra report is not installed")
+
+from moe_eval_plugin.errors import DataError, InvalidArgumentError  # noqa: E402
+from moe_eval_plugin.report.analysis.statistics import compute  # noqa: E402
+from moe_eval_plugin.report.paper import citation  # noqa: E402
+from moe_eval_plugin.report.paper.files import (  # noqa: E402
+    check_paper_folder,
+    paper_files,
+    write_paper,
+)
+from moe_eval_plugin.report.read_series import read_series  # noqa: E402
+from tests.report.paper.latex_check import check_latex  # noqa: E402
+from tests.report.report_runs import right, write_run, wrong_every  # noqa: E402
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("runs")
+    write_run(folder / "k8", 8, right, pretrained="an-owner/a_model")
+    write_run(folder / "k4", 4, wrong_every(5), rate=15, pretrained="an-owner/a_model")
+    return paper_files([compute(one, 1.0) for one in read_series([folder])])
+
+
+def test_there_are_a_table_a_caption_citations_and_figures(files: dict[str, bytes]) -> None:
+    assert set(files) >= {"table.tex", "caption.txt", "cite.bib", "accuracy-over-k.pdf"}
+    check_latex(files["table.tex"].decode())
+    assert b"95%" in files["caption.txt"]
+
+
+def test_figures_are_vectors_as_wide_as_a_column(files: dict[str, bytes]) -> None:
+    pdfs = {name: data for name, data in files.items() if name.endswith(".pdf")}
+
+    assert pdfs
+    for name, data in pdfs.items():
+        (width,) = {float(one) for one in re.findall(rb"/MediaBox\s*\[0 0 ([\d.]+) ", data)}
+        svg = files[name.replace(".pdf", ".svg")].decode()
+        assert width / 72 == pytest.approx(3.3, abs=0.01)
+        assert re.search(r'width="3\.(29|30)\d*in"', svg)
+        assert b"/Subtype /Image" not in data
+        assert b"LiberationSans" in data
+        assert "<image" not in svg
+        assert "Accuracy against" not in re.sub(r'aria-label="[^"]*"', "", svg)
+
+
+def test_the_software_is_cited_as_in_its_citation_file(
+    files: dict[str, bytes], repository_root: Path
+) -> None:
+    facts = yaml.safe_load((repository_root / "CITATION.cff").read_text("utf-8"))
+    text = files["cite.bib"].decode()
+
+    assert facts["title"] == citation.TITLE
+    assert facts["authors"] == [{"name": citation.AUTHOR}]
+    assert facts["date-released"].year == citation.YEAR
+    assert f"Version {facts['version']}" in text
+    assert text.count("{") == text.count("}")
+    assert r"\url{https://huggingface.co/an-owner/a_model}" in text
+    assert r"title = {{an-owner/a\_model}}" in text
+    assert "@misc{easy-vqa," in text
+
+
+def test_files_are_written_again_but_those_of_others_are_not(
+    files: dict[str, bytes], tmp_path: Path
+) -> None:
+    check_paper_folder(tmp_path / "new")
+    (tmp_path / "cite.bib").write_text("@book{mine,}")
+    with pytest.raises(InvalidArgumentError, match=r"has cite\.bib.*--force"):
+        check_paper_folder(tmp_path)
+    check_paper_folder(tmp_path, force=True)
+
+    write_paper(files, tmp_path / "new")
+
+    check_paper_folder(tmp_path / "new")
+    assert {one.name for one in (tmp_path / "new").iterdir()} == set(files)
+
+
+def test_a_folder_that_cannot_be_written_is_left_as_it_was(
+    files: dict[str, bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "table.tex").mkdir()
+
+    with pytest.raises(DataError, match="--paper"):
+        write_paper(files, tmp_path)
+
+    assert [one.name for one in tmp_path.iterdir()] == ["table.tex"]
