@@ -72,6 +72,17 @@ def add(verbs: Subcommands) -> None:
         metavar="POINTS",
         help="largest loss you accept, in points (default: 1)",
     )
+    _add_contents(verb)
+    report_gate.add_options(verb)
+    verb.add_argument(
+        "--force",
+        action="store_true",
+        help="overwrite an existing file that moe-eval did not write",
+    )
+
+
+def _add_contents(verb: argparse.ArgumentParser) -> None:
+    """Add the options that say what the page holds besides the runs."""
     verb.add_argument(
         "--bench",
         nargs="+",
@@ -93,12 +104,6 @@ def add(verbs: Subcommands) -> None:
         default=200,
         metavar="N",
         help="show at most N changed questions of each setting (default: 200)",
-    )
-    report_gate.add_options(verb)
-    verb.add_argument(
-        "--force",
-        action="store_true",
-        help="overwrite an existing file that moe-eval did not write",
     )
 
 

@@ -96,13 +96,7 @@ def build(
         for number, one in enumerate(benches)
         for figure in bench_figures(one, number, several=len(benches) > 1)
     ]
-    figures = [
-        *(figure for part in tasks for figure in (*part["figures"], *part["over_k"])),
-        *(figure for part in tasks for figure in part["type_figures"]),
-        *(figure for part in tasks for figure in part["phases"]),
-        *bench,
-        *(figure for part in tasks for one in part["inside"] for figure in one.figures),
-    ]
+    figures = _in_order(tasks, bench)
     doing("filling in the page")
     html = page_text(
         title=options.title or _title(found),
@@ -123,6 +117,18 @@ def build(
         folder=options.folder,
     )
     return Report(html, _tables(found), tuple(figures), tuple(found))
+
+
+def _in_order(tasks: Sequence[Mapping[str, Any]], bench: Sequence[Figure]) -> list[Figure]:
+    """List the charts in the order of the page."""
+    return [
+        *(figure for part in tasks for figure in part["figures"]),
+        *(figure for part in tasks for figure in part["over_k"]),
+        *(figure for part in tasks for figure in part["type_figures"]),
+        *(figure for part in tasks for figure in part["phases"]),
+        *bench,
+        *(figure for part in tasks for one in part["inside"] for figure in one.figures),
+    ]
 
 
 def _tables(found: Sequence[SeriesStatistics]) -> dict[str, bytes]:
