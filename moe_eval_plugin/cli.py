@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands import (
     bench,
     bundle,
     compare,
+    completion,
     data,
     doctor,
     export,
@@ -19,30 +21,34 @@ from moe_eval_plugin.commands import (
     report,
     reproduce,
     sweep,
+    tasks,
     tasks_path,
 )
-from moe_eval_plugin.commands.subcommand import EXIT_USAGE, CommandParser, with_dashes
+from moe_eval_plugin.commands.subcommand import (
+    EXIT_USAGE,
+    CommandParser,
+    add_general_options,
+    with_dashes,
+)
 from moe_eval_plugin.errors import MoEEvalError
+from moe_eval_plugin.text import labelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
-COMMANDS = (
-    inspect,
-    sweep,
-    report,
-    bench,
-    compare,
-    export,
-    bundle,
-    reproduce,
-    data,
-    families,
-    doctor,
-    tasks_path,
-)
+# Where the summaries of the verbs begin.
+SUMMARY_COLUMN = 14
+# The verbs, as people look for them.
+COMMANDS = {
+    "Run": (sweep, bench),
+    "Look": (inspect, families, tasks, doctor),
+    "Use": (report, compare, export),
+    "Share": (bundle, reproduce),
+    "Data": (data,),
+    "Shell": (completion, tasks_path),
+}
 SHOWN_PACKAGES = ("lmms-eval", "transformers", "torch")
 
 DESCRIPTION = """\
@@ -51,27 +57,38 @@ Start with `moe-eval inspect demo` or `moe-eval sweep --help`.
 """
 EPILOG = """\
 examples:
-  moe-eval doctor                    check the installation
-  moe-eval inspect demo              the experts of the embedded model and its cost at each k
-  moe-eval sweep --model-args pretrained=demo --tasks easy_vqa --output runs/demo
-                                     its accuracy and speed at each k
-  lmms-eval --model moe_hf --model_args pretrained=demo,experts_k=4 --tasks easy_vqa
-                                     one evaluation with 4 routed experts per token
+  moe-eval doctor
+  moe-eval inspect demo
+  moe-eval sweep --model-args pretrained=demo --tasks easy_vqa \\
+    --output runs/demo
+  lmms-eval --model moe_hf --model_args pretrained=demo,experts_k=4 \\
+    --tasks easy_vqa
+
+Options may be spelt with - or _. `moe-eval VERB --help` or `moe-eval help VERB` describes a verb.
 
 exit codes:
-  0 success     1 a check failed     2 wrong request: the message says what to change
-  3 internal error or failed verification (please report)     130 interrupted
+  0    success
+  1    a check failed
+  2    wrong request: the message says what to change
+  3    internal error or failed verification (please report)
+  130  interrupted
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code; errors of this package show no traceback."""
+    """Run the command and return its exit code.
+
+    Errors of this package show their traceback with --verbose only.
+    """
+    given = with_dashes(sys.argv[1:] if arguments is None else arguments)
     try:
         try:
-            return _run(arguments)
+            return _run(given)
         finally:
             sys.stdout.flush()
     except MoEEvalError as error:
+        if not {"-v", "--verbose"}.isdisjoint(given):
+            traceback.print_exception(error)
         print(f"moe-eval: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
@@ -83,28 +100,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_BROKEN_PIPE
 
 
-def build_parser() -> argparse.ArgumentParser:
+class MainParser(CommandParser):
+    """Lists the verbs in sections: how they are used, and not how they are parsed."""
+
+    def __init__(self) -> None:
+        super().__init__(prog="moe-eval", epilog=EPILOG)
+        self._sections: dict[str, list[tuple[str, str]]] = {}
+        verbs = self.add_subparsers(
+            parser_class=CommandParser, metavar="COMMAND", help=argparse.SUPPRESS
+        )
+        for title, commands in COMMANDS.items():
+            # argparse has the summaries of verbs nowhere else.
+            n_before = len(verbs._choices_actions)  # noqa: SLF001
+            for command in commands:
+                command.add(verbs)
+            added = verbs._choices_actions[n_before:]  # noqa: SLF001
+            self._sections[title] = [(f"  {one.dest}", one.help or "") for one in added]
+
+    def format_help(self) -> str:
+        """Return the help, with the verbs below the description."""
+        parts = [
+            "\n".join([f"{title}:", *labelled(rows, SUMMARY_COLUMN)])
+            for title, rows in self._sections.items()
+        ]
+        self.description = "\n\n".join([DESCRIPTION.strip(), *parts])
+        return super().format_help()
+
+
+def build_parser() -> CommandParser:
     """Build the parser of the whole command; the docs' reference is generated from it."""
-    parser = CommandParser(
-        prog="moe-eval",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = MainParser()
     parser.add_argument(
         "--version", action=_VersionAction, help="show the versions that matter, and exit"
     )
-    parser.set_defaults(run=None)
-    verbs = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in COMMANDS:
-        command.add(verbs)
+    add_general_options(parser)
+    parser.set_defaults(run=None, parser=parser)
     return parser
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(arguments: list[str]) -> int:
     parser = build_parser()
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    options = parser.parse_args(_help_of_a_verb(with_dashes(given)))
+    options = parser.parse_args(_help_of_a_verb(arguments))
     if options.run is None:
         parser.print_help()
         return EXIT_USAGE

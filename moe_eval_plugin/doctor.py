@@ -44,6 +44,8 @@ VARIABLES = {
     "MOE_EVAL_PRETRAINED": "the default model",
     "MOE_EVAL_DATA": "the folder with the official data files",
     "MOE_EVAL_DATA_STRICT": "1: refuse data sets that are not complete",
+    "MOE_EVAL_NO_PROGRESS": "1: do not show what a command is doing",
+    "MOE_EVAL_OUTPUT": "the folder of sweeps without --output",
     "MOE_EVAL_SKIP_PREFLIGHT": "1: do not check whether a model fits into memory",
 }
 NETWORK_TIMEOUT_S = 3.0

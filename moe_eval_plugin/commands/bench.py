@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands import bench_hf, bench_vllm
+from moe_eval_plugin.commands.ending import is_silent, show_end, shown, sweep_command
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
@@ -15,7 +16,7 @@ from moe_eval_plugin.option_values import read_int, read_new_file
 
 if TYPE_CHECKING:
     from moe_eval_plugin.bench.plan import BenchPlan
-    from moe_eval_plugin.commands.subcommand import Subcommands
+    from moe_eval_plugin.commands.subcommand import Options, Subcommands
 
 DESCRIPTION = """\
 Generate a fixed number of tokens at each k and each batch size, and report prefill and steady
@@ -32,11 +33,15 @@ Its compiled code keeps its k, so vLLM is started for each k; with --enforce-eag
 EPILOG = """\
 examples:
   moe-eval bench demo
-  moe-eval bench Qwen/Qwen3-VL-30B-A3B-Instruct --experts-k 8 4 2 1 --images 1 --output bench.json
-  moe-eval bench Qwen/Qwen3-VL-30B-A3B-Instruct --backend vllm --batch-sizes 1 8 64 768
-  moe-eval bench ./config.json --random-weights --dtype bfloat16 --batch-sizes 1 8 64
-  moe-eval bench qwen3_moe --random-weights --config hidden_size=512 num_experts=64 \\
-    num_hidden_layers=6 moe_intermediate_size=1024 vocab_size=4096 --calibrate
+  moe-eval bench Qwen/Qwen3-VL-30B-A3B-Instruct --experts-k 8 4 2 1 --images 1 \\
+    --output bench.json
+  moe-eval bench Qwen/Qwen3-VL-30B-A3B-Instruct --backend vllm \\
+    --batch-sizes 1 8 64 768
+  moe-eval bench ./config.json --random-weights --dtype bfloat16 \\
+    --batch-sizes 1 8 64
+  moe-eval bench qwen3_moe --random-weights --calibrate --config \\
+    hidden_size=512 num_experts=64 num_hidden_layers=6 \\
+    moe_intermediate_size=1024 vocab_size=4096
 """
 
 
@@ -50,15 +55,20 @@ def add(verbs: Subcommands) -> None:
         (DESCRIPTION, EPILOG),
     )
     _add_model(verb)
-    _add_vllm(verb)
-    _add_plan(verb)
+    _add_plan(verb.add_argument_group("settings to try"))
+    _add_random(verb.add_argument_group("random weights"))
+    _add_engine(verb.add_argument_group("where it runs"))
+    _add_output(verb.add_argument_group("output"))
+
+
+def _add_output(verb: Options) -> None:
     verb.add_argument(
         "--calibrate",
         action="store_true",
         help="measure memory bandwidth and peak FLOP/s of the device instead of using data sheets",
     )
     verb.add_argument(
-        "--output", type=Path, metavar="FILE", help="write the report as JSON to this file"
+        *("-o", "--output"), type=Path, metavar="FILE", help="write the report as JSON to this file"
     )
     verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -70,18 +80,16 @@ def _add_model(verb: argparse.ArgumentParser) -> None:
         help="a folder, a hub id, or demo (embedded); with --random-weights also a config.json or "
         "a model type of transformers",
     )
-    verb.add_argument(
-        "--backend",
-        choices=("hf", "vllm"),
-        default="hf",
-        help="hf (transformers, default) or vllm",
-    )
-    verb.add_argument("--revision", help="branch, tag or commit on the hub (default: main)")
-    verb.add_argument(
+    group = verb.add_argument_group("what to run")
+    group.add_argument("--revision", help="branch, tag or commit on the hub (default: main)")
+    group.add_argument(
         "--trust-remote-code",
         action="store_true",
         help="run the model's own code, if transformers does not support it",
     )
+
+
+def _add_random(verb: Options) -> None:
     verb.add_argument(
         "--random-weights",
         action="store_true",
@@ -101,6 +109,15 @@ def _add_model(verb: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="change settings of a model with random weights",
     )
+
+
+def _add_engine(verb: Options) -> None:
+    verb.add_argument(
+        "--backend",
+        choices=("hf", "vllm"),
+        default="hf",
+        help="hf (transformers, default) or vllm",
+    )
     verb.add_argument("--dtype", default="auto", help="data type of the weights (default: auto)")
     verb.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda where available)")
     verb.add_argument(
@@ -110,9 +127,6 @@ def _add_model(verb: argparse.ArgumentParser) -> None:
         "GPUs (default: transformers' choice)",
     )
     verb.add_argument("--attn-implementation", help="attention of transformers, e.g. sdpa")
-
-
-def _add_vllm(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--enforce-eager",
         action="store_true",
@@ -134,7 +148,7 @@ def _add_vllm(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_plan(verb: argparse.ArgumentParser) -> None:
+def _add_plan(verb: Options) -> None:
     verb.add_argument(
         "--experts-k",
         type=int,
@@ -188,7 +202,7 @@ def _add_plan(verb: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Bench the model that the arguments name, and print the report."""
     from moe_eval_plugin.bench.runner import run_bench
-    from moe_eval_plugin.bench.text import render
+    from moe_eval_plugin.bench.text import render, result_text
     from moe_eval_plugin.engines.option_checks import DTYPE_READER
 
     if options.output is not None:
@@ -200,7 +214,7 @@ def run(options: argparse.Namespace) -> int:
     DTYPE_READER("dtype", options.dtype)
     _check_k(options)
     prepare = bench_vllm.prepare if options.backend == "vllm" else bench_hf.prepare
-    with Status() as status:
+    with Status.of(options) as status:
         status.doing(f"importing {options.backend}, and loading {options.model}")
         with prepare(options, _plan(options)) as bench:
             status.counting(f"bench of {options.model}", bench.plan.n_steps, unit="runs")
@@ -213,7 +227,21 @@ def run(options: argparse.Namespace) -> int:
     if options.output is not None:
         report.save(options.output)
     print(json.dumps(report.to_dict(), indent=2) if options.json else render(report))
+    if not is_silent(options):
+        _show_end(options, result_text(report))
     return 0
+
+
+def _show_end(options: argparse.Namespace, result: str | None) -> None:
+    where = None if options.output is None else shown(options.output)
+    print()
+    show_end(
+        *([result] if result else []),
+        *([f"Report: {where}"] if where else []),
+        following=f"moe-eval report RUNS --bench {where} --open"
+        if where
+        else sweep_command(options.model),
+    )
 
 
 def _plan(options: argparse.Namespace) -> BenchPlan:

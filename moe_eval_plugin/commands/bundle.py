@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.ending import is_silent, show_end, shown
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import read_new_file
@@ -26,9 +27,9 @@ contain what looks like an access key are refused.
 """
 EPILOG = """\
 examples:
-  moe-eval bundle runs/demo                              writes runs/demo.tar.gz
-  moe-eval bundle runs/qwen3-vl --output k-study.tar.gz  a name to publish it under
-  moe-eval reproduce runs/demo.tar.gz --check-only       check it
+  moe-eval bundle runs/demo                          writes runs/demo.tar.gz
+  moe-eval bundle runs/qwen3-vl -o k-study.tar.gz    a name to publish it under
+  moe-eval reproduce runs/demo.tar.gz --check-only   check it
 """
 SUFFIX = ".tar.gz"
 
@@ -44,7 +45,7 @@ def add(verbs: Subcommands) -> None:
     )
     verb.add_argument("path", type=Path, metavar="RUN", help="folder or results file")
     verb.add_argument(
-        "--output",
+        *("-o", "--output"),
         type=Path,
         metavar="FILE",
         help=f"file to write, NAME{SUFFIX} (default: next to RUN, with its name)",
@@ -72,7 +73,12 @@ def run(options: argparse.Namespace) -> int:
     n_points = len(contents.description.points)
     print(f"{output}: {n_points} {'settings' if n_points > 1 else 'setting'}, {size:,.0f} KiB")
     print(f"sha256 {digest}")
-    print("Images and weights are not in it. Publish the sha256 somewhere people trust.")
+    if is_silent(options):
+        return 0
+    show_end(
+        "Images and weights are not in it. Publish the sha256 somewhere people trust.",
+        following=f"moe-eval reproduce {shown(output)} --check-only",
+    )
     return 0
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.commands.ending import answer_lines, answers, is_silent, show_end, shown
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import read_new_file
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from moe_eval_plugin.commands.subcommand import Options as OptionGroup
     from moe_eval_plugin.commands.subcommand import Subcommands
     from moe_eval_plugin.results.compare.compare import Options
     from moe_eval_plugin.results.compare.comparison import Comparison, TaskComparison
@@ -31,11 +33,13 @@ timed pass; that of any other two runs was timed once.
 """
 EPILOG = """\
 examples:
-  moe-eval compare runs/k8 runs/k4                             what does a smaller k change?
-  moe-eval compare runs/demo                                   each setting of a sweep
-  moe-eval compare runs/hf runs/vllm --at-least-equal 0.99     do two backends agree?
-  moe-eval compare runs/k8 runs/k4 --list changed.csv          which questions changed?
-  moe-eval compare runs/k8 runs/k4 --metric vqa_accuracy vqa_accuracy_official --json
+  moe-eval compare runs/demo                            each setting of a sweep
+  moe-eval compare runs/k8 runs/k4                      what a smaller k changes
+  moe-eval compare runs/hf runs/vllm --at-least-equal 0.99
+                                                        do two backends agree?
+  moe-eval compare runs/k8 runs/k4 --list changed.csv   the changed questions
+  moe-eval compare runs/k8 runs/k4 --json \\
+    --metric vqa_accuracy vqa_accuracy_official
 
 exit code: 0, or 1 if fewer answers are equal than --at-least-equal requires, at any setting
 """
@@ -57,6 +61,12 @@ def add(verbs: Subcommands) -> None:
         metavar="B",
         help="run to compare: file or folder (none for a sweep)",
     )
+    _add_choices(verb.add_argument_group("what to compare"))
+    _add_output(verb.add_argument_group("output"))
+
+
+def _add_choices(verb: OptionGroup) -> None:
+    """Add the options that choose what is compared, and how."""
     verb.add_argument(
         "--settings",
         nargs="+",
@@ -64,28 +74,6 @@ def add(verbs: Subcommands) -> None:
         metavar="K",
         help="settings of a sweep to compare with the published k, e.g. k4 k2 (default: all)",
     )
-    _add_choices(verb)
-    verb.add_argument(
-        "--at-least-equal",
-        type=float,
-        metavar="SHARE",
-        help="fail unless this share of the answers of each task is equal, e.g. 0.99",
-    )
-    verb.add_argument(
-        "--list",
-        type=Path,
-        metavar="FILE",
-        help="write the questions that changed to this file (.csv or .json)",
-    )
-    verb.add_argument("--force", action="store_true", help="overwrite an existing file of --list")
-    verb.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="seed of the resampling (default: 0)"
-    )
-    verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
-
-
-def _add_choices(verb: argparse.ArgumentParser) -> None:
-    """Add the options that choose what is compared."""
     verb.add_argument("--task", help="compare only this task (default: all that both have)")
     verb.add_argument(
         "--metric",
@@ -106,6 +94,27 @@ def _add_choices(verb: argparse.ArgumentParser) -> None:
         metavar="POINTS",
         help="margin of the equivalence test, in points (default: 1)",
     )
+    verb.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of the resampling (default: 0)"
+    )
+
+
+def _add_output(verb: OptionGroup) -> None:
+    """Add the options of what is written and when the command fails."""
+    verb.add_argument(
+        "--at-least-equal",
+        type=float,
+        metavar="SHARE",
+        help="fail unless this share of the answers of each task is equal, e.g. 0.99",
+    )
+    verb.add_argument(
+        "--list",
+        type=Path,
+        metavar="FILE",
+        help="write the questions that changed to this file (.csv or .json)",
+    )
+    verb.add_argument("--force", action="store_true", help="overwrite an existing file of --list")
+    verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -125,7 +134,23 @@ def run(options: argparse.Namespace) -> int:
     lacking = _lacking(comparison.tasks, options.at_least_equal)
     if options.list is not None:
         _write_list(comparison, options.list, force=options.force)
-    return _show(comparison.to_dict() if options.json else render(comparison), lacking)
+    code = _show(comparison.to_dict() if options.json else render(comparison), lacking)
+    if not is_silent(options):
+        _show_end(comparison, options)
+    return code
+
+
+def _show_end(comparison: Comparison, options: argparse.Namespace) -> None:
+    """Print the difference of each task in a line, and how to see the questions that changed."""
+    from moe_eval_plugin.results.compare.text import result_lines
+
+    changed = f"moe-eval compare {shown(options.a)} {shown(options.b)} --list changed.csv"
+    print()
+    show_end(
+        *result_lines(comparison),
+        *([f"Changed questions: {shown(options.list)}"] if options.list is not None else []),
+        following=changed if comparison.changes and options.list is None else "",
+    )
 
 
 def _run_sweep(options: argparse.Namespace) -> int:
@@ -151,7 +176,13 @@ def _run_sweep(options: argparse.Namespace) -> int:
         for name, one in comparison.settings.items()
         for line in _lacking(one.tasks, options.at_least_equal, name)
     ]
-    return _show(comparison.to_dict() if options.json else render_sweep(comparison), lacking)
+    code = _show(comparison.to_dict() if options.json else render_sweep(comparison), lacking)
+    if not is_silent(options):
+        chosen = options.task or options.metric or options.settings
+        found = [] if chosen else answers(options.a, options.within)
+        print()
+        show_end(*answer_lines(found), following=f"moe-eval report {shown(options.a)} --open")
+    return code
 
 
 def _show(comparison: dict[str, Any] | str, lacking: list[str]) -> int:

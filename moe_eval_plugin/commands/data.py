@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.status import shows_progress
 from moe_eval_plugin.commands.subcommand import add_verb
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ def run(options: argparse.Namespace) -> int:
 
     folder = options.folder.expanduser()
     # Without a terminal, nobody watches the bar.
+    disable = None if shows_progress(options) else True
     with tqdm(
-        total=count_bytes(folder), unit="B", unit_scale=True, leave=False, disable=None
+        total=count_bytes(folder), unit="B", unit_scale=True, leave=False, disable=disable
     ) as bar:
         reports = check_folder(folder, strict=is_strict(), progress=bar.update)
     print(

@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.ending import is_silent, show_end
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
 
@@ -52,12 +53,20 @@ def run(options: argparse.Namespace) -> int:
     from moe_eval_plugin.doctor import examine, exit_code, render, summary
 
     checks = []
-    with Status() as status:
+    with Status.of(options) as status:
         status.doing("checking the installation")
         for check in examine(network=options.network):
             checks.append(check)
             if not options.json:
                 status.write(render(check), sys.stdout)
-    findings = [asdict(check) for check in checks]
-    print(json.dumps(findings, indent=2) if options.json else f"\n{summary(checks)}")
-    return exit_code(checks)
+    if options.json:
+        print(json.dumps([asdict(check) for check in checks], indent=2))
+    elif options.quiet:
+        print("\n".join([*(render(one) for one in checks if one.status != "ok"), summary(checks)]))
+    else:
+        print(f"\n{summary(checks)}")
+    code = exit_code(checks)
+    if not is_silent(options):
+        again = "fix what failed as said above, and run `moe-eval doctor` again"
+        show_end(following=again if code else "moe-eval inspect demo")
+    return code

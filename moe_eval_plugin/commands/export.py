@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.ending import is_silent, show_end, shown
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.option_values import read_new_folder
+from moe_eval_plugin.text import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -25,8 +27,8 @@ The files are written next to the run, or to the folder of --output; all of them
 """
 EPILOG = """\
 examples:
-  moe-eval export --format                       list the formats
-  moe-eval export --format evalai runs/qwen3-vl  the answers to VQAv2, for the VQA Challenge
+  moe-eval export --format list                  the formats
+  moe-eval export --format evalai runs/qwen3-vl  answers to VQAv2, for EvalAI
   moe-eval export --format okvqa runs/qwen3-vl --output submission
   moe-eval export --format okvqa runs/qwen3-vl --list-missing > missing.txt
 
@@ -55,7 +57,10 @@ def add(verbs: Subcommands) -> None:
     )
     verb.add_argument("--task", help="task to write (default: all that the format supports)")
     verb.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder to write to (default: that of the run)"
+        *("-o", "--output"),
+        type=Path,
+        metavar="DIR",
+        help="folder to write to (default: that of the run)",
     )
     verb.add_argument("--force", action="store_true", help="overwrite existing files")
     verb.add_argument(
@@ -88,9 +93,14 @@ def run(options: argparse.Namespace) -> int:
         if options.list_missing:
             print(*error.faults, sep="\n")
         raise
-    folder = options.output or formats.common_folder(runs)
-    for path in files.write_files(exported.files, folder, force=options.force):
-        print(f"wrote {path}")
+    if exported.files:
+        folder = options.output or formats.common_folder(options.runs)
+        for path in files.write_files(exported.files, folder, force=options.force):
+            print(f"wrote {path}")
     for note in exported.notes:
         print(f"  {note}")
+    if not is_silent(options):
+        n = len(exported.files)
+        done = f"Done: {counted(len(runs), 'run')} as {options.format}, {counted(n, 'file')}."
+        show_end(done, following=f"moe-eval bundle {shown(options.runs[0])}")
     return 0

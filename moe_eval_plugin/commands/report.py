@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from moe_eval_plugin.commands.subcommand import Options as OptionGroup
     from moe_eval_plugin.commands.subcommand import Subcommands
     from moe_eval_plugin.report.build import Report
 
@@ -36,9 +38,9 @@ EPILOG = """\
 examples:
   moe-eval report runs/demo --open
   moe-eval report runs/qwen3-vl runs/llava --task okvqa --output okvqa.html
-  moe-eval report runs/demo --bench bench.json          with the speed-up at each batch size
-  moe-eval report runs/demo --paper paper               table.tex, figures, caption.txt, cite.bib
-  moe-eval report runs/demo --fail-unless "loss(k=4) < 1"     a check for releases
+  moe-eval report runs/demo --bench bench.json   with speed-ups by batch size
+  moe-eval report runs/demo --paper paper        tables, figures, a caption
+  moe-eval report runs/demo --fail-unless "loss(k=4) < 1"
 
 The images of okvqa and vqa_v2_val are read from the folder MOE_EVAL_DATA.
 """
@@ -55,14 +57,12 @@ def add(verbs: Subcommands) -> None:
         (DESCRIPTION, f"{EPILOG}\n{report_gate.EPILOG}"),
     )
     verb.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder or results file")
-    verb.add_argument(
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help=f"HTML file to write (default: {NAME} next to the runs)",
-    )
-    verb.add_argument("--open", action="store_true", help="open the page in the browser")
-    verb.add_argument("--title", help="heading of the page (default: models and tasks)")
+    _add_content(verb.add_argument_group("what to show"))
+    _add_output(verb.add_argument_group("output"))
+    report_gate.add_options(verb.add_argument_group("checks and papers"))
+
+
+def _add_content(verb: OptionGroup) -> None:
     verb.add_argument("--task", help="show only this task (default: all)")
     verb.add_argument("--metric", help="metric to show (default: the main one of the task)")
     verb.add_argument(
@@ -72,17 +72,6 @@ def add(verbs: Subcommands) -> None:
         metavar="POINTS",
         help="largest loss you accept, in points (default: 1)",
     )
-    _add_contents(verb)
-    report_gate.add_options(verb)
-    verb.add_argument(
-        "--force",
-        action="store_true",
-        help="overwrite an existing file that moe-eval did not write",
-    )
-
-
-def _add_contents(verb: argparse.ArgumentParser) -> None:
-    """Add the options that say what the page holds besides the runs."""
     verb.add_argument(
         "--bench",
         nargs="+",
@@ -92,18 +81,37 @@ def _add_contents(verb: argparse.ArgumentParser) -> None:
         help="files of `moe-eval bench --output`",
     )
     verb.add_argument(
+        "--max-questions",
+        type=int,
+        default=200,
+        metavar="N",
+        help="show at most N changed questions of each setting (default: 200)",
+    )
+    verb.add_argument("--title", help="heading of the page (default: models and tasks)")
+    verb.add_argument(
         "--label",
         nargs="+",
         default=[],
         metavar="A=NAME",
         help="name a series, by the letter that the page gives it: --label A=before B=after",
     )
+
+
+def _add_output(verb: OptionGroup) -> None:
     verb.add_argument(
-        "--max-questions",
-        type=int,
-        default=200,
-        metavar="N",
-        help="show at most N changed questions of each setting (default: 200)",
+        *("-o", "--output"),
+        type=Path,
+        metavar="FILE",
+        help=f"HTML file to write (default: {NAME} next to the runs)",
+    )
+    verb.add_argument("--open", action="store_true", help="open the page in the browser")
+    verb.add_argument(
+        "--force",
+        action="store_true",
+        help="overwrite an existing file that moe-eval did not write",
+    )
+    verb.add_argument(
+        "--json", action="store_true", help="print JSON: the paths and the recommendations"
     )
 
 
@@ -118,7 +126,7 @@ def run(options: argparse.Namespace) -> int:
     read_new_file("--output", path)
     check_output(path, force=options.force)
     report_gate.check_paper(options)
-    with Status() as status:
+    with Status.of(options) as status:
         report = build(
             options.runs,
             Options(
@@ -137,7 +145,10 @@ def run(options: argparse.Namespace) -> int:
         status.counting("drawing the charts as files", len(report.figures), "charts")
         page, *others = write_report(report, path, status.advance)
         paper = report_gate.write_paper_files(options, report.series)
-    _show(report, [page, *others], paper, options)
+    if options.json:
+        _show_json(report, [page, *others], judged, options)
+    else:
+        _show(report, [page, *others], paper, options)
     if options.open:
         import webbrowser
 
@@ -155,6 +166,8 @@ def _show(
     from moe_eval_plugin.report.answer.summary import summary_lines
 
     if is_silent(options):
+        if not getattr(options, "json", False):
+            show_end(*answer_lines(map(answer, report.series)))
         return
     page, *others = written
     found = list(summary_lines(report.series))
@@ -170,6 +183,27 @@ def _show(
         *paper,
         following=f"moe-eval bundle {shown(options.runs[0])}" if len(options.runs) == 1 else "",
     )
+
+
+def _show_json(
+    report: Report,
+    written: Sequence[Path],
+    judged: Sequence[tuple[bool, str]],
+    options: argparse.Namespace,
+) -> None:
+    from dataclasses import asdict
+
+    from moe_eval_plugin.report.answer.answer import answer
+
+    page, *others = map(str, written)
+    content = {
+        "page": page,
+        "files": others,
+        "paper": str(options.paper) if options.paper else None,
+        "answers": [asdict(answer(one)) for one in report.series],
+        "conditions": [{"failed": fails, "text": text} for fails, text in judged],
+    }
+    print(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def _check(options: argparse.Namespace) -> None:

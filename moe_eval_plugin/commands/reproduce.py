@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.ending import is_silent, show_end, shown
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import read_new_folder
@@ -39,10 +40,11 @@ Inspect them first with --check-only, as you would before you run any code of ot
 """
 EPILOG = """\
 examples:
-  moe-eval reproduce demo.tar.gz --check-only         check it, and show what would run
-  moe-eval reproduce demo.tar.gz                      run all of it again, and compare
-  moe-eval reproduce demo.tar.gz --limit 200          quick: the first questions of each task
-  moe-eval reproduce demo.tar.gz --against runs/mine  compare with an existing run
+  moe-eval reproduce demo.tar.gz                      run all of it again
+  moe-eval reproduce demo.tar.gz --check-only         show what would run
+  moe-eval reproduce demo.tar.gz --limit 200          the first questions only
+  moe-eval reproduce demo.tar.gz --against runs/mine  compare with this run
+  moe-eval reproduce demo.tar.gz --verbose            print every number
 
 exit code: 0 if every aspect that is judged is reproduced, 1 if one is not or nothing is judged, 2
 for a bundle that is damaged or cannot be run
@@ -58,7 +60,7 @@ def add(verbs: Subcommands) -> None:
     )
     verb.add_argument("path", type=Path, metavar="BUNDLE", help="file of `moe-eval bundle`")
     verb.add_argument(
-        "--output",
+        *("-o", "--output"),
         type=Path,
         metavar="FOLDER",
         help="folder for the new run and the comparison (default: ./NAME-again)",
@@ -85,9 +87,6 @@ def add(verbs: Subcommands) -> None:
         type=float,
         metavar="SHARE",
         help="judge every speed: it agrees if it differs by at most this share, e.g. 0.1 for 10%%",
-    )
-    verb.add_argument(
-        "--verbose", action="store_true", help="print every number that is compared, too"
     )
     verb.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
@@ -174,7 +173,11 @@ def _reproduce(options: argparse.Namespace, bundle: Bundle, folder: Path) -> int
     text = json.dumps(comparison, indent=1, ensure_ascii=False) + "\n"
     write_files({AGREEMENT: text}, folder, force=True)
     print(text if options.json else render_agreement(agreement, verbose=options.verbose))
-    print(f"All numbers are in {folder / AGREEMENT}", file=notes)
+    if not is_silent(options):
+        show_end(
+            where=f"All numbers: {shown(folder / AGREEMENT)}",
+            following=f"moe-eval report {shown(again)} --open",
+        )
     return 0 if agreement.agrees else 1
 
 
@@ -209,4 +212,5 @@ def _show_check(options: argparse.Namespace, bundle: Bundle, before: Environment
     output = str((options.output or _default_output(options.path)) / RUN)
     for command in commands:
         print(f"  {shlex.join(written(command, output))}")
+    show_end(following=f"moe-eval reproduce {shown(options.path)}")
     return 0

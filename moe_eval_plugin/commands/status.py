@@ -6,6 +6,7 @@ line of its own, and again every 30 seconds, so that a log shows that something 
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import threading
@@ -13,10 +14,14 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+from moe_eval_plugin.option_values import read_bool
+
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
     from typing import TextIO
 
+NO_PROGRESS = "MOE_EVAL_NO_PROGRESS"
 MINUTE_S = 60
 HOUR_S = 3600
 # How often the line of a terminal changes, at most and at least.
@@ -66,13 +71,21 @@ class Status:
     """The status of one command; a context manager that removes its line at the end.
 
     ``stream`` is standard error as it is when the status is built, so that a step may redirect it.
-    A thread keeps the line alive while a step says nothing; it writes to ``stream`` alone.
+    A thread keeps the line alive while a step says nothing; it writes to ``stream`` alone. Without
+    ``progress`` no step is shown, and if ``quiet`` no line is written either.
     """
 
     def __init__(
-        self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        progress: bool = True,
+        quiet: bool = False,
     ) -> None:
         self._stream = sys.stderr if stream is None else stream
+        self._is_shown = progress and not quiet
+        self._is_quiet = quiet
         self._is_terminal = self._stream.isatty()
         self._clock = clock
         self._lock = threading.Lock()
@@ -81,6 +94,16 @@ class Status:
         self._was_shown = False
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Self:
+        """Return the status of a command with the general options that it was called with."""
+        return cls(progress=shows_progress(options), quiet=options.quiet)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no line is written."""
+        return self._is_quiet
 
     def __enter__(self) -> Self:
         return self
@@ -117,6 +140,14 @@ class Status:
 
     def write(self, text: str, stream: TextIO | None = None) -> None:
         """Write lines that stay, to standard error or another stream, above the status."""
+        if not self._is_quiet:
+            self._write(text, stream)
+
+    def error(self, text: str) -> None:
+        """Write lines that say what failed to standard error, if quiet too."""
+        self._write(text, None)
+
+    def _write(self, text: str, stream: TextIO | None) -> None:
         target = self._stream if stream is None else stream
         with self._lock:
             self._erase()
@@ -150,7 +181,7 @@ class Status:
             self._step, self._was_shown = step, False
             if self._is_terminal:
                 self._show()
-        if self._thread is None and not self._ended.is_set():
+        if self._is_shown and self._thread is None and not self._ended.is_set():
             self._thread = threading.Thread(target=self._run, name="status", daemon=True)
             self._thread.start()
 
@@ -170,7 +201,7 @@ class Status:
             self._show()
 
     def _show(self) -> None:
-        if self._step is None:
+        if self._step is None or not self._is_shown:
             return
         self._written, self._was_shown = self._clock(), True
         text = self._step.text(self._written)
@@ -185,6 +216,12 @@ class Status:
         if self._is_terminal and self._step is not None:
             self._stream.write(ERASE)
             self._stream.flush()
+
+
+def shows_progress(options: argparse.Namespace) -> bool:
+    """Whether what is being done is shown: not with --quiet, --no-progress or the variable."""
+    by_variable = read_bool(NO_PROGRESS, os.environ.get(NO_PROGRESS) or "0")
+    return not (options.quiet or options.no_progress or by_variable)
 
 
 def duration_text(seconds: float) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 SUFFIXES = (".yaml", ".yml")
+OUTPUT = "MOE_EVAL_OUTPUT"
+ARGUMENT = re.compile(r"^argument (?:-\w/)?--")
 
 
 class StudyParser(CommandParser):
@@ -33,7 +37,8 @@ class StudyParser(CommandParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise ``InvalidArgumentError`` with the path of the study and the name of the option."""
-        name, colon, text = message.removeprefix("argument --").partition(": ")
+        # argparse names all spellings of an option: argument -l/--limit.
+        name, colon, text = ARGUMENT.sub("", message).partition(": ")
         end = "" if message.endswith((".", "?")) else "."
         whole = f"{self.prog}: {name.replace('-', '_')}{colon}{text}{end}"
         raise InvalidArgumentError(whole)
@@ -42,16 +47,20 @@ class StudyParser(CommandParser):
 def with_study(options: argparse.Namespace) -> argparse.Namespace:
     """Return the options of a sweep with those of its study, where it does not give them itself.
 
-    ``command`` of the result is the command that does the same without a study. Raises
+    ``command`` of the result is the command that does the same, without a study and with the long
+    names of the options; ``output`` may come from the variable MOE_EVAL_OUTPUT. Raises
     ``InvalidArgumentError`` for a study that cannot be read, and for one that is not the first
     argument. Without a required option the program ends, as the parser ends it.
     """
     together = options if options.study is None else _with_study(options)
     _refuse_late_study(together.tasks or ())
+    if together.output is None and os.environ.get(OUTPUT):
+        together.output = Path(os.environ[OUTPUT])
     lacking = [f"--{name}" for name in ("tasks", "output") if getattr(together, name) is None]
     if lacking:
         message = f"the following arguments are required: {', '.join(lacking)}"
         CommandParser(prog="moe-eval sweep").error(message)
+    together.command = ("moe-eval", "sweep", *command_arguments(together))
     return together
 
 
@@ -62,9 +71,7 @@ def _with_study(options: argparse.Namespace) -> argparse.Namespace:
     found = parser.parse_args(_arguments(study, options.study))
     given: set[str] = getattr(options, "_given", set())
     chosen = {name: getattr(found, name) for name in study if name not in given}
-    together = argparse.Namespace(**{**vars(options), **chosen})
-    together.command = ("moe-eval", "sweep", *command_arguments(together))
-    return together
+    return argparse.Namespace(**{**vars(options), **chosen})
 
 
 def read_study(path: Path) -> dict[str, Any]:

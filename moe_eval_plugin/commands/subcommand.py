@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from moe_eval_plugin.commands.help_text import HelpText, short_usage
 from moe_eval_plugin.option_values import DECIMAL, WHOLE
 from moe_eval_plugin.text import did_you_mean
 
@@ -13,9 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TypeAlias
 
+    # A parser, or a group of its options.
+    Options: TypeAlias = "argparse._ActionsContainer"  # noqa: SLF001  (no other)
     Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  (no other)
 
 EXIT_USAGE = 2
+# The names of lmms-eval for options that are called differently here, in every command.
+OTHER_NAMES = {"--output-path": "--output"}
+GENERAL_OPTIONS = ("quiet", "verbose", "no_progress")
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -25,13 +31,28 @@ class CommandParser(argparse.ArgumentParser):
     """
 
     def __init__(self, *arguments: Any, **how: Any) -> None:  # noqa: ANN401  (those of the base)
-        super().__init__(*arguments, **how)
+        super().__init__(*arguments, **{"formatter_class": HelpText, **how})
         for kind in (None, "store"):
             self.register("action", kind, _StoreOnce)
         self.register("action", "store_true", _StoreTrueOnce)
         readers: dict[Any, Any] = {None: _text, int: _whole, float: _number, Path: _path}
         for wanted, read in readers.items():
             self.register("type", wanted, read)
+
+    def format_help(self) -> str:
+        """Return the help: usage, description, options by group with the general ones last."""
+        self._positionals.title = "arguments"
+        formatter = self._get_formatter()
+        formatter.add_usage(short_usage(self), (), ())
+        formatter.add_text(self.description)
+        first = (group for group in self._action_groups if group is not self._optionals)
+        for group in (*first, self._optionals):
+            formatter.start_section(group.title)
+            formatter.add_text(group.description)
+            formatter.add_arguments(group._group_actions)  # noqa: SLF001  (as the base does)
+            formatter.end_section()
+        formatter.add_text(self.epilog)
+        return formatter.format_help()
 
     # The base has an overload for each kind of namespace.
     def parse_known_args(  # type: ignore[override]
@@ -125,13 +146,35 @@ def _path(text: str) -> Path:
 
 
 def with_dashes(arguments: Sequence[str]) -> list[str]:
-    """Return arguments whose options are spelt with dashes: lmms-eval writes ``--experts_k``."""
+    """Return arguments with the options' names of this command, and with dashes in them.
+
+    lmms-eval writes ``--experts_k``, and ``--output_path`` for ``--output``.
+    """
     return [_with_dashes(one) if one.startswith("--") else one for one in arguments]
 
 
 def _with_dashes(option: str) -> str:
     name, equals, value = option.partition("=")
-    return f"{name.replace('_', '-')}{equals}{value}"
+    name = name.replace("_", "-")
+    return f"{OTHER_NAMES.get(name, name)}{equals}{value}"
+
+
+def add_general_options(parser: argparse.ArgumentParser, *, is_verb: bool = False) -> None:
+    """Add the options of every command; they may come before the verb or after it."""
+    # A verb without the option must not reset what came before it.
+    how = {"default": argparse.SUPPRESS} if is_verb else {}
+    parser.add_argument(
+        *("-q", "--quiet"), action="store_true", help="print errors and the result only", **how
+    )
+    parser.add_argument(
+        *("-v", "--verbose"),
+        action="store_true",
+        help="show the logs of libraries as they are written, and tracebacks",
+        **how,
+    )
+    parser.add_argument(
+        "--no-progress", action="store_true", help="do not show what is being done", **how
+    )
 
 
 def add_verb(
@@ -147,7 +190,7 @@ def add_verb(
         help=summary,
         description=texts[0],
         epilog=texts[1],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verb.set_defaults(run=run)
+    add_general_options(verb, is_verb=True)
     return verb

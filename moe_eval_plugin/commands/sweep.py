@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from moe_eval_plugin.commands.status import Status
-from moe_eval_plugin.commands.subcommand import add_verb, with_dashes
-from moe_eval_plugin.commands.sweep_options import add_options, add_study, timing_options
+from moe_eval_plugin.commands.subcommand import add_verb
+from moe_eval_plugin.commands.sweep_options import add_options, add_study
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.option_values import read_float, read_pairs
 
 if TYPE_CHECKING:
     import argparse
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.commands.subcommand import Subcommands
     from moe_eval_plugin.sweep.early_checks import EarlyPlan
     from moe_eval_plugin.sweep.estimate import Estimate
-    from moe_eval_plugin.sweep.launchers.choose import LaunchOptions
     from moe_eval_plugin.sweep.plan import SweepPlan
     from moe_eval_plugin.sweep.planning import CheckedPlan
 
@@ -39,14 +37,14 @@ batch is lost. If a setting changed since then, the sweep is refused.
 """
 EPILOG = """\
 examples:
-  moe-eval sweep --model-args pretrained=demo --experts-k 8 7 6 5 4 3 2 1 --tasks easy_vqa \\
-    --output runs/demo
-  moe-eval sweep --model-args pretrained=Qwen/Qwen3-VL-30B-A3B-Instruct --tasks okvqa vqa_v2_val \\
-    --batch-size 16 --output runs/qwen3-vl
-  moe-eval sweep --model moe_hf moe_vllm --experts-k 8 4 2 --tasks okvqa --output runs/both \\
-    --model-args pretrained=Qwen/Qwen3-VL-30B-A3B-Instruct
-  moe-eval sweep --model-args pretrained=demo --experts-k 8/image:2 8/image:4 4 --tasks easy_vqa \\
-    --output runs/images --dry-run
+  moe-eval sweep --model-args pretrained=demo --tasks easy_vqa -o runs/demo
+  moe-eval sweep study.yaml --experts-k 8 4 --output runs/again
+  moe-eval sweep --model-args pretrained=Qwen/Qwen3-VL-30B-A3B-Instruct \\
+    --tasks okvqa vqa_v2_val --batch-size 16 --output runs/qwen3-vl
+  moe-eval sweep --model moe_hf moe_vllm --experts-k 8 4 2 --tasks okvqa \\
+    --model-args pretrained=Qwen/Qwen3-VL-30B-A3B-Instruct --output runs/both
+  moe-eval sweep --model-args pretrained=demo --tasks easy_vqa \\
+    --experts-k 8/image:2 8/image:4 4 --output runs/images --dry-run
 
 exit code: 0; 1 if a setting failed; 2 if the request is wrong for all settings
 """
@@ -73,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
         return save_study(options)
     if options.dry_run and _print_early(requests, early, as_json=options.json):
         return 0
-    with Status() as status:
+    with Status.of(options) as status:
         # All are checked before the first one runs.
         status.doing("importing transformers, and checking the model")
         checked = [(request, check_model(request)) for request in requests]
@@ -122,55 +120,14 @@ def _check(options: argparse.Namespace) -> None:
 
 def _requests(options: argparse.Namespace) -> Iterator[SweepRequest]:
     """Yield the request of each model."""
-    from moe_eval_plugin.api.sweeping.request import SweepRequest
-    from moe_eval_plugin.sweep.planning import Axes
+    from moe_eval_plugin.api.sweeping.options import SweepOptions, make_plan, make_request
 
+    named = {name: getattr(options, name) for name in SweepOptions.__annotations__}
+    given = cast("SweepOptions", named)
     for model, model_args in zip(options.model, cycle(options.model_args), strict=False):
         folder = options.output / model if len(options.model) > 1 else options.output
-        yield SweepRequest(
-            folder=folder.resolve(),
-            common=_common(options, model, model_args),
-            axes=Axes(options.experts_k, options.experts_policy, options.renorm, options.seeds),
-            launch=_launch_options(options),
-            timing=timing_options(options),
-            restart=options.restart,
-            dry_run=options.dry_run,
-            command=getattr(options, "command", ("moe-eval", *with_dashes(sys.argv[1:]))),
-        )
-
-
-def _common(options: argparse.Namespace, model: str, model_args: str) -> SweepPlan:
-    """Return the plan of a model without its points."""
-    from moe_eval_plugin.sweep.plan import SweepPlan
-    from moe_eval_plugin.sweep.workers.batch_size import default_batch_size
-
-    tasks = [name for given in options.tasks for name in given.split(",") if name]
-    return SweepPlan(
-        model=model,
-        model_args=model_args,
-        tasks=tuple(dict.fromkeys(tasks)),
-        points=(),
-        limit=options.limit,
-        batch_size=options.batch_size or default_batch_size(model),
-        device=options.device,
-        gen_kwargs=options.gen_kwargs,
-        include_path=options.include_path,
-    )
-
-
-def _launch_options(options: argparse.Namespace) -> LaunchOptions:
-    from moe_eval_plugin.sweep.launchers.choose import LaunchOptions
-
-    if options.input_cache_gib is not None:
-        read_float("--input-cache-gib", options.input_cache_gib, at_least=0)
-    return LaunchOptions(
-        launcher=options.launcher,
-        gpus_per_point=options.gpus_per_point,
-        launcher_options=read_pairs("--launcher-options", options.launcher_options, "NAME=VALUE"),
-        separate=options.separate,
-        processes_per_point=options.processes_per_point,
-        input_cache_gib=options.input_cache_gib,
-    )
+        plan = make_plan(model, model_args, options.tasks, options.limit, given)
+        yield make_request(folder, plan, options.experts_k, given, options.command)
 
 
 def _run_one(

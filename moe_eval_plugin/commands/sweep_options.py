@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.option_values import read_int
-
 if TYPE_CHECKING:
     import argparse
 
-    from moe_eval_plugin.sweep.timing.options import TimingOptions
+    from moe_eval_plugin.commands.subcommand import Options
 
 LAUNCHERS = ("local", "ray", "slurm")
 
@@ -29,33 +27,16 @@ def add_study(verb: argparse.ArgumentParser) -> None:
 
 def add_options(verb: argparse.ArgumentParser) -> None:
     """Add the options that a command line and, but for a few, a study can have."""
-    add_setting_options(verb)
-    add_question_options(verb)
-    add_timing_options(verb)
-    add_output_options(verb)
-    add_launch_options(verb)
+    _add_questions(verb.add_argument_group("what to run"))
+    _add_settings(verb.add_argument_group("settings to try"))
+    _add_timing(verb.add_argument_group("timed pass, which changes no answer"))
+    _add_output(verb.add_argument_group("output"))
+    _add_launch(verb.add_argument_group("where it runs"))
 
 
-def add_setting_options(verb: argparse.ArgumentParser) -> None:
-    """Add the options that name the model and the settings to compare."""
+def _add_settings(verb: Options) -> None:
     verb.add_argument(
-        "--model",
-        nargs="+",
-        default=["moe_hf"],
-        metavar="NAME",
-        help="backend: moe_hf (transformers, default) or moe_vllm; with several, each gets a "
-        "subfolder of --output",
-    )
-    verb.add_argument(
-        "--model-args",
-        nargs="+",
-        default=[""],
-        metavar="NAME=VALUE,...",
-        help="model arguments; pretrained=MODEL is required, e.g. pretrained=demo,dtype=bfloat16 "
-        "(not experts_k: use --experts-k); with several models one for all, or one for each",
-    )
-    verb.add_argument(
-        "--experts-k",
+        *("-k", "--experts-k"),
         nargs="+",
         default=[],
         metavar="K",
@@ -87,32 +68,46 @@ def add_setting_options(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def add_question_options(verb: argparse.ArgumentParser) -> None:
-    """Add the options that choose the questions and how they are answered."""
+def _add_questions(verb: Options) -> None:
     verb.add_argument(
-        "--tasks",
+        *("-m", "--model"),
+        nargs="+",
+        default=["moe_hf"],
+        metavar="NAME",
+        help="backend: moe_hf (transformers, default) or moe_vllm; with several, each gets a "
+        "subfolder of --output",
+    )
+    verb.add_argument(
+        *("-a", "--model-args"),
+        nargs="+",
+        default=[""],
+        metavar="NAME=VALUE[,..]",
+        help="model arguments; pretrained=MODEL is required, e.g. pretrained=demo,dtype=bfloat16 "
+        "(not experts_k: use --experts-k); with several models one for all, or one for each",
+    )
+    verb.add_argument(
+        *("-t", "--tasks"),
         nargs="+",
         metavar="TASK",
         help="lmms-eval tasks, e.g. easy_vqa okvqa",
     )
     verb.add_argument(
-        "--limit", type=int, metavar="N", help="questions of each task (default: all)"
+        *("-l", "--limit"), type=int, metavar="N", help="questions of each task (default: all)"
     )
     verb.add_argument(
-        "--batch-size",
+        *("-b", "--batch-size"),
         metavar="N",
         help="questions in a batch, or auto: the largest that fits, found at the first setting and "
         "the same for all; with moe_vllm, as its scheduler decides (default: auto)",
     )
     verb.add_argument("--device", help="cpu, cuda, ... (default: cuda where there is one)")
     verb.add_argument(
-        "--gen-kwargs", metavar="NAME=VALUE,...", help="generation arguments, as in lmms-eval"
+        "--gen-kwargs", metavar="NAME=VALUE[,..]", help="generation arguments, as in lmms-eval"
     )
     verb.add_argument("--include-path", metavar="FOLDER", help="a folder with more tasks")
 
 
-def add_timing_options(verb: argparse.ArgumentParser) -> None:
-    """Add the options of the timed pass; none of them changes an answer."""
+def _add_timing(verb: Options) -> None:
     verb.add_argument(
         "--speed-precision",
         default="0.03",
@@ -148,13 +143,12 @@ def add_timing_options(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def add_output_options(verb: argparse.ArgumentParser) -> None:
-    """Add the options that say what the sweep writes and prints."""
+def _add_output(verb: Options) -> None:
     verb.add_argument(
-        "--output",
+        *("-o", "--output"),
         type=Path,
         metavar="FOLDER",
-        help="folder for results, logs and resume data",
+        help="folder for results, logs and resume data (default: that of MOE_EVAL_OUTPUT)",
     )
     verb.add_argument(
         "--dry-run", action="store_true", help="show settings, questions, time and memory, and stop"
@@ -170,8 +164,7 @@ def add_output_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="print JSON at the end, not a table")
 
 
-def add_launch_options(verb: argparse.ArgumentParser) -> None:
-    """Add the options that say where the settings run, and in which processes."""
+def _add_launch(verb: Options) -> None:
     verb.add_argument(
         "--launcher",
         choices=LAUNCHERS,
@@ -210,23 +203,4 @@ def add_launch_options(verb: argparse.ArgumentParser) -> None:
         metavar="GIB",
         help="RAM for encoded inputs; beyond it they are encoded again (default: a quarter of the "
         "free RAM)",
-    )
-
-
-def timing_options(options: argparse.Namespace) -> TimingOptions:
-    """Read the options of the timed pass; ``InvalidArgumentError`` for a value that it lacks."""
-    from moe_eval_plugin.sweep.timing.options import (
-        TimingOptions,
-        read_batch_sizes,
-        read_budget,
-        read_precision,
-    )
-
-    rounds = options.timing_rounds
-    return TimingOptions(
-        precision=read_precision("--speed-precision", options.speed_precision),
-        budget_s=read_budget("--speed-budget", options.speed_budget),
-        batch_sizes=read_batch_sizes("--batch-sizes", tuple(options.batch_sizes)),
-        rounds=None if rounds == "auto" else read_int("--timing-rounds", rounds, at_least=1),
-        seed=read_int("--timing-seed", options.timing_seed, at_least=0),
     )

@@ -95,13 +95,13 @@ class SweepProgress:
         self._n_running -= 1
         point = outcome.point
         if outcome.results is None:
-            self.note(f"{point.name}: failed. {outcome.reason}")
+            self.status.error(f"{point.name}: failed. {outcome.reason}")
         else:
             self._add(point.name, point.to_dict())
 
     def stop(self) -> None:
         """Print that every other point would meet the error of this one."""
-        self.status.write(
+        self.status.error(
             f"Stopped at {self._label}: every other setting would meet the same error."
         )
 
@@ -118,7 +118,7 @@ class SweepProgress:
 
     def fail_timing(self, reason: str) -> None:
         """Print why the timed pass failed."""
-        self.status.write(f"The timed pass failed: {reason}", sys.stderr)
+        self.status.error(f"The timed pass failed: {reason}")
 
     def close(self) -> None:
         """Remove the line of the status."""
@@ -148,7 +148,7 @@ class SweepProgress:
         if not result.is_timed:
             print(_failed_timing_text(result.folder, all_answered=not failed), file=sys.stderr)
         elif not failed and not self._as_json:
-            _show_end(result)
+            _show_end(result, quiet=self.status.is_quiet)
         if failed:
             print(
                 f"Failed: {', '.join(failed)}. Run the same command to try again.", file=sys.stderr
@@ -205,13 +205,17 @@ def _failed_timing_text(folder: Path, *, all_answered: bool) -> str:
     return "\n".join(filter(None, parts))
 
 
-def _show_end(result: SweepResult) -> None:
+def _show_end(result: SweepResult, *, quiet: bool) -> None:
     """Print what to use, what makes the numbers unreliable, and what to do next."""
     from moe_eval_plugin.commands.ending import answer_lines, answers, show_end, shown
 
+    found = list(answer_lines(answers(result.folder)))
+    if quiet:
+        show_end(*found)
+        return
     show_end(
         *(f"Warning: {text}" for text in result.manifest.warnings),
-        *answer_lines(answers(result.folder)),
+        *found,
         _done_text(result),
         where=f"Results: {shown(result.folder)}",
         following=f"moe-eval report {shown(result.folder)} --open",

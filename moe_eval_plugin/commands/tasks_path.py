@@ -19,7 +19,8 @@ pass this folder to it.
 """
 EPILOG = """\
 examples:
-  lmms-eval --include_path "$(moe-eval tasks-path)" --model qwen3_vl --tasks easy_vqa
+  lmms-eval --include_path "$(moe-eval tasks-path)" --model qwen3_vl \\
+    --tasks easy_vqa
 """
 
 

@@ -49,7 +49,7 @@ class Options:
     margin_points: float = 1.0
     """Margin of the equivalence test, in points of 100."""
     max_questions: int = 200
-    """Changed questions to list for each setting."""
+    """Changed questions to list for each setting and kind of change."""
     benches: Sequence[Path] = ()
     """Files of ``moe-eval bench --output`` to draw as well."""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -109,7 +109,7 @@ def build(
         numbers=numbers_tables(found),
         glossary=glossary(found),
         copies=copies_of(grouped),
-        questions=changed_questions([one.series for one in found], options.max_questions),
+        questions=changed_questions(found, options.max_questions),
         origins=[origin_of(one.series) for one in found],
         sweeps=[line for path in paths for line in _sweep_lines(path)],
         margin=found[0].margin_text,

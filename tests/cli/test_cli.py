@@ -10,24 +10,11 @@ from importlib import metadata
 import pytest
 
 from moe_eval_plugin import cli
+from moe_eval_plugin.cli import build_parser
 from moe_eval_plugin.commands import tasks_path
 from moe_eval_plugin.commands.subcommand import with_dashes
 from tests.cli.programs import MOE_EVAL, moe_eval, start
-
-VERBS = (
-    "inspect",
-    "sweep",
-    "report",
-    "bench",
-    "compare",
-    "export",
-    "bundle",
-    "reproduce",
-    "data",
-    "families",
-    "doctor",
-    "tasks-path",
-)
+from tests.cli.verbs import VERBS
 
 
 def test_help_is_quick_and_teaches() -> None:
@@ -60,11 +47,36 @@ def test_help_imports_nothing_heavy() -> None:
     assert start(sys.executable, "-c", program).stdout.strip() == "[]"
 
 
-def test_every_verb_has_examples() -> None:
-    for verb in VERBS:
-        run = moe_eval(verb, "--help")
-        assert run.returncode == 0
-        assert "examples:" in run.stdout
+@pytest.mark.parametrize("verb", [(), *VERBS], ids=" ".join)
+def test_the_help_of_every_verb_fits_into_80_columns(verb: tuple[str, ...]) -> None:
+    run = moe_eval(*verb, "--help", COLUMNS=80)
+    assert run.returncode == 0
+    assert "examples:" in run.stdout
+    assert [line for line in run.stdout.splitlines() if len(line) > 80] == []
+
+
+def test_general_options_come_before_or_after_the_verb() -> None:
+    parse = build_parser().parse_args
+    for arguments in (["-q", "doctor"], ["doctor", "--quiet"], ["doctor", "-q", "--no-progress"]):
+        assert parse(arguments).quiet
+        assert parse(arguments).verbose is False
+    assert parse(["data", "check", ".", "--no-progress"]).no_progress
+    assert parse(["--verbose", "data", "check", "."]).verbose
+
+
+def test_verbose_shows_the_traceback_of_an_error() -> None:
+    quiet, loud = moe_eval("families", "none"), moe_eval("families", "none", "-v")
+    assert len(quiet.stderr.splitlines()) == 1
+    assert loud.stderr.startswith("Traceback")
+    assert loud.stderr.endswith(quiet.stderr)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh", "fish"])
+def test_completion_is_printed_for_each_shell(shell: str) -> None:
+    run = moe_eval("completion", shell)
+    assert run.returncode == 0
+    for word in ("sweep", "experts-k", "no-progress"):
+        assert word in run.stdout
 
 
 def test_no_verb_prints_the_help_and_fails() -> None:
@@ -149,3 +161,4 @@ def test_options_may_be_spelt_as_those_of_lmms_eval() -> None:
     run = moe_eval("inspect", "nowhere/at/all", "--batch_sizes", "8", "--context", "16")
     assert "Cannot find nowhere/at/all" in run.stderr
     assert with_dashes(["--a_b=c_d", "a_b", "-a_b"]) == ["--a-b=c_d", "a_b", "-a_b"]
+    assert with_dashes(["--output_path=x_y", "--model_args"]) == ["--output=x_y", "--model-args"]
