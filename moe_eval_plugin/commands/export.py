@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.ending import is_silent, show_end, shown
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.option_values import read_new_folder
+from moe_eval_plugin.text import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -91,9 +93,14 @@ def run(options: argparse.Namespace) -> int:
         if options.list_missing:
             print(*error.faults, sep="\n")
         raise
-    folder = options.output or formats.common_folder(runs)
-    for path in files.write_files(exported.files, folder, force=options.force):
-        print(f"wrote {path}")
+    if exported.files:
+        folder = options.output or formats.common_folder(options.runs)
+        for path in files.write_files(exported.files, folder, force=options.force):
+            print(f"wrote {path}")
     for note in exported.notes:
         print(f"  {note}")
+    if not is_silent(options):
+        n = len(exported.files)
+        done = f"Done: {counted(len(runs), 'run')} as {options.format}, {counted(n, 'file')}."
+        show_end(done, following=f"moe-eval bundle {shown(options.runs[0])}")
     return 0
