@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.ending import is_silent, show_end, shown
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import read_new_file
@@ -72,7 +73,12 @@ def run(options: argparse.Namespace) -> int:
     n_points = len(contents.description.points)
     print(f"{output}: {n_points} {'settings' if n_points > 1 else 'setting'}, {size:,.0f} KiB")
     print(f"sha256 {digest}")
-    print("Images and weights are not in it. Publish the sha256 somewhere people trust.")
+    if is_silent(options):
+        return 0
+    show_end(
+        "Images and weights are not in it. Publish the sha256 somewhere people trust.",
+        following=f"moe-eval reproduce {shown(output)} --check-only",
+    )
     return 0
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.ending import is_silent, show_end, shown
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.option_values import read_new_folder
+from moe_eval_plugin.text import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -97,4 +99,8 @@ def run(options: argparse.Namespace) -> int:
             print(f"wrote {path}")
     for note in exported.notes:
         print(f"  {note}")
+    if not is_silent(options):
+        n = len(exported.files)
+        done = f"Done: {counted(len(runs), 'run')} as {options.format}, {counted(n, 'file')}."
+        show_end(done, following=f"moe-eval bundle {shown(options.runs[0])}")
     return 0

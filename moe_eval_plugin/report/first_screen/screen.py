@@ -103,7 +103,7 @@ def _part(
     limit = limit_badge(numbers)
     name = f"{numbers.series.task}-{CHART}{f'-{number + 1}' if number else ''}"
     return ScreenPart(
-        name=f"{numbers.series.name} on {numbers.series.task}",
+        name=f"{numbers.series.title} on {numbers.series.task}",
         metric=numbers.series.metric,
         facts=facts,
         badges=(*(["smoke test"] if numbers.smoke_test else []), *([limit] if limit else [])),

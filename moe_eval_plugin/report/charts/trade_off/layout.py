@@ -27,7 +27,7 @@ STEPS_OF_A_LINE = 24
 # Height of the margin, as a share of the plot, from which on the band has a text.
 LEAST_BAND = 0.08
 # Of a line of text, for each pixel: it is mostly digits.
-CHARACTERS = 0.158
+CHARACTERS = 0.16
 ToPixels: TypeAlias = "Callable[[float, float], tuple[float, float]]"
 
 

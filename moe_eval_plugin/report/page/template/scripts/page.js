@@ -31,7 +31,7 @@ function startPrinting() {
 }
 
 function addLinks() {
-  for (const section of document.querySelectorAll("main section[id]")) {
+  for (const section of document.querySelectorAll("main section[id][aria-labelledby]")) {
     const heading = section.querySelector("h2");
     if (!heading) continue;
     const link = document.createElement("a");
