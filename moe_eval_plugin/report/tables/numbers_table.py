@@ -92,8 +92,9 @@ def numbers_tables(found: Sequence[SeriesStatistics]) -> tuple[NumbersTable, ...
 
 
 def glossary(found: Sequence[SeriesStatistics]) -> tuple[Column, ...]:
-    """Return the columns of the table of all series, which say what each number is."""
-    return make_table(found).columns
+    """Return what each number of the tables is; the ends of intervals need no words."""
+    columns = make_table(found).columns
+    return tuple(one for one in columns if not one.key.endswith((LOW, HIGH)))
 
 
 def _groups(table: Table) -> Iterator[tuple[str, tuple[NumbersRow, ...]]]:
