@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Write one HTML file about finished runs: accuracy and speed at each k with intervals and tests, the
-choices of the routers, all numbers in a sortable table, the questions that changed from right to
-wrong with their images, and the sources of everything. The file needs no network.
+choices of the routers, all numbers in a sortable table, the questions whose answers changed with
+their images, and the sources of everything. The file needs no network.
 
 RUN is a folder of a sweep, any other folder with results files of lmms-eval, or such a file. Runs
 of other models, which have no k, are shown too. Differences and changed questions need runs with
@@ -85,7 +85,7 @@ def _add_content(verb: OptionGroup) -> None:
         type=int,
         default=200,
         metavar="N",
-        help="show at most N changed questions of each setting (default: 200)",
+        help="show at most N questions of each setting and kind of change (default: 200)",
     )
     verb.add_argument("--title", help="heading of the page (default: models and tasks)")
     verb.add_argument(
