@@ -91,8 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exception(error)
         print(f"moe-eval: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        kept = str(stop) or "Nothing was written. Run the same command to start again."
+        print(f"Interrupted. {kept}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader closed the pipe; Python flushes once more at exit, into the null device then.
