@@ -146,7 +146,9 @@ def _run_one(
 ) -> int:
     """Sweep over one model, or print the estimate."""
     from moe_eval_plugin.api.sweeping.ready import read_tasks
+    from moe_eval_plugin.commands.log_follower import following
     from moe_eval_plugin.commands.sweep_progress import SweepProgress
+    from moe_eval_plugin.sweep.workers.in_process import LOGS
 
     progress = SweepProgress(as_json=options.json, status=status)
     if checked.baseline_added:
@@ -156,7 +158,9 @@ def _run_one(
         with interruptible():
             ready = read_tasks(request, checked)
         if not options.dry_run:
-            return progress.finish(ready.run(progress))
+            with following(request.folder / LOGS, status.write, active=options.verbose):
+                result = ready.run(progress)
+            return progress.finish(result)
         found = ready.estimate()
         status.pause()
         _print_estimate(found, as_json=options.json)
