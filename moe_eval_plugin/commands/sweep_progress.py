@@ -148,7 +148,7 @@ class SweepProgress:
         if not result.is_timed:
             print(_failed_timing_text(result.folder, all_answered=not failed), file=sys.stderr)
         elif not failed and not self._as_json:
-            _show_end(result)
+            _show_end(result, quiet=self.status.is_quiet)
         if failed:
             print(
                 f"Failed: {', '.join(failed)}. Run the same command to try again.", file=sys.stderr
@@ -205,13 +205,17 @@ def _failed_timing_text(folder: Path, *, all_answered: bool) -> str:
     return "\n".join(filter(None, parts))
 
 
-def _show_end(result: SweepResult) -> None:
+def _show_end(result: SweepResult, *, quiet: bool) -> None:
     """Print what to use, what makes the numbers unreliable, and what to do next."""
     from moe_eval_plugin.commands.ending import answer_lines, answers, show_end, shown
 
+    found = list(answer_lines(answers(result.folder)))
+    if quiet:
+        show_end(*found)
+        return
     show_end(
         *(f"Warning: {text}" for text in result.manifest.warnings),
-        *answer_lines(answers(result.folder)),
+        *found,
         _done_text(result),
         where=f"Results: {shown(result.folder)}",
         following=f"moe-eval report {shown(result.folder)} --open",
