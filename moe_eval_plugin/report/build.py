@@ -168,11 +168,6 @@ def _task_part(task: Sequence[SeriesStatistics]) -> dict[str, Any]:
     from moe_eval_plugin.report.charts.routing import routings
 
     name = task[0].series.task
-    types = [
-        figure
-        for number, one in enumerate(task)
-        for figure in type_figures(one, number, several=len(task) > 1)
-    ]
     # Of a single series, the main chart shows more than accuracy against throughput does.
     over_k = [*(main_figures(task) if len(task) > 1 else ()), *over_k_figures(task)]
     inside = [replace(one, figures=tuple(_renamed(one.figures, name))) for one in routings(task)]
@@ -181,7 +176,7 @@ def _task_part(task: Sequence[SeriesStatistics]) -> dict[str, Any]:
         "metric": task[0].series.metric,
         "over_k": _renamed(over_k, name),
         "types": make_type_tables(task),
-        "type_figures": _renamed(types, name),
+        "type_figures": _renamed(type_figures(task), name),
         "phases": _renamed(phase_figures(task), name),
         "inside": inside,
     }
