@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from moe_eval_plugin.commands.ending import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
+NOT_BEGUN = (
+    "It was before the first question; what was in the folder is kept. Run the same command to go "
+    "on."
+)
 MINUTE = 60
 
 
@@ -126,20 +133,21 @@ class SweepProgress:
 
     def interrupted(self) -> int:
         """Print what is saved, and return the exit code."""
-        entries = self._manifest.entries if self._manifest else {}
-        n_done = sum(entries[name].state == "done" for name in self._names)
+        text = NOT_BEGUN if self._manifest is None else self._kept_text(self._manifest)
+        print(f"Interrupted. {text}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+    def _kept_text(self, manifest: Manifest) -> str:
+        """Return how much is saved, where, and how to go on."""
+        n_done = sum(manifest.entries[name].state == "done" for name in self._names)
         # A question of a multiple-choice task is counted once for each of its requests.
         of_current = min(self._n_answered, self._n_questions)
         saved = n_done * self._n_questions + of_current
         total = len(self._names) * self._n_questions
-        kept = f"{saved:,} of {total:,} answers"
-        if self._manifest is None:
-            print("Interrupted before the first question.", file=sys.stderr)
-            return EXIT_INTERRUPTED
+        kept = "All answers" if saved == total else f"{saved:,} of {total:,} answers"
         if self._is_timing:
             kept = "All answers and all timed blocks"
-        print(f"Interrupted. {kept} are saved; run the same command to continue.", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return f"{kept} are saved in {shown(manifest.folder)}; run the same command to continue."
 
     def finish(self, result: SweepResult) -> int:
         """Print how the sweep ended, and return the exit code: 1 if any of it failed."""
@@ -157,6 +165,7 @@ class SweepProgress:
 
     def _print_result(self, result: SweepResult) -> None:
         """Print the speeds of the timed pass; as JSON, everything that is known."""
+        from moe_eval_plugin.commands.ending import answers
         from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
         from moe_eval_plugin.sweep.timing.text import render_pass, summary
 
@@ -169,7 +178,12 @@ class SweepProgress:
         if self._as_json:
             rows = [row.to_dict() for row in self._table.with_timed_passes(result.folder, passes)]
             timed = [summary(one, observed) for one in passes]
-            content = {**result.manifest.to_dict(), "rows": rows, "timed_passes": timed}
+            content = {
+                **result.manifest.to_dict(),
+                "rows": rows,
+                "timed_passes": timed,
+                "answers": [asdict(one) for one in answers(result.folder)],
+            }
             print(json.dumps(content, indent=2))
             return
         for one in passes:
@@ -207,7 +221,7 @@ def _failed_timing_text(folder: Path, *, all_answered: bool) -> str:
 
 def _show_end(result: SweepResult, *, quiet: bool) -> None:
     """Print what to use, what makes the numbers unreliable, and what to do next."""
-    from moe_eval_plugin.commands.ending import answer_lines, answers, show_end, shown
+    from moe_eval_plugin.commands.ending import answer_lines, answers, show_end
 
     found = list(answer_lines(answers(result.folder)))
     if quiet:

@@ -169,11 +169,6 @@ def _task_part(task: Sequence[SeriesStatistics]) -> dict[str, Any]:
     from moe_eval_plugin.report.charts.routing import routings
 
     name = task[0].series.task
-    types = [
-        figure
-        for number, one in enumerate(task)
-        for figure in type_figures(one, number, several=len(task) > 1)
-    ]
     inside = [replace(one, figures=tuple(_renamed(one.figures, name))) for one in routings(task)]
     return {
         "name": name,
@@ -191,7 +186,7 @@ def _task_part(task: Sequence[SeriesStatistics]) -> dict[str, Any]:
         "figures": _renamed(main_figures(task), name),
         "over_k": _renamed(over_k_figures(task), name),
         "types": make_type_tables(task),
-        "type_figures": _renamed(types, name),
+        "type_figures": _renamed(type_figures(task), name),
         "phases": _renamed(phase_figures(task), name),
         "inside": inside,
     }
