@@ -74,6 +74,10 @@ types: wheel-env ## Check the types of the installed wheel (mypy, strict)
 	cd $(ELSEWHERE) && ../../$(BIN)/mypy --config-file ../../pyproject.toml \
 		--cache-dir ../../.mypy_cache --python-executable ../../$(WHEEL_ENV)/bin/python \
 		-p moe_eval_plugin
+	@echo "==> mypy: a program of a user"
+	cd $(ELSEWHERE) && ../../$(BIN)/mypy --config-file ../../pyproject.toml \
+		--cache-dir ../../.mypy_cache --python-executable ../../$(WHEEL_ENV)/bin/python \
+		../../tests/api/typed_program.py
 
 imports: wheel-env ## Check which module may import which (import-linter, on the installed wheel)
 	@echo "==> import-linter: import rules of the installed wheel"
