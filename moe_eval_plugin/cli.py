@@ -24,10 +24,12 @@ from moe_eval_plugin.commands import (
     tasks,
     tasks_path,
 )
+from moe_eval_plugin.commands.colour import coloured
 from moe_eval_plugin.commands.subcommand import (
     EXIT_USAGE,
     CommandParser,
     add_general_options,
+    print_error,
     with_dashes,
 )
 from moe_eval_plugin.errors import MoEEvalError
@@ -80,7 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Errors of this package show their traceback with --verbose only.
     """
-    given = with_dashes(sys.argv[1:] if arguments is None else arguments)
+    with coloured():
+        return _main(with_dashes(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(given: list[str]) -> int:
     try:
         try:
             return _run(given)
@@ -89,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MoEEvalError as error:
         if not {"-v", "--verbose"}.isdisjoint(given):
             traceback.print_exception(error)
-        print(f"moe-eval: {error}", file=sys.stderr)
+        print_error(f"moe-eval: {error}")
         return error.exit_code
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)

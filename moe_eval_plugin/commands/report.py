@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Write one HTML file about finished runs: accuracy and speed at each k with intervals and tests, the
-choices of the routers, all numbers in a sortable table, the questions that changed from right to
-wrong with their images, and the sources of everything. The file needs no network.
+choices of the routers, all numbers in a sortable table, the questions whose answers changed with
+their images, and the sources of everything. The file needs no network.
 
 RUN is a folder of a sweep, any other folder with results files of lmms-eval, or such a file. Runs
 of other models, which have no k, are shown too. Differences and changed questions need runs with
@@ -85,9 +85,16 @@ def _add_content(verb: OptionGroup) -> None:
         type=int,
         default=200,
         metavar="N",
-        help="show at most N changed questions of each setting (default: 200)",
+        help="show at most N questions of each setting and kind of change (default: 200)",
     )
     verb.add_argument("--title", help="heading of the page (default: models and tasks)")
+    verb.add_argument(
+        "--label",
+        nargs="+",
+        default=[],
+        metavar="A=NAME",
+        help="name a series, by the letter that the page gives it: --label A=before B=after",
+    )
 
 
 def _add_output(verb: OptionGroup) -> None:
@@ -111,7 +118,7 @@ def _add_output(verb: OptionGroup) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the report, print what it found and its path, and open it with --open."""
     from moe_eval_plugin.report.build import Options, build
-    from moe_eval_plugin.report.write import check_output, write_report
+    from moe_eval_plugin.report.write import check_output, folder_of, write_report
 
     _check(options)
     gates = report_gate.read_gates(options)
@@ -129,12 +136,14 @@ def run(options: argparse.Namespace) -> int:
                 margin_points=options.within,
                 max_questions=options.max_questions,
                 benches=options.bench,
+                labels=_labels(options.label),
+                folder=folder_of(path).name,
             ),
             status.doing,
         )
         judged = report_gate.judge_gates(gates, report.series)
-        status.doing("writing the page")
-        page, *others = write_report(report, path)
+        status.counting("drawing the charts as files", len(report.figures), "charts")
+        page, *others = write_report(report, path, status.advance)
         paper = report_gate.write_paper_files(options, report.series)
     if options.json:
         _show_json(report, [page, *others], judged, options)
@@ -204,6 +213,18 @@ def _check(options: argparse.Namespace) -> None:
     if options.max_questions < 0:
         message = f"--max-questions {options.max_questions} is not possible. Use 0 or more."
         raise InvalidArgumentError(message)
+
+
+def _labels(texts: Sequence[str]) -> dict[str, str]:
+    """Return the names of series by their letters."""
+    labels = {}
+    for text in texts:
+        letter, separator, name = text.partition("=")
+        if not (letter and separator and name.strip()):
+            message = f"--label {text} is not possible. Use the letter of a series, as in A=before."
+            raise InvalidArgumentError(message)
+        labels[letter] = name.strip()
+    return labels
 
 
 def _default_output(runs: list[Path]) -> Path:

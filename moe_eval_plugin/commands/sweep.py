@@ -137,7 +137,9 @@ def _run_one(
 ) -> int:
     """Sweep over one model, or print the estimate."""
     from moe_eval_plugin.api.sweeping.ready import read_tasks
+    from moe_eval_plugin.commands.log_follower import following
     from moe_eval_plugin.commands.sweep_progress import SweepProgress
+    from moe_eval_plugin.sweep.workers.in_process import LOGS
 
     progress = SweepProgress(as_json=options.json, status=status)
     if checked.baseline_added:
@@ -149,8 +151,10 @@ def _run_one(
         status.pause()
         _print_estimate(found, as_json=options.json)
         return 0
+    logs = request.folder / LOGS
     try:
-        result = ready.run(progress)
+        with following(logs, status.write, active=options.verbose):
+            result = ready.run(progress)
     except KeyboardInterrupt:
         return progress.interrupted()
     return progress.finish(result)

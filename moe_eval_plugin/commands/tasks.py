@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from moe_eval_plugin.tasks.listing import ListedTask
 
 DESCRIPTION = """\
-List the tasks of this package and of installed plugins: their questions, their scores, and where
-their data are. Any task of lmms-eval can be used too; --all lists their names.
+List the tasks of this package and of installed plugins: their questions, their main score, and
+where their data are; all scores are in --json. Any task of lmms-eval can be used too; --all lists
+their names.
 """
 EPILOG = """\
 examples:
@@ -63,11 +64,11 @@ def _render(tasks: Sequence[ListedTask]) -> str:
         (
             task.name,
             f"{task.n_questions:,}" if task.n_questions else "",
-            ", ".join(task.scores),
+            task.scores[0] if task.scores else "",
             "" if task.members else STATES[task.is_there],
             task.data,
         )
         for task in tasks
     ]
-    header = ("task", "questions", "scores", "data", "from")
+    header = ("task", "questions", "score", "data", "from")
     return "\n".join([*fit([header, *rows], "lrl"), "", *wrap(MEANING)])

@@ -17,7 +17,7 @@ function copyOf(id) {
 const thousands = (n) => n.toLocaleString("en-US");
 const counted = (n, what) => `${thousands(n)} ${what}${n === 1 ? "" : "s"}`;
 
-// Describe the answers of a question: a strip that unfolds, the chosen setting and the published k first.
+// Describe the answers of a question at each setting: in a strip, and in whole.
 class AnswerList {
   constructor({ points, baseline, bounds, right }, texts) {
     Object.assign(this, { points, baseline, bounds, right, texts });
@@ -221,7 +221,10 @@ class QuestionList {
     if (drawn < all) sentences.push(`${thousands(drawn)} of them, drawn at random, are in this page; the other ${thousands(all - drawn)} are not.`);
     if (kind === "same") sentences[0] = sentences[0].replace(" than at", " as at");
     if (point.unanswered) sentences.push(`${counted(point.unanswered, "question")} could not be put to the model at ${point.label}.`);
-    if (n < drawn) sentences.push(`${thousands(n)} match the filters.`);
+    // On paper this line is all that is left of the filters.
+    const { type, asked, text } = this.chosen;
+    const filters = [type, asked, text && `“${text}”`].filter(Boolean).join(", ");
+    if (filters) sentences.push(`${thousands(n)} match the filters: ${filters}.`);
     const part = nShown < groups.length ? `${nShown} of ` : "";
     if (n) sentences.push(`Showing ${part}${counted(groups.length, "image")}.`);
     if (marked !== null && !groups.some((group) => group.some((one) => one.k === marked))) {
