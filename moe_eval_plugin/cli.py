@@ -97,8 +97,9 @@ def _main(given: list[str]) -> int:
             traceback.print_exception(error)
         print_error(f"moe-eval: {error}")
         return error.exit_code
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        kept = str(stop) or "Nothing was written. Run the same command to start again."
+        print(f"Interrupted. {kept}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader closed the pipe; Python flushes once more at exit, into the null device then.

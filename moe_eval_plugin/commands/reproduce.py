@@ -157,7 +157,11 @@ def _reproduce(options: argparse.Namespace, bundle: Bundle, folder: Path) -> int
         raise_if_no_checkpoint(bundle, options.pretrained)
         print(render_before(before), file=notes, flush=True)
         on_command = partial(_print_command, file=notes)
-        again = rerun(_commands(options, bundle), folder / RUN, on_command, notes)
+        try:
+            again = rerun(_commands(options, bundle), folder / RUN, on_command, notes)
+        except KeyboardInterrupt:
+            kept = f"What was answered is saved in {shown(folder)}; run the same command to go on."
+            raise KeyboardInterrupt(kept) from None
     else:
         again = options.against
     agreement = compare_with_original(

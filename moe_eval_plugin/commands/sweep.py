@@ -8,9 +8,11 @@ from dataclasses import replace
 from itertools import cycle
 from typing import TYPE_CHECKING, cast
 
+from moe_eval_plugin.commands.interruption import interruptible
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.commands.sweep_options import add_options, add_study
+from moe_eval_plugin.commands.sweep_progress import EXIT_INTERRUPTED, NOT_BEGUN
 from moe_eval_plugin.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -75,8 +77,17 @@ def run(options: argparse.Namespace) -> int:
     with Status.of(options) as status:
         # All are checked before the first one runs.
         status.doing("importing transformers, and checking the model")
-        checked = [(request, check_model(request)) for request in requests]
-        return max(_run_one(options, *one, status) for one in checked)
+        try:
+            with interruptible():
+                checked = [(request, check_model(request)) for request in requests]
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(NOT_BEGUN) from None
+        code = 0
+        for request, plan in checked:
+            code = max(code, _run_one(options, request, plan, status))
+            if code == EXIT_INTERRUPTED:
+                break
+        return code
 
 
 def _print_early(
@@ -144,20 +155,20 @@ def _run_one(
     progress = SweepProgress(as_json=options.json, status=status)
     if checked.baseline_added:
         progress.note(_baseline_text(checked.plan))
-    status.doing("importing lmms-eval, and reading the tasks and their data")
-    ready = read_tasks(request, checked)
-    if options.dry_run:
+    try:
+        status.doing("importing lmms-eval, and reading the tasks and their data")
+        with interruptible():
+            ready = read_tasks(request, checked)
+        if not options.dry_run:
+            with following(request.folder / LOGS, status.write, active=options.verbose):
+                result = ready.run(progress)
+            return progress.finish(result)
         found = ready.estimate()
         status.pause()
         _print_estimate(found, as_json=options.json)
-        return 0
-    logs = request.folder / LOGS
-    try:
-        with following(logs, status.write, active=options.verbose):
-            result = ready.run(progress)
     except KeyboardInterrupt:
         return progress.interrupted()
-    return progress.finish(result)
+    return 0
 
 
 def _baseline_text(plan: SweepPlan) -> str:

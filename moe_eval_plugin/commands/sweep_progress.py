@@ -6,6 +6,8 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.ending import shown
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
+NOT_BEGUN = (
+    "It was before the first question; what was in the folder is kept. Run the same command to go "
+    "on."
+)
 MINUTE = 60
 
 
@@ -126,20 +132,21 @@ class SweepProgress:
 
     def interrupted(self) -> int:
         """Print what is saved, and return the exit code."""
-        entries = self._manifest.entries if self._manifest else {}
-        n_done = sum(entries[name].state == "done" for name in self._names)
+        text = NOT_BEGUN if self._manifest is None else self._kept_text(self._manifest)
+        print(f"Interrupted. {text}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+    def _kept_text(self, manifest: Manifest) -> str:
+        """Return how much is saved, where, and how to go on."""
+        n_done = sum(manifest.entries[name].state == "done" for name in self._names)
         # A question of a multiple-choice task is counted once for each of its requests.
         of_current = min(self._n_answered, self._n_questions)
         saved = n_done * self._n_questions + of_current
         total = len(self._names) * self._n_questions
-        kept = f"{saved:,} of {total:,} answers"
-        if self._manifest is None:
-            print("Interrupted before the first question.", file=sys.stderr)
-            return EXIT_INTERRUPTED
+        kept = "All answers" if saved == total else f"{saved:,} of {total:,} answers"
         if self._is_timing:
             kept = "All answers and all timed blocks"
-        print(f"Interrupted. {kept} are saved; run the same command to continue.", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return f"{kept} are saved in {shown(manifest.folder)}; run the same command to continue."
 
     def finish(self, result: SweepResult) -> int:
         """Print how the sweep ended, and return the exit code: 1 if any of it failed."""
@@ -207,7 +214,7 @@ def _failed_timing_text(folder: Path, *, all_answered: bool) -> str:
 
 def _show_end(result: SweepResult, *, quiet: bool) -> None:
     """Print what to use, what makes the numbers unreliable, and what to do next."""
-    from moe_eval_plugin.commands.ending import answer_lines, answers, show_end, shown
+    from moe_eval_plugin.commands.ending import answer_lines, answers, show_end
 
     found = list(answer_lines(answers(result.folder)))
     if quiet:
