@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
-from moe_eval_plugin.option_values import read_int, read_new_folder
+from moe_eval_plugin.option_values import read_float, read_int, read_new_folder
 from moe_eval_plugin.text import wrap
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ An interrupted demo continues with the same command.
 EPILOG = """\
 examples:
   moe-eval demo
-  moe-eval demo --limit 9673 --output runs/all      all questions, in some minutes
+  moe-eval demo --limit 9673 --output runs/all   all questions, in some minutes
 
-The same by hand: moe-eval sweep, with the options that `moe-eval demo` writes into the study file
-of its folder, and moe-eval report.
+It is a sweep and a report. To change anything else, edit the study file that it
+writes into its folder, and run `moe-eval sweep runs/first/study.yaml -o FOLDER`.
 
 exit code: 0; 1 if a setting failed
 """
@@ -48,11 +48,11 @@ TASK, MODEL_ARGS = "easy_vqa", "pretrained=demo"
 # Answers do not depend on the batch size, and large batches are answered in less time.
 BATCH_SIZE, TIMED_BATCH_SIZE = 64, 16
 PRECISION, BUDGET_S = 0.05, 20.0
-# The options of the sweep that this is; --limit and --output follow.
+# The options of the sweep that this is; those that the demo has itself follow.
 SWEEP = (
     *("moe-eval", "sweep", "--model-args", MODEL_ARGS, "--experts-k", *K, "--tasks", TASK),
     *("--batch-size", str(BATCH_SIZE), "--batch-sizes", str(TIMED_BATCH_SIZE)),
-    *("--speed-precision", str(PRECISION), "--speed-budget", f"{BUDGET_S:g}"),
+    *("--speed-precision", str(PRECISION)),
 )
 NEXT = "moe-eval sweep -a pretrained=MODEL -t okvqa -o runs/own"
 NO_PAGE = 'none. For charts and the page: pip install "moe-eval-plugin[report]"'
@@ -63,36 +63,45 @@ def add(verbs: Subcommands) -> None:
     verb = add_verb(
         verbs, "demo", run, "see it work: a small model, in about a minute", (DESCRIPTION, EPILOG)
     )
-    verb.add_argument(
+    group = verb.add_argument_group("demo")
+    group.add_argument(
         *("-l", "--limit"),
         type=int,
         default=N_QUESTIONS,
         metavar="N",
         help=f"questions to ask at each k (default: {N_QUESTIONS:,})",
     )
-    verb.add_argument(
+    group.add_argument(
         *("-o", "--output"),
         type=Path,
         default=FOLDER,
         metavar="FOLDER",
         help=f"folder for results and report (default: {FOLDER})",
     )
-    verb.add_argument("--no-open", action="store_true", help="do not open the page in a browser")
-    verb.add_argument("--json", action="store_true", help="print JSON at the end, not text")
+    group.add_argument(
+        "--speed-budget",
+        type=float,
+        default=BUDGET_S,
+        metavar="SECONDS",
+        help=f"time for timing; more gives narrower intervals (default: {BUDGET_S:g})",
+    )
+    group.add_argument("--no-open", action="store_true", help="do not open the page in a browser")
+    group.add_argument("--json", action="store_true", help="print JSON at the end, not text")
 
 
 def run(options: argparse.Namespace) -> int:
     """Answer, time and report; print the answer last. Return 1 if a setting failed."""
-    n_questions = read_int("--limit", options.limit, at_least=1)
+    read_int("--limit", options.limit, at_least=1)
     read_new_folder("--output", options.output)
+    read_float("--speed-budget", options.speed_budget, above=0)
     # It is too small to gain from more threads, which wait for each other on a busy machine.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with Status.of(options) as status:
         # Importing libraries takes seconds: this comes before.
-        for line in wrap(_introduction(n_questions)):
+        for line in wrap(_introduction(options.limit)):
             status.write(line, sys.stderr if options.json else sys.stdout)
         status.doing("checking what is there")
-        return _run(options, n_questions, status)
+        return _run(options, status)
 
 
 def _introduction(n_questions: int) -> str:
@@ -103,12 +112,12 @@ def _introduction(n_questions: int) -> str:
     )
 
 
-def _run(options: argparse.Namespace, n_questions: int, status: Status) -> int:
+def _run(options: argparse.Namespace, status: Status) -> int:
     from moe_eval_plugin.api.sweeping.ready import check_model, read_tasks
     from moe_eval_plugin.api.sweeping.request import check_early
     from moe_eval_plugin.commands.demo_progress import DemoProgress
 
-    request = demo_request(options.output.resolve(), n_questions)
+    request = demo_request(options.output.resolve(), options.limit, options.speed_budget)
     check_early(request)
     progress = DemoProgress(as_json=options.json, status=status)
     try:
@@ -123,7 +132,7 @@ def _run(options: argparse.Namespace, n_questions: int, status: Status) -> int:
         return progress.interrupted()
 
 
-def demo_request(folder: Path, n_questions: int) -> SweepRequest:
+def demo_request(folder: Path, n_questions: int, budget_s: float = BUDGET_S) -> SweepRequest:
     """Return the sweep that the demo is.
 
     Results of an earlier demo with other settings are moved aside, as ``--restart`` does; those of
@@ -147,9 +156,12 @@ def demo_request(folder: Path, n_questions: int) -> SweepRequest:
             batch_size=str(BATCH_SIZE),
         ),
         axes=Axes(K),
-        timing=TimingOptions(PRECISION, BUDGET_S, (TIMED_BATCH_SIZE,)),
+        timing=TimingOptions(PRECISION, budget_s, (TIMED_BATCH_SIZE,)),
         restart=found is not None and found.command[: len(SWEEP)] == SWEEP,
-        command=(*SWEEP, "--limit", str(n_questions), "--output", str(folder)),
+        command=(
+            *(*SWEEP, "--speed-budget", f"{budget_s:g}"),
+            *("--limit", str(n_questions), "--output", str(folder)),
+        ),
     )
 
 
@@ -173,12 +185,7 @@ def _report(options: argparse.Namespace, result: SweepResult, progress: DemoProg
         return 0
     is_open = page is not None and not options.no_open and open_page(page)
     where = NO_PAGE if page is None else shown(page) + (" (open in your browser)" * is_open)
-    show_end(
-        *(f"Warning: {text}" for text in result.manifest.warnings),
-        *answer_lines(found),
-        where=f"Report: {where}",
-        following=NEXT,
-    )
+    show_end(*answer_lines(found), where=f"Report: {where}", following=NEXT)
     return 0
 
 
