@@ -1,7 +1,56 @@
-"""Accuracy and speed of Mixture-of-Experts models at a verified number of active experts."""
+"""Accuracy and speed of Mixture-of-Experts models at a verified number of active experts.
 
+``import moe_eval_plugin as moe`` is cheap: each function loads what it needs when it is first used.
+"""
+
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
+import moe_eval_plugin.sweep as _sweep_package
+
+if TYPE_CHECKING:
+    from moe_eval_plugin.api.comparison import ComparedRuns, compare
+    from moe_eval_plugin.api.experts import ExpertsInUse, experts_k
+    from moe_eval_plugin.api.inspection import Inspection, inspect
+    from moe_eval_plugin.api.runs import Sweep, load
+    from moe_eval_plugin.api.setting import Setting
+    from moe_eval_plugin.api.sweep import sweep
+    from moe_eval_plugin.api.sweeping.progress import SweepProgress
+    from moe_eval_plugin.api.table import Table
+    from moe_eval_plugin.report.answer.answer import Answer
+
+__all__ = [
+    "Answer",
+    "ComparedRuns",
+    "ExpertsInUse",
+    "Inspection",
+    "Setting",
+    "Sweep",
+    "SweepProgress",
+    "Table",
+    "compare",
+    "experts_k",
+    "inspect",
+    "load",
+    "sweep",
+]
+
+_MODULES = {
+    "Answer": "moe_eval_plugin.report.answer.answer",
+    "ComparedRuns": "moe_eval_plugin.api.comparison",
+    "ExpertsInUse": "moe_eval_plugin.api.experts",
+    "Inspection": "moe_eval_plugin.api.inspection",
+    "Setting": "moe_eval_plugin.api.setting",
+    "Sweep": "moe_eval_plugin.api.runs",
+    "SweepProgress": "moe_eval_plugin.api.sweeping.progress",
+    "Table": "moe_eval_plugin.api.table",
+    "compare": "moe_eval_plugin.api.comparison",
+    "experts_k": "moe_eval_plugin.api.experts",
+    "inspect": "moe_eval_plugin.api.inspection",
+    "load": "moe_eval_plugin.api.runs",
+}
 _ROOT = Path(__file__).resolve().parent.parent
 _MAPPED_FOLDERS = ("tasks", "model_adapters")
 
@@ -12,3 +61,32 @@ if (_ROOT / "pyproject.toml").is_file() and all(
     (_ROOT / name / "__init__.py").is_file() for name in _MAPPED_FOLDERS
 ):
     __path__.append(str(_ROOT))
+
+
+class _CallableSweep(ModuleType):
+    """The package ``sweep``, which can be called as the function of that name.
+
+    Python binds the name of a sub-package in its parent whenever the sub-package is imported.
+    """
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  (the function's)
+        from moe_eval_plugin.api.sweep import sweep as run
+
+        return run(*arguments, **options)
+
+
+_sweep_package.__class__ = _CallableSweep
+
+
+def __getattr__(name: str) -> object:
+    """Load a function or a type when it is first used."""
+    if name not in _MODULES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names and those that are loaded."""
+    return sorted({*__all__, *globals()})

@@ -22,12 +22,15 @@ from moe_eval_plugin.commands import (
     report,
     reproduce,
     sweep,
+    tasks,
     tasks_path,
 )
+from moe_eval_plugin.commands.colour import coloured
 from moe_eval_plugin.commands.subcommand import (
     EXIT_USAGE,
     CommandParser,
     add_general_options,
+    print_error,
     with_dashes,
 )
 from moe_eval_plugin.errors import MoEEvalError
@@ -43,7 +46,7 @@ SUMMARY_COLUMN = 14
 # The verbs, as people look for them.
 COMMANDS = {
     "Run": (demo, sweep, bench),
-    "Look": (inspect, families, doctor),
+    "Look": (inspect, families, tasks, doctor),
     "Use": (report, compare, export),
     "Share": (bundle, reproduce),
     "Data": (data,),
@@ -81,7 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Errors of this package show their traceback with --verbose only.
     """
-    given = with_dashes(sys.argv[1:] if arguments is None else arguments)
+    with coloured():
+        return _main(with_dashes(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(given: list[str]) -> int:
     try:
         try:
             return _run(given)
@@ -90,10 +97,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MoEEvalError as error:
         if not {"-v", "--verbose"}.isdisjoint(given):
             traceback.print_exception(error)
-        print(f"moe-eval: {error}", file=sys.stderr)
+        print_error(f"moe-eval: {error}")
         return error.exit_code
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        kept = str(stop) or "Nothing was written. Run the same command to start again."
+        print(f"Interrupted. {kept}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader closed the pipe; Python flushes once more at exit, into the null device then.

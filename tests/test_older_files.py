@@ -91,7 +91,7 @@ def test_a_report_has_the_same_numbers() -> None:
     from moe_eval_plugin.report.build import Options, build
 
     report = build([FOLDER / "sweep"], Options())
-    rows = list(csv.DictReader(io.StringIO(report.files["table.csv"].decode())))
+    rows = list(csv.DictReader(io.StringIO(report.tables["table.csv"].decode())))
     for row, expected in zip(rows, EXPECTED["report"], strict=True):
         assert set(row) == set(expected)
         assert row["observed_num_experts_per_tok"] == expected["observed_num_experts_per_tok"]

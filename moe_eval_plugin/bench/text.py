@@ -38,6 +38,23 @@ def render(report: BenchReport) -> str:
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
+def result_text(report: BenchReport) -> str | None:
+    """Return the speed-up of decode at each k, at the largest batch size; ``None`` without one."""
+    size = max((point.batch_size for point in report.points), default=0)
+    found = [
+        f"k={point.num_experts_per_tok} {point.decode_speedup.median:.2f}×"
+        f" ({point.decode_speedup.smallest:.2f} to {point.decode_speedup.largest:.2f})"
+        for point in report.points
+        if point.batch_size == size
+        and point.decode_speedup is not None
+        and point.num_experts_per_tok != report.reference_num_experts_per_tok
+    ]
+    if not found:
+        return None
+    k = report.reference_num_experts_per_tok
+    return f"Speed-up of decode at batch size {size}, against k={k}: {', '.join(found)}."
+
+
 def number_text(value: float | None) -> str:
     """Return a number with three digits or more: 0.123, 12.3, 1,234."""
     if value is None:

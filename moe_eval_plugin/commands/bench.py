@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands import bench_hf, bench_vllm
+from moe_eval_plugin.commands.ending import is_silent, show_end, shown, sweep_command
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
@@ -201,7 +202,7 @@ def _add_plan(verb: Options) -> None:
 def run(options: argparse.Namespace) -> int:
     """Bench the model that the arguments name, and print the report."""
     from moe_eval_plugin.bench.runner import run_bench
-    from moe_eval_plugin.bench.text import render
+    from moe_eval_plugin.bench.text import render, result_text
     from moe_eval_plugin.engines.option_checks import DTYPE_READER
 
     if options.output is not None:
@@ -226,7 +227,21 @@ def run(options: argparse.Namespace) -> int:
     if options.output is not None:
         report.save(options.output)
     print(json.dumps(report.to_dict(), indent=2) if options.json else render(report))
+    if not is_silent(options):
+        _show_end(options, result_text(report))
     return 0
+
+
+def _show_end(options: argparse.Namespace, result: str | None) -> None:
+    where = None if options.output is None else shown(options.output)
+    print()
+    show_end(
+        *([result] if result else []),
+        *([f"Report: {where}"] if where else []),
+        following=f"moe-eval report RUNS --bench {where} --open"
+        if where
+        else sweep_command(options.model),
+    )
 
 
 def _plan(options: argparse.Namespace) -> BenchPlan:

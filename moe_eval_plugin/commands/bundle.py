@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.ending import is_silent, show_end, shown
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import read_new_file
+from moe_eval_plugin.text import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -50,6 +53,7 @@ def add(verbs: Subcommands) -> None:
         help=f"file to write, NAME{SUFFIX} (default: next to RUN, with its name)",
     )
     verb.add_argument("--force", action="store_true", help="overwrite an existing file")
+    verb.add_argument("--json", action="store_true", help="print JSON: the path and the checksum")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -66,13 +70,27 @@ def run(options: argparse.Namespace) -> int:
     lock = lock_text()
     contents = collect(options.path, lock)
     digest = pack(contents, lock, output, force=options.force)
-    for warning in contents.description.warnings:
+    description, size = contents.description, output.stat().st_size
+    for warning in description.warnings:
         print(f"Warning: {warning}", file=sys.stderr)
-    size = output.stat().st_size / 1024
-    n_points = len(contents.description.points)
-    print(f"{output}: {n_points} {'settings' if n_points > 1 else 'setting'}, {size:,.0f} KiB")
+    if options.json:
+        content = {
+            "bundle": str(output),
+            "sha256": digest,
+            "bytes": size,
+            "settings": list(description.points),
+            "warnings": list(description.warnings),
+        }
+        print(json.dumps(content, indent=2, ensure_ascii=False))
+        return 0
+    print(f"{output}: {counted(len(description.points), 'setting')}, {size / 1024:,.0f} KiB")
     print(f"sha256 {digest}")
-    print("Images and weights are not in it. Publish the sha256 somewhere people trust.")
+    if is_silent(options):
+        return 0
+    show_end(
+        "Images and weights are not in it. Publish the sha256 somewhere people trust.",
+        following=f"moe-eval reproduce {shown(output)} --check-only",
+    )
     return 0
 
 

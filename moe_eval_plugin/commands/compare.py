@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.commands.ending import answer_lines, answers, is_silent, show_end, shown
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import read_new_file
@@ -133,7 +134,23 @@ def run(options: argparse.Namespace) -> int:
     lacking = _lacking(comparison.tasks, options.at_least_equal)
     if options.list is not None:
         _write_list(comparison, options.list, force=options.force)
-    return _show(comparison.to_dict() if options.json else render(comparison), lacking)
+    code = _show(comparison.to_dict() if options.json else render(comparison), lacking)
+    if not is_silent(options):
+        _show_end(comparison, options)
+    return code
+
+
+def _show_end(comparison: Comparison, options: argparse.Namespace) -> None:
+    """Print the difference of each task in a line, and how to see the questions that changed."""
+    from moe_eval_plugin.results.compare.text import result_lines
+
+    changed = f"moe-eval compare {shown(options.a)} {shown(options.b)} --list changed.csv"
+    print()
+    show_end(
+        *result_lines(comparison),
+        *([f"Changed questions: {shown(options.list)}"] if options.list is not None else []),
+        following=changed if comparison.changes and options.list is None else "",
+    )
 
 
 def _run_sweep(options: argparse.Namespace) -> int:
@@ -159,7 +176,13 @@ def _run_sweep(options: argparse.Namespace) -> int:
         for name, one in comparison.settings.items()
         for line in _lacking(one.tasks, options.at_least_equal, name)
     ]
-    return _show(comparison.to_dict() if options.json else render_sweep(comparison), lacking)
+    code = _show(comparison.to_dict() if options.json else render_sweep(comparison), lacking)
+    if not is_silent(options):
+        chosen = options.task or options.metric or options.settings
+        found = [] if chosen else answers(options.a, options.within)
+        print()
+        show_end(*answer_lines(found), following=f"moe-eval report {shown(options.a)} --open")
+    return code
 
 
 def _show(comparison: dict[str, Any] | str, lacking: list[str]) -> int:

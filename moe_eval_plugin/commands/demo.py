@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -168,24 +167,23 @@ def demo_request(folder: Path, n_questions: int, budget_s: float = BUDGET_S) -> 
 def _report(options: argparse.Namespace, result: SweepResult, progress: DemoProgress) -> int:
     """Write the page, print what was found, and open the page where there is a browser."""
     from moe_eval_plugin.commands.browser import open_page
-    from moe_eval_plugin.commands.ending import answer_lines, answers, show_end, shown
+    from moe_eval_plugin.commands.ending import answer_lines, answers, is_silent, show_end, shown
 
-    if not options.json:
+    if not is_silent(options):
         progress.show_speeds(result)
     page = _write_page(result.folder, progress.status)
     progress.close()
-    found = answers(result.folder)
     if options.json:
-        content = progress.content(result)
-        more = {
-            "answers": [asdict(one) for one in found],
-            "report": None if page is None else str(page),
-        }
-        print(json.dumps({**content, **more}, indent=2))
+        path = None if page is None else str(page)
+        print(json.dumps({**progress.content(result), "page": path}, indent=2))
+        return 0
+    found = answer_lines(answers(result.folder))
+    if options.quiet:
+        show_end(*found)
         return 0
     is_open = page is not None and not options.no_open and open_page(page)
     where = NO_PAGE if page is None else shown(page) + (" (open in your browser)" * is_open)
-    show_end(*answer_lines(found), where=f"Report: {where}", following=NEXT)
+    show_end(*found, where=f"Report: {where}", following=NEXT)
     return 0
 
 

@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.ending import is_silent, show_end
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
 
@@ -64,4 +65,8 @@ def run(options: argparse.Namespace) -> int:
         print("\n".join([*(render(one) for one in checks if one.status != "ok"), summary(checks)]))
     else:
         print(f"\n{summary(checks)}")
-    return exit_code(checks)
+    code = exit_code(checks)
+    if not is_silent(options):
+        again = "fix what failed as said above, and run `moe-eval doctor` again"
+        show_end(following=again if code else "moe-eval inspect demo")
+    return code

@@ -12,7 +12,7 @@ from moe_eval_plugin.text import wrap
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from moe_eval_plugin.report.answer.answer import Answer
 
@@ -45,7 +45,14 @@ def shown(path: Path) -> str:
     return shlex.quote(os.fspath(short))
 
 
-def answers(folder: Path) -> list[Answer]:
+def sweep_command(model: str) -> str:
+    """Return the command that sweeps over k of a model, on the task that needs no data."""
+    output = Path("runs", Path(model).name)
+    arguments = f"--model-args {shlex.quote(f'pretrained={model}')} --tasks easy_vqa"
+    return f"moe-eval sweep {arguments} --output {shlex.quote(str(output))}"
+
+
+def answers(folder: Path, margin_points: float = MARGIN_POINTS) -> list[Answer]:
     """Return what to use of each series of a finished sweep; none where that cannot be computed.
 
     It needs no extra package.
@@ -55,14 +62,17 @@ def answers(folder: Path) -> list[Answer]:
     from moe_eval_plugin.report.read_series import read_series
 
     try:
-        return [answer(compute(one, MARGIN_POINTS)) for one in read_series([folder])]
+        return [answer(compute(one, margin_points)) for one in read_series([folder])]
     except MoEEvalError:
         # The results are complete without a verdict, and their own commands say what is wrong.
         return []
 
 
-def answer_lines(found: list[Answer]) -> Iterator[str]:
-    """Yield the sentence of each answer, with the task where there are several."""
-    tasks = {one.task for one in found}
+def answer_lines(one_each: Iterable[Answer]) -> Iterator[str]:
+    """Yield the sentence of each answer, with model and task where there are several."""
+    found = list(one_each)
+    names = [{one.series for one in found}, {one.task for one in found}]
     for one in found:
-        yield f"{one.task}: {one.sentence}" if len(tasks) > 1 else one.sentence
+        several = zip((one.series, one.task), names, strict=True)
+        named = ", ".join(name for name, known in several if len(known) > 1)
+        yield f"{named}: {one.sentence}" if named else one.sentence

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.ending import is_silent, show_end, shown
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.option_values import read_new_folder
+from moe_eval_plugin.text import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -15,17 +18,22 @@ if TYPE_CHECKING:
 
 # The value of --format without a name. It is no text, since no text is empty.
 ALL_FORMATS = object()
+LIST = "list"
 DESCRIPTION = """\
-Write a finished run in the file format of another tool or of a leaderboard.
+Write a finished run in the file format of another tool or of a leaderboard, or send it to an
+experiment tracker.
 
 RUN is a results file of lmms-eval, or a folder with one or more of them, for instance that of
 --output_path. Formats with the answers themselves need a run with --log_samples.
 
-The files are written next to the run, or to the folder of --output; all of them or none.
+The files are written into the folder RUN, or that of --output; all of them or none. The formats
+wandb, trackio and mlflow send runs with the tracker's own client, and read its settings.
 """
 EPILOG = """\
 examples:
   moe-eval export --format list                  the formats
+  moe-eval export --format markdown runs/demo    a row for each k, for a model card
+  WANDB_MODE=offline moe-eval export --format wandb runs/demo
   moe-eval export --format evalai runs/qwen3-vl  answers to VQAv2, for EvalAI
   moe-eval export --format okvqa runs/qwen3-vl --output submission
   moe-eval export --format okvqa runs/qwen3-vl --list-missing > missing.txt
@@ -51,7 +59,7 @@ def add(verbs: Subcommands) -> None:
         nargs="?",
         const=ALL_FORMATS,
         metavar="NAME",
-        help="the format; without a name, list and describe all formats",
+        help="the format; `list` or no name lists and describes all formats",
     )
     verb.add_argument("--task", help="task to write (default: all that the format supports)")
     verb.add_argument(
@@ -66,6 +74,7 @@ def add(verbs: Subcommands) -> None:
         action="store_true",
         help="if a run is incomplete, print each faulty question id with its fault",
     )
+    verb.add_argument("--json", action="store_true", help="print JSON: the paths and the notes")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -75,11 +84,10 @@ def run(options: argparse.Namespace) -> int:
     from moe_eval_plugin.publish.exports import failures, formats
     from moe_eval_plugin.results.lmms_eval.files import find_runs
 
-    if options.format is ALL_FORMATS:
-        print(formats.render_formats())
-        return 0
+    if options.format in {ALL_FORMATS, LIST}:
+        return _list_formats(as_json=options.json)
     if options.format is None or not options.runs:
-        message = "Use `moe-eval export --format NAME RUN`; --format alone lists the formats."
+        message = "Use `moe-eval export --format NAME RUN`; --format list lists the formats."
         raise InvalidArgumentError(message)
     if options.output is not None:
         read_new_folder("--output", options.output)
@@ -89,11 +97,31 @@ def run(options: argparse.Namespace) -> int:
         exported = exporter.export(runs, options.task)
     except failures.IncompleteRunError as error:
         if options.list_missing:
-            print(*error.faults, sep="\n")
+            faults = [*map(str, error.faults)]
+            print(json.dumps({"faults": faults}) if options.json else "\n".join(faults))
         raise
-    folder = options.output or formats.common_folder(runs)
-    for path in files.write_files(exported.files, folder, force=options.force):
-        print(f"wrote {path}")
-    for note in exported.notes:
-        print(f"  {note}")
+    written: list[str] = []
+    if exported.files:
+        folder = options.output or formats.common_folder(options.runs)
+        written = [*map(str, files.write_files(exported.files, folder, force=options.force))]
+    if options.json:
+        content = {"format": options.format, "files": written, "notes": list(exported.notes)}
+        print(json.dumps(content, indent=2, ensure_ascii=False))
+        return 0
+    print(*(f"wrote {path}" for path in written), *(f"  {one}" for one in exported.notes), sep="\n")
+    if not is_silent(options):
+        n = len(exported.files)
+        what = f", {counted(n, 'file')}" if n else ""
+        done = f"Done: {counted(len(runs), 'run')} as {options.format}{what}."
+        show_end(done, following=f"moe-eval bundle {shown(options.runs[0])}")
+    return 0
+
+
+def _list_formats(*, as_json: bool) -> int:
+    from moe_eval_plugin.plugins.manager import registered_exporters
+    from moe_eval_plugin.publish.exports.formats import render_formats
+
+    known = registered_exporters()
+    listed = [{"name": name, "summary": known[name].summary} for name in sorted(known)]
+    print(json.dumps({"formats": listed}, indent=2) if as_json else render_formats())
     return 0

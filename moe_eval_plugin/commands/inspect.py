@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.ending import is_silent, show_end, sweep_command
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.model_name import is_folder
@@ -104,19 +105,30 @@ def run(options: argparse.Namespace) -> int:
         from moe_eval_plugin.models.inspection.plot import draw
 
         draw(report, options.plot)
-    text = json.dumps(report.to_dict(), indent=2) if options.json else None
-    print(text or render(report, after_experts=is_begun))
+    if options.json:
+        print(json.dumps(report.to_dict(), indent=2))
+    else:
+        print(render(report, after_experts=is_begun))
+    if not is_silent(options) and report.costs and report.fixed_k_reason is None:
+        print()
+        show_end(following=sweep_command(options.model))
     return 0
 
 
 def _print_experts(options: argparse.Namespace) -> bool:
-    """Print what the text of the configuration states; whether it states enough."""
+    """Print what the text of the configuration states; whether it states enough.
+
+    Nothing is printed where the rest takes no time: then the report begins with the gain.
+    """
     from moe_eval_plugin.models.checkpoint import resolve
     from moe_eval_plugin.models.inspection.report import described
+    from moe_eval_plugin.models.inspection.stated import stated_model
     from moe_eval_plugin.models.inspection.text import render_experts
     from moe_eval_plugin.models.stated_experts import stated_experts
 
     stated = stated_experts(options.model, options.revision)
+    if stated_model(options.model, options.revision) is not None:
+        return False
     if stated is None or (options.revision is not None and is_folder(resolve(options.model))):
         return False
     named = {"model": options.model, "resolved": resolve(options.model)}

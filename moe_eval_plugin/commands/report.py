@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from pathlib import Path
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from moe_eval_plugin.commands.subcommand import Options as OptionGroup
     from moe_eval_plugin.commands.subcommand import Subcommands
     from moe_eval_plugin.report.build import Report
 
 DESCRIPTION = """\
 Write one HTML file about finished runs: accuracy and speed at each k with intervals and tests, the
-choices of the routers, all numbers in a sortable table, the questions that changed from right to
-wrong with their images, and the sources of everything. The file needs no network.
+choices of the routers, all numbers in a sortable table, the questions whose answers changed with
+their images, and the sources of everything. The file needs no network.
 
 RUN is a folder of a sweep, any other folder with results files of lmms-eval, or such a file. Runs
 of other models, which have no k, are shown too. Differences and changed questions need runs with
@@ -55,14 +57,12 @@ def add(verbs: Subcommands) -> None:
         (DESCRIPTION, f"{EPILOG}\n{report_gate.EPILOG}"),
     )
     verb.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder or results file")
-    verb.add_argument(
-        *("-o", "--output"),
-        type=Path,
-        metavar="FILE",
-        help=f"HTML file to write (default: {NAME} next to the runs)",
-    )
-    verb.add_argument("--open", action="store_true", help="open the page in the browser")
-    verb.add_argument("--title", help="heading of the page (default: models and tasks)")
+    _add_content(verb.add_argument_group("what to show"))
+    _add_output(verb.add_argument_group("output"))
+    report_gate.add_options(verb.add_argument_group("checks and papers"))
+
+
+def _add_content(verb: OptionGroup) -> None:
     verb.add_argument("--task", help="show only this task (default: all)")
     verb.add_argument("--metric", help="metric to show (default: the main one of the task)")
     verb.add_argument(
@@ -85,20 +85,40 @@ def add(verbs: Subcommands) -> None:
         type=int,
         default=200,
         metavar="N",
-        help="show at most N changed questions of each setting (default: 200)",
+        help="show at most N questions of each setting and kind of change (default: 200)",
     )
-    report_gate.add_options(verb)
+    verb.add_argument("--title", help="heading of the page (default: models and tasks)")
+    verb.add_argument(
+        "--label",
+        nargs="+",
+        default=[],
+        metavar="A=NAME",
+        help="name a series, by the letter that the page gives it: --label A=before B=after",
+    )
+
+
+def _add_output(verb: OptionGroup) -> None:
+    verb.add_argument(
+        *("-o", "--output"),
+        type=Path,
+        metavar="FILE",
+        help=f"HTML file to write (default: {NAME} next to the runs)",
+    )
+    verb.add_argument("--open", action="store_true", help="open the page in the browser")
     verb.add_argument(
         "--force",
         action="store_true",
         help="overwrite an existing file that moe-eval did not write",
+    )
+    verb.add_argument(
+        "--json", action="store_true", help="print JSON: the paths and the recommendations"
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """Write the report, print what it found and its path, and open it with --open."""
     from moe_eval_plugin.report.build import Options, build
-    from moe_eval_plugin.report.write import check_output, write_report
+    from moe_eval_plugin.report.write import check_output, folder_of, write_report
 
     _check(options)
     gates = report_gate.read_gates(options)
@@ -116,14 +136,19 @@ def run(options: argparse.Namespace) -> int:
                 margin_points=options.within,
                 max_questions=options.max_questions,
                 benches=options.bench,
+                labels=_labels(options.label),
+                folder=folder_of(path).name,
             ),
             status.doing,
         )
         judged = report_gate.judge_gates(gates, report.series)
-        status.doing("writing the page")
-        page, *others = write_report(report, path)
+        status.counting("drawing the charts as files", len(report.figures), "charts")
+        page, *others = write_report(report, path, status.advance)
         paper = report_gate.write_paper_files(options, report.series)
-    _show(report, [page, *others], paper, options)
+    if options.json:
+        _show_json(report, [page, *others], judged, options)
+    else:
+        _show(report, [page, *others], paper, options)
     if options.open:
         import webbrowser
 
@@ -141,6 +166,8 @@ def _show(
     from moe_eval_plugin.report.answer.summary import summary_lines
 
     if is_silent(options):
+        if not getattr(options, "json", False):
+            show_end(*answer_lines(map(answer, report.series)))
         return
     page, *others = written
     found = list(summary_lines(report.series))
@@ -158,6 +185,27 @@ def _show(
     )
 
 
+def _show_json(
+    report: Report,
+    written: Sequence[Path],
+    judged: Sequence[tuple[bool, str]],
+    options: argparse.Namespace,
+) -> None:
+    from dataclasses import asdict
+
+    from moe_eval_plugin.report.answer.answer import answer
+
+    page, *others = map(str, written)
+    content = {
+        "page": page,
+        "files": others,
+        "paper": str(options.paper) if options.paper else None,
+        "answers": [asdict(answer(one)) for one in report.series],
+        "conditions": [{"failed": fails, "text": text} for fails, text in judged],
+    }
+    print(json.dumps(content, indent=2, ensure_ascii=False))
+
+
 def _check(options: argparse.Namespace) -> None:
     if not 0 < options.within < math.inf:
         message = f"--within {options.within} is not possible. Use a number of points above 0."
@@ -165,6 +213,18 @@ def _check(options: argparse.Namespace) -> None:
     if options.max_questions < 0:
         message = f"--max-questions {options.max_questions} is not possible. Use 0 or more."
         raise InvalidArgumentError(message)
+
+
+def _labels(texts: Sequence[str]) -> dict[str, str]:
+    """Return the names of series by their letters."""
+    labels = {}
+    for text in texts:
+        letter, separator, name = text.partition("=")
+        if not (letter and separator and name.strip()):
+            message = f"--label {text} is not possible. Use the letter of a series, as in A=before."
+            raise InvalidArgumentError(message)
+        labels[letter] = name.strip()
+    return labels
 
 
 def _default_output(runs: list[Path]) -> Path:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from moe_eval_plugin.commands.subcommand import Options as OptionGroup
     from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
     from moe_eval_plugin.report.answer.condition import Comparison
 
@@ -20,12 +21,12 @@ conditions of --fail-if and --fail-unless:
   loss(k=4) > 1                  points of accuracy lost against the published k
   speed_up(k=4) < 1.2            speed divided by that of the published k
   accuracy(k=4) < 98             percent; join conditions with `and`
-  loss(k=4, task=okvqa) > 1      where there are several tasks; model=NAME likewise
+  loss(k=4, task=okvqa) > 1      for several tasks; model=NAME likewise
 
-  A condition is shown if the interval of its number lies on that side: 90% for a loss (a
-  one-sided test at 5%, as for all verdicts), 95% for the others. --fail-if fails where the
-  condition is shown, so too few questions never fail it. --fail-unless fails where it is not
-  shown, so too few questions do: use it to release something. Both then end with exit code 1.
+A condition is shown if the interval of its number lies on that side: 90% for a loss (a one-sided
+test at 5%, as for all verdicts), 95% for the others. --fail-if fails where the condition is shown,
+so too few questions never fail it. --fail-unless fails where it is not shown, so too few questions
+do: use it to release something. Both then end with exit code 1.
 """
 
 
@@ -38,7 +39,7 @@ class Gate(NamedTuple):
     must_be_shown: bool
 
 
-def add_options(verb: argparse.ArgumentParser) -> None:
+def add_options(verb: OptionGroup) -> None:
     """Add the options."""
     verb.add_argument(
         "--paper",
@@ -92,10 +93,10 @@ def judge_gates(
 def exit_code(judged: Sequence[tuple[bool, str]], options: argparse.Namespace) -> int:
     """Print the lines of all conditions, and return 1 if one of them fails.
 
-    With ``--quiet`` only those that fail are printed.
+    With ``--quiet`` only those that fail are printed, and with ``--json`` none: they are in it.
     """
     for fails, line in judged:
-        if fails or not is_silent(options):
+        if not options.json and (fails or not is_silent(options)):
             print(line)
     return int(any(fails for fails, _ in judged))
 

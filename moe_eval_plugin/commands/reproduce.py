@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.ending import is_silent, show_end, shown
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import read_new_folder
@@ -156,7 +157,11 @@ def _reproduce(options: argparse.Namespace, bundle: Bundle, folder: Path) -> int
         raise_if_no_checkpoint(bundle, options.pretrained)
         print(render_before(before), file=notes, flush=True)
         on_command = partial(_print_command, file=notes)
-        again = rerun(_commands(options, bundle), folder / RUN, on_command, notes)
+        try:
+            again = rerun(_commands(options, bundle), folder / RUN, on_command, notes)
+        except KeyboardInterrupt:
+            kept = f"What was answered is saved in {shown(folder)}; run the same command to go on."
+            raise KeyboardInterrupt(kept) from None
     else:
         again = options.against
     agreement = compare_with_original(
@@ -172,7 +177,11 @@ def _reproduce(options: argparse.Namespace, bundle: Bundle, folder: Path) -> int
     text = json.dumps(comparison, indent=1, ensure_ascii=False) + "\n"
     write_files({AGREEMENT: text}, folder, force=True)
     print(text if options.json else render_agreement(agreement, verbose=options.verbose))
-    print(f"All numbers are in {folder / AGREEMENT}", file=notes)
+    if not is_silent(options):
+        show_end(
+            where=f"All numbers: {shown(folder / AGREEMENT)}",
+            following=f"moe-eval report {shown(again)} --open",
+        )
     return 0 if agreement.agrees else 1
 
 
@@ -207,4 +216,5 @@ def _show_check(options: argparse.Namespace, bundle: Bundle, before: Environment
     output = str((options.output or _default_output(options.path)) / RUN)
     for command in commands:
         print(f"  {shlex.join(written(command, output))}")
+    show_end(following=f"moe-eval reproduce {shown(options.path)}")
     return 0

@@ -100,6 +100,11 @@ class Status:
         """Return the status of a command with the general options that it was called with."""
         return cls(progress=shows_progress(options), quiet=options.quiet)
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no line is written."""
+        return self._is_quiet
+
     def __enter__(self) -> Self:
         return self
 

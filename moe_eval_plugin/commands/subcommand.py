@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from moe_eval_plugin.commands.help_text import HelpText, short_usage
 from moe_eval_plugin.option_values import DECIMAL, WHOLE
-from moe_eval_plugin.text import did_you_mean
+from moe_eval_plugin.text import did_you_mean, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,7 +80,8 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End the program with one line and exit code 2, without the usage."""
         end = "" if message.endswith((".", "?")) else "."
-        self.exit(EXIT_USAGE, f"{self.prog}: error: {message}{end} See `{self.prog} --help`.\n")
+        print_error(f"{self.prog}: error: {message}{end} See `{self.prog} --help`.")
+        self.exit(EXIT_USAGE)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:  # noqa: ANN401
         try:
@@ -143,6 +145,11 @@ def _number(text: str) -> float:
 
 def _path(text: str) -> Path:
     return Path(_text(text))
+
+
+def print_error(text: str) -> None:
+    """Print an error: wrapped on a terminal, elsewhere one line that can be searched."""
+    print("\n".join(wrap(text)) if sys.stderr.isatty() else text, file=sys.stderr)
 
 
 def with_dashes(arguments: Sequence[str]) -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from moe_eval_plugin.commands.interruption import interruptible
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
-from moe_eval_plugin.commands.sweep_options import add_options, add_study, timing_options
+from moe_eval_plugin.commands.sweep_options import add_options, add_study
+from moe_eval_plugin.commands.sweep_progress import EXIT_INTERRUPTED, NOT_BEGUN
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.option_values import read_float, read_pairs
 
 if TYPE_CHECKING:
     import argparse
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.commands.subcommand import Subcommands
     from moe_eval_plugin.sweep.early_checks import EarlyPlan
     from moe_eval_plugin.sweep.estimate import Estimate
-    from moe_eval_plugin.sweep.launchers.choose import LaunchOptions
     from moe_eval_plugin.sweep.plan import SweepPlan
     from moe_eval_plugin.sweep.planning import CheckedPlan
 
@@ -76,8 +76,17 @@ def run(options: argparse.Namespace) -> int:
     with Status.of(options) as status:
         # All are checked before the first one runs.
         status.doing("importing transformers, and checking the model")
-        checked = [(request, check_model(request)) for request in requests]
-        return max(_run_one(options, *one, status) for one in checked)
+        try:
+            with interruptible():
+                checked = [(request, check_model(request)) for request in requests]
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(NOT_BEGUN) from None
+        code = 0
+        for request, plan in checked:
+            code = max(code, _run_one(options, request, plan, status))
+            if code == EXIT_INTERRUPTED:
+                break
+        return code
 
 
 def _print_early(
@@ -122,55 +131,14 @@ def _check(options: argparse.Namespace) -> None:
 
 def _requests(options: argparse.Namespace) -> Iterator[SweepRequest]:
     """Yield the request of each model."""
-    from moe_eval_plugin.api.sweeping.request import SweepRequest
-    from moe_eval_plugin.sweep.planning import Axes
+    from moe_eval_plugin.api.sweeping.options import SweepOptions, make_plan, make_request
 
+    named = {name: getattr(options, name) for name in SweepOptions.__annotations__}
+    given = cast("SweepOptions", named)
     for model, model_args in zip(options.model, cycle(options.model_args), strict=False):
         folder = options.output / model if len(options.model) > 1 else options.output
-        yield SweepRequest(
-            folder=folder.resolve(),
-            common=_common(options, model, model_args),
-            axes=Axes(options.experts_k, options.experts_policy, options.renorm, options.seeds),
-            launch=_launch_options(options),
-            timing=timing_options(options),
-            restart=options.restart,
-            dry_run=options.dry_run,
-            command=options.command,
-        )
-
-
-def _common(options: argparse.Namespace, model: str, model_args: str) -> SweepPlan:
-    """Return the plan of a model without its points."""
-    from moe_eval_plugin.sweep.plan import SweepPlan
-    from moe_eval_plugin.sweep.workers.batch_size import default_batch_size
-
-    tasks = [name for given in options.tasks for name in given.split(",") if name]
-    return SweepPlan(
-        model=model,
-        model_args=model_args,
-        tasks=tuple(dict.fromkeys(tasks)),
-        points=(),
-        limit=options.limit,
-        batch_size=options.batch_size or default_batch_size(model),
-        device=options.device,
-        gen_kwargs=options.gen_kwargs,
-        include_path=options.include_path,
-    )
-
-
-def _launch_options(options: argparse.Namespace) -> LaunchOptions:
-    from moe_eval_plugin.sweep.launchers.choose import LaunchOptions
-
-    if options.input_cache_gib is not None:
-        read_float("--input-cache-gib", options.input_cache_gib, at_least=0)
-    return LaunchOptions(
-        launcher=options.launcher,
-        gpus_per_point=options.gpus_per_point,
-        launcher_options=read_pairs("--launcher-options", options.launcher_options, "NAME=VALUE"),
-        separate=options.separate,
-        processes_per_point=options.processes_per_point,
-        input_cache_gib=options.input_cache_gib,
-    )
+        plan = make_plan(model, model_args, options.tasks, options.limit, given)
+        yield make_request(folder, plan, options.experts_k, given, options.command)
 
 
 def _run_one(
@@ -178,23 +146,27 @@ def _run_one(
 ) -> int:
     """Sweep over one model, or print the estimate."""
     from moe_eval_plugin.api.sweeping.ready import read_tasks
+    from moe_eval_plugin.commands.log_follower import following
     from moe_eval_plugin.commands.sweep_progress import SweepProgress
+    from moe_eval_plugin.sweep.workers.in_process import LOGS
 
     progress = SweepProgress(as_json=options.json, status=status)
     if checked.baseline_added:
         progress.note(_baseline_text(checked.plan))
-    status.doing("importing lmms-eval, and reading the tasks and their data")
-    ready = read_tasks(request, checked)
-    if options.dry_run:
+    try:
+        status.doing("importing lmms-eval, and reading the tasks and their data")
+        with interruptible():
+            ready = read_tasks(request, checked)
+        if not options.dry_run:
+            with following(request.folder / LOGS, status.write, active=options.verbose):
+                result = ready.run(progress)
+            return progress.finish(result)
         found = ready.estimate()
         status.pause()
         _print_estimate(found, as_json=options.json)
-        return 0
-    try:
-        result = ready.run(progress)
     except KeyboardInterrupt:
         return progress.interrupted()
-    return progress.finish(result)
+    return 0
 
 
 def _baseline_text(plan: SweepPlan) -> str:

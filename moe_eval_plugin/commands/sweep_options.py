@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.option_values import read_int
-
 if TYPE_CHECKING:
     import argparse
 
     from moe_eval_plugin.commands.subcommand import Options
-    from moe_eval_plugin.sweep.timing.options import TimingOptions
 
 LAUNCHERS = ("local", "ray", "slurm")
 
@@ -206,23 +203,4 @@ def _add_launch(verb: Options) -> None:
         metavar="GIB",
         help="RAM for encoded inputs; beyond it they are encoded again (default: a quarter of the "
         "free RAM)",
-    )
-
-
-def timing_options(options: argparse.Namespace) -> TimingOptions:
-    """Read the options of the timed pass; ``InvalidArgumentError`` for a value that it lacks."""
-    from moe_eval_plugin.sweep.timing.options import (
-        TimingOptions,
-        read_batch_sizes,
-        read_budget,
-        read_precision,
-    )
-
-    rounds = options.timing_rounds
-    return TimingOptions(
-        precision=read_precision("--speed-precision", options.speed_precision),
-        budget_s=read_budget("--speed-budget", options.speed_budget),
-        batch_sizes=read_batch_sizes("--batch-sizes", tuple(options.batch_sizes)),
-        rounds=None if rounds == "auto" else read_int("--timing-rounds", rounds, at_least=1),
-        seed=read_int("--timing-seed", options.timing_seed, at_least=0),
     )

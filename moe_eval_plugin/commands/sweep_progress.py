@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from moe_eval_plugin.commands.ending import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
+NOT_BEGUN = (
+    "It was before the first question; what was in the folder is kept. Run the same command to go "
+    "on."
+)
 MINUTE = 60
 
 
@@ -124,20 +131,21 @@ class SweepProgress:
 
     def interrupted(self) -> int:
         """Print what is saved, and return the exit code."""
-        entries = self._manifest.entries if self._manifest else {}
-        n_done = sum(entries[name].state == "done" for name in self._names)
+        text = NOT_BEGUN if self._manifest is None else self._kept_text(self._manifest)
+        print(f"Interrupted. {text}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+    def _kept_text(self, manifest: Manifest) -> str:
+        """Return how much is saved, where, and how to go on."""
+        n_done = sum(manifest.entries[name].state == "done" for name in self._names)
         # A question of a multiple-choice task is counted once for each of its requests.
         of_current = min(self._n_answered, self._n_questions)
         saved = n_done * self._n_questions + of_current
         total = len(self._names) * self._n_questions
-        kept = f"{saved:,} of {total:,} answers"
-        if self._manifest is None:
-            print("Interrupted before the first question.", file=sys.stderr)
-            return EXIT_INTERRUPTED
+        kept = "All answers" if saved == total else f"{saved:,} of {total:,} answers"
         if self._is_timing:
             kept = "All answers and all timed blocks"
-        print(f"Interrupted. {kept} are saved; run the same command to continue.", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return f"{kept} are saved in {shown(manifest.folder)}; run the same command to continue."
 
     def finish(self, result: SweepResult) -> int:
         """Print how the sweep ended, and return the exit code: 1 if any of it failed."""
@@ -149,7 +157,7 @@ class SweepProgress:
         if not result.is_timed:
             print(_failed_timing_text(result.folder, all_answered=not failed), file=sys.stderr)
         elif not failed and not self._as_json:
-            _show_end(result)
+            _show_end(result, quiet=self.status.is_quiet)
         if failed:
             print(
                 f"Failed: {', '.join(failed)}. Run the same command to try again.", file=sys.stderr
@@ -158,13 +166,18 @@ class SweepProgress:
 
     def content(self, result: SweepResult) -> dict[str, Any]:
         """Return everything that is known as plain JSON data."""
+        from moe_eval_plugin.commands.ending import answers
         from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
         from moe_eval_plugin.sweep.timing.text import summary
 
         passes = read_timed_passes(result.folder)
         rows = [row.to_dict() for row in self._table.with_timed_passes(result.folder, passes)]
-        timed = [summary(one, self._observed()) for one in passes]
-        return {**result.manifest.to_dict(), "rows": rows, "timed_passes": timed}
+        return {
+            **result.manifest.to_dict(),
+            "rows": rows,
+            "timed_passes": [summary(one, self._observed()) for one in passes],
+            "answers": [asdict(one) for one in answers(result.folder)],
+        }
 
     def show_speeds(self, result: SweepResult) -> None:
         """Print the speeds of the timed pass, or what is known without one."""
@@ -225,13 +238,17 @@ def _failed_timing_text(folder: Path, *, all_answered: bool) -> str:
     return "\n".join(filter(None, parts))
 
 
-def _show_end(result: SweepResult) -> None:
+def _show_end(result: SweepResult, *, quiet: bool) -> None:
     """Print what to use, what makes the numbers unreliable, and what to do next."""
-    from moe_eval_plugin.commands.ending import answer_lines, answers, show_end, shown
+    from moe_eval_plugin.commands.ending import answer_lines, answers, show_end
 
+    found = list(answer_lines(answers(result.folder)))
+    if quiet:
+        show_end(*found)
+        return
     show_end(
         *(f"Warning: {text}" for text in result.manifest.warnings),
-        *answer_lines(answers(result.folder)),
+        *found,
         _done_text(result),
         where=f"Results: {shown(result.folder)}",
         following=f"moe-eval report {shown(result.folder)} --open",

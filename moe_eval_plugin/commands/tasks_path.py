@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.subcommand import add_verb
@@ -26,18 +27,20 @@ examples:
 
 def add(verbs: Subcommands) -> None:
     """Add the subcommand."""
-    add_verb(
+    verb = add_verb(
         verbs,
         "tasks-path",
         run,
         "print the folder with the task definitions",
         (DESCRIPTION, EPILOG),
     )
+    verb.add_argument("--json", action="store_true", help="print JSON instead of the bare path")
 
 
-def run(_options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Print the folder."""
     from moe_eval_plugin.tasks import tasks_path
 
-    print(tasks_path())
+    path = str(tasks_path())
+    print(json.dumps({"path": path}) if options.json else path)
     return 0

@@ -117,16 +117,19 @@ def verify(
     baseline: int | None,
     observation: Observation,
     rule: RoutingRule = NATIVE,
+    *,
+    present_only: bool = False,
 ) -> VerifiedOverride:
     """Return requested and observed k, after checking that they agree.
 
     Raises ``OverrideNotEffectiveError`` unless every token in every MoE layer used exactly the
-    requested k, and each kind of token that the schedule distinguishes was observed. A policy may
+    requested k, and each kind of token that the schedule distinguishes was observed; with
+    ``present_only``, each kind that is in the input. A policy may
     drop experts, so with one each token must have used 1 to k. Without a request (``resolved`` is
     ``None``), the observation is recorded as it is.
     """
     if resolved is not None:
-        expected = dict(_expected(resolved, observation))
+        expected = dict(_expected(resolved, observation, present_only=present_only))
         wrong = {p for p, (k, seen) in expected.items() if not seen or not _is_right(seen, k, rule)}
         missed = observation.missed_tokens()
         if not expected or wrong or missed:
@@ -180,7 +183,7 @@ def join_ranks(ranks: Sequence[Mapping[str, VerifiedOverride]]) -> dict[str, Ver
 
 
 def _expected(
-    resolved: ResolvedSchedule, observation: Observation
+    resolved: ResolvedSchedule, observation: Observation, *, present_only: bool
 ) -> Iterator[tuple[str, tuple[int, dict[int, int]]]]:
     """Yield requested k and observed histogram by layer, and by token kind if k differs by it."""
     modalities: tuple[Modality | None, ...] = ("text", "image")
@@ -190,6 +193,9 @@ def _expected(
         phases if resolved.differs_by_phase else (None,),
     ):
         if (modality, phase) == ("image", "decode"):
+            continue
+        kinds = (modality,) if modality else modalities
+        if present_only and not any(observation.n_tokens(kind, phase) for kind in kinds if kind):
             continue
         which = f"{modality or 'all'} tokens" + (f" in {phase}" if phase else "")
         tokens = f", {which}" if modality or phase else ""

@@ -39,6 +39,8 @@ class ForwardPass:
     """Phase of the pass; ``prefill`` outside of one."""
     token_kinds: Tensor | None = None
     """Index of ``OBSERVED_MODALITIES`` of each token, row by row (tokens,); ``None`` outside."""
+    is_counted: bool = True
+    """Whether an observer counts this pass."""
 
     def begin(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], image_ids: Sequence[int]

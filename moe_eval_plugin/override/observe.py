@@ -20,7 +20,7 @@ from moe_eval_plugin.override.layer_counter import LayerCounter, count, new_tabl
 from moe_eval_plugin.override.listed_experts import observe_listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor, nn
 
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def observe(
-    model: nn.Module, choice_readers: Sequence[ChoiceReader] = CHOICE_READERS
+    model: nn.Module,
+    choice_readers: Sequence[ChoiceReader] = CHOICE_READERS,
+    is_counted: Callable[[ForwardPass], bool] = lambda _: True,
 ) -> Iterator[PendingObservation]:
     """Observe every MoE layer of a model while the block runs, then remove all hooks.
 
@@ -38,14 +40,22 @@ def observe(
     observers may observe one model. Hooks run in the order in which they were installed, so
     whatever changes a choice before the experts must be installed before the observer.
     ``choice_readers`` define where choices are read, for a model whose layers the table lacks.
+    ``is_counted`` is called as each forward pass begins; one that it leaves out costs next to
+    nothing.
 
     Raises ``MeasurementError`` where the names of the model's cache, tokens or images are unknown.
     """
     input_tokens = _InputTokenCounter()
     counters = [LayerCounter(layer) for layer in find_moe_layers(model, choice_readers)]
+
+    def begin(forward_pass: ForwardPass) -> None:
+        forward_pass.is_counted = is_counted(forward_pass)
+        if forward_pass.is_counted:
+            input_tokens.add(forward_pass)
+
     with ExitStack() as hooks:
         paths = [counter.layer.path for counter in counters]
-        tracked = track_forward_passes(model, paths, input_tokens.add)
+        tracked = track_forward_passes(model, paths, begin)
         forward_pass = hooks.enter_context(tracked)
         for counter in counters:
             if counter.layer.is_listed:
@@ -105,6 +115,8 @@ def _observe_layer(counter: LayerCounter, forward_pass: ForwardPass, hooks: Exit
         kwargs: dict[str, Any],
         output: Any = None,  # noqa: ANN401  (any output)
     ) -> None:
+        if not forward_pass.is_counted:
+            return
         chosen = layer.choice_reader.read(Call(module, (*args, *kwargs.values()), output))
         if chosen is not None and chosen.shape[0] > 0:
             _count(counter, forward_pass, chosen)
@@ -118,6 +130,8 @@ def _observe_layer(counter: LayerCounter, forward_pass: ForwardPass, hooks: Exit
 
 def _count(counter: LayerCounter, forward_pass: ForwardPass, chosen: Tensor) -> None:
     """Count the experts of each token of one call of a layer, (tokens, width)."""
+    if not forward_pass.is_counted:
+        return
     token_kinds = _kinds_of_rows(chosen, counter.layer, forward_pass.token_kinds)
     counter.add(chosen, token_kinds, forward_pass.phase)
 

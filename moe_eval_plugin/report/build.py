@@ -10,12 +10,13 @@ from moe_eval_plugin.errors import MissingDependencyError
 from moe_eval_plugin.report.analysis.statistics import compute
 from moe_eval_plugin.report.answer.findings import findings
 from moe_eval_plugin.report.answer.run_facts import facts_line
-from moe_eval_plugin.report.charts.theme import paper_config
 from moe_eval_plugin.report.page.fill import page_text
 from moe_eval_plugin.report.page.provenance import origin_of
 from moe_eval_plugin.report.paper.copies import copies_of
 from moe_eval_plugin.report.questions.changed import changed_questions
 from moe_eval_plugin.report.read_series import read_series, sweep_at
+from moe_eval_plugin.report.tables.key_table import key_table, shared_questions
+from moe_eval_plugin.report.tables.numbers_table import glossary, numbers_tables
 from moe_eval_plugin.report.tables.table import (
     as_csv,
     as_markdown,
@@ -26,15 +27,13 @@ from moe_eval_plugin.report.tables.table import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
     from moe_eval_plugin.report.charts.base import Figure
 
 PACKAGES = ("altair", "jinja2", "vl_convert")
-FILE_WIDTH = 720
-PNG_SCALE = 2
 
 
 @dataclass(frozen=True)
@@ -50,18 +49,27 @@ class Options:
     margin_points: float = 1.0
     """Margin of the equivalence test, in points of 100."""
     max_questions: int = 200
-    """Changed questions to list for each setting."""
+    """Changed questions to list for each setting and kind of change."""
     benches: Sequence[Path] = ()
     """Files of ``moe-eval bench --output`` to draw as well."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The user's names of series, by the letter that each has without them."""
+    folder: str | None = None
+    """Name of the folder next to the page that the page links to; ``None`` for no links."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """The page, and the files that are written with it, by their names."""
+    """The page, and what is written next to it."""
 
     html: str
-    files: Mapping[str, bytes]
+    """The page."""
+    tables: Mapping[str, bytes]
+    """Tables as CSV and Markdown, by the names of their files."""
+    figures: tuple[Figure, ...] = field(repr=False)
+    """The charts of the page, in its order."""
     series: tuple[SeriesStatistics, ...] = field(repr=False)
+    """The statistics of all series."""
 
 
 def build(
@@ -79,40 +87,59 @@ def build(
     benches = [read_bench(path) for path in options.benches]
     found = [
         compute(series, options.margin_points)
-        for series in read_series(paths, options.task, options.metric)
+        for series in read_series(paths, options.task, options.metric, options.labels)
     ]
-    grouped = _by_task(found)
+    grouped = by_task(found)
     tasks = [_task_part(task) for task in grouped]
     bench = [
         figure
         for number, one in enumerate(benches)
         for figure in bench_figures(one, number, several=len(benches) > 1)
     ]
-    table = make_table(found)
-    figures = [figure for part in tasks for figure in part["figures"]] + bench
-    doing(f"drawing {len(figures)} charts")
+    figures = _in_order(tasks, bench)
+    doing("filling in the page")
     html = page_text(
         title=options.title or _title(found),
         tasks=tasks,
+        key=key_table(found),
+        shared=shared_questions(found),
         bench=bench,
         benches=[one.name for one in benches],
         figures=figures,
-        table=table,
+        numbers=numbers_tables(found),
+        glossary=glossary(found),
         copies=copies_of(grouped),
-        questions=changed_questions([one.series for one in found], options.max_questions),
+        questions=changed_questions(found, options.max_questions),
         origins=[origin_of(one.series) for one in found],
         sweeps=[line for path in paths for line in _sweep_lines(path)],
         margin=found[0].margin_text,
         max_questions=options.max_questions,
+        folder=options.folder,
     )
+    return Report(html, _tables(found), tuple(figures), tuple(found))
+
+
+def _in_order(tasks: Sequence[Mapping[str, Any]], bench: Sequence[Figure]) -> list[Figure]:
+    """List the charts in the order of the page."""
+    return [
+        *(figure for part in tasks for figure in part["figures"]),
+        *(figure for part in tasks for figure in part["over_k"]),
+        *(figure for part in tasks for figure in part["type_figures"]),
+        *(figure for part in tasks for figure in part["phases"]),
+        *bench,
+        *(figure for part in tasks for one in part["inside"] for figure in one.figures),
+    ]
+
+
+def _tables(found: Sequence[SeriesStatistics]) -> dict[str, bytes]:
     tables = {
-        "table.csv": as_csv(table).encode(),
+        "table.csv": as_csv(make_table(found)).encode(),
         "table.md": as_markdown(make_short_table(found)).encode(),
     }
     types = make_full_type_table(found)
     if types.rows:
         tables["types.csv"] = as_csv(types).encode()
-    return Report(html, {**_drawn(figures), **tables}, tuple(found))
+    return tables
 
 
 def _check_packages() -> None:
@@ -125,7 +152,7 @@ def _check_packages() -> None:
         raise MissingDependencyError(message)
 
 
-def _by_task(found: Sequence[SeriesStatistics]) -> list[list[SeriesStatistics]]:
+def by_task(found: Sequence[SeriesStatistics]) -> list[list[SeriesStatistics]]:
     """Group the series by task and score."""
     groups: dict[tuple[str, str], list[SeriesStatistics]] = {}
     for one in found:
@@ -136,18 +163,19 @@ def _by_task(found: Sequence[SeriesStatistics]) -> list[list[SeriesStatistics]]:
 def _task_part(task: Sequence[SeriesStatistics]) -> dict[str, Any]:
     """Return what the page shows of a task."""
     from moe_eval_plugin.report.charts.accuracy_and_speed import main_figures
-    from moe_eval_plugin.report.charts.routing import routing_figures
+    from moe_eval_plugin.report.charts.by_type import type_figures
+    from moe_eval_plugin.report.charts.over_k import over_k_figures
+    from moe_eval_plugin.report.charts.phases import phase_figures
+    from moe_eval_plugin.report.charts.routing import routings
 
     name = task[0].series.task
-    figures = [*main_figures(task)]
-    for number, one in enumerate(task):
-        figures += routing_figures(one, number, several=len(task) > 1)
+    inside = [replace(one, figures=tuple(_renamed(one.figures, name))) for one in routings(task)]
     return {
         "name": name,
         "metric": task[0].series.metric,
         "series": [
             {
-                "name": one.series.name,
+                "name": one.series.title,
                 "facts": facts_line(one),
                 "is_smoke_test": bool(one.smoke_test),
                 "findings": list(findings(one)),
@@ -155,13 +183,17 @@ def _task_part(task: Sequence[SeriesStatistics]) -> dict[str, Any]:
             for one in task
         ],
         "table": make_short_table(task),
-        "figures": [_renamed(figure, name) for figure in figures],
+        "figures": _renamed(main_figures(task), name),
+        "over_k": _renamed(over_k_figures(task), name),
         "types": make_type_tables(task),
+        "type_figures": _renamed(type_figures(task), name),
+        "phases": _renamed(phase_figures(task), name),
+        "inside": inside,
     }
 
 
-def _renamed(figure: Figure, task: str) -> Figure:
-    return replace(figure, name=f"{task}-{figure.name}")
+def _renamed(figures: Iterable[Figure], task: str) -> list[Figure]:
+    return [replace(figure, name=f"{task}-{figure.name}") for figure in figures]
 
 
 def _title(found: Sequence[SeriesStatistics]) -> str:
@@ -184,19 +216,3 @@ def _sweep_lines(path: Path) -> Iterator[str]:
         yield f"Not done when this report was made: {', '.join(left)}."
     for text in sweep.warnings:
         yield f"Warning: {text}"
-
-
-def _drawn(figures: Sequence[Figure]) -> dict[str, bytes]:
-    """Draw each figure as PNG and as SVG, with its title, in light colours."""
-    import vl_convert
-
-    files = {}
-    for figure in figures:
-        chart = figure.chart.properties(width=FILE_WIDTH, title=figure.title)
-        spec = {**chart.to_dict(), "description": figure.description}
-        config = paper_config()
-        files[f"{figure.name}.svg"] = vl_convert.vegalite_to_svg(spec, config=config).encode()
-        files[f"{figure.name}.png"] = vl_convert.vegalite_to_png(
-            spec, config=config, scale=PNG_SCALE
-        )
-    return files

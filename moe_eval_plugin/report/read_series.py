@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePath
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.experts.routing_rule import NATIVE
 from moe_eval_plugin.report.series import FinishedTask, ReportPoint, Series, TimedSetting
+from moe_eval_plugin.report.series_names import (
+    CACHED,
+    IMAGES,
+    INPUTS,
+    QUESTIONS,
+    SeriesKey,
+    series_ids,
+    series_name,
+)
 from moe_eval_plugin.results.lmms_eval.files import find_runs, read_run
 from moe_eval_plugin.results.samples import read_task
 from moe_eval_plugin.results.score_facts import collect
@@ -17,7 +25,7 @@ from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
 from moe_eval_plugin.sweep.manifest import load_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from moe_eval_plugin.results.run import Run, TaskRun
@@ -26,7 +34,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
     from moe_eval_plugin.sweep.manifest import Manifest
 
-SeriesKey: TypeAlias = tuple[str, str, str, tuple[str, ...]]
 Key = TypeVar("Key")
 WITHOUT_K = "unmodified"
 
@@ -49,11 +56,15 @@ class FoundRun:
 
 
 def read_series(
-    paths: Sequence[Path], task: str | None = None, metric: str | None = None
+    paths: Sequence[Path],
+    task: str | None = None,
+    metric: str | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> list[Series]:
     """Return the series of all runs at these paths, by task, model and k.
 
     ``metric`` is the score to show; without it each task shows the one that it is compared by.
+    ``labels`` are the user's names of series, by the letter that each has without them.
     Raises ``DataError`` where there are no runs or no scores, and ``InvalidArgumentError`` where
     the score to show is not clear.
     """
@@ -71,8 +82,16 @@ def read_series(
         raise DataError(message)
     groups = _grouped(finished, _series_key)
     keys = list(groups)
+    ids = series_ids(keys, labels or {})
     return [
-        Series(key[0], key[1], _name(key, keys), tuple(_points(members)))
+        Series(
+            task=key.task,
+            metric=key.metric,
+            name=series_name(key, keys),
+            points=tuple(_points(members)),
+            id=ids[key],
+            label=(labels or {}).get(ids[key], ""),
+        )
         for key, members in groups.items()
     ]
 
@@ -143,18 +162,18 @@ def _shown_metric(
 
 
 def _series_key(one: FinishedTask) -> SeriesKey:
-    facts = one.facts
-    return facts.task, facts.metric, facts.pretrained, _distinctions(one)
+    facts, words = one.facts, _distinctions(one)
+    return SeriesKey(facts.task, facts.metric, facts.pretrained, tuple(words.items()))
 
 
-def _distinctions(one: FinishedTask) -> tuple[str, ...]:
-    """Return what else keeps two runs of a model from being averaged, in a fixed order."""
+def _distinctions(one: FinishedTask) -> dict[str, str]:
+    """Return what else keeps two runs of a model from being averaged; empty where not known."""
     setup = one.setup
     machine = (setup.machine.name if setup.machine else None) or setup.device
-    words = {
+    values = {
         "{}": one.facts.backend,
         "revision {}": one.facts.model_revision,
-        "{} questions": one.facts.n,
+        QUESTIONS: one.facts.n,
         "on {}": machine,
         "in {}": setup.dtype,
         "batch size {}": setup.batch_size,
@@ -162,27 +181,11 @@ def _distinctions(one: FinishedTask) -> tuple[str, ...]:
         "experts by {}": setup.experts_implementation,
         # Such speeds are of the model alone, and cannot be compared with others.
         # Neither is a speed of some of the questions.
-        "{} answers from a cache": one.facts.n_answers_from_cache,
-        "inputs prepared {}": "beforehand" if setup.inputs else None,
-        "images {}": "shared" if one.is_shared and one.timed is None else None,
+        CACHED: one.facts.n_answers_from_cache,
+        INPUTS: "beforehand" if setup.inputs else None,
+        IMAGES: "shared" if one.is_shared and one.timed is None else None,
     }
-    return tuple("" if value is None else word.format(value) for word, value in words.items())
-
-
-def _name(key: SeriesKey, keys: Sequence[SeriesKey]) -> str:
-    """Return the name of a series: its model, and what distinguishes it from others of it."""
-    task, metric, pretrained, own = key
-    rivals = [other for other in keys if other[:2] == (task, metric)]
-    alike = [other[3] for other in rivals if other[2] == pretrained]
-    differ = [len(set(texts)) > 1 for texts in zip(*alike, strict=True)]
-    words = [text for text, differs in zip(own, differ, strict=True) if text and differs]
-    names = {other[2] for other in rivals if _short(other[2]) == _short(pretrained)}
-    return ", ".join([_short(pretrained) if len(names) == 1 else pretrained, *words])
-
-
-def _short(pretrained: str) -> str:
-    """Return a model without the folders of its path on this machine."""
-    return pretrained if pretrained.count("/") == 1 else PurePath(pretrained).name or pretrained
+    return {word: "" if value is None else word.format(value) for word, value in values.items()}
 
 
 def _points(members: Sequence[FinishedTask]) -> Iterator[ReportPoint]:

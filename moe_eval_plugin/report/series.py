@@ -131,6 +131,20 @@ class Series:
     """The model, and what distinguishes it from the other series of the task."""
     points: tuple[ReportPoint, ...]
     """The settings."""
+    id: str = ""
+    """A letter where the report has several models or kinds of runs; the same for all tasks."""
+    label: str = ""
+    """The user's name of it, in place of the letter and of ``name``."""
+
+    @property
+    def short(self) -> str:
+        """What it is called in a chart."""
+        return self.label or self.id or self.name
+
+    @property
+    def title(self) -> str:
+        """What it is called in headings and legends."""
+        return self.label or (f"{self.id}: {self.name}" if self.id else self.name)
 
     @property
     def baseline(self) -> ReportPoint | None:

@@ -1,7 +1,8 @@
-"""Write a report: the page, and a folder with its charts and tables."""
+"""Write a report: the page and its tables at once, then the charts as files."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
@@ -9,6 +10,7 @@ from moe_eval_plugin.files import write_all
 from moe_eval_plugin.report.page.fill import GENERATOR
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from moe_eval_plugin.report.build import Report
@@ -33,21 +35,44 @@ def check_output(path: Path, *, force: bool = False) -> None:
         raise InvalidArgumentError(message)
 
 
-def write_report(report: Report, path: Path) -> list[Path]:
-    """Write the page and its files, and return their paths, the page first.
+def folder_of(page: Path) -> Path:
+    """Return the folder with the charts and tables of a page."""
+    return page.with_name(f"{page.stem}_files")
 
-    Either all files are written or none. Raises ``DataError`` if they cannot be written.
+
+def write_report(
+    report: Report, path: Path, advance: Callable[[], None] = lambda: None
+) -> list[Path]:
+    """Write a page and its tables, and then its charts as files; return all paths, the page first.
+
+    The page and the tables are written all or none. Drawing the charts takes longer than that, and
+    the page does without their files: ``advance`` is called after each. Raises ``DataError`` if
+    something cannot be written.
     """
-    folder = path.with_name(f"{path.stem}_files")
-    content = {path: report.html.encode()}
-    content |= {folder / name: data for name, data in report.files.items()}
+    from moe_eval_plugin.report.charts.files import drawn
+
+    folder = folder_of(path)
+    # The page comes last: where it is, its tables are too.
+    content = {folder / name: data for name, data in report.tables.items()}
+    content[path] = report.html.encode()
+    with _writing(path):
+        write_all(content, path.parent)
+        paths = list(reversed(content))
+        for figure in report.figures:
+            files = {folder / name: data for name, data in drawn(figure)}
+            write_all(files, path.parent)
+            paths += files
+            advance()
+    return paths
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        # The page comes last: where it is, the rest is too.
-        write_all(dict(reversed(content.items())), path.parent)
+        yield
     except OSError as error:
         message = f"{path} cannot be written: {error}. Pass another file with --output."
         raise DataError(message) from error
-    return list(content)
 
 
 def _is_report(path: Path) -> bool:

@@ -11,8 +11,6 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import yaml
-
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
 from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
@@ -146,23 +144,17 @@ def _check_data(tasks: Iterable[str]) -> None:
 def _sources(tasks: Iterable[str]) -> Iterator[str]:
     """Yield the sources of data that our definitions of tasks, and of groups of them, name."""
     from moe_eval_plugin.tasks import tasks_path
+    from moe_eval_plugin.tasks.listing import read_definition
 
     for task in tasks:
         path = tasks_path() / f"{task}.yaml"
         if not path.is_file():
             continue
-        definition = yaml.load(path.read_text("utf-8"), Loader=_Loader)  # noqa: S506  (a safe one)
+        definition = read_definition(path)
         if isinstance(definition["task"], list):
             yield from _sources(one for one in definition["task"] if isinstance(one, str))
         else:
             yield definition.get("dataset_kwargs", {}).get("source", "")
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads the definition of a task without the functions that it names."""
-
-
-_Loader.add_multi_constructor("!function", lambda *_: None)
 
 
 def _with_points(common: SweepPlan, axes: Axes, pretrained: str, revision: str | None) -> EarlyPlan:

@@ -74,8 +74,8 @@ def test_csv_has_every_score_of_both_runs(runs: Path, tmp_path: Path) -> None:
 def test_markdown_shows_both_runs(runs: Path, tmp_path: Path) -> None:
     files, _ = exported(runs, tmp_path, "markdown")
     text = files["results.md"]
-    assert "| k=4 " in text
-    assert "| as published " in text
+    assert "| 8 (published)" in text
+    assert "| 4 " in text
 
 
 def test_every_eval_ever_is_valid_for_each_task_of_each_run(runs: Path, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_the_demo_ends_with_its_answer_and_continues(
     again = moe_eval(*arguments, "--json", cwd=tmp_path)
     assert "4 of 4 settings were done already." in again.stderr
     found = json.loads(again.stdout)
-    assert found["report"] == str(page)
+    assert found["page"] == str(page)
     assert "<title>" in page.read_text("utf-8")
     assert found["answers"][0]["headline"] == "Smoke test: no conclusion"
     assert found["timed_passes"][0]["batch_size"] == demo.TIMED_BATCH_SIZE

@@ -40,13 +40,14 @@ def submissions(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("OpenEnded*"))
 
 
-def test_the_command_writes_beside_the_run_and_says_what(
+def test_the_command_writes_into_the_folder_of_the_run_and_says_what(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command("--format", "okvqa", finished.parents[1]) == 0
-    (name,) = submissions(finished.parent)
+    folder = finished.parents[1]
+    assert command("--format", "okvqa", folder) == 0
+    (name,) = submissions(folder)
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == f"wrote {finished.parent / name}"
+    assert said[0] == f"wrote {folder / name}"
     assert any("overall 100.00" in line for line in said[1:])
 
 

@@ -45,7 +45,8 @@ def test_an_interrupted_sweep_says_how_many_answers_are_saved(
     progress.close()
     assert progress.interrupted() == 130
     printed = capsys.readouterr().err
-    assert "Interrupted. 466 of 900 answers are saved; run the same command to continue." in printed
+    kept = f"466 of 900 answers are saved in {tmp_path}; run the same command to continue."
+    assert f"Interrupted. {kept}\n" in printed
 
 
 def test_a_finished_sweep_names_the_next_command(

@@ -32,6 +32,15 @@ def test_files_lie_beside_the_page(report: Report, tmp_path: Path) -> None:
         assert head.startswith(b"<svg") == (file.suffix == ".svg")
 
 
+def test_the_page_is_written_before_its_charts_are_drawn(report: Report, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    seen = []
+
+    write_report(report, path, lambda: seen.append(path.is_file()))
+
+    assert seen == [True] * len(report.figures)
+
+
 def test_a_report_that_cannot_be_written_leaves_nothing_behind(
     report: Report, tmp_path: Path
 ) -> None:

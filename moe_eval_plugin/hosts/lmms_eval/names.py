@@ -51,6 +51,11 @@ def check_tasks(names: Iterable[str], include_path: str | None = None) -> None:
             raise InvalidArgumentError(unknown_task(name, sorted(declared)))
 
 
+def declared_names() -> list[str]:
+    """Return the names of all tasks, groups and tags in the files of lmms-eval and of plugins."""
+    return sorted(set(DECLARED.findall("\n".join(_definitions(_folders(None))))))
+
+
 def is_of_the_host(name: str) -> bool:
     """Whether lmms-eval itself may have a task of this name, which it prefers to another one."""
     text = "\n".join(_definitions(_folders_of_the_host()))

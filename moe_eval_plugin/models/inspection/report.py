@@ -16,7 +16,7 @@ from moe_eval_plugin.models.weights.quantisation import quantisation_method
 from moe_eval_plugin.models.weights.size import weight_size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from transformers import PretrainedConfig
 
@@ -132,14 +132,36 @@ def inspect_model(
         model = built_parts(config, description, trust_remote_code=trust_remote_code)
     check_files_if_any(pretrained, revision)
     size = weight_size(pretrained, revision)
+    files = {"resolved": resolve(pretrained), "weights_bytes": size.total_bytes if size else None}
+    return _report({"model": pretrained, **files}, config, description, model, scenario)
+
+
+def inspect_config(config: PretrainedConfig, scenario: Scenario | None = None) -> ModelReport:
+    """Return the report on the model of a configuration that was read already.
+
+    The size of its files is not known. Its own code may run again, where it has such code.
+    """
+    description = describe(config)
+    trusts = bool(getattr(config, "auto_map", None))
+    model = built_parts(config, description, trust_remote_code=trusts)
+    name = getattr(config, "name_or_path", None) or description.model_type
+    named = {"model": name, "resolved": name, "weights_bytes": None}
+    return _report(named, config, description, model, scenario or Scenario())
+
+
+def _report(
+    named: Mapping[str, Any],
+    config: PretrainedConfig,
+    description: MoEDescription,
+    model: ModelParts,
+    scenario: Scenario,
+) -> ModelReport:
     return ModelReport(
         schema_version=SCHEMA_VERSION,
-        model=pretrained,
-        resolved=resolve(pretrained),
+        **named,
         n_layers=getattr(config.get_text_config(), "num_hidden_layers", None),
         dtype=_dtype(config),
         quantisation=quantisation_method(config),
-        weights_bytes=size.total_bytes if size else None,
         context_length=scenario.context_length,
         **described(description),
         **_counted(model),

@@ -48,8 +48,29 @@ def render(report: ModelReport, *, after_experts: bool = False) -> str:
     rest = _aligned(_built_facts(report))
     experts = [] if after_experts else [render_experts(vars(report))]
     tables = [_layers_block(report), _costs_block(report), _ceilings_block(report)]
-    facts = "\n".join([*experts, *rest])
+    gain = gain_text(report)
+    first = [*wrap(f"{gain}.", rest="  "), ""] if gain else []
+    facts = "\n".join([*first, *experts, *rest])
     return "\n\n".join([facts, *("\n".join(table) for table in tables if table)])
+
+
+def gain_text(report: ModelReport) -> str | None:
+    """Return how much faster half the published k can be at most; ``None`` where it is unknown."""
+    half = max(report.baseline_num_experts_per_tok // 2, report.min_num_experts_per_tok)
+    cost = next((one for one in report.costs if one.num_experts_per_tok == half), None)
+    if cost is None or half >= report.baseline_num_experts_per_tok:
+        return None
+    decode = [
+        f"{_factor(step.speedup_ceiling)} at batch size {step.batch_size}"
+        for step in cost.decode_steps
+        if step.speedup_ceiling is not None
+    ]
+    if cost.prefill_speedup_ceiling is None or not decode:
+        return None
+    return (
+        f"k={half} instead of {report.baseline_num_experts_per_tok}: at most "
+        f"{_factor(cost.prefill_speedup_ceiling)} as fast in prefill; in decode {', '.join(decode)}"
+    )
 
 
 def render_experts(facts: Mapping[str, Any]) -> str:
@@ -258,7 +279,7 @@ def _ceiling_row(cost: CostAtK) -> tuple[str, ...]:
 
 
 def _factor(ceiling: float | None) -> str:
-    return "-" if ceiling is None else f"{ceiling:.2f}x"
+    return "-" if ceiling is None else f"{ceiling:.2f}×"
 
 
 def _range_text(step: DecodeStep) -> str:

@@ -21,7 +21,9 @@ def moe_eval_register_exporters() -> Iterable[Exporter]:
     """List the exporters of this package."""
     from moe_eval_plugin.publish.exports.every_eval_ever import EXPORTERS as EVERY_EVAL_EVER
     from moe_eval_plugin.publish.exports.hub import EXPORTERS as HUB
+    from moe_eval_plugin.publish.exports.paper import EXPORTERS as PAPER
     from moe_eval_plugin.publish.exports.submission import EXPORTERS as SUBMISSIONS
     from moe_eval_plugin.publish.exports.tables import EXPORTERS as TABLES
+    from moe_eval_plugin.publish.exports.trackers import EXPORTERS as TRACKERS
 
-    return [*SUBMISSIONS, *HUB, *EVERY_EVAL_EVER, *TABLES]
+    return [*SUBMISSIONS, *HUB, *EVERY_EVAL_EVER, *TABLES, *PAPER, *TRACKERS]

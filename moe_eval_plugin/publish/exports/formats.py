@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from moe_eval_plugin.plugins.exporter import Exporter
-    from moe_eval_plugin.results.run import Run
 
 
 def find_exporter(name: str) -> Exporter:
@@ -42,6 +41,7 @@ def render_formats() -> str:
     return "\n".join(labelled((name, known[name].summary) for name in sorted(known)))
 
 
-def common_folder(runs: Iterable[Run]) -> Path:
-    """Return the folder of a results file, or the deepest one that holds those of all runs."""
-    return Path(os.path.commonpath([run.path.resolve().parent for run in runs]))
+def common_folder(paths: Iterable[Path]) -> Path:
+    """Return the folder that was named, that of a file, or the deepest one that holds them all."""
+    folders = [path if path.is_dir() else path.parent for path in paths]
+    return Path(os.path.commonpath([folder.resolve() for folder in folders]))

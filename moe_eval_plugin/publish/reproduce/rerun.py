@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 POINT_FAILED = 1
+INTERRUPTED = (130, -signal.SIGINT)
 
 
 @dataclass(frozen=True)
@@ -102,13 +104,23 @@ def _run(command: Sequence[str], stdout: TextIO | None) -> None:
         "moe_eval_plugin.sweep.workers.die_with_parent",
         str(os.getpid()),
     ]
-    ended = subprocess.run(  # noqa: S603  (a list; only these two programs are ever named)
-        [*with_parent, *module, *command[1:]], stdout=stdout, check=False
-    )
-    if ended.returncode == 0 or (of_sweep and ended.returncode == POINT_FAILED):
+    with (
+        subprocess.Popen(  # noqa: S603  (a list; only these two programs are ever named)
+            [*with_parent, *module, *command[1:]], stdout=stdout
+        ) as process
+    ):
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            # The terminal has interrupted it as well: it saves what it has, and says so.
+            process.wait()
+            raise
+    if code == 0 or (of_sweep and code == POINT_FAILED):
         return
+    if code in INTERRUPTED:
+        raise KeyboardInterrupt
     message = (
-        f"{' '.join(command[:2])} ended with exit code {ended.returncode}; see its message above. "
+        f"{' '.join(command[:2])} ended with exit code {code}; see its message above. "
         "Fix that, and run the same `moe-eval reproduce` again."
     )
     raise UserError(message)

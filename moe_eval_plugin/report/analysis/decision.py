@@ -107,6 +107,13 @@ def _notes(series: Series, found: Sequence[PointStatistics]) -> Iterator[str]:
             answers = run.record.answers if run.record else None
             if answers is not None and answers.note is not None:
                 yield f"{one.point.label}: {answers.note}"
+        n_unanswered = max(run.setup.n_unanswered or 0 for run in one.point.runs)
+        if n_unanswered:
+            of = "" if one.n_questions is None else f" of {one.n_questions:,}"
+            yield (
+                f"{one.point.label}: {n_unanswered:,}{of} questions could not be put to the model, "
+                "and count as answered with nothing."
+            )
         n_failed = sum(len(run.answered.failed) for run in one.point.runs if run.answered)
         if n_failed:
             yield f"{one.point.label}: {failure_note(n_failed, one.n_questions)}"

@@ -6,6 +6,7 @@ The decision is that of ``SeriesStatistics``; here it gets its numbers and its w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 from moe_eval_plugin.report.analysis.verdicts import Verdict, verdict
@@ -70,6 +71,15 @@ class Answer:
     """The whole answer in a sentence with its numbers."""
     caveats: tuple[str, ...] = ()
     """Sentences about what makes its numbers unreliable, or could not be compared."""
+
+    def __str__(self) -> str:
+        return self.sentence
+
+    def _repr_html_(self) -> str:
+        """Return the answer as a notebook shows it."""
+        texts = [self.sentence, *self.caveats]
+        lines = "".join(f"<p>{escape(text)}</p>" for text in texts)
+        return f"<p><strong>{escape(self.headline)}</strong></p>{lines}"
 
 
 def answer(numbers: SeriesStatistics) -> Answer:

@@ -15,14 +15,10 @@ from moe_eval_plugin.report.charts.base import (
     data,
     finished,
     intervals,
-    k_axis,
     labels,
     numbers_on_hover,
     score_axis_title,
 )
-from moe_eval_plugin.report.charts.by_type import type_figures
-from moe_eval_plugin.report.charts.phases import phase_figures
-from moe_eval_plugin.report.tables.ratio_columns import speed_up_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,15 +35,6 @@ def main_figures(task: Sequence[SeriesStatistics]) -> Iterator[Figure]:
     rows = [row for series in task for row in _rows(series)]
     if any(row["speed"] is not None for row in rows):
         yield _accuracy_against_speed(task, [row for row in rows if row["speed"] is not None])
-    with_k = [row for row in rows if row["k"] is not None]
-    if len({row["k"] for row in with_k}) > 1:
-        yield _accuracy_over_k(task, with_k, [row for row in rows if row["k"] is None])
-        ratios = [row for row in with_k if row["ratio"] is not None]
-        if ratios:
-            yield _speed_up_over_k(task, ratios)
-    for number, series in enumerate(task):
-        yield from type_figures(series, number, several=len(task) > 1)
-    yield from phase_figures(task)
 
 
 def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
@@ -58,8 +45,8 @@ def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
         slowest, fastest = _ends_of_rate(one)
         ratio = one.speed_up.interval if one.speed_up else None
         yield {
-            "series": numbers.series.name,
-            "label": one.point.label if ours else numbers.series.name,
+            "series": numbers.series.short,
+            "label": one.point.label if ours else numbers.series.short,
             "k": one.point.k,
             "accuracy": one.accuracy * numbers.scale,
             "low": None if low is None else low * numbers.scale,
@@ -168,91 +155,6 @@ def _has_no_room_right(row: Row, rows: Sequence[Row]) -> bool:
 def _range(rows: Sequence[Row], name: str) -> float:
     values = [float(row[name]) for row in rows]
     return max(values) - min(values)
-
-
-def _accuracy_over_k(
-    task: Sequence[SeriesStatistics], rows: Sequence[Row], without_k: Sequence[Row]
-) -> Figure:
-    x, colour = k_axis(rows), by_series(task, [*rows, *without_k])
-    base = alt.Chart(data(rows)).encode(x=x, color=colour)
-    y = accuracy_axis([*rows, *without_k], task[0])
-    tooltip = [
-        alt.Tooltip("series:N", title="model"),
-        alt.Tooltip("label:N", title="setting"),
-        *numbers_on_hover(
-            ("accuracy:Q", score_axis_title(task[0]), ".2f"),
-            ("low:Q", "interval from", ".2f"),
-            ("high:Q", "to", ".2f"),
-        ),
-    ]
-    others = alt.Chart(data(without_k)).mark_rule(style=["ceiling"])
-    chart = alt.layer(
-        *([others.encode(y=y, color=colour, tooltip=tooltip)] if without_k else []),
-        base.mark_line(style=["curve"]).encode(y=y),
-        *intervals(rows, x, score_axis_title(task[0]), colour),
-        base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(y=y, tooltip=tooltip),
-    )
-    return Figure(
-        name="accuracy-over-k",
-        title="Accuracy against k",
-        caption="Bars are 95% intervals, clustered by image where images are known."
-        + " Dashed: a model without k." * bool(without_k),
-        description=_spoken("Accuracy against k", task, lambda _, text: text),
-        chart=finished(chart),
-    )
-
-
-def _speed_up_over_k(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> Figure:
-    base = alt.Chart(data(rows)).encode(x=k_axis(rows), color=by_series(task, rows))
-    y = alt.Y("ratio:Q", title="speed-up", scale=alt.Scale(zero=False, nice=True, padding=8))
-    tooltip = [
-        alt.Tooltip("series:N", title="model"),
-        alt.Tooltip("label:N", title="setting"),
-        *numbers_on_hover(
-            ("ratio:Q", "speed-up", ".2f"),
-            ("ratio_low:Q", "interval from", ".2f"),
-            ("ratio_high:Q", "to", ".2f"),
-            ("speed:Q", "questions per second", ".3~s"),
-        ),
-    ]
-    known = [row for row in rows if row["ratio_low"] is not None]
-    tops = [{**row, "top": row["ratio_high"] or row["ratio"]} for row in rows]
-    bars = alt.Chart(data(known)).mark_rule(style=["interval"])
-    ends = {"y": alt.Y("ratio_low:Q", title="speed-up"), "y2": "ratio_high:Q"}
-    chart = alt.layer(
-        alt.Chart(data([{"one": 1}])).mark_rule(style=["reference"]).encode(y=alt.Y("one:Q")),
-        base.mark_line(style=["curve"]).encode(y=y),
-        *([bars.encode(x=k_axis(rows), color=by_series(task, rows), **ends)] if known else []),
-        base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(y=y, tooltip=tooltip),
-        *labels(
-            # Above the bar, which would cross them.
-            alt.Chart(data(tops)).encode(x=k_axis(rows), y=alt.Y("top:Q", title="speed-up")),
-            alt.Text("ratio:Q", format=".2f"),
-            dy=-14,
-        ),
-    )
-    spoken = ". ".join(
-        f"{numbers.series.name}, {one.point.label}: {speed_up_text(one, one.speed_up)}"
-        for numbers in task
-        for one in numbers.points
-        if one.speed_up is not None
-    )
-    return Figure(
-        name="speed-up-over-k",
-        title="Speed-up against k",
-        caption=(
-            f"Questions per second, {speed_caption(task)}, divided by those at the published k. "
-            f"{_on_intervals(known)}"
-        ),
-        description=f"Speed-up against k. {spoken}.",
-        chart=finished(chart),
-    )
-
-
-def _on_intervals(known: Sequence[Row]) -> str:
-    if known:
-        return "Bars are 95% intervals; a setting whose bar reaches 1 may be no faster."
-    return "Timed once, so without intervals: differences may be those of the machine."
 
 
 def _spoken(what: str, task: Sequence[SeriesStatistics], say: Any) -> str:  # noqa: ANN401

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from moe_eval_plugin.errors import DataError
-from moe_eval_plugin.report.charts.base import POINT_SIZE, Figure, data, finished
+from moe_eval_plugin.report.charts.base import (
+    POINT_SIZE,
+    Figure,
+    data,
+    finished,
+    marks,
+    numbers_on_hover,
+    slower_region,
+    speed_up_axis,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -80,43 +89,44 @@ def _rows(bench: Bench, phase: str, reference: int | None) -> Iterator[Row]:
 
 def _gain(rows: Sequence[Row], reference: int | None, name: str, heading: str) -> Figure:
     names = list(dict.fromkeys(row["k"] for row in rows))
-    batches = sorted({row["batch"] for row in rows})
+    own = marks("k:N", names, alt.Legend(title=None, columns=4))
     base = alt.Chart(data(rows)).encode(
-        x=alt.X(
-            "batch:Q",
-            title="batch size",
-            scale=alt.Scale(type="log", base=2, padding=16),
-            axis=alt.Axis(values=batches, format="d", grid=False),
-        ),
-        color=alt.Color("k:N", sort=names, legend=alt.Legend(title=None, columns=4)),
+        x=alt.X("batch:O", title="batch size", axis=alt.Axis(grid=False, labelAngle=0)),
+        xOffset=alt.XOffset("k:N", sort=names),
+        color=own["color"],
     )
     title = f"speed-up over k={reference}"
-    y = alt.Y("gain:Q", title=title, scale=alt.Scale(zero=False, nice=True))
+    y = speed_up_axis("gain", max(row["ceiling"] or row["largest"] for row in rows), title)
     tooltip = [
         alt.Tooltip("k:N", title="setting"),
-        alt.Tooltip("batch:Q", title="batch size"),
-        alt.Tooltip("gain:Q", title="speed-up", format=".3f"),
-        alt.Tooltip("smallest:Q", title="smallest of the rounds", format=".3f"),
-        alt.Tooltip("largest:Q", title="largest", format=".3f"),
-        alt.Tooltip("ceiling:Q", title="ceiling", format=".3f"),
+        alt.Tooltip("batch:O", title="batch size"),
+        *numbers_on_hover(
+            ("gain:Q", "speed-up", ".3f"),
+            ("smallest:Q", "smallest of the rounds", ".3f"),
+            ("largest:Q", "largest", ".3f"),
+            ("ceiling:Q", "ceiling", ".3f"),
+        ),
     ]
     bounded = any(row["ceiling"] is not None for row in rows)
-    ceilings = base.transform_filter("isValid(datum.ceiling)").mark_line(style=["ceiling"])
+    ceilings = base.transform_filter("isValid(datum.ceiling)").mark_tick(thickness=3)
     chart = alt.layer(
+        *slower_region(),
         *([ceilings.encode(y=alt.Y("ceiling:Q", title=title))] if bounded else []),
-        base.mark_line(style=["curve"]).encode(y=y),
         base.mark_rule(style=["interval"]).encode(
             y=alt.Y("smallest:Q", title=title), y2="largest:Q"
         ),
-        base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(y=y, tooltip=tooltip),
+        base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(
+            y=y, shape=own["shape"], tooltip=tooltip
+        ),
     )
     spoken = ". ".join(f"{row['k']}, batch {row['batch']}: {row['gain']:.2f}" for row in rows)
     return Figure(
         name=name,
         title=heading,
         caption=(
-            "Solid: measured, the median of the rounds, with bars from the smallest to the "
-            "largest. Dashed: Amdahl's ceiling on the speed-up, in the same colour."
+            "Points are the medians of the rounds, with bars from the smallest to the largest. "
+            "Dashes across: Amdahl's ceiling on the speed-up, in the same colour. Shaded: slower "
+            "than the published k."
         ),
         description=f"{heading}. {spoken}.",
         chart=finished(chart),

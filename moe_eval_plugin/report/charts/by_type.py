@@ -12,10 +12,15 @@ from moe_eval_plugin.report.charts.base import (
     accuracy_axis,
     data,
     finished,
+    guides,
     intervals,
     k_axis,
+    k_of,
+    marks,
     numbers_on_hover,
     score_axis_title,
+    side_by_side,
+    tidy_axis,
 )
 
 if TYPE_CHECKING:
@@ -28,40 +33,59 @@ if TYPE_CHECKING:
 SETTING_HEIGHT = 9
 SPACE = 13
 LABEL_WIDTH = 150
+# An axis of differences never shows less than this.
+LEAST_POINTS = 4.0
 
 
-def type_figures(numbers: SeriesStatistics, number: int, *, several: bool) -> Iterator[Figure]:
-    """Yield charts by type of question; none where all questions are of one type.
+def type_figures(task: Sequence[SeriesStatistics]) -> Iterator[Figure]:
+    """Yield charts by type of question of each series; none where all questions are of one type.
 
-    With ``several`` series, the titles have the name of theirs, the ``number``-th.
+    Accuracies have one scale in all charts of a task.
     """
-    suffix = f"-{number + 1}" if number else ""
-    behind = f": {numbers.series.name}" if several else ""
-    if len(numbers.points) > 1 and any(len(point.by_type) > 1 for point in numbers.points):
-        yield _by_answer_type(numbers, suffix, behind)
-    rows = list(_difference_rows(numbers))
-    if len({row["type"] for row in rows}) > 1:
-        yield _by_question_type(rows, suffix, behind)
+    answered = {
+        number: list(_accuracy_rows(numbers))
+        for number, numbers in enumerate(task)
+        if len(numbers.points) > 1 and any(len(point.by_type) > 1 for point in numbers.points)
+    }
+    every = [row for rows in answered.values() for row in rows]
+    for number, numbers in enumerate(task):
+        suffix = f"-{number + 1}" if number else ""
+        behind = f": {numbers.series.title}" if len(task) > 1 else ""
+        if answered.get(number):
+            yield _by_answer_type(numbers, answered[number], every, (suffix, behind))
+        rows = list(_difference_rows(numbers))
+        if len({row["type"] for row in rows}) > 1:
+            yield _by_question_type(rows, suffix, behind)
 
 
-def _by_answer_type(numbers: SeriesStatistics, suffix: str, behind: str) -> Figure:
-    rows = [
-        {
-            "label": one.point.label,
-            "k": one.point.k,
-            "type": f"{kind} ({found.n_questions:,})",
-            "accuracy": found.accuracy * numbers.scale,
-            **_ends(found, numbers.scale),
-        }
-        for one in numbers.points
-        if one.point.k is not None
-        for kind, found in one.by_type.items()
-    ]
-    names = list(dict.fromkeys(str(row["type"]) for row in rows))
-    colour = alt.Color("type:N", sort=names, legend=alt.Legend(title=None))
-    base = alt.Chart(data(rows)).encode(x=k_axis(rows), color=colour)
+def _accuracy_rows(numbers: SeriesStatistics) -> Iterator[Row]:
+    """Yield the accuracy of each answer type at each setting."""
+    for one in numbers.points:
+        for kind, found in one.by_type.items():
+            if one.point.k is not None:
+                yield {
+                    "label": one.point.label,
+                    "k": k_of(one.point.k),
+                    "type": f"{kind} ({found.n_questions:,})",
+                    "accuracy": found.accuracy * numbers.scale,
+                    **_ends(found, numbers.scale),
+                }
+
+
+def _by_answer_type(
+    numbers: SeriesStatistics, rows: Sequence[Row], every: Sequence[Row], names: tuple[str, str]
+) -> Figure:
+    """Return the chart of ``rows``, to a scale for ``every`` row of the task.
+
+    ``names`` are the ends of its name and of its title.
+    """
+    suffix, behind = names
+    types = list(dict.fromkeys(str(row["type"]) for row in rows))
+    own = marks("type:N", types, alt.Legend(title=None))
+    beside = {"x": k_axis(), **side_by_side("type:N", types)}
+    base = alt.Chart(data(rows)).encode(color=own["color"], **beside)
     title = score_axis_title(numbers)
-    y = accuracy_axis(rows, numbers)
+    y = accuracy_axis(every, numbers)
     tooltip = [
         alt.Tooltip("type:N", title="answer type (questions)"),
         alt.Tooltip("label:N", title="setting"),
@@ -70,10 +94,10 @@ def _by_answer_type(numbers: SeriesStatistics, suffix: str, behind: str) -> Figu
         ),
     ]
     chart = alt.layer(
-        base.mark_line(style=["curve"]).encode(y=y),
-        *intervals(rows, k_axis(rows), title, colour),
+        *guides(rows, "type", y=y, color=own["color"], **beside),
+        *(one.encode(**beside) for one in intervals(rows, k_axis(), title, own["color"])),
         base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(
-            y=y, shape=alt.Shape("type:N", sort=names, legend=None), tooltip=tooltip
+            y=y, shape=own["shape"], tooltip=tooltip
         ),
     )
     typed = any(run.has_answer_types for point in numbers.series.points for run in point.runs)
@@ -119,19 +143,20 @@ def _by_question_type(rows: Sequence[Row], suffix: str, behind: str) -> Figure:
     types = list(dict.fromkeys(row["type"] for row in rows))
     settings = list(dict.fromkeys(row["label"] for row in rows))
     axis = alt.Axis(labelLimit=LABEL_WIDTH, grid=False, ticks=False, labelPadding=6)
-    colour = alt.Color("label:N", sort=settings, legend=alt.Legend(title=None))
+    own = marks("label:N", settings, alt.Legend(title=None, columns=4))
     base = alt.Chart(data(rows)).encode(
         y=alt.Y("type:N", sort=types, title=None, axis=axis),
         yOffset=alt.YOffset("label:N", sort=settings),
-        color=colour,
+        color=own["color"],
     )
-    title = "points, compared with the published k"
     chart = alt.layer(
-        alt.Chart(data([{"zero": 0}])).mark_rule(style=["reference"]).encode(x="zero:Q"),
-        base.mark_rule(style=["interval"]).encode(x=alt.X("low:Q", title=title), x2="high:Q"),
+        alt.Chart(data([{"zero": 0}]))
+        .mark_rule(style=["reference"])
+        .encode(x=_points_axis("zero", rows)),
+        base.mark_rule(style=["interval"]).encode(x=_points_axis("low", rows), x2="high:Q"),
         base.mark_point(size=POINT_SIZE / 2, filled=True, opacity=1).encode(
-            x=alt.X("difference:Q", title=title),
-            shape=alt.Shape("label:N", sort=settings, legend=None),
+            x=_points_axis("difference", rows),
+            shape=own["shape"],
             tooltip=[
                 alt.Tooltip("type:N", title="question type (questions)"),
                 alt.Tooltip("label:N", title="setting"),
@@ -156,3 +181,12 @@ def _by_question_type(rows: Sequence[Row], suffix: str, behind: str) -> Figure:
         description=f"Difference to the baseline in points, by question type. {spoken}.",
         chart=finished(chart, height=len(types) * (SETTING_HEIGHT * len(settings) + SPACE)),
     )
+
+
+def _points_axis(field: str, rows: Sequence[Row]) -> alt.X:
+    """Return the axis of differences; it shows at least some points, so that noise stays small."""
+    ends = [0.0, *(row[end] for row in rows for end in ("low", "high"))]
+    missing = max(0.0, LEAST_POINTS - (max(ends) - min(ends))) / 2
+    scale = alt.Scale(domain=[min(ends) - missing, max(ends) + missing], nice=True)
+    title = "points, compared with the published k"
+    return alt.X(f"{field}:Q", title=title, scale=scale, axis=tidy_axis())

@@ -30,7 +30,6 @@ COLOURS = {
 N_SERIES_COLOURS = 8
 FONT = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 LIGHT, DARK = 0, 1
-HEAT_SCHEME = "viridis"
 
 
 def css_variables(which: int) -> str:
@@ -56,7 +55,7 @@ def _config(colour: dict[str, str]) -> dict[str, Any]:
         "background": colour["background"],
         "font": FONT,
         "view": {"stroke": None},
-        "range": {"category": series, "heatmap": {"scheme": HEAT_SCHEME}},
+        "range": {"category": series},
         "axis": {
             **text,
             "titleFontSize": 12,
@@ -79,20 +78,30 @@ def _config(colour: dict[str, str]) -> dict[str, Any]:
         "title": {"anchor": "start", "color": colour["ink"], "fontSize": 14},
         "text": {"fill": colour["ink"], "fontSize": 12},
         "mark": {"color": series[0]},
-        "style": {
-            "rim": {
-                "fill": colour["background"],
-                "stroke": colour["background"],
-                "strokeWidth": 4,
-                "strokeJoin": "round",
-                "fontSize": 12,
-            },
-            "label": {"fill": colour["ink"], "fontSize": 12},
-            "reference": {"color": colour["muted"], "strokeDash": [4, 4], "strokeWidth": 1},
-            "interval": {"strokeWidth": 1.5},
-            "curve": {"strokeWidth": 2},
-            "ceiling": {"strokeWidth": 1.5, "strokeDash": [5, 4]},
-            "single": {"stroke": series[0], "strokeWidth": 2},
-            "cell-border": {"stroke": colour["background"], "strokeWidth": 1},
+        "style": _styles(colour, series[0]),
+    }
+
+
+def _styles(colour: dict[str, str], main: str) -> dict[str, Any]:
+    """Return the named styles; ``main`` is the colour of a single series."""
+    return {
+        "rim": {
+            "fill": colour["background"],
+            "stroke": colour["background"],
+            "strokeWidth": 4,
+            "strokeJoin": "round",
+            "fontSize": 12,
         },
+        "label": {"fill": colour["ink"], "fontSize": 12},
+        "reference": {"color": colour["muted"], "strokeDash": [4, 4], "strokeWidth": 1},
+        "interval": {"strokeWidth": 1.5},
+        "curve": {"strokeWidth": 2},
+        # A line to follow one series by eye, where what is between two points is not known.
+        "guide": {"strokeWidth": 1, "opacity": 0.55},
+        "slower": {"color": colour["bad"], "opacity": 0.09},
+        "ceiling": {"strokeWidth": 1.5, "strokeDash": [5, 4]},
+        "single": {"stroke": main, "strokeWidth": 2},
+        "heat": {"color": main, "stroke": colour["grid"], "strokeWidth": 1},
+        "in-heat": {"fill": colour["ink"], "fontSize": 11},
+        "cell-border": {"stroke": colour["background"], "strokeWidth": 1},
     }

@@ -19,6 +19,7 @@ SCRIPTS = (
     "read",
     "address",
     "tables",
+    "viewer",
     "questions",
     "charts",
     "copy",

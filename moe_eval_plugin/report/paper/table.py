@@ -13,7 +13,7 @@ from moe_eval_plugin.report.tables.column import number_text
 from moe_eval_plugin.text import points_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
     from moe_eval_plugin.stats import SpeedRatio
@@ -118,7 +118,8 @@ class PaperTable:
 
 def make_paper_table(series: Sequence[SeriesStatistics]) -> PaperTable:
     """Return the rows of all settings of some series."""
-    rows = tuple(_row(numbers, one) for numbers in series for one in numbers.points)
+    names = _task_names(series)
+    rows = tuple(_row(numbers, one, names) for numbers in series for one in numbers.points)
     metrics = {"Accuracy (%)" if one.scale > 1 else one.series.metric for one in series}
     margins = dict.fromkeys(one.margin_text for one in series)
     heading = metrics.pop() if len(metrics) == 1 else "Score"
@@ -138,12 +139,24 @@ def verdict_text(numbers: SeriesStatistics, one: PointStatistics) -> str:
     return "smoke test" if found is Verdict.NOTHING else ""
 
 
-def _row(numbers: SeriesStatistics, one: PointStatistics) -> PaperRow:
+def _task_names(series: Sequence[SeriesStatistics]) -> dict[tuple[str, str], str]:
+    """Return the name of each task and score: the score is named where a task has several."""
+    keys = dict.fromkeys((one.series.task, one.series.metric) for one in series)
+    tasks = [task for task, _ in keys]
+    return {
+        (task, metric): f"{task}, {metric}" if tasks.count(task) > 1 else task
+        for task, metric in keys
+    }
+
+
+def _row(
+    numbers: SeriesStatistics, one: PointStatistics, names: Mapping[tuple[str, str], str]
+) -> PaperRow:
     observed = one.point.median(lambda record: record.experts.observed if record.experts else None)
     rate = one.samples_per_s
     return PaperRow(
         model=numbers.series.name,
-        task=numbers.series.task,
+        task=names[numbers.series.task, numbers.series.metric],
         k=one.point.label.removeprefix("k="),
         observed="" if observed is None else f"{observed:.4g}",
         accuracy=_accuracy(numbers, one),

@@ -1,109 +1,82 @@
-"""List the questions that are right at the published k and wrong at another setting."""
+"""List the questions whose answers changed, with their answers at each setting, for the page."""
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.report.analysis.question_types import answer_type
+from moe_eval_plugin.report.questions.answers import Answers, Texts
+from moe_eval_plugin.report.questions.changes import KINDS, compare_answers, what_is_missing
 from moe_eval_plugin.report.questions.thumbnails import Album, describe_absence, find_images
 from moe_eval_plugin.stats.accuracy import right_from
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from moe_eval_plugin.report.series import FinishedTask, ReportPoint, Series
-    from moe_eval_plugin.results.samples import Question
-
-LONGEST_TEXT = 400
+    from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
+    from moe_eval_plugin.report.questions.changes import SeriesChanges
 
 
-def changed_questions(all_series: Sequence[Series], most: int) -> dict[str, Any]:
-    """Return the questions that changed from right to wrong, at most ``most`` for each setting.
+def changed_questions(found: Sequence[SeriesStatistics], most: int) -> dict[str, Any]:
+    """Return the questions whose answer or score is not that of the published k.
 
-    This is plain data for the page: ``series`` with its settings and how many questions changed
-    at each, ``questions`` with the answers at all settings, and ``images``. Of several runs of a
-    setting, the first one is used.
+    At most ``most`` are listed for each setting and each kind of change. This is plain data for the
+    page: ``series`` with its settings and how many questions changed at each, ``questions`` with
+    the answers at all settings, ``texts`` by their numbers, and ``images``.
     """
-    album = Album()
-    listed: list[dict[str, Any]] = []
-    shown: list[dict[str, Any]] = []
-    sources = []
-    for series in all_series:
-        if series.baseline is None or not series.baseline.first.questions or len(series.points) < 2:  # noqa: PLR2004
-            continue
-        source = find_images(series.baseline.first)
-        sources.append(source)
-        lost = {point.label: _lost(series, point) for point in series.points}
-        chosen = {label: set(_chosen(keys, most)) for label, keys in lost.items()}
-        listed.append(
-            {
-                "name": series.name,
-                "task": series.task,
-                "baseline": series.baseline.label,
-                "points": [
-                    {"label": label, "changed": len(keys), "shown": len(chosen[label])}
-                    for label, keys in lost.items()
-                    if label != series.baseline.label
-                ],
-            }
-        )
-        for key, question in series.baseline.first.questions.items():
-            at = [label for label, keys in chosen.items() if key in keys]
-            if at:
-                number = album.add(source, key, question.prompt)
-                entry = _entry(series, key, question, at)
-                shown.append({"s": len(listed) - 1, "i": number, **entry})
+    album, texts = Album(), Texts()
+    compared = [one for one in (compare_answers(each, most) for each in found) if one is not None]
+    sources = [find_images(one.baseline.first) for one in compared]
+    questions: list[dict[str, Any]] = []
+    for number, (one, source) in enumerate(zip(compared, sources, strict=True)):
+        asked = one.baseline.first.questions
+        # The album may become full: images of the setting that is shown first go into it first.
+        pictures = {key: album.add(source, key, asked[key].prompt) for key in one.shown}
+        answers = Answers(one, texts)
+        questions += [
+            {"s": number, "i": pictures[key], **answers.of(key, question)}
+            for key, question in asked.items()
+            if key in pictures
+        ]
     notes = describe_absence(sources)
     if album.n_left_out:
         notes.append(
             f"{album.n_left_out:,} images are left out, to keep the file small or because they "
             "could not be read."
         )
-    return {"series": listed, "questions": shown, "images": album.pictures, "notes": notes}
-
-
-def _lost(series: Series, point: ReportPoint) -> list[str]:
-    """List the questions that are right at the baseline and wrong at this setting."""
-    assert series.baseline is not None  # noqa: S101
-    base, own = series.baseline.first.questions, point.first.questions
-    metric, right = series.metric, right_from(series.bounds)
-    return [
-        key
-        for key, question in base.items()
-        if key in own and question.scores[metric] >= right > own[key].scores[metric]
-    ]
-
-
-def _chosen(keys: Sequence[str], most: int) -> list[str]:
-    """Return some at random: the same ones in every report, and for each k if possible."""
-    return sorted(keys, key=lambda key: (zlib.crc32(key.encode()), key))[:most]
-
-
-def _entry(series: Series, key: str, question: Question, at: Sequence[str]) -> dict[str, Any]:
-    """Return a question with its answers; names are short, since there may be thousands."""
-    assert series.baseline is not None  # noqa: S101
-    answers = []
-    for point in series.points:
-        own = point.first.questions.get(key)
-        if own is not None:
-            right = own.scores[series.metric] >= right_from(series.bounds)
-            answers.append([point.label, _cut(own.answer or ""), int(right)])
     return {
-        "k": key,
-        "q": _cut(_question_text(series.baseline.first, question)),
-        "t": _cut(question.target),
-        "y": answer_type(series.baseline.first, key),
-        "a": answers,
-        "w": list(at),
+        "series": [_series_part(one) for one in compared],
+        "questions": questions,
+        "texts": texts.all,
+        "images": album.pictures,
+        "notes": notes,
+        "missing": [] if compared else [what_is_missing(one.series) for one in found],
     }
 
 
-def _question_text(run: FinishedTask, question: Question) -> str:
-    """Return the question without the prefix and the suffix of its task."""
-    text = question.prompt.removeprefix(run.task.prompt_prefix)
-    return text.removesuffix(run.task.prompt_suffix).strip() or question.prompt
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
+def _series_part(one: SeriesChanges) -> dict[str, Any]:
+    """Return a series with its settings; those without answers have no ``changed``."""
+    series, bounds = one.series, one.series.bounds
+    changes = {each.point.label: each for each in one.settings}
+    points = []
+    for point in series.points:
+        run, own = point.first, changes.get(point.label)
+        points.append(
+            {
+                "label": point.label,
+                "file": run.task.samples.name if run.task.samples else None,
+                "unanswered": run.setup.n_unanswered or 0,
+                "runs": len(point.runs),
+                "compared": own.n_compared if own else None,
+                "changed": own and {kind: len(own.of_kind[kind]) for kind in KINDS},
+                "shown": own and {kind: list(own.shown.values()).count(kind) for kind in KINDS},
+            }
+        )
+    return {
+        "name": f"{series.name}, {series.task}",
+        "baseline": one.baseline.label,
+        "start": one.start,
+        "id": one.baseline.first.answered and one.baseline.first.answered.key_name,
+        "bounds": list(bounds),
+        "right": right_from(bounds),
+        "points": points,
+    }

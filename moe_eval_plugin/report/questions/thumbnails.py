@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.run import TaskData
 
 EASY_VQA = "easy_vqa"
-LONGEST_SIDE = 160
+# In pixels: while less than half of the budget is used up, and after that.
+LONGEST_SIDE = 400
+LONGEST_SIDE_LATER = 160
 QUALITY = 60
 # All pictures of a page together, as text. With the rest of the page they stay below 10 MB.
 BUDGET_BYTES = 6_000_000
@@ -108,6 +110,7 @@ class Album:
     def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
         self.pictures: list[str] = []
         self._numbers: dict[str, int | None] = {}
+        self._budget_bytes = budget_bytes
         self._free_bytes = budget_bytes
 
     @property
@@ -132,8 +135,10 @@ class Album:
     def _take(self, path: str | BinaryIO, key: str) -> int | None:
         if self._free_bytes <= 0:
             return None
+        is_early = self._free_bytes > self._budget_bytes / 2
+        side = LONGEST_SIDE if is_early else LONGEST_SIDE_LATER
         try:
-            picture = thumbnail(path, key)
+            picture = thumbnail(path, key, side)
         except UserError:
             return None
         if len(picture) > self._free_bytes:
@@ -144,10 +149,13 @@ class Album:
         return len(self.pictures) - 1
 
 
-def thumbnail(path: str | BinaryIO, question_id: str) -> str:
-    """Return a small WebP picture of a file as a data URL; ``DataError`` if it cannot be read."""
+def thumbnail(path: str | BinaryIO, question_id: str, side: int = LONGEST_SIDE) -> str:
+    """Return a WebP picture of a file as a data URL, with at most ``side`` pixels on each side.
+
+    Raises ``DataError`` if the file cannot be read.
+    """
     image = open_image(path, question_id)
-    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    image.thumbnail((side, side))
     small = io.BytesIO()
     image.save(small, "WEBP", quality=QUALITY)
     return f"data:image/webp;base64,{base64.b64encode(small.getvalue()).decode('ascii')}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from moe_eval_plugin.text import HUNDRED
+from moe_eval_plugin.text import HUNDRED, MINUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 Value: TypeAlias = "str | float | int | None"
 Reader: TypeAlias = "Callable[[SeriesStatistics, PointStatistics], Value]"
-NOT_KNOWN = "-"
+Shown: TypeAlias = "Callable[[SeriesStatistics, PointStatistics], str]"
+NOT_KNOWN = ""
 SMALL_P = 0.001
 
 
@@ -32,7 +33,7 @@ class Column:
     """Returns the value of a setting."""
     digits: int | None = None
     """Digits after the decimal point; ``None`` for three significant digits or more."""
-    show: Callable[[SeriesStatistics, PointStatistics], str] | None = None
+    show: Shown | None = None
     """Returns the text of a cell that shows more than the value it is sorted by."""
 
     def cell(self, numbers: SeriesStatistics, one: PointStatistics) -> Cell:
@@ -48,8 +49,6 @@ class Column:
             return NOT_KNOWN
         if isinstance(value, str):
             return value
-        if self.key.startswith("p_") and value < SMALL_P:
-            return f"<{SMALL_P}"
         return f"{value:,}" if isinstance(value, int) else number_text(value, self.digits)
 
 
@@ -66,4 +65,4 @@ def number_text(value: float, digits: int | None = None) -> str:
     if digits is None:
         limits = ((1, 3), (10, 2), (HUNDRED, 1))
         digits = next((n for limit, n in limits if abs(value) < limit), 0)
-    return f"{value:,.{digits}f}"
+    return f"{value:,.{digits}f}".replace("-", MINUS)

@@ -2,22 +2,74 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.report.analysis.verdicts import verdict_text
-from moe_eval_plugin.report.tables.column import NOT_KNOWN, Column
+from moe_eval_plugin.report.tables.column import NOT_KNOWN, SMALL_P, Column, number_text
 from moe_eval_plugin.report.tables.speed_columns import SPEED_COLUMNS
-from moe_eval_plugin.text import HUNDRED
+from moe_eval_plugin.stats.resampling import N_RESAMPLES
+from moe_eval_plugin.text import HUNDRED, points_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
-    from moe_eval_plugin.report.tables.column import Reader, Value
+    from moe_eval_plugin.report.tables.column import Reader, Shown, Value
+    from moe_eval_plugin.stats import PairedDifference
+
+# The smallest p-value that resampling can give.
+LEAST_P = 2 / (N_RESAMPLES + 1)
 
 
 def _observed_k(_: SeriesStatistics, one: PointStatistics) -> Value:
     return one.point.median(lambda record: record.experts.observed if record.experts else None)
+
+
+def _observed_text(numbers: SeriesStatistics, one: PointStatistics) -> str:
+    """Return the observed k, with a check mark where it is exactly the requested one."""
+    value = _observed_k(numbers, one)
+    if not isinstance(value, float):
+        return NOT_KNOWN
+    return f"{value:g} ✓" if value == one.point.k and value.is_integer() else f"{value:.2f}"
+
+
+def _percent(pick: Callable[[PointStatistics], float | None]) -> Shown:
+    """Return what shows a score: in percent where scores lie between 0 and 1."""
+
+    def show(numbers: SeriesStatistics, one: PointStatistics) -> str:
+        value = pick(one)
+        if value is None:
+            return NOT_KNOWN
+        text = number_text(value * numbers.scale, 2)
+        return f"{text}%" if numbers.scale > 1 else text
+
+    return show
+
+
+def _points(pick: Callable[[PairedDifference], float]) -> Shown:
+    """Return what shows a difference of scores, with its sign."""
+
+    def show(numbers: SeriesStatistics, one: PointStatistics) -> str:
+        found = one.difference
+        return points_text(pick(found) * numbers.scale, sign=True) if found else NOT_KNOWN
+
+    return show
+
+
+def _p_text(pick: Callable[[PairedDifference], float | None]) -> Shown:
+    """Return what shows a p-value; the resampling cannot tell how far it is below its smallest."""
+
+    def show(_: SeriesStatistics, one: PointStatistics) -> str:
+        found = one.difference
+        value = pick(found) if found else None
+        if found is None or value is None:
+            return NOT_KNOWN
+        if found.p_value <= LEAST_P and found.p_value != found.mcnemar_p_value:
+            return f"≤ {math.ceil(value / SMALL_P) * SMALL_P:.3f}"
+        return f"< {SMALL_P}" if value < SMALL_P else f"{value:.3f}"
+
+    return show
 
 
 def _score(pick: Callable[[PointStatistics], float | None]) -> Reader:
@@ -32,6 +84,11 @@ def _score(pick: Callable[[PointStatistics], float | None]) -> Reader:
 
 def _difference(pick: Callable[..., Value]) -> Reader:
     return lambda _, one: pick(one.difference) if one.difference else None
+
+
+def _retention(_: SeriesStatistics, one: PointStatistics) -> str:
+    found = one.difference.retention if one.difference else None
+    return NOT_KNOWN if found is None else f"{found * HUNDRED:.1f}%"
 
 
 def _remarks(numbers: SeriesStatistics, one: PointStatistics) -> Value:
@@ -61,7 +118,13 @@ def _of_type(kind: str) -> Column:
         return found.accuracy * numbers.scale if found else None
 
     meaning = f"Accuracy on the questions of the answer type {kind}"
-    return Column(f"score_{kind.replace('/', '_')}", f"Accuracy, {kind}", meaning, read, 2)
+    return Column(
+        f"score_{kind.replace('/', '_')}",
+        f"Accuracy, {kind}",
+        meaning,
+        read,
+        show=_percent(lambda p: p.by_type[kind].accuracy if kind in p.by_type else None),
+    )
 
 
 SCORE_COLUMNS: tuple[Column, ...] = (
@@ -79,6 +142,7 @@ SCORE_COLUMNS: tuple[Column, ...] = (
         "Routed experts per token, counted before the run",
         _observed_k,
         2,
+        show=_observed_text,
     ),
     Column(
         "remarks",
@@ -93,6 +157,7 @@ SCORE_COLUMNS: tuple[Column, ...] = (
         "Mean score of the questions; in percent where scores lie between 0 and 1",
         _score(lambda p: p.accuracy),
         2,
+        show=_percent(lambda p: p.accuracy),
     ),
     Column(
         "score_low",
@@ -100,6 +165,7 @@ SCORE_COLUMNS: tuple[Column, ...] = (
         "Lower end of the 95% interval of the accuracy, clustered by image",
         _score(lambda p: p.interval[0] if p.interval else None),
         2,
+        show=_percent(lambda p: p.interval[0] if p.interval else None),
     ),
     Column(
         "score_high",
@@ -107,6 +173,7 @@ SCORE_COLUMNS: tuple[Column, ...] = (
         "Upper end of the 95% interval of the accuracy",
         _score(lambda p: p.interval[1] if p.interval else None),
         2,
+        show=_percent(lambda p: p.interval[1] if p.interval else None),
     ),
     Column("n_questions", "Questions", "Questions that were scored", lambda _, p: p.n_questions),
     Column("n_images", "Images", "Images that the questions are about", lambda _, p: p.n_images),
@@ -117,6 +184,7 @@ SCORE_COLUMNS: tuple[Column, ...] = (
         "Accuracy minus that of the published k, on the same questions, in points",
         _score(lambda p: p.difference.difference if p.difference else None),
         2,
+        show=_points(lambda d: d.difference),
     ),
     Column(
         "difference_low",
@@ -124,6 +192,7 @@ SCORE_COLUMNS: tuple[Column, ...] = (
         "Lower end of the 95% interval of the difference",
         _score(lambda p: p.difference.interval.low if p.difference else None),
         2,
+        show=_points(lambda d: d.interval.low),
     ),
     Column(
         "difference_high",
@@ -131,22 +200,29 @@ SCORE_COLUMNS: tuple[Column, ...] = (
         "Upper end of the 95% interval of the difference",
         _score(lambda p: p.difference.interval.high if p.difference else None),
         2,
+        show=_points(lambda d: d.interval.high),
     ),
-    Column("p_value", "p", "p-value of the difference", _difference(lambda d: d.p_value), 3),
+    Column(
+        "p_value",
+        "p",
+        "p-value of the difference",
+        _difference(lambda d: d.p_value),
+        show=_p_text(lambda d: d.p_value),
+    ),
     Column(
         "p_value_holm",
         "p (Holm)",
         "p-value, adjusted for the number of settings by Holm's method",
         _difference(lambda d: d.adjusted_p_value),
-        3,
+        show=_p_text(lambda d: d.adjusted_p_value),
     ),
     Column("test", "Test", "Test that gives the p-value", _difference(lambda d: d.test)),
     Column(
         "retention",
-        "Retention %",
+        "Retention",
         "Accuracy divided by that of the published k, in percent",
         _difference(lambda d: None if d.retention is None else d.retention * HUNDRED),
-        1,
+        show=_retention,
     ),
     Column(
         "equivalent",

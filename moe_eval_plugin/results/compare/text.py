@@ -110,6 +110,30 @@ def _score_row(score: ScoreComparison) -> tuple[str, ...]:
     )
 
 
+def result_lines(comparison: Comparison) -> Iterator[str]:
+    """Yield the change of each task in a line: its first score, the verdict and the speed-up."""
+    for task in comparison.tasks:
+        ratios = task.speed.rates if task.speed else ()
+        ratio = next((one.speed_up for one in ratios if one.speed_up is not None), None)
+        speed = f"; {ratio.text} as fast" if ratio else ""
+        for score in task.scores[:1]:
+            unit = " points" if score.is_share else ""
+            change = f"{change_text(score, score.difference.difference)}{unit}"
+            yield f"{task.task}: B against A {change} ({_verdict_words(score)}){speed}."
+
+
+def _verdict_words(score: ScoreComparison) -> str:
+    """Return what is shown of a difference, in a few words."""
+    if score.equivalence is None or score.verdict is None:
+        return f"95% interval {interval_text(score, score.difference.interval)}"
+    margin = margin_text(score, score.equivalence.margin)
+    if score.verdict == WITHIN:
+        return f"within {margin}"
+    if score.verdict in (LOSES_MORE, GAINS_MORE):
+        return f"{score.verdict} than {margin}"
+    return f"too few questions to tell whether it is within {margin}"
+
+
 def score_text(score: ScoreComparison, value: float) -> str:
     """Return a mean score: percent where questions score from 0 to 1."""
     return f"{value:.2%}" if score.is_share else f"{value:.4g}"

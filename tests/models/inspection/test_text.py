@@ -78,7 +78,7 @@ def test_each_k_has_its_row_and_the_baseline_is_marked(tmp_path: Path) -> None:
     assert [row[0] for row in rows if row[-1] == "baseline"] == ["4"]
     ceilings = block(text, "Speed-up at most, against k=4")
     assert [row[0] for row in ceilings[1:5]] == ["1", "2", "3", "4"]
-    assert ceilings[4][1:5] == ["1.00x"] * 4
+    assert ceilings[4][1:5] == ["1.00×"] * 4
 
 
 @pytest.mark.parametrize("make", [deepseek_v2, qwen3_vl_moe])

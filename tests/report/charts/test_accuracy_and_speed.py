@@ -12,6 +12,7 @@ from moe_eval_plugin.report.read_series import read_series
 pytest.importorskip("altair", reason="the extra report is not installed")
 
 from moe_eval_plugin.report.charts.accuracy_and_speed import main_figures
+from moe_eval_plugin.report.charts.over_k import over_k_figures
 from tests.report.charts.chart_values import values
 from tests.report.report_runs import write_run, write_sweep, wrong_every
 from tests.results.timing.timed_files import around
@@ -64,7 +65,7 @@ def test_speed_ups_have_bars_where_they_have_intervals(
     write_sweep(tmp_path / "timed", answers, {"k8": around(4), "k4": around(2, spread=0.02)})
     task = [compute(series, 1.0) for series in read_series([tmp_path / "timed"])]
 
-    timed = next(one for one in main_figures(task) if one.name == "speed-up-over-k")
+    timed = next(one for one in over_k_figures(task) if one.name == "speed-up-over-k")
     once = figures["speed-up-over-k"]
     (main,) = [one for one in main_figures(task) if one.name == "accuracy-against-throughput"]
 
@@ -77,7 +78,8 @@ def test_speed_ups_have_bars_where_they_have_intervals(
     }
     assert speed[0] < speed[1] < speed[2] < 1.1 * speed[0]
     layers = timed.chart.to_dict()["layer"]
-    (bar,) = [layer for layer in layers if layer["encoding"].get("y2", {}).get("field")]
+    ends = [layer["encoding"].get("y2", {}).get("field") for layer in layers]
+    bar = layers[ends.index("ratio_high")]
     (row,) = timed.chart.to_dict()["datasets"][bar["data"]["name"]]
     assert row["label"] == "k=4"
     assert row["ratio_low"] < row["ratio"] < row["ratio_high"]

@@ -19,7 +19,6 @@ def test_every_kind_of_chart_is_there_once(figures: dict[str, Figure]) -> None:
         "speed-up-over-k",
         "accuracy-by-answer-type",
         "phases",
-        "observed-k",
         "distinct-prefill",
         "load-evenness",
     ]

@@ -9,7 +9,7 @@ from moe_eval_plugin.report.read_series import read_series
 
 pytest.importorskip("altair", reason="the extra report is not installed")
 
-from moe_eval_plugin.report.charts.accuracy_and_speed import main_figures
+from moe_eval_plugin.report.charts.by_type import type_figures
 from tests.report.charts.chart_values import (
     values,
     vl_convert,
@@ -24,9 +24,10 @@ def test_each_question_type_shows_what_it_loses_at_each_setting(tmp_path: Path) 
     for k, step in ((8, 40), (4, 10), (1, 2)):
         path = write_run(tmp_path / f"k{k}", k, wrong_every(step))
         set_question_types(path, lambda number: "is the" if number < 25 else "what")
-    task = [compute(series, 1.0) for series in read_series([tmp_path])]
+    (series,) = read_series([tmp_path])
+    found = type_figures([compute(series, 1.0)])
 
-    figure = next(one for one in main_figures(task) if "question-type" in one.name)
+    figure = next(one for one in found if "question-type" in one.name)
 
     rows = [row for row in values(figure) if "type" in row]
     assert [(row["type"], row["label"]) for row in rows] == [

@@ -10,7 +10,7 @@ from moe_eval_plugin.report.read_series import read_series
 
 pytest.importorskip("altair", reason="the extra report is not installed")
 
-from moe_eval_plugin.report.charts.routing import routing_figures, short_names
+from moe_eval_plugin.report.charts.routing import routings, short_names
 from tests.report.charts.chart_values import values
 from tests.report.report_runs import N_LAYERS, write_run
 
@@ -40,11 +40,37 @@ def test_observed_k_is_the_mean_over_tokens(tmp_path: Path) -> None:
     path.write_text(json.dumps(content))
     (series,) = read_series([tmp_path])
 
-    figures = list(routing_figures(compute(series, 1.0), 0, several=False))
+    (routing,) = routings([compute(series, 1.0)])
 
-    observed = {row["layer"]: row["observed"] for row in values(figures[0])}
+    observed = {row["layer"]: row["observed"] for row in values(routing.figures[0])}
+    assert routing.sentences == ()
     assert observed["0"] == pytest.approx((64 * 8 + 40 * 2) / 104)
     assert observed["1"] == 8
+
+
+def test_a_k_that_every_layer_used_exactly_is_a_sentence_and_no_flat_lines(tmp_path: Path) -> None:
+    for k in (8, 4):
+        write_run(tmp_path / f"k{k}", k)
+    (series,) = read_series([tmp_path])
+
+    (routing,) = routings([compute(series, 1.0)])
+
+    assert routing.sentences == (
+        "Observed k is exactly the requested one in each of the 3 MoE layers: k=8, k=4 ✓",
+    )
+    assert [figure.name for figure in routing.figures] == ["distinct-prefill", "load-evenness"]
+
+
+def test_a_single_setting_is_drawn_as_bars_and_not_as_a_heat_map_of_one_row(
+    tmp_path: Path,
+) -> None:
+    write_run(tmp_path, 8)
+    (series,) = read_series([tmp_path])
+
+    (routing,) = routings([compute(series, 1.0)])
+
+    kinds = {figure.chart.to_dict()["mark"]["type"] for figure in routing.figures}
+    assert kinds == {"bar"}
 
 
 def test_layers_are_called_by_what_tells_them_apart() -> None:

@@ -6,6 +6,8 @@ import datasets
 from PIL import Image
 
 from moe_eval_plugin.report.questions.thumbnails import (
+    LONGEST_SIDE,
+    LONGEST_SIDE_LATER,
     Album,
     ImageSource,
     find_images,
@@ -42,6 +44,24 @@ def test_pictures_end_with_the_budget_and_what_is_left_out_is_counted() -> None:
     assert sum(map(len, album.pictures)) <= 1500
     n_files = len({one["image"] for one in questions})
     assert album.n_left_out == n_files - len(album.pictures)
+
+
+def test_pictures_become_small_when_half_of_the_budget_is_used_up(tmp_path: Path) -> None:
+    questions = []
+    for number in range(40):
+        path = tmp_path / f"{number}.png"
+        Image.effect_noise((500, 300), 80).save(path)
+        questions.append({**records(1)[0], "image": str(path)})
+    source = ImageSource({str(number): one for number, one in enumerate(questions)})  # type: ignore[misc]
+    album = Album(budget_bytes=150_000)
+
+    for number, one in enumerate(questions):
+        album.add(source, str(number), one["question"])
+
+    sides = [max(picture(url).size) for url in album.pictures]
+    assert sides[0] == LONGEST_SIDE
+    assert sides[-1] == LONGEST_SIDE_LATER
+    assert sides == sorted(sides, reverse=True)
 
 
 def test_an_image_that_is_gone_is_left_out(tmp_path: Path) -> None:
@@ -99,5 +119,5 @@ def test_images_of_the_hub_are_found_in_the_copy_that_a_run_has_left(tmp_path: P
     album = Album()
     assert set(found.records) == {"0", "7"}
     assert album.add(found, "7", "Why? Answer with one word.") == 0
-    assert picture(album.pictures[0]).size == (160, 107)
+    assert picture(album.pictures[0]).size == (300, 200)
     assert album.add(found, "0", "Another question?") is None

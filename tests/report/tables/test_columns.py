@@ -5,10 +5,17 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 
 from moe_eval_plugin.measure.speed import LatencyStart
-from moe_eval_plugin.report.tables.columns import COLUMNS
+from moe_eval_plugin.report.tables.columns import COLUMNS, LEAST_P
 from moe_eval_plugin.report.tables.speed_columns import LATENCY_STARTS
 from moe_eval_plugin.report.tables.table import make_table
-from tests.report.report_runs import TASK, computed, write_run
+from tests.report.report_runs import (
+    TASK,
+    computed,
+    records,
+    right,
+    write_run,
+    wrong_every,
+)
 from tests.vqa.vqa_files import edit_json
 
 if TYPE_CHECKING:
@@ -21,12 +28,27 @@ def test_column_names_are_all_different() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_small_p_values_are_not_shown_as_zero() -> None:
-    column = next(one for one in COLUMNS if one.key == "p_value")
+def test_a_p_value_at_the_floor_of_the_resampling_is_shown_as_a_bound(tmp_path: Path) -> None:
+    questions = records(200)
+    write_run(tmp_path / "k8", 8, right, questions)
+    write_run(tmp_path / "k4", 4, wrong_every(2), questions)
+    numbers = computed(tmp_path)
+    own = numbers.points[1]
 
-    assert column.text(0.00001) == "<0.001"
-    assert column.text(0.25) == "0.250"
-    assert column.text(None) == "-"
+    shown = {
+        column.key: column.cell(numbers, own).text
+        for column in COLUMNS
+        if column.key in ("p_value", "observed_num_experts_per_tok", "score", "difference")
+    }
+
+    assert own.difference is not None
+    assert own.difference.p_value == LEAST_P
+    assert shown == {
+        "p_value": "≤ 0.001",
+        "observed_num_experts_per_tok": "4 ✓",
+        "score": "50.00%",
+        "difference": "−50.00",
+    }
 
 
 def latency_columns(folder: Path) -> dict[str, float]:

@@ -1,0 +1,235 @@
+"""Finished runs: their table, the setting to use, a chart, and a report."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.api.python_names import python_names
+from moe_eval_plugin.api.setting import Setting, setting_of
+from moe_eval_plugin.api.table import Table, TableColumn
+from moe_eval_plugin.errors import InvalidArgumentError, MissingDependencyError
+from moe_eval_plugin.option_values import read_new_file
+from moe_eval_plugin.report.analysis.statistics import at_margin, compute
+from moe_eval_plugin.report.answer.answer import answer
+from moe_eval_plugin.report.read_series import read_series, sweep_at
+from moe_eval_plugin.report.tables.table import make_short_table, make_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import altair as alt
+    import pandas as pd
+
+    from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
+    from moe_eval_plugin.report.answer.answer import Answer
+    from moe_eval_plugin.report.tables import table as tables
+
+MARGIN = 1.0
+CHART_WIDTH = 560
+CHART_HEIGHT = 320
+
+
+def load(path: str | Path, *, metric: str | None = None) -> Sweep:
+    """Return a finished sweep, a run or several, from their folder or a results file.
+
+    ``metric`` is the accuracy to show; without it, the one that the task is compared by. Only
+    settings that are done are read::
+
+        sweep = moe.load("runs/demo")
+        sweep.recommend(within=1.0).headline  # 'Use k=4 instead of 8'
+
+    Raises ``DataError`` where there are no results, and ``InvalidArgumentError`` where it is not
+    clear which accuracy to show.
+    """
+    folder = Path(path).resolve()
+    with python_names({"metric", "output"}):
+        series = read_series([folder], metric=metric)
+        return Sweep(folder, tuple(compute(one, MARGIN) for one in series), metric)
+
+
+class Sweep:
+    """Finished settings of a model on one task or several, with their statistics."""
+
+    def __init__(
+        self,
+        path: Path,
+        statistics: tuple[SeriesStatistics, ...],
+        metric: str | None = None,
+        problems: tuple[str, ...] = (),
+    ) -> None:
+        self.path = path
+        """The folder, or the results file."""
+        self.statistics = statistics
+        """All numbers, task by task and model by model."""
+        self.problems = problems
+        """What failed while the sweep ran: a sentence for each."""
+        self._metric = metric
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks."""
+        return tuple(dict.fromkeys(one.series.task for one in self.statistics))
+
+    @property
+    def unfinished(self) -> Mapping[str, str]:
+        """Settings of the sweep without results, and why: ``pending``, or the reason."""
+        manifest = sweep_at(self.path)
+        entries = manifest.entries if manifest else {}
+        return {
+            name: one.reason or one.state for name, one in entries.items() if one.state != "done"
+        }
+
+    @cached_property
+    def settings(self) -> tuple[Setting, ...]:
+        """Every setting on every task, from large k to small."""
+        return tuple(
+            setting_of(numbers, one) for numbers in self.statistics for one in numbers.points
+        )
+
+    @cached_property
+    def table(self) -> Table:
+        """A row for each setting and task; data frames and CSV have all numbers."""
+        shown, full = make_short_table(self.statistics), make_table(self.statistics)
+        return Table(_columns(shown), all_columns=_columns(full))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return all numbers as a data frame; raises ``MissingDependencyError`` without pandas."""
+        return self.table.to_pandas()
+
+    def recommend(self, within: float = MARGIN, task: str | None = None) -> Answer:
+        """Return which setting to use if ``within`` points of accuracy may be lost.
+
+        It is the answer of the report, with its loss, speed-up and reason. Raises
+        ``InvalidArgumentError`` for a margin that is not above 0, and where ``task`` is needed.
+        """
+        return answer(at_margin(self._one(task), _margin(within)))
+
+    def plot(self, task: str | None = None) -> alt.LayerChart | alt.Chart:
+        """Return the main chart of the report for a task, as an Altair chart.
+
+        Raises ``MissingDependencyError`` without the extra ``report``.
+        """
+        numbers = self._of_task(task)
+        try:
+            from moe_eval_plugin.report.charts.accuracy_and_speed import main_figures
+            from moe_eval_plugin.report.charts.theme import paper_config
+        except ImportError as error:
+            message = (
+                'A chart needs altair, which is not installed. Run `pip install "moe-eval-plugin'
+                '[report]"`.'
+            )
+            raise MissingDependencyError(message) from error
+        figure = next(main_figures(numbers))
+        chart = figure.chart.properties(width=CHART_WIDTH, title=figure.title)
+        chart.config = paper_config()
+        return chart
+
+    def report(
+        self, path: str | Path = "report.html", *, within: float = MARGIN, force: bool = False
+    ) -> Path:
+        """Write the report as a page with a folder of charts and tables, and return its path.
+
+        The options of ``moe-eval report`` have the same names. Raises ``InvalidArgumentError`` for
+        an existing file that is no report unless ``force`` is set, and ``MissingDependencyError``
+        without the extra ``report``.
+        """
+        from moe_eval_plugin.report.build import Options, build
+        from moe_eval_plugin.report.write import check_output, write_report
+
+        page = Path(path)
+        options = Options(metric=self._metric, margin_points=_margin(within))
+        with python_names({"force", "within"}):
+            read_new_file("path", page)
+            check_output(page, force=force)
+            return write_report(build([self.path], options), page)[0]
+
+    def __getitem__(self, which: int | str | tuple[int | str, str]) -> Setting:
+        """Return a setting by its k or label: ``sweep[4]``, ``sweep["8/image:2"]``.
+
+        Where there are several tasks it is ``sweep[4, "okvqa"]``. Raises ``KeyError``.
+        """
+        wanted, task = which if isinstance(which, tuple) else (which, None)
+        label = str(wanted).removeprefix("k=")
+        found = [
+            one
+            for one in self.settings
+            if one.label.removeprefix("k=") == label and task in (None, one.task)
+        ]
+        if len(found) != 1:
+            known = ", ".join(f"{one.label} on {one.task} ({one.model})" for one in self.settings)
+            what = "no setting" if not found else f"{len(found)} settings"
+            message = f"There are {what} {which!r}; the settings are: {known}"
+            raise KeyError(message)
+        return found[0]
+
+    def __iter__(self) -> Iterator[Setting]:
+        return iter(self.settings)
+
+    def __len__(self) -> int:
+        return len(self.settings)
+
+    def __repr__(self) -> str:
+        return "\n".join([f"{self.path}", repr(self.table), *self._sentences()])
+
+    def _repr_html_(self) -> str:
+        """Return the table and the recommendation as a notebook shows them."""
+        from html import escape
+
+        lines = "".join(f"<p>{escape(line)}</p>" for line in self._sentences())
+        return f"<p><code>{escape(str(self.path))}</code></p>{self.table._repr_html_()}{lines}"
+
+    def _sentences(self) -> list[str]:
+        """Return the answer on each task, and what failed."""
+        several = len(self.statistics) > 1
+        lines = [
+            f"{one.task}, {one.series}: {one.sentence}" if several else one.sentence
+            for one in map(answer, self.statistics)
+        ]
+        left = [f"{name}: {reason}" for name, reason in self.unfinished.items()]
+        return [*lines, *(f"Not done: {line}" for line in left), *self.problems]
+
+    def _of_task(self, task: str | None) -> list[SeriesStatistics]:
+        """Return the series of a task; of the only one where none is named."""
+        if task is None and len(self.tasks) > 1:
+            message = f"{self.path} has several tasks. Name one, task=...: {', '.join(self.tasks)}."
+            raise InvalidArgumentError(message)
+        found = [one for one in self.statistics if task in (None, one.series.task)]
+        if not found:
+            message = f"task={task!r} is not in {self.path}. Use one of: {', '.join(self.tasks)}."
+            raise InvalidArgumentError(message)
+        return found
+
+    def _one(self, task: str | None) -> SeriesStatistics:
+        found = self._of_task(task)
+        if len(found) > 1:
+            names = "; ".join(one.series.name for one in found)
+            message = (
+                f"{self.path} has several models or set-ups ({names}), and each has an answer of "
+                "its own. Load the folder of one of them."
+            )
+            raise InvalidArgumentError(message)
+        return found[0]
+
+
+def _columns(table: tables.Table) -> tuple[TableColumn, ...]:
+    """Return the columns of a table of the report."""
+    cells = list(zip(*table.rows, strict=True))
+    return tuple(
+        TableColumn(
+            column.key,
+            column.heading,
+            tuple(cell.value for cell in of_column),
+            tuple(cell.text for cell in of_column),
+        )
+        for column, of_column in zip(table.columns, cells, strict=True)
+    )
+
+
+def _margin(within: Any) -> float:  # noqa: ANN401  (whatever a program passes)
+    if not isinstance(within, int | float) or not 0 < within < math.inf:
+        message = f"within={within} is not possible. Use a number of points above 0."
+        raise InvalidArgumentError(message)
+    return float(within)

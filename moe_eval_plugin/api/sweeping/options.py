@@ -1,0 +1,147 @@
+"""The options of a sweep by name, and the request that they make."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+from moe_eval_plugin.api.sweeping.request import SweepRequest
+from moe_eval_plugin.option_values import read_float, read_int, read_pairs
+from moe_eval_plugin.sweep.launchers.choose import LaunchOptions
+from moe_eval_plugin.sweep.plan import SweepPlan
+from moe_eval_plugin.sweep.planning import Axes
+from moe_eval_plugin.sweep.timing.options import (
+    PRECISION,
+    TimingOptions,
+    read_batch_sizes,
+    read_budget,
+    read_precision,
+)
+from moe_eval_plugin.sweep.workers.batch_size import default_batch_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+LOCAL = "local"
+
+
+class SweepOptions(TypedDict, total=False):
+    """Options that a sweep may have besides its model, its tasks, its k and its folder.
+
+    Names, meanings and defaults are those of the options of ``moe-eval sweep``.
+    """
+
+    batch_size: int | str | None
+    """Questions in a batch, or ``auto``."""
+    device: str | None
+    """``cpu``, ``cuda`` and so on."""
+    gen_kwargs: str | None
+    """Generation arguments, as in lmms-eval."""
+    include_path: str | Path | None
+    """A folder with more tasks."""
+    experts_policy: Sequence[str]
+    """Rules that drop experts, each combined with each k."""
+    renorm: Sequence[str]
+    """How to scale the weights of the experts kept."""
+    seeds: Sequence[int]
+    """Repeat everything once for each seed."""
+    speed_precision: float | str
+    """Width of each interval of a speed-up at which the timed pass ends, as a share."""
+    speed_budget: float | str
+    """Seconds after which it ends; 0 for no timed pass."""
+    batch_sizes: Sequence[int | str]
+    """Batch sizes to time."""
+    timing_rounds: int | str
+    """Rounds over vLLM engines, each of which holds one k."""
+    timing_seed: int | str
+    """Seed that chooses the questions to time."""
+    launcher: str
+    """``local``, ``ray`` or ``slurm``."""
+    gpus_per_point: float
+    """GPUs for each setting, on Ray and Slurm."""
+    launcher_options: Sequence[str]
+    """Options of the launcher, each ``NAME=VALUE``."""
+    separate: bool
+    """Run each k in a process of its own."""
+    processes_per_point: int
+    """Processes that share the questions of each setting."""
+    input_cache_gib: float | None
+    """RAM for encoded inputs."""
+    restart: bool
+    """Start over if settings changed."""
+    dry_run: bool
+    """Run nothing."""
+
+
+def make_plan(
+    model: str,
+    model_args: str,
+    tasks: Sequence[str],
+    limit: int | None,
+    options: SweepOptions,
+) -> SweepPlan:
+    """Return the plan of a sweep without its points; a task may be several, between commas."""
+    names = [name for given in tasks for name in given.split(",") if name]
+    include_path = options.get("include_path")
+    return SweepPlan(
+        model=model,
+        model_args=model_args,
+        tasks=tuple(dict.fromkeys(names)),
+        points=(),
+        limit=limit,
+        batch_size=str(options.get("batch_size") or default_batch_size(model)),
+        device=options.get("device"),
+        gen_kwargs=options.get("gen_kwargs"),
+        include_path=None if include_path is None else str(include_path),
+    )
+
+
+def make_request(
+    folder: Path,
+    plan: SweepPlan,
+    experts_k: Sequence[str],
+    options: SweepOptions,
+    command: tuple[str, ...] = (),
+) -> SweepRequest:
+    """Return the request of a sweep; ``InvalidArgumentError`` for a value that is not possible."""
+    seeds = tuple(options.get("seeds", ()))
+    policies = tuple(options.get("experts_policy", Axes.policies))
+    renorms = tuple(options.get("renorm", Axes.renorms))
+    return SweepRequest(
+        folder=folder.resolve(),
+        common=plan,
+        axes=Axes(tuple(experts_k), policies, renorms, seeds),
+        launch=_launch_options(options),
+        timing=_timing_options(options),
+        restart=options.get("restart", False),
+        dry_run=options.get("dry_run", False),
+        command=command,
+    )
+
+
+def _launch_options(options: SweepOptions) -> LaunchOptions:
+    cache_gib = options.get("input_cache_gib")
+    if cache_gib is not None:
+        read_float("--input-cache-gib", cache_gib, at_least=0)
+    pairs = options.get("launcher_options", ())
+    return LaunchOptions(
+        launcher=options.get("launcher", LOCAL),
+        gpus_per_point=options.get("gpus_per_point", 0),
+        launcher_options=read_pairs("--launcher-options", pairs, "NAME=VALUE"),
+        separate=options.get("separate", False),
+        processes_per_point=read_int(
+            "--processes-per-point", options.get("processes_per_point", 1), at_least=1
+        ),
+        input_cache_gib=cache_gib,
+    )
+
+
+def _timing_options(options: SweepOptions) -> TimingOptions:
+    rounds = options.get("timing_rounds", "auto")
+    return TimingOptions(
+        precision=read_precision("--speed-precision", options.get("speed_precision", PRECISION)),
+        budget_s=read_budget("--speed-budget", options.get("speed_budget", "auto")),
+        batch_sizes=read_batch_sizes("--batch-sizes", tuple(options.get("batch_sizes", ()))),
+        rounds=None if rounds == "auto" else read_int("--timing-rounds", rounds, at_least=1),
+        seed=read_int("--timing-seed", options.get("timing_seed", 0), at_least=0),
+    )

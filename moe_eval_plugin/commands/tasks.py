@@ -1,0 +1,74 @@
+"""``moe-eval tasks``: list the tasks of this package, and those of lmms-eval."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.commands.subcommand import add_verb
+from moe_eval_plugin.text import fit, wrap
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from moe_eval_plugin.commands.subcommand import Subcommands
+    from moe_eval_plugin.tasks.listing import ListedTask
+
+DESCRIPTION = """\
+List the tasks of this package and of installed plugins: their questions, their main score, and
+where their data are; all scores are in --json. Any task of lmms-eval can be used too; --all lists
+their names.
+"""
+EPILOG = """\
+examples:
+  moe-eval tasks
+  moe-eval tasks --all | grep vqa
+  moe-eval tasks --json
+"""
+STATES = {True: "ready", False: "missing", None: "download"}
+MEANING = (
+    "ready: the data are on this machine. download: they are fetched when first asked for. Any "
+    "task of lmms-eval works too: `moe-eval tasks --all`."
+)
+
+
+def add(verbs: Subcommands) -> None:
+    """Add the subcommand."""
+    summary = "list the tasks, their scores and their data"
+    verb = add_verb(verbs, "tasks", run, summary, (DESCRIPTION, EPILOG))
+    verb.add_argument(
+        "--all", action="store_true", help="print the names of all tasks, those of lmms-eval too"
+    )
+    verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the tasks; neither torch nor lmms-eval is imported."""
+    from moe_eval_plugin.hosts.lmms_eval.names import declared_names
+    from moe_eval_plugin.tasks.listing import list_tasks
+
+    tasks = list_tasks()
+    names = declared_names() if options.all else None
+    if options.json:
+        content = {"tasks": [asdict(task) for task in tasks], "all": names}
+        print(json.dumps(content, indent=2))
+    else:
+        print(_render(tasks) if names is None else "\n".join(names))
+    return 0
+
+
+def _render(tasks: Sequence[ListedTask]) -> str:
+    rows = [
+        (
+            task.name,
+            f"{task.n_questions:,}" if task.n_questions else "",
+            task.scores[0] if task.scores else "",
+            "" if task.members else STATES[task.is_there],
+            task.data,
+        )
+        for task in tasks
+    ]
+    header = ("task", "questions", "score", "data", "from")
+    return "\n".join([*fit([header, *rows], "lrl"), "", *wrap(MEANING)])
