@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
+import signal
 import sys
 import traceback
 from typing import TYPE_CHECKING
@@ -94,6 +96,8 @@ def _main(given: list[str]) -> int:
             return _run(given)
         finally:
             sys.stdout.flush()
+            # Libraries take a while to end; Ctrl-C then would print a traceback of theirs.
+            atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     except MoEEvalError as error:
         if not {"-v", "--verbose"}.isdisjoint(given):
             traceback.print_exception(error)
