@@ -37,39 +37,55 @@ LABEL_WIDTH = 150
 LEAST_POINTS = 4.0
 
 
-def type_figures(numbers: SeriesStatistics, number: int, *, several: bool) -> Iterator[Figure]:
-    """Yield charts by type of question; none where all questions are of one type.
+def type_figures(task: Sequence[SeriesStatistics]) -> Iterator[Figure]:
+    """Yield charts by type of question of each series; none where all questions are of one type.
 
-    With ``several`` series, the titles have the name of theirs, the ``number``-th.
+    Accuracies have one scale in all charts of a task.
     """
-    suffix = f"-{number + 1}" if number else ""
-    behind = f": {numbers.series.title}" if several else ""
-    if len(numbers.points) > 1 and any(len(point.by_type) > 1 for point in numbers.points):
-        yield _by_answer_type(numbers, suffix, behind)
-    rows = list(_difference_rows(numbers))
-    if len({row["type"] for row in rows}) > 1:
-        yield _by_question_type(rows, suffix, behind)
+    answered = {
+        number: list(_accuracy_rows(numbers))
+        for number, numbers in enumerate(task)
+        if len(numbers.points) > 1 and any(len(point.by_type) > 1 for point in numbers.points)
+    }
+    every = [row for rows in answered.values() for row in rows]
+    for number, numbers in enumerate(task):
+        suffix = f"-{number + 1}" if number else ""
+        behind = f": {numbers.series.title}" if len(task) > 1 else ""
+        if answered.get(number):
+            yield _by_answer_type(numbers, answered[number], every, (suffix, behind))
+        rows = list(_difference_rows(numbers))
+        if len({row["type"] for row in rows}) > 1:
+            yield _by_question_type(rows, suffix, behind)
 
 
-def _by_answer_type(numbers: SeriesStatistics, suffix: str, behind: str) -> Figure:
-    rows = [
-        {
-            "label": one.point.label,
-            "k": k_of(one.point.k),
-            "type": f"{kind} ({found.n_questions:,})",
-            "accuracy": found.accuracy * numbers.scale,
-            **_ends(found, numbers.scale),
-        }
-        for one in numbers.points
-        if one.point.k is not None
-        for kind, found in one.by_type.items()
-    ]
-    names = list(dict.fromkeys(str(row["type"]) for row in rows))
-    own = marks("type:N", names, alt.Legend(title=None))
-    beside = {"x": k_axis(), **side_by_side("type:N", names)}
+def _accuracy_rows(numbers: SeriesStatistics) -> Iterator[Row]:
+    """Yield the accuracy of each answer type at each setting."""
+    for one in numbers.points:
+        for kind, found in one.by_type.items():
+            if one.point.k is not None:
+                yield {
+                    "label": one.point.label,
+                    "k": k_of(one.point.k),
+                    "type": f"{kind} ({found.n_questions:,})",
+                    "accuracy": found.accuracy * numbers.scale,
+                    **_ends(found, numbers.scale),
+                }
+
+
+def _by_answer_type(
+    numbers: SeriesStatistics, rows: Sequence[Row], every: Sequence[Row], names: tuple[str, str]
+) -> Figure:
+    """Return the chart of ``rows``, to a scale for ``every`` row of the task.
+
+    ``names`` are the ends of its name and of its title.
+    """
+    suffix, behind = names
+    types = list(dict.fromkeys(str(row["type"]) for row in rows))
+    own = marks("type:N", types, alt.Legend(title=None))
+    beside = {"x": k_axis(), **side_by_side("type:N", types)}
     base = alt.Chart(data(rows)).encode(color=own["color"], **beside)
     title = score_axis_title(numbers)
-    y = accuracy_axis(rows, numbers)
+    y = accuracy_axis(every, numbers)
     tooltip = [
         alt.Tooltip("type:N", title="answer type (questions)"),
         alt.Tooltip("label:N", title="setting"),

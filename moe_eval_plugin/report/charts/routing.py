@@ -55,14 +55,14 @@ QUANTITIES = {
         TOUCHED,
         "Distinct routed experts of a layer that one forward pass over the prompts of a batch "
         "touched, on average.",
-        ".1f",
+        ".1~f",
     ),
     "distinct-decode": Quantity(
         "Experts touched per decode step",
         TOUCHED,
         "Distinct routed experts of a layer that one decode step touched, on average. Their "
         "weights have to be read from memory.",
-        ".1f",
+        ".1~f",
     ),
     "load-evenness": Quantity(
         "How evenly experts are used (1 = perfectly even)",
@@ -223,7 +223,7 @@ def _heat_map(rows: Sequence[Row], name: str, what: Quantity, behind: str, top: 
         x=_layer_axis(rows), y=alt.Y("label:N", sort=settings, title=None)
     )
     cells = base.mark_rect(style=["heat"]).encode(
-        fillOpacity=alt.FillOpacity(
+        opacity=alt.Opacity(
             "value:Q",
             scale=alt.Scale(domain=[0, top], range=[0, STRONGEST], nice=False),
             legend=alt.Legend(title=what.unit, tickCount=4, columns=6, symbolType="square"),

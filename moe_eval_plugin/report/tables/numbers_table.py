@@ -46,6 +46,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "wall_s",
     ),
 }
+# Words that are mostly the same at all settings, and not known of the published k.
+ALIKE = ("test", "metric", "speed_of")
 # They are headings of the table.
 HEADINGS = ("model", "task", "setting")
 
@@ -90,8 +92,9 @@ def numbers_tables(found: Sequence[SeriesStatistics]) -> tuple[NumbersTable, ...
 
 
 def glossary(found: Sequence[SeriesStatistics]) -> tuple[Column, ...]:
-    """Return the columns of the table of all series, which say what each number is."""
-    return make_table(found).columns
+    """Return what each number of the tables is; the ends of intervals need no words."""
+    columns = make_table(found).columns
+    return tuple(one for one in columns if not one.key.endswith((LOW, HIGH)))
 
 
 def _groups(table: Table) -> Iterator[tuple[str, tuple[NumbersRow, ...]]]:
@@ -115,7 +118,7 @@ def _rows(key: str, columns: dict[str, tuple[Column, tuple[Cell, ...]]]) -> Iter
     """Yield the row of a number, and that of its interval."""
     column, cells = columns[key]
     is_text = any(isinstance(cell.value, str) for cell in cells)
-    yield NumbersRow(column.heading, column.meaning, _joined(cells), is_text)
+    yield NumbersRow(column.heading, column.meaning, _joined(key, cells), is_text)
     if f"{key}{LOW}" in columns and f"{key}{HIGH}" in columns:
         ends = zip(columns[f"{key}{LOW}"][1], columns[f"{key}{HIGH}"][1], strict=True)
         texts = tuple(
@@ -125,8 +128,8 @@ def _rows(key: str, columns: dict[str, tuple[Column, tuple[Cell, ...]]]) -> Iter
         yield NumbersRow("95% interval", f"95% interval of: {column.heading}", texts)
 
 
-def _joined(cells: Sequence[Cell]) -> tuple[str, ...]:
-    """Return the texts of cells; one of all settings, where all have the same words."""
+def _joined(key: str, cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Return the texts of cells; one for all settings, where it says the same of each."""
     texts = tuple(cell.text for cell in cells)
-    is_word = all(isinstance(cell.value, str) for cell in cells)
-    return texts[:1] if is_word and len(set(texts)) == 1 else texts
+    different = set(texts) - {NOT_KNOWN}
+    return tuple(different) if key in ALIKE and len(different) == 1 else texts

@@ -30,8 +30,6 @@ def figures(tmp_path: Path) -> dict[str, Figure]:
     write_other_run(tmp_path / "other")
     task = [compute(series, 1.0) for series in read_series([tmp_path])]
     found = [*main_figures(task), *over_k_figures(task)]
-    for number, series in enumerate(task):
-        found += type_figures(series, number, several=True)
-    found += phase_figures(task)
+    found += [*type_figures(task), *phase_figures(task)]
     found += [figure for one in routings(task) for figure in one.figures]
     return {figure.name: figure for figure in found}

@@ -25,7 +25,7 @@ def test_each_question_type_shows_what_it_loses_at_each_setting(tmp_path: Path) 
         path = write_run(tmp_path / f"k{k}", k, wrong_every(step))
         set_question_types(path, lambda number: "is the" if number < 25 else "what")
     (series,) = read_series([tmp_path])
-    found = type_figures(compute(series, 1.0), 0, several=False)
+    found = type_figures([compute(series, 1.0)])
 
     figure = next(one for one in found if "question-type" in one.name)
 

@@ -21,18 +21,29 @@ async function drawChart({ name, spec }, config) {
   try {
     const drawn = await vegaEmbed(element, sized, { config, actions: false, renderer: "svg" });
     views.set(name, drawn.view);
+    element.dispatchEvent(new Event("chart-drawn", { bubbles: true }));
   } catch (error) {
     element.textContent = `This chart could not be drawn: ${error.message}`;
     element.classList.add("failed");
   }
 }
 
+// Let the browser show what is there, and answer to its reader, before more is drawn.
+const pause = () => new Promise((go) => { setTimeout(go); });
+
 async function drawCharts() {
   const { config, specs } = read("charts");
   const isFolded = ({ name }) => Boolean(document.querySelector(`[data-chart="${CSS.escape(name)}"]`).closest("details:not([open])"));
-  for (const one of specs.filter((one) => !isFolded(one))) await drawChart(one, config);
+  const folded = specs.filter(isFolded);
+  for (const one of specs.filter((one) => !folded.includes(one))) {
+    await pause();
+    await drawChart(one, config);
+  }
   performance.mark("charts-seen");
-  for (const one of specs.filter(isFolded)) await drawChart(one, config);
+  for (const one of folded) {
+    await pause();
+    await drawChart(one, config);
+  }
   document.documentElement.dataset.drawn = "yes";
   performance.mark("charts-drawn");
 }
