@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.files import write_all
 from moe_eval_plugin.report.charts.accuracy_and_speed import main_figures
+from moe_eval_plugin.report.charts.over_k import over_k_figures
 from moe_eval_plugin.report.paper.caption import caption, table_caption
 from moe_eval_plugin.report.paper.citation import bibliography
 from moe_eval_plugin.report.paper.figures import draw
@@ -69,12 +70,13 @@ def write_paper(files: dict[str, bytes], folder: Path) -> list[Path]:
 
 
 def _figures(series: Sequence[SeriesStatistics]) -> dict[str, bytes]:
-    tasks = [list(task) for _, task in groupby(series, lambda one: one.series.task)]
-    several = len(tasks) > 1
+    tasks: dict[str, list[SeriesStatistics]] = {}
+    for one in series:
+        tasks.setdefault(one.series.task, []).append(one)
     return {
-        f"{task[0].series.task}-{figure.name}{end}" if several else f"{figure.name}{end}": data
-        for task in tasks
-        for figure in main_figures(task)
+        f"{name}-{figure.name}{end}" if len(tasks) > 1 else f"{figure.name}{end}": data
+        for name, task in tasks.items()
+        for figure in chain(main_figures(task), over_k_figures(task))
         if figure.name in FIGURES
         for end, data in draw(figure).items()
     }
