@@ -11,7 +11,8 @@ from moe_eval_plugin.report.answer.answer import Answer
 from tests.cli.json_docs import PAGE, checked_json, documented
 from tests.cli.programs import moe_eval
 from tests.cli.verbs import VERBS
-from tests.report.report_runs import write_sweep, wrong_every
+from tests.publish.bundle.finished_sweeps import results_of, write_sweep
+from tests.report.report_runs import right, wrong_every
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,9 +22,7 @@ WITHOUT = {("completion",), ("data",), ("demo",)}
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sweep") / "demo"
-    write_sweep(folder, {8: wrong_every(10), 4: wrong_every(5)})
-    return folder
+    return write_sweep(tmp_path_factory.mktemp("sweep") / "demo", {8: right, 4: wrong_every(5)})
 
 
 def test_every_verb_has_the_option_and_a_section() -> None:
@@ -39,7 +38,7 @@ def test_a_compared_sweep(sweep: Path) -> None:
 
 
 def test_two_compared_runs(sweep: Path) -> None:
-    run = moe_eval("compare", sweep / "k8", sweep / "k4", "--json")
+    run = moe_eval("compare", results_of(sweep, "k8"), results_of(sweep, "k4"), "--json")
     checked_json("a comparison", run.stdout)
 
 
