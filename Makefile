@@ -27,7 +27,7 @@ PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope
 SLOW_TESTS := tests/cli tests/packaging tests/vllm tests/families tests/fuzz tests/report \
 	tests/bench tests/traps tests/model_adapters tests/hosts/lmms_eval/test_registration.py tests/models/demo \
 	tests/sweep/launchers tests/sweep/workers/test_child_process.py tests/tasks/test_lmms_eval_task.py \
-	tests/test_doctor.py
+	tests/api/test_notebook.py tests/test_doctor.py
 # Independent targets side by side, each one's output in one piece; all that can be made is made, and one
 # failure fails the whole.
 TOGETHER := --no-print-directory --keep-going --jobs=3 --output-sync=target
@@ -82,6 +82,10 @@ types: wheel-env ## Check the types of the installed wheel (mypy, strict)
 	cd $(ELSEWHERE) && ../../$(BIN)/mypy --config-file ../../pyproject.toml \
 		--cache-dir ../../.mypy_cache --python-executable ../../$(WHEEL_ENV)/bin/python \
 		-p moe_eval_plugin
+	@echo "==> mypy: a program of a user"
+	cd $(ELSEWHERE) && ../../$(BIN)/mypy --config-file ../../pyproject.toml \
+		--cache-dir ../../.mypy_cache --python-executable ../../$(WHEEL_ENV)/bin/python \
+		../../tests/api/typed_program.py
 
 imports: wheel-env ## Check which module may import which (import-linter, on the installed wheel)
 	@echo "==> import-linter: import rules of the installed wheel"

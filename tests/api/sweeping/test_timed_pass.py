@@ -55,7 +55,10 @@ class KeepingLauncher(LocalLauncher):
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., TimedPassRun]]:
+def make(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., TimedPassRun]]:
+    del capsys  # standard error is captured before the status keeps it
     status = Status()
 
     def make(model: str = "moe_hf", **options: Any) -> TimedPassRun:
