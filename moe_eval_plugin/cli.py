@@ -16,6 +16,7 @@ from moe_eval_plugin.commands import (
     compare,
     completion,
     data,
+    demo,
     doctor,
     export,
     families,
@@ -46,7 +47,7 @@ EXIT_BROKEN_PIPE = 141
 SUMMARY_COLUMN = 14
 # The verbs, as people look for them.
 COMMANDS = {
-    "Run": (sweep, bench),
+    "Run": (demo, sweep, bench),
     "Look": (inspect, families, tasks, doctor),
     "Use": (report, compare, export),
     "Share": (bundle, reproduce),
@@ -57,10 +58,11 @@ SHOWN_PACKAGES = ("lmms-eval", "transformers", "torch")
 
 DESCRIPTION = """\
 Measure how accuracy and speed change when a Mixture-of-Experts model uses fewer experts per token.
-Start with `moe-eval inspect demo` or `moe-eval sweep --help`.
+Start with `moe-eval demo`, then `moe-eval sweep --help`.
 """
 EPILOG = """\
 examples:
+  moe-eval demo
   moe-eval doctor
   moe-eval inspect demo
   moe-eval sweep --model-args pretrained=demo --tasks easy_vqa \\
