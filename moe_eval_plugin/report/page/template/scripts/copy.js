@@ -96,7 +96,7 @@ const SAVED_AS = {
 function addSaving(element) {
   const file = element.dataset.chart;
   const figure = element.closest("figure");
-  const title = figure?.querySelector("h3, h4")?.textContent.trim() || file;
+  const title = figure?.querySelector("h2, h3, h4")?.textContent.trim() || file;
   const folded = document.createElement("details");
   folded.className = "saving";
   const summary = document.createElement("summary");
