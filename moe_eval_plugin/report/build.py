@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import MissingDependencyError
 from moe_eval_plugin.report.analysis.statistics import compute
-from moe_eval_plugin.report.answer.findings import findings
-from moe_eval_plugin.report.answer.run_facts import facts_line
 from moe_eval_plugin.report.page.fill import page_text
 from moe_eval_plugin.report.page.provenance import origin_of
 from moe_eval_plugin.report.paper.copies import copies_of
@@ -82,6 +80,7 @@ def build(
     """
     _check_packages()
     from moe_eval_plugin.report.charts.bench import bench_figures, read_bench
+    from moe_eval_plugin.report.first_screen.screen import first_screen
 
     doing("reading the runs")
     benches = [read_bench(path) for path in options.benches]
@@ -89,17 +88,18 @@ def build(
         compute(series, options.margin_points)
         for series in read_series(paths, options.task, options.metric, options.labels)
     ]
-    grouped = by_task(found)
-    tasks = [_task_part(task) for task in grouped]
+    screen = first_screen(found)
+    tasks = [_task_part(task) for task in by_task(found)]
     bench = [
         figure
         for number, one in enumerate(benches)
         for figure in bench_figures(one, number, several=len(benches) > 1)
     ]
-    figures = _in_order(tasks, bench)
+    figures = [*screen.figures, *_in_order(tasks, bench)]
     doing("filling in the page")
     html = page_text(
-        title=options.title or _title(found),
+        title=options.title or screen.title,
+        screen=screen,
         tasks=tasks,
         key=key_table(found),
         shared=shared_questions(found),
@@ -108,7 +108,7 @@ def build(
         figures=figures,
         numbers=numbers_tables(found),
         glossary=glossary(found),
-        copies=copies_of(grouped),
+        copies=copies_of(found),
         questions=changed_questions(found, options.max_questions),
         origins=[origin_of(one.series) for one in found],
         sweeps=[line for path in paths for line in _sweep_lines(path)],
@@ -122,7 +122,6 @@ def build(
 def _in_order(tasks: Sequence[Mapping[str, Any]], bench: Sequence[Figure]) -> list[Figure]:
     """List the charts in the order of the page."""
     return [
-        *(figure for part in tasks for figure in part["figures"]),
         *(figure for part in tasks for figure in part["over_k"]),
         *(figure for part in tasks for figure in part["type_figures"]),
         *(figure for part in tasks for figure in part["phases"]),
@@ -169,22 +168,21 @@ def _task_part(task: Sequence[SeriesStatistics]) -> dict[str, Any]:
     from moe_eval_plugin.report.charts.routing import routings
 
     name = task[0].series.task
+<<<<<<< HEAD
+=======
+    types = [
+        figure
+        for number, one in enumerate(task)
+        for figure in type_figures(one, number, several=len(task) > 1)
+    ]
+    # Of a single series, the main chart shows more than accuracy against throughput does.
+    over_k = [*(main_figures(task) if len(task) > 1 else ()), *over_k_figures(task)]
+>>>>>>> w-screen
     inside = [replace(one, figures=tuple(_renamed(one.figures, name))) for one in routings(task)]
     return {
         "name": name,
         "metric": task[0].series.metric,
-        "series": [
-            {
-                "name": one.series.title,
-                "facts": facts_line(one),
-                "is_smoke_test": bool(one.smoke_test),
-                "findings": list(findings(one)),
-            }
-            for one in task
-        ],
-        "table": make_short_table(task),
-        "figures": _renamed(main_figures(task), name),
-        "over_k": _renamed(over_k_figures(task), name),
+        "over_k": _renamed(over_k, name),
         "types": make_type_tables(task),
         "type_figures": _renamed(type_figures(task), name),
         "phases": _renamed(phase_figures(task), name),
@@ -194,12 +192,6 @@ def _task_part(task: Sequence[SeriesStatistics]) -> dict[str, Any]:
 
 def _renamed(figures: Iterable[Figure], task: str) -> list[Figure]:
     return [replace(figure, name=f"{task}-{figure.name}") for figure in figures]
-
-
-def _title(found: Sequence[SeriesStatistics]) -> str:
-    models = list(dict.fromkeys(one.series.points[0].first.facts.model for one in found))
-    tasks = list(dict.fromkeys(one.series.task for one in found))
-    return f"{', '.join(models)} on {', '.join(tasks)}: accuracy and speed at each k"
 
 
 def _sweep_lines(path: Path) -> Iterator[str]:

@@ -21,11 +21,15 @@ from tests.report.report_runs import (
     write_bench,
     write_other_run,
     write_run,
+    write_sweep,
     wrong_every,
 )
+from tests.results.timing.timed_files import around
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from moe_eval_plugin.vqa.dataset import Record
 
 for name in ("altair", "jinja2", "vl_convert"):
     pytest.importorskip(name, reason="the extra report is not installed")
@@ -51,6 +55,8 @@ SCHEMES = ("light", "dark")
 PATIENCE_S = 30
 # A sheet of A4 without its margins of 0.4 inches, in CSS pixels.
 PAPER_WIDTH = 717
+# Of a screen that is 1280 pixels wide, what is seen without scrolling.
+FIRST_SCREEN = 620
 
 
 def axe_source() -> str:
@@ -193,9 +199,9 @@ def test_text_in_charts_can_be_read(browser: Any, page: Path, scheme: str) -> No
         "one.textContent.trim() && !one.hasAttribute('stroke-width'))"
         ".map((one) => getComputedStyle(one).fill)"
     )
-    # That these two stand out from the background is checked beside the colours themselves.
+    # That these stand out from the background is checked beside the colours themselves.
     which = SCHEMES.index(scheme)
-    readable = {rgb(COLOURS[name][which]) for name in ("ink", "muted")}
+    readable = {rgb(COLOURS[name][which]) for name in ("ink", "muted", "good", "bad")}
 
     assert len(fills) > 100
     assert set(fills) <= readable
@@ -257,16 +263,17 @@ def test_a_table_is_copied_or_selected_where_copying_is_not_allowed(
     browser: Any, page: Path
 ) -> None:
     show(browser, page)
-    every = [button.text for button in browser.find_elements("css selector", ".tools button")]
+    found = browser.find_elements("css selector", ".tools button")
+    every = [button.text for button in found if button.is_displayed()]
     keep = "navigator.clipboard.writeText = async (text) => { window.kept = text; }"
     browser.execute_script(keep)
-    (latex,) = buttons(browser, "LaTeX: copy Summary")
+    (latex,) = buttons(browser, "LaTeX: copy Every setting of demo")
     latex.send_keys("\ue007")
     copied = statuses(browser)
     text = browser.execute_script("return window.kept")
     refuse = "navigator.clipboard.writeText = () => Promise.reject(new Error('no'))"
     browser.execute_script(refuse)
-    buttons(browser, "CSV: copy Summary")[0].click()
+    buttons(browser, "CSV: copy Every setting of demo")[0].click()
     field = browser.execute_script("return document.activeElement.value")
     selected = browser.execute_script(
         "const [one] = [document.activeElement]; return [one.selectionStart, one.selectionEnd]"
@@ -493,3 +500,87 @@ def test_the_page_can_be_printed(browser: Any, page: Path) -> None:
     assert pdf.startswith(b"%PDF")
     # Too much width would make Chromium shrink all of it onto fewer sheets.
     assert 4 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 40
+
+
+@pytest.fixture(scope="module")
+def one_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the page of a timed sweep, in which the margin decides what is recommended."""
+    from moe_eval_plugin.report.build import Options, build
+
+    folder = tmp_path_factory.mktemp("sweep")
+    usual = wrong_every(10)
+
+    def worse(number: int, record: Record) -> str:
+        return "a wrong answer" if number in range(1, 5) else usual(number, record)
+
+    answers = {8: usual, 7: usual, 6: usual, 5: usual, 4: worse, 3: worse, 2: wrong_every(2)}
+    seconds = {f"k{k}": around(k / 2) for k in answers}
+    write_sweep(folder, {**answers, 1: wrong_every(1)}, {**seconds, "k1": around(0.5)})
+    path = folder / "report.html"
+    path.write_text(build([folder], Options()).html, encoding="utf-8")
+    return path
+
+
+def headline(browser: Any) -> list[str]:
+    return texts(browser, ".verdict:not([hidden]) .headline")
+
+
+def test_the_first_screen_holds_the_answer(browser: Any, one_sweep: Path) -> None:
+    show(browser, one_sweep)
+    bottoms = browser.execute_script(
+        "return ['.answer', '.main-chart svg', '.glance'].map((one) => "
+        "document.querySelector(one).getBoundingClientRect().bottom)"
+    )
+
+    assert browser.title == "demo on easy_vqa: how many experts are enough?"
+    assert headline(browser) == ["Use k=5 instead of 8"]
+    assert len(texts(browser, ".glance tbody tr")) == 8
+    assert max(bottoms) < FIRST_SCREEN
+
+
+def test_the_margin_is_switched_with_keys_and_kept_in_the_address(
+    browser: Any, one_sweep: Path
+) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    show(browser, one_sweep)
+    ticks = ".main-chart svg .role-axis-label"
+    before = texts(browser, ticks)
+    for _ in range(2):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        browser.find_element("css selector", "#margins input:checked").send_keys(Keys.ARROW_RIGHT)
+    shown = headline(browser), texts(browser, "tr.recommended th"), texts(browser, ticks)
+    said, link = texts(browser, "#verdict-status"), browser.current_url
+    browser.get("about:blank")
+    browser.get(link)
+
+    assert shown[0] == said == headline(browser) == ["Use k=3 instead of 8"]
+    assert shown[1] == ["k=3"]
+    assert shown[2] != before
+    assert link.endswith("#margin=5")
+
+
+def test_the_colours_can_be_chosen(browser: Any, one_sweep: Path) -> None:
+    from selenium.webdriver.support.select import Select
+
+    background = "return getComputedStyle(document.body).backgroundColor"
+    show(browser, one_sweep)
+    Select(browser.find_element("id", "theme")).select_by_value("dark")
+    dark = browser.execute_script(background)
+    Select(browser.find_element("id", "theme")).select_by_value("system")
+
+    assert dark == "rgb(20, 23, 28)"
+    assert browser.execute_script(background) == "rgb(255, 255, 255)"
+
+
+@pytest.mark.parametrize("paper", [(8.27, 11.69), (8.5, 11)])
+def test_the_first_screen_alone_is_printed_on_one_sheet(
+    browser: Any, one_sweep: Path, paper: tuple[float, float]
+) -> None:
+    show(browser, one_sweep)
+    browser.execute_script("document.documentElement.dataset.print = 'answer'")
+
+    size = {"paperWidth": paper[0], "paperHeight": paper[1]}
+    printed = browser.execute_cdp_cmd("Page.printToPDF", size)
+
+    assert len(re.findall(rb"/Type\s*/Page\b", base64.b64decode(printed["data"]))) == 1

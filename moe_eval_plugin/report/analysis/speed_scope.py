@@ -39,6 +39,12 @@ def axis_title(task: Sequence[SeriesStatistics]) -> str:
     return f"{AXIS}, {found.pop()}" if len(found) == 1 else AXIS
 
 
+def at_batch_size(numbers: SeriesStatistics) -> str:
+    """Return the batch size of the speeds of a series, to end a sentence with; or no text."""
+    size = numbers.points[0].batch_size
+    return "" if size is None else f" at batch size {size}"
+
+
 def speed_caption(task: Sequence[SeriesStatistics]) -> str:
     """Return half a sentence on what questions per second cover, for the caption of a chart."""
     found = _scopes(task)

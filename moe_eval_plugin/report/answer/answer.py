@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
+from moe_eval_plugin.report.analysis.speed_scope import at_batch_size
 from moe_eval_plugin.report.analysis.verdicts import Verdict, verdict
 from moe_eval_plugin.report.answer.changes import change_text
 
@@ -145,7 +146,7 @@ def _words(
             headline=f"Use {label} instead of {published.removeprefix('k=')}",
             reason=f"The fastest setting that is shown to lose no more than {margin}.",
             sentence=f"Recommended: {label}. It is {speed} as fast as {published}"
-            f"{_at_batch_size(numbers)} and {change_text(numbers, one)}: no more than the {margin} "
+            f"{at_batch_size(numbers)} and {change_text(numbers, one)}: no more than the {margin} "
             "you allow.",
         )
     missing = _missing(numbers, one)
@@ -191,7 +192,7 @@ def _missing(numbers: SeriesStatistics, one: PointStatistics) -> str:
         return f"{label} is within {margin}, but its speed-up was not measured"
     if ratio.interval is None:
         return f"{label} is within {margin}, but its speed-up, {ratio.ratio:.2f}×, was timed once"
-    speed_up = f"{ratio.text}{_at_batch_size(numbers)}"
+    speed_up = f"{ratio.text}{at_batch_size(numbers)}"
     return f"{label} is within {margin}, but its speed-up, {speed_up}, may be none"
 
 
@@ -209,11 +210,6 @@ def _single_k(one: PointStatistics) -> float | None:
     facts = one.point.first.facts
     asked = facts.num_experts_per_tok
     return one.point.k if asked is not None or facts.experts_k is None else None
-
-
-def _at_batch_size(numbers: SeriesStatistics) -> str:
-    size = numbers.points[0].batch_size
-    return "" if size is None else f" at batch size {size}"
 
 
 def _capital(text: str) -> str:

@@ -10,38 +10,79 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
+    from moe_eval_plugin.report.series import FinishedTask
+
+# The library that runs the model, by the name of its adapter.
+ENGINES = {"moe_hf": "transformers", "moe_vllm": "vllm"}
+OURS = "moe-eval-plugin"
+ON_THE_PAGE_ALONE = ("versions", "date")
 
 
 def facts_line(numbers: SeriesStatistics) -> str:
-    """Return the questions, images, batch size, backend, data type and machine of a series."""
-    return " · ".join(_facts(numbers))
+    """Return the questions, images, machine, batch size, data type and backend of a series."""
+    limit = limit_badge(numbers)
+    facts = run_facts(numbers).items()
+    shown = [text for name, text in facts if name not in ON_THE_PAGE_ALONE]
+    return " · ".join([*shown, *([limit] if limit else [])])
 
 
-def _facts(numbers: SeriesStatistics) -> Iterator[str]:
-    one = next((one for one in numbers.points if one.point.is_baseline), numbers.points[0])
+def run_facts(numbers: SeriesStatistics) -> dict[str, str]:
+    """Return what a series was run with, by name, in the order to show."""
+    return dict(_facts(numbers))
+
+
+def limit_badge(numbers: SeriesStatistics) -> str | None:
+    """Return that a part of the questions was asked; ``None`` where all were."""
+    one = _reference(numbers)
+    run, n = one.point.first, one.n_questions
+    whole = run.facts.n_questions
+    if run.run.limit is None or whole is None or n is None or n >= whole:
+        return None
+    return f"limited to {n:,} of {counted(whole, 'question')}"
+
+
+def _facts(numbers: SeriesStatistics) -> Iterator[tuple[str, str]]:
+    one = _reference(numbers)
     run, sizes = one.point.first, [timed.batch_size for timed in numbers.series.passes]
     if one.n_questions is not None:
-        yield _questions(one)
-    setup, machine = run.setup, run.setup.machine
+        yield "questions", _questions(one)
+    setup = run.setup
+    if machine := _machine(run):
+        yield "machine", machine
     if setup.batch_size is not None:
         timed = f" (timed at {', '.join(map(str, sizes))})" if sizes != [setup.batch_size] else ""
-        yield f"batch size {setup.batch_size}{timed if sizes else ''}"
-    yield run.facts.backend
+        yield "batch size", f"batch size {setup.batch_size}{timed if sizes else ''}"
     if setup.dtype is not None:
-        yield setup.dtype
-    if machine is not None and machine.name is not None:
-        n = f"{machine.n_devices} × " if (machine.n_devices or 1) > 1 else ""
-        threads = f" ({counted(machine.threads, 'thread')})" if machine.threads else ""
-        yield f"{n}{machine.name}{threads if machine.kind == 'cpu' else ''}"
-    elif setup.device is not None:
-        yield setup.device
+        yield "data type", setup.dtype
+    yield "backend", run.facts.backend
+    engine = ENGINES.get(run.facts.backend, "")
+    known = {engine: engine, OURS: "moe-eval"}
+    versions = [
+        f"{name} {setup.versions[package]}"
+        for package, name in known.items()
+        if setup.versions.get(package)
+    ]
+    if versions:
+        yield "versions", " · ".join(versions)
+    if date := run.facts.date:
+        yield "date", f"{date.day} {date:%b %Y}"
+
+
+def _reference(numbers: SeriesStatistics) -> PointStatistics:
+    return next((one for one in numbers.points if one.point.is_baseline), numbers.points[0])
+
+
+def _machine(run: FinishedTask) -> str | None:
+    """Return the device, how many of them, and the threads of a CPU."""
+    machine = run.setup.machine
+    if machine is None or machine.name is None:
+        return run.setup.device
+    n = f"{machine.n_devices} × " if (machine.n_devices or 1) > 1 else ""
+    threads = f" ({counted(machine.threads, 'thread')})" if machine.threads else ""
+    return f"{n}{machine.name}{threads if machine.kind == 'cpu' else ''}"
 
 
 def _questions(one: PointStatistics) -> str:
-    """Return the number of questions and images, and of how many where there was a limit."""
-    n, run = one.n_questions or 0, one.point.first
+    """Return the number of questions and images."""
     images = f" on {counted(one.n_images, 'image')}" if one.n_images else ""
-    whole = run.facts.n_questions
-    if run.run.limit is not None and whole is not None and n < whole:
-        return f"limited to {n:,} of {counted(whole, 'question')}{images}"
-    return f"{counted(n, 'question')}{images}"
+    return f"{counted(one.n_questions or 0, 'question')}{images}"

@@ -78,7 +78,7 @@ def _config(colour: dict[str, str]) -> dict[str, Any]:
         "title": {"anchor": "start", "color": colour["ink"], "fontSize": 14},
         "text": {"fill": colour["ink"], "fontSize": 12},
         "mark": {"color": series[0]},
-        "style": _styles(colour, series[0]),
+        "style": {**_styles(colour, series[0]), **_main_chart_styles(colour)},
     }
 
 
@@ -104,4 +104,18 @@ def _styles(colour: dict[str, str], main: str) -> dict[str, Any]:
         "heat": {"color": main, "stroke": colour["grid"], "strokeWidth": 1},
         "in-heat": {"fill": colour["ink"], "fontSize": 11},
         "cell-border": {"stroke": colour["background"], "strokeWidth": 1},
+    }
+
+
+def _main_chart_styles(colour: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the styles of the chart of what each k costs and gains."""
+    return {
+        "band": {"color": colour["good"], "fillOpacity": 0.1},
+        "band-edge": {"color": colour["good"], "strokeDash": [4, 3], "strokeOpacity": 0.6},
+        "band-label": {"color": colour["good"], "fontSize": 12},
+        "baseline": {"color": colour["ink"]},
+        "both-intervals": {"color": colour["series-1"], "strokeWidth": 1.5},
+        "recommended": {"color": colour["good"], "strokeWidth": 2},
+        "leader": {"color": colour["muted"], "strokeWidth": 1},
+        "off-scale": {"color": colour["bad"], "fontSize": 12},
     }

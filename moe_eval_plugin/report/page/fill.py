@@ -7,6 +7,7 @@ import hashlib
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from moe_eval_plugin.report.charts.theme import DARK, LIGHT, css_variables, page_config
 
@@ -23,18 +24,23 @@ SCRIPTS = (
     "questions",
     "charts",
     "copy",
+    "answer",
+    "page",
 )
 STYLES = (
     "base",
+    "answer",
     "charts",
     "tables",
     "questions",
     "copy",
     "print",
+    "first_sheet",
 )
 # What the page's own scripts can use of the libraries that draw the charts.
 BUNDLE = "window.vegaEmbed = vegaEmbed;"
 GENERATOR = "moe-eval report"
+ICON_SIDE = 4
 
 
 def page_text(**parts: Any) -> str:  # noqa: ANN401
@@ -65,8 +71,21 @@ def page_text(**parts: Any) -> str:  # noqa: ANN401
         generator=GENERATOR,
         version=version("moe-eval-plugin"),
         date=datetime.now(UTC),
+        icon=_icon(),
     )
     return text
+
+
+def _icon() -> str:
+    """Return the page's icon: sixteen experts, four of which are used."""
+    dots = "".join(
+        f"<circle cx='{4 * column + 2}' cy='{4 * row + 2}' r='1.6' "
+        f"fill='{'#007a5a' if row == column else '#9aa3ad'}'/>"
+        for row in range(ICON_SIDE)
+        for column in range(ICON_SIDE)
+    )
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>{dots}</svg>"
+    return f"data:image/svg+xml,{quote(svg)}"
 
 
 def _source(environment: Any, name: str) -> str:  # noqa: ANN401  (jinja2 is optional)

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 ALL = "all"
 
 
-def copies_of(tasks: Sequence[Sequence[SeriesStatistics]]) -> Mapping[str, Mapping[str, str]]:
+def copies_of(found: Sequence[SeriesStatistics]) -> Mapping[str, Mapping[str, str]]:
     """Return the texts of each table, by the value of its attribute ``data-copy``, and their names.
 
-    Those of task 1 are ``task-1``, and ``all`` has all settings of all tasks. Markdown and LaTeX
-    are the table of a paper; CSV has all numbers, unrounded.
+    Those of the first series are ``series-1``, and ``all`` has all settings of all series. Markdown
+    and LaTeX are the table of a paper; CSV has all numbers, unrounded.
     """
-    found = {f"task-{number}": _texts(task) for number, task in enumerate(tasks, start=1)}
-    return {**found, ALL: _texts([one for task in tasks for one in task])}
+    texts = {f"series-{number}": _texts([one]) for number, one in enumerate(found, start=1)}
+    return {**texts, ALL: _texts(found)}
 
 
 def _texts(series: Sequence[SeriesStatistics]) -> dict[str, str]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.report.answer.run_facts import facts_line
+from moe_eval_plugin.report.answer.run_facts import facts_line, limit_badge
 from tests.report.report_runs import (
     TASK,
     computed,
@@ -25,7 +25,7 @@ def test_the_first_line_says_how_much_was_asked_and_on_what(tmp_path: Path) -> N
         edit_json(path, in_provenance(name, value))
 
     assert facts_line(computed(tmp_path)) == (
-        "40 questions on 4 images · batch size 16 · moe_hf · bfloat16 · AMD EPYC (1 thread)"
+        "40 questions on 4 images · AMD EPYC (1 thread) · batch size 16 · bfloat16 · moe_hf"
     )
 
 
@@ -36,7 +36,10 @@ def test_a_limit_is_named_with_the_number_of_all_questions(tmp_path: Path) -> No
 
     edit_json(write_run(tmp_path, 8), limit)
 
-    assert facts_line(computed(tmp_path)).startswith("limited to 40 of 9,673 questions on 4 images")
+    numbers = computed(tmp_path)
+
+    assert limit_badge(numbers) == "limited to 40 of 9,673 questions"
+    assert facts_line(numbers).endswith(" · limited to 40 of 9,673 questions")
 
 
 def test_other_batch_sizes_of_the_timed_pass_are_named(tmp_path: Path) -> None:

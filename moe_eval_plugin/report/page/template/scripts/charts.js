@@ -21,6 +21,7 @@ async function drawChart({ name, spec }, config) {
   try {
     const drawn = await vegaEmbed(element, sized, { config, actions: false, renderer: "svg" });
     views.set(name, drawn.view);
+    element.dispatchEvent(new Event("chart-drawn", { bubbles: true }));
   } catch (error) {
     element.textContent = `This chart could not be drawn: ${error.message}`;
     element.classList.add("failed");

@@ -1,0 +1,1 @@
+"""The main chart: what each setting costs in accuracy, against what it gains in speed."""
