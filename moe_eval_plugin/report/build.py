@@ -13,7 +13,7 @@ from moe_eval_plugin.report.page.provenance import origin_of
 from moe_eval_plugin.report.paper.copies import copies_of
 from moe_eval_plugin.report.questions.changed import changed_questions
 from moe_eval_plugin.report.read_series import read_series, sweep_at
-from moe_eval_plugin.report.tables.key_table import key_table, shared_questions
+from moe_eval_plugin.report.tables.key_table import shared_questions
 from moe_eval_plugin.report.tables.numbers_table import glossary, numbers_tables
 from moe_eval_plugin.report.tables.table import (
     as_csv,
@@ -80,6 +80,7 @@ def build(
     """
     _check_packages()
     from moe_eval_plugin.report.charts.bench import bench_figures, read_bench
+    from moe_eval_plugin.report.first_screen.matrix import matrix
     from moe_eval_plugin.report.first_screen.screen import first_screen
 
     doing("reading the runs")
@@ -101,7 +102,7 @@ def build(
         title=options.title or screen.title,
         screen=screen,
         tasks=tasks,
-        key=key_table(found),
+        matrix=matrix(found),
         shared=shared_questions(found),
         bench=bench,
         benches=[one.name for one in benches],
@@ -168,16 +169,8 @@ def _task_part(task: Sequence[SeriesStatistics]) -> dict[str, Any]:
     from moe_eval_plugin.report.charts.routing import routings
 
     name = task[0].series.task
-<<<<<<< HEAD
-=======
-    types = [
-        figure
-        for number, one in enumerate(task)
-        for figure in type_figures(one, number, several=len(task) > 1)
-    ]
     # Of a single series, the main chart shows more than accuracy against throughput does.
     over_k = [*(main_figures(task) if len(task) > 1 else ()), *over_k_figures(task)]
->>>>>>> w-screen
     inside = [replace(one, figures=tuple(_renamed(one.figures, name))) for one in routings(task)]
     return {
         "name": name,
