@@ -20,16 +20,20 @@ if TYPE_CHECKING:
 ALL_FORMATS = object()
 LIST = "list"
 DESCRIPTION = """\
-Write a finished run in the file format of another tool or of a leaderboard.
+Write a finished run in the file format of another tool or of a leaderboard, or send it to an
+experiment tracker.
 
 RUN is a results file of lmms-eval, or a folder with one or more of them, for instance that of
 --output_path. Formats with the answers themselves need a run with --log_samples.
 
-The files are written next to the run, or to the folder of --output; all of them or none.
+The files are written into the folder RUN, or that of --output; all of them or none. The formats
+wandb, trackio and mlflow send runs with the tracker's own client, and read its settings.
 """
 EPILOG = """\
 examples:
   moe-eval export --format list                  the formats
+  moe-eval export --format markdown runs/demo    a row for each k, for a model card
+  WANDB_MODE=offline moe-eval export --format wandb runs/demo
   moe-eval export --format evalai runs/qwen3-vl  answers to VQAv2, for EvalAI
   moe-eval export --format okvqa runs/qwen3-vl --output submission
   moe-eval export --format okvqa runs/qwen3-vl --list-missing > missing.txt
@@ -107,7 +111,8 @@ def run(options: argparse.Namespace) -> int:
     print(*(f"wrote {path}" for path in written), *(f"  {one}" for one in exported.notes), sep="\n")
     if not is_silent(options):
         n = len(exported.files)
-        done = f"Done: {counted(len(runs), 'run')} as {options.format}, {counted(n, 'file')}."
+        what = f", {counted(n, 'file')}" if n else ""
+        done = f"Done: {counted(len(runs), 'run')} as {options.format}{what}."
         show_end(done, following=f"moe-eval bundle {shown(options.runs[0])}")
     return 0
 

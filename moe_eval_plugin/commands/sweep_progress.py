@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.ending import shown
@@ -164,6 +165,7 @@ class SweepProgress:
 
     def _print_result(self, result: SweepResult) -> None:
         """Print the speeds of the timed pass; as JSON, everything that is known."""
+        from moe_eval_plugin.commands.ending import answers
         from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
         from moe_eval_plugin.sweep.timing.text import render_pass, summary
 
@@ -176,7 +178,12 @@ class SweepProgress:
         if self._as_json:
             rows = [row.to_dict() for row in self._table.with_timed_passes(result.folder, passes)]
             timed = [summary(one, observed) for one in passes]
-            content = {**result.manifest.to_dict(), "rows": rows, "timed_passes": timed}
+            content = {
+                **result.manifest.to_dict(),
+                "rows": rows,
+                "timed_passes": timed,
+                "answers": [asdict(one) for one in answers(result.folder)],
+            }
             print(json.dumps(content, indent=2))
             return
         for one in passes:

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import json
-
+from tests.cli.json_docs import checked_json
 from tests.cli.programs import MOE_EVAL, moe_eval, start
 
 
 def test_doctor_prints_json_and_its_verdict_as_exit_code() -> None:
     run = start(MOE_EVAL, "doctor", "--json")
-    checks = json.loads(run.stdout)
+    checks = checked_json("a check", run.stdout)
     assert run.returncode == int(any(check["status"] == "fail" for check in checks))
     assert {"torch", "torchvision", "demo model"} <= {check["name"] for check in checks}
 

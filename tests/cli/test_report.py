@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.cli import main
+from tests.cli.json_docs import checked_json
 from tests.cli.programs import lmms_eval, moe_eval
 from tests.report.report_runs import write_other_run, write_run, write_sweep, wrong_every
 from tests.results.timing.timed_files import around
@@ -74,13 +75,20 @@ def test_what_was_found_is_printed_before_the_path(
     assert "smoke test</span>" not in page
 
 
-def test_a_report_can_be_made_again_and_named(tmp_path: Path) -> None:
+def test_a_report_can_be_made_again_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_run(tmp_path / "k8", 8)
     write_run(tmp_path / "k4", 4, wrong_every(4))
     command = ["report", str(tmp_path), "--output", str(tmp_path / "mine.html"), "--title", "Mine"]
 
-    assert [main(command), main(command)] == [0, 0]
+    assert main(command) == 0
+    capsys.readouterr()
+    assert main([*command, "--json"]) == 0
 
+    found = checked_json("report", capsys.readouterr().out)
+    assert found["page"] == str(tmp_path / "mine.html")
+    assert [one["task"] for one in found["answers"]] == ["easy_vqa"]
     page = (tmp_path / "mine.html").read_text("utf-8")
     assert "<h1>Mine</h1>" in page
     assert '<span class="badge">smoke test</span>' in page

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+from tests.cli.json_docs import checked_json
 from tests.cli.programs import MOE_EVAL, lmms_eval, moe_eval, start
 from tests.publish.bundle.finished_sweeps import change, members, rewrite
 from tests.report.report_runs import TASK
@@ -34,11 +35,12 @@ def test_a_run_of_lmms_eval_is_reproduced_from_its_bundle_alone(tmp_path: Path) 
     asked = ("--tasks", TASK, "--limit", "4", "--batch_size", "2")
     done = lmms_eval(*model, *asked, "--log_samples", "--output_path", "k2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    packed = moe_eval("bundle", "k2", cwd=tmp_path)
+    packed = moe_eval("bundle", "k2", "--json", cwd=tmp_path)
     assert packed.returncode == 0, packed.stderr
+    assert checked_json("bundle", packed.stdout)["bundle"] == "k2.tar.gz"
     run = start(MOE_EVAL, "reproduce", "k2.tar.gz", "--output", "new", "--json", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
-    verdict = json.loads(run.stdout)
+    verdict = checked_json("reproduce", run.stdout)
     assert verdict["agrees"]
     assert verdict["environment"] == {"packages": [], "machine": [], "checkpoint": []}
     assert {row["point"] for row in verdict["rows"]} == {"run"}

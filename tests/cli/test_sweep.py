@@ -15,6 +15,7 @@ import pytest
 from moe_eval_plugin.model_adapters import vllm_names
 from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
 from moe_eval_plugin.sweep.manifest import locked
+from tests.cli.json_docs import checked_json
 from tests.cli.programs import Ended, moe_eval
 from tests.models.weights.checkpoints import demo_copy
 from tests.sweep.sweeps import (
@@ -116,7 +117,7 @@ def test_what_is_done_is_kept_and_a_new_k_is_added(
     before = (folder / manifest(folder)["points"]["k4"]["results"]).stat().st_mtime_ns
     run = sweep_here(folder, "--experts-k", "4", "2", "--json")
     assert run.returncode == 0, run.stderr
-    report = json.loads(run.stdout)
+    report = checked_json("sweep", run.stdout)
     assert [row["point"] for row in report["rows"]] == ["k8", "k4", "k1", "k2"]
     assert report["rows"][-1]["observed_num_experts_per_tok"] == 2
     assert "\nexperts_k: [8, 4, 2, 1]\n" in (folder / "study.yaml").read_text("utf-8")
@@ -183,7 +184,7 @@ def test_a_dry_run_changes_nothing_and_shows_the_plan(
     assert " MiB (weights plus 10%); " in run.stdout
     assert not (tmp_path / "new").exists()
     run = sweep_here(undisturbed[0], *KS, "2", "--dry-run", "--json")
-    shown = json.loads(run.stdout)
+    shown = checked_json("an estimate", run.stdout)
     assert list(shown["states"].values()) == ["done", "done", "done", "pending"]
     assert shown["seconds_left"] > 0
     assert shown["timing"]["precision"] == 0.03

@@ -25,7 +25,10 @@ MAKE_COMMAND = re.compile(r"\bmake ([a-z][a-z-]*)\b")
 # Where a document shows code: between single backticks, or on a line of a block.
 MAKE_CODE = re.compile(r"(?<!`)`[^`\n]+`(?!`)|^ *entry:.*|^make .*", re.MULTILINE)
 TARGET = re.compile(r"^([a-z-]+):.*?(?:## (.+))?$", re.MULTILINE)
-EXTRAS = {"vllm", "lm-eval", "profile", "ray", "report", "slurm", "test", "dev"}
+EXTRAS = {
+    *("vllm", "lm-eval", "profile", "ray", "report", "slurm", "test", "dev"),
+    *("wandb", "trackio", "mlflow"),
+}
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", ".ci/run", ".pre-commit-config.yaml")
 
 

@@ -24,5 +24,6 @@ def moe_eval_register_exporters() -> Iterable[Exporter]:
     from moe_eval_plugin.publish.exports.paper import EXPORTERS as PAPER
     from moe_eval_plugin.publish.exports.submission import EXPORTERS as SUBMISSIONS
     from moe_eval_plugin.publish.exports.tables import EXPORTERS as TABLES
+    from moe_eval_plugin.publish.exports.trackers import EXPORTERS as TRACKERS
 
-    return [*SUBMISSIONS, *HUB, *EVERY_EVAL_EVER, *TABLES, *PAPER]
+    return [*SUBMISSIONS, *HUB, *EVERY_EVAL_EVER, *TABLES, *PAPER, *TRACKERS]

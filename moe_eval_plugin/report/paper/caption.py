@@ -33,7 +33,7 @@ def table_caption(series: Sequence[SeriesStatistics]) -> str:
     what = (
         f"Accuracy and speed of {models} on {tasks} at each number k of routed experts per token."
     )
-    how = "Changes and speed-ups compare with the published k; brackets are 95% intervals."
+    how = "Changes and speed-ups compare with the published k; intervals are 95% intervals."
     return " ".join([what, *([f"{facts}."] if facts else []), how])
 
 

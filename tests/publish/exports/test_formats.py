@@ -16,7 +16,6 @@ from moe_eval_plugin.plugins.exporter import Exported, Exporter
 from moe_eval_plugin.plugins.hookspecs import hookimpl
 from moe_eval_plugin.plugins.manager import ENTRY_POINT_GROUP, build_manager, registered_exporters
 from moe_eval_plugin.publish.exports.formats import common_folder, find_exporter, render_formats
-from moe_eval_plugin.results.lmms_eval.files import read_run
 from tests.results.run_files import write_run
 from tests.results.sample_runs import (
     measured_from_outside,
@@ -107,10 +106,10 @@ def test_formats_are_listed_with_their_summaries() -> None:
     assert all(line.endswith(f"  {known[line.split()[0]].summary}") for line in lines)
 
 
-def test_files_lie_beside_the_run_or_in_the_folder_of_all_runs(tmp_path: Path) -> None:
-    one, two = (read_run(write_run(tmp_path / "runs" / name, {})) for name in ("a", "b"))
-    assert common_folder([one]) == tmp_path / "runs" / "a"
-    assert common_folder([one, two]) == tmp_path / "runs"
+def test_files_lie_in_the_folder_that_was_named_or_in_the_one_of_all(tmp_path: Path) -> None:
+    one, two = (write_run(tmp_path / "runs" / name, {}) for name in ("a", "b"))
+    assert common_folder([one]) == common_folder([one.parent]) == tmp_path / "runs" / "a"
+    assert common_folder([one, two.parent]) == tmp_path / "runs"
 
 
 @pytest.mark.parametrize(
