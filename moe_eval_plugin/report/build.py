@@ -80,8 +80,8 @@ def build(
     """
     _check_packages()
     from moe_eval_plugin.report.charts.bench import bench_figures, read_bench
-    from moe_eval_plugin.report.first_screen.matrix import matrix
-    from moe_eval_plugin.report.first_screen.screen import first_screen
+    from moe_eval_plugin.report.page.first_screen.matrix import matrix
+    from moe_eval_plugin.report.page.first_screen.screen import first_screen
 
     doing("reading the runs")
     benches = [read_bench(path) for path in options.benches]

@@ -267,13 +267,13 @@ def test_a_table_is_copied_or_selected_where_copying_is_not_allowed(
     every = [button.text for button in found if button.is_displayed()]
     keep = "navigator.clipboard.writeText = async (text) => { window.kept = text; }"
     browser.execute_script(keep)
-    (latex,) = buttons(browser, "LaTeX: copy Every setting of demo")
+    latex = buttons(browser, "LaTeX: copy Every setting of")[0]
     latex.send_keys("\ue007")
     copied = statuses(browser)
     text = browser.execute_script("return window.kept")
     refuse = "navigator.clipboard.writeText = () => Promise.reject(new Error('no'))"
     browser.execute_script(refuse)
-    buttons(browser, "CSV: copy Every setting of demo")[0].click()
+    buttons(browser, "CSV: copy Every setting of")[0].click()
     field = browser.execute_script("return document.activeElement.value")
     selected = browser.execute_script(
         "const [one] = [document.activeElement]; return [one.selectionStart, one.selectionEnd]"

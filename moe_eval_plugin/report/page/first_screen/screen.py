@@ -9,9 +9,9 @@ from moe_eval_plugin.report.answer.answer import answer
 from moe_eval_plugin.report.answer.findings import findings
 from moe_eval_plugin.report.answer.run_facts import limit_badge, run_facts
 from moe_eval_plugin.report.charts.trade_off.figure import main_chart
-from moe_eval_plugin.report.first_screen.glance import glance_rows
-from moe_eval_plugin.report.first_screen.margins import at_each, margin_names
-from moe_eval_plugin.report.first_screen.verdict_card import verdict_card
+from moe_eval_plugin.report.page.first_screen.glance import glance_rows
+from moe_eval_plugin.report.page.first_screen.margins import at_each, margin_names
+from moe_eval_plugin.report.page.first_screen.verdict_card import verdict_card
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
     from moe_eval_plugin.report.charts.base import Figure
     from moe_eval_plugin.report.charts.trade_off.figure import MainChart
-    from moe_eval_plugin.report.first_screen.glance import GlanceRow
-    from moe_eval_plugin.report.first_screen.verdict_card import VerdictCard
+    from moe_eval_plugin.report.page.first_screen.glance import GlanceRow
+    from moe_eval_plugin.report.page.first_screen.verdict_card import VerdictCard
 
 CHART = "loss-against-speed-up"
 

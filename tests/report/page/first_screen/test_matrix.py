@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("altair", reason="the extra report is not installed")
 
 from moe_eval_plugin.report.analysis.statistics import compute
-from moe_eval_plugin.report.first_screen.matrix import matrix
+from moe_eval_plugin.report.page.first_screen.matrix import matrix
 from moe_eval_plugin.report.read_series import read_series
 from moe_eval_plugin.report.tables.key_table import shared_questions
 from tests.report.report_runs import one_per_image, write_sweep, wrong_every

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.report.answer.answer import answer
-from moe_eval_plugin.report.first_screen.margins import at_each, margin_names
+from moe_eval_plugin.report.page.first_screen.margins import at_each, margin_names
 from moe_eval_plugin.report.tables.key_table import key_table
 from moe_eval_plugin.text import points_text
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.report.analysis.verdicts import Verdict, verdict, verdict_text
-from moe_eval_plugin.report.first_screen.verdict_card import score_text
+from moe_eval_plugin.report.page.first_screen.verdict_card import score_text
 from moe_eval_plugin.report.tables.column import number_text
 from moe_eval_plugin.text import points_text
 
