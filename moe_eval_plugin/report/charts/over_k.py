@@ -121,9 +121,7 @@ def _accuracy_over_k(
 
 
 def _speed_up_over_k(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> Figure:
-    tops = [{**row, "top": row["ratio_high"] or row["ratio"]} for row in rows]
-    highest = max(row["top"] for row in tops)
-    y = speed_up_axis("ratio", highest)
+    y = speed_up_axis("ratio", max(row["ratio_high"] or row["ratio"] for row in rows))
     tooltip = [
         *([alt.Tooltip("series:N", title="run")] if len(task) > 1 else []),
         alt.Tooltip("label:N", title="setting"),
@@ -134,9 +132,10 @@ def _speed_up_over_k(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> F
             ("speed:Q", "questions per second", ".3~s"),
         ),
     ]
-    # Above the bars, which would cross them; with several series they would cross each other.
-    base = alt.Chart(data(tops)).encode(x=k_axis(), y=alt.Y("top:Q", title="speed-up"))
-    written = labels(base, alt.Text("ratio:Q", format=".2f"), dy=-14) if len(task) == 1 else []
+    # With several series they would cross each other.
+    base = alt.Chart(data(rows)).encode(x=k_axis(), y=y)
+    text = alt.Text("ratio:Q", format=".2f")
+    written = labels(base, text, align="left", dx=7) if len(task) == 1 else []
     chart = alt.layer(
         *slower_region(),
         *_layers(
