@@ -8,6 +8,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO_STAMP := $(VENV)/.installed-demo
 CONSTRAINTS := requirements/constraints.txt
 WHEEL_ENV := build/wheel-env
 VLLM_ENV := build/vllm-env
@@ -26,10 +27,17 @@ PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope
 SLOW_TESTS := tests/cli tests/packaging tests/vllm tests/families tests/fuzz tests/report \
 	tests/bench tests/traps tests/model_adapters tests/hosts/lmms_eval/test_registration.py tests/models/demo \
 	tests/sweep/launchers tests/sweep/workers/test_child_process.py tests/tasks/test_lmms_eval_task.py \
-	tests/test_doctor.py
+	tests/api/test_notebook.py tests/test_doctor.py
 # Independent targets side by side, each one's output in one piece; all that can be made is made, and one
 # failure fails the whole.
 TOGETHER := --no-print-directory --keep-going --jobs=3 --output-sync=target
+
+define MAKE_VENV
+@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; put it on the PATH or set PYTHON=..."; exit 1; }
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	|| { echo "$(PYTHON) is older than Python 3.11; set PYTHON=/path/to/python3.11"; exit 1; }
+test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+endef
 
 # Checks of the installed package run from an empty folder, where the checkout cannot be imported.
 ELSEWHERE := build/empty
@@ -42,8 +50,8 @@ help: ## Show this list
 
 env: $(STAMP) ## Set up .venv with the package and all tools; does nothing when it is up to date
 
-demo: $(STAMP) ## Run the embedded model on easy-VQA at 4 experts per token, by lmms-eval's own command
-	$(BIN)/lmms-eval --model moe_hf --model_args pretrained=demo,experts_k=4 --tasks easy_vqa --output_path runs/demo
+demo: $(DEMO_STAMP) ## See it work: accuracy and speed of a small model at several k, in one page
+	$(BIN)/moe-eval demo
 
 test: ## Run all checks: lint, types, import rules, docs, and every test
 	$(MAKE) $(TOGETHER) checks vllm-env
@@ -74,6 +82,10 @@ types: wheel-env ## Check the types of the installed wheel (mypy, strict)
 	cd $(ELSEWHERE) && ../../$(BIN)/mypy --config-file ../../pyproject.toml \
 		--cache-dir ../../.mypy_cache --python-executable ../../$(WHEEL_ENV)/bin/python \
 		-p moe_eval_plugin
+	@echo "==> mypy: a program of a user"
+	cd $(ELSEWHERE) && ../../$(BIN)/mypy --config-file ../../pyproject.toml \
+		--cache-dir ../../.mypy_cache --python-executable ../../$(WHEEL_ENV)/bin/python \
+		../../tests/api/typed_program.py
 
 imports: wheel-env ## Check which module may import which (import-linter, on the installed wheel)
 	@echo "==> import-linter: import rules of the installed wheel"
@@ -127,13 +139,19 @@ clean: ## Remove what was built, but not .venv and not runs/
 	rm -rf .import_linter_cache moe_eval_plugin.egg-info
 
 $(STAMP): pyproject.toml $(CONSTRAINTS)
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; put it on the PATH or set PYTHON=..."; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "$(PYTHON) is older than Python 3.11; set PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "==> setting up $(VENV): some minutes and 7 GB the first time, most of it PyTorch"
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(MAKE_VENV)
 	$(BIN)/python -m pip install $(PIP_OPTIONS) \
 		--constraint $(CONSTRAINTS) --editable '.[dev]'
+	@touch $@ $(DEMO_STAMP)
+
+# Without the tools of developers, which `make env` adds later.
+$(DEMO_STAMP): pyproject.toml $(CONSTRAINTS)
+	@echo "==> setting up $(VENV): some minutes and 6 GB the first time, most of it PyTorch for GPUs"
+	@echo "    No GPU? Set PIP_EXTRA_INDEX_URL to PyTorch's index of wheels for CPUs: under 2 GB."
+	$(MAKE_VENV)
+	$(BIN)/python -m pip install $(filter-out --quiet,$(PIP_OPTIONS)) \
+		--constraint $(CONSTRAINTS) --editable '.[report]'
 	@touch $@
 
 # Its requirements are complete, so pip has nothing to look for. PyPI's torchvision is built for CUDA and

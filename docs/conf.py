@@ -16,6 +16,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "command_help",
     "families_table",
+    "notebook_page",
     "options_table",
 ]
 exclude_patterns = ["_build", "_ext"]

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import moe_eval_plugin.sweep as _sweep_package
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from inspect import Signature
+
     from moe_eval_plugin.api.comparison import ComparedRuns, compare
     from moe_eval_plugin.api.experts import ExpertsInUse, experts_k
     from moe_eval_plugin.api.inspection import Inspection, inspect
@@ -70,9 +73,19 @@ class _CallableSweep(ModuleType):
     """
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  (the function's)
-        from moe_eval_plugin.api.sweep import sweep as run
+        return _function()(*arguments, **options)
 
-        return run(*arguments, **options)
+    @property
+    def __signature__(self) -> "Signature":
+        from inspect import signature
+
+        return signature(_function())
+
+
+def _function() -> "Callable[..., Any]":
+    from moe_eval_plugin.api.sweep import sweep as function
+
+    return function
 
 
 _sweep_package.__class__ = _CallableSweep

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
+import signal
 import sys
 import traceback
 from typing import TYPE_CHECKING
@@ -14,6 +16,7 @@ from moe_eval_plugin.commands import (
     compare,
     completion,
     data,
+    demo,
     doctor,
     export,
     families,
@@ -44,7 +47,7 @@ EXIT_BROKEN_PIPE = 141
 SUMMARY_COLUMN = 14
 # The verbs, as people look for them.
 COMMANDS = {
-    "Run": (sweep, bench),
+    "Run": (demo, sweep, bench),
     "Look": (inspect, families, tasks, doctor),
     "Use": (report, compare, export),
     "Share": (bundle, reproduce),
@@ -55,10 +58,11 @@ SHOWN_PACKAGES = ("lmms-eval", "transformers", "torch")
 
 DESCRIPTION = """\
 Measure how accuracy and speed change when a Mixture-of-Experts model uses fewer experts per token.
-Start with `moe-eval inspect demo` or `moe-eval sweep --help`.
+Start with `moe-eval demo`, then `moe-eval sweep --help`.
 """
 EPILOG = """\
 examples:
+  moe-eval demo
   moe-eval doctor
   moe-eval inspect demo
   moe-eval sweep --model-args pretrained=demo --tasks easy_vqa \\
@@ -92,6 +96,8 @@ def _main(given: list[str]) -> int:
             return _run(given)
         finally:
             sys.stdout.flush()
+            # Libraries take a while to end; Ctrl-C then would print a traceback of theirs.
+            atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     except MoEEvalError as error:
         if not {"-v", "--verbose"}.isdisjoint(given):
             traceback.print_exception(error)

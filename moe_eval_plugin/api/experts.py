@@ -46,8 +46,8 @@ def experts_k(
     """Let each token of a loaded transformers model use ``k`` routed experts while the block runs.
 
     ``k`` is a number, a schedule such as ``"8/image:2"``, or ``None`` for the published k. It is
-    checked against the model's own
-    configuration, set in its routers, and restored when the block ends, also by an exception::
+    checked against the model's own configuration, set in its routers, and restored when the block
+    ends, also by an exception::
 
         with moe.experts_k(model, 4) as k:
             model.generate(**inputs, max_new_tokens=8)

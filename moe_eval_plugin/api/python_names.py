@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 OPTION = re.compile(r"--([a-z][a-z-]*[a-z])")
 # What stands in backticks is a command.
 CODE = "`"
+FLAGS = ("common", "force", "restart", "separate")
 
 
 @contextmanager
@@ -32,7 +33,9 @@ def python_names(names: Collection[str]) -> Iterator[None]:
 def _with_names(message: str, names: Collection[str]) -> str:
     def name(found: re.Match[str]) -> str:
         known = found.group(1).replace("-", "_")
-        return known if known in names else found.group(0)
+        if known not in names:
+            return found.group(0)
+        return f"{known}=True" if known in FLAGS else known
 
     parts = message.split(CODE)
     return CODE.join(

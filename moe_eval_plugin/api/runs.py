@@ -172,7 +172,7 @@ class Sweep:
         return len(self.settings)
 
     def __repr__(self) -> str:
-        return "\n".join([f"{self.path}", repr(self.table), *self._sentences()])
+        return "\n".join([str(self._shown_path), repr(self.table), *self._sentences()])
 
     def _repr_html_(self) -> str:
         """Return the table and the recommendation as a notebook shows them."""
@@ -180,6 +180,11 @@ class Sweep:
 
         lines = "".join(f"<p>{escape(line)}</p>" for line in self._sentences())
         return f"<p><code>{escape(str(self.path))}</code></p>{self.table._repr_html_()}{lines}"
+
+    @property
+    def _shown_path(self) -> Path:
+        here = Path.cwd()
+        return self.path.relative_to(here) if self.path.is_relative_to(here) else self.path
 
     def _sentences(self) -> list[str]:
         """Return the answer on each task, and what failed."""

@@ -119,6 +119,7 @@ def _add_output(verb: OptionGroup) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare, print, and write the list; return 1 if too few answers are equal."""
+    from moe_eval_plugin.api.comparison import refuse_sweep
     from moe_eval_plugin.results.compare.compare import compare_runs
     from moe_eval_plugin.results.compare.text import render
     from moe_eval_plugin.results.lmms_eval.files import find_run
@@ -129,7 +130,8 @@ def run(options: argparse.Namespace) -> int:
     if options.settings:
         message = "--settings chooses among those of a sweep. Remove it, or pass one sweep only."
         raise InvalidArgumentError(message)
-    _raise_if_sweep(options)
+    for path in (options.a, options.b):
+        refuse_sweep(path)
     comparison = compare_runs(find_run(options.a), find_run(options.b), options.task, _how(options))
     lacking = _lacking(comparison.tasks, options.at_least_equal)
     if options.list is not None:
@@ -155,22 +157,14 @@ def _show_end(comparison: Comparison, options: argparse.Namespace) -> None:
 
 def _run_sweep(options: argparse.Namespace) -> int:
     """Compare the settings of a sweep with its baseline."""
-    from moe_eval_plugin.publish.bundle.finished import read_finished
-    from moe_eval_plugin.results.compare.sweep import SweepRun, compare_sweep
+    from moe_eval_plugin.api.comparison import compare_settings
     from moe_eval_plugin.results.compare.sweep_text import render_sweep
 
-    finished = read_finished(options.a)
-    if finished.manifest is None:
-        message = (
-            f"{options.a} is a single run. Pass a second one to compare it with, or the folder of "
-            "a sweep."
-        )
-        raise InvalidArgumentError(message)
     if options.list is not None:
         message = "--list needs two runs. Pass two settings of the sweep as A and B."
         raise InvalidArgumentError(message)
-    runs = [SweepRun(one.name, one.run, one.seed, one.is_baseline) for one in finished.points]
-    comparison = compare_sweep(str(options.a), runs, options.settings, options.task, _how(options))
+    how, task = _how(options), options.task
+    comparison = compare_settings(options.a, how, task=task, settings=options.settings)
     lacking = [
         line
         for name, one in comparison.settings.items()
@@ -193,21 +187,6 @@ def _show(comparison: dict[str, Any] | str, lacking: list[str]) -> int:
         print(comparison)
         print(*lacking, sep="\n", end="\n" if lacking else "")
     return 1 if lacking else 0
-
-
-def _raise_if_sweep(options: argparse.Namespace) -> None:
-    """Raise ``InvalidArgumentError`` if A or B is a whole sweep."""
-    from moe_eval_plugin.sweep.manifest import load_manifest
-
-    for path in (options.a, options.b):
-        manifest = load_manifest(path) if path.is_dir() else None
-        if manifest is not None:
-            names = ", ".join(manifest.entries)
-            message = (
-                f"{path} is a sweep of the settings {names}. Pass one of them, {path}/NAME, or the "
-                "sweep alone, which compares them all with the published k."
-            )
-            raise InvalidArgumentError(message)
 
 
 def _how(options: argparse.Namespace) -> Options:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from itertools import cycle
 from typing import TYPE_CHECKING, cast
 
@@ -138,7 +139,8 @@ def _requests(options: argparse.Namespace) -> Iterator[SweepRequest]:
     for model, model_args in zip(options.model, cycle(options.model_args), strict=False):
         folder = options.output / model if len(options.model) > 1 else options.output
         plan = make_plan(model, model_args, options.tasks, options.limit, given)
-        yield make_request(folder, plan, options.experts_k, given, options.command)
+        request = make_request(folder, plan, options.experts_k, given, options.command)
+        yield replace(request, dry_run=options.dry_run)
 
 
 def _run_one(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.sweep.launchers.launcher import Outcome
     from moe_eval_plugin.sweep.manifest import Manifest
     from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
+    from moe_eval_plugin.sweep.table import Row
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -61,7 +62,7 @@ class SweepProgress:
         n, self._n_pending = len(self._names), len(pending(plan, manifest))
         if n_done := n - self._n_pending:
             self.status.write(f"{n_done} of {n} settings were done already.")
-        self.note(self._table.header())
+        self._show_header()
         for name, entry in manifest.entries.items():
             self._add(name, entry.point)
 
@@ -72,10 +73,7 @@ class SweepProgress:
     def verified(self, experts: Mapping[str, VerifiedOverride]) -> None:
         """Print what was observed, once for each point, and begin to count its answers."""
         for text in dict.fromkeys(one.text for one in experts.values()):
-            line = f"{self._label} verified: {text}"
-            if line not in self._verified:
-                self._verified.add(line)
-                self.status.write(line)
+            self._show_verified(text)
         after = self._n_pending * self._n_questions
         self.status.counting(self._label, self._n_questions, after=after)
         self.status.advance(self._n_answered, earlier=True)
@@ -152,7 +150,10 @@ class SweepProgress:
     def finish(self, result: SweepResult) -> int:
         """Print how the sweep ended, and return the exit code: 1 if any of it failed."""
         failed = result.failed
-        self._print_result(result)
+        if self._as_json:
+            print(json.dumps(self.content(result), indent=2))
+        else:
+            self.show_speeds(result)
         if not result.is_timed:
             print(_failed_timing_text(result.folder, all_answered=not failed), file=sys.stderr)
         elif not failed and not self._as_json:
@@ -163,41 +164,59 @@ class SweepProgress:
             )
         return EXIT_FAILED if failed or not result.is_timed else 0
 
-    def _print_result(self, result: SweepResult) -> None:
-        """Print the speeds of the timed pass; as JSON, everything that is known."""
+    def content(self, result: SweepResult) -> dict[str, Any]:
+        """Return everything that is known as plain JSON data."""
         from moe_eval_plugin.commands.ending import answers
         from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
-        from moe_eval_plugin.sweep.timing.text import render_pass, summary
+        from moe_eval_plugin.sweep.timing.text import summary
 
         passes = read_timed_passes(result.folder)
-        observed = {
+        rows = [row.to_dict() for row in self._table.with_timed_passes(result.folder, passes)]
+        return {
+            **result.manifest.to_dict(),
+            "rows": rows,
+            "timed_passes": [summary(one, self._observed()) for one in passes],
+            "answers": [asdict(one) for one in answers(result.folder)],
+        }
+
+    def show_speeds(self, result: SweepResult) -> None:
+        """Print the speeds of the timed pass, or what is known without one."""
+        from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
+        from moe_eval_plugin.sweep.timing.text import render_pass
+
+        passes = read_timed_passes(result.folder)
+        for one in passes:
+            print(render_pass(one, self._observed()))
+        if not passes and len(self._table.rows) > 1:
+            print(self._table.timed_once())
+
+    def _observed(self) -> dict[str, float]:
+        """Return the observed k of each setting, by name."""
+        return {
             row.point: row.observed_num_experts_per_tok
             for row in self._table.rows
             if row.observed_num_experts_per_tok is not None
         }
-        if self._as_json:
-            rows = [row.to_dict() for row in self._table.with_timed_passes(result.folder, passes)]
-            timed = [summary(one, observed) for one in passes]
-            content = {
-                **result.manifest.to_dict(),
-                "rows": rows,
-                "timed_passes": timed,
-                "answers": [asdict(one) for one in answers(result.folder)],
-            }
-            print(json.dumps(content, indent=2))
-            return
-        for one in passes:
-            print(render_pass(one, observed))
-        if not passes and len(self._table.rows) > 1:
-            print(self._table.timed_once())
 
     def _add(self, name: str, point: Mapping[str, Any]) -> None:
         path = self._manifest.results_path(name) if self._manifest else None
         if path is not None:
             for row in self._table.add(point, path):
-                self.note(self._table.render(row))
-                if row.note is not None:
-                    self.note(row.note)
+                self._show_row(row)
+
+    def _show_header(self) -> None:
+        self.note(self._table.header())
+
+    def _show_verified(self, text: str) -> None:
+        line = f"{self._label} verified: {text}"
+        if line not in self._verified:
+            self._verified.add(line)
+            self.status.write(line)
+
+    def _show_row(self, row: Row) -> None:
+        self.note(self._table.render(row))
+        if row.note is not None:
+            self.note(row.note)
 
     def note(self, text: str) -> None:
         """Write lines that stay."""

@@ -124,9 +124,9 @@ def verify(
 
     Raises ``OverrideNotEffectiveError`` unless every token in every MoE layer used exactly the
     requested k, and each kind of token that the schedule distinguishes was observed; with
-    ``present_only``, each kind that is in the input. A policy may
-    drop experts, so with one each token must have used 1 to k. Without a request (``resolved`` is
-    ``None``), the observation is recorded as it is.
+    ``present_only``, each kind that is in the input. A policy may drop experts, so with one each
+    token must have used 1 to k. Without a request (``resolved`` is ``None``), the observation is
+    recorded as it is.
     """
     if resolved is not None:
         expected = dict(_expected(resolved, observation, present_only=present_only))

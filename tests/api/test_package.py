@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 
 import pytest
 
 import moe_eval_plugin as moe
+from moe_eval_plugin.errors import InvalidArgumentError
 
 HEAVY = ("torch", "transformers", "numpy", "lmms_eval", "pandas", "altair", "yaml")
 PROGRAM = f"""
@@ -36,3 +38,13 @@ def test_each_public_name_is_there_and_explained(name: str) -> None:
 def test_another_name_is_missing() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'swep'"):
         _ = moe.swep  # type: ignore[attr-defined]
+
+
+def test_sweep_is_a_function_and_a_package() -> None:
+    import moe_eval_plugin.sweep.manifest
+    from moe_eval_plugin.api.sweep import sweep
+
+    assert moe.sweep is moe_eval_plugin.sweep
+    assert inspect.signature(moe.sweep) == inspect.signature(sweep)
+    with pytest.raises(InvalidArgumentError, match="tasks names no task"):
+        moe.sweep("demo", tasks="")

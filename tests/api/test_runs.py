@@ -110,7 +110,7 @@ def test_a_chart_and_a_page(sweep: moe.Sweep, tmp_path: Path) -> None:
     assert page.read_text("utf-8").startswith("<!")
     assert (tmp_path / "page_files" / "table.csv").is_file()
     (tmp_path / "mine.html").write_text("mine", "utf-8")
-    with pytest.raises(InvalidArgumentError, match="Add force to overwrite"):
+    with pytest.raises(InvalidArgumentError, match="Add force=True to overwrite"):
         sweep.report(tmp_path / "mine.html")
 
 

@@ -42,7 +42,7 @@ def refused(arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
         (f"{SWEEP} --input-cache-gib nan", "--input-cache-gib: 'nan' is not a number"),
         (f"{SWEEP} --input-cache-gib -1", "--input-cache-gib=-1.0 is not possible"),
         (f"{SWEEP} --gpus-per-point -1", "--gpus-per-point=-1.0 is not possible"),
-        (f"{SWEEP} --processes-per-point 0", "--processes-per-point 0 is not possible"),
+        (f"{SWEEP} --processes-per-point 0", "--processes-per-point=0 is not possible"),
         (f"{SWEEP} --include-path nowhere", "--include-path nowhere is not a folder"),
         (f"{SWEEP} --launcher-options a", "--launcher-options a cannot be read"),
         (f"{SWEEP} --launcher-options a=1 a=2", "a is given more than once"),

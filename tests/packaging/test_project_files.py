@@ -135,34 +135,35 @@ def test_documents_name_real_make_targets(
     assert named <= set(targets)
 
 
-def test_readme_opens_with_the_two_commands_and_holds_the_output(repository_root: Path) -> None:
+def test_readme_opens_with_the_demo_and_then_a_command_of_the_host(repository_root: Path) -> None:
     readme = (repository_root / "README.md").read_text("utf-8")
 
-    first_block = readme.split("```")[1]
+    first, second = readme.split("```")[1:4:2]
 
-    assert [line.split("#")[0].strip() for line in first_block.splitlines()[1:]] == [
-        "make demo",
-        "make test",
-    ]
-    assert readme.count("<!-- demo-output:start -->") == 1
-    assert readme.count("<!-- demo-output:end -->") == 1
-    assert readme.index("demo-output:start") < readme.index("demo-output:end")
+    assert "make demo" in first
+    assert "\nmoe-eval demo" in first
+    begin = readme.index("<!-- demo-output:start -->")
+    assert begin < readme.index("<!-- demo-output:end -->")
+    assert readme.count("<!-- demo-output:") == 2
+    assert "verified: 8 of 32 experts" in second
+    own = next(line for line in readme.splitlines() if line.startswith("lmms-eval --model moe_hf"))
+    assert "pretrained=demo,experts_k=4 --tasks easy_vqa --batch_size 16" in own
 
 
-def test_make_demo_is_the_command_that_the_readme_shows(repository_root: Path) -> None:
+def test_make_demo_installs_the_extra_for_the_report_alone(repository_root: Path) -> None:
+    always = ("--no-print-directory", "--always-make", "--dry-run")
     plan = subprocess.run(
-        ["make", "--no-print-directory", "--dry-run", "demo"],  # noqa: S607  (found on the PATH)
+        ["make", *always, "demo"],  # noqa: S607  (found on the PATH)
         cwd=repository_root,
         check=True,
         capture_output=True,
         text=True,
-    ).stdout.splitlines()
-    readme = (repository_root / "README.md").read_text("utf-8")
+    ).stdout
 
-    command = plan[-1].removeprefix(".venv/bin/")
-
-    assert command.startswith("lmms-eval --model moe_hf --model_args pretrained=demo,experts_k=4 ")
-    assert command in readme
+    assert plan.splitlines()[-1] == ".venv/bin/moe-eval demo"
+    (installed,) = re.findall(r"--editable '(.+)'", plan)
+    assert installed == ".[report]"
+    assert "pip install --quiet" not in plan
 
 
 def test_ci_runs_make_test(repository_root: Path) -> None:

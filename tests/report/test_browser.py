@@ -15,6 +15,7 @@ import pytest
 from moe_eval_plugin.report.charts.theme import COLOURS
 from tests.report.report_runs import (
     ATTACK,
+    in_provenance,
     records,
     right,
     set_question_types,
@@ -25,6 +26,7 @@ from tests.report.report_runs import (
     wrong_every,
 )
 from tests.results.timing.timed_files import around
+from tests.vqa.vqa_files import edit_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +81,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         answer = wrong_every(step, ATTACK if k == 1 else "a wrong answer")
         path = write_run(folder / f"k{k}", k, answer if k < 8 else right, questions, rate=20 - k)
         set_question_types(path, lambda number: f"what is the colour of {number % 16}")
+        if k == 2:
+            unread = {"document": 0, "question_id": 0, "reason": "its image cannot be read"}
+            edit_json(path, in_provenance("unanswered", [unread]))
+            edit_json(path, in_provenance("n_unanswered", 1))
     write_other_run(folder / "other", questions)
     bench = write_bench(folder / "bench.json")
     path = folder / "report.html"
@@ -331,6 +337,7 @@ def test_changed_questions_are_filtered_by_setting_kind_and_type(browser: Any, p
     assert first.startswith("10 of 120 questions score lower at k=4 than at k=8 (published).")
     assert [text.strip() for text in counts] == ["Lost 10", "Gained 0", "Changed, same score 0"]
     assert at_2.startswith("30 of 120 questions")
+    assert "1 question could not be put to the model at k=2." in at_2
     assert re.search(r" (\d+) match the filters", of_type)
     assert about
     assert all("yes/no" in text for text in about)
@@ -419,6 +426,7 @@ def test_answers_unfold_with_keys(browser: Any, page: Path) -> None:
     whole = texts(browser, "#cards .whole li")
     assert whole[0].startswith("✓ right k=8 (published): ")
     assert whole[1] == "✗ wrong k=4: a wrong answer"
+    assert whole[2] == "✗ wrong k=2: (no answer): its image cannot be read"
     assert len(whole) == 4
 
 

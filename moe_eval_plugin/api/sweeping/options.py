@@ -68,9 +68,7 @@ class SweepOptions(TypedDict, total=False):
     input_cache_gib: float | None
     """RAM for encoded inputs."""
     restart: bool
-    """Start over if settings changed."""
-    dry_run: bool
-    """Run nothing."""
+    """Start over if settings changed; old results are moved aside."""
 
 
 def make_plan(
@@ -114,7 +112,6 @@ def make_request(
         launch=_launch_options(options),
         timing=_timing_options(options),
         restart=options.get("restart", False),
-        dry_run=options.get("dry_run", False),
         command=command,
     )
 

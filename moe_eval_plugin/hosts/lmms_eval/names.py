@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DECLARED = re.compile(r"^ *-? *(?:task|group|tag) *: *[\"']?([^\s\"'#\[]+)", re.MULTILINE)
 PATTERN = re.compile(r"[*?\[]")
-ALL_TASKS = "All tasks: `lmms-eval tasks list`."
+ALL_TASKS = "Tasks of this plugin: `moe-eval tasks`; all: `lmms-eval tasks list`."
 
 
 def check_model(name: str) -> None:

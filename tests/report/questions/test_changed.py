@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.report.questions.changed import changed_questions
@@ -70,6 +71,19 @@ def test_a_question_comes_with_its_answers_at_each_k_and_without_the_prompt(
     assert texts[question["z"]] == "which colour"
     assert question["g"] == str(record["image_id"])
     assert "u" not in question
+
+
+def test_a_score_that_is_a_share_is_kept_and_less_of_it_is_a_loss(tmp_path: Path) -> None:
+    write_run(tmp_path / "k8", 8)
+    path = write_run(tmp_path / "k4", 4)
+    (samples,) = path.parent.glob("*_samples_*.jsonl")
+    lines = [json.loads(line) for line in samples.read_text("utf-8").splitlines()]
+    lines[4]["exact_match"] = 0.9
+    samples.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+    (question,) = changed(tmp_path)["questions"]
+
+    assert (question["k"], question["v"], question["w"]) == ("4", [1, 0.9], "-l")
 
 
 def test_questions_that_are_not_shown_are_counted(tmp_path: Path) -> None:
