@@ -7,6 +7,7 @@ import difflib
 import io
 import itertools
 import re
+import shlex
 import shutil
 import textwrap
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ HUNDRED = 100
 USUAL_WIDTH = 80
 LEAST_WIDTH, MOST_WIDTH = 40, 100
 GAP = "  "
+# Of the further lines of a command.
+COMMAND_INDENT = 4
 MINUS = "\N{MINUS SIGN}"
 FEW = 5
 # Characters of another library's message that go into ours.
@@ -71,6 +74,22 @@ def wrap(text: str, width: int | None = None, *, first: str = "", rest: str = ""
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def wrap_command(command: str, *, first: str = "") -> list[str]:
+    """Return a shell command in lines that are no wider than the terminal, and still one command.
+
+    All lines but the last end with a backslash. No line is split within an argument.
+    """
+    words = [shlex.quote(word) for word in shlex.split(command)]
+    lines = [first]
+    for word in words:
+        is_full = len(lines[-1]) + len(word) + len(" \\") > terminal_width()
+        if is_full and lines[-1].strip():
+            lines[-1] = f"{lines[-1].rstrip()} \\"
+            lines.append(" " * (len(first) - len(first.lstrip()) + COMMAND_INDENT))
+        lines[-1] += f"{word} "
+    return [line.rstrip() for line in lines]
 
 
 def labelled(rows: Iterable[tuple[str, str]], label_width: int | None = None) -> list[str]:

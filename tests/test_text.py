@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shlex
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from moe_eval_plugin.text import (
     terminal_width,
     with_minus,
     wrap,
+    wrap_command,
 )
 
 CELLS = st.text("ab -", max_size=6)
@@ -150,3 +153,13 @@ def test_a_table_is_wider_than_the_terminal_only_for_a_word(
     monkeypatch.setenv("COLUMNS", "40")
     lines = fit([("name", "n"), ("x" * 50, "1")], "lr")
     assert [len(line) for line in lines] == [53, 53]
+
+
+def test_a_long_command_is_still_one_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    command = "moe-eval sweep --model-args 'pretrained=a b' --tasks easy_vqa --output runs/demo"
+    lines = wrap_command(command, first="  ")
+    assert max(map(len, lines)) <= 40
+    assert [line.endswith(" \\") for line in lines] == [True, True, False]
+    assert shlex.split(" ".join(line.rstrip("\\") for line in lines)) == shlex.split(command)
+    assert wrap_command("moe-eval tasks", first="Next: ") == ["Next: moe-eval tasks"]

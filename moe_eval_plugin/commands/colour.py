@@ -23,7 +23,8 @@ RULES = {
     RED: r"^fail(?=  )|^Failed\b|\bNOT REPRODUCED\b|(?<=: )not reproduced\b|\bloses more\b|"
     r"^moe-eval:(?= )",
     YELLOW: r"^warn(?=  )|^Warning\b|\btoo few(?= \(~| questions)|^Too few\b|(?<=: )not judged\b",
-    GREEN: r"^ok(?=    )|\bwithin [\d.]+ points?(?=  |$)|(?<=: )reproduced\b|\bverified(?=: )",
+    GREEN: r"^ok(?=    )|(?<=  )within(?: [\d.]+ points?)?(?=  |$)|(?<=: )reproduced\b|"
+    r"\bverified(?=: )",
 }
 MATCHERS = [(colour, re.compile(rule, re.MULTILINE)) for colour, rule in RULES.items()]
 

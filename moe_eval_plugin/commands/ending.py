@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import MoEEvalError
-from moe_eval_plugin.text import wrap
+from moe_eval_plugin.text import wrap, wrap_command
 
 if TYPE_CHECKING:
     import argparse
@@ -33,7 +33,7 @@ def show_end(*results: str, where: str = "", following: str = "") -> None:
     if where:
         print(where)
     if following:
-        print(f"Next: {following}")
+        print("\n".join(wrap_command(following, first="Next: ")))
 
 
 def shown(path: Path) -> str:

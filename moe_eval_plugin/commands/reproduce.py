@@ -15,6 +15,7 @@ from moe_eval_plugin.commands.ending import is_silent, show_end, shown
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import read_new_folder
+from moe_eval_plugin.text import wrap_command
 
 if TYPE_CHECKING:
     import argparse
@@ -215,6 +216,6 @@ def _show_check(options: argparse.Namespace, bundle: Bundle, before: Environment
     print("Would run:")
     output = str((options.output or _default_output(options.path)) / RUN)
     for command in commands:
-        print(f"  {shlex.join(written(command, output))}")
+        print("\n".join(wrap_command(shlex.join(written(command, output)), first="  ")))
     show_end(following=f"moe-eval reproduce {shown(options.path)}")
     return 0

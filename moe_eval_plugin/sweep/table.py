@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.results.lmms_eval.files import read_run
 from moe_eval_plugin.results.timing.of_run import TimedRun, size_shown
-from moe_eval_plugin.text import GAP, HUNDRED, align, formatted, terminal_width
+from moe_eval_plugin.text import GAP, HUNDRED, align, formatted, points_text, terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,7 +105,7 @@ class Table:
         numbers = [
             _number(row.observed_num_experts_per_tok, ".2f"),
             _number(row.score, ".2%"),
-            _number(None if row.difference is None else row.difference * HUNDRED, "+.2f"),
+            UNKNOWN if row.difference is None else points_text(row.difference * HUNDRED, sign=True),
             _number(row.samples_per_s, ".2f"),
         ]
         return self._line(row.point, row.task, numbers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.results.compare.comparison import TOO_FEW, WITHIN
@@ -33,6 +34,8 @@ LEFT = ("setting", "task", "score", "verdict", "speed-up")
 VERDICT = HEADER.index("verdict")
 FEW = "too few"
 FEW_MEANING = "too few (~N): there are too few questions to tell, about N would do."
+# What follows a verdict in a wide table, and is said below a narrow one.
+MORE = re.compile(r" (?:\(~.*\)|[\d.]+ points?)$")
 
 
 def render_sweep(comparison: SweepComparison) -> str:
@@ -45,8 +48,33 @@ def render_sweep(comparison: SweepComparison) -> str:
     ]
     letters = "".join("l" if column[0] in LEFT else "r" for column in columns)
     table = fit(list(zip(*columns, strict=True)), letters, SPARE)
-    meaning = ["", *wrap(FEW_MEANING)] if any(FEW in row[VERDICT] for row in rows) else []
-    return "\n".join([*_head(comparison), "", *table, *meaning, "", *_notes(comparison)]).rstrip()
+    meaning = [FEW_MEANING] if any(FEW in row[VERDICT] for row in rows) else []
+    if len(table) > len(columns[0]):
+        short = [
+            [MORE.sub("", cell) for cell in column] if column[0] == "verdict" else column
+            for column in columns
+        ]
+        table = fit(list(zip(*short, strict=True)), letters, SPARE)
+        meaning = list(_meanings(comparison))
+    lines = [line for text in meaning for line in wrap(text)]
+    return "\n".join(
+        [*_head(comparison), "", *table, *[""] * bool(lines), *lines, "", *_notes(comparison)]
+    ).rstrip()
+
+
+def _meanings(comparison: SweepComparison) -> Iterator[str]:
+    """Yield what the verdicts of a narrow table leave out."""
+    needed: dict[str, list[str]] = {}
+    for name, task in comparison.tasks:
+        for score in task.scores:
+            test = score.equivalence
+            if test is not None:
+                needed.setdefault(f"Margin: {margin_text(score, test.margin)}.", [])
+            if test is not None and test.n_questions_needed and score.verdict == TOO_FEW:
+                text = f"Too few questions to tell: about {test.n_questions_needed:,} would, for "
+                needed.setdefault(text, []).append(setting_label(name))
+    for text, names in needed.items():
+        yield f"{text}{', '.join(dict.fromkeys(names))}{'.' if names else ''}"
 
 
 def _head(comparison: SweepComparison) -> Iterator[str]:

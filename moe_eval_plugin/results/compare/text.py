@@ -14,6 +14,7 @@ from moe_eval_plugin.text import (
     fit,
     formatted,
     labelled,
+    points_text,
     terminal_width,
     wrap,
 )
@@ -141,7 +142,7 @@ def score_text(score: ScoreComparison, value: float) -> str:
 
 def change_text(score: ScoreComparison, value: float) -> str:
     """Return a difference in points, with a sign; in the unit of the score where it has others."""
-    return formatted(value * HUNDRED, "+.2f") if score.is_share else formatted(value, "+.4g")
+    return points_text(value * HUNDRED, sign=True) if score.is_share else formatted(value, "+.4g")
 
 
 def interval_text(score: ScoreComparison, interval: Interval) -> str:

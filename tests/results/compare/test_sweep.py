@@ -88,3 +88,15 @@ def test_a_setting_is_compared_with_the_baseline_of_its_seed(tmp_path: Path) -> 
     assert found.baseline_of == {"k2-seed0": "k8-seed0", "k2-seed1": "k8-seed1"}
     with pytest.raises(DataError, match="has no baseline and another setting that are done"):
         compare_sweep("x", runs[1::2])
+
+
+def test_a_narrow_table_says_the_margin_below_it(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = render_sweep(compared(sweep, margin=0.3))
+    assert max(map(len, text.splitlines())) <= 80
+    rows = [line for line in text.splitlines() if line.startswith("k=")]
+    assert len(rows) == 8
+    assert rows[2].split()[7:9] == ["within", "0.50×"]
+    assert "Margin: 30 points." in text
