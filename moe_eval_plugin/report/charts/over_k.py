@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import altair as alt
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
-    from moe_eval_plugin.report.charts.base import Row
+    from moe_eval_plugin.report.charts.base import Marks, Row
 
 
 def over_k_figures(task: Sequence[SeriesStatistics]) -> Iterator[Figure]:
@@ -64,7 +64,7 @@ def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
 
 
 def _layers(
-    marks: dict[str, Any],
+    marks: Marks,
     rows: Sequence[Row],
     y: tuple[alt.Y, str],
     ends: tuple[str, str],
@@ -77,7 +77,7 @@ def _layers(
     """
     common = {
         "x": k_axis(),
-        "color": marks["color"],
+        "color": marks.color,
         **side_by_side("series:N", list(dict.fromkeys(row["series"] for row in rows))),
     }
     base = alt.Chart(data(rows)).encode(**common)
@@ -87,7 +87,7 @@ def _layers(
         bars = alt.Chart(data(known)).encode(**common).mark_rule(style=["interval"])
         yield bars.encode(y=alt.Y(f"{ends[0]}:Q", title=y[1]), y2=f"{ends[1]}:Q")
     yield base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(
-        y=y[0], shape=marks["shape"], tooltip=list(tooltip)
+        y=y[0], shape=marks.shape, tooltip=list(tooltip)
     )
 
 
@@ -107,7 +107,7 @@ def _accuracy_over_k(
     marks = marks_by_series(task, [*rows, *without_k])
     others = alt.Chart(data(without_k)).mark_rule(style=["ceiling"])
     chart = alt.layer(
-        *([others.encode(y=y, color=marks["color"], tooltip=tooltip)] if without_k else []),
+        *([others.encode(y=y, color=marks.color, tooltip=tooltip)] if without_k else []),
         *_layers(marks, rows, (y, score_axis_title(task[0])), ("low", "high"), tooltip),
     )
     return Figure(
