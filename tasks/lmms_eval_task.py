@@ -27,7 +27,7 @@ from moe_eval_plugin.vqa.dataset import (
     without_hub,
 )
 from moe_eval_plugin.vqa.official_data import load_official, read_annotations
-from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES
+from moe_eval_plugin.vqa.official_files import not_loaded_text
 from moe_eval_plugin.vqa.scores_by_type import SCORES_BY_TYPE, average_by_type
 from moe_eval_plugin.vqa.stemming import RAW, STEMMED, detect_answer_set
 
@@ -171,12 +171,7 @@ class VQATask(ConfigurableMessagesTask):
             with without_hub(active=revision is None):
                 load(self, {"revision": revision} if revision else None)
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            cause = str(reason or error).rstrip(".")
-            message = (
-                f"{self.config.task} needs the data set {path}, which could not be loaded from "
-                f"the hub: {cause}. Set {DATA_VARIABLE} to a folder that holds "
-                f"{OFFICIAL_FILES[source].describe()}."
-            )
+            message = not_loaded_text(self.config.task, path, source, reason or error)
             raise DataError(message) from error
         split = self.dataset[self.config.test_split]
         missing = NEEDED_COLUMNS.difference(split.column_names)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.errors import InvalidArgumentError, UserError
+from moe_eval_plugin.errors import DataError, InvalidArgumentError, UserError
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
 from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval.command import argument_names
 from moe_eval_plugin.hosts.lmms_eval.host_options import check_gen_kwargs
 from moe_eval_plugin.hosts.lmms_eval.names import check_model, check_tasks, is_of_the_host
+from moe_eval_plugin.models.checkpoint import HUB_TIMEOUT_S, cache_folder, network_errors
 from moe_eval_plugin.models.stated_experts import stated_experts
 from moe_eval_plugin.option_values import argument_parts
 from moe_eval_plugin.sweep.fingerprint import version_settings
@@ -25,12 +27,12 @@ from moe_eval_plugin.sweep.manifest import LOCK, differences, load_manifest, loc
 from moe_eval_plugin.sweep.plan import check_model_args, make_points
 from moe_eval_plugin.sweep.planning import NAMES_OF_MODELS, published_k_and_halves
 from moe_eval_plugin.sweep.runner import changed_text, refuse_foreign
+from moe_eval_plugin.text import one_line
 from moe_eval_plugin.vqa.dataset import data_folder, load_easy_vqa
-from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES, locate
+from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES, locate, not_loaded_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from moe_eval_plugin.sweep.plan import SweepPlan
     from moe_eval_plugin.sweep.planning import Axes
@@ -132,17 +134,37 @@ def _check_installed(model: str, launcher: str) -> None:
 
 
 def _check_data(tasks: Iterable[str]) -> None:
-    """Raise ``DataError`` where ``MOE_EVAL_DATA`` lacks the files of a task of this package."""
+    """Raise ``DataError`` for a task of this package whose data are not here, nor on the Hub.
+
+    With ``MOE_EVAL_DATA`` its official files must be in that folder. Otherwise the Hub is asked
+    once, unless its cache has the data set.
+    """
     folder = data_folder()
-    if folder is None:
-        return
-    for source in _sources(tasks):
-        if source in OFFICIAL_FILES:
+    for task, definition in _definitions(tasks):
+        source = definition.get("dataset_kwargs", {}).get("source", "")
+        if source not in OFFICIAL_FILES:
+            continue
+        if folder is not None:
             locate(source, folder)
+        else:
+            _check_hub(task, definition["dataset_path"], source)
 
 
-def _sources(tasks: Iterable[str]) -> Iterator[str]:
-    """Yield the sources of data that our definitions of tasks, and of groups of them, name."""
+def _check_hub(task: str, dataset: str, source: str) -> None:
+    from huggingface_hub import HfApi, constants
+
+    downloaded = cache_folder() / f"datasets--{dataset.replace('/', '--')}"
+    prepared = os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME, "datasets")
+    if downloaded.is_dir() or Path(prepared, dataset.lower().replace("/", "___")).is_dir():
+        return
+    try:
+        HfApi().dataset_info(dataset, timeout=HUB_TIMEOUT_S)
+    except network_errors() as error:
+        raise DataError(not_loaded_text(task, dataset, source, one_line(error))) from error
+
+
+def _definitions(tasks: Iterable[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield our definitions of these tasks, and of those of groups, by name."""
     from moe_eval_plugin.tasks import tasks_path
     from moe_eval_plugin.tasks.listing import read_definition
 
@@ -152,9 +174,9 @@ def _sources(tasks: Iterable[str]) -> Iterator[str]:
             continue
         definition = read_definition(path)
         if isinstance(definition["task"], list):
-            yield from _sources(one for one in definition["task"] if isinstance(one, str))
+            yield from _definitions(one for one in definition["task"] if isinstance(one, str))
         else:
-            yield definition.get("dataset_kwargs", {}).get("source", "")
+            yield task, definition
 
 
 def _with_points(common: SweepPlan, axes: Axes, pretrained: str, revision: str | None) -> EarlyPlan:

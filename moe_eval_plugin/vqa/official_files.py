@@ -170,3 +170,12 @@ def list_images(folder: Path) -> dict[str, str]:
     except OSError as error:
         message = f"The folder {folder} cannot be listed: {error}. Allow this user to read it."
         raise DataError(message) from error
+
+
+def not_loaded_text(task: str, dataset: str, source: str, cause: object) -> str:
+    """Return the message for a task whose data set could not be loaded from the Hub."""
+    return (
+        f"{task} needs the data set {dataset}, which could not be loaded from the hub: "
+        f"{str(cause).rstrip('.')}. Set {DATA_VARIABLE} to a folder that holds "
+        f"{OFFICIAL_FILES[source].describe()}."
+    )

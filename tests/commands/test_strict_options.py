@@ -8,10 +8,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from huggingface_hub import HfApi, constants
 
 from moe_eval_plugin import cli
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.model_adapters import vllm_names
+from moe_eval_plugin.sweep import early_checks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,6 +151,28 @@ def test_a_sweep_on_vllm_needs_vllm(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(vllm_names, "find_spec", lambda _: None)
     assert "needs vLLM, which is not installed" in refused(f"{SWEEP} --model moe_vllm", capsys)
+
+
+def test_data_that_can_be_nowhere_are_asked_for_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        asked.append(1)
+        message = "[Errno -2] Name or service not known"
+        raise ConnectionError(message)
+
+    asked: list[int] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MOE_EVAL_DATA", raising=False)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(HfApi, "dataset_info", unreachable)
+    said = refused(f"{NEW} --tasks okvqa", capsys)
+    assert "okvqa needs the data set lmms-lab/OK-VQA, which could not be loaded from" in said
+    assert "Name or service not known. Set MOE_EVAL_DATA to a folder that holds" in said
+    (tmp_path / "hub" / "datasets--lmms-lab--OK-VQA").mkdir(parents=True)
+    early_checks._check_data(["okvqa"])
+    assert len(asked) == 1
 
 
 def test_names_of_engine_arguments_are_read_from_the_source_of_vllm(

@@ -140,7 +140,7 @@ def k_of(k: float) -> float:
     return int(k) if float(k).is_integer() else round(k, 2)
 
 
-def side_by_side(field: str, names: Sequence[str]) -> dict[str, alt.XOffset]:
+def side_by_side(field: str, names: Sequence[str]) -> dict[str, Any]:
     """Return the encoding that puts the marks of several names next to each other."""
     return {"xOffset": alt.XOffset(field, sort=list(names))} if len(names) > 1 else {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
@@ -82,7 +82,7 @@ def _by_answer_type(
     suffix, behind = names
     types = list(dict.fromkeys(str(row["type"]) for row in rows))
     own = marks("type:N", types, alt.Legend(title=None))
-    beside = {"x": k_axis(), **side_by_side("type:N", types)}
+    beside: dict[str, Any] = {"x": k_axis(), **side_by_side("type:N", types)}
     base = alt.Chart(data(rows)).encode(color=own.color, **beside)
     title = score_axis_title(numbers)
     y = accuracy_axis(every, numbers)

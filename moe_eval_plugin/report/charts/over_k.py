@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
@@ -75,7 +75,7 @@ def _layers(
     ``marks`` are the colours and shapes of the series, ``y`` is the axis of the values and its
     title, ``ends`` are the fields of the intervals.
     """
-    common = {
+    common: dict[str, Any] = {
         "x": k_axis(),
         "color": marks.color,
         **side_by_side("series:N", list(dict.fromkeys(row["series"] for row in rows))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -56,16 +57,18 @@ class KeepingLauncher(LocalLauncher):
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[..., TimedPassRun]]:
-    status = Status()
+    statuses = ExitStack()
 
     def make(model: str = "moe_hf", **options: Any) -> TimedPassRun:
         plan = SweepPlan(model, "pretrained=demo", (TASK,), POINTS)
         manifest = sweep(tmp_path)
+        # Built in the test: it keeps standard error as it is then.
+        status = statuses.enter_context(Status())
         progress = SweepProgress(as_json=False, status=status)
         host: Any = OneTaskHost()
         return TimedPassRun(TimingOptions(**options), plan, manifest, host, progress)
 
-    with status:
+    with statuses:
         yield make
 
 
