@@ -49,7 +49,7 @@ async function copyText(text, format, tools, say) {
 }
 
 function addCopying(table, formats) {
-  const name = table.caption?.textContent.trim() || table.getAttribute("aria-label") || "the table";
+  const name = table.dataset.copyName || table.caption?.textContent.trim() || table.getAttribute("aria-label") || "the table";
   const tools = toolbar(`Copy: ${name}`);
   const title = document.createElement("span");
   title.textContent = "Copy as";
