@@ -67,7 +67,11 @@ def study_text(study: Mapping[str, Any], name: str = STUDY) -> str:
     parts = [COMMENT.format(name=name, more=more)]
     for key, value in study.items():
         flow = None if isinstance(value, list) else False
-        written = {"default_flow_style": flow, "sort_keys": False, "allow_unicode": True}
+        written: dict[str, Any] = {
+            "default_flow_style": flow,
+            "sort_keys": False,
+            "allow_unicode": True,
+        }
         parts.append(yaml.safe_dump({key: value}, **written))
     return "".join(parts)
 
