@@ -66,5 +66,5 @@ def shows_colour(stream: TextIO) -> bool:
 def paint(text: str) -> str:
     """Return text with the words of ``RULES`` in their colours."""
     for colour, matcher in MATCHERS:
-        text = matcher.sub(lambda found, colour=colour: f"{colour}{found[0]}{RESET}", text)
+        text = matcher.sub(rf"{colour}\g<0>{RESET}", text)
     return text

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.files import write_all
-from moe_eval_plugin.report.charts.accuracy_and_speed import main_figures
+from moe_eval_plugin.report.charts.over_k import over_k_figures
+from moe_eval_plugin.report.charts.trade_off.figure import main_chart
 from moe_eval_plugin.report.paper.caption import caption, table_caption
 from moe_eval_plugin.report.paper.citation import bibliography
 from moe_eval_plugin.report.paper.figures import draw
@@ -15,13 +15,14 @@ from moe_eval_plugin.report.paper.latex import as_latex
 from moe_eval_plugin.report.paper.table import make_paper_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
+    from moe_eval_plugin.report.charts.base import Figure
 
 TABLE, CAPTION, CITATIONS = "table.tex", "caption.txt", "cite.bib"
-FIGURES = ("accuracy-against-throughput", "accuracy-over-k")
+TRADE_OFF, OVER_K = "trade-off", "accuracy-over-k"
 MARK = "% Written by moe-eval report --paper."
 LABEL = "tab:moe-eval"
 
@@ -69,15 +70,26 @@ def write_paper(files: dict[str, bytes], folder: Path) -> list[Path]:
 
 
 def _figures(series: Sequence[SeriesStatistics]) -> dict[str, bytes]:
-    tasks = [list(task) for _, task in groupby(series, lambda one: one.series.task)]
-    several = len(tasks) > 1
+    tasks: dict[str, list[SeriesStatistics]] = {}
+    for one in series:
+        tasks.setdefault(one.series.task, []).append(one)
     return {
-        f"{task[0].series.task}-{figure.name}{end}" if several else f"{figure.name}{end}": data
-        for task in tasks
-        for figure in main_figures(task)
-        if figure.name in FIGURES
+        f"{name}-{figure.name}{end}" if len(tasks) > 1 else f"{figure.name}{end}": data
+        for name, task in tasks.items()
+        for figure in _of_task(task)
         for end, data in draw(figure).items()
     }
+
+
+def _of_task(task: Sequence[SeriesStatistics]) -> Iterator[Figure]:
+    """Yield what each k costs and gains, of each series, and the accuracies of all at each k."""
+    for one in task:
+        margin = f"{one.margin * one.scale:g}"
+        letter = f"-{one.series.id}" if len(task) > 1 else ""
+        found = main_chart({margin: one}, margin, f"{TRADE_OFF}{letter}")
+        if found is not None:
+            yield found.figure
+    yield from (one for one in over_k_figures(task) if one.name == OVER_K)
 
 
 def _is_ours(table: Path) -> bool:
@@ -88,5 +100,5 @@ def _is_ours(table: Path) -> bool:
 
 
 def _is_like_ours(path: Path) -> bool:
-    is_figure = path.suffix in (".pdf", ".svg") and path.stem.endswith(FIGURES)
-    return is_figure or path.name in (TABLE, CAPTION, CITATIONS)
+    is_ours = path.stem.endswith(OVER_K) or TRADE_OFF in path.stem
+    return (is_ours and path.suffix in (".pdf", ".svg")) or path.name in (TABLE, CAPTION, CITATIONS)

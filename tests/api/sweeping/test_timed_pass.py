@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -55,20 +56,19 @@ class KeepingLauncher(LocalLauncher):
 
 
 @pytest.fixture
-def make(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., TimedPassRun]]:
-    del capsys  # standard error is captured before the status keeps it
-    status = Status()
+def make(tmp_path: Path) -> Iterator[Callable[..., TimedPassRun]]:
+    statuses = ExitStack()
 
     def make(model: str = "moe_hf", **options: Any) -> TimedPassRun:
         plan = SweepPlan(model, "pretrained=demo", (TASK,), POINTS)
         manifest = sweep(tmp_path)
+        # Built in the test: it keeps standard error as it is then.
+        status = statuses.enter_context(Status())
         progress = SweepProgress(as_json=False, status=status)
         host: Any = OneTaskHost()
         return TimedPassRun(TimingOptions(**options), plan, manifest, host, progress)
 
-    with status:
+    with statuses:
         yield make
 
 

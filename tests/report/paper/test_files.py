@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,8 @@ from moe_eval_plugin.errors import DataError, InvalidArgumentError  # noqa: E402
 from moe_eval_plugin.report.analysis.statistics import compute  # noqa: E402
 from moe_eval_plugin.report.paper import citation  # noqa: E402
 from moe_eval_plugin.report.paper.files import (  # noqa: E402
+    OVER_K,
+    TRADE_OFF,
     check_paper_folder,
     paper_files,
     write_paper,
@@ -26,13 +29,21 @@ from tests.report.report_runs import right, write_run, wrong_every  # noqa: E402
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
+    from moe_eval_plugin.report.charts.base import Figure
+
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def series(tmp_path_factory: pytest.TempPathFactory) -> list[SeriesStatistics]:
     folder = tmp_path_factory.mktemp("runs")
     write_run(folder / "k8", 8, right, pretrained="an-owner/a_model")
     write_run(folder / "k4", 4, wrong_every(5), rate=15, pretrained="an-owner/a_model")
-    return paper_files([compute(one, 1.0) for one in read_series([folder])])
+    return [compute(one, 1.0) for one in read_series([folder])]
+
+
+@pytest.fixture(scope="module")
+def files(series: list[SeriesStatistics]) -> dict[str, bytes]:
+    return paper_files(series)
 
 
 def test_there_are_a_table_a_caption_citations_and_figures(files: dict[str, bytes]) -> None:
@@ -54,6 +65,30 @@ def test_figures_are_vectors_as_wide_as_a_column(files: dict[str, bytes]) -> Non
         assert b"LiberationSans" in data
         assert "<image" not in svg
         assert "Accuracy against" not in re.sub(r'aria-label="[^"]*"', "", svg)
+
+
+def test_figures_of_several_models_and_tasks_are_named_after_their_task(
+    series: list[SeriesStatistics], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+
+    def draw(figure: Figure) -> dict[str, bytes]:
+        drawn.append(figure.description)
+        return {".pdf": b""}
+
+    monkeypatch.setattr("moe_eval_plugin.report.paper.files.draw", draw)
+    (one,) = series
+    several = [
+        replace(one, series=replace(one.series, name=name, task=task, id=letter))
+        for letter, name in (("A", "first"), ("B", "second"))
+        for task in ("a", "b")
+    ]
+
+    names = [name for name in paper_files(several) if name.endswith(".pdf")]
+
+    figures = (f"{TRADE_OFF}-A", f"{TRADE_OFF}-B", OVER_K)
+    assert names == [f"{task}-{name}.pdf" for task in ("a", "b") for name in figures]
+    assert len(drawn) == len(names)
 
 
 def test_the_software_is_cited_as_in_its_citation_file(
