@@ -22,7 +22,8 @@ RESET = "\x1b[0m"
 RULES = {
     RED: r"^fail(?=  )|^Failed\b|\bNOT REPRODUCED\b|(?<=: )not reproduced\b|\bloses more\b|"
     r"^moe-eval:(?= )",
-    YELLOW: r"^warn(?=  )|^Warning\b|\btoo few(?= \(~| questions)|^Too few\b|(?<=: )not judged\b",
+    YELLOW: r"^warn(?=  )|^Warning\b|\btoo few(?=  | \(~| questions)|^Too few\b|"
+    r"(?<=: )not judged\b",
     GREEN: r"^ok(?=    )|(?<=  )within(?: [\d.]+ points?)?(?=  |$)|(?<=: )reproduced\b|"
     r"\bverified(?=: )",
 }
@@ -66,5 +67,5 @@ def shows_colour(stream: TextIO) -> bool:
 def paint(text: str) -> str:
     """Return text with the words of ``RULES`` in their colours."""
     for colour, matcher in MATCHERS:
-        text = matcher.sub(lambda found, colour=colour: f"{colour}{found[0]}{RESET}", text)
+        text = matcher.sub(rf"{colour}\g<0>{RESET}", text)
     return text

@@ -42,7 +42,8 @@ def run(options: argparse.Namespace) -> int:
             # The verbs are listed by the help itself, and shtab leaves out what has none.
             action.help = "verbs"
         if action.type is Path:
-            action.complete = shtab.FILE  # type: ignore[attr-defined]  (where shtab looks)
+            # Where shtab looks.
+            vars(action)["complete"] = shtab.FILE
     print(shtab.complete(options.parser, options.shell))
     return 0
 

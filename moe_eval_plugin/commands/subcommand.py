@@ -169,7 +169,7 @@ def _with_dashes(option: str) -> str:
 def add_general_options(parser: argparse.ArgumentParser, *, is_verb: bool = False) -> None:
     """Add the options of every command; they may come before the verb or after it."""
     # A verb without the option must not reset what came before it.
-    how = {"default": argparse.SUPPRESS} if is_verb else {}
+    how: dict[str, Any] = {"default": argparse.SUPPRESS} if is_verb else {}
     parser.add_argument(
         *("-q", "--quiet"), action="store_true", help="print errors and the result only", **how
     )

@@ -52,7 +52,7 @@ class Axes:
 
 def drawn(
     windows: Sequence[Window], shown: str, rows: Sequence[Row], axes: Axes, words: Words
-) -> alt.LayerChart:
+) -> Any:  # noqa: ANN401  (Altair does not tell layers from facets)
     """Return the chart, which begins with the window ``shown``."""
     x = _axis(alt.X, "x", windows, lambda window: window.x, axes.x, axes.x_label)
     y = _axis(alt.Y, "y", windows, lambda window: window.y, axes.y, axes.y_label)
@@ -64,13 +64,12 @@ def drawn(
         *_labels(x, y),
         *(_off_scale() if any(window.off for window in windows) else ()),
     ]
-    chart: alt.LayerChart = (
+    return (
         alt.layer(*layers, data=data([*rows, *texts]))
         .transform_filter(f"datum.window === {WINDOW}")
         .add_params(alt.param(name=WINDOW, value=shown))
         .properties(width="container", height=HEIGHT)
     )
-    return chart
 
 
 def _axis(
@@ -155,7 +154,7 @@ def _points(rows: Sequence[Row], x: alt.X, y: alt.Y, axes: Axes) -> Iterator[alt
         alt.Tooltip("x:Q", title=axes.x, format=".4~g"),
         alt.Tooltip("of_x:N", title="95% interval"),
     ]
-    styles = {
+    styles: dict[str, dict[str, Any]] = {
         "other": {"shape": "circle", "size": POINT_SIZE},
         "baseline": {"style": "baseline", "shape": "square", "size": 1.5 * POINT_SIZE},
         "recommended": {"style": "recommended", "shape": "circle", "size": 1.6 * POINT_SIZE},

@@ -112,7 +112,11 @@ def _window(
     off = tuple(one for one in points if one not in shown)
     # At least a little more than the margin, so that its band is seen to end.
     ends = [-1.4 * margin, 0.45 * margin]
-    ends += [max(end, lowest) for one in shown for end in (one.y.low, one.y.high)]
+    ends += [
+        min(max(end, lowest), max(-lowest, one.y.value))
+        for one in shown
+        for end in (one.y.low, one.y.high)
+    ]
     return Window(
         name=f"{margin:g}{' all' if everything else ''}",
         margin=margin,

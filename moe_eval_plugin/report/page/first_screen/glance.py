@@ -41,13 +41,18 @@ class Pill:
 
 @dataclass(frozen=True)
 class Bar:
-    """A speed-up as a bar, in pixels: its length, those of its interval, and that of 1×."""
+    """A speed-up as a bar; all lengths are in pixels."""
 
     length: float
+    """Its length."""
     low: float
+    """Where the 95% interval begins."""
     high: float
+    """Where it ends."""
     one: float
+    """Length of a bar of 1×."""
     is_slower: bool
+    """Whether the speed-up is below 1."""
 
 
 @dataclass(frozen=True)
@@ -135,13 +140,18 @@ def _interval_text(one: PointStatistics, ratio: SpeedRatio) -> str:
 
 
 def _bar(ratio: SpeedRatio, longest: float) -> Bar:
-    low, high = (
-        (ratio.interval.low, ratio.interval.high) if ratio.interval else (ratio.ratio, ratio.ratio)
+    interval = ratio.interval
+
+    def pixels(value: float) -> float:
+        return round(min(value / longest, 1.0) * BAR_WIDTH, 1)
+
+    return Bar(
+        length=pixels(ratio.ratio),
+        low=pixels(interval.low if interval else ratio.ratio),
+        high=pixels(interval.high if interval else ratio.ratio),
+        one=pixels(1.0),
+        is_slower=ratio.ratio < 1,
     )
-    length, *ends, one = (
-        round(min(value / longest, 1.0) * BAR_WIDTH, 1) for value in (ratio.ratio, low, high, 1.0)
-    )
-    return Bar(length, *ends, one, is_slower=ratio.ratio < 1)
 
 
 def _ends(points: Sequence[PointStatistics]) -> Iterator[float]:
