@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Write the report, the charts and the pictures of docs/measurements/demo-sweep from a finished sweep:
-#   bash benchmarks/demo_sweep_files.sh runs/full
+#   bash benchmarks/demo_sweep_files.sh runs/measured
 # How to make the sweep is on that page. It needs chromium and chromedriver.
 set -euo pipefail
 

@@ -66,7 +66,7 @@ examples:
   moe-eval doctor
   moe-eval inspect demo
   moe-eval sweep --model-args pretrained=demo --tasks easy_vqa \\
-    --output runs/demo
+    --output runs/sweep
   lmms-eval --model moe_hf --model_args pretrained=demo,experts_k=4 \\
     --tasks easy_vqa
 

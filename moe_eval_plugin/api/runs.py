@@ -38,7 +38,7 @@ def load(path: str | Path, *, metric: str | None = None) -> Sweep:
     ``metric`` is the accuracy to show; without it, the one that the task is compared by. Only
     settings that are done are read::
 
-        sweep = moe.load("runs/demo")
+        sweep = moe.load("runs/sweep")
         sweep.recommend(within=1.0).headline  # 'Use k=4 instead of 8'
 
     Raises ``DataError`` where there are no results, and ``InvalidArgumentError`` where it is not

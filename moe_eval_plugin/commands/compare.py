@@ -33,7 +33,7 @@ timed pass; that of any other two runs was timed once.
 """
 EPILOG = """\
 examples:
-  moe-eval compare runs/demo                            each setting of a sweep
+  moe-eval compare runs/sweep                            each setting of a sweep
   moe-eval compare runs/k8 runs/k4                      what a smaller k changes
   moe-eval compare runs/hf runs/vllm --at-least-equal 0.99
                                                         do two backends agree?

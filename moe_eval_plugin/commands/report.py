@@ -36,11 +36,11 @@ A folder next to the page has each chart as PNG and SVG, and the table as CSV an
 """
 EPILOG = """\
 examples:
-  moe-eval report runs/demo --open
+  moe-eval report runs/sweep --open
   moe-eval report runs/qwen3-vl runs/llava --task okvqa --output okvqa.html
-  moe-eval report runs/demo --bench bench.json   with speed-ups by batch size
-  moe-eval report runs/demo --paper paper        tables, figures, a caption
-  moe-eval report runs/demo --fail-unless "loss(k=4) < 1"
+  moe-eval report runs/sweep --bench bench.json   with speed-ups by batch size
+  moe-eval report runs/sweep --paper paper        tables, figures, a caption
+  moe-eval report runs/sweep --fail-unless "loss(k=4) < 1"
 
 The images of okvqa and vqa_v2_val are read from the folder MOE_EVAL_DATA.
 """

@@ -40,7 +40,7 @@ batch is lost. If a setting changed since then, the sweep is refused.
 """
 EPILOG = """\
 examples:
-  moe-eval sweep --model-args pretrained=demo --tasks easy_vqa -o runs/demo
+  moe-eval sweep --model-args pretrained=demo --tasks easy_vqa -o runs/sweep
   moe-eval sweep study.yaml --experts-k 8 4 --output runs/again
   moe-eval sweep --model-args pretrained=Qwen/Qwen3-VL-30B-A3B-Instruct \\
     --tasks okvqa vqa_v2_val --batch-size 16 --output runs/qwen3-vl

@@ -32,7 +32,7 @@ def examples() -> Iterator[tuple[str, str]]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the page's reader is."""
     path = tmp_path_factory.mktemp("mistakes")
-    first = write_sweep(path / "runs" / "first", {k: wrong_every(10) for k in (8, 4, 1)})
+    first = write_sweep(path / "runs" / "mine", {k: wrong_every(10) for k in (8, 4, 1)})
     manifest = load_manifest(first)
     assert manifest is not None
     given = {"model": "moe_hf", "model_args": "pretrained=demo", "tasks": "easy_vqa"}

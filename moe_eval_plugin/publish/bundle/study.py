@@ -66,9 +66,14 @@ def study_text(study: Mapping[str, Any], name: str = STUDY) -> str:
     more = "" if "output" in study else " --output FOLDER"
     parts = [COMMENT.format(name=name, more=more)]
     for key, value in study.items():
-        flow = None if isinstance(value, list) else False
-        written = {"default_flow_style": flow, "sort_keys": False, "allow_unicode": True}
-        parts.append(yaml.safe_dump({key: value}, **written))
+        parts.append(
+            yaml.safe_dump(
+                {key: value},
+                default_flow_style=None if isinstance(value, list) else False,
+                sort_keys=False,
+                allow_unicode=True,
+            )
+        )
     return "".join(parts)
 
 

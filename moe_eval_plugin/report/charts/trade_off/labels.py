@@ -16,8 +16,8 @@ DISTANCES = (15.0, 22.0, 32.0, 44.0, 58.0, 74.0, 92.0)
 LEADER_FROM = 20.0
 # To the right and below first: a curve that falls to the right leaves most room there, above it.
 ANGLES = (0, 315, 270, 45, 90, 225, 180, 135, 20, 340, 290, 250, 70, 110)
-# How bad it is to leave the plot, and to cover another label, against covering a point: by area.
-OUTSIDE, TWO_LABELS = 50.0, 20.0
+# How bad it is to leave the plot and to cover something, by area, against a longer way.
+OUTSIDE, COVERING = 50.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,7 @@ def place_labels(
         def badness(place: Place, x: float = x, y: float = y, text: str = text) -> float:
             box = _box(x, y, text, place)
             return (
-                sum(box.overlap(other) for other in covered)
-                + TWO_LABELS * sum(box.overlap(other) for other in taken)
+                COVERING * sum(box.overlap(other) for other in (*covered, *taken))
                 + OUTSIDE * (box.area - box.overlap(Box(0, 0, *size)))
                 + sum(12 for at in lines if _is_in(at, box))
                 + 0.6 * math.hypot(place.dx, place.dy)
