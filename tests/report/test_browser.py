@@ -189,7 +189,8 @@ def test_no_serious_fault_of_accessibility(
         for node in unsure["nodes"]
         if unsure["id"] not in ("color-contrast", "aria-roledescription")
         or not browser.execute_script(
-            "return !!document.querySelector(arguments[0]).closest('.chart, .answers b, .caveat [aria-hidden]')",
+            "return !!document.querySelector(arguments[0])"
+            ".closest('.chart, .answers b, .caveat [aria-hidden]')",
             node["target"][-1],
         )
     }
