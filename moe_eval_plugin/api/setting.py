@@ -74,7 +74,10 @@ def setting_of(numbers: SeriesStatistics, one: PointStatistics) -> Setting:
 
 
 def _scaled(interval: tuple[float, float] | None, scale: float) -> tuple[float, float] | None:
-    return None if interval is None else (interval[0] * scale, interval[1] * scale)
+    if interval is None:
+        return None
+    # Adding 0 makes 0 of a negative one.
+    return interval[0] * scale + 0.0, interval[1] * scale + 0.0
 
 
 def _observed(record: RunRecord) -> float | None:

@@ -22,7 +22,8 @@ RESET = "\x1b[0m"
 RULES = {
     RED: r"^fail(?=  )|^Failed\b|\bNOT REPRODUCED\b|(?<=: )not reproduced\b|\bloses more\b|"
     r"^moe-eval:(?= )",
-    YELLOW: r"^warn(?=  )|^Warning\b|\btoo few(?= \(~| questions)|^Too few\b|(?<=: )not judged\b",
+    YELLOW: r"^warn(?=  )|^Warning\b|\btoo few(?=  | \(~| questions)|^Too few\b|"
+    r"(?<=: )not judged\b",
     GREEN: r"^ok(?=    )|(?<=  )within(?: [\d.]+ points?)?(?=  |$)|(?<=: )reproduced\b|"
     r"\bverified(?=: )",
 }

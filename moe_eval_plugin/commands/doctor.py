@@ -68,5 +68,5 @@ def run(options: argparse.Namespace) -> int:
     code = exit_code(checks)
     if not is_silent(options):
         again = "fix what failed as said above, and run `moe-eval doctor` again"
-        show_end(following=again if code else "moe-eval inspect demo")
+        show_end(following=again if code else "moe-eval demo")
     return code

@@ -13,7 +13,7 @@ from moe_eval_plugin.report.page.provenance import origin_of
 from moe_eval_plugin.report.paper.copies import copies_of
 from moe_eval_plugin.report.questions.changed import changed_questions
 from moe_eval_plugin.report.read_series import read_series, sweep_at
-from moe_eval_plugin.report.tables.key_table import key_table, shared_questions
+from moe_eval_plugin.report.tables.key_table import shared_questions
 from moe_eval_plugin.report.tables.numbers_table import glossary, numbers_tables
 from moe_eval_plugin.report.tables.table import (
     as_csv,
@@ -80,6 +80,7 @@ def build(
     """
     _check_packages()
     from moe_eval_plugin.report.charts.bench import bench_figures, read_bench
+    from moe_eval_plugin.report.page.first_screen.matrix import matrix
     from moe_eval_plugin.report.page.first_screen.screen import first_screen
 
     doing("reading the runs")
@@ -101,7 +102,7 @@ def build(
         title=options.title or screen.title,
         screen=screen,
         tasks=tasks,
-        key=key_table(found),
+        matrix=matrix(found),
         shared=shared_questions(found),
         bench=bench,
         benches=[one.name for one in benches],

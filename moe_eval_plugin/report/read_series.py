@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.experts.routing_rule import NATIVE
-from moe_eval_plugin.report.series import FinishedTask, ReportPoint, Series, TimedSetting
-from moe_eval_plugin.report.series_names import (
+from moe_eval_plugin.report.analysis.series_names import (
     CACHED,
     IMAGES,
     INPUTS,
@@ -17,6 +16,7 @@ from moe_eval_plugin.report.series_names import (
     series_ids,
     series_name,
 )
+from moe_eval_plugin.report.series import FinishedTask, ReportPoint, Series, TimedSetting
 from moe_eval_plugin.results.lmms_eval.files import find_runs, read_run
 from moe_eval_plugin.results.samples import read_task
 from moe_eval_plugin.results.score_facts import collect

@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "docs" / "tutorial" / "python-api.ipynb"
 PARAMETERS = "parameters"
-TIME_LIMIT_S = 900
+TIME_LIMIT_S = 3600
 
 
 def executed(folder: Path, parameters: str | None = None) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import nbformat
 import pytest
 
-from tests.api.notebook_runs import executed
+from tests.api.notebook_runs import NOTEBOOK, executed
 
 FEW = "QUESTIONS = 24\nSECONDS = 1"
 
@@ -33,3 +35,10 @@ def test_it_runs_and_shows_what_the_text_says(notebook: Any) -> None:
     assert "image/svg+xml" in shown(notebook, "sweep.plot()")
     assert "Smoke test" in shown(notebook, "sweep.recommend")["text/plain"]
     assert "report.html" in shown(notebook, "again.report")["text/plain"]
+
+
+def test_what_is_stored_was_executed_and_names_no_machine() -> None:
+    assert not re.search(r"[\"' (](/\w+){2,}", NOTEBOOK.read_text("utf-8"))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))

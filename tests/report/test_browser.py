@@ -483,7 +483,7 @@ def test_on_paper_all_numbers_are_there_and_what_is_folded_too(browser: Any, pag
         "return [...document.querySelectorAll(arguments[0])]"
         ".map((one) => one.getBoundingClientRect().height > 0 && one.checkVisibility())"
     )
-    folded = "details:not(figcaption details) > :not(summary)"
+    folded = "details:not([open], figcaption details) > :not(summary, .tools)"
     show(browser, page, PAPER_WIDTH)
     on_screen = browser.execute_script(script, folded)
     on_paper(browser, page)

@@ -107,7 +107,10 @@ def _chosen(
     one: Comparison, series: Sequence[SeriesStatistics]
 ) -> tuple[SeriesStatistics, PointStatistics]:
     """Return the setting that a comparison is about."""
-    of = {"task": lambda s: s.series.task, "model": lambda s: s.series.name}
+    of: dict[str, Callable[[SeriesStatistics], str]] = {
+        "task": lambda one: one.series.task,
+        "model": lambda one: one.series.name,
+    }
     rest = list(series)
     for key, read in of.items():
         wanted = one.arguments.get(key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import altair as alt
 
@@ -42,6 +42,13 @@ class Figure:
     """The chart, as wide as its container."""
 
 
+class Marks(NamedTuple):
+    """The colour and the shape of each name, as encodings."""
+
+    color: alt.Color
+    shape: alt.Shape
+
+
 def score_axis_title(series: SeriesStatistics) -> str:
     """Return the title of the axis of scores."""
     return "accuracy (%)" if series.scale > 1 else series.series.metric
@@ -57,23 +64,19 @@ def by_series(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> alt.Colo
     return alt.Color("series:N", **_of_series(task, rows), scale=alt.Scale(domain=_names(task)))
 
 
-def marks_by_series(
-    task: Sequence[SeriesStatistics], rows: Sequence[Row]
-) -> dict[str, alt.Color | alt.Shape]:
+def marks_by_series(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> Marks:
     """Return the colour and the shape of each series, the same in all charts of a task."""
     return marks("series:N", _names(task), _of_series(task, rows)["legend"])
 
 
-def marks(
-    field: str, names: Sequence[str], legend: alt.Legend | None
-) -> dict[str, alt.Color | alt.Shape]:
+def marks(field: str, names: Sequence[str], legend: alt.Legend | None) -> Marks:
     """Return the colour and the shape of each name; the legend shows both."""
     shapes = [SHAPES[number % len(SHAPES)] for number in range(len(names))]
     scale = alt.Scale(domain=list(names), range=shapes)
-    return {
-        "color": alt.Color(field, scale=alt.Scale(domain=list(names)), legend=legend),
-        "shape": alt.Shape(field, scale=scale, legend=legend),
-    }
+    return Marks(
+        color=alt.Color(field, scale=alt.Scale(domain=list(names)), legend=legend),
+        shape=alt.Shape(field, scale=scale, legend=legend),
+    )
 
 
 def guides(rows: Sequence[Row], field: str, **encoding: Any) -> list[alt.Chart]:  # noqa: ANN401
@@ -137,7 +140,7 @@ def k_of(k: float) -> float:
     return int(k) if float(k).is_integer() else round(k, 2)
 
 
-def side_by_side(field: str, names: Sequence[str]) -> dict[str, alt.XOffset]:
+def side_by_side(field: str, names: Sequence[str]) -> dict[str, Any]:
     """Return the encoding that puts the marks of several names next to each other."""
     return {"xOffset": alt.XOffset(field, sort=list(names))} if len(names) > 1 else {}
 

@@ -93,7 +93,7 @@ def _gain(rows: Sequence[Row], reference: int | None, name: str, heading: str) -
     base = alt.Chart(data(rows)).encode(
         x=alt.X("batch:O", title="batch size", axis=alt.Axis(grid=False, labelAngle=0)),
         xOffset=alt.XOffset("k:N", sort=names),
-        color=own["color"],
+        color=own.color,
     )
     title = f"speed-up over k={reference}"
     y = speed_up_axis("gain", max(row["ceiling"] or row["largest"] for row in rows), title)
@@ -116,7 +116,7 @@ def _gain(rows: Sequence[Row], reference: int | None, name: str, heading: str) -
             y=alt.Y("smallest:Q", title=title), y2="largest:Q"
         ),
         base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(
-            y=y, shape=own["shape"], tooltip=tooltip
+            y=y, shape=own.shape, tooltip=tooltip
         ),
     )
     spoken = ". ".join(f"{row['k']}, batch {row['batch']}: {row['gain']:.2f}" for row in rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
@@ -82,8 +82,8 @@ def _by_answer_type(
     suffix, behind = names
     types = list(dict.fromkeys(str(row["type"]) for row in rows))
     own = marks("type:N", types, alt.Legend(title=None))
-    beside = {"x": k_axis(), **side_by_side("type:N", types)}
-    base = alt.Chart(data(rows)).encode(color=own["color"], **beside)
+    beside: dict[str, Any] = {"x": k_axis(), **side_by_side("type:N", types)}
+    base = alt.Chart(data(rows)).encode(color=own.color, **beside)
     title = score_axis_title(numbers)
     y = accuracy_axis(every, numbers)
     tooltip = [
@@ -94,10 +94,10 @@ def _by_answer_type(
         ),
     ]
     chart = alt.layer(
-        *guides(rows, "type", y=y, color=own["color"], **beside),
-        *(one.encode(**beside) for one in intervals(rows, k_axis(), title, own["color"])),
+        *guides(rows, "type", y=y, color=own.color, **beside),
+        *(one.encode(**beside) for one in intervals(rows, k_axis(), title, own.color)),
         base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(
-            y=y, shape=own["shape"], tooltip=tooltip
+            y=y, shape=own.shape, tooltip=tooltip
         ),
     )
     typed = any(run.has_answer_types for point in numbers.series.points for run in point.runs)
@@ -147,7 +147,7 @@ def _by_question_type(rows: Sequence[Row], suffix: str, behind: str) -> Figure:
     base = alt.Chart(data(rows)).encode(
         y=alt.Y("type:N", sort=types, title=None, axis=axis),
         yOffset=alt.YOffset("label:N", sort=settings),
-        color=own["color"],
+        color=own.color,
     )
     chart = alt.layer(
         alt.Chart(data([{"zero": 0}]))
@@ -156,7 +156,7 @@ def _by_question_type(rows: Sequence[Row], suffix: str, behind: str) -> Figure:
         base.mark_rule(style=["interval"]).encode(x=_points_axis("low", rows), x2="high:Q"),
         base.mark_point(size=POINT_SIZE / 2, filled=True, opacity=1).encode(
             x=_points_axis("difference", rows),
-            shape=own["shape"],
+            shape=own.shape,
             tooltip=[
                 alt.Tooltip("type:N", title="question type (questions)"),
                 alt.Tooltip("label:N", title="setting"),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
-    from moe_eval_plugin.report.charts.base import Row
+    from moe_eval_plugin.report.charts.base import Marks, Row
 
 
 def over_k_figures(task: Sequence[SeriesStatistics]) -> Iterator[Figure]:
@@ -64,7 +64,7 @@ def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
 
 
 def _layers(
-    marks: dict[str, Any],
+    marks: Marks,
     rows: Sequence[Row],
     y: tuple[alt.Y, str],
     ends: tuple[str, str],
@@ -75,9 +75,9 @@ def _layers(
     ``marks`` are the colours and shapes of the series, ``y`` is the axis of the values and its
     title, ``ends`` are the fields of the intervals.
     """
-    common = {
+    common: dict[str, Any] = {
         "x": k_axis(),
-        "color": marks["color"],
+        "color": marks.color,
         **side_by_side("series:N", list(dict.fromkeys(row["series"] for row in rows))),
     }
     base = alt.Chart(data(rows)).encode(**common)
@@ -87,7 +87,7 @@ def _layers(
         bars = alt.Chart(data(known)).encode(**common).mark_rule(style=["interval"])
         yield bars.encode(y=alt.Y(f"{ends[0]}:Q", title=y[1]), y2=f"{ends[1]}:Q")
     yield base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(
-        y=y[0], shape=marks["shape"], tooltip=list(tooltip)
+        y=y[0], shape=marks.shape, tooltip=list(tooltip)
     )
 
 
@@ -107,7 +107,7 @@ def _accuracy_over_k(
     marks = marks_by_series(task, [*rows, *without_k])
     others = alt.Chart(data(without_k)).mark_rule(style=["ceiling"])
     chart = alt.layer(
-        *([others.encode(y=y, color=marks["color"], tooltip=tooltip)] if without_k else []),
+        *([others.encode(y=y, color=marks.color, tooltip=tooltip)] if without_k else []),
         *_layers(marks, rows, (y, score_axis_title(task[0])), ("low", "high"), tooltip),
     )
     return Figure(
@@ -121,9 +121,7 @@ def _accuracy_over_k(
 
 
 def _speed_up_over_k(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> Figure:
-    tops = [{**row, "top": row["ratio_high"] or row["ratio"]} for row in rows]
-    highest = max(row["top"] for row in tops)
-    y = speed_up_axis("ratio", highest)
+    y = speed_up_axis("ratio", max(row["ratio_high"] or row["ratio"] for row in rows))
     tooltip = [
         *([alt.Tooltip("series:N", title="run")] if len(task) > 1 else []),
         alt.Tooltip("label:N", title="setting"),
@@ -134,9 +132,10 @@ def _speed_up_over_k(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> F
             ("speed:Q", "questions per second", ".3~s"),
         ),
     ]
-    # Above the bars, which would cross them; with several series they would cross each other.
-    base = alt.Chart(data(tops)).encode(x=k_axis(), y=alt.Y("top:Q", title="speed-up"))
-    written = labels(base, alt.Text("ratio:Q", format=".2f"), dy=-14) if len(task) == 1 else []
+    # With several series they would cross each other.
+    base = alt.Chart(data(rows)).encode(x=k_axis(), y=y)
+    text = alt.Text("ratio:Q", format=".2f")
+    written = labels(base, text, align="left", dx=7) if len(task) == 1 else []
     chart = alt.layer(
         *slower_region(),
         *_layers(

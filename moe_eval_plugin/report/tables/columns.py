@@ -180,7 +180,7 @@ SCORE_COLUMNS: tuple[Column, ...] = (
     Column("n_runs", "Runs", "Runs of this setting (seeds)", lambda _, p: len(p.point.runs)),
     Column(
         "difference",
-        "Difference",
+        "Difference, points",
         "Accuracy minus that of the published k, on the same questions, in points",
         _score(lambda p: p.difference.difference if p.difference else None),
         2,

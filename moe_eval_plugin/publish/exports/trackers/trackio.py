@@ -20,7 +20,7 @@ from moe_eval_plugin.publish.exports.trackers.study import PROJECT, REPORT, TABL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import trackio
+    from trackio.run import Run
 
     from moe_eval_plugin.publish.exports.trackers.study import Setting, Study
 
@@ -50,7 +50,7 @@ def send(study: Study) -> Exported:
     return Exported({}, (note, *study.notes))
 
 
-def _started(study: Study, project: str, name: str, config: Mapping[str, Setting]) -> trackio.Run:
+def _started(study: Study, project: str, name: str, config: Mapping[str, Setting]) -> Run:
     import trackio
 
     return trackio.init(

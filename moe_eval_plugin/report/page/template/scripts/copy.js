@@ -49,7 +49,7 @@ async function copyText(text, format, tools, say) {
 }
 
 function addCopying(table, formats) {
-  const name = table.caption?.textContent.trim() || table.getAttribute("aria-label") || "the table";
+  const name = table.dataset.copyName || table.caption?.textContent.trim() || table.getAttribute("aria-label") || "the table";
   const tools = toolbar(`Copy: ${name}`);
   const title = document.createElement("span");
   title.textContent = "Copy as";
@@ -96,7 +96,7 @@ const SAVED_AS = {
 function addSaving(element) {
   const file = element.dataset.chart;
   const figure = element.closest("figure");
-  const title = figure?.querySelector("h3, h4")?.textContent.trim() || file;
+  const title = figure?.querySelector("h2, h3, h4")?.textContent.trim() || file;
   const folded = document.createElement("details");
   folded.className = "saving";
   const summary = document.createElement("summary");
