@@ -18,11 +18,16 @@ extensions = [
     "families_table",
     "notebook_page",
     "options_table",
+    "versions_table",
 ]
 exclude_patterns = ["_build", "_ext"]
 
 html_theme = "furo"
-html_title = f"{project} {version}"
+html_title = f"moe-eval {version}"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+# The report of the demo sweep is a page of its own, report.html, which opens as it is.
+html_extra_path = ["measurements/demo-sweep/report.html"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
