@@ -105,7 +105,7 @@ def _speed(
     ratio, own = one.speed_up, number_text(one.samples_per_s or 0)
     heading = f"Speed{at_batch_size(numbers)}"
     if ratio is None or published is None or published.samples_per_s is None:
-        return Fact(heading, f"{own} questions/s", (_name(one),))
+        return Fact(heading, own, (f"questions/s, {_name(one)}",))
     other = number_text(published.samples_per_s)
     return Fact(
         heading,
