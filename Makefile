@@ -29,7 +29,7 @@ PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope
 # Start commands and engines, train models or look at whole packages: not for the inner loop.
 SLOW_TESTS := tests/cli tests/packaging tests/vllm tests/families tests/fuzz tests/report \
 	tests/bench tests/traps tests/model_adapters tests/hosts/lmms_eval/test_registration.py tests/models/demo \
-	tests/sweep/launchers tests/sweep/workers/test_child_process.py tests/tasks/test_lmms_eval_task.py \
+	tests/sweeps/launchers tests/sweeps/workers/test_child_process.py tests/tasks/test_lmms_eval_task.py \
 	tests/api/test_notebook.py tests/test_doctor.py
 # Independent targets side by side, each one's output in one piece; all that can be made is made, and one
 # failure fails the whole.

@@ -5,15 +5,9 @@
 
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
-
-import moe_eval_plugin.sweep as _sweep_package
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from inspect import Signature
-
     from moe_eval_plugin.api.comparison import ComparedRuns, compare
     from moe_eval_plugin.api.experts import ExpertsInUse, experts_k
     from moe_eval_plugin.api.inspection import Inspection, inspect
@@ -53,6 +47,7 @@ _MODULES = {
     "experts_k": "moe_eval_plugin.api.experts",
     "inspect": "moe_eval_plugin.api.inspection",
     "load": "moe_eval_plugin.api.runs",
+    "sweep": "moe_eval_plugin.api.sweep",
 }
 _ROOT = Path(__file__).resolve().parent.parent
 _MAPPED_FOLDERS = ("tasks", "model_adapters")
@@ -64,31 +59,6 @@ if (_ROOT / "pyproject.toml").is_file() and all(
     (_ROOT / name / "__init__.py").is_file() for name in _MAPPED_FOLDERS
 ):
     __path__.append(str(_ROOT))
-
-
-class _CallableSweep(ModuleType):
-    """The package ``sweep``, which can be called as the function of that name.
-
-    Python binds the name of a sub-package in its parent whenever the sub-package is imported.
-    """
-
-    def __call__(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  (the function's)
-        return _function()(*arguments, **options)
-
-    @property
-    def __signature__(self) -> "Signature":
-        from inspect import signature
-
-        return signature(_function())
-
-
-def _function() -> "Callable[..., Any]":
-    from moe_eval_plugin.api.sweep import sweep as function
-
-    return function
-
-
-_sweep_package.__class__ = _CallableSweep
 
 
 def __getattr__(name: str) -> object:

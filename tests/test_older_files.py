@@ -20,10 +20,10 @@ from moe_eval_plugin.cli import main
 from moe_eval_plugin.results.compare.compare import compare_runs
 from moe_eval_plugin.results.lmms_eval.files import find_run, find_runs
 from moe_eval_plugin.results.score_facts import collect
-from moe_eval_plugin.sweep.manifest import load_manifest
-from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
-from moe_eval_plugin.sweep.runner import open_manifest, pending
-from moe_eval_plugin.sweep.table import Table
+from moe_eval_plugin.sweeps.manifest import load_manifest
+from moe_eval_plugin.sweeps.plan import SweepPlan, SweepPoint
+from moe_eval_plugin.sweeps.runner import open_manifest, pending
+from moe_eval_plugin.sweeps.table import Table
 
 FOLDER = Path(__file__).parent / "data" / "before_0_2"
 EXPECTED: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text("utf-8"))

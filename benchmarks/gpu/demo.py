@@ -32,10 +32,10 @@ from moe_eval_plugin.models.demo import MODEL_PATH
 from moe_eval_plugin.models.demo.recipe import POST_PROMPT
 from moe_eval_plugin.results.timing.timed_pass import TimedPass
 from moe_eval_plugin.results.versions import installed_versions
-from moe_eval_plugin.sweep.plan import SweepPoint
-from moe_eval_plugin.sweep.timing.interleaved import run_pass
-from moe_eval_plugin.sweep.timing.resident import ResidentBlocks
-from moe_eval_plugin.sweep.timing.sample import choose_sample, make_blocks
+from moe_eval_plugin.sweeps.plan import SweepPoint
+from moe_eval_plugin.sweeps.timing.interleaved import run_pass
+from moe_eval_plugin.sweeps.timing.resident import ResidentBlocks
+from moe_eval_plugin.sweeps.timing.sample import choose_sample, make_blocks
 from moe_eval_plugin.tasks.vqa import score_exact_match
 from moe_eval_plugin.vqa.dataset import load_easy_vqa
 from moe_eval_plugin.vqa.images import open_image

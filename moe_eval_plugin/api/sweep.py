@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.api.sweeping.progress import SweepProgress
     from moe_eval_plugin.api.sweeping.ready import SweepResult
     from moe_eval_plugin.api.sweeping.request import SweepRequest
-    from moe_eval_plugin.sweep.plan import SweepPlan
+    from moe_eval_plugin.sweeps.plan import SweepPlan
 
 RUNS = Path("runs")
 BACKEND = "moe_hf"

@@ -138,10 +138,10 @@ def demo_request(folder: Path, n_questions: int, budget_s: float = BUDGET_S) -> 
     any other sweep are not.
     """
     from moe_eval_plugin.api.sweeping.request import SweepRequest
-    from moe_eval_plugin.sweep.manifest import load_manifest
-    from moe_eval_plugin.sweep.plan import SweepPlan
-    from moe_eval_plugin.sweep.planning import Axes
-    from moe_eval_plugin.sweep.timing.options import TimingOptions
+    from moe_eval_plugin.sweeps.manifest import load_manifest
+    from moe_eval_plugin.sweeps.plan import SweepPlan
+    from moe_eval_plugin.sweeps.planning import Axes
+    from moe_eval_plugin.sweeps.timing.options import TimingOptions
 
     found = load_manifest(folder)
     return SweepRequest(

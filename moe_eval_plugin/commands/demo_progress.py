@@ -8,7 +8,7 @@ from moe_eval_plugin.commands.sweep_progress import SweepProgress
 from moe_eval_plugin.text import GAP, HUNDRED, MINUS
 
 if TYPE_CHECKING:
-    from moe_eval_plugin.sweep.table import Row
+    from moe_eval_plugin.sweeps.table import Row
 
 
 class DemoProgress(SweepProgress):

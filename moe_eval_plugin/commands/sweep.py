@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.api.sweeping.request import SweepRequest
     from moe_eval_plugin.commands.subcommand import Subcommands
-    from moe_eval_plugin.sweep.early_checks import EarlyPlan
-    from moe_eval_plugin.sweep.estimate import Estimate
-    from moe_eval_plugin.sweep.plan import SweepPlan
-    from moe_eval_plugin.sweep.planning import CheckedPlan
+    from moe_eval_plugin.sweeps.early_checks import EarlyPlan
+    from moe_eval_plugin.sweeps.estimate import Estimate
+    from moe_eval_plugin.sweeps.plan import SweepPlan
+    from moe_eval_plugin.sweeps.planning import CheckedPlan
 
 DESCRIPTION = """\
 Ask a model the same questions at each k (experts per token), the published k first, and write a
@@ -94,9 +94,9 @@ def _print_early(
     requests: Sequence[SweepRequest], early: Sequence[EarlyPlan], *, as_json: bool
 ) -> bool:
     """Print the estimates if nothing heavy is needed for any; whether that was so."""
-    from moe_eval_plugin.sweep.early_checks import count_early
-    from moe_eval_plugin.sweep.estimate import estimate
-    from moe_eval_plugin.sweep.planning import engine_options
+    from moe_eval_plugin.sweeps.early_checks import count_early
+    from moe_eval_plugin.sweeps.estimate import estimate
+    from moe_eval_plugin.sweeps.planning import engine_options
 
     pairs = list(zip(requests, early, strict=True))
     counts = [count_early(one.plan, request.folder) for request, one in pairs]
@@ -112,7 +112,7 @@ def _print_early(
 
 
 def _print_estimate(found: Estimate, *, as_json: bool) -> None:
-    from moe_eval_plugin.sweep.estimate import render_estimate
+    from moe_eval_plugin.sweeps.estimate import render_estimate
 
     print(json.dumps(found.to_dict(), indent=2) if as_json else render_estimate(found))
 
@@ -150,7 +150,7 @@ def _run_one(
     from moe_eval_plugin.api.sweeping.ready import read_tasks
     from moe_eval_plugin.commands.log_follower import following
     from moe_eval_plugin.commands.sweep_progress import SweepProgress
-    from moe_eval_plugin.sweep.workers.in_process import LOGS
+    from moe_eval_plugin.sweeps.workers.in_process import LOGS
 
     progress = SweepProgress(as_json=options.json, status=status)
     if checked.baseline_added:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from moe_eval_plugin.commands.status import Status
     from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
-    from moe_eval_plugin.sweep.launchers.launcher import Outcome
-    from moe_eval_plugin.sweep.manifest import Manifest
-    from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
-    from moe_eval_plugin.sweep.table import Row
+    from moe_eval_plugin.sweeps.launchers.launcher import Outcome
+    from moe_eval_plugin.sweeps.manifest import Manifest
+    from moe_eval_plugin.sweeps.plan import SweepPlan, SweepPoint
+    from moe_eval_plugin.sweeps.table import Row
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -36,7 +36,7 @@ class SweepProgress:
     """Progress over one sweep on a terminal; with ``as_json`` all of it on standard error."""
 
     def __init__(self, *, as_json: bool, status: Status) -> None:
-        from moe_eval_plugin.sweep.table import Table
+        from moe_eval_plugin.sweeps.table import Table
 
         self.status = status
         self._as_json = as_json
@@ -53,8 +53,8 @@ class SweepProgress:
 
     def begin(self, plan: SweepPlan, manifest: Manifest, n_questions: int) -> None:
         """Print what is done already, and the rows of it; ``n_questions`` are of one point."""
-        from moe_eval_plugin.sweep.runner import pending
-        from moe_eval_plugin.sweep.table import Table
+        from moe_eval_plugin.sweeps.runner import pending
+        from moe_eval_plugin.sweeps.table import Table
 
         self._manifest, self._n_questions = manifest, n_questions
         self._table = Table(plan.points, plan.tasks)
@@ -117,7 +117,7 @@ class SweepProgress:
 
     def timed(self, found: TimedPass) -> None:
         """Show how far the timed pass is."""
-        from moe_eval_plugin.sweep.timing.text import progress_text
+        from moe_eval_plugin.sweeps.timing.text import progress_text
 
         self.status.update(progress_text(found))
 
@@ -168,7 +168,7 @@ class SweepProgress:
         """Return everything that is known as plain JSON data."""
         from moe_eval_plugin.commands.ending import answers
         from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
-        from moe_eval_plugin.sweep.timing.text import summary
+        from moe_eval_plugin.sweeps.timing.text import summary
 
         passes = read_timed_passes(result.folder)
         rows = [row.to_dict() for row in self._table.with_timed_passes(result.folder, passes)]
@@ -182,7 +182,7 @@ class SweepProgress:
     def show_speeds(self, result: SweepResult) -> None:
         """Print the speeds of the timed pass, or what is known without one."""
         from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
-        from moe_eval_plugin.sweep.timing.text import render_pass
+        from moe_eval_plugin.sweeps.timing.text import render_pass
 
         passes = read_timed_passes(result.folder)
         for one in passes:
@@ -225,8 +225,8 @@ class SweepProgress:
 
 def _failed_timing_text(folder: Path, *, all_answered: bool) -> str:
     """Return what there is without the timed pass, and the next commands, a line for each."""
-    from moe_eval_plugin.sweep.timing.run import LOG
-    from moe_eval_plugin.sweep.workers.in_process import LOGS
+    from moe_eval_plugin.sweeps.timing.run import LOG
+    from moe_eval_plugin.sweeps.workers.in_process import LOGS
 
     log = folder / LOGS / LOG
     parts = [

@@ -22,7 +22,7 @@ from moe_eval_plugin.results.samples import read_task
 from moe_eval_plugin.results.score_facts import collect
 from moe_eval_plugin.results.timing.of_run import find_timed_run
 from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
-from moe_eval_plugin.sweep.manifest import load_manifest
+from moe_eval_plugin.sweeps.manifest import load_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.samples import AnsweredTask
     from moe_eval_plugin.results.score_facts import ScoreFacts
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
-    from moe_eval_plugin.sweep.manifest import Manifest
+    from moe_eval_plugin.sweeps.manifest import Manifest
 
 Key = TypeVar("Key")
 WITHOUT_K = "unmodified"

@@ -9,7 +9,7 @@ import pytest
 
 import moe_eval_plugin as moe
 from moe_eval_plugin.errors import DataError, InvalidArgumentError, MissingDependencyError
-from moe_eval_plugin.sweep.manifest import Entry, Manifest
+from moe_eval_plugin.sweeps.manifest import Entry, Manifest
 from tests.publish.bundle.finished_sweeps import SETTINGS, point, results_of, write_sweep
 from tests.report.report_runs import one_per_image, records, right, write_run, wrong_every
 

@@ -16,7 +16,7 @@ from moe_eval_plugin.cli import build_parser
 from moe_eval_plugin.commands.study_file import with_study
 from moe_eval_plugin.commands.sweep import _requests
 from moe_eval_plugin.errors import DataError, InvalidArgumentError, UserError
-from moe_eval_plugin.sweep.manifest import Entry, Manifest
+from moe_eval_plugin.sweeps.manifest import Entry, Manifest
 
 OPTIONS: SweepOptions = {"seeds": [1, 2], "speed_budget": 0, "restart": True, "device": None}
 

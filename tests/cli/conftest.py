@@ -6,7 +6,7 @@ import pytest
 from transformers import Qwen3MoeConfig
 
 from tests.cli.programs import moe_eval
-from tests.sweep.sweeps import sweep_arguments
+from tests.sweeps.sweeps import sweep_arguments
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from tests.cli.json_docs import checked_json
 from tests.cli.programs import MOE_EVAL, lmms_eval, moe_eval, start
 from tests.publish.bundle.finished_sweeps import change, members, rewrite
 from tests.report.report_runs import TASK
-from tests.sweep.sweeps import numbers, results
+from tests.sweeps.sweeps import numbers, results
 
 
 def test_a_sweep_is_reproduced_from_its_bundle_alone(bundle: Path, tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ import pytest
 
 from moe_eval_plugin.model_adapters import vllm_names
 from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
-from moe_eval_plugin.sweep.manifest import locked
+from moe_eval_plugin.sweeps.manifest import locked
 from tests.cli.json_docs import checked_json
 from tests.cli.programs import Ended, moe_eval
 from tests.models.weights.checkpoints import demo_copy
-from tests.sweep.sweeps import (
+from tests.sweeps.sweeps import (
     N_QUESTIONS,
     answers,
     command,

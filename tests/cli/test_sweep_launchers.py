@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.cli.programs import moe_eval
-from tests.sweep.sweeps import command, manifest, numbers, results, sweep_arguments
+from tests.sweeps.sweeps import command, manifest, numbers, results, sweep_arguments
 
 if TYPE_CHECKING:
     from pathlib import Path

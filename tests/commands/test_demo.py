@@ -13,7 +13,7 @@ import pytest
 from moe_eval_plugin.cli import build_parser
 from moe_eval_plugin.commands import browser, demo, sweep
 from moe_eval_plugin.errors import MissingDependencyError
-from moe_eval_plugin.sweep.manifest import Manifest
+from moe_eval_plugin.sweeps.manifest import Manifest
 from tests.cli.programs import moe_eval
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin import cli
-from moe_eval_plugin.sweep.fingerprint import version_settings
-from moe_eval_plugin.sweep.manifest import load_manifest
+from moe_eval_plugin.sweeps.fingerprint import version_settings
+from moe_eval_plugin.sweeps.manifest import load_manifest
 from tests.report.report_runs import write_sweep, wrong_every
 
 if TYPE_CHECKING:

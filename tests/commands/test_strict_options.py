@@ -13,7 +13,7 @@ from huggingface_hub import HfApi, constants
 from moe_eval_plugin import cli
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.model_adapters import vllm_names
-from moe_eval_plugin.sweep import early_checks
+from moe_eval_plugin.sweeps import early_checks
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,17 +9,17 @@ from moe_eval_plugin.api.sweeping.ready import SweepResult
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.sweep_progress import SweepProgress
 from moe_eval_plugin.experts.verification import VerifiedOverride
-from moe_eval_plugin.sweep.launchers.launcher import LocalLauncher
-from moe_eval_plugin.sweep.runner import run_points
-from tests.sweep.sweep_folders import PLAN, open_it, run_all
+from moe_eval_plugin.sweeps.launchers.launcher import LocalLauncher
+from moe_eval_plugin.sweeps.runner import run_points
+from tests.sweeps.sweep_folders import PLAN, open_it, run_all
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
 
-    from moe_eval_plugin.sweep.manifest import Manifest
-    from moe_eval_plugin.sweep.plan import SweepPoint
+    from moe_eval_plugin.sweeps.manifest import Manifest
+    from moe_eval_plugin.sweeps.plan import SweepPoint
 
 
 def begun(manifest: Manifest, n_questions: int) -> SweepProgress:

@@ -10,9 +10,9 @@ from hypothesis import given
 
 from moe_eval_plugin.engines.request import Generated
 from moe_eval_plugin.measure.timing import BatchTiming
-from moe_eval_plugin.sweep.manifest import MANIFEST, load_manifest
-from moe_eval_plugin.sweep.plan import SweepPoint
-from moe_eval_plugin.sweep.workers.journal import Batch, Journal
+from moe_eval_plugin.sweeps.manifest import MANIFEST, load_manifest
+from moe_eval_plugin.sweeps.plan import SweepPoint
+from moe_eval_plugin.sweeps.workers.journal import Batch, Journal
 from tests.fuzz.mutations import Readers, as_json, changed_json, damaged_bytes
 
 DOCUMENT = json.loads(

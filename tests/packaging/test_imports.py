@@ -38,8 +38,8 @@ OPTIONAL = {
     "moe_eval_plugin/report/page/": "report",
     "moe_eval_plugin/report/paper/figures.py": "report",
     "moe_eval_plugin/report/paper/files.py": "report",
-    "moe_eval_plugin/sweep/launchers/ray.py": "ray",
-    "moe_eval_plugin/sweep/launchers/slurm.py": "slurm",
+    "moe_eval_plugin/sweeps/launchers/ray.py": "ray",
+    "moe_eval_plugin/sweeps/launchers/slurm.py": "slurm",
 }
 
 
@@ -116,12 +116,12 @@ FORBIDDEN = (
     ("experts/schedule.py", "import lmms_eval", "Only hosts, adapters and tasks know a harness"),
     (
         "experts/schedule.py",
-        "from moe_eval_plugin.sweep import plan",
+        "from moe_eval_plugin.sweeps import plan",
         "Each package imports only packages below it",
     ),
     (
         "sweep/launchers/launcher.py",
-        "if TYPE_CHECKING:\n    from moe_eval_plugin.sweep.launchers import choose",
+        "if TYPE_CHECKING:\n    from moe_eval_plugin.sweeps.launchers import choose",
         "No import cycles, in any package",
     ),
     (

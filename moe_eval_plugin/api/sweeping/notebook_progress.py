@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
-    from moe_eval_plugin.sweep.launchers.launcher import Outcome
-    from moe_eval_plugin.sweep.manifest import Manifest
-    from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
+    from moe_eval_plugin.sweeps.launchers.launcher import Outcome
+    from moe_eval_plugin.sweeps.manifest import Manifest
+    from moe_eval_plugin.sweeps.plan import SweepPlan, SweepPoint
 
 
 class NotebookProgress:
@@ -42,7 +42,7 @@ class NotebookProgress:
 
     def begin(self, plan: SweepPlan, manifest: Manifest, n_questions: int) -> None:
         """Begin to count; settings that were done before count at once."""
-        from moe_eval_plugin.sweep.runner import pending
+        from moe_eval_plugin.sweeps.runner import pending
 
         self._n_questions = n_questions
         self._n_ended = len(plan.points) - len(pending(plan, manifest))
@@ -71,7 +71,7 @@ class NotebookProgress:
 
     def timed(self, found: TimedPass) -> None:
         """Show how far the timed pass is."""
-        from moe_eval_plugin.sweep.timing.text import progress_text
+        from moe_eval_plugin.sweeps.timing.text import progress_text
 
         self._bar.set_description_str(progress_text(found))
 

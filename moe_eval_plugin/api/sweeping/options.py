@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, TypedDict
 
 from moe_eval_plugin.api.sweeping.request import SweepRequest
 from moe_eval_plugin.option_values import read_float, read_int, read_pairs
-from moe_eval_plugin.sweep.launchers.choose import LaunchOptions
-from moe_eval_plugin.sweep.plan import SweepPlan
-from moe_eval_plugin.sweep.planning import Axes
-from moe_eval_plugin.sweep.timing.options import (
+from moe_eval_plugin.sweeps.launchers.choose import LaunchOptions
+from moe_eval_plugin.sweeps.plan import SweepPlan
+from moe_eval_plugin.sweeps.planning import Axes
+from moe_eval_plugin.sweeps.timing.options import (
     PRECISION,
     TimingOptions,
     read_batch_sizes,
     read_budget,
     read_precision,
 )
-from moe_eval_plugin.sweep.workers.batch_size import default_batch_size
+from moe_eval_plugin.sweeps.workers.batch_size import default_batch_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

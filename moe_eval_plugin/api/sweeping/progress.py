@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from moe_eval_plugin.sweep.workers.progress import Progress
+from moe_eval_plugin.sweeps.workers.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
-    from moe_eval_plugin.sweep.launchers.launcher import Outcome
-    from moe_eval_plugin.sweep.manifest import Manifest
-    from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
+    from moe_eval_plugin.sweeps.launchers.launcher import Outcome
+    from moe_eval_plugin.sweeps.manifest import Manifest
+    from moe_eval_plugin.sweeps.plan import SweepPlan, SweepPoint
 
 
 class SweepProgress(Progress, Protocol):

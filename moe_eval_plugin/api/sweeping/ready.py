@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from moe_eval_plugin.api.sweeping.progress import SweepProgress
     from moe_eval_plugin.api.sweeping.request import SweepRequest
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
-    from moe_eval_plugin.sweep.data_content import DataContent
-    from moe_eval_plugin.sweep.estimate import Estimate
-    from moe_eval_plugin.sweep.launchers.launcher import Launcher, Worker
-    from moe_eval_plugin.sweep.manifest import Entry, Manifest
-    from moe_eval_plugin.sweep.planning import CheckedPlan
+    from moe_eval_plugin.sweeps.data_content import DataContent
+    from moe_eval_plugin.sweeps.estimate import Estimate
+    from moe_eval_plugin.sweeps.launchers.launcher import Launcher, Worker
+    from moe_eval_plugin.sweeps.manifest import Entry, Manifest
+    from moe_eval_plugin.sweeps.planning import CheckedPlan
 
 
 def check_model(request: SweepRequest) -> CheckedPlan:
@@ -30,7 +30,7 @@ def check_model(request: SweepRequest) -> CheckedPlan:
 
     Imports transformers; no weight is read. Raises ``UserError``.
     """
-    from moe_eval_plugin.sweep.planning import check_machine, check_weights, make_plan
+    from moe_eval_plugin.sweeps.planning import check_machine, check_weights, make_plan
 
     runs_here = request.launch.launcher == "local"
     checked = make_plan(request.common, request.axes)
@@ -44,8 +44,8 @@ def check_model(request: SweepRequest) -> CheckedPlan:
 def read_tasks(request: SweepRequest, checked: CheckedPlan) -> ReadySweep:
     """Import lmms-eval, and read the tasks of a checked plan and their data."""
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
-    from moe_eval_plugin.sweep.data_content import DataContent
-    from moe_eval_plugin.sweep.fingerprint import sweep_settings
+    from moe_eval_plugin.sweeps.data_content import DataContent
+    from moe_eval_plugin.sweeps.fingerprint import sweep_settings
 
     plan, collected = checked.plan, CollectedWarnings()
     with collected.collecting():
@@ -74,7 +74,7 @@ class ReadySweep:
 
     def estimate(self) -> Estimate:
         """Estimate questions, time and memory; nothing is run and nothing is written."""
-        from moe_eval_plugin.sweep.estimate import estimate
+        from moe_eval_plugin.sweeps.estimate import estimate
 
         plan, request = self.checked.plan, self.request
         n_questions = self.host.n_questions(plan.limit)
@@ -90,9 +90,9 @@ class ReadySweep:
         settings, and for an error that every setting would meet.
         """
         from moe_eval_plugin.publish.bundle.study import save_studies
-        from moe_eval_plugin.sweep.launchers.choose import launching
-        from moe_eval_plugin.sweep.manifest import locked
-        from moe_eval_plugin.sweep.runner import open_manifest
+        from moe_eval_plugin.sweeps.launchers.choose import launching
+        from moe_eval_plugin.sweeps.manifest import locked
+        from moe_eval_plugin.sweeps.runner import open_manifest
 
         plan, folder, launch = self.checked.plan, self.request.folder, self.request.launch
         with locked(folder):
@@ -134,7 +134,7 @@ class ReadySweep:
         self, manifest: Manifest, launcher: Launcher, worker: Worker, progress: SweepProgress
     ) -> None:
         """Answer the questions at each setting that is not done."""
-        from moe_eval_plugin.sweep.runner import run_points
+        from moe_eval_plugin.sweeps.runner import run_points
 
         outcomes = run_points(
             self.checked.plan,

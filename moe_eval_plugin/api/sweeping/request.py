@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import read_float, read_int, read_new_folder
-from moe_eval_plugin.sweep import early_checks
-from moe_eval_plugin.sweep.launchers.choose import LaunchOptions
-from moe_eval_plugin.sweep.planning import Axes
-from moe_eval_plugin.sweep.timing.options import TimingOptions
+from moe_eval_plugin.sweeps import early_checks
+from moe_eval_plugin.sweeps.launchers.choose import LaunchOptions
+from moe_eval_plugin.sweeps.planning import Axes
+from moe_eval_plugin.sweeps.timing.options import TimingOptions
 
 if TYPE_CHECKING:
-    from moe_eval_plugin.sweep.early_checks import EarlyPlan
-    from moe_eval_plugin.sweep.plan import SweepPlan
+    from moe_eval_plugin.sweeps.early_checks import EarlyPlan
+    from moe_eval_plugin.sweeps.plan import SweepPlan
 
 
 @dataclass(frozen=True)

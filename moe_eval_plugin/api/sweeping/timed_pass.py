@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.api.sweeping.progress import SweepProgress
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
-    from moe_eval_plugin.sweep.launchers.launcher import Launcher, Worker
-    from moe_eval_plugin.sweep.manifest import Manifest
-    from moe_eval_plugin.sweep.plan import SweepPlan, SweepPoint
-    from moe_eval_plugin.sweep.timing.options import TimingOptions
-    from moe_eval_plugin.sweep.timing.work import TimedWork
-    from moe_eval_plugin.sweep.workers.resident_model import ResidentMoEHF
+    from moe_eval_plugin.sweeps.launchers.launcher import Launcher, Worker
+    from moe_eval_plugin.sweeps.manifest import Manifest
+    from moe_eval_plugin.sweeps.plan import SweepPlan, SweepPoint
+    from moe_eval_plugin.sweeps.timing.options import TimingOptions
+    from moe_eval_plugin.sweeps.timing.work import TimedWork
+    from moe_eval_plugin.sweeps.workers.resident_model import ResidentMoEHF
 
 
 class TimedPassRun:
@@ -36,11 +36,11 @@ class TimedPassRun:
 
     def run(self, launcher: Launcher, worker: Worker) -> bool:
         """Time what has not been timed; return whether nothing failed."""
-        from moe_eval_plugin.sweep.launchers.choose import RESIDENT_MODEL
-        from moe_eval_plugin.sweep.launchers.launcher import LocalLauncher
-        from moe_eval_plugin.sweep.timing.run import WHOLE_PASS
-        from moe_eval_plugin.sweep.timing.vllm.job import MODEL, rounds_to_time
-        from moe_eval_plugin.sweep.timing.work import make_work
+        from moe_eval_plugin.sweeps.launchers.choose import RESIDENT_MODEL
+        from moe_eval_plugin.sweeps.launchers.launcher import LocalLauncher
+        from moe_eval_plugin.sweeps.timing.run import WHOLE_PASS
+        from moe_eval_plugin.sweeps.timing.vllm.job import MODEL, rounds_to_time
+        from moe_eval_plugin.sweeps.timing.work import make_work
 
         if self._options.is_off or self._plan.model not in {RESIDENT_MODEL, MODEL}:
             return True
@@ -65,9 +65,9 @@ class TimedPassRun:
     def _job(self, work: TimedWork, worker: Worker, *, is_local: bool) -> Worker:
         """Return what runs the pass: with the model of the answering pass, or with its own."""
         from moe_eval_plugin.results.timing.timed_pass import FOLDER
-        from moe_eval_plugin.sweep.timing.run import TimedJob, time_settings
-        from moe_eval_plugin.sweep.timing.vllm.job import MODEL, VLLMTimedJob
-        from moe_eval_plugin.sweep.workers.in_process import InProcessWorker
+        from moe_eval_plugin.sweeps.timing.run import TimedJob, time_settings
+        from moe_eval_plugin.sweeps.timing.vllm.job import MODEL, VLLMTimedJob
+        from moe_eval_plugin.sweeps.workers.in_process import InProcessWorker
 
         plan, folder, host = self._plan, self._manifest.folder, self._host
         progress = self._progress

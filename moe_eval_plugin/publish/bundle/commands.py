@@ -20,7 +20,7 @@ from moe_eval_plugin.hosts.lmms_eval.command import (
 from moe_eval_plugin.option_values import argument_parts
 from moe_eval_plugin.publish.bundle.finished import setting_of, sweep_point
 from moe_eval_plugin.results.run import UNKNOWN
-from moe_eval_plugin.sweep.planning import NAMES_OF_MODELS
+from moe_eval_plugin.sweeps.planning import NAMES_OF_MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.publish.bundle.finished import Setting
     from moe_eval_plugin.results.run import Run
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
-    from moe_eval_plugin.sweep.manifest import Manifest
+    from moe_eval_plugin.sweeps.manifest import Manifest
 
 # Placeholder for the output folder.
 OUTPUT = "{output}"

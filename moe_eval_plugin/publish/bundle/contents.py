@@ -23,7 +23,7 @@ from moe_eval_plugin.publish.bundle.finished import raise_if_unfinished, read_fi
 from moe_eval_plugin.results.samples import failure_note, find_faults
 from moe_eval_plugin.results.setup import Setup
 from moe_eval_plugin.results.timing.timed_pass import timed_pass_files
-from moe_eval_plugin.sweep.manifest import MANIFEST
+from moe_eval_plugin.sweeps.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, TypeAlias
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.results.lmms_eval.files import find_run, read_run
 from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
-from moe_eval_plugin.sweep.manifest import load_manifest
-from moe_eval_plugin.sweep.plan import SweepPoint
+from moe_eval_plugin.sweeps.manifest import load_manifest
+from moe_eval_plugin.sweeps.plan import SweepPoint
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from moe_eval_plugin.results.run import Run
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
-    from moe_eval_plugin.sweep.manifest import Entry, Manifest
+    from moe_eval_plugin.sweeps.manifest import Entry, Manifest
 
 Setting: TypeAlias = tuple[str, str, str]
 SINGLE = "run"

@@ -13,7 +13,7 @@ from moe_eval_plugin.publish.bundle.commands import OUTPUT, sweep_commands
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from moe_eval_plugin.sweep.manifest import Manifest
+    from moe_eval_plugin.sweeps.manifest import Manifest
 
 STUDY = "study.yaml"
 # The options that a study can have, in the order in which they are written.

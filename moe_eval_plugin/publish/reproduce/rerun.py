@@ -18,7 +18,7 @@ from moe_eval_plugin.publish.bundle.commands import (
     with_recorded_checkpoint,
 )
 from moe_eval_plugin.results.lmms_eval.files import RESULTS_FILES, find_results
-from moe_eval_plugin.sweep.manifest import MANIFEST
+from moe_eval_plugin.sweeps.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,7 +101,7 @@ def _run(command: Sequence[str], stdout: TextIO | None) -> None:
     with_parent = [
         sys.executable,
         "-m",
-        "moe_eval_plugin.sweep.workers.die_with_parent",
+        "moe_eval_plugin.sweeps.workers.die_with_parent",
         str(os.getpid()),
     ]
     with (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.text import counted
@@ -64,7 +65,9 @@ def _facts(numbers: SeriesStatistics) -> Iterator[tuple[str, str]]:
     ]
     if versions:
         yield "versions", " · ".join(versions)
-    if date := run.facts.date:
+    if run.facts.date is not None:
+        # The host writes dates in a time zone of its own, so that a run may seem to be of tomorrow.
+        date = run.facts.date.astimezone(UTC)
         yield "date", f"{date.day} {date:%b %Y}"
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.api.sweeping.notebook_progress import NotebookProgress
 from moe_eval_plugin.experts.verification import VerifiedOverride
-from moe_eval_plugin.sweep.launchers.launcher import Outcome
-from tests.sweep.sweep_folders import PLAN, open_it, run_all
+from moe_eval_plugin.sweeps.launchers.launcher import Outcome
+from tests.sweeps.sweep_folders import PLAN, open_it, run_all
 
 if TYPE_CHECKING:
     from pathlib import Path

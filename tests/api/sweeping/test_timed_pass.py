@@ -11,19 +11,19 @@ import pytest
 from moe_eval_plugin.api.sweeping.timed_pass import TimedPassRun
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.sweep_progress import SweepProgress
-from moe_eval_plugin.sweep.launchers.launcher import LocalLauncher
-from moe_eval_plugin.sweep.plan import SweepPlan
-from moe_eval_plugin.sweep.timing.options import TimingOptions
-from moe_eval_plugin.sweep.timing.run import WHOLE_PASS, TimedJob
-from moe_eval_plugin.sweep.workers.child_process import ChildProcessWorker
-from tests.sweep.timing.test_work import POINTS, TASK, sweep
+from moe_eval_plugin.sweeps.launchers.launcher import LocalLauncher
+from moe_eval_plugin.sweeps.plan import SweepPlan
+from moe_eval_plugin.sweeps.timing.options import TimingOptions
+from moe_eval_plugin.sweeps.timing.run import WHOLE_PASS, TimedJob
+from moe_eval_plugin.sweeps.workers.child_process import ChildProcessWorker
+from tests.sweeps.timing.test_work import POINTS, TASK, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from moe_eval_plugin.sweep.launchers.launcher import Outcome, Worker
-    from moe_eval_plugin.sweep.plan import SweepPoint
+    from moe_eval_plugin.sweeps.launchers.launcher import Outcome, Worker
+    from moe_eval_plugin.sweeps.plan import SweepPoint
 
 
 class OneTaskHost:

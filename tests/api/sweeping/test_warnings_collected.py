@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.api.sweeping.warnings_collected import MOST, CollectedWarnings
-from tests.sweep.sweep_folders import open_it
+from tests.sweeps.sweep_folders import open_it
 
 if TYPE_CHECKING:
     from pathlib import Path

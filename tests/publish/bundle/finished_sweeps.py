@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.publish.bundle.contents import collect
 from moe_eval_plugin.publish.bundle.pack import pack
-from moe_eval_plugin.sweep.manifest import Entry, Manifest
+from moe_eval_plugin.sweeps.manifest import Entry, Manifest
 from tests.report.report_runs import TASK, right, write_run, wrong_every
 from tests.vqa.vqa_files import write_json
 

@@ -7,7 +7,7 @@ import pytest
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.publish.bundle.contents import collect
-from moe_eval_plugin.sweep.manifest import load_manifest
+from moe_eval_plugin.sweeps.manifest import load_manifest
 from tests.publish.bundle.finished_sweeps import (
     LOCK,
     results_of,

@@ -9,7 +9,7 @@ import pytest
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.publish.reproduce.agreement import AGREES, NOT_JUDGED
 from moe_eval_plugin.publish.reproduce.text import render_agreement
-from moe_eval_plugin.sweep.manifest import load_manifest
+from moe_eval_plugin.sweeps.manifest import load_manifest
 from tests.publish.bundle.finished_sweeps import change, in_record, results_of, write_sweep
 from tests.publish.reproduce.compared_sweeps import (
     OBSERVED,

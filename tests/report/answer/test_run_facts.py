@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.report.answer.run_facts import facts_line, limit_badge
+from moe_eval_plugin.report.answer.run_facts import facts_line, limit_badge, run_facts
 from tests.report.report_runs import (
     TASK,
     computed,
@@ -27,6 +27,16 @@ def test_the_first_line_says_how_much_was_asked_and_on_what(tmp_path: Path) -> N
     assert facts_line(computed(tmp_path)) == (
         "40 questions on 4 images · AMD EPYC (1 thread) · batch size 16 · bfloat16 · moe_hf"
     )
+
+
+def test_the_date_is_that_of_utc(tmp_path: Path) -> None:
+    def made_in_singapore(content: dict[str, Any]) -> None:
+        content["config"]["resolved_cli_args"] = {"timezone": "Asia/Singapore"}
+        content["date"] = "20261129_003412"
+
+    edit_json(write_run(tmp_path, 8), made_in_singapore)
+
+    assert run_facts(computed(tmp_path))["date"] == "28 Nov 2026"
 
 
 def test_a_limit_is_named_with_the_number_of_all_questions(tmp_path: Path) -> None:

@@ -1,0 +1,207 @@
+"""Refuse a sweep that cannot run, before torch, transformers, lmms-eval or any data are loaded.
+
+What can be known from the command, from small files and from the folder of the sweep is checked
+here, in about a second. The rest is checked when the libraries are there: ``planning`` for the
+model, ``hosts.lmms_eval.in_process`` for the tasks.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.errors import DataError, InvalidArgumentError, UserError
+from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
+from moe_eval_plugin.hosts.lmms_eval.command import argument_names
+from moe_eval_plugin.hosts.lmms_eval.host_options import check_gen_kwargs
+from moe_eval_plugin.hosts.lmms_eval.names import check_model, check_tasks, is_of_the_host
+from moe_eval_plugin.models.checkpoint import HUB_TIMEOUT_S, cache_folder, network_errors
+from moe_eval_plugin.models.stated_experts import stated_experts
+from moe_eval_plugin.option_values import argument_parts
+from moe_eval_plugin.sweeps.fingerprint import version_settings
+from moe_eval_plugin.sweeps.launchers.choose import check_launcher
+from moe_eval_plugin.sweeps.manifest import LOCK, differences, load_manifest, locked
+from moe_eval_plugin.sweeps.plan import check_model_args, make_points
+from moe_eval_plugin.sweeps.planning import NAMES_OF_MODELS, published_k_and_halves
+from moe_eval_plugin.sweeps.runner import changed_text, refuse_foreign
+from moe_eval_plugin.text import one_line
+from moe_eval_plugin.vqa.dataset import data_folder, load_easy_vqa
+from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES, locate, not_loaded_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from moe_eval_plugin.sweeps.plan import SweepPlan
+    from moe_eval_plugin.sweeps.planning import Axes
+
+# Arguments whose values are checked with torch or transformers.
+NEED_TORCH = {"attn_implementation", "device", "device_map", "trust_remote_code"}
+EASY_VQA = "easy_vqa"
+PRETRAINED_VARIABLE = "MOE_EVAL_PRETRAINED"
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What is to be done with a plan, as far as the checks depend on it."""
+
+    launcher: str = "local"
+    """Where the points run: ``local``, ``ray`` or ``slurm``."""
+    dry_run: bool = False
+    """Whether nothing is run, so that nothing needs to be installed for it."""
+    restart: bool = False
+    """Whether results of other settings may be moved aside."""
+
+
+@dataclass(frozen=True)
+class EarlyPlan:
+    """A plan with its points, or without where the text of a configuration is not enough."""
+
+    plan: SweepPlan
+    baseline_added: bool
+
+
+def check_early(common: SweepPlan, axes: Axes, folder: Path, intent: Intent) -> EarlyPlan:
+    """Raise ``UserError`` for a sweep that cannot run; ``common`` is its plan without points.
+
+    Nothing is written. What passes may still be refused later. Returned is the plan with its
+    points, as far as they are known.
+    """
+    check_model(common.model)
+    check_model_args(common.model_args)
+    pretrained, given = _check_arguments(common)
+    check_gen_kwargs(common.gen_kwargs)
+    check_tasks(common.tasks, common.include_path)
+    if not intent.dry_run:
+        _check_installed(common.model, intent.launcher)
+    _check_data(common.tasks)
+    plan = _with_points(common, axes, pretrained, given.get("revision"))
+    _check_folder(plan.plan, folder, intent)
+    return plan
+
+
+def count_early(plan: SweepPlan, folder: Path) -> dict[str, int] | None:
+    """Return the questions of each task where that needs no library, for an estimate.
+
+    ``None`` where the points or the tasks are not known, and for a folder with finished points,
+    whose settings have to be compared with those of the tasks.
+    """
+    found = load_manifest(folder)
+    schedules = [parse_experts_k(point.experts_k) for point in plan.points]
+    needs_torch = NEED_TORCH & argument_names(plan.model_args) or plan.device is not None
+    is_known = schedules and not any(one and one.names_layers for one in schedules)
+    if not is_known or needs_torch or (found is not None and found.has_done):
+        return None
+    if any(task != EASY_VQA or is_of_the_host(task) for task in plan.tasks):
+        return None
+    n = len(load_easy_vqa().records)
+    return {task: min(plan.limit or n, n) for task in plan.tasks}
+
+
+def _check_arguments(plan: SweepPlan) -> tuple[str, Mapping[str, str]]:
+    """Return the model that the arguments name, and all arguments by name."""
+    of_the_host = {"batch_size": plan.batch_size, "device": plan.device}
+    if plan.model == "moe_hf":
+        from moe_eval_plugin.model_adapters.hf_arguments import read_arguments
+
+        read_arguments(join_arguments(plan.model_args, of_the_host))
+    elif plan.model == "moe_vllm":
+        from moe_eval_plugin.model_adapters.vllm_names import check_names
+
+        check_names(join_arguments(plan.model_args, of_the_host))
+    # Not strict: an argument of another package's model may be empty on purpose.
+    given = dict(part.partition("=")[::2] for part in argument_parts(plan.model_args))
+    named = [given[name] for name in NAMES_OF_MODELS if given.get(name)]
+    pretrained = named[0] if named else os.environ.get(PRETRAINED_VARIABLE)
+    if not pretrained:
+        message = (
+            "A sweep needs a model, and --model-args names none. Add pretrained=MODEL, a folder or "
+            "an id of the Hub, for instance --model-args pretrained=demo for the embedded model, "
+            f"or set {PRETRAINED_VARIABLE}."
+        )
+        raise InvalidArgumentError(message)
+    return pretrained, given
+
+
+def _check_installed(model: str, launcher: str) -> None:
+    check_launcher(launcher)
+    if model == "moe_vllm" and launcher == "local":
+        from moe_eval_plugin.model_adapters.vllm_names import check_installed
+
+        check_installed()
+
+
+def _check_data(tasks: Iterable[str]) -> None:
+    """Raise ``DataError`` for a task of this package whose data are not here, nor on the Hub.
+
+    With ``MOE_EVAL_DATA`` its official files must be in that folder. Otherwise the Hub is asked
+    once, unless its cache has the data set.
+    """
+    folder = data_folder()
+    for task, definition in _definitions(tasks):
+        source = definition.get("dataset_kwargs", {}).get("source", "")
+        if source not in OFFICIAL_FILES:
+            continue
+        if folder is not None:
+            locate(source, folder)
+        else:
+            _check_hub(task, definition["dataset_path"], source)
+
+
+def _check_hub(task: str, dataset: str, source: str) -> None:
+    from huggingface_hub import HfApi, constants
+
+    downloaded = cache_folder() / f"datasets--{dataset.replace('/', '--')}"
+    prepared = os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME, "datasets")
+    if downloaded.is_dir() or Path(prepared, dataset.lower().replace("/", "___")).is_dir():
+        return
+    try:
+        HfApi().dataset_info(dataset, timeout=HUB_TIMEOUT_S)
+    except network_errors() as error:
+        raise DataError(not_loaded_text(task, dataset, source, one_line(error))) from error
+
+
+def _definitions(tasks: Iterable[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield our definitions of these tasks, and of those of groups, by name."""
+    from moe_eval_plugin.tasks import tasks_path
+    from moe_eval_plugin.tasks.listing import read_definition
+
+    for task in tasks:
+        path = tasks_path() / f"{task}.yaml"
+        if not path.is_file():
+            continue
+        definition = read_definition(path)
+        if isinstance(definition["task"], list):
+            yield from _definitions(one for one in definition["task"] if isinstance(one, str))
+        else:
+            yield task, definition
+
+
+def _with_points(common: SweepPlan, axes: Axes, pretrained: str, revision: str | None) -> EarlyPlan:
+    """Return the plan with its points, as far as the text of the configuration states them."""
+    description = stated_experts(pretrained, revision)
+    if description is None:
+        return EarlyPlan(common, baseline_added=False)
+    schedules = axes.schedules or published_k_and_halves(description)
+    points, added = make_points(description, schedules, axes.policies, axes.renorms, axes.seeds)
+    return EarlyPlan(replace(common, points=points), added)
+
+
+def _check_folder(plan: SweepPlan, folder: Path, intent: Intent) -> None:
+    """Refuse the folder of another sweep, of one with other settings, or of one that runs now."""
+    found = load_manifest(folder)
+    if intent.dry_run:
+        return
+    if found is None:
+        refuse_foreign(folder, plan)
+        return
+    now = {**plan.own_settings(), **version_settings()}
+    before = {name: value for name, value in found.settings.items() if name in now}
+    changed = differences(before, {name: now[name] for name in before})
+    if changed and found.has_done and not intent.restart:
+        raise UserError(changed_text(folder, changed))
+    if (folder / LOCK).exists():
+        with locked(folder):
+            pass

@@ -1,0 +1,153 @@
+"""Build a checked plan from the options of a sweep; no weight is read, no data loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.option_values import argument_parts, read_bool
+from moe_eval_plugin.sweeps.plan import SweepPlan, check_model_args, make_points
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from moe_eval_plugin.engines.expert_request import ModelConfig
+    from moe_eval_plugin.engines.transformers.options import EngineOptions
+    from moe_eval_plugin.experts.description import MoEDescription
+
+NAMES_OF_MODELS = ("pretrained", "model", "model_version")
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The values to combine; without ``schedules``, the published k and its halves."""
+
+    schedules: Sequence[str] = ()
+    policies: Sequence[str] = ("uniform",)
+    renorms: Sequence[str] = ("native",)
+    seeds: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class CheckedPlan:
+    """A plan whose points were all checked against the model's configuration.
+
+    ``options`` name the model and its device; ``baseline_added`` is true if the user's points did
+    not include the published k.
+    """
+
+    plan: SweepPlan
+    options: EngineOptions
+    model: ModelConfig
+    baseline_added: bool
+
+
+def make_plan(common: SweepPlan, axes: Axes) -> CheckedPlan:
+    """Add the points to a plan, and check each against the model's configuration.
+
+    ``common`` is the plan without its points. The configuration is read once. Raises what
+    ``ModelConfig.load`` and ``ModelConfig.request`` raise.
+    """
+    from moe_eval_plugin.engines.checks.vllm_config import register_configuration
+    from moe_eval_plugin.engines.expert_request import ModelConfig
+    from moe_eval_plugin.hosts.lmms_eval.host_options import check_gen_kwargs
+
+    check_model_args(common.model_args)
+    _check_names(common)
+    check_gen_kwargs(common.gen_kwargs)
+    options = engine_options(common.model_args)
+    if common.model == "moe_vllm":
+        register_configuration(options)
+    model = ModelConfig.load(options)
+    schedules = axes.schedules or published_k_and_halves(model.description)
+    points, added = make_points(
+        model.description, schedules, axes.policies, axes.renorms, axes.seeds
+    )
+    for point in points:
+        model.request(point.experts_k, point.experts_policy, point.renorm)
+    return CheckedPlan(replace(common, points=points), options, model, added)
+
+
+def check_machine(plan: SweepPlan) -> None:
+    """Raise ``InvalidArgumentError`` for a device or an attention that this machine lacks.
+
+    For a sweep that runs here: with ``ray`` and ``slurm`` other machines run the points.
+    """
+    from moe_eval_plugin.engines.transformers.options import check_available
+
+    if plan.model == "moe_hf":
+        check_available(_hf_options(plan))
+
+
+def check_weights(checked: CheckedPlan, *, runs_here: bool) -> None:
+    """Raise ``UserError`` for a checkpoint that no point could load, before the first one starts.
+
+    Its files are looked at. Where ``moe_hf`` runs on this machine, so are its quantisation and its
+    processor with the chat template. Models that are not of this package are not checked.
+    """
+    from moe_eval_plugin.engines.checks.checkpoint import check_checkpoint, check_vllm_files
+    from moe_eval_plugin.engines.transformers.loading import check_loadable
+    from moe_eval_plugin.engines.transformers.processor import load_processor
+    from moe_eval_plugin.models.checkpoint import resolve
+    from moe_eval_plugin.models.weights.completeness import check_files
+
+    plan, model = checked.plan, checked.model
+    if plan.model == "moe_vllm":
+        given = dict(part.partition("=")[::2] for part in argument_parts(plan.model_args))
+        check_vllm_files(model.pretrained, model.revision, given.get("load_format"))
+    elif plan.model == "moe_hf" and runs_here:
+        options = _hf_options(plan)
+        check_checkpoint(options, model.config)
+        check_loadable(options, model.config)
+        load_processor(options, resolve(model.pretrained), model.config)
+    elif plan.model == "moe_hf":
+        check_files(model.pretrained, model.revision)
+
+
+def _hf_options(plan: SweepPlan) -> EngineOptions:
+    from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
+    from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
+
+    return parse_arguments(join_arguments(plan.model_args, {"device": plan.device}))[0]
+
+
+def _check_names(plan: SweepPlan) -> None:
+    """Raise ``InvalidArgumentError`` for an argument or a value that our model does not have.
+
+    Without vLLM nothing is known of its arguments: another machine may run the points.
+    """
+    from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
+    from moe_eval_plugin.model_adapters import hf_arguments, vllm_arguments
+
+    of_the_host = {"batch_size": plan.batch_size, "device": plan.device}
+    if plan.model == "moe_hf":
+        hf_arguments.parse_arguments(join_arguments(plan.model_args, of_the_host))
+    elif plan.model == "moe_vllm" and find_spec("vllm") is not None:
+        vllm_arguments.parse_arguments(join_arguments(plan.model_args, of_the_host))
+
+
+def engine_options(model_args: str) -> EngineOptions:
+    """Return the options that name the checkpoint in the arguments of any model."""
+    from moe_eval_plugin.engines.transformers.options import EngineOptions
+    from moe_eval_plugin.models.checkpoint import default_pretrained
+
+    # Not strict: an argument of another package's model may be empty on purpose.
+    given = dict(part.partition("=")[::2] for part in argument_parts(model_args))
+    named = [given[name] for name in NAMES_OF_MODELS if given.get(name)]
+    return EngineOptions(
+        pretrained=named[0] if named else default_pretrained(),
+        revision=given.get("revision"),
+        trust_remote_code=read_bool("trust_remote_code", given.get("trust_remote_code", "false")),
+        device_map=given.get("device_map"),
+    )
+
+
+def published_k_and_halves(description: MoEDescription) -> list[str]:
+    """List the published k and its halves down to the smallest possible; none for a dense model."""
+    from moe_eval_plugin.experts.description import halves
+
+    if not description.is_moe:
+        return []
+    smallest = description.min_num_experts_per_tok
+    return [str(k) for k in halves(description.num_experts_per_tok, smallest)]

@@ -1,0 +1,77 @@
+"""Run the timed pass of a sweep with ``moe_hf``: with its loaded model, or as a job of its own."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.results.timing.timed_pass import FOLDER
+from moe_eval_plugin.sweeps.plan import SweepPoint
+from moe_eval_plugin.sweeps.timing.interleaved import run_pass
+from moe_eval_plugin.sweeps.workers.in_process import LOGS, load_resident
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+    from moe_eval_plugin.results.timing.timed_pass import TimedPass
+    from moe_eval_plugin.sweeps.plan import SweepPlan
+    from moe_eval_plugin.sweeps.timing.work import TimedWork
+    from moe_eval_plugin.sweeps.workers.resident_model import ResidentMoEHF
+
+LOG = "timing.log"
+# What a launcher gets to run; it is no setting of the sweep.
+WHOLE_PASS = SweepPoint("timing", "")
+
+
+def time_settings(
+    work: TimedWork,
+    plan: SweepPlan,
+    folder: Path,
+    host: Host,
+    load: Callable[[], ResidentMoEHF],
+    after_block: Callable[[TimedPass], object] = lambda _: None,
+) -> None:
+    """Time what has not ended in the folder of a sweep; what the host prints goes into a log.
+
+    ``load`` returns the model, loaded.
+    """
+    from moe_eval_plugin.sweeps.timing.resident import ResidentTimer
+
+    here = work.on_this_machine()
+    here.remove_others(folder)
+    with _logged(folder):
+        timer = ResidentTimer(load(), host, here.points, plan.gen_kwargs)
+        for wanted in here.pending(folder):
+            run_pass(folder, wanted, timer, after_block)
+
+
+@dataclass(frozen=True)
+class TimedJob:
+    """A ``Worker`` that loads the model and runs the timed pass, here or on another machine.
+
+    The paths must mean the same on each machine.
+    """
+
+    work: TimedWork
+    plan: SweepPlan
+    folder: Path
+
+    def __call__(self, _: SweepPoint) -> Path:
+        """Run the whole timed pass, and return the folder of its files."""
+        from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+
+        with _logged(self.folder):
+            host = Host(self.plan.model, self.plan.tasks, self.plan.include_path)
+        time_settings(self.work, self.plan, self.folder, host, lambda: load_resident(self.plan))
+        return self.folder / FOLDER
+
+
+@contextmanager
+def _logged(folder: Path) -> Iterator[None]:
+    log = folder / LOGS / LOG
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+        yield

@@ -1,0 +1,91 @@
+"""Run the points of a sweep in child processes: each runs lmms-eval's own command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.errors import UserError
+from moe_eval_plugin.hosts.lmms_eval.command import argument_names
+from moe_eval_plugin.results.lmms_eval.files import find_results
+from moe_eval_plugin.sweeps.workers.batch_size import AUTO, found_batch_size
+from moe_eval_plugin.sweeps.workers.failures import PointRefusedError
+from moe_eval_plugin.sweeps.workers.in_process import LOGS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from moe_eval_plugin.sweeps.plan import SweepPlan, SweepPoint
+
+N_LAST_LINES = 12
+
+
+@dataclass(frozen=True)
+class ChildProcessWorker:
+    """Runs a point in its own process, here or on another machine.
+
+    ``n_processes`` above 1 shares the questions among that many processes of accelerate. The paths
+    must mean the same on each machine.
+    """
+
+    plan: SweepPlan
+    folder: Path
+    n_processes: int = 1
+
+    def __call__(self, point: SweepPoint) -> Path:
+        """Run lmms-eval's command to its end, and return the results file that it wrote.
+
+        Raises ``RuntimeError`` with the last lines of its output where it wrote none, and
+        ``PointRefusedError`` where it refused the request.
+        """
+        output = self.folder / point.name
+        log = self.folder / LOGS / f"{point.name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = [*self._program(), *self._plan().host_arguments(point, str(output))]
+        with log.open("w", encoding="utf-8") as file:
+            ended = subprocess.run(  # noqa: S603  (this very Python, with arguments as a list)
+                command, stdout=file, stderr=subprocess.STDOUT, check=False
+            )
+        if ended.returncode != 0:
+            message = f"lmms-eval ended with {ended.returncode}: {last_lines(log)}"
+            is_refused = ended.returncode == UserError.exit_code
+            raise PointRefusedError(message) if is_refused else RuntimeError(message)
+        try:
+            return find_results(output)
+        except RuntimeError as error:
+            # The host ends with 0 after an error of its own.
+            message = f"{error}: {last_lines(log)}"
+            raise RuntimeError(message) from error
+
+    def _plan(self) -> SweepPlan:
+        """Return the plan, with the batch size of the first setting as the upper limit."""
+        limit, plan = "max_batch_size", self.plan
+        finds_its_own = plan.model == "moe_hf" and plan.batch_size == AUTO
+        if not finds_its_own or limit in argument_names(plan.model_args):
+            return plan
+        found = found_batch_size(self.folder)
+        given = [plan.model_args] if plan.model_args else []
+        model_args = ",".join([*given, *([f"{limit}={found}"] if found else [])])
+        return replace(plan, model_args=model_args)
+
+    def _program(self) -> list[str]:
+        if self.n_processes == 1:
+            return [*guarded(), "lmms_eval"]
+        launch = [*guarded(), "accelerate.commands.launch"]
+        return [*launch, "--num_processes", str(self.n_processes), "-m", "lmms_eval"]
+
+
+def guarded() -> list[str]:
+    """Return the beginning of a command that runs a module and ends with this process."""
+    module = "moe_eval_plugin.sweeps.workers.die_with_parent"
+    return [sys.executable, "-m", module, str(os.getpid())]
+
+
+def last_lines(log: Path) -> str:
+    """Return the last lines of a log, and where all of it is."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    shown = "\n".join(lines[-N_LAST_LINES:])
+    return f"{shown}\n(all of it: {log})"
