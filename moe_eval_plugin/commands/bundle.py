@@ -29,9 +29,9 @@ contain what looks like an access key are refused.
 """
 EPILOG = """\
 examples:
-  moe-eval bundle runs/sweep                          writes runs/sweep.tar.gz
+  moe-eval bundle runs/sweep                         writes runs/sweep.tar.gz
   moe-eval bundle runs/qwen3-vl -o k-study.tar.gz    a name to publish it under
-  moe-eval reproduce runs/sweep.tar.gz --check-only   check it
+  moe-eval reproduce runs/sweep.tar.gz --check-only  check it
 """
 SUFFIX = ".tar.gz"
 

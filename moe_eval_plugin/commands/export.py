@@ -32,7 +32,7 @@ wandb, trackio and mlflow send runs with the tracker's own client, and read its 
 EPILOG = """\
 examples:
   moe-eval export --format list                  the formats
-  moe-eval export --format markdown runs/sweep    a row for each k
+  moe-eval export --format markdown runs/sweep   a row for each k
   WANDB_MODE=offline moe-eval export --format wandb runs/sweep
   moe-eval export --format evalai runs/qwen3-vl  answers to VQAv2, for EvalAI
   moe-eval export --format okvqa runs/qwen3-vl --output submission

@@ -74,6 +74,29 @@ def test_help_in_the_reference_does_not_depend_on_the_terminal(
     assert command_help.help_texts(build_parser()) == before
 
 
+@pytest.mark.usefixtures("command_help")
+def test_each_option_of_a_command_has_an_anchor_in_the_reference(tmp_path: Path) -> None:
+    (tmp_path / "commands.md").write_text("# Commands\n\n```{command-help}\n```\n", "utf-8")
+    out = tmp_path / "out"
+    app = Sphinx(
+        tmp_path,
+        None,
+        out,
+        out / "doctrees",
+        "html",
+        confoverrides={"extensions": ["myst_parser", "command_help"], "root_doc": "commands"},
+        status=None,
+        warning=None,
+    )
+
+    app.build()
+
+    html = (out / "commands.html").read_text("utf-8")
+    assert html.count('id="sweep-experts-k"') == html.count('href="#sweep-experts-k"') == 1
+    assert html.count('id="data-check-folder"') == 1
+    assert "use --experts-k" in html
+
+
 def test_command_page_uses_the_directive(repository_root: Path) -> None:
     page = (repository_root / "docs" / "reference" / "command-line.md").read_text("utf-8")
 
