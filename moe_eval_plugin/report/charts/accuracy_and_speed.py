@@ -11,11 +11,11 @@ from moe_eval_plugin.report.charts.base import (
     POINT_SIZE,
     Figure,
     accuracy_axis,
-    by_series,
     data,
     finished,
     intervals,
     labels,
+    marks_by_series,
     numbers_on_hover,
     score_axis_title,
 )
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.report.charts.base import Row
 
 # Width of a label next to its point, as a share of the range of speeds.
-LABEL_ROOM = 0.15
+LABEL_ROOM = 0.06
 
 
 def main_figures(task: Sequence[SeriesStatistics]) -> Iterator[Figure]:
@@ -47,6 +47,8 @@ def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
         yield {
             "series": numbers.series.short,
             "label": one.point.label if ours else numbers.series.short,
+            # There is little room next to a point of several series on a phone.
+            "short": one.point.label.removeprefix("k=") if ours else numbers.series.short,
             "k": one.point.k,
             "accuracy": one.accuracy * numbers.scale,
             "low": None if low is None else low * numbers.scale,
@@ -74,7 +76,8 @@ def _accuracy_against_speed(task: Sequence[SeriesStatistics], rows: Sequence[Row
     scale = alt.Scale(zero=False, nice=True, padding=24)
     x = alt.X("speed:Q", title=axis_title(task), scale=scale)
     y = accuracy_axis(rows, task[0])
-    colour = by_series(task, rows)
+    own = marks_by_series(task, rows)
+    colour = own.color
     base = alt.Chart(data(rows)).encode(color=colour)
     several = [row for row in rows if row["slowest"] != row["fastest"]]
     timed = any(row["ratio_low"] is not None for row in rows)
@@ -87,6 +90,7 @@ def _accuracy_against_speed(task: Sequence[SeriesStatistics], rows: Sequence[Row
         base.mark_point(size=POINT_SIZE, filled=True, opacity=1).encode(
             x=x,
             y=y,
+            shape=own.shape,
             tooltip=[
                 alt.Tooltip("series:N", title="model"),
                 alt.Tooltip("label:N", title="setting"),
@@ -109,7 +113,7 @@ def _accuracy_against_speed(task: Sequence[SeriesStatistics], rows: Sequence[Row
         caption=(
             f"Questions per second, {speed_caption(task)}. Up and to the right is better. Bars are "
             f"95% intervals{sideways}. The line joins the settings that no other setting beats on "
-            "both, by the measured values (the Pareto front)."
+            "both, by the measured values (the Pareto front). A number is a k."
         ),
         description=_spoken(
             "Accuracy against throughput", task, lambda one, text: f"{text}, {_rate(one)}"
@@ -133,7 +137,7 @@ def _point_labels(rows: Sequence[Row], x: alt.X, y: alt.Y) -> Iterator[alt.Chart
     for align, dx, dy, own in layouts:
         if own:
             base = alt.Chart(data(own)).encode(x=x, y=y)
-            yield from labels(base, alt.Text("label:N"), align=align, dx=dx, dy=dy)
+            yield from labels(base, alt.Text("short:N"), align=align, dx=dx, dy=dy)
 
 
 def _speed(row: Row) -> float:
