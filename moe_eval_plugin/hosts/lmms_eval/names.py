@@ -31,8 +31,8 @@ def check_model(name: str) -> None:
     known = list_available_models(include_aliases=True)
     if name not in known:
         message = (
-            f"--model {name} is not known.{did_you_mean(name, known)} Ours are moe_hf "
-            "(transformers) and moe_vllm; all of lmms-eval: `lmms-eval models`."
+            f"--model {name} is not known.{did_you_mean(name, known)} Use moe_hf "
+            "(transformers) or moe_vllm; all of lmms-eval: `lmms-eval models`."
         )
         raise InvalidArgumentError(message)
 
