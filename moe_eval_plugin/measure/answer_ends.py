@@ -57,7 +57,9 @@ class AnswerEnds:
         """Answers that were cut at the limit, in words; ``None`` if there are none."""
         if not self.n_token_limit:
             return None
-        return f"{self.n_token_limit:,} of {self.n_answers:,} answers were cut at {self._limit}"
+        verb = "was" if self.n_token_limit == 1 else "were"
+        share = f"{self.n_token_limit:,} of {self.n_answers:,} answers"
+        return f"{share} {verb} cut at {self._limit}"
 
     @property
     def note(self) -> str | None:

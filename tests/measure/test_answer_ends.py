@@ -78,3 +78,9 @@ def test_the_warning_is_about_the_worst() -> None:
     warning = str(counted(cut, ("red or", "token_limit", 8)).warning)
     assert warning.startswith("2 of 2 answers were cut at their token limit and are scored")
     assert "thought" not in warning
+
+
+def test_one_answer_was_cut_and_two_were() -> None:
+    cut, whole = ("red or", "token_limit", 16), ("red", "end_token", 16)
+    assert counted(cut, whole).cut == "1 of 2 answers was cut at max_new_tokens=16"
+    assert counted(cut, cut).cut == "2 of 2 answers were cut at max_new_tokens=16"
