@@ -13,7 +13,9 @@ from moe_eval_plugin.models.checkpoint import resolve
 
 def test_a_model_by_name() -> None:
     found = moe.inspect("demo", batch_sizes=[1])
-    assert repr(found).startswith("model              demo")
+    shown = repr(found)
+    assert shown.startswith("k=4 instead of 8: at most ")
+    assert "\n\nmodel              demo\n" in shown
     rows = found.table.to_dicts()
     assert [row["k"] for row in rows] == [1, 2, 3, 4, 5, 6, 7, 8, 16, 32]
     assert rows[7]["prefill_speedup_ceiling"] == 1

@@ -161,6 +161,7 @@ def test_the_gpu_run_has_the_published_configuration(repository_root: Path) -> N
 def test_every_program_explains_itself(
     program: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.syspath_prepend(program.parent)  # as Python does for a program
     main = runpy.run_path(str(program), run_name="program")["main"]
     monkeypatch.setattr(sys, "argv", [str(program), "--help"])
     with pytest.raises(SystemExit) as ended:

@@ -33,7 +33,7 @@ def test_the_bar_is_drawn_on_a_terminal_and_nowhere_else(tmp_path: Path) -> None
 def test_a_folder_without_official_files_fails(tmp_path: Path) -> None:
     run = moe_eval("data", "check", tmp_path)
     assert run.returncode == 1
-    assert run.stdout.startswith(f"No official file was found in {tmp_path}")
+    assert " ".join(run.stdout.split()).startswith(f"No official file was found in {tmp_path}")
     absent = moe_eval("data", "check", tmp_path / "nowhere")
     assert absent.returncode == 2
     assert "nowhere is not a folder" in absent.stderr

@@ -35,7 +35,7 @@ def test_a_report_of_real_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str
     said = " ".join(capsys.readouterr().out.split())
     assert f"Report: {runs / 'report.html'} (" in said
     assert said.endswith(f"Next: moe-eval bundle {runs}")
-    assert "easy_vqa-observed-k" in page
+    assert "Observed k is exactly the requested one in each of the 4 MoE layers" in page
     assert "--model_args pretrained=demo,experts_k=1 --tasks easy_vqa" in page
     table = (runs / "report_files" / "table.csv").read_text("utf-8").splitlines()
     assert [line.split(",")[2] for line in table] == ["setting", "k=8", "k=1"]

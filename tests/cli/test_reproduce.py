@@ -53,7 +53,7 @@ def test_a_check_shows_what_would_be_run_and_leaves_nothing(bundle: Path, tmp_pa
     assert "all checksums agree" in run.stdout
     assert "--limit 8" in run.stdout
     assert "--experts-k 8 1" in run.stdout
-    assert "--output sweep-again/run" in run.stdout
+    assert "--output sweep-again/run" in " ".join(run.stdout.replace("\\\n", " ").split())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -85,7 +85,8 @@ def test_the_table_grows_with_each_point(undisturbed: tuple[Path, str]) -> None:
     assert [row[:2] for row in rows[:3]] == [["k8", "8.00"], ["k4", "4.00"], ["k1", "1.00"]]
     found = numbers(folder)
     assert rows[2][2] == f"{found['k1']['score']:.2%}"
-    assert rows[2][3] == f"{100 * (found['k1']['score'] - found['k8']['score']):+.2f}"
+    change = 100 * (found["k1"]["score"] - found["k8"]["score"])
+    assert rows[2][3] == f"{change:+.2f}".replace("-", "−")
 
 
 def test_a_sweep_killed_three_times_equals_an_undisturbed_one(tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.commands import data
+from moe_eval_plugin.cli import build_parser
 from moe_eval_plugin.vqa.check import check_folder
 from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES
 
@@ -36,7 +35,5 @@ def only_finding(okvqa_folder: Path, *, strict: bool = False) -> Finding:
 
 
 def data_check(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    parser = argparse.ArgumentParser()
-    data.add(parser.add_subparsers())
-    options = parser.parse_args(["data", "check", *arguments])
+    options = build_parser().parse_args(["data", "check", *arguments])
     return options.run(options), capsys.readouterr().out

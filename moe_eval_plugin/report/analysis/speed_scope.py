@@ -53,6 +53,21 @@ def speed_caption(task: Sequence[SeriesStatistics]) -> str:
     return "with or without preparing images and questions, as stated for each model above"
 
 
+def sentence_on_rates(series: Sequence[SeriesStatistics]) -> str:
+    """Return what questions per second cover, as a sentence; empty where none were measured."""
+    found = _scopes(series)
+    if not found:
+        return ""
+    if len(found) == 1:
+        return f"Rates are questions per second, {CAPTIONS[found.pop()]}."
+    each = [
+        f"{one.series.name}, {one.series.task}: {speed_caption([one])}"
+        for one in series
+        if _scopes([one])
+    ]
+    return f"Rates are questions per second. {'; '.join(each)}."
+
+
 def sentences_on_speed(numbers: SeriesStatistics) -> Iterator[str]:
     """Yield what the speeds of a series cover, and what must not be concluded from them."""
     found = _scopes([numbers])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.report.analysis.speed_scope import sentence_on_rates
 from moe_eval_plugin.report.analysis.timing_notes import sentences_on_timing
 from moe_eval_plugin.report.answer.run_facts import facts_line
 from moe_eval_plugin.results.score_facts import as_text
@@ -26,7 +27,7 @@ ON_THE_NUMBERS = (
 
 
 def table_caption(series: Sequence[SeriesStatistics]) -> str:
-    """Return the caption of a table of some series, in two or three sentences."""
+    """Return the caption of a table of some series, in a few sentences."""
     models = ", ".join(dict.fromkeys(one.series.name for one in series))
     tasks = ", ".join(dict.fromkeys(one.series.task for one in series))
     facts = _facts(series[0]) if len(series) == 1 else ""
@@ -34,7 +35,8 @@ def table_caption(series: Sequence[SeriesStatistics]) -> str:
         f"Accuracy and speed of {models} on {tasks} at each number k of routed experts per token."
     )
     how = "Changes and speed-ups compare with the published k; intervals are 95% intervals."
-    return " ".join([what, *([f"{facts}."] if facts else []), how])
+    rates = sentence_on_rates(series)
+    return " ".join(filter(None, [what, f"{facts}." if facts else "", how, rates]))
 
 
 def caption(series: Sequence[SeriesStatistics]) -> str:

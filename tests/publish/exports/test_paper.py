@@ -73,7 +73,7 @@ def test_a_sweep_has_a_row_for_each_k_with_the_verdict_and_its_margin(tmp_path: 
     assert rows[2][4] == "within 1 point"
     assert rows[2][5].startswith("2.00 (2.00 to 2.0")
     assert rows[3][4] == "loses more than 1 point"
-    assert any(item.startswith("Timed pass, batch size 8: ") for item in items)
+    assert any(item.startswith("Timed pass, batch size 4: ") for item in items)
     check_latex(TO_LATEX.export(runs, None).files[LATEX_FILE])
 
 

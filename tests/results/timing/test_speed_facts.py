@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.publish.exports.every_eval_ever import EXPORTERS as EVERY_EVAL_EVER
-from moe_eval_plugin.publish.exports.tables import EXPORTERS as TABLES
+from moe_eval_plugin.publish.exports.paper import EXPORTERS as PAPER
 from moe_eval_plugin.results.lmms_eval.files import read_run
 from moe_eval_plugin.results.score_facts import ScoreFacts, collect
 from tests.publish.bundle.finished_sweeps import change, in_record, results_of, write_sweep
@@ -70,13 +70,16 @@ def test_the_batch_size_of_the_run_is_taken_where_it_was_timed(sweep: Path) -> N
 
 def test_exports_say_what_their_speed_is_of(sweep: Path) -> None:
     runs = [read_run(results_of(sweep, "k2"))]
-    markdown = TABLES[1]
-    assert "10 questions/s (task throughput: questions shared their images)" in (
-        next(iter(markdown.export(runs, None).files.values()))
-    )
+    markdown = PAPER[0]
+    (text,) = markdown.export(runs, None).files.values()
+    shared = "Rates are questions per second, of the whole task, whose questions shared images."
+    assert shared in text
+    assert text.count("| 10.0 ") == 1
     write_timed_pass(sweep, timed_pass(SECONDS))
-    text = next(iter(markdown.export(runs, None).files.values()))
-    assert "8 questions/s (timed pass, batch size 4), speed-up 2.00× (2.00 to 2.00)" in text
+    (text,) = markdown.export(runs, None).files.values()
+    assert "Rates are questions per second, of requests in the timed pass" in text
+    assert "batch size 8 (timed at 4)" in text
+    assert text.count("| 8.00 ") == 1
     (log,) = EVERY_EVAL_EVER[0].export(runs, None).files.values()
     assert '"speed_from": "timed pass"' in log
     assert '"metric_unit": "times the published k"' in log
