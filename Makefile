@@ -151,7 +151,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 # Without the tools of developers, which `make env` adds later.
 $(DEMO_STAMP): pyproject.toml $(CONSTRAINTS)
 	@echo "==> setting up $(VENV): some minutes and 6 GB the first time, most of it PyTorch for GPUs"
-	@echo "    No GPU? Set PIP_EXTRA_INDEX_URL to PyTorch's index of wheels for CPUs: under 2 GB."
+	@echo "    No GPU? Set PIP_EXTRA_INDEX_URL to PyTorch's index of wheels for CPUs: 4 GB less."
 	$(MAKE_VENV)
 	$(BIN)/python -m pip install $(filter-out --quiet,$(PIP_OPTIONS)) \
 		--constraint $(CONSTRAINTS) --editable '.[report]'

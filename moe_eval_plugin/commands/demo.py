@@ -1,4 +1,4 @@
-"""``moe-eval demo``: a small model at several k, its speeds, and the report, in about a minute."""
+"""``moe-eval demo``: a small model at several k, its speeds, and the report, in 90 seconds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.commands.subcommand import Subcommands
 
 DESCRIPTION = """\
-See in about a minute what this tool does: a small Mixture-of-Experts model, which comes with the
+See in under 90 seconds what this tool does: a small Mixture-of-Experts model, which comes with the
 package, answers questions about drawn shapes at 8, 4, 2 and 1 experts per token. Each k is
 verified before its first answer. Then all k are timed in turn on the same questions, and the
 report is written: which k to use, and why. It needs no GPU and no network.
@@ -60,7 +60,7 @@ NO_PAGE = 'none. For charts and the page: pip install "moe-eval-plugin[report]"'
 def add(verbs: Subcommands) -> None:
     """Add the command ``demo``."""
     verb = add_verb(
-        verbs, "demo", run, "see it work: a small model, in about a minute", (DESCRIPTION, EPILOG)
+        verbs, "demo", run, "see it work: a small model, in under 90 seconds", (DESCRIPTION, EPILOG)
     )
     group = verb.add_argument_group("demo")
     group.add_argument(
@@ -107,7 +107,7 @@ def _introduction(n_questions: int) -> str:
     ks = f"{', '.join(K[:-1])} and {K[-1]}"
     return (
         f"moe-eval demo: a model of 2 million parameters answers {n_questions:,} questions about "
-        f"drawn shapes, with {ks} of its 32 experts per token. About a minute, without a GPU."
+        f"drawn shapes, with {ks} of its 32 experts per token. About 85 seconds, without a GPU."
     )
 
 

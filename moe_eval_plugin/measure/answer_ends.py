@@ -83,8 +83,8 @@ class AnswerEnds:
             )
         if self.cut is not None:
             return (
-                f"{self.cut} and are scored as far as they go. If they should be longer, raise "
-                "the limit with --gen_kwargs max_new_tokens=NUMBER."
+                f"{self.cut}: what is scored ends there. For longer answers, raise the limit "
+                "with --gen_kwargs max_new_tokens=NUMBER."
             )
         return None
 

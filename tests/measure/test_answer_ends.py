@@ -76,7 +76,7 @@ def test_the_warning_is_about_the_worst() -> None:
     assert "1 answers ended at a stop string." in warning
     assert "max_new_tokens=NUMBER,until=TEXT" in warning
     warning = str(counted(cut, ("red or", "token_limit", 8)).warning)
-    assert warning.startswith("2 of 2 answers were cut at their token limit and are scored")
+    assert warning.startswith("2 of 2 answers were cut at their token limit: what is scored")
     assert "thought" not in warning
 
 

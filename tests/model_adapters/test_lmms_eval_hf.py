@@ -83,7 +83,7 @@ def test_answers_are_counted_by_what_ended_them(
     answers = model.generate_until([request(i, generation=generation) for i in range(2)])
     assert model.moe_eval_records[TASK].answers == ends
     assert [answer.token_counts.to_dict()["ended_by"] for answer in answers] == [ended_by] * 2
-    was_cut = "2 of 2 answers were cut at max_new_tokens=1 and" in caplog.text
+    was_cut = "2 of 2 answers were cut at max_new_tokens=1: what" in caplog.text
     assert was_cut is (ended_by == "token_limit")
 
 
