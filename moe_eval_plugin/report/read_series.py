@@ -18,11 +18,13 @@ from moe_eval_plugin.report.analysis.series_names import (
 )
 from moe_eval_plugin.report.series import FinishedTask, ReportPoint, Series, TimedSetting
 from moe_eval_plugin.results.lmms_eval.files import find_runs, read_run
+from moe_eval_plugin.results.metric_names import PROPORTION
 from moe_eval_plugin.results.samples import read_task
 from moe_eval_plugin.results.score_facts import collect
 from moe_eval_plugin.results.timing.of_run import find_timed_run
 from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
 from moe_eval_plugin.sweeps.manifest import load_manifest
+from moe_eval_plugin.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -74,12 +76,7 @@ def read_series(
     runs = {one.run.path.resolve(): one for one in found}
     finished = list(_finished(list(runs.values()), task, metric))
     if not finished:
-        known = sorted({one.task for found in runs.values() for one in found.run.tasks})
-        message = (
-            f"None of the runs has a task {task} with a score {metric or 'to show'}; their tasks "
-            f"are: {', '.join(known) or 'none'}. Name one of them with --task."
-        )
-        raise DataError(message)
+        raise DataError(_nothing_to_show([one.run for one in runs.values()], task, metric))
     groups = _grouped(finished, _series_key)
     keys = list(groups)
     ids = series_ids(keys, labels or {})
@@ -94,6 +91,20 @@ def read_series(
         )
         for key, members in groups.items()
     ]
+
+
+def _nothing_to_show(runs: Sequence[Run], task: str | None, metric: str | None) -> str:
+    """Return that no run has the score to show, and which scores there are."""
+    # Measured values have a unit: none of them is an accuracy.
+    known = sorted({one.metric for one in collect(runs, task) if one.unit in (None, PROPORTION)})
+    of_task = "" if task is None else f" of {task}"
+    if metric is None:
+        return f"The runs have no score{of_task} to show. Pass other runs."
+    hint = did_you_mean(metric, known)
+    return (
+        f"The runs have no score {metric}{of_task}.{hint} Their scores: {', '.join(known)}. Name "
+        "one of them with --metric."
+    )
 
 
 def sweep_at(path: Path) -> Manifest | None:

@@ -20,6 +20,7 @@ from moe_eval_plugin.results.timing.speed_facts import (
     rows_with_timed,
     speed_facts,
 )
+from moe_eval_plugin.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
@@ -199,11 +200,11 @@ def collect(runs: Sequence[Run], task: str | None = None) -> list[ScoreFacts]:
     found = [facts for run, one in chosen for facts in _of_task(run, one)]
     if not found:
         names = sorted({one.task for run in runs for one in run.tasks})
-        what = "have no score" if task is None or task in names else f"have no task {task!r}"
-        message = (
-            f"The runs {what}; their tasks are: {', '.join(names) or 'none'}. Pass other runs, or "
-            "one of these tasks."
-        )
+        what = "have no score."
+        if task is not None and task not in names:
+            what = f"have no task {task!r}.{did_you_mean(task, names)}"
+        known = ", ".join(names) or "none"
+        message = f"The runs {what} Their tasks: {known}. Pass other runs, or one of these tasks."
         raise DataError(message)
     return sorted(found, key=lambda facts: (facts.task, -(facts.k or 0), facts.pretrained))
 

@@ -152,7 +152,7 @@ def test_settings_of_which_some_shared_images_are_one_series_if_they_were_timed(
 def test_an_unknown_task_is_an_error_that_names_those_there_are(tmp_path: Path) -> None:
     write_run(tmp_path, 8)
 
-    with pytest.raises(DataError, match=f"tasks are: {TASK}"):
+    with pytest.raises(DataError, match=f"Their tasks: {TASK}"):
         read_series([tmp_path], "okvqa")
 
 
@@ -161,6 +161,16 @@ def test_an_unknown_score_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="score f1"):
         read_series([tmp_path], metric="f1")
+
+
+def test_a_misspelt_score_has_a_hint_that_names_no_measured_value(tmp_path: Path) -> None:
+    write_run(tmp_path, 8)
+    with pytest.raises(DataError) as caught:
+        read_series([tmp_path], metric="exct_match")
+    assert str(caught.value) == (
+        "The runs have no score exct_match. Did you mean exact_match? Their scores: exact_match. "
+        "Name one of them with --metric."
+    )
 
 
 def test_where_several_scores_could_be_meant_one_has_to_be_named(tmp_path: Path) -> None:

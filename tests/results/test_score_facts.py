@@ -141,14 +141,14 @@ def test_only_the_task_that_is_named_is_taken(tmp_path: Path) -> None:
 
 def test_a_task_that_no_run_has_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
     runs = written(tmp_path, results(), easy_vqa())
-    with pytest.raises(DataError, match=r"no task 'mmmu'; their tasks are: easy_vqa, okvqa\."):
+    with pytest.raises(DataError, match=r"no task 'mmmu'\. Their tasks: easy_vqa, okvqa\."):
         collect(runs, "mmmu")
 
 
 def test_a_run_without_a_score_is_refused(tmp_path: Path) -> None:
     content = results()
     content["results"]["okvqa"] = {"alias": "okvqa", "num_experts_per_tok,none": 4}
-    with pytest.raises(DataError, match="have no score; their tasks are: okvqa"):
+    with pytest.raises(DataError, match=r"have no score\. Their tasks: okvqa"):
         collect(written(tmp_path, content), "okvqa")
 
 
