@@ -74,22 +74,27 @@ def test_help_in_the_reference_does_not_depend_on_the_terminal(
     assert command_help.help_texts(build_parser()) == before
 
 
-@pytest.mark.usefixtures("command_help")
-def test_each_option_of_a_command_has_an_anchor_in_the_reference(tmp_path: Path) -> None:
-    (tmp_path / "commands.md").write_text("# Commands\n\n```{command-help}\n```\n", "utf-8")
-    out = tmp_path / "out"
-    app = Sphinx(
-        tmp_path,
+def built(source: Path, extension: str, first: str) -> Path:
+    """Build the pages of a folder with an extension of ours, and return the folder of HTML."""
+    out = source / "out"
+    extensions = {"extensions": ["myst_parser", extension], "root_doc": first}
+    Sphinx(
+        source,
         None,
         out,
         out / "doctrees",
         "html",
-        confoverrides={"extensions": ["myst_parser", "command_help"], "root_doc": "commands"},
+        confoverrides=extensions,
         status=None,
         warning=None,
-    )
+    ).build()
+    return out
 
-    app.build()
+
+@pytest.mark.usefixtures("command_help")
+def test_each_option_of_a_command_has_an_anchor_in_the_reference(tmp_path: Path) -> None:
+    (tmp_path / "commands.md").write_text("# Commands\n\n```{command-help}\n```\n", "utf-8")
+    out = built(tmp_path, "command_help", "commands")
 
     html = (out / "commands.html").read_text("utf-8")
     assert html.count('id="sweep-experts-k"') == html.count('href="#sweep-experts-k"') == 1
@@ -205,19 +210,7 @@ def test_option_tables_are_built_with_an_anchor_on_each_row(
         directive = f"```{{options-table}} {model}\n```"
         assert directive in source
         (tmp_path / f"{page}.md").write_text(f"# {page}\n\n{directive}\n", "utf-8")
-    out = tmp_path / "out"
-    app = Sphinx(
-        tmp_path,
-        None,
-        out,
-        out / "doctrees",
-        "html",
-        confoverrides={"extensions": ["myst_parser", "options_table"], "root_doc": "moe-hf"},
-        status=None,
-        warning=None,
-    )
-
-    app.build()
+    out = built(tmp_path, "options_table", "moe-hf")
 
     for page, model in models.items():
         html = (out / f"{page}.html").read_text("utf-8")

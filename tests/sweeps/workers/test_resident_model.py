@@ -121,16 +121,18 @@ def test_batches_of_the_journal_are_not_run_again(
     assert model.moe_eval_records[TASK].speed.n_samples == whole.n_samples == N_QUESTIONS
 
 
+def answer_twice(model: ResidentMoEHF, kept: Path) -> None:
+    """Answer everything at k=2, and once more from the batches that were kept."""
+    for _ in range(2):
+        keep_batches(model, kept)
+        switch_to(model, 2)
+        answer(model)
+
+
 def test_energy_of_a_part_is_not_given_as_that_of_the_whole(
     model: ResidentMoEHF, tmp_path: Path
 ) -> None:
-    path = tmp_path / "k2.jsonl"
-    keep_batches(model, path)
-    switch_to(model, 2)
-    answer(model)
-    keep_batches(model, path)
-    switch_to(model, 2)
-    answer(model)
+    answer_twice(model, tmp_path / "k2.jsonl")
     record = model.moe_eval_records[TASK]
     assert record.hardware.joules is None
     assert "interrupted" in " ".join(record.provenance["energy"]["reasons"])
@@ -141,13 +143,7 @@ def test_energy_of_a_part_is_not_given_as_that_of_the_whole(
 def test_a_run_of_another_kind_says_nothing_of_the_run_before_it(
     model: ResidentMoEHF, tmp_path: Path
 ) -> None:
-    path = tmp_path / "k2.jsonl"
-    keep_batches(model, path)
-    switch_to(model, 2)
-    answer(model)
-    keep_batches(model, path)
-    switch_to(model, 2)
-    answer(model)
+    answer_twice(model, tmp_path / "k2.jsonl")
     runs = {
         "loglikelihood": [scoring_request(0, "red")],
         "generate_until_multi_round": [request(0, to_messages=two_rounds)],
