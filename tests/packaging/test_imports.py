@@ -169,7 +169,7 @@ def test_each_broken_import_rule_is_seen(
     assert result.returncode == 1, result.stdout + result.stderr
     broken = {rule for rule in rules if re.search(rf"^{rule} BROKEN", result.stdout, re.MULTILINE)}
     assert broken == rules
-    assert re.search(r"schedule\s*->\s*moe_eval_plugin\.sweep\.plan", result.stdout), result.stdout
+    assert re.search(r"schedule\s*->\s*moe_eval_plugin\.sweeps\.plan", result.stdout), result.stdout
 
 
 def test_a_module_without_a_layer_is_seen(
