@@ -179,7 +179,8 @@ class Sweep:
         from html import escape
 
         lines = "".join(f"<p>{escape(line)}</p>" for line in self._sentences())
-        return f"<p><code>{escape(str(self.path))}</code></p>{self.table._repr_html_()}{lines}"
+        path = escape(str(self._shown_path))
+        return f"<p><code>{path}</code></p>{self.table._repr_html_()}{lines}"
 
     @property
     def _shown_path(self) -> Path:

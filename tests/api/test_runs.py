@@ -91,6 +91,16 @@ def test_what_is_not_done_is_said(tmp_path: Path) -> None:
     assert "Not done: k2: OSError: no space" in sweep._repr_html_()
 
 
+def test_a_folder_is_shown_as_seen_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = moe.load(write_sweep(tmp_path / "sweep", {8: right, 4: right}))
+    assert f"<code>{tmp_path}" in sweep._repr_html_()
+    monkeypatch.chdir(tmp_path)
+    assert repr(sweep).startswith("sweep\n")
+    assert sweep._repr_html_().startswith("<p><code>sweep</code></p>")
+
+
 def test_several_tasks_or_models_need_a_choice(tmp_path: Path) -> None:
     write_run(tmp_path / "a8", 8, right, records(60))
     write_run(tmp_path / "b8", 8, right, records(60), pretrained="org/other")
