@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 MARGIN = 1.0
 CHART_WIDTH = 560
-CHART_HEIGHT = 320
 
 
 def load(path: str | Path, *, metric: str | None = None) -> Sweep:
@@ -110,19 +109,30 @@ class Sweep:
     def plot(self, task: str | None = None) -> alt.LayerChart | alt.Chart:
         """Return the main chart of the report for a task, as an Altair chart.
 
-        Raises ``MissingDependencyError`` without the extra ``report``.
+        With several models or set-ups it is the accuracy of all against their questions/s. Raises
+        ``MissingDependencyError`` without the extra ``report``, and ``InvalidArgumentError`` where
+        there is nothing to draw.
         """
         numbers = self._of_task(task)
         try:
             from moe_eval_plugin.report.charts.accuracy_and_speed import main_figures
             from moe_eval_plugin.report.charts.theme import paper_config
+            from moe_eval_plugin.report.charts.trade_off.figure import main_chart
         except ImportError as error:
             message = (
                 'A chart needs altair, which is not installed. Run `pip install "moe-eval-plugin'
                 '[report]"`.'
             )
             raise MissingDependencyError(message) from error
-        figure = next(main_figures(numbers))
+        if len(numbers) == 1:
+            margin = f"{MARGIN:g}"
+            main = main_chart({margin: numbers[0]}, margin, "main")
+            figure = main.figure if main else None
+        else:
+            figure = next(main_figures(numbers), None)
+        if figure is None:
+            message = f"{self.path} has nothing to draw: a chart needs two settings. Run another k."
+            raise InvalidArgumentError(message)
         chart = figure.chart.properties(width=CHART_WIDTH, title=figure.title)
         chart.config = paper_config()
         return chart

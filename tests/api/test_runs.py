@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -115,13 +116,19 @@ def test_several_tasks_or_models_need_a_choice(tmp_path: Path) -> None:
 
 def test_a_chart_and_a_page(sweep: moe.Sweep, tmp_path: Path) -> None:
     chart: Any = sweep.plot()
-    assert chart.to_dict()["layer"]
+    assert "change in accuracy, points" in json.dumps(chart.to_dict())
     page = sweep.report(tmp_path / "page.html", within=2)
     assert page.read_text("utf-8").startswith("<!")
     assert (tmp_path / "page_files" / "table.csv").is_file()
     (tmp_path / "mine.html").write_text("mine", "utf-8")
     with pytest.raises(InvalidArgumentError, match="Add force=True to overwrite"):
         sweep.report(tmp_path / "mine.html")
+
+
+def test_one_setting_has_no_chart(tmp_path: Path) -> None:
+    write_run(tmp_path, 8)
+    with pytest.raises(InvalidArgumentError, match="a chart needs two settings"):
+        moe.load(tmp_path).plot()
 
 
 def test_a_chart_without_its_extra(sweep: moe.Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
