@@ -1,4 +1,4 @@
-"""Take a picture of a report in a browser, for the documentation.
+"""Write a picture of a report as a browser shows it, for the documentation.
 
 Run ``python benchmarks/page_picture.py REPORT.html PICTURE.png``. It opens the page in headless
 Chromium, 1280 pixels wide and in light colours, waits until all charts are drawn, and takes its
@@ -66,7 +66,7 @@ def take(driver: Any, clip: dict[str, float]) -> Image.Image:  # noqa: ANN401
 
 
 def main() -> int:
-    """Take the picture, and return the exit code."""
+    """Write the picture, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("page", type=Path, metavar="REPORT.html")
     parser.add_argument("picture", type=Path, metavar="PICTURE.png")

@@ -43,7 +43,7 @@ def experts_k(
     renorm: str | None = None,
     observe: Observe = "first",
 ) -> Iterator[ExpertsInUse]:
-    """Let each token of a loaded transformers model use ``k`` routed experts while the block runs.
+    """Set ``k`` routed experts per token in a loaded transformers model while the block runs.
 
     ``k`` is a number, a schedule such as ``"8/image:2"``, or ``None`` for the published k. It is
     checked against the model's own configuration, set in its routers, and restored when the block

@@ -1,4 +1,4 @@
-"""Let Ctrl-C end a command while libraries are imported that swallow it."""
+"""End a command at Ctrl-C also while libraries are imported that swallow it."""
 
 from __future__ import annotations
 

@@ -34,12 +34,13 @@ def test_every_verb_has_the_option_and_a_section() -> None:
 
 
 def test_a_compared_sweep(sweep: Path) -> None:
-    checked_json("a compared sweep", moe_eval("compare", sweep, "--json").stdout)
+    run = moe_eval("compare", sweep, "--json")
+    assert checked_json("a compared sweep", run.stdout)
 
 
 def test_two_compared_runs(sweep: Path) -> None:
     run = moe_eval("compare", results_of(sweep, "k8"), results_of(sweep, "k4"), "--json")
-    checked_json("a comparison", run.stdout)
+    assert checked_json("a comparison", run.stdout)
 
 
 def test_an_export_and_the_formats(sweep: Path, tmp_path: Path) -> None:
@@ -57,4 +58,4 @@ def test_an_answer_has_the_documented_fields() -> None:
 @pytest.mark.parametrize("arguments", [("tasks",), ("tasks-path",), ("data", "check", ".")])
 def test_verbs_that_read_no_run(arguments: tuple[str, ...], tmp_path: Path) -> None:
     run = moe_eval(*arguments, "--json", cwd=tmp_path)
-    checked_json(" ".join(part for part in arguments if part != "."), run.stdout)
+    assert checked_json(" ".join(part for part in arguments if part != "."), run.stdout)

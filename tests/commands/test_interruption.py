@@ -62,6 +62,7 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
     try:
         with interruptible():
             signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
     with interruptible():

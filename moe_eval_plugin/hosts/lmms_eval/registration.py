@@ -86,7 +86,7 @@ def _extend_task_manager(tasks: ModuleType) -> None:
 
 @contextmanager
 def fast_yaml() -> Iterator[None]:
-    """Let lmms-eval parse YAML with libyaml in the block, a fifth of the time, where PyYAML has it.
+    """Parse lmms-eval's YAML with libyaml in the block, a fifth of the time, where PyYAML has it.
 
     It parses thousands of files to list its tasks. The definition of a task that runs is not read
     in the block, so that its functions are imported by the host's own loader.

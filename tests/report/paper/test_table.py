@@ -87,7 +87,9 @@ def test_latex_compiles_by_its_structure_whatever_a_model_is_called(
 @given(st.text())
 @example("--- '' \\ ~^<>|\"`'#$%&_{} ∑ é − × ·")
 def test_any_text_is_escaped(text: str) -> None:
-    check_latex(escape(text))
+    escaped = escape(text)
+    check_latex(escaped)
+    assert escaped.isascii()
 
 
 def test_the_caption_says_on_what_and_how(timed: list[SeriesStatistics]) -> None:
