@@ -104,7 +104,7 @@ def test_a_report_can_be_made_again_and_named(
         (["--within", "nan"], "--within: 'nan' is not a number"),
         (["--max-questions", "-1"], "--max-questions -1"),
         (["--output", "report.pdf"], "does not end in .html"),
-        (["--task", "okvqa"], "tasks are: easy_vqa"),
+        (["--task", "okvqa"], "Their tasks: easy_vqa"),
         (["--metric", "f1"], "score f1"),
         (["--bench", "missing.json"], "missing.json cannot be read"),
     ],
