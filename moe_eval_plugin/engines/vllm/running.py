@@ -28,7 +28,7 @@ SHUTDOWN_S = 30.0
 
 
 def start_timed(arguments: dict[str, Any], request: ExpertRequest) -> tuple[Any, float]:
-    """Start a ``vllm.LLM``; return it, and the seconds that it took. Raises what ``start`` raises."""
+    """Start a ``vllm.LLM``; return it and its time in seconds. Raises what ``start`` raises."""
     if request.resolved is not None:
         # Counted for `check_layers`, in seconds, while vLLM does not hold the GPUs.
         _ = request.model.moe_layers
