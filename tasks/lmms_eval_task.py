@@ -15,7 +15,7 @@ import datasets
 from lmms_eval.api.task import ConfigurableMessagesTask, ConfigurableTask
 
 from moe_eval_plugin.errors import DataError
-from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
+from moe_eval_plugin.hosts.exit_codes import user_errors
 from moe_eval_plugin.hosts.lmms_eval.result_rows import add_rows_to_results
 from moe_eval_plugin.tasks.vqa import answers_of, check_scoring
 from moe_eval_plugin.vqa.dataset import (

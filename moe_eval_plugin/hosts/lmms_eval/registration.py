@@ -17,7 +17,7 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
+from moe_eval_plugin.hosts.exit_codes import user_errors
 from moe_eval_plugin.hosts.replacement import replaced
 
 if TYPE_CHECKING:

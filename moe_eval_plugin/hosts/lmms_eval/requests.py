@@ -10,7 +10,7 @@ from lmms_eval.protocol import ChatMessages
 
 from moe_eval_plugin.engines.generation import KNOWN, GenerationSettings, read_settings
 from moe_eval_plugin.engines.request import Job, JobSeeds
-from moe_eval_plugin.hosts.lmms_eval.exit_codes import errors_are_raised
+from moe_eval_plugin.hosts.exit_codes import errors_are_raised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
-from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
+from moe_eval_plugin.hosts.exit_codes import user_errors
 from moe_eval_plugin.hosts.lmms_eval.host_options import (
     check_fewshot,
     check_gen_kwargs,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from lmms_eval.api.instance import GenerationResult
 
+from moe_eval_plugin.hosts.exit_codes import user_errors
 from moe_eval_plugin.hosts.lmms_eval.answers.answer_ends import AnswerCounts
-from moe_eval_plugin.hosts.lmms_eval.exit_codes import user_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

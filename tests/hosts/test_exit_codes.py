@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from moe_eval_plugin.errors import DataError, OverrideError
-from moe_eval_plugin.hosts.lmms_eval import exit_codes
+from moe_eval_plugin.hosts import exit_codes
 
 
 @pytest.mark.parametrize(("error", "code"), [(DataError("no file"), 2), (OverrideError("k"), 3)])
