@@ -12,7 +12,7 @@ from lm_eval.api.instance import Instance as TextInstance
 from lmms_eval.api.instance import GenerationResult, Instance
 
 from moe_eval_plugin.hosts.foreign_models import METHODS, PADDING, ForeignModelTimer
-from moe_eval_plugin.results.lmms_eval.samples import failure_in
+from moe_eval_plugin.results.files import failure_in
 from moe_eval_plugin.testing import ManualClock
 
 if TYPE_CHECKING:
