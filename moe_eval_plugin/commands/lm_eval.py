@@ -63,7 +63,7 @@ def hand_over(arguments: Sequence[str]) -> int:
 
     Before the host's help for a run, what this package adds is explained.
     """
-    from moe_eval_plugin.hosts.lm_eval.running_command import run_command
+    from moe_eval_plugin.hosts.lm_eval.running_command.run import run_command
 
     verb = arguments[0] if arguments and arguments[0] in VERBS else None
     if not arguments or (verb in (None, "run") and not HELP.isdisjoint(arguments)):
