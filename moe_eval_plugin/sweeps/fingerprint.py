@@ -16,13 +16,13 @@ from moe_eval_plugin.sweeps.planning import NAMES_OF_MODELS
 
 if TYPE_CHECKING:
     from moe_eval_plugin.engines.expert_request import ModelConfig
-    from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+    from moe_eval_plugin.hosts.harness import LoadedTasks
     from moe_eval_plugin.sweeps.data_content import DataContent
     from moe_eval_plugin.sweeps.plan import SweepPlan
 
 
 def sweep_settings(
-    plan: SweepPlan, checked: ModelConfig, host: Host, data: DataContent
+    plan: SweepPlan, checked: ModelConfig, host: LoadedTasks, data: DataContent
 ) -> dict[str, Any]:
     """Return what all points of a sweep have in common and their numbers depend on, by name."""
     return {

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.option_values import argument_parts
+from moe_eval_plugin.option_values import argument_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -117,11 +117,6 @@ def settings_of(run: Run, *, log_samples: bool = True) -> RunSettings:
         "log_samples": log_samples,
     }
     return RunSettings(**{**known, **given})
-
-
-def argument_names(model_args: str) -> set[str]:
-    """Return the names in ``name=value,name=value``."""
-    return {part.partition("=")[0].strip() for part in argument_parts(model_args)}
 
 
 def pinned_model_args(model: str, model_args: str, commit: str | None) -> str:

@@ -25,15 +25,18 @@ if TYPE_CHECKING:
 
     from lmms_eval.api.instance import Instance
 
+    from moe_eval_plugin.hosts.host_run import HostRun
+
 
 class Host:
-    """lmms-eval with loaded tasks; ``tasks`` are names of tasks and groups, or patterns.
+    """lmms-eval with loaded tasks: those of a run.
 
     Raises ``InvalidArgumentError`` for a name that lmms-eval does not have, and ``DataError`` where
     the data of a task cannot be downloaded.
     """
 
-    def __init__(self, model: str, tasks: Sequence[str], include_path: str | None = None) -> None:
+    def __init__(self, run: HostRun) -> None:
+        self._run = run
         _quieten()
         import lmms_eval.models  # noqa: F401  (brings our tasks, before the list of tasks is made)
         from lmms_eval.models import get_model
@@ -41,11 +44,13 @@ class Host:
 
         arguments = ["lmms-eval"]
         with replaced(sys, "argv", arguments):
-            self._manager = TaskManager("WARNING", include_path=include_path, model_name=model)
-        names = self._manager.match_tasks(list(tasks))
-        for missing in [name for name in tasks if name not in names and "*" not in name]:
+            self._manager = TaskManager(
+                "WARNING", include_path=run.include_path, model_name=run.model
+            )
+        names = self._manager.match_tasks(list(run.tasks))
+        for missing in [name for name in run.tasks if name not in names and "*" not in name]:
             raise InvalidArgumentError(unknown_task(missing, self._manager.all_tasks))
-        kind = "simple" if get_model(model).is_simple else "chat"
+        kind = "simple" if get_model(run.model).is_simple else "chat"
         try:
             self._task_dict = get_task_dict(names, self._manager, kind)
         except Exception as error:
@@ -89,27 +94,24 @@ class Host:
         """Return what each task asks for: ``generate_until``, ``multiple_choice`` and so on."""
         return {name: task.OUTPUT_TYPE for name, task in self._tasks()}
 
-    def requests(
-        self, task_name: str, positions: Iterable[int], gen_kwargs: str | None = None
-    ) -> list[Instance]:
+    def requests(self, _: object, task_name: str, positions: Iterable[int]) -> list[Instance]:
         """Build the requests of some questions of a task, as the host does; no image is read.
 
-        ``gen_kwargs`` replace generation arguments of the task, as in the host's command.
+        Generation arguments of the run replace those of the task, as in the host's command.
         """
         from lmms_eval.utils import simple_parse_args_string
 
-        task = dict(self._tasks())[task_name]
-        if gen_kwargs and task.OUTPUT_TYPE == "generate_until":
-            given = simple_parse_args_string(gen_kwargs)
+        task, run = dict(self._tasks())[task_name], self._run
+        if run.gen_kwargs and task.OUTPUT_TYPE == "generate_until":
+            given = simple_parse_args_string(run.gen_kwargs)
             task.set_config(key="generation_kwargs", value=given, update=True)
         config = task.config
         split = config.test_split if task.has_test_docs() else config.validation_split
         more = config.metadata if isinstance(config.metadata, dict) else {}
+        num_fewshot = config.num_fewshot if run.num_fewshot is None else run.num_fewshot
         found: list[Instance] = []
         for position in positions:
-            context = task.fewshot_context(
-                task.eval_docs_no_media[position], config.num_fewshot or 0
-            )
+            context = task.fewshot_context(task.eval_docs_no_media[position], num_fewshot or 0)
             facts = {"task": config.task, "doc_id": position, "repeats": 1, "split": split, **more}
             built = task.construct_requests(doc_id=position, ctx=context, metadata=facts)
             found += built if isinstance(built, list) else [built]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.request import QuestionCounter
 from moe_eval_plugin.engines.vllm.job_runner import JobRunner
-from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
+from moe_eval_plugin.hosts.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval.in_process import Host
 from moe_eval_plugin.hosts.unanswered import raise_unless_counted
 from moe_eval_plugin.model_adapters.lmms_eval_vllm import MoEVLLM
