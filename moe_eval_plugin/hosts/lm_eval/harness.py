@@ -72,7 +72,9 @@ class LmEval:
         given = read_arguments(model_args)
         options = {name: one for name, one in (of_the_host or {}).items() if one is not None}
         for name in given.keys() & options.keys():
-            raise repeated(name, (f"--{name} {options[name]}", f"--model_args {name}={given[name]}"))
+            raise repeated(
+                name, (f"--{name} {options[name]}", f"--model_args {name}={given[name]}")
+            )
         return {**given, **options}
 
     @staticmethod

@@ -86,21 +86,24 @@ class Host:
         """Return the documents of each task, with their media."""
         return {name: task.eval_docs for name, task in self._tasks()}
 
-    def documents_by_split(self) -> dict[str, Any]:
-        """Return the documents of each task by split, as the host gives them to a model."""
-        return {name: task.dataset for name, task in self._tasks()}
-
     def output_types(self) -> dict[str, str]:
         """Return what each task asks for: ``generate_until``, ``multiple_choice`` and so on."""
         return {name: task.OUTPUT_TYPE for name, task in self._tasks()}
 
-    def requests(self, _: object, task_name: str, positions: Iterable[int]) -> list[Instance]:
+    def requests(
+        self,
+        model: Any,  # noqa: ANN401  (the host's)
+        task_name: str,
+        positions: Iterable[int],
+    ) -> list[Instance]:
         """Build the requests of some questions of a task, as the host does; no image is read.
 
-        Generation arguments of the run replace those of the task, as in the host's command.
+        The model gets the documents that they name. Generation arguments of the run replace those
+        of the task, as in the host's command.
         """
         from lmms_eval.utils import simple_parse_args_string
 
+        model.task_dict = {name: task.dataset for name, task in self._tasks()}
         task, run = dict(self._tasks())[task_name], self._run
         if run.gen_kwargs and task.OUTPUT_TYPE == "generate_until":
             given = simple_parse_args_string(run.gen_kwargs)

@@ -44,7 +44,7 @@ def time_settings(
     here = work.on_this_machine()
     here.remove_others(folder)
     with _logged(folder):
-        timer = ResidentTimer(load(), host, here.points, plan.gen_kwargs)
+        timer = ResidentTimer(load(), host, here.points)
         for wanted in here.pending(folder):
             run_pass(folder, wanted, timer, after_block)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,14 @@ import pytest
 from tenacity import Retrying, stop_after_attempt
 
 from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.hosts.host_run import HostRun
 from moe_eval_plugin.hosts.lmms_eval.in_process import Host, _code_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+RUN = HostRun("moe_hf", tasks=("easy_vqa",))
 
 
 def task(folder: Path) -> Any:
@@ -49,12 +54,13 @@ def test_data_that_cannot_be_downloaded_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("lmms_eval.tasks.get_task_dict", lambda *_: once(download))
     named = "The data of easy_vqa cannot be downloaded: ConnectionError: Couldn't reach 'some/data'"
     with pytest.raises(DataError, match=named):
-        Host("moe_hf", ["easy_vqa"])
+        Host(RUN)
 
 
 def test_requests_of_chosen_questions_are_those_that_the_host_builds() -> None:
-    host = Host("moe_hf", ["easy_vqa"])
-    found = host.requests("easy_vqa", (4, 1), "max_new_tokens=3")
+    host = Host(replace(RUN, gen_kwargs="max_new_tokens=3"))
+    model = SimpleNamespace()
+    found = host.requests(model, "easy_vqa", (4, 1))
     (task,) = (task for _, task in host._tasks())
     task.build_all_requests(limit=5)
     expected = [task.instances[4], task.instances[1]]
@@ -62,5 +68,5 @@ def test_requests_of_chosen_questions_are_those_that_the_host_builds() -> None:
     assert [one.request_type for one in found] == ["generate_until"] * 2
     assert found[0].args[2]["max_new_tokens"] == 3
     assert host.output_types() == {"easy_vqa": "generate_until"}
-    documents = host.documents_by_split()["easy_vqa"][found[0].args[5]]
+    documents = model.task_dict["easy_vqa"][found[0].args[5]]
     assert documents[4]["question"] in found[0].args[0]
