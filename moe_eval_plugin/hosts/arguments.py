@@ -1,4 +1,4 @@
-"""Read ``--model_args`` as text, and join them with the options of the host that are the model's."""
+"""Read ``--model_args`` as text, and join them with options of the host."""
 
 from __future__ import annotations
 

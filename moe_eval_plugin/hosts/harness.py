@@ -12,62 +12,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 from moe_eval_plugin.errors import InvalidArgumentError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from moe_eval_plugin.hosts.command_line import CommandLine
     from moe_eval_plugin.hosts.host_run import HostRun
+    from moe_eval_plugin.hosts.loaded_tasks import LoadedTasks
     from moe_eval_plugin.results.run import Run
 
 LMMS_EVAL, LM_EVAL = "lmms-eval", "lm-eval"
 # The host of what was written before there were two of them, and of a sweep that names none.
 FIRST = LMMS_EVAL
 PACKAGES = {LMMS_EVAL: "lmms_eval", LM_EVAL: "lm_eval"}
-
-
-class RunSettings(Protocol):
-    """Options of one run of a host: a frozen dataclass with a field for each option."""
-
-    def arguments(self, output: str) -> list[str]:
-        """Return the arguments of a run that writes its files to the folder ``output``."""
-
-    def command(self, output: str) -> list[str]:
-        """Return the program and its arguments."""
-
-    def shell_text(self, output: str) -> str:
-        """Return the command as one line for a shell."""
-
-
-class LoadedTasks(Protocol):
-    """A host with loaded tasks, whose own command runs in this process again and again."""
-
-    def n_questions(self, limit: int | None) -> dict[str, int]:
-        """Count the questions of each task, ``limit`` at most."""
-
-    def settings(self) -> dict[str, Any]:
-        """Return what the numbers of each task depend on: its definition, and its data."""
-
-    def documents(self) -> dict[str, Any]:
-        """Return the documents of each task, with their media."""
-
-    def output_types(self) -> dict[str, str]:
-        """Return what each task asks for: ``generate_until``, ``multiple_choice`` and so on."""
-
-    def requests(self, model: Any, task_name: str, positions: Iterable[int]) -> list[Any]:  # noqa: ANN401
-        """Build the requests of some questions of a task for a loaded model, as the host does."""
-
-    def resident(self, make_model: Callable[..., Any]) -> AbstractContextManager[None]:
-        """Replace the tasks and the model of the host's command while the block runs.
-
-        ``make_model`` gets the arguments of the model and the options of the host that are the
-        model's, as the host passes them.
-        """
-
-    def evaluate(self, arguments: Sequence[str], folder: Path) -> Path:
-        """Run the host's command in this process; return the results file that it wrote.
-
-        An error of the model is raised as it is.
-        """
 
 
 class Harness(Protocol):
@@ -92,7 +47,7 @@ class Harness(Protocol):
         """Raise ``InvalidArgumentError`` for a name that no definition of a task contains."""
 
     def declared_tasks(self) -> list[str]:
-        """Return the names of all tasks, groups and tags in the files of the host and of plugins."""
+        """Return the names of all tasks, groups and tags of the host and of plugins."""
 
     def replaces(self, task: str, include_path: str | None) -> bool:
         """Whether the host prefers another task of this name to the one of this package."""
@@ -111,10 +66,10 @@ class Harness(Protocol):
         Raises ``InvalidArgumentError``.
         """
 
-    def run_settings(self, run: HostRun) -> RunSettings:
+    def run_settings(self, run: HostRun) -> CommandLine:
         """Return the options of a run with logged samples."""
 
-    def settings_of(self, run: Run, *, log_samples: bool = True) -> RunSettings:
+    def settings_of(self, run: Run, *, log_samples: bool = True) -> CommandLine:
         """Return the options that a results file of the host records."""
 
     def load_tasks(self, run: HostRun) -> LoadedTasks:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,14 +103,15 @@ def count_early(plan: SweepPlan, folder: Path) -> dict[str, int] | None:
 def _check_arguments(plan: SweepPlan) -> tuple[str, Mapping[str, str]]:
     """Return the model that the arguments name, and all arguments by name."""
     of_the_host = {"batch_size": plan.batch_size, "device": plan.device}
+    arguments = partial(harness(plan.host).read_arguments, plan.model_args, of_the_host)
     if plan.model == "moe_hf":
         from moe_eval_plugin.model_adapters.hf_arguments import read_arguments
 
-        read_arguments(join_arguments(plan.model_args, of_the_host))
+        read_arguments(arguments())
     elif plan.model == "moe_vllm":
         from moe_eval_plugin.model_adapters.vllm_names import check_names
 
-        check_names(join_arguments(plan.model_args, of_the_host))
+        check_names(arguments())
     # Not strict: an argument of another package's model may be empty on purpose.
     given = dict(part.partition("=")[::2] for part in argument_parts(plan.model_args))
     named = [given[name] for name in NAMES_OF_MODELS if given.get(name)]

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.hosts.lm_eval import names
-from moe_eval_plugin.hosts.lm_eval.arguments import read_arguments
-from moe_eval_plugin.hosts.lm_eval.command import PROGRAM, RunSettings, join_texts, settings_of
+from moe_eval_plugin.hosts.lm_eval.arguments import join_texts, read_arguments
+from moe_eval_plugin.hosts.lm_eval.command import PROGRAM, RunSettings, settings_of
 from moe_eval_plugin.option_values import repeated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from moe_eval_plugin.hosts.host_run import HostRun
-    from moe_eval_plugin.hosts.lm_eval.in_process import Host
+    from moe_eval_plugin.hosts.loaded_tasks import LoadedTasks
     from moe_eval_plugin.results.run import Run
 
 
@@ -90,6 +90,6 @@ class LmEval:
     @staticmethod
     def load_tasks(run: HostRun) -> Host:
         """Import lm-eval, and load the tasks of a run with their data."""
-        from moe_eval_plugin.hosts.lm_eval.in_process import Host
+        from moe_eval_plugin.hosts.loaded_tasks import LoadedTasks
 
         return Host(run)

@@ -6,22 +6,20 @@ build again each time is kept instead: the list of tasks, the tasks with their d
 
 from __future__ import annotations
 
-import inspect
-import re
 import sys
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
-from moe_eval_plugin.files import files_digest, short_digest
 from moe_eval_plugin.hosts.lmms_eval.names import unknown_task
 from moe_eval_plugin.hosts.replacement import replaced
+from moe_eval_plugin.hosts.task_settings import code_digest, definition_digest
 from moe_eval_plugin.results.lmms_eval.files import find_results
 from moe_eval_plugin.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from lmms_eval.api.instance import Instance
 
@@ -75,11 +73,10 @@ class Host:
         """Return what the numbers of each task depend on: its definition, and its data."""
         found: dict[str, Any] = {}
         for name, task in self._tasks():
-            config = {key: _stable(value) for key, value in task.dump_config().items()}
             found[f"task {name}: version"] = str(task.VERSION)
-            found[f"task {name}: definition"] = short_digest(config)
+            found[f"task {name}: definition"] = definition_digest(task.dump_config())
             found[f"task {name}: questions"] = len(task.eval_docs_no_media)
-            found[f"task {name}: code"] = _code_digest(task)
+            found[f"task {name}: code"] = code_digest(task.config)
         return found
 
     def documents(self) -> dict[str, Any]:
@@ -170,24 +167,6 @@ def _flatten(tasks: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
             yield from _flatten(task)
         else:
             yield str(name), task[1] if isinstance(task, tuple) else task
-
-
-def _code_digest(task: Any) -> str | None:  # noqa: ANN401  (the host's)
-    """Return a digest of the Python files beside the functions that a definition names."""
-    functions = [getattr(one, "func", one) for one in vars(task.config).values() if callable(one)]
-    files = {inspect.getsourcefile(one) for one in functions if inspect.isfunction(one)}
-    folders = sorted({Path(file).parent for file in files if file})
-    return short_digest([files_digest(one, "*.py") for one in folders]) if folders else None
-
-
-def _stable(value: object) -> str:
-    """Write a setting of a task without the address of a function."""
-    named = getattr(value, "__qualname__", None)
-    return f"{getattr(value, '__module__', '')}.{named}" if named else _without_address(value)
-
-
-def _without_address(value: object) -> str:
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def _quieten() -> None:

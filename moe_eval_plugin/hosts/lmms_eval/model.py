@@ -17,6 +17,7 @@ from moe_eval_plugin.engines.answer_digest import answer_settings
 from moe_eval_plugin.engines.expert_request import unobserved
 from moe_eval_plugin.errors import EngineFailedError
 from moe_eval_plugin.experts.verification import join_ranks
+from moe_eval_plugin.hosts.arguments import join_arguments
 from moe_eval_plugin.hosts.engine_adapter import EngineAdapter
 from moe_eval_plugin.hosts.exit_codes import user_errors
 from moe_eval_plugin.hosts.lmms_eval.answers.answer_ends import (
@@ -30,7 +31,6 @@ from moe_eval_plugin.hosts.lmms_eval.answers.host_answers import (
     as_score,
     unbroken,
 )
-from moe_eval_plugin.hosts.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval.host_options import refuse_options
 from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader, settings_by_task, with_settings
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from moe_eval_plugin.hosts.harness import LoadedTasks
+    from moe_eval_plugin.hosts.loaded_tasks import LoadedTasks
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
     from moe_eval_plugin.sweeps.plan import SweepPlan
     from moe_eval_plugin.sweeps.timing.work import TimedWork
@@ -29,7 +29,6 @@ WHOLE_PASS = SweepPoint("timing", "")
 
 def time_settings(
     work: TimedWork,
-    plan: SweepPlan,
     folder: Path,
     host: LoadedTasks,
     load: Callable[[], ResidentMoEHF],
@@ -64,7 +63,7 @@ class TimedJob:
         """Run the whole timed pass, and return the folder of its files."""
         with _logged(self.folder):
             host = harness(self.plan.host).load_tasks(self.plan.run())
-        time_settings(self.work, self.plan, self.folder, host, lambda: load_resident(self.plan))
+        time_settings(self.work, self.folder, host, lambda: load_resident(self.plan))
         return self.folder / FOLDER
 
 

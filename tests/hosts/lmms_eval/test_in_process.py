@@ -1,10 +1,8 @@
-"""What the code of a sweep's task is identified by."""
+"""lmms-eval in the process of a sweep."""
 
 from __future__ import annotations
 
-import runpy
 from dataclasses import replace
-from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,36 +11,10 @@ from tenacity import Retrying, stop_after_attempt
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.hosts.host_run import HostRun
-from moe_eval_plugin.hosts.lmms_eval.in_process import Host, _code_digest
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from moe_eval_plugin.hosts.lmms_eval.in_process import Host
 
 
 RUN = HostRun("moe_hf", tasks=("easy_vqa",))
-
-
-def task(folder: Path) -> Any:
-    """Make what the host has of a task: settings, of which some are functions."""
-    found = runpy.run_path(str(folder / "utils.py"))
-    settings = {"task": "own", "doc_to_text": found["text"], "score": partial(found["text"], "a")}
-    return SimpleNamespace(config=SimpleNamespace(**settings, metric=len))
-
-
-def test_code_beside_the_functions_of_a_task_counts(tmp_path: Path) -> None:
-    code = tmp_path / "utils.py"
-    code.write_text("def text(doc):\n    return doc\n")
-    before = _code_digest(task(tmp_path))
-    assert before is not None
-    assert _code_digest(task(tmp_path)) == before
-    code.write_text("def text(doc):\n    return doc + '?'\n")
-    changed = _code_digest(task(tmp_path))
-    (tmp_path / "helper.py").write_text("x = 1\n")
-    assert len({before, changed, _code_digest(task(tmp_path))}) == 3
-
-
-def test_a_task_without_functions_of_its_own_has_no_code() -> None:
-    assert _code_digest(SimpleNamespace(config=SimpleNamespace(task="own", metric=len))) is None
 
 
 def test_data_that_cannot_be_downloaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
