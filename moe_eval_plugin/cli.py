@@ -54,7 +54,7 @@ COMMANDS = {
     "Data": (data,),
     "Shell": (completion, tasks_path),
 }
-SHOWN_PACKAGES = ("lmms-eval", "transformers", "torch")
+SHOWN_PACKAGES = ("lmms-eval", "lm-eval", "transformers", "torch")
 
 DESCRIPTION = """\
 Measure how accuracy and speed change when a Mixture-of-Experts model uses fewer experts per token.

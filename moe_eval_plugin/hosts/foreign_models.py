@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.measure.timing import read_clock
-from moe_eval_plugin.results.lmms_eval.samples import failure_in
+from moe_eval_plugin.results.files import failure_in
 from moe_eval_plugin.results.record import Metric, RunRecord
 from moe_eval_plugin.results.samples import failure_note
 from moe_eval_plugin.results.versions import installed_versions

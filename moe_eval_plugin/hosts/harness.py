@@ -14,9 +14,9 @@ from moe_eval_plugin.errors import InvalidArgumentError, MissingDependencyError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from moe_eval_plugin.hosts.command_line import CommandLine
-    from moe_eval_plugin.hosts.host_run import HostRun
-    from moe_eval_plugin.hosts.loaded_tasks import LoadedTasks
+    from moe_eval_plugin.hosts.shared.command_line import CommandLine
+    from moe_eval_plugin.hosts.shared.host_run import HostRun
+    from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
     from moe_eval_plugin.results.run import Run
 
 LMMS_EVAL, LM_EVAL = "lmms-eval", "lm-eval"

@@ -198,7 +198,7 @@ def _check_folder(plan: SweepPlan, folder: Path, intent: Intent) -> None:
     if found is None:
         refuse_foreign(folder, plan)
         return
-    now = {**plan.own_settings(), **version_settings()}
+    now = {**plan.own_settings(), **version_settings(plan.host)}
     before = {name: value for name, value in found.settings.items() if name in now}
     changed = differences(before, {name: now[name] for name in before})
     if changed and found.has_done and not intent.restart:

@@ -11,12 +11,12 @@ from moe_eval_plugin.files import short_digest
 from moe_eval_plugin.model_name import is_folder
 from moe_eval_plugin.models.checkpoint import ask_hub, resolve
 from moe_eval_plugin.option_values import argument_parts
-from moe_eval_plugin.results.versions import installed_versions
+from moe_eval_plugin.results.versions import installed_versions, versions_with
 from moe_eval_plugin.sweeps.planning import NAMES_OF_MODELS
 
 if TYPE_CHECKING:
     from moe_eval_plugin.engines.expert_request import ModelConfig
-    from moe_eval_plugin.hosts.loaded_tasks import LoadedTasks
+    from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
     from moe_eval_plugin.sweeps.data_content import DataContent
     from moe_eval_plugin.sweeps.plan import SweepPlan
 
@@ -34,7 +34,7 @@ def sweep_settings(
             f"task {name}: data": data.digest(documents, plan.limit)
             for name, documents in host.documents().items()
         },
-        **version_settings(),
+        **version_settings(plan.host),
     }
 
 
@@ -58,9 +58,10 @@ def _files_of_arguments(model_args: str) -> str:
     return short_digest(named_content(named))
 
 
-def version_settings() -> dict[str, Any]:
+def version_settings(host: str) -> dict[str, Any]:
     """Return the version of each package that a number depends on."""
-    return {f"version of {name}": version for name, version in installed_versions().items()}
+    versions = versions_with(host, installed_versions())
+    return {f"version of {name}": version for name, version in versions.items()}
 
 
 def machine() -> dict[str, str]:

@@ -12,7 +12,7 @@ from moe_eval_plugin.experts.routing_rule import NATIVE, UNIFORM
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
 from moe_eval_plugin.files import short_digest
 from moe_eval_plugin.hosts.harness import FIRST, harness
-from moe_eval_plugin.hosts.host_run import HostRun
+from moe_eval_plugin.hosts.shared.host_run import HostRun
 from moe_eval_plugin.option_values import argument_names, argument_parts
 from moe_eval_plugin.override.policies import parse_rule
 

@@ -106,7 +106,7 @@ def check_weights(checked: CheckedPlan, *, runs_here: bool) -> None:
 
 
 def _hf_options(plan: SweepPlan) -> EngineOptions:
-    from moe_eval_plugin.hosts.arguments import join_arguments
+    from moe_eval_plugin.hosts.shared.arguments import join_arguments
     from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
 
     return parse_arguments(join_arguments(plan.model_args, {"device": plan.device}))[0]
@@ -117,7 +117,7 @@ def _check_names(plan: SweepPlan) -> None:
 
     Without vLLM nothing is known of its arguments: another machine may run the points.
     """
-    from moe_eval_plugin.hosts.arguments import join_arguments
+    from moe_eval_plugin.hosts.shared.arguments import join_arguments
     from moe_eval_plugin.model_adapters import hf_arguments, vllm_arguments
 
     of_the_host = {"batch_size": plan.batch_size, "device": plan.device}

@@ -90,7 +90,7 @@ def test_version_names_what_matters() -> None:
     assert run.returncode == 0
     assert run.stdout.splitlines() == [
         f"{name} {metadata.version(name)}"
-        for name in ("moe-eval-plugin", "lmms-eval", "transformers", "torch")
+        for name in ("moe-eval-plugin", "lmms-eval", "lm-eval", "transformers", "torch")
     ]
 
 

@@ -7,7 +7,7 @@ import pytest
 from moe_eval_plugin.errors import InvalidArgumentError, MissingDependencyError
 from moe_eval_plugin.hosts import harness as harnesses
 from moe_eval_plugin.hosts.harness import PACKAGES, default_host, harness, installed_harness
-from moe_eval_plugin.hosts.host_run import HostRun
+from moe_eval_plugin.hosts.shared.host_run import HostRun
 
 
 @pytest.mark.parametrize("name", PACKAGES)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.api.sweeping.progress import SweepProgress
     from moe_eval_plugin.api.sweeping.request import SweepRequest
-    from moe_eval_plugin.hosts.loaded_tasks import LoadedTasks
+    from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
     from moe_eval_plugin.sweeps.data_content import DataContent
     from moe_eval_plugin.sweeps.estimate import Estimate
     from moe_eval_plugin.sweeps.launchers.launcher import Launcher, Worker

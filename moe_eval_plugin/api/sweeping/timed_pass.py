@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from moe_eval_plugin.api.sweeping.progress import SweepProgress
-    from moe_eval_plugin.hosts.loaded_tasks import LoadedTasks
+    from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
     from moe_eval_plugin.sweeps.launchers.launcher import Launcher, Worker
     from moe_eval_plugin.sweeps.manifest import Manifest
     from moe_eval_plugin.sweeps.plan import SweepPlan, SweepPoint

@@ -13,8 +13,8 @@ from moe_eval_plugin.option_values import repeated
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from moe_eval_plugin.hosts.host_run import HostRun
-    from moe_eval_plugin.hosts.loaded_tasks import LoadedTasks
+    from moe_eval_plugin.hosts.shared.host_run import HostRun
+    from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
     from moe_eval_plugin.results.run import Run
 
 
@@ -88,8 +88,7 @@ class LmEval:
         return settings_of(run, log_samples=log_samples)
 
     @staticmethod
-    def load_tasks(run: HostRun) -> Host:
-        """Import lm-eval, and load the tasks of a run with their data."""
-        from moe_eval_plugin.hosts.loaded_tasks import LoadedTasks
-
-        return Host(run)
+    def load_tasks(run: HostRun) -> LoadedTasks:
+        """Raise ``InvalidArgumentError``: the tasks of lm-eval are not loaded in this process."""
+        message = f"{', '.join(run.tasks)} cannot be loaded with lm-eval. Use --host lmms-eval."
+        raise InvalidArgumentError(message)

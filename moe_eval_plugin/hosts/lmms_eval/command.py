@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from moe_eval_plugin.hosts.command_line import CommandLine, commit_of, seed_text
+from moe_eval_plugin.hosts.shared.command_line import CommandLine, commit_of, seed_text
 from moe_eval_plugin.option_values import argument_names
 
 if TYPE_CHECKING:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.hosts.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval import names
 from moe_eval_plugin.hosts.lmms_eval.command import PROGRAM, RunSettings, settings_of
 from moe_eval_plugin.hosts.lmms_eval.host_options import REFUSED, check_gen_kwargs
+from moe_eval_plugin.hosts.shared.arguments import join_arguments
 from moe_eval_plugin.option_values import argument_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from moe_eval_plugin.hosts.host_run import HostRun
     from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+    from moe_eval_plugin.hosts.shared.host_run import HostRun
     from moe_eval_plugin.results.run import Run
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.hosts.lmms_eval.names import unknown_task
 from moe_eval_plugin.hosts.replacement import replaced
-from moe_eval_plugin.hosts.task_settings import code_digest, definition_digest
-from moe_eval_plugin.results.lmms_eval.files import find_results
+from moe_eval_plugin.hosts.shared.task_settings import code_digest, definition_digest
+from moe_eval_plugin.results.files import find_results
 from moe_eval_plugin.text import one_line
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from lmms_eval.api.instance import Instance
 
-    from moe_eval_plugin.hosts.host_run import HostRun
+    from moe_eval_plugin.hosts.shared.host_run import HostRun
 
 
 class Host:

@@ -17,7 +17,6 @@ from moe_eval_plugin.engines.answer_digest import answer_settings
 from moe_eval_plugin.engines.expert_request import unobserved
 from moe_eval_plugin.errors import EngineFailedError
 from moe_eval_plugin.experts.verification import join_ranks
-from moe_eval_plugin.hosts.arguments import join_arguments
 from moe_eval_plugin.hosts.engine_adapter import EngineAdapter
 from moe_eval_plugin.hosts.exit_codes import user_errors
 from moe_eval_plugin.hosts.lmms_eval.answers.answer_ends import (
@@ -34,6 +33,7 @@ from moe_eval_plugin.hosts.lmms_eval.answers.host_answers import (
 from moe_eval_plugin.hosts.lmms_eval.host_options import refuse_options
 from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader, settings_by_task, with_settings
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
+from moe_eval_plugin.hosts.shared.arguments import join_arguments
 from moe_eval_plugin.hosts.unanswered import report_unanswered
 from moe_eval_plugin.measure.answer_ends import REASONING_TAGS, AnswerEndCounter
 from moe_eval_plugin.measure.speed import TaskSpeed
@@ -42,6 +42,7 @@ from moe_eval_plugin.plugins.announcer import Announcer
 from moe_eval_plugin.plugins.manager import plugin_manager
 from moe_eval_plugin.results.measurements import make_records
 from moe_eval_plugin.results.record import RunRecord
+from moe_eval_plugin.results.versions import versions_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -259,7 +260,7 @@ class MoEModel(EngineAdapter, lmms):
 
     def _provenance(self) -> dict[str, Any]:
         """Describe model, engine and settings, as plain JSON data."""
-        request = self.engine_request
+        request, engine = self.engine_request, self._engine_provenance()
         return {
             "experts_k": request.resolved.schedule.text if request.resolved else None,
             "experts_policy": request.rule.policy_text,
@@ -270,5 +271,6 @@ class MoEModel(EngineAdapter, lmms):
             "seed": self.seed,
             "unanswerable": self.options.unanswerable,
             "system_prompt": self.options.system_prompt,
-            **self._engine_provenance(),
+            **engine,
+            "versions": versions_with("lmms-eval", engine["versions"]),
         }

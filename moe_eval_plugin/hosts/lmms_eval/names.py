@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.hosts import task_names
-from moe_eval_plugin.hosts.task_names import folders_of_package, missing_names
+from moe_eval_plugin.hosts.shared import task_names
+from moe_eval_plugin.hosts.shared.task_names import folders_of_package, missing_names
 from moe_eval_plugin.plugins.manager import task_folders
 from moe_eval_plugin.text import did_you_mean
 

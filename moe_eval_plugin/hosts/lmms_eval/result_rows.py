@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.hosts.foreign_models import ForeignModelTimer
 from moe_eval_plugin.hosts.lmms_eval.answers.answer_cache import AnswerCache
-from moe_eval_plugin.results.lmms_eval.samples import FROM_CACHE
 from moe_eval_plugin.results.record import Score
+from moe_eval_plugin.results.run import FROM_CACHE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Mapping

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
     from moe_eval_plugin.engines.request import Job
-    from moe_eval_plugin.hosts.loaded_tasks import LoadedTasks
+    from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
     from moe_eval_plugin.measure.hardware_use import HardwareUse
     from moe_eval_plugin.measure.timing import BatchTiming
     from moe_eval_plugin.results.timing.timed_pass import TimedPass

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from moe_eval_plugin.hosts.loaded_tasks import LoadedTasks
+    from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
     from moe_eval_plugin.sweeps.plan import SweepPlan
     from moe_eval_plugin.sweeps.timing.work import TimedWork

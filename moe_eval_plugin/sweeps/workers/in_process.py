@@ -94,7 +94,7 @@ class InProcessWorker:
         self, arg_string: str, additional_config: dict[str, Any] | None
     ) -> ResidentMoEHF:
         from moe_eval_plugin.engines.transformers.shared.images import ImageOutputs
-        from moe_eval_plugin.hosts.arguments import join_arguments
+        from moe_eval_plugin.hosts.shared.arguments import join_arguments
         from moe_eval_plugin.sweeps.workers.batch_size import found_batch_size
         from moe_eval_plugin.sweeps.workers.batch_store import SweepBatches
         from moe_eval_plugin.sweeps.workers.resident_model import ResidentMoEHF
@@ -116,7 +116,7 @@ class InProcessWorker:
 
 def load_resident(plan: SweepPlan, checked: ModelConfig | None = None) -> ResidentMoEHF:
     """Load the model of a plan, as the host would for its first point."""
-    from moe_eval_plugin.hosts.arguments import join_arguments
+    from moe_eval_plugin.hosts.shared.arguments import join_arguments
     from moe_eval_plugin.sweeps.workers.resident_model import ResidentMoEHF
 
     parts = (plan.model_args, plan.points[0].model_args)

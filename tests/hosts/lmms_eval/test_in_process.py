@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
 
 import pytest
 from tenacity import Retrying, stop_after_attempt
 
 from moe_eval_plugin.errors import DataError
-from moe_eval_plugin.hosts.host_run import HostRun
 from moe_eval_plugin.hosts.lmms_eval.in_process import Host
-
+from moe_eval_plugin.hosts.shared.host_run import HostRun
 
 RUN = HostRun("moe_hf", tasks=("easy_vqa",))
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.request import QuestionCounter
 from moe_eval_plugin.engines.vllm.job_runner import JobRunner
-from moe_eval_plugin.hosts.arguments import join_arguments
-from moe_eval_plugin.hosts.host_run import HostRun
 from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+from moe_eval_plugin.hosts.shared.arguments import join_arguments
+from moe_eval_plugin.hosts.shared.host_run import HostRun
 from moe_eval_plugin.hosts.unanswered import raise_unless_counted
 from moe_eval_plugin.model_adapters.lmms_eval_vllm import MoEVLLM
 from moe_eval_plugin.sweeps.timing.vllm.orders import EngineStart, TimingOrder

@@ -7,7 +7,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.hosts.task_settings import code_digest
+from moe_eval_plugin.hosts.shared.task_settings import code_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,5 +34,3 @@ def test_code_beside_the_functions_of_a_task_counts(tmp_path: Path) -> None:
 
 def test_a_task_without_functions_of_its_own_has_no_code() -> None:
     assert code_digest(SimpleNamespace(task="own", metric=len)) is None
-
-
