@@ -22,8 +22,8 @@ class LmEval:
     """lm-eval, through the command that registers our models with it."""
 
     name = "lm-eval"
-    program = PROGRAM
-    module = ("moe_eval_plugin.lm_eval", "run")
+    program: tuple[str, ...] = PROGRAM
+    module: tuple[str, ...] = ("moe_eval_plugin.lm_eval", "run")
     all_tasks = "moe-eval lm-eval ls tasks"
 
     @staticmethod

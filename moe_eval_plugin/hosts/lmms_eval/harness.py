@@ -23,8 +23,8 @@ class LmmsEval:
     """lmms-eval, which asks chat models with conversations."""
 
     name = "lmms-eval"
-    program = (PROGRAM,)
-    module = ("lmms_eval",)
+    program: tuple[str, ...] = (PROGRAM,)
+    module: tuple[str, ...] = ("lmms_eval",)
     all_tasks = "lmms-eval tasks list"
 
     @staticmethod

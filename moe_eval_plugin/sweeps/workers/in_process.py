@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from moe_eval_plugin.engines.expert_request import ModelConfig
-    from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+    from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
     from moe_eval_plugin.sweeps.plan import SweepPlan, SweepPoint
     from moe_eval_plugin.sweeps.planning import CheckedPlan
     from moe_eval_plugin.sweeps.workers.progress import Progress
@@ -36,7 +36,7 @@ class InProcessWorker:
     def __init__(
         self,
         checked: CheckedPlan,
-        host: Host,
+        host: LoadedTasks,
         folder: Path,
         settings: Mapping[str, Any],
         input_cache_gib: float | None,
