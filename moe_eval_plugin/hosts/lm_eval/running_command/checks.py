@@ -14,6 +14,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.hosts.lm_eval.names import ALL_TASKS, check_model, check_tasks
 from moe_eval_plugin.hosts.lm_eval.registration import MODELS
 from moe_eval_plugin.option_values import (
     argument_parts,
@@ -28,8 +29,6 @@ from moe_eval_plugin.option_values import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-# Options that lm-eval passes to every model; in --model_args they end in a TypeError.
-OF_THE_MODEL = ("batch_size", "max_batch_size", "device")
 # Options that hold name=value,name=value.
 WITH_NAMES = ("model_args", "gen_kwargs", "metadata")
 # The host looks for cached requests by the task, the number of its examples and the template.
@@ -44,18 +43,28 @@ def check_command(
     """Raise ``UserError`` where a command cannot work, or not as it is written.
 
     ``namespace`` are the options of the command line, ``config`` those of a file of ``--config``
-    too. Commands with a model that is not ours are left to the host.
+    too. Of commands with a model that is not ours, only the names of model and tasks are checked.
     """
+    check_model(config.model)
+    _check_tasks(config)
     if config.model not in MODELS:
         return
     _refuse_repeated(arguments)
-    _refuse_in_model_args(config.model_args)
     _check_numbers(config)
     _check_paths(config)
     _check_cached_requests(config)
     given = {name: getattr(config, name) for name in ("batch_size", "max_batch_size")}
     device = {"device": _named_device(namespace, config)}
     resolve_name(MODELS[config.model]).check_arguments(config.model_args, {**given, **device})
+
+
+def _check_tasks(config: Any) -> None:  # noqa: ANN401  (the host's dataclass)
+    tasks = config.tasks.split(",") if isinstance(config.tasks, str) else config.tasks
+    if not tasks:
+        message = f"--tasks names no task. {ALL_TASKS}"
+        raise InvalidArgumentError(message)
+    # A file of --config may hold whole definitions.
+    check_tasks([one for one in tasks if isinstance(one, str)], config.include_path)
 
 
 def _refuse_repeated(arguments: Sequence[str]) -> None:
@@ -106,16 +115,6 @@ def _run_parser() -> argparse.ArgumentParser | None:
     found = getattr(verbs, "choices", None) or {}
     parser = found.get("run")
     return parser if isinstance(parser, argparse.ArgumentParser) else None
-
-
-def _refuse_in_model_args(model_args: Mapping[str, Any]) -> None:
-    for name in OF_THE_MODEL:
-        if name in model_args:
-            message = (
-                f"{name}={model_args[name]} is not possible in --model_args: lm-eval has an option "
-                f"for it. Write --{name} {model_args[name]}."
-            )
-            raise InvalidArgumentError(message)
 
 
 def _check_numbers(config: Any) -> None:  # noqa: ANN401  (the host's dataclass)
