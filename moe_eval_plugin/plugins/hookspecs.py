@@ -60,6 +60,23 @@ def moe_eval_task_folders() -> Iterable[Path]:  # type: ignore[empty-body]
 
 
 @hookspec
+def moe_eval_lm_eval_task_folders() -> Iterable[Path]:  # type: ignore[empty-body]
+    """Return folders with lm-eval task definitions (YAML), for ``--tasks``.
+
+    Called each time the host indexes its tasks, so it must be fast and import nothing heavy.
+    On equal task names lm-eval uses the definition that it reads last: the user's ``--include_path``
+    comes after these folders, and its own tasks come before. Example::
+
+        from pathlib import Path
+        from moe_eval_plugin.plugins import hookimpl
+
+        @hookimpl
+        def moe_eval_lm_eval_task_folders():
+            return [Path(__file__).parent / "lm_eval_tasks"]
+    """
+
+
+@hookspec
 def moe_eval_register_families() -> Iterable[Family]:  # type: ignore[empty-body]
     """Return model families: where their configurations store k, and what their routers do.
 

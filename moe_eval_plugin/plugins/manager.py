@@ -53,9 +53,12 @@ def build_manager(entries: Iterable[EntryPoint]) -> pluggy.PluginManager:
     return manager
 
 
-def task_folders() -> list[Path]:
-    """List the task folders of all plugins, each once."""
-    by_plugin = plugin_manager().hook.moe_eval_task_folders()
+def task_folders(host: str = "lmms-eval") -> list[Path]:
+    """List the folders of all plugins with tasks for a host, each once."""
+    hook = plugin_manager().hook
+    is_lm_eval = host == "lm-eval"
+    named = hook.moe_eval_lm_eval_task_folders if is_lm_eval else hook.moe_eval_task_folders
+    by_plugin = named()
     return list(dict.fromkeys(folder for folders in by_plugin for folder in folders))
 
 
