@@ -154,7 +154,7 @@ $(DEMO_STAMP): pyproject.toml $(CONSTRAINTS)
 	@echo "    No GPU? Set PIP_EXTRA_INDEX_URL to PyTorch's index of wheels for CPUs: 4 GB less."
 	$(MAKE_VENV)
 	$(BIN)/python -m pip install $(filter-out --quiet,$(PIP_OPTIONS)) \
-		--constraint $(CONSTRAINTS) --editable '.[report]'
+		--constraint $(CONSTRAINTS) --editable '.[lmms-eval,report]'
 	@echo "==> compiling what the demo imports"
 	@$(BIN)/python -c 'import $(DEMO_IMPORTS)'
 	@touch $@

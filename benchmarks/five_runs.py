@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.results.lmms_eval.files import find_run
+from moe_eval_plugin.results.files import find_run
 from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
 from moe_eval_plugin.results.versions import installed_versions
 

@@ -21,8 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.results.lmms_eval.files import find_run
-from moe_eval_plugin.results.lmms_eval.samples import read_samples
+from moe_eval_plugin.results.files import find_run, read_samples
 from moe_eval_plugin.results.versions import installed_versions
 
 if TYPE_CHECKING:
@@ -90,9 +89,7 @@ def _answers(folder: Path, k: str) -> list[tuple[Any, ...]]:
     experts = task.record.experts if task.record else None
     if experts is None or experts.observed != int(k) or not task.samples:
         sys.exit(f"{folder} holds no verified run at {k} experts")
-    return [
-        (one.doc_id, one.answers, one.scores["exact_match"]) for one in read_samples(task.samples)
-    ]
+    return [(one.doc_id, one.answers, one.scores["exact_match"]) for one in read_samples(task)]
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -15,7 +15,6 @@ from moe_eval_plugin.engines.vllm.job_runner import JobRunner, sampling_argument
 from moe_eval_plugin.engines.vllm.messages import load_template
 from moe_eval_plugin.engines.vllm.options import check_vllm_request
 from moe_eval_plugin.engines.vllm.process import engine_alive_or_fail
-from moe_eval_plugin.engines.vllm.provenance import provenance_of
 from moe_eval_plugin.engines.vllm.request_times import request_phases
 from moe_eval_plugin.hosts.lmms_eval.model import MoEModel
 from moe_eval_plugin.hosts.unanswered import Skipped
@@ -122,4 +121,4 @@ class MoEVLLM(MoEModel):
 
     def _engine_provenance(self) -> dict[str, Any]:
         batch_size = self.at_once or self.engine.max_num_seqs
-        return {**provenance_of(self.engine), "batch_size": batch_size}
+        return {**self.engine.provenance(), "batch_size": batch_size}

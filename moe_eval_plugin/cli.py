@@ -21,6 +21,7 @@ from moe_eval_plugin.commands import (
     export,
     families,
     inspect,
+    lm_eval,
     report,
     reproduce,
     sweep,
@@ -47,14 +48,14 @@ EXIT_BROKEN_PIPE = 141
 SUMMARY_COLUMN = 14
 # The verbs, as people look for them.
 COMMANDS = {
-    "Run": (demo, sweep, bench),
+    "Run": (demo, sweep, bench, lm_eval),
     "Look": (inspect, families, tasks, doctor),
     "Use": (report, compare, export),
     "Share": (bundle, reproduce),
     "Data": (data,),
     "Shell": (completion, tasks_path),
 }
-SHOWN_PACKAGES = ("lmms-eval", "transformers", "torch")
+SHOWN_PACKAGES = ("lmms-eval", "lm-eval", "transformers", "torch")
 
 DESCRIPTION = """\
 Measure how accuracy and speed change when a Mixture-of-Experts model uses fewer experts per token.
@@ -69,6 +70,8 @@ examples:
     --output runs/sweep
   lmms-eval --model moe_hf --model_args pretrained=demo,experts_k=4 \\
     --tasks easy_vqa
+  moe-eval lm-eval run --model moe_hf --tasks arc_easy \\
+    --model_args pretrained=allenai/OLMoE-1B-7B-0924,experts_k=4
 
 Options may be spelt with - or _. `moe-eval VERB --help` or `moe-eval help VERB` describes a verb.
 
@@ -87,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Errors of this package show their traceback with --verbose only.
     """
     with coloured():
-        return _main(with_dashes(sys.argv[1:] if arguments is None else arguments))
+        return _main(_help_of_a_verb(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def _main(given: list[str]) -> int:
@@ -152,8 +155,10 @@ def build_parser() -> CommandParser:
 
 
 def _run(arguments: list[str]) -> int:
+    if arguments[:1] == [lm_eval.NAME]:
+        return lm_eval.hand_over(arguments[1:])
     parser = build_parser()
-    options = parser.parse_args(_help_of_a_verb(arguments))
+    options = parser.parse_args(with_dashes(arguments))
     if options.run is None:
         parser.print_help()
         return EXIT_USAGE

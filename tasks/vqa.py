@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError, UnreadableImageError
-from moe_eval_plugin.results.lmms_eval.samples import failure_in
+from moe_eval_plugin.results.files import failure_in
 from moe_eval_plugin.vqa.images import as_rgb, open_image
 from moe_eval_plugin.vqa.scores_by_type import SCORES_BY_TYPE
 from moe_eval_plugin.vqa.scoring import LMMS_VQAV2, scoring_mode, vqa_accuracy

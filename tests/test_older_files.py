@@ -18,7 +18,7 @@ import pytest
 
 from moe_eval_plugin.cli import main
 from moe_eval_plugin.results.compare.compare import compare_runs
-from moe_eval_plugin.results.lmms_eval.files import find_run, find_runs
+from moe_eval_plugin.results.files import find_run, find_runs
 from moe_eval_plugin.results.score_facts import collect
 from moe_eval_plugin.sweeps.manifest import load_manifest
 from moe_eval_plugin.sweeps.plan import SweepPlan, SweepPoint

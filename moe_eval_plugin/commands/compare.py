@@ -122,7 +122,7 @@ def run(options: argparse.Namespace) -> int:
     from moe_eval_plugin.api.comparison import refuse_sweep
     from moe_eval_plugin.results.compare.compare import compare_runs
     from moe_eval_plugin.results.compare.text import render
-    from moe_eval_plugin.results.lmms_eval.files import find_run
+    from moe_eval_plugin.results.files import find_run
 
     _check(options)
     if options.b is None:

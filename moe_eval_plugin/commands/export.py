@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
     from moe_eval_plugin import files
     from moe_eval_plugin.errors import InvalidArgumentError
     from moe_eval_plugin.publish.exports import failures, formats
-    from moe_eval_plugin.results.lmms_eval.files import find_runs
+    from moe_eval_plugin.results.files import find_runs
 
     if options.format in {ALL_FORMATS, LIST}:
         return _list_formats(as_json=options.json)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self
 from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.measure.timing import read_clock
-from moe_eval_plugin.results.lmms_eval.samples import failure_in
 from moe_eval_plugin.results.record import Metric, RunRecord
 from moe_eval_plugin.results.samples import failure_note
 from moe_eval_plugin.results.versions import installed_versions
@@ -24,7 +23,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-METHODS = ("generate_until", "generate_until_multi_round", "loglikelihood")
+METHODS = (
+    "generate_until",
+    "generate_until_multi_round",
+    "loglikelihood",
+    "loglikelihood_rolling",
+)
+# Marks requests of lmms-eval that are no questions; the metadata of lm-eval's are no mapping.
 PADDING = "__padding_only__"
 # Row of the questions whose answer is a message about a failed request; only where there are any.
 N_FAILED = "n_failed_requests"
@@ -38,11 +43,18 @@ class ForeignModelTimer:
     requests. A sample is a question: several requests of one count once. ``lm`` is any object; one
     that lacks all of ``METHODS``, or does not let them be replaced, is left alone and has no
     records. Neither have several tasks on several processes, which may have to make the same calls.
+    ``failure_in`` returns the message that a host wrote in place of an answer, or ``None``.
     """
 
-    def __init__(self, lm: Any, clock: Clock = read_clock) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        lm: Any,  # noqa: ANN401
+        clock: Clock = read_clock,
+        failure_in: Callable[[object], str | None] = lambda _: None,
+    ) -> None:
         self._lm = lm
         self._clock = clock
+        self._failure_in = failure_in
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._n_samples: Counter[str] = Counter()
         self._n_failed: Counter[str] = Counter()
@@ -93,17 +105,18 @@ class ForeignModelTimer:
             for task in tasks
         }
 
-    def _timed(self, method: Callable[[list[Any]], list[Any]]) -> Callable[[list[Any]], list[Any]]:
+    def _timed(self, method: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
         @functools.wraps(method)
-        def by_task(requests: list[Any]) -> list[Any]:
+        def by_task(requests: list[Any], **how: Any) -> list[Any]:  # noqa: ANN401  (the host's)
             tasks = _positions(requests)
             if self._is_timing:  # some models answer one kind of request by way of another
-                return method(requests)
+                return method(requests, **how)
             if len(tasks) > 1 and _is_distributed():
-                return method(requests)
+                return method(requests, **how)
             answers: list[Any] = [None] * len(requests)
             for task, positions in tasks.items():
-                found = self._time(task, method, [requests[position] for position in positions])
+                own = [requests[position] for position in positions]
+                found = self._time(task, functools.partial(method, **how), own)
                 for position, answer in zip(positions, found, strict=True):
                     answers[position] = answer
             return answers
@@ -120,16 +133,21 @@ class ForeignModelTimer:
         finally:
             self._is_timing = False
         self._seconds[task] += self._clock() - begin
-        asked = [not one.metadata.get(PADDING) for one in requests]
+        asked = [not _is_padding(one) for one in requests]
         questions = {one.doc_id for one in compress(requests, asked)}
         self._n_samples[task] += len(questions)
         texts = (
             (one.doc_id, getattr(answer, "text", answer))
             for one, answer in zip(requests, answers, strict=False)
         )
-        failed = {doc_id for doc_id, text in compress(texts, asked) if failure_in(text)}
+        failed = {doc_id for doc_id, text in compress(texts, asked) if self._failure_in(text)}
         self._n_failed[task] += len(failed)
         return answers
+
+
+def _is_padding(request: Any) -> bool:  # noqa: ANN401  (a host's own class)
+    metadata = request.metadata
+    return isinstance(metadata, dict) and bool(metadata.get(PADDING))
 
 
 def _failed_row(task: str, n_failed: int) -> tuple[Metric, ...]:

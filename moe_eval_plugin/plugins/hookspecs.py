@@ -64,8 +64,8 @@ def moe_eval_lm_eval_task_folders() -> Iterable[Path]:  # type: ignore[empty-bod
     """Return folders with lm-eval task definitions (YAML), for ``--tasks``.
 
     Called each time the host indexes its tasks, so it must be fast and import nothing heavy.
-    On equal task names lm-eval uses the definition that it reads last: the user's ``--include_path``
-    comes after these folders, and its own tasks come before. Example::
+    On equal task names lm-eval uses the definition that it reads last: its own tasks come before
+    these folders, and the user's ``--include_path`` comes after them. Example::
 
         from pathlib import Path
         from moe_eval_plugin.plugins import hookimpl

@@ -17,7 +17,7 @@ from moe_eval_plugin.report.analysis.series_names import (
     series_name,
 )
 from moe_eval_plugin.report.series import FinishedTask, ReportPoint, Series, TimedSetting
-from moe_eval_plugin.results.lmms_eval.files import find_runs, read_run
+from moe_eval_plugin.results.files import find_runs, read_run
 from moe_eval_plugin.results.metric_names import PROPORTION
 from moe_eval_plugin.results.samples import read_task
 from moe_eval_plugin.results.score_facts import collect

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unknown"
 MEAN = "mean"
+# What identifies a question, and its image: fields of a sample, and of what is compared by them.
+QUESTION_ID = "question_id"
+DOC_ID = "doc_id"
+IMAGE_ID = "image_id"
+# Field of a sample, in runs with a cache: whether the answer came from it.
+FROM_CACHE = "from_cache"
 
 
 @dataclass(frozen=True)

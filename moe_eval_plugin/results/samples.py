@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
-from moe_eval_plugin.results.lmms_eval.samples import DOC_ID, QUESTION_ID, read_samples
+from moe_eval_plugin.results.files import read_samples
+from moe_eval_plugin.results.run import DOC_ID, QUESTION_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -99,7 +100,7 @@ class AnswerFaults:
     failed: Sequence[str]
     """Ids of the questions whose answer is a message of the host about a failure."""
     n_empty: int
-    """Empty answers, which some models of lmms-eval return after an error."""
+    """Empty answers, which some models return after an error."""
 
 
 def find_faults(task: TaskRun) -> AnswerFaults | None:
@@ -109,7 +110,7 @@ def find_faults(task: TaskRun) -> AnswerFaults | None:
     failed: list[str] = []
     n_empty = 0
     try:
-        for number, sample in enumerate(read_samples(task.samples), start=1):
+        for number, sample in enumerate(read_samples(task), start=1):
             ids = (sample.question_id, sample.doc_id, f"line {number}")
             if sample.failure:
                 failed.append(str(next(one for one in ids if one is not None)))
@@ -123,7 +124,7 @@ def failure_note(n_failed: int, n_questions: int | None) -> str:
     """Return a sentence on answers that are messages about failures, to stand beside scores."""
     of = "" if n_questions is None else f" of {n_questions:,}"
     return (
-        f"{n_failed:,}{of} answers are no answers but messages of lmms-eval about failed requests, "
+        f"{n_failed:,}{of} answers are no answers but messages of the host about failed requests, "
         "which count as wrong: the score is not that of the model."
     )
 
@@ -140,7 +141,7 @@ def read_task(run: Run, task: TaskRun) -> AnsweredTask:
             "answers. Run the task again with --log_samples."
         )
         raise DataError(message)
-    samples = list(read_samples(task.samples))
+    samples = list(read_samples(task))
     if not samples:
         message = f"{task.samples} has no samples. Run the task again with --log_samples."
         raise DataError(message)

@@ -11,7 +11,7 @@ from moe_eval_plugin.files import short_digest
 from moe_eval_plugin.model_name import is_folder
 from moe_eval_plugin.models.checkpoint import ask_hub, resolve
 from moe_eval_plugin.option_values import argument_parts
-from moe_eval_plugin.results.versions import installed_versions
+from moe_eval_plugin.results.versions import installed_versions, versions_with
 from moe_eval_plugin.sweeps.planning import NAMES_OF_MODELS
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def _files_of_arguments(model_args: str) -> str:
 
 def version_settings() -> dict[str, Any]:
     """Return the version of each package that a number depends on."""
-    return {f"version of {name}": version for name, version in installed_versions().items()}
+    versions = versions_with("lmms-eval", installed_versions())
+    return {f"version of {name}": version for name, version in versions.items()}
 
 
 def machine() -> dict[str, str]:

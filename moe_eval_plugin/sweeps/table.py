@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.results.lmms_eval.files import read_run
+from moe_eval_plugin.results.files import read_run
 from moe_eval_plugin.results.timing.of_run import TimedRun, size_shown
 from moe_eval_plugin.text import GAP, HUNDRED, align, formatted, points_text, terminal_width
 

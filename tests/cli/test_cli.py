@@ -52,7 +52,8 @@ def test_the_help_of_every_verb_fits_into_80_columns(verb: tuple[str, ...]) -> N
     run = moe_eval(*verb, "--help", COLUMNS=80)
     assert run.returncode == 0
     assert "examples:" in run.stdout
-    assert [line for line in run.stdout.splitlines() if len(line) > 80] == []
+    ours = run.stdout.partition("The help of lm-eval itself")[0]
+    assert [line for line in ours.splitlines() if len(line) > 80] == []
 
 
 def test_general_options_come_before_or_after_the_verb() -> None:
@@ -90,7 +91,7 @@ def test_version_names_what_matters() -> None:
     assert run.returncode == 0
     assert run.stdout.splitlines() == [
         f"{name} {metadata.version(name)}"
-        for name in ("moe-eval-plugin", "lmms-eval", "transformers", "torch")
+        for name in ("moe-eval-plugin", "lmms-eval", "lm-eval", "transformers", "torch")
     ]
 
 

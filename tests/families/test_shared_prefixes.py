@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from moe_eval_plugin.engines.transformers.batches.sharing_limits import _reason_of_code
+from moe_eval_plugin.engines.transformers.batches.sharing_limits import reason_of_code
 from moe_eval_plugin.engines.transformers.shared.layout import lay_out
 from moe_eval_plugin.engines.transformers.shared.prefix import Prefixes
 from moe_eval_plugin.models.releases.names import PER_TOKEN
@@ -58,7 +58,7 @@ def batch(given: dict[str, Any], rows: list[list[int]]) -> dict[str, Any]:
 def test_logits_after_a_shared_prefix_are_those_without(name: str) -> None:
     case = case_of(name)
     model, given = model_of(case), inputs_of(case)
-    assert _reason_of_code(model) is None
+    assert reason_of_code(model) is None
     own = given["input_ids"][0].tolist()
     head = own[: max((i for i, token in enumerate(own) if token == IMAGE), default=4) + 1]
     rows = [head + suffix for suffix in SUFFIXES]
@@ -77,4 +77,4 @@ def test_logits_after_a_shared_prefix_are_those_without(name: str) -> None:
 
 @pytest.mark.parametrize("name", NOT_SHARING)
 def test_layers_that_keep_something_else_share_nothing(name: str) -> None:
-    assert "keep something else" in str(_reason_of_code(model_of(case_of(name))))
+    assert "keep something else" in str(reason_of_code(model_of(case_of(name))))

@@ -11,7 +11,7 @@ from hypothesis import given
 
 from moe_eval_plugin.publish.exports.formats import find_exporter
 from moe_eval_plugin.results.compare.compare import compare_runs
-from moe_eval_plugin.results.lmms_eval.files import find_run
+from moe_eval_plugin.results.files import find_run
 from moe_eval_plugin.results.samples import read_task
 from moe_eval_plugin.results.score_facts import collect
 from tests.fuzz.mutations import Readers, as_json, changed_json, damaged_bytes

@@ -8,9 +8,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from lm_eval.api.instance import Instance as TextInstance
 from lmms_eval.api.instance import GenerationResult, Instance
 
 from moe_eval_plugin.hosts.foreign_models import METHODS, PADDING, ForeignModelTimer
+from moe_eval_plugin.results.files import failure_in
 from moe_eval_plugin.testing import ManualClock
 
 if TYPE_CHECKING:
@@ -54,6 +56,11 @@ class Model:
         """Fail, as a model without this ability does."""
         self._clock.advance(3.0 * len(requests))
         raise NotImplementedError
+
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:  # noqa: FBT002
+        """Score whole texts, as lm-eval's models do; with a progress bar half as fast."""
+        self._clock.advance((1.0 if disable_tqdm else 2.0) * len(requests))
+        return [-1.0] * len(requests)
 
 
 @pytest.fixture
@@ -123,6 +130,19 @@ def test_a_method_that_calls_another_one_is_not_counted_twice(
         model.generate_until_multi_round(requests("ab"))
         model.generate_until(requests("a"))
     assert speeds(timer) == {"a": (2, 13.0 + 3.0), "b": (1, 13.0)}
+
+
+def test_requests_of_lm_eval_are_questions_by_their_document(
+    model: Model, clock: ManualClock
+) -> None:
+    made = [
+        TextInstance("loglikelihood_rolling", {}, ("text",), 0, metadata=("a", doc_id, 1))
+        for doc_id in (0, 0, 1)
+    ]
+    with ForeignModelTimer(model, clock) as timer:
+        assert model.loglikelihood_rolling(made, disable_tqdm=True) == [-1.0] * 3
+    assert speeds(timer) == {"a": (2, 3.0)}
+    assert "n_failed_requests" not in timer.records()["a"].rows()
 
 
 def test_nothing_to_answer_makes_no_call_and_no_record(model: Model, clock: ManualClock) -> None:
@@ -282,7 +302,7 @@ def test_failed_requests_are_counted_by_question_and_warned_of(
     ]
     model.generate_until = lambda _: answers  # type: ignore[assignment,method-assign,return-value]
     asked = [*requests("aaaa"), request("a", 4, **{PADDING: True})]
-    with ForeignModelTimer(model) as timer:
+    with ForeignModelTimer(model, failure_in=failure_in) as timer:
         assert model.generate_until(asked) == answers
     record = timer.records()["a"]
     assert record.rows()["n_failed_requests"] == 3

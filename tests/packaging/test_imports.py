@@ -27,12 +27,16 @@ LINT = "from importlinter.cli import lint_imports_command as lint; lint()"
 
 # Modules that need an extra and say so when it is not installed.
 OPTIONAL = {
+    "model_adapters/lm_eval_": "lm-eval",
+    "model_adapters/lmms_eval_": "lmms-eval",
     "moe_eval_plugin/api/runs.py": "report",
     "moe_eval_plugin/bench/engines/vllm.py": "vllm",
     "moe_eval_plugin/bench/targets/vllm.py": "vllm",
     "moe_eval_plugin/engines/checks/vllm_config.py": "vllm",
     "moe_eval_plugin/engines/vllm/": "vllm",
     "moe_eval_plugin/hardware/nvml.py": "profile",
+    "moe_eval_plugin/hosts/lm_eval/": "lm-eval",
+    "moe_eval_plugin/hosts/lmms_eval/": "lmms-eval",
     "moe_eval_plugin/models/inspection/plot.py": "report",
     "moe_eval_plugin/publish/exports/trackers/mlflow.py": "mlflow",
     "moe_eval_plugin/publish/exports/trackers/trackio.py": "trackio",
@@ -44,6 +48,8 @@ OPTIONAL = {
     "moe_eval_plugin/report/paper/files.py": "report",
     "moe_eval_plugin/sweeps/launchers/ray.py": "ray",
     "moe_eval_plugin/sweeps/launchers/slurm.py": "slurm",
+    "tasks/lm_eval": "lm-eval",
+    "tasks/lmms_eval": "lmms-eval",
 }
 
 
@@ -132,6 +138,11 @@ FORBIDDEN = (
         "engines/vllm/options.py",
         "from moe_eval_plugin.engines.transformers import stopping",
         "Engines do not know each other",
+    ),
+    (
+        "hosts/lm_eval/__init__.py",
+        "from moe_eval_plugin.hosts.lmms_eval import names",
+        "Hosts do not know each other",
     ),
     (
         "hosts/run_options.py",

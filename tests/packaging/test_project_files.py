@@ -26,7 +26,7 @@ MAKE_COMMAND = re.compile(r"\bmake ([a-z][a-z-]*)\b")
 MAKE_CODE = re.compile(r"(?<!`)`[^`\n]+`(?!`)|^ *entry:.*|^make .*", re.MULTILINE)
 TARGET = re.compile(r"^([a-z-]+):.*?(?:## (.+))?$", re.MULTILINE)
 EXTRAS = {
-    *("vllm", "lm-eval", "profile", "ray", "report", "slurm", "test", "dev"),
+    *("lm-eval", "lmms-eval", "vllm", "profile", "ray", "report", "slurm", "test", "dev"),
     *("wandb", "trackio", "mlflow"),
 }
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", ".ci/run", ".pre-commit-config.yaml")
@@ -150,7 +150,9 @@ def test_readme_opens_with_the_demo_and_then_a_command_of_the_host(repository_ro
     assert "pretrained=demo,experts_k=4 --tasks easy_vqa --batch_size 16" in own
 
 
-def test_make_demo_installs_the_extra_for_the_report_alone(repository_root: Path) -> None:
+def test_make_demo_installs_the_harness_and_what_the_report_needs_alone(
+    repository_root: Path,
+) -> None:
     always = ("--no-print-directory", "--always-make", "--dry-run")
     plan = subprocess.run(
         ["make", *always, "demo"],  # noqa: S607  (found on the PATH)
@@ -162,7 +164,7 @@ def test_make_demo_installs_the_extra_for_the_report_alone(repository_root: Path
 
     assert plan.splitlines()[-1] == ".venv/bin/moe-eval demo"
     (installed,) = re.findall(r"--editable '(.+)'", plan)
-    assert installed == ".[report]"
+    assert installed == ".[lmms-eval,report]"
     assert "pip install --quiet" not in plan
 
 

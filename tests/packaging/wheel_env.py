@@ -109,8 +109,8 @@ def make_environment(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=False, symlinks=True)
     environment = WheelEnvironment(folder, build_wheel(folder / "dist"))
-    dependencies = sysconfig.get_path("purelib")
-    (environment.site_packages / "dependencies.pth").write_text(f"{dependencies}\n", "utf-8")
+    dependencies = [folder for folder in sys.path if Path(folder).name == "site-packages"]
+    (environment.site_packages / "dependencies.pth").write_text("\n".join(dependencies), "utf-8")
     target = ("--python", str(environment.python))
     _run(
         "-m",

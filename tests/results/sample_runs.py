@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.measure.speed import TaskSpeed
-from moe_eval_plugin.results.lmms_eval.files import read_run
+from moe_eval_plugin.results.files import read_run
 from moe_eval_plugin.results.record import RunRecord, Score
 from tests.vqa.vqa_files import write_json
 

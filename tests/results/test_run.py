@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.errors import DataError
-from moe_eval_plugin.results.lmms_eval.files import read_run
+from moe_eval_plugin.results.files import read_run
 from tests.results.run_files import write_run
 from tests.results.sample_records import record
 from tests.vqa.vqa_files import edit_json

@@ -9,7 +9,7 @@ import pytest
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.measure.speed import TaskSpeed
-from moe_eval_plugin.results.lmms_eval.files import read_run
+from moe_eval_plugin.results.files import read_run
 from moe_eval_plugin.results.record import RunRecord
 from moe_eval_plugin.results.score_facts import ScoreFacts, as_text, collect
 from moe_eval_plugin.results.steady_decode import SteadyDecode

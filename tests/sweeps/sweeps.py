@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from moe_eval_plugin.results.lmms_eval.samples import read_lines
+from moe_eval_plugin.results.files import read_lines
 from moe_eval_plugin.sweeps.plan import SweepPlan, SweepPoint
 
 SCRIPT = Path(sys.executable).with_name("moe-eval")

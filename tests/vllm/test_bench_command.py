@@ -39,7 +39,7 @@ def test_a_wrong_request_is_refused_before_vllm_starts(
     def no_start(*_: object) -> None:
         pytest.fail("vLLM was started")
 
-    monkeypatch.setattr("moe_eval_plugin.engines.vllm.engine.start", no_start)
+    monkeypatch.setattr("moe_eval_plugin.engines.vllm.running.start", no_start)
     with pytest.raises(UserError, match=re.escape(said)):
         bench("--backend", "vllm", *arguments)
 

@@ -27,7 +27,7 @@ def test_a_k_written_by_hand_is_refused_before_vllm_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "moe_eval_plugin.engines.vllm.engine.start", lambda *_: pytest.fail("start")
+        "moe_eval_plugin.engines.vllm.running.start", lambda *_: pytest.fail("start")
     )
     by_hand = 'pretrained=demo,hf_overrides={"num_experts_per_tok": 2}'
     done = lmms_eval(*command(tmp_path, by_hand, "--limit", "4")[1:], cwd=tmp_path)

@@ -17,7 +17,6 @@ from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, VERIFICATION_NEW_
 from moe_eval_plugin.engines.vllm.engine import VLLMEngine
 from moe_eval_plugin.engines.vllm.hardware import WorkersHardware
 from moe_eval_plugin.engines.vllm.options import CACHES_OFF, check_vllm_request
-from moe_eval_plugin.engines.vllm.provenance import provenance_of
 from moe_eval_plugin.errors import (
     EngineFailedError,
     InsufficientMemoryError,
@@ -79,7 +78,7 @@ class VLLMBenchEngine:
 
     def facts(self) -> dict[str, Any]:
         """Describe the vLLM that runs now, as plain data."""
-        found = provenance_of(self.engine)
+        found = self.engine.provenance()
         versions = found.pop("versions")
         scheduler = self.engine.config.scheduler_config
         return {

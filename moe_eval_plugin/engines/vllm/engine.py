@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -27,21 +26,11 @@ from moe_eval_plugin.engines.vllm.options import (
     check_vllm_request,
     engine_argument_names,
     engine_arguments,
-    k_by_layer,
 )
-from moe_eval_plugin.engines.vllm.process import (
-    earlier_code,
-    engine_alive_or_fail,
-    start,
-    wake_on_death,
-)
+from moe_eval_plugin.engines.vllm.process import earlier_code, engine_alive_or_fail
 from moe_eval_plugin.engines.vllm.request_times import RequestTimes
-from moe_eval_plugin.engines.vllm.set_k import EVERY_LAYER
-from moe_eval_plugin.engines.vllm.verification import Workers
-from moe_eval_plugin.errors import InvalidArgumentError, NotFiniteError, OverrideError
-from moe_eval_plugin.measure.timing import read_clock
+from moe_eval_plugin.engines.vllm.running import RunningVLLM, start_timed
 from moe_eval_plugin.models import checkpoint
-from moe_eval_plugin.override.finite import describe_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -51,14 +40,11 @@ if TYPE_CHECKING:
     from moe_eval_plugin.engines.vllm.options import VLLMOptions
     from moe_eval_plugin.experts.verification import VerifiedOverride
 
-logger = logging.getLogger(__name__)
-
-SHUTDOWN_S = 30.0
 # Requests that wait inside vLLM for each that runs, so that its scheduler never waits for us.
 WAITING_PER_RUNNING = 2
 
 
-class VLLMEngine:
+class VLLMEngine(RunningVLLM):
     """A running vLLM at the requested k.
 
     ``request`` is the check of ``options`` if it was made before; otherwise it is made here, before
@@ -75,40 +61,16 @@ class VLLMEngine:
         system_prompt: str | None = None,
     ) -> None:
         engine_argument_names()
-        self.options = options
-        self.request = request or check_vllm_request(options)
-        for warning in self.request.warnings:
-            logger.warning("%s: %s", self.request.description.model_type, warning)
+        request = request or check_vllm_request(options)
         source = checkpoint.resolve(options.pretrained)
-        with earlier_code(options, self.request.model.config):
+        with earlier_code(options, request.model.config):
             self.template = load_template(options, source)
             self.template.check(system_prompt)
-            if self.request.resolved is not None:
-                # Counted for `check_layers`, in seconds, while vLLM does not hold the GPUs.
-                _ = self.request.model.moe_layers
-            begin = read_clock()
-            self.llm = start(engine_arguments(options, self.request, source))
-            self.start_s = read_clock() - begin
-        self._closed = wake_on_death(self.llm.llm_engine.engine_core)
-        self.config = self.llm.llm_engine.vllm_config
-        self.workers = Workers(self.llm.collective_rpc, self.request, options.verify)
-        self.workers.check_layers()
-        self.llm.collective_rpc("moe_eval_watch_logits")
+            llm, start_s = start_timed(engine_arguments(options, request, source), request)
+        super().__init__(llm, options, request, start_s)
         self.generation.warn()
         self._placeholders = placeholders_of(self.llm.model_config)
         self._names = (str(number) for number in itertools.count())
-
-    @property
-    def max_num_seqs(self) -> int:
-        """The requests that vLLM runs at once, at most."""
-        return int(self.config.scheduler_config.max_num_seqs)
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether vLLM keeps images or beginnings of prompts for later questions."""
-        images = self.config.model_config.multimodal_config
-        keeps_images = images is not None and images.mm_processor_cache_gb > 0
-        return bool(self.config.cache_config.enable_prefix_caching or keeps_images)
 
     @cached_property
     def generation(self) -> CheckpointSettings:
@@ -117,32 +79,13 @@ class VLLMEngine:
         found = {} if config.generation_config == "vllm" else config.try_get_generation_config()
         return sort_checkpoint_settings({**found, **config.override_generation_config})
 
-    def close(self) -> None:
-        """Stop vLLM's processes."""
-        self._closed.set()
-        self.llm.llm_engine.engine_core.shutdown(timeout=SHUTDOWN_S)
-
-    def set_k(self, experts_k: object) -> None:
-        """Set another k in the running engine, for a series of measurements.
-
-        Compiled code and CUDA graphs would keep the k before: raises ``InvalidArgumentError``
-        unless ``enforce_eager`` is set. The new k must be verified as the first one was.
-        """
-        if not self.config.model_config.enforce_eager:
-            message = (
-                "k cannot be changed in a running vLLM that compiles, because compiled code and "
-                "CUDA graphs keep the old one. Start it with enforce_eager=True, or start it anew."
-            )
-            raise InvalidArgumentError(message)
-        options = replace(self.options, experts_k=experts_k)
-        self.request = check_vllm_request(options, self.request.model)
-        self.options = options
-        baseline = self.request.description.num_experts_per_tok
-        table = k_by_layer(self.request) or {EVERY_LAYER: baseline}
-        self.llm.collective_rpc("moe_eval_set_k", args=(table,))
-        self._forget()
-        self.workers = Workers(self.llm.collective_rpc, self.request, self.options.verify)
-        self.workers.check_layers()
+    def provenance(self) -> dict[str, Any]:
+        """Describe the engine, and how it makes prompts and answers, as plain JSON data."""
+        return {
+            **super().provenance(),
+            "chat_template_kwargs": self.options.template_arguments or None,
+            "checkpoint_generation": self.generation.to_dict(),
+        }
 
     def verify(
         self,
@@ -164,17 +107,7 @@ class VLLMEngine:
             "skip_reading_prefix_cache": True,
         }
         prompts = (Prompt(build, arguments) for build in builds)
-        with engine_alive_or_fail():
-            verified = self.workers.verify(lambda: self._run_in_turn(prompts, refuse))
-            n_bad = len(self.not_finite())
-        if n_bad:
-            raise NotFiniteError(describe_fault(self.options.pretrained, n_bad))
-        return verified
-
-    def not_finite(self) -> set[str]:
-        """Return the requests since the last call that were computed from NaN or infinity."""
-        found = self.llm.collective_rpc("moe_eval_not_finite")
-        return {name.partition("-")[0] for of_worker in found for name in of_worker}
+        return self.observe(lambda: self._run_in_turn(prompts, refuse))
 
     def run(self, prompts: Iterable[Prompt], at_once: int | None) -> Generator[tuple[int, Answer]]:
         """Yield (position of the prompt, answer) in the order in which vLLM finishes them.
@@ -222,19 +155,6 @@ class VLLMEngine:
             while len(done) < len(names):
                 done |= {name_of(output): output for output in engine.step() if output.finished}
         return begin, [done[name] for name in names]
-
-    def _forget(self) -> None:
-        """Empty the caches of what was computed with the k before: text, and encoded images.
-
-        An image tower may have experts too. Images that were only preprocessed stay.
-        """
-        if not self.llm.reset_prefix_cache():
-            message = (
-                "vLLM did not empty its cache of prompts, so answers of another k could be used. "
-                "k can be changed only while no request is open."
-            )
-            raise OverrideError(message)
-        self.llm.llm_engine.reset_encoder_cache()
 
     def _run_in_turn(self, prompts: Iterable[Prompt], refuse: Callable[[int, str], object]) -> None:
         n_asked = 0

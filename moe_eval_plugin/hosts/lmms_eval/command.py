@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from moe_eval_plugin.hosts.command_line import CommandLine, commit_of, seed_text
 from moe_eval_plugin.option_values import argument_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from moe_eval_plugin.results.run import Run
 
 PROGRAM = "lmms-eval"
-# Names in the results file of the four numbers of --seed, in the order of the option.
-SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
 # Models of this package: they accept the commit of a checkpoint as an argument.
 PINNABLE = ("moe_hf", "moe_vllm")
 
 
 @dataclass(frozen=True)
-class RunSettings:
+class RunSettings(CommandLine):
     """Options of one lmms-eval run that change what is computed.
 
     Fields have the names, the order and the defaults of the options; a default is not written.
     """
+
+    program: ClassVar[tuple[str, ...]] = (PROGRAM,)
 
     model: str
     """Backend, for instance ``moe_hf``."""
@@ -73,27 +71,6 @@ class RunSettings:
     log_samples: bool = False
     """Whether each answer is written to a samples file."""
 
-    def arguments(self, output: str) -> list[str]:
-        """Return the arguments of a run that writes its files to the folder ``output``."""
-        return [*self._options(), "--output_path", output]
-
-    def command(self, output: str) -> list[str]:
-        """Return the program and its arguments."""
-        return [PROGRAM, *self.arguments(output)]
-
-    def shell_text(self, output: str) -> str:
-        """Return the command as one line for a shell."""
-        return shlex.join(self.command(output))
-
-    def _options(self) -> Iterator[str]:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value == field.default:
-                continue
-            yield f"--{field.name}"
-            if value is not True:
-                yield ",".join(value) if isinstance(value, tuple) else str(_whole(value))
-
 
 def settings_of(run: Run, *, log_samples: bool = True) -> RunSettings:
     """Return the settings that a results file of lmms-eval records.
@@ -106,14 +83,12 @@ def settings_of(run: Run, *, log_samples: bool = True) -> RunSettings:
         for field in fields(RunSettings)
         if found.get(field.name) not in (None, "")
     }
-    setups = [task.record.setup for task in run.tasks if task.record]
-    revision = next((setup.revision for setup in setups if setup.revision), None)
     tasks = found.get("tasks") or [task.task for task in run.tasks]
     given = {
         "model": run.backend,
-        "model_args": pinned_model_args(run.backend, known.get("model_args", ""), revision),
+        "model_args": pinned_model_args(run.backend, known.get("model_args", ""), commit_of(run)),
         "tasks": tuple(tasks.split(",") if isinstance(tasks, str) else tasks),
-        "seed": _seed(found),
+        "seed": seed_text(found),
         "log_samples": log_samples,
     }
     return RunSettings(**{**known, **given})
@@ -135,12 +110,6 @@ def pinned_model_args(model: str, model_args: str, commit: str | None) -> str:
     return ",".join(part for part in (model_args, f"revision={commit}") if part)
 
 
-def _seed(options: Mapping[str, Any]) -> str | None:
-    if any(name not in options for name in SEEDS):
-        return None
-    return ",".join(str(options[name]) for name in SEEDS)
-
-
 def _plain(value: Any) -> Any:  # noqa: ANN401  (a value of any option, from JSON)
     """Return a value as its option takes it; lmms-eval may store a table or a list."""
     if isinstance(value, dict):
@@ -152,8 +121,3 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  (a value of any option, from JSO
 def _plain_object(value: Any) -> Any:  # noqa: ANN401  (as above)
     """Return one value of a table; those that are tables or lists themselves are JSON."""
     return json.dumps(value) if isinstance(value, dict | list) else value
-
-
-def _whole(value: object) -> object:
-    """Return a number of questions as a whole number; lmms-eval stores it with a fraction."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value

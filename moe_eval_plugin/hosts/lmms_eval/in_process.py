@@ -17,7 +17,7 @@ from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.files import files_digest, short_digest
 from moe_eval_plugin.hosts.lmms_eval.names import unknown_task
 from moe_eval_plugin.hosts.replacement import replaced
-from moe_eval_plugin.results.lmms_eval.files import find_results
+from moe_eval_plugin.results.files import find_results
 from moe_eval_plugin.text import one_line
 
 if TYPE_CHECKING:

@@ -42,6 +42,7 @@ from moe_eval_plugin.plugins.announcer import Announcer
 from moe_eval_plugin.plugins.manager import plugin_manager
 from moe_eval_plugin.results.measurements import make_records
 from moe_eval_plugin.results.record import RunRecord
+from moe_eval_plugin.results.versions import versions_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -259,7 +260,7 @@ class MoEModel(EngineAdapter, lmms):
 
     def _provenance(self) -> dict[str, Any]:
         """Describe model, engine and settings, as plain JSON data."""
-        request = self.engine_request
+        request, engine = self.engine_request, self._engine_provenance()
         return {
             "experts_k": request.resolved.schedule.text if request.resolved else None,
             "experts_policy": request.rule.policy_text,
@@ -270,5 +271,6 @@ class MoEModel(EngineAdapter, lmms):
             "seed": self.seed,
             "unanswerable": self.options.unanswerable,
             "system_prompt": self.options.system_prompt,
-            **self._engine_provenance(),
+            **engine,
+            "versions": versions_with("lmms-eval", engine["versions"]),
         }

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.hosts.foreign_models import ForeignModelTimer
 from moe_eval_plugin.hosts.lmms_eval.answers.answer_cache import AnswerCache
-from moe_eval_plugin.results.lmms_eval.samples import FROM_CACHE
+from moe_eval_plugin.hosts.result_rows import NO_FILTER, add_rows
+from moe_eval_plugin.results.files import failure_in
 from moe_eval_plugin.results.record import Score
+from moe_eval_plugin.results.run import FROM_CACHE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Mapping
 
-    from moe_eval_plugin.results.record import RunRecord
     from moe_eval_plugin.vqa.scores_by_type import ScoresByType
 
-NO_FILTER = "none"
 NOT_KNOWN = "N/A"
 # Groups whose tasks count the same; the host weights error bars by size whatever a group says.
 EQUAL_TASKS = ("moe_vqa",)
@@ -52,7 +51,7 @@ def add_rows_to_results() -> None:
             results = original(*args, **given)
             records = lm.moe_eval_records
         else:
-            with ForeignModelTimer(lm) as timer:
+            with ForeignModelTimer(lm, failure_in=failure_in) as timer:
                 results = original(*args, **given)
             records = timer.records()
         if cache is not None:
@@ -61,7 +60,7 @@ def add_rows_to_results() -> None:
         if results is not None:
             _correct_errors_of_groups(results)
             _move_scores_by_type(results)
-            _add_rows(results, records)
+            add_rows(results, records, _score_of)
         return results
 
     evaluate._has_moe_eval_rows = True  # type: ignore[attr-defined]  # noqa: SLF001
@@ -77,30 +76,7 @@ def _mark_samples(
             sample[FROM_CACHE] = sample["doc_id"] in questions.get(task, ())
 
 
-def _add_rows(results: dict[str, Any], records: Mapping[str, RunRecord]) -> None:
-    scored = {
-        task: replace(record, score=_score_of(results, task))
-        for task, record in records.items()
-        if task in results["results"]
-    }
-    for task, record in scored.items():
-        rows = results["results"][task]
-        # A row of the host is never replaced, whatever a plugin calls its own.
-        added = {
-            name: value
-            for name, value in record.rows().items()
-            if value is not None and f"{name},{NO_FILTER}" not in rows
-        }
-        rows.update({f"{name},{NO_FILTER}": value for name, value in added.items()})
-        directions = record.higher_is_better().items()
-        results["higher_is_better"].setdefault(task, {}).update(
-            {name: is_better for name, is_better in directions if name in added}
-        )
-    if scored:
-        results["moe_eval"] = {task: record.to_dict() for task, record in scored.items()}
-
-
-def _score_of(results: dict[str, Any], task: str) -> Score | None:
+def _score_of(results: Mapping[str, Any], task: str) -> Score | None:
     """Return the first mean of a task that is better the higher it is and lies in 0 to 1.
 
     Scores of other kinds (sums, 0 to 100, judged by a server) have no number of correct answers.

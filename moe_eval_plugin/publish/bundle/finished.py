@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from moe_eval_plugin.errors import DataError
-from moe_eval_plugin.results.lmms_eval.files import find_run, read_run
+from moe_eval_plugin.results.files import find_run, read_run
 from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
 from moe_eval_plugin.sweeps.manifest import load_manifest
 from moe_eval_plugin.sweeps.plan import SweepPoint

@@ -15,7 +15,7 @@ from moe_eval_plugin.files import replacing, sha256_of
 from moe_eval_plugin.publish.bundle.readme import readme_text
 from moe_eval_plugin.publish.bundle.secrets import raise_if_secrets
 from moe_eval_plugin.publish.bundle.study import study_texts
-from moe_eval_plugin.results.lmms_eval.files import RESULTS
+from moe_eval_plugin.results.files import is_results_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +69,7 @@ def _raise_if_secrets(contents: Contents, texts: Mapping[str, str]) -> None:
     recorded = {
         name: path.read_text("utf-8")
         for name, path in contents.files.items()
-        if path.name.endswith((RESULTS, "manifest.json"))
+        if is_results_file(path) or path.name.endswith("manifest.json")
     }
     raise_if_secrets({**recorded, **texts})
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.publish.exports.failures import FAILED, IncompleteRunError
-from moe_eval_plugin.results.lmms_eval.samples import read_samples
+from moe_eval_plugin.results.files import read_samples
 from moe_eval_plugin.text import first_few
 from moe_eval_plugin.vqa.dataset import DATA_VARIABLE
 from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES
@@ -68,7 +68,7 @@ def read_answers(run: Run, task: TaskRun) -> Answers:
     texts: dict[int, str] = {}
     repeated: list[int] = []
     failures: dict[int, str] = {}
-    for number, sample in enumerate(read_samples(task.samples), start=1):
+    for number, sample in enumerate(read_samples(task), start=1):
         question_id, answer = sample.submission
         if sample.failure and type(question_id) is int:
             failures[question_id] = sample.failure

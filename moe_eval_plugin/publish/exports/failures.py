@@ -42,7 +42,7 @@ def raise_if_failed(runs: Sequence[Run], task: str | None) -> None:
         f"{path}, {name}: {len(ids):,} (first: {first_few(ids)})"
         for (path, name), ids in failed.items()
     ]
-    what = "Answers are messages of lmms-eval about failed requests, and no answers:"
+    what = "Answers are messages of the host about failed requests, and no answers:"
     advice = (
         "Run again what failed. To see the scores all the same, use --format csv or markdown, "
         "which count the failures. Add --list-missing to list them all."
@@ -64,7 +64,7 @@ def notes_on(runs: Sequence[Run], task: str | None, faults: Faults) -> Iterator[
         if found and found.n_empty and not (one.record and one.record.experts):
             yield (
                 f"{one.task}, {run.path.name}: {found.n_empty:,} answers are empty, which is also "
-                f"what some models of lmms-eval return after an error."
+                f"what some models return after an error."
             )
 
 

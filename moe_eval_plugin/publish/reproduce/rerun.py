@@ -17,7 +17,7 @@ from moe_eval_plugin.publish.bundle.commands import (
     with_option,
     with_recorded_checkpoint,
 )
-from moe_eval_plugin.results.lmms_eval.files import RESULTS_FILES, find_results
+from moe_eval_plugin.results.files import find_results, results_files
 from moe_eval_plugin.sweeps.manifest import MANIFEST
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def rerun(
     if a command fails, and ``DataError`` if the folder already holds a run.
     """
     of_sweep = tuple(commands[0][:2]) == SWEEP
-    if not of_sweep and any(folder.rglob(RESULTS_FILES)):
+    if not of_sweep and results_files(folder):
         message = (
             f"{folder} already holds a run, and nothing is overwritten. Choose another folder with "
             f"--output, or compare with that run: --against {folder}"
@@ -84,7 +84,7 @@ def rerun(
     try:
         return find_results(folder)
     except RuntimeError as error:
-        # lmms-eval exits with 0 after an error.
+        # Hosts may exit with 0 after an error.
         message = f"{error}. Fix the error above, and run the same command again."
         raise UserError(message) from error
 

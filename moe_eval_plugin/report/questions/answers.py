@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.report.analysis.question_types import answer_type
-from moe_eval_plugin.results.lmms_eval.samples import DOC_ID, QUESTION_ID
+from moe_eval_plugin.results.run import DOC_ID, QUESTION_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

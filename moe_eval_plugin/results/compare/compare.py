@@ -23,7 +23,7 @@ from moe_eval_plugin.results.compare.comparison import (
 )
 from moe_eval_plugin.results.compare.settings import compare_settings
 from moe_eval_plugin.results.compare.speed import compare_speed
-from moe_eval_plugin.results.lmms_eval.samples import IMAGE_ID
+from moe_eval_plugin.results.run import IMAGE_ID
 from moe_eval_plugin.results.samples import choose_metrics, failure_note, images_of, read_task
 from moe_eval_plugin.stats.accuracy import UNIT_BOUNDS, right_from, score_bounds
 from moe_eval_plugin.stats.equivalence import equivalence

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.files import short_digest
-from moe_eval_plugin.results.lmms_eval.files import read_run
+from moe_eval_plugin.results.files import read_run
 from moe_eval_plugin.results.timing.timed_pass import FOLDER, TimedPass
 from moe_eval_plugin.sweeps.fingerprint import machine
 from moe_eval_plugin.sweeps.plan import SweepPoint

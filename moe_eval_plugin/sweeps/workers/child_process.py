@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.hosts.lmms_eval.command import argument_names
-from moe_eval_plugin.results.lmms_eval.files import find_results
+from moe_eval_plugin.results.files import find_results
 from moe_eval_plugin.sweeps.workers.batch_size import AUTO, found_batch_size
 from moe_eval_plugin.sweeps.workers.failures import PointRefusedError
 from moe_eval_plugin.sweeps.workers.in_process import LOGS

@@ -12,7 +12,8 @@ import pytest
 from lmms_eval import evaluator
 from lmms_eval.api.model import lmms
 
-from moe_eval_plugin.hosts.lmms_eval.result_rows import _add_rows, _score_of, add_rows_to_results
+from moe_eval_plugin.hosts.lmms_eval.result_rows import _score_of, add_rows_to_results
+from moe_eval_plugin.hosts.result_rows import add_rows
 from moe_eval_plugin.measure.hardware_use import HardwareUse, PeakMemory
 from moe_eval_plugin.results.record import Metric
 from moe_eval_plugin.text import GIB
@@ -206,7 +207,7 @@ def test_a_row_of_the_host_is_never_replaced() -> None:
     host["results"]["a"]["samples_per_s,none"] = 99
     host["higher_is_better"]["a"]["samples_per_s"] = None
     extra = (Metric("a", "exact_match", 1.0, higher_is_better=False),)
-    _add_rows(host, {"a": record("a", extra=extra)})
+    add_rows(host, {"a": record("a", extra=extra)}, _score_of)
     assert rows_of(host)["exact_match,none"] == 0.5
     assert rows_of(host)["samples_per_s,none"] == 99
     assert host["higher_is_better"]["a"]["exact_match"] is True
@@ -216,14 +217,14 @@ def test_a_row_of_the_host_is_never_replaced() -> None:
 
 def test_a_task_of_which_the_host_shows_nothing_costs_no_results() -> None:
     host = host_results()
-    _add_rows(host, {"hidden": record("hidden"), "a": record("a")})
+    add_rows(host, {"hidden": record("hidden"), "a": record("a")}, _score_of)
     assert set(host["moe_eval"]) == {"a"}
     assert set(host["results"]) == {"a"}
 
 
 def test_an_unknown_value_has_no_row_and_is_never_zero() -> None:
     host = host_results("N/A")
-    _add_rows(host, {"a": record("a", experts=None)})
+    add_rows(host, {"a": record("a", experts=None)}, _score_of)
     added = {name: value for name, value in rows_of(host).items() if "exact" not in name}
     assert None not in added.values()
     assert 0 not in added.values()
@@ -261,7 +262,7 @@ def test_none_and_all_correct_are_scores(value: float) -> None:
 )
 def test_other_scores_count_no_correct_answers(host: Results) -> None:
     assert _score_of(host, "a") is None
-    _add_rows(host, {"a": record("a")})
+    add_rows(host, {"a": record("a")}, _score_of)
     assert "seconds_per_correct_answer,none" not in rows_of(host)
 
 

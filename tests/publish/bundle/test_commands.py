@@ -14,7 +14,7 @@ from moe_eval_plugin.cli import build_parser
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.publish.bundle.commands import run_command, sweep_commands, with_checkpoint
 from moe_eval_plugin.publish.reproduce.rerun import Changes
-from moe_eval_plugin.results.lmms_eval.files import read_run
+from moe_eval_plugin.results.files import read_run
 from moe_eval_plugin.sweeps.manifest import Entry, Manifest
 from tests.publish.bundle.finished_sweeps import SETTINGS, change, in_record, point
 from tests.report.report_runs import write_run

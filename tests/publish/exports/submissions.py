@@ -10,7 +10,7 @@ from moe_eval_plugin.publish.exports.submission import (
     OKVQA_TASKS,
     VQA_V2_TASKS,
 )
-from moe_eval_plugin.results.lmms_eval.files import read_run
+from moe_eval_plugin.results.files import read_run
 from tests.results.run_files import Sample, write_run
 from tests.vqa.vqa_files import IMAGE_IDS, question_id
 

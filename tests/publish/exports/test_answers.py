@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.publish.exports.failures import IncompleteRunError
-from moe_eval_plugin.results.lmms_eval.files import read_run
+from moe_eval_plugin.results.files import read_run
 from tests.publish.exports.submissions import FORMATS, IDS, export, refused, sample, samples
 from tests.results.run_files import FAILURES, write_run
 from tests.vqa.vqa_files import edit_json, question_id, write_official

@@ -11,7 +11,7 @@ import pytest
 
 from moe_eval_plugin.plugins.manager import registered_exporters
 from moe_eval_plugin.publish.exports.failures import IncompleteRunError
-from moe_eval_plugin.results.lmms_eval.files import read_run
+from moe_eval_plugin.results.files import read_run
 from tests.results.run_files import DATE, FAILURES
 from tests.results.sample_runs import results, results_of_another_model
 from tests.vqa.vqa_files import write_json

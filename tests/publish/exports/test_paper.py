@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.publish.exports.paper import EXPORTERS, LATEX_FILE, MARKDOWN_FILE
-from moe_eval_plugin.results.lmms_eval.files import find_runs
+from moe_eval_plugin.results.files import find_runs
 from tests.report.paper.latex_check import check_latex
 from tests.report.report_runs import write_sweep, wrong_every
 from tests.results.sample_runs import (

@@ -13,7 +13,7 @@ from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.publish.exports.submission import (
     official_scores,
 )
-from moe_eval_plugin.results.lmms_eval.files import read_run
+from moe_eval_plugin.results.files import read_run
 from moe_eval_plugin.vqa.official_data import read_annotations
 from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES
 from tests.publish.exports.submissions import FORMATS, IDS, SPLITS, export, refused, samples

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.results.compare.compare import Options, compare_runs
-from moe_eval_plugin.results.lmms_eval.files import read_run
+from moe_eval_plugin.results.files import read_run
 from moe_eval_plugin.stats.resampling import Bootstrap
 from tests.results.run_files import write_run
 from tests.vqa.vqa_files import edit_json

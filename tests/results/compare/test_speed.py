@@ -6,7 +6,7 @@ import pytest
 
 from moe_eval_plugin.results.compare.compare import Options, compare_runs
 from moe_eval_plugin.results.compare.text import render
-from moe_eval_plugin.results.lmms_eval.files import read_run
+from moe_eval_plugin.results.files import read_run
 from tests.publish.bundle.finished_sweeps import change, in_record, results_of, write_sweep
 from tests.results.compare.compared_runs import QUICK
 from tests.results.timing.timed_files import timed_pass, write_timed_pass

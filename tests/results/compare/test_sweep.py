@@ -8,7 +8,7 @@ from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.results.compare.compare import Options
 from moe_eval_plugin.results.compare.sweep import SweepComparison, SweepRun, compare_sweep
 from moe_eval_plugin.results.compare.sweep_text import render_sweep
-from moe_eval_plugin.results.lmms_eval.files import read_run
+from moe_eval_plugin.results.files import read_run
 from moe_eval_plugin.text import MINUS
 from tests.publish.bundle.finished_sweeps import results_of, write_sweep
 from tests.report.report_runs import right, wrong_every

@@ -8,7 +8,7 @@ import pytest
 
 from moe_eval_plugin.publish.exports.every_eval_ever import EXPORTERS as EVERY_EVAL_EVER
 from moe_eval_plugin.publish.exports.paper import EXPORTERS as PAPER
-from moe_eval_plugin.results.lmms_eval.files import read_run
+from moe_eval_plugin.results.files import read_run
 from moe_eval_plugin.results.score_facts import ScoreFacts, collect
 from tests.publish.bundle.finished_sweeps import change, in_record, results_of, write_sweep
 from tests.results.timing.timed_files import TASK, timed_pass, write_timed_pass

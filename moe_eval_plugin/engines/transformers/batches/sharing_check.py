@@ -15,6 +15,7 @@ from moe_eval_plugin.engines.transformers.batches.shared_inputs import (
     CannotShareError,
     encode_shared,
 )
+from moe_eval_plugin.engines.transformers.shared.difference import compare_logits
 from moe_eval_plugin.engines.transformers.shared.prefix import Prefixes
 
 if TYPE_CHECKING:
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
 
 # Images that are tried before it is given up; those that cannot be read count.
 MOST_TRIES = 3
-# Largest difference of logits, as a share of the largest logit. With few bits, tokens near a tie
-# are routed to other experts, as they are in another batch.
-TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
-TOLERANCE_OF_FEW_BITS = 0.1
 ONE_TOKEN = {"max_new_tokens": 1, "do_sample": False, "output_logits": True}
 
 
@@ -77,20 +74,7 @@ def _difference(
             found = _logits(engine.model, prefixes.continued(engine.model, layout))
     except Exception as error:  # noqa: BLE001  (the code of any family)
         return f"{type(engine.model).__name__} cannot continue from a prefix: {error}"
-    return _compare(expected, found, engine.model.dtype)
-
-
-def _compare(expected: Tensor, found: Tensor, dtype: torch.dtype) -> str | None:
-    tolerance = TOLERANCE.get(dtype, TOLERANCE_OF_FEW_BITS)
-    finite = expected.isfinite() & found.isfinite()
-    difference = (expected - found)[finite].abs().max()
-    largest = expected[finite].abs().max()
-    if difference <= tolerance * largest:
-        return None
-    return (
-        f"the logits after a shared prefix differ from those without by {float(difference):.2g}, "
-        f"and the largest one is {float(largest):.2g}"
-    )
+    return compare_logits(expected, found, engine.model.dtype)
 
 
 def _logits(model: Any, inputs: Mapping[str, Any]) -> Tensor:  # noqa: ANN401

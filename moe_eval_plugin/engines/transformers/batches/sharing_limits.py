@@ -1,4 +1,4 @@
-"""Reasons why the questions about an image cannot share it."""
+"""Reasons why prompts of a model cannot share what they begin with."""
 
 from __future__ import annotations
 
@@ -22,13 +22,18 @@ def reason_of_model(engine: HFEngine) -> str | None:
     """Return why no questions of a model can share their images; ``None`` if they can."""
     if not engine.takes_images:
         return "the model reads text only"
-    policy = engine.request.rule.policy
-    if policy not in {UNIFORM, *(one.name for one in moe_eval_register_policies())}:
-        return f"the policy {policy} of a plugin may depend on which tokens are computed together"
-    return _reason_of_code(engine.model)
+    return reason_of_policy(engine.request.rule.policy) or reason_of_code(engine.model)
 
 
-def _reason_of_code(model: Any) -> str | None:  # noqa: ANN401
+def reason_of_policy(policy: str) -> str | None:
+    """Return why no prompts can share a beginning with this policy; ``None`` if they can."""
+    if policy in {UNIFORM, *(one.name for one in moe_eval_register_policies())}:
+        return None
+    return f"the policy {policy} of a plugin may depend on which tokens are computed together"
+
+
+def reason_of_code(model: Any) -> str | None:  # noqa: ANN401
+    """Return why the code of a model cannot continue from a prefix; ``None`` if it may."""
     name = type(model).__name__
     if is_own_code(type(model)):
         return f"{name} is code that comes with the checkpoint"

@@ -75,14 +75,18 @@ class Layout:
 
 
 def lay_out(
-    groups: Sequence[Sequence[Sequence[int]]], n_needed: Sequence[int], first_mask: Tensor
+    groups: Sequence[Sequence[Sequence[int]]],
+    n_needed: Sequence[int],
+    first_mask: Tensor,
+    n_most: Sequence[int] | None = None,
 ) -> Layout:
     """Lay out groups of prompts, token by token as they are.
 
     ``n_needed`` is the number of tokens that each group's prompts must have in common, and have;
-    ``first_mask`` is that of the groups' first prompts (G, T), padded in any way.
+    ``first_mask`` is that of the groups' first prompts (G, T), padded in any way. ``n_most`` limits
+    the tokens of each group's prefix; by default only the prompts do.
     """
-    lengths = _prefix_lengths(groups, n_needed)
+    lengths = _prefix_lengths(groups, n_needed, n_most)
     columns = [row.nonzero().flatten().tolist() for row in first_mask]
     prompts = [(group, ids) for group, mine in enumerate(groups) for ids in mine]
     n_prefix = max(lengths)
@@ -119,7 +123,9 @@ def n_common(rows: Iterable[Sequence[int]]) -> int:
 
 
 def _prefix_lengths(
-    groups: Sequence[Sequence[Sequence[int]]], n_needed: Sequence[int]
+    groups: Sequence[Sequence[Sequence[int]]],
+    n_needed: Sequence[int],
+    n_most: Sequence[int] | None,
 ) -> list[int]:
     """Choose where each group's prefix ends: as early as the longest suffix of the batch allows.
 
@@ -128,5 +134,7 @@ def _prefix_lengths(
     """
     longest = [max(map(len, group)) for group in groups]
     common = [min(n_common(group), min(map(len, group)) - 1) for group in groups]
+    if n_most is not None:
+        common = [min(limits) for limits in zip(common, n_most, strict=True)]
     n_suffix = max(length - most for length, most in zip(longest, common, strict=True))
     return [max(least, length - n_suffix) for least, length in zip(n_needed, longest, strict=True)]

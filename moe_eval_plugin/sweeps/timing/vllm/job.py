@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.results.lmms_eval.files import read_run
+from moe_eval_plugin.results.files import read_run
 from moe_eval_plugin.results.timing.timed_pass import FOLDER
 from moe_eval_plugin.sweeps.timing.interleaved import run_pass
 from moe_eval_plugin.sweeps.timing.sample import make_blocks

@@ -11,7 +11,7 @@ import pytest
 from moe_eval_plugin.errors import DataError, MissingDependencyError
 from moe_eval_plugin.publish.exports.trackers import EXPORTERS, study
 from moe_eval_plugin.publish.exports.trackers.study import PAGE, Study, TrackedRun
-from moe_eval_plugin.results.lmms_eval.files import find_runs
+from moe_eval_plugin.results.files import find_runs
 from tests.report.report_runs import write_run, write_sweep, wrong_every
 from tests.results.timing.timed_files import around
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from moe_eval_plugin.results.lmms_eval.samples import read_samples
+from moe_eval_plugin.results.files import read_samples
+from moe_eval_plugin.results.run import TaskRun
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def read(folder: Path, **line: Any) -> Sample:
     path = folder / "samples.jsonl"
     path.write_text(json.dumps(line) + "\n", encoding="utf-8")
-    (sample,) = read_samples(path)
+    (sample,) = read_samples(TaskRun("okvqa", (), None, None, path))
     return sample
 
 

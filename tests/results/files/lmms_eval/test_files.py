@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moe_eval_plugin.errors import DataError
-from moe_eval_plugin.results.lmms_eval.files import find_run, find_runs, read_run
-from moe_eval_plugin.results.lmms_eval.samples import read_lines
+from moe_eval_plugin.results.files import find_run, find_runs, read_lines, read_run
 from tests.results.run_files import DATE, write_run
 from tests.vqa.vqa_files import cut_off, edit_json, write_json
 

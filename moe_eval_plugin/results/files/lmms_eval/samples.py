@@ -2,91 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.errors import DataError
-from moe_eval_plugin.results.run import Sample
+from moe_eval_plugin.results.files.failures import failure_in
+from moe_eval_plugin.results.files.lines import read_lines
+from moe_eval_plugin.results.run import DOC_ID, FROM_CACHE, IMAGE_ID, QUESTION_ID, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-QUESTION_ID = "question_id"
-DOC_ID = "doc_id"
-IMAGE_ID = "image_id"
-# Whether the answer came from the host's cache; in runs with one.
-FROM_CACHE = "from_cache"
 # Numbers of a sample that are no scores.
 NOT_SCORES = frozenset({QUESTION_ID, DOC_ID, IMAGE_ID, FROM_CACHE, "token_counts"})
-# What the models of lmms-eval 0.7 write where a request failed, was blocked or was not made.
-FAILURE = re.compile(
-    r"""
-    \[(?:LMMS_EVAL_[A-Z_]+\b|SAFETY_BLOCKED:|GENERATION_FAILED\]|ERROR\]\ )
-    | __padding_only__$
-    | Traceback\ \(most\ recent\ call\ last\):
-    | Video\ .*\ (?:can\ not\ load|generate\ failed),\ check\ the\ source$
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-NO_ANSWER = "null"
-FAILURE_CHARACTERS = 200
 
 
-def read_samples(path: Path) -> Iterator[Sample]:
-    """Yield the samples of a file one by one; ``DataError`` names the line that is broken.
-
-    A file that was cut off between two lines reads like a whole one: compare the number of its
-    samples with ``TaskRun.n_samples``.
-    """
+def samples_in(path: Path) -> Iterator[Sample]:
+    """Yield the samples of a file one by one; ``DataError`` names the line that is broken."""
     yield from map(_sample, read_lines(path))
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a samples file as they are; ``DataError`` names one that is broken.
-
-    A file that was cut off between two lines reads like a whole one: compare the number of its
-    samples with ``TaskRun.n_samples``.
-    """
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                yield _parsed(path, number, line)
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"{path} cannot be read: {error}. Pass the files as lmms-eval wrote them."
-        raise DataError(message) from error
-
-
-def failure_in(answer: object) -> str | None:
-    """Return the message that lmms-eval wrote in place of an answer, or ``None`` for an answer.
-
-    ``answer`` is a text, or lists of texts; ``None`` is a failure too, named ``NO_ANSWER``. Other
-    values, log-probabilities for instance, are answers. Models that write an empty text after an
-    error cannot be told from models that answer nothing.
-    """
-    if answer is None:
-        return NO_ANSWER
-    if isinstance(answer, list | tuple):
-        return next(filter(None, map(failure_in, answer)), None)
-    found = isinstance(answer, str) and FAILURE.match(answer.strip())
-    return str(answer).strip()[:FAILURE_CHARACTERS] if found else None
-
-
-def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
-    cause = "a JSON object was expected"
-    try:
-        sample = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        sample, cause = None, str(error)
-    if not isinstance(sample, dict):
-        message = (
-            f"{path}, line {number}, is not a sample of lmms-eval: {cause}. The file may have "
-            "been cut off; run the evaluation again."
-        )
-        raise DataError(message)
-    return sample
 
 
 def _sample(line: Mapping[str, Any]) -> Sample:

@@ -1,0 +1,80 @@
+"""``moe-eval lm-eval``: run lm-eval with the models of this package."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.commands.subcommand import CommandParser
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from moe_eval_plugin.commands.subcommand import Subcommands
+
+NAME = "lm-eval"
+VERBS = ("run", "ls", "validate")
+HELP = {"-h", "--help"}
+DESCRIPTION = """\
+Run lm-eval with the models of this package. Every option is lm-eval's own and is passed on as it is
+written; `run` may be left out, as in lm-eval itself.
+
+models for --model, each with the batching, the few-shot logic and the arguments of lm-eval's model
+of the same name without moe_:
+  moe_hf             text, by transformers
+  moe_hf-multimodal  text and images, by transformers
+  moe_vllm           text, by vLLM
+  moe_vllm-vlm       text and images, by vLLM
+
+further --model_args:
+  experts_k=4        experts per token; or a schedule, such as 0-11:8/12-47:4
+  experts_policy=... rule that drops some of the chosen experts
+  renorm=...         how the weights of the kept experts are scaled
+  profile=...        what is measured: off, basic or full
+
+k is checked before a weight is read, and verified on each task's own prompts before anything is
+scored. Speed, memory and the observed k appear beside the scores, in the table and in the file.
+"""
+EPILOG = """\
+examples:
+  moe-eval lm-eval run --model moe_hf \\
+    --model_args pretrained=allenai/OLMoE-1B-7B-0924,experts_k=4 \\
+    --tasks arc_easy,hellaswag --output_path runs/k4 --log_samples
+  moe-eval lm-eval ls tasks
+  moe-eval lm-eval run --help
+"""
+
+
+def add(verbs: Subcommands) -> None:
+    """Add the subcommand; its options are the host's, and ``hand_over`` takes them unparsed."""
+    summary = "run lm-eval with models that use k experts"
+    verb = verbs.add_parser(NAME, help=summary, description=DESCRIPTION, epilog=EPILOG)
+    verb.set_defaults(run=run)
+    _add_arguments(verb)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Hand over a verb without options."""
+    return hand_over([options.verb] if options.verb else [])
+
+
+def hand_over(arguments: Sequence[str]) -> int:
+    """Run lm-eval's command with these arguments, all of them unchanged; return its exit code.
+
+    Before the host's help for a run, what this package adds is explained.
+    """
+    from moe_eval_plugin.hosts.lm_eval.running_command import run_command
+
+    verb = arguments[0] if arguments and arguments[0] in VERBS else None
+    if not arguments or (verb in (None, "run") and not HELP.isdisjoint(arguments)):
+        parser = CommandParser(
+            prog=f"moe-eval {NAME}", description=DESCRIPTION, epilog=EPILOG, add_help=False
+        )
+        _add_arguments(parser)
+        print(f"{parser.format_help()}\nThe help of lm-eval itself:\n", flush=True)
+    return run_command(arguments)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    text = f"{', '.join(VERBS)} (default: run)"
+    parser.add_argument("verb", nargs="?", choices=VERBS, metavar="verb", help=text)

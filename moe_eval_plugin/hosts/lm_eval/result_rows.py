@@ -1,0 +1,77 @@
+"""Add speed and routing to lm-eval's results.
+
+The host's ``evaluate`` is wrapped once. Our models have records; the requests of any other model
+are timed from outside, task by task, and what cannot be seen from there is left out.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.hosts.foreign_models import ForeignModelTimer
+from moe_eval_plugin.hosts.result_rows import NO_FILTER, add_rows
+from moe_eval_plugin.results.record import Score
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import ModuleType
+
+
+def add_rows_to_results(evaluator: ModuleType) -> None:
+    """Wrap the host's ``evaluate`` so that its results contain our rows and records."""
+    original = evaluator.evaluate
+    if hasattr(original, "_moe_eval_rows"):
+        return
+
+    @functools.wraps(original)
+    def evaluate(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (the host's signature)
+        lm = args[0] if args else kwargs["lm"]
+        if hasattr(lm, "moe_eval_records"):
+            results = original(*args, **kwargs)
+            records = lm.moe_eval_records
+        else:
+            with ForeignModelTimer(lm) as timer:
+                results = original(*args, **kwargs)
+            records = timer.records()
+        if results is not None:
+            add_rows(results, records, score_of)
+        return results
+
+    evaluate._moe_eval_rows = True  # type: ignore[attr-defined]  # noqa: SLF001
+    evaluator.evaluate = evaluate
+
+
+def score_of(results: Mapping[str, Any], task: str) -> Score | None:
+    """Return the first mean of a task that is better the higher it is and lies in 0 to 1.
+
+    The order is that of the task's ``metric_list``. Of several filters, the first counts, and the
+    score is called ``metric,filter`` unless that is ``none``. Scores of other kinds (perplexities,
+    sums, 0 to 100) have no number of correct answers.
+    """
+    rows = results["results"][task]
+    better = results["higher_is_better"].get(task) or {}
+    for metric in _means(results["configs"].get(task) or {}):
+        values = {name: rows[name] for name in rows if name.partition(",")[0] == metric}
+        for name, value in values.items():
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if better.get(metric) and is_number and 0 <= value <= 1:
+                return Score(name.removesuffix(f",{NO_FILTER}"), float(value))
+    return None
+
+
+def _means(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the metrics of a task that are means over questions, as far as is known.
+
+    Many definitions name no aggregation; that of the host's registry is used then.
+    """
+    for metric in config.get("metric_list") or ():
+        name, aggregation = str(metric["metric"]), metric.get("aggregation")
+        if (_aggregation(name) if aggregation is None else aggregation) == "mean":
+            yield name
+
+
+def _aggregation(metric: str) -> str | None:
+    from lm_eval.api.registry import metric_agg_registry
+
+    return getattr(metric_agg_registry.get(metric, None), "__name__", None)

@@ -1,0 +1,158 @@
+"""Read the results files of lmms-eval, of our models or of others, as runs.
+
+A results file is ``<date>_results.json``; the samples files ``<date>_samples_<task>.jsonl`` are in
+the same folder if the run was made with ``--log_samples``. A file of another tool, one that is cut
+off and one without the expected parts raise ``DataError``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.files import is_file
+from moe_eval_plugin.json_object import JsonObject
+from moe_eval_plugin.results.files.content import (
+    as_typed,
+    count,
+    mapping,
+    metrics,
+    number,
+    score_rows,
+    text,
+)
+from moe_eval_plugin.results.record import RunRecord
+from moe_eval_plugin.results.run import (
+    UNKNOWN,
+    Run,
+    TaskData,
+    TaskRun,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+RESULTS = "results.json"
+SAMPLES = "samples"
+HOST = "lmms-eval"
+# What changes answers: of the host's settings, of a task's definition, and of its metadata.
+RUN_SETTINGS = (
+    "model_args",
+    "batch_size",
+    "gen_kwargs",
+    "limit",
+    "offset",
+    "random_seed",
+    "torch_seed",
+)
+TASK_SETTINGS = ("generation_kwargs", "lmms_eval_specific_kwargs", "num_fewshot", "dataset_path")
+DATA_SETTINGS = ("version", "scoring", "answer_set", "origin", "revision", "sha256")
+
+
+def run_of(path: Path, content: Mapping[str, Any]) -> Run:
+    """Return the run of one results file, from its content."""
+    config = content["config"]
+    options = {**mapping(config, "resolved_cli_args"), **config}
+    limit = as_typed(number(options.get("limit")))
+    tasks = tuple(_tasks(path, content))
+    recorded = (task.record.setup.pretrained for task in tasks if task.record)
+    return Run(
+        path=path,
+        tasks=tasks,
+        backend=str(config.get("model") or content.get("model_source")),
+        checkpoint=str(next(filter(None, recorded), None) or content.get("model_name") or UNKNOWN),
+        host=HOST,
+        host_version=text(content, "lmms_eval_version"),
+        code_revision=text(content, "git_hash"),
+        date=_date(content),
+        date_text=text(content, "date"),
+        limit=limit,
+        include_path=text(options, "include_path"),
+        settings={**{name: config.get(name) for name in RUN_SETTINGS}, "limit": limit},
+        options={**options, "limit": limit},
+    )
+
+
+def _samples_path(path: Path, task: str) -> Path:
+    """Return the samples file of a task that belongs to a results file."""
+    return path.parent / f"{path.name.removesuffix(RESULTS)}{SAMPLES}_{task}.jsonl"
+
+
+def _tasks(path: Path, content: Mapping[str, Any]) -> Iterator[TaskRun]:
+    records = mapping(content, "moe_eval")
+    for task, rows in content["results"].items():
+        if task not in content["configs"]:  # a group: its tasks are listed for themselves
+            continue
+        if not isinstance(rows, dict):
+            message = f"{path}: the results of {task} are {rows!r}, where rows were expected."
+            raise DataError(message)
+        config = mapping(content["configs"], task)
+        metadata = mapping(config, "metadata")
+        counts = mapping(mapping(content, "n-samples"), task)
+        prompt = mapping(config, "lmms_eval_specific_kwargs")
+        samples = _samples_path(path, task)
+        higher = mapping(mapping(content, "higher_is_better"), task)
+        record = JsonObject(mapping(records, task), str(path), f"moe_eval.{task}")
+        yield TaskRun(
+            task=task,
+            scores=tuple(row for _, row in score_rows(rows, higher)),
+            n_samples=count(counts.get("effective")),
+            record=RunRecord.from_dict(record) if record.values else None,
+            samples=samples if is_file(samples) else None,
+            main_metric=text(config, "score_key"),
+            metrics=tuple(metrics(config)),
+            scoring=_scoring(config, metadata),
+            n_by_answer_type=_n_by_answer_type(content, task),
+            data=_data(config, metadata, counts),
+            prompt_prefix=text(prompt, "pre_prompt") or "",
+            prompt_suffix=text(prompt, "post_prompt") or "",
+            settings={
+                **{name: config.get(name) for name in TASK_SETTINGS},
+                **{name: metadata.get(name) for name in DATA_SETTINGS},
+            },
+        )
+
+
+def _scoring(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Map metrics to how they compare answers; a task may state it for its main metric alone."""
+    main, matching = text(config, "score_key"), metadata.get("matching")
+    of_main = {main: str(matching)} if main and matching else {}
+    return {**of_main, **mapping(metadata, "scoring")}
+
+
+def _n_by_answer_type(content: Mapping[str, Any], task: str) -> dict[str, int]:
+    types = mapping(mapping(mapping(content, "moe_eval_scores"), task), "answer_types")
+    counts = {name: count(mapping(types, name).get("n")) for name in types}
+    return {name: n for name, n in counts.items() if n is not None}
+
+
+def _data(
+    config: Mapping[str, Any], metadata: Mapping[str, Any], counts: Mapping[str, Any]
+) -> TaskData:
+    n_left_out = count(metadata.get("n_left_out"))
+    n_used = count(metadata.get("n_questions", counts.get("original")))
+    return TaskData(
+        dataset=text(config, "dataset_path"),
+        dataset_config=text(config, "dataset_name"),
+        split=text(config, "test_split"),
+        source=text(mapping(config, "dataset_kwargs"), "source"),
+        origin=text(metadata, "origin"),
+        revision=text(metadata, "revision"),
+        sha256=mapping(metadata, "sha256"),
+        answer_set=text(metadata, "answer_set"),
+        n_questions=None if n_used is None else n_used + (n_left_out or 0),
+        n_left_out=n_left_out,
+        left_out_because=text(metadata, "left_out_because"),
+    )
+
+
+def _date(content: Mapping[str, Any]) -> datetime | None:
+    """Return the date of a run, which the host writes in the time zone of its option."""
+    try:
+        zone = ZoneInfo(content["config"]["resolved_cli_args"]["timezone"])
+        return datetime.strptime(content["date"], "%Y%m%d_%H%M%S").replace(tzinfo=zone)
+    except (KeyError, TypeError, ValueError, OSError):
+        return None
