@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import datasets
+from lm_eval import evaluator
 from lm_eval.api.task import ConfigurableTask
 
 from moe_eval_plugin.hosts.exit_codes import user_errors
+from moe_eval_plugin.hosts.lm_eval.result_rows import add_rows_to_results
 from moe_eval_plugin.tasks.vqa import check_scoring, rows_of_scoring
 from moe_eval_plugin.tasks.vqa_data import IMAGE, DataSource, load_data
 from moe_eval_plugin.vqa.scores_by_type import SCORES_BY_TYPE, average_by_type
@@ -42,6 +44,7 @@ class VQATask(ConfigurableTask):  # type: ignore[misc]  # the host has no types
                 self._scoring = check_scoring(scoring)
             settings["metric_list"] = rows_of_scoring(self._scoring)
         super().__init__(config=settings)
+        add_rows_to_results(evaluator)
 
     def download(self, dataset_kwargs: Mapping[str, Any], **_: object) -> None:
         """Load the data; the host calls this once, when it builds the task."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,6 @@ import yaml
 from lm_eval.api.model import LM
 from lm_eval.evaluator import simple_evaluate
 from lm_eval.tasks import TaskManager
-from PIL import Image
 
 from moe_eval_plugin.tasks import tasks_path
 from tests.tasks.data_sets import OKVQA_ANNOTATIONS, as_on_the_hub
@@ -20,6 +20,8 @@ from tests.vqa.vqa_files import cut_off, edit_json, given
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from PIL import Image
 
 NAMES = {"easy_vqa", "okvqa", "okvqa_raw", "vqa_v2_val", "vqa_v2_test_dev", "vqa_v2_test"}
 PROMPT = "\nAnswer the question using a single word or phrase."
@@ -41,7 +43,7 @@ class Scripted(LM):  # type: ignore[misc]  # the host has no types
         self.answer = answer
         self.images: list[Image.Image] = []
 
-    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+    def generate_until(self, requests: list[Any]) -> list[str]:
         for request in requests:
             self.images += list(request.args[2]["visual"])
         return [self.answer] * len(requests)
@@ -71,7 +73,7 @@ def load(task_manager: Any) -> Callable[..., Any]:
 def manager_of(folder: Path, **settings: Any) -> Any:
     """A manager with a task ``mine``, whose file includes that of okvqa, as a user would do it."""
     definition = {"include": str(tasks_path("lm-eval") / "okvqa.yaml"), "task": "mine", **settings}
-    text = yaml.safe_dump(definition).replace("'!function", "!function").replace(".py'", "")
+    text = re.sub(r"'(!function .*)'", r"\1", yaml.safe_dump(definition))
     (folder / "mine.yaml").write_text(text, encoding="utf-8")
     return TaskManager(include_path=str(folder), include_defaults=False)
 
@@ -198,9 +200,8 @@ def test_few_shot_examples_are_left_out(official: Path, task_manager: Any) -> No
 def test_a_task_of_a_user_may_choose_questions(official: Path, tmp_path: Path) -> None:
     assert official.is_dir()
     (tmp_path / "chosen.py").write_text("def two(rows):\n    return rows.select([2, 0])\n")
-    task = task_manager.load([{"task": "okvqa", "process_docs": lambda rows: rows.select([2, 0])}])[
-        "tasks"
-    ]["okvqa"]
+    manager = manager_of(tmp_path, process_docs="!function chosen.two")
+    task = manager.load(["mine"])["tasks"]["mine"]
     assert [doc["question_id"] for doc in task.eval_docs] == [91, 71]
     assert repr(task.doc_to_image(task.eval_docs[0])) == "image of question 91"
     assert next(iter(task.doc_to_image(task.eval_docs[0]))).size == (96, 64)
@@ -247,3 +248,18 @@ def test_an_unknown_scoring_mode_ends_the_process(
         manager_of(tmp_path, metadata=metadata).load(["mine"])
     assert ended.value.code == 2
     assert "There is no scoring mode 'vqa'" in capfd.readouterr().err
+
+
+def test_a_model_of_ours_for_text_alone_is_told_which_one_to_use(
+    official: Path, task_manager: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert official.is_dir()
+    model = Scripted()
+    model.MULTIMODAL = False
+    model.moe_eval_records = {}
+    with pytest.raises(SystemExit) as ended:
+        evaluate(task_manager, "moe_vqa", model)
+    assert ended.value.code == 2
+    message = capfd.readouterr().err
+    assert "okvqa, vqa_v2_val: these questions have images, and Scripted is for text" in message
+    assert "--model moe_hf-multimodal" in message
