@@ -105,7 +105,7 @@ class TaskRun:
     host: str = "lmms-eval"
     """Name of the host that wrote the samples file."""
     filters: tuple[str, ...] = ()
-    """What turns answers into what is scored; with several, a score is ``metric,filter``."""
+    """What turns answers into what is scored, in the order of the task; empty without filters."""
 
     @property
     def setup(self) -> Setup:

@@ -101,7 +101,7 @@ def _task(path: Path, content: Mapping[str, Any], task: str, rows: Mapping[str, 
     samples = _samples_path(path, task)
     filters = filters_of(config)
     higher = mapping(mapping(content, "higher_is_better"), task)
-    scores = tuple(named_rows(rows, higher, filters))
+    scores = tuple(named_rows(rows, higher))
     metrics = tuple(named_metrics(config, filters))
     stored = JsonObject(mapping(mapping(content, "moe_eval"), task), str(path), f"moe_eval.{task}")
     record = RunRecord.from_dict(stored) if stored.values else None

@@ -93,7 +93,7 @@ def _scores(task: TaskRun, lines: Mapping[str, Line]) -> Iterator[tuple[str, flo
     for filter_name, line in lines.items():
         named = line.get("metrics")
         for metric in named if isinstance(named, list) else ():
-            name = score_name(str(metric), filter_name, task.filters)
+            name = score_name(str(metric), filter_name)
             aggregation = aggregations.get(name, AGGREGATIONS.get(str(metric)))
             value = value_of(line.get(metric), aggregation)
             if value is not None:

@@ -1,12 +1,13 @@
 """Names and values of scores in the files of lm-eval, where a task may have several filters.
 
-A filter turns an answer into what is scored; each filter has scores of its own. The scores of a
-task with one filter are called as its metrics, those of a task with several ``metric,filter``.
+A filter turns an answer into what is scored; each filter has scores of its own, which are called
+``metric,filter``. The filter ``none`` changes nothing, and its scores are called as the metrics.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.results.files.content import metrics, number, score_rows
@@ -17,11 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 NO_FILTER = "none"
-PERPLEXITY, WEIGHTED_PERPLEXITY, BITS_PER_BYTE = (
-    "perplexity",
-    "weighted_perplexity",
-    "bits_per_byte",
-)
+PERPLEXITY = "perplexity"
+WEIGHTED_PERPLEXITY = "weighted_perplexity"
+BITS_PER_BYTE = "bits_per_byte"
 # How lm-eval 0.4 joins the scores of questions where the definition of a task does not say.
 AGGREGATIONS = {
     **dict.fromkeys(("acc", "acc_all", "acc_bytes", "acc_mutual_info", "acc_norm"), MEAN),
@@ -38,23 +37,15 @@ def filters_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(name) for name in names if name) or (NO_FILTER,)
 
 
-def score_name(metric: str, filter_name: str, filters: Sequence[str]) -> str:
+def score_name(metric: str, filter_name: str) -> str:
     """Return the name of the score that a metric has after a filter."""
-    return f"{metric},{filter_name}" if len(filters) > 1 else metric
+    return f"{metric},{filter_name}".removesuffix(f",{NO_FILTER}")
 
 
-def named_rows(
-    rows: Mapping[str, Any], higher_is_better: Mapping[str, bool], filters: Sequence[str]
-) -> Iterator[ScoreRow]:
-    """Yield the rows of a task; rows of this package have no filter, nor need one in the name."""
+def named_rows(rows: Mapping[str, Any], higher_is_better: Mapping[str, bool]) -> Iterator[ScoreRow]:
+    """Yield the rows of a task, each called as its score."""
     for filter_name, row in score_rows(rows, higher_is_better):
-        is_of_host = filter_name in filters and not _is_measured(row.metric)
-        yield ScoreRow(
-            metric=score_name(row.metric, filter_name, filters if is_of_host else ()),
-            value=row.value,
-            stderr=row.stderr,
-            higher_is_better=row.higher_is_better,
-        )
+        yield replace(row, metric=score_name(row.metric, filter_name))
 
 
 def named_metrics(config: Mapping[str, Any], filters: Sequence[str]) -> Iterator[TaskMetric]:
@@ -62,7 +53,7 @@ def named_metrics(config: Mapping[str, Any], filters: Sequence[str]) -> Iterator
     for metric in metrics(config):
         aggregation = metric.aggregation or AGGREGATIONS.get(metric.name)
         for filter_name in filters:
-            yield TaskMetric(score_name(metric.name, filter_name, filters), aggregation)
+            yield TaskMetric(score_name(metric.name, filter_name), aggregation)
 
 
 def main_score(
@@ -70,13 +61,16 @@ def main_score(
 ) -> str | None:
     """Return the score that a task is compared by.
 
-    That is the one in the record, or the first one that the definition of the task lists: its first
-    metric after its first filter. A task that lists none has its first score.
+    That is the one in the record, or else the first one that the definition of the task lists, its
+    first metric after its first filter; means come before what cannot be computed of one question.
+    A task that lists none has its first score.
     """
-    names = [row.metric for row in rows if not _is_measured(row.metric)]
-    listed = [metric.name for metric in metrics if metric.name in names] or names
-    of_record = [name for name in listed if recorded in (name, name.partition(",")[0])]
-    return next(iter([*of_record, *listed]), None)
+    names = [row.metric for row in rows if not is_fact(row.metric) and unit_of(row.metric) is None]
+    if recorded in names:
+        return recorded
+    listed = [metric for metric in metrics if metric.name in names]
+    in_order = sorted(listed, key=lambda metric: metric.aggregation != MEAN)
+    return next(iter([metric.name for metric in in_order] or names), None)
 
 
 def filter_of(score: str | None, filters: Sequence[str]) -> str:
@@ -105,10 +99,6 @@ def value_of(value: object, aggregation: str | None) -> float | None:
         return nats / math.log(2) if aggregation == BITS_PER_BYTE else math.exp(nats)
     except OverflowError:
         return None
-
-
-def _is_measured(metric: str) -> bool:
-    return is_fact(metric) or unit_of(metric) is not None
 
 
 def _is_pair(value: object) -> bool:
