@@ -63,8 +63,8 @@ def _by_question(task: TaskRun, filters: Sequence[str]) -> Iterator[Mapping[str,
         missing = [name for name in filters if name not in lines]
         if missing:
             message = (
-                f"{task.samples} has no line of question {question} for the filter {missing[0]}. The "
-                "file may have been cut off; run the evaluation again."
+                f"{task.samples} has no line of question {question} for the filter {missing[0]}. "
+                "The file may have been cut off; run the evaluation again."
             )
             raise DataError(message)
         yield lines
