@@ -54,7 +54,8 @@ NOT_SETTINGS = frozenset({"config_source", "matching", "n_questions", "n_left_ou
 def run_of(path: Path, content: Mapping[str, Any]) -> Run:
     """Return the run of one results file, from its content."""
     config = content["config"]
-    options = {**config, **mapping(mapping(content, "moe_eval_command"), "options")}
+    recorded_options = mapping(mapping(content, "moe_eval_command"), "options")
+    options = {**config, **_options_in_prompts(content), **recorded_options}
     limit = as_typed(number(config.get("limit")))
     tasks = tuple(_tasks(path, content))
     recorded = (task.record.setup.pretrained for task in tasks if task.record)
@@ -77,6 +78,13 @@ def run_of(path: Path, content: Mapping[str, Any]) -> Run:
         },
         options={**options, "limit": limit},
     )
+
+
+def _options_in_prompts(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that the host records by what they did to the prompts."""
+    names = ("system_instruction", "fewshot_as_multiturn")
+    options = {name: content.get(name) for name in names}
+    return {**options, "apply_chat_template": bool(content.get("chat_template"))}
 
 
 def _samples_path(path: Path, task: str) -> Path:
