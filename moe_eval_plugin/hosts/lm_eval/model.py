@@ -61,6 +61,8 @@ class TaskCall:
     """Gets each batch with its number of requests; whether this took time that must not count."""
     ends: AnswerEndCounter = field(default_factory=AnswerEndCounter)
     """Counts how generated answers ended."""
+    may_share: bool = False
+    """Whether requests may share what their prompts have in common."""
 
 
 class MeasuredLM(LM):
@@ -232,7 +234,7 @@ class MeasuredLM(LM):
         ends, answers = AnswerEndCounter(), {}
         for task, requests in of_tasks.items():
             asked = AskedRequests(requests, self._records.earlier(task))
-            call = TaskCall(task, asked, recorder.batch_end, ends)
+            call = TaskCall(task, asked, recorder.batch_end, ends, may_share=True)
             listener = AnswerListener(asked, self.cache_hook)
             answers[task] = self._ask(kind, requests, call, listener, disable_tqdm=disable_tqdm)
             self._records.asked(kind, task, requests)
