@@ -72,6 +72,7 @@ def collect(path: Path, lock: str) -> Contents:
         python=platform.python_version(),
         machine=setup.values.get("hardware"),
         warnings=tuple(_warnings(finished, checkpoint, lock)),
+        host=run.host,
     )
     return Contents(files, description)
 

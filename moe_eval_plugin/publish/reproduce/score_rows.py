@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Recorded with the settings, but different in each run.
 MEASURED = frozenset({"encode_s", "energy", "hardware", "n_answered_before", "n_processes"})
-# lmms-eval writes scores with all digits; only the order of a sum may differ.
+# Hosts write scores with all digits; only the order of a sum may differ.
 ROUNDING = 1e-9
 
 
