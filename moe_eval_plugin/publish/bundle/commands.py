@@ -83,7 +83,8 @@ def is_sweep(command: Sequence[str]) -> bool:
 def host_of(command: Sequence[str]) -> Harness | None:
     """Return the harness that a command runs; ``None`` for a command of another program."""
     if is_sweep(command):
-        return harness(_value(command, "--host") or FIRST)
+        name = _value(command, "--host") or FIRST
+        return harness(name) if name in PACKAGES else None
     for one in map(harness, PACKAGES):
         if tuple(command[: len(one.program)]) == one.program:
             return one

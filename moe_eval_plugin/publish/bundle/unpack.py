@@ -196,7 +196,6 @@ def _read_description(path: Path, root: Path) -> BundleDescription:
 
 def _is_allowed(command: list[str]) -> bool:
     """Whether a command is one that a bundle may contain: it is about to be run."""
-    if not all(isinstance(part, str) for part in command):
-        return False
-    is_known = host_of(command) is not None
-    return is_known and command.count(OUTPUT) == 1 and command[-1] == OUTPUT
+    texts = all(isinstance(part, str) for part in command)
+    ends_well = command.count(OUTPUT) == 1 and command[-1] == OUTPUT
+    return texts and ends_well and host_of(command) is not None

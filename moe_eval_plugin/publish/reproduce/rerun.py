@@ -111,7 +111,7 @@ def _run(command: Sequence[str], stdout: TextIO | None) -> None:
         str(os.getpid()),
     ]
     with subprocess.Popen(  # noqa: S603  (a list; only these programs are ever named)
-        [*with_parent, *_module(command)], stdout=stdout
+        [*with_parent, *module_arguments(command)], stdout=stdout
     ) as process:
         try:
             code = process.wait()
@@ -130,7 +130,7 @@ def _run(command: Sequence[str], stdout: TextIO | None) -> None:
     raise UserError(message)
 
 
-def _module(command: Sequence[str]) -> list[str]:
+def module_arguments(command: Sequence[str]) -> list[str]:
     """Return the module and the arguments with which ``python -m`` runs a command."""
     tool = host_of(command)
     if tool is None:
