@@ -76,6 +76,7 @@ class MoEHFLM(MeasuredLM, HFLM):
         experts = {"experts_k": experts_k, "experts_policy": experts_policy, "renorm": renorm}
         pretrained = default_pretrained() if pretrained is None else pretrained
         device = choose_device(device)
+        self.given = {**of_the_host, "pretrained": pretrained}
         if isinstance(pretrained, str):
             request = check_arguments(type(self), pretrained, device, experts, of_the_host)
             source, self._name = resolve(pretrained), pretrained

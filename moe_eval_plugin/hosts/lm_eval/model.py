@@ -11,11 +11,14 @@ import torch
 from lm_eval.api.model import LM
 from lm_eval.utils import simple_parse_args_string
 
-from moe_eval_plugin.errors import InvalidExpertCountError
+from moe_eval_plugin.engines.answer_digest import answer_settings
+from moe_eval_plugin.engines.expert_request import unobserved
+from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.experts.verification import join_ranks
 from moe_eval_plugin.hosts.foreign_models import gather
 from moe_eval_plugin.hosts.lm_eval.asked import (
     GENERATING,
+    SCORING,
     AnswerListener,
     AskedRequests,
     positions_by_task,
@@ -26,12 +29,14 @@ from moe_eval_plugin.hosts.lm_eval.registration import register
 from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
 from moe_eval_plugin.measure.answer_ends import AnswerEndCounter
+from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.plugins.announcer import Announcer
 from moe_eval_plugin.plugins.manager import plugin_manager
+from moe_eval_plugin.results.record import RunRecord
 from moe_eval_plugin.results.versions import versions_with
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from lm_eval.api.instance import Instance
@@ -41,7 +46,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.hosts.run_recorder import Meter
     from moe_eval_plugin.measure.timing import BatchTiming
     from moe_eval_plugin.results.measurements import Measurements
-    from moe_eval_plugin.results.record import RunRecord
     from moe_eval_plugin.results.steady_decode import SteadyDecode
 
 logger = logging.getLogger(__name__)
@@ -71,6 +75,8 @@ class MeasuredLM(LM):
     """
 
     moe_eval_records: dict[str, RunRecord]
+    # The arguments of the model by name, those of the host's class too.
+    given: Mapping[str, Any]
 
     def start_measuring(self) -> None:
         """Begin without records; a subclass calls this once its model is loaded or k is changed."""
@@ -119,6 +125,24 @@ class MeasuredLM(LM):
         call = TaskCall(task, AskedRequests(requests), keep)
         self._ask(kind, requests, call, AnswerListener(call.asked, None), disable_tqdm=True)
         return tuple(batches)
+
+    def answer_settings(self) -> dict[str, Any]:
+        """Return what all answers of this model depend on; see ``answer_settings``.
+
+        Raises ``InvalidArgumentError`` for a model that a program has loaded itself.
+        """
+        if not isinstance(self.given["pretrained"], str):
+            message = (
+                "A model that was loaded by a program has no name to keep its answers under. Pass "
+                "pretrained=NAME, or leave out use_cache."
+            )
+            raise InvalidArgumentError(message)
+        return answer_settings(self.given, self._provenance())
+
+    def unasked_record(self, task: str) -> RunRecord:
+        """Return the record of a task whose answers all came from a cache: k was not observed."""
+        experts = unobserved(self.engine_request)
+        return RunRecord(task, experts, TaskSpeed(0, None, None, 0.0), self._provenance())
 
     def restart_meter(self) -> None:
         """Measure memory and energy from now on: what came before did not serve the task."""
@@ -195,7 +219,8 @@ class MeasuredLM(LM):
         self, kind: str, of_tasks: Mapping[str, Sequence[Instance]]
     ) -> dict[str, VerifiedOverride]:
         """Observe k on the first prompts of each task, before anything is scored or timed."""
-        self._refuse_unused_phases(kind, of_tasks)
+        if kind in SCORING:
+            self.engine_request.require_decode(of_tasks)
         experts: dict[str, VerifiedOverride] = {}
         # Whoever samples answers gets those of the host's own class: no random number is used up.
         with torch.random.fork_rng(range(torch.cuda.device_count())):
@@ -203,18 +228,6 @@ class MeasuredLM(LM):
                 experts[task] = self._observe(requests)
                 logger.info("%s: %s", task, experts[task])
         return join_ranks(self._gather(experts))
-
-    def _refuse_unused_phases(self, kind: str, tasks: Iterable[str]) -> None:
-        """Raise ``InvalidExpertCountError`` for a k of decode where nothing is decoded."""
-        resolved = self.engine_request.resolved
-        if kind == GENERATING or resolved is None or not resolved.differs_by_phase:
-            return
-        message = (
-            f"experts_k={resolved.schedule.text} sets a k of decode, and {', '.join(tasks)} "
-            "decode nothing: their continuations are scored in prefill. Use the k of prefill alone "
-            "for these tasks, or run them by a command of their own."
-        )
-        raise InvalidExpertCountError(message)
 
     def _measure(
         self,
