@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,13 +41,24 @@ ENGINE_VARIABLES = "VLLM_"
 MEDIA = ("image", "video", "audio", "url")
 
 
-def answer_settings(given: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:
+def answer_settings(
+    options: Any,  # noqa: ANN401  (the dataclass of an engine)
+    run_options: Any,  # noqa: ANN401  (the dataclass of a host)
+    provenance: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return what all answers of a loaded model depend on; see ``settings_of_arguments``."""
+    return settings_of_arguments({**asdict(options), **asdict(run_options)}, provenance)
+
+
+def settings_of_arguments(
+    given: Mapping[str, Any], provenance: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return what all answers of a loaded model depend on, as plain data.
 
-    ``given`` are all its options by name, ``provenance`` describes the loaded model. Of an option
-    that names a file or a folder, the content counts. The batch size counts, and not which
-    questions shared a batch: in low precision an answer may depend on these too, with a cache or
-    without one.
+    ``given`` are its arguments by name, ``pretrained`` among them; ``provenance`` describes the
+    loaded model. Of an argument that names a file or a folder, the content counts. The batch size
+    counts, and not which questions shared a batch: in low precision an answer may depend on these
+    too, with a cache or without one.
     """
     hardware = provenance.get("hardware") or {}
     return {

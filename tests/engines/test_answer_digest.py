@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,8 +35,8 @@ PROVENANCE = {"experts_k": "8", "hardware": {"kind": "cpu", "name": "a"}, "versi
 def settings_digest(
     options: Any = None, run: RunOptions | None = None, **provenance: object
 ) -> str:
-    given = {**asdict(options or EngineOptions("demo")), **asdict(run or RunOptions())}
-    return short_digest(answer_settings(given, {**PROVENANCE, **provenance}))
+    chosen = options or EngineOptions("demo")
+    return short_digest(answer_settings(chosen, run or RunOptions(), {**PROVENANCE, **provenance}))
 
 
 @pytest.mark.parametrize("options", [EngineOptions("demo"), VLLMOptions("demo"), RunOptions()])

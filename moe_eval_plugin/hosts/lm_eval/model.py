@@ -5,17 +5,13 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lm_eval.api.model import LM
-from lm_eval.utils import simple_parse_args_string
 
-from moe_eval_plugin.engines.answer_digest import answer_settings
-from moe_eval_plugin.engines.expert_request import unobserved
-from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.experts.verification import join_ranks
 from moe_eval_plugin.hosts.foreign_models import gather
+from moe_eval_plugin.hosts.lm_eval.adapter import LMAdapter
 from moe_eval_plugin.hosts.lm_eval.asked import (
     GENERATING,
     SCORING,
@@ -23,17 +19,13 @@ from moe_eval_plugin.hosts.lm_eval.asked import (
     AskedRequests,
     positions_by_task,
 )
-from moe_eval_plugin.hosts.lm_eval.model_arguments import join_arguments
 from moe_eval_plugin.hosts.lm_eval.records import TaskRecords
 from moe_eval_plugin.hosts.lm_eval.registration import register
 from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
 from moe_eval_plugin.measure.answer_ends import AnswerEndCounter
-from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.plugins.announcer import Announcer
 from moe_eval_plugin.plugins.manager import plugin_manager
-from moe_eval_plugin.results.record import RunRecord
-from moe_eval_plugin.results.versions import versions_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,16 +33,14 @@ if TYPE_CHECKING:
 
     from lm_eval.api.instance import Instance
 
-    from moe_eval_plugin.engines.expert_request import ExpertRequest
     from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.hosts.run_recorder import Meter
     from moe_eval_plugin.measure.timing import BatchTiming
     from moe_eval_plugin.results.measurements import Measurements
+    from moe_eval_plugin.results.record import RunRecord
     from moe_eval_plugin.results.steady_decode import SteadyDecode
 
 logger = logging.getLogger(__name__)
-
-HOST = "lm-eval"
 
 
 @dataclass(frozen=True)
@@ -67,7 +57,7 @@ class TaskCall:
     """Counts how generated answers ended."""
 
 
-class MeasuredLM(LM):
+class MeasuredLM(LMAdapter):
     """A model of the host at a verified k, timed task by task; comes before the host's own class.
 
     The host passes the requests of all tasks at once. Each task becomes a call of the host's own
@@ -75,8 +65,6 @@ class MeasuredLM(LM):
     """
 
     moe_eval_records: dict[str, RunRecord]
-    # The arguments of the model by name, those of the host's class too.
-    given: Mapping[str, Any]
 
     def start_measuring(self) -> None:
         """Begin without records; a subclass calls this once its model is loaded or k is changed."""
@@ -126,47 +114,10 @@ class MeasuredLM(LM):
         self._ask(kind, requests, call, AnswerListener(call.asked, None), disable_tqdm=True)
         return tuple(batches)
 
-    def answer_settings(self) -> dict[str, Any]:
-        """Return what all answers of this model depend on; see ``answer_settings``.
-
-        Raises ``InvalidArgumentError`` for a model that a program has loaded itself.
-        """
-        if not isinstance(self.given["pretrained"], str):
-            message = (
-                "A model that was loaded by a program has no name to keep its answers under. Pass "
-                "pretrained=NAME, or leave out use_cache."
-            )
-            raise InvalidArgumentError(message)
-        return answer_settings(self.given, self._provenance())
-
-    def unasked_record(self, task: str) -> RunRecord:
-        """Return the record of a task whose answers all came from a cache: k was not observed."""
-        experts = unobserved(self.engine_request)
-        return RunRecord(task, experts, TaskSpeed(0, None, None, 0.0), self._provenance())
-
     def restart_meter(self) -> None:
         """Measure memory and energy from now on: what came before did not serve the task."""
         if self._running_meter is not None:
             self._running_meter.start()
-
-    @classmethod
-    def create_from_arg_obj(
-        cls, arg_dict: Mapping[str, Any], additional_config: Mapping[str, Any] | None = None
-    ) -> Self:
-        """Build the model from ``--model_args`` and the host's own options."""
-        return cls(**join_arguments(arg_dict, additional_config))
-
-    @classmethod
-    def create_from_arg_string(
-        cls, arg_string: str, additional_config: Mapping[str, Any] | None = None
-    ) -> Self:
-        """Build the model from ``--model_args`` as text and the host's own options."""
-        return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
-
-    @property
-    @abstractmethod
-    def engine_request(self) -> ExpertRequest:
-        """The request for experts that is in force."""
 
     @abstractmethod
     def _observe(self, requests: Sequence[Instance]) -> VerifiedOverride:
@@ -179,10 +130,6 @@ class MeasuredLM(LM):
     @abstractmethod
     def _timing(self, call: TaskCall) -> AbstractContextManager[None]:
         """Time the host's calls of the engine while the block runs, and report each batch."""
-
-    @abstractmethod
-    def _engine_provenance(self) -> dict[str, Any]:
-        """Describe the engine: ``batch_size``, ``hardware`` and everything that only it has."""
 
     def _steady_decode(self) -> SteadyDecode | None:
         """Measure steady decode at the k of this model, where that is requested."""
@@ -277,15 +224,3 @@ class MeasuredLM(LM):
         records = self._records.add(kind, experts, ranks, self._provenance(), steady)
         records = {task: self._complete(record) for task, record in records.items()}
         self.moe_eval_records.update(announce_end(self._announcer, records, self.rank))
-
-    def _provenance(self) -> dict[str, Any]:
-        """Describe model, engine and settings, as plain JSON data."""
-        engine = self._engine_provenance()
-        return {
-            "host": HOST,
-            **self.engine_request.to_provenance(),
-            "n_ranks": self.world_size,
-            "seed": torch.initial_seed(),
-            **engine,
-            "versions": versions_with(HOST, engine["versions"]),
-        }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -163,8 +163,7 @@ class MoEModel(EngineAdapter, lmms):
     @user_errors()
     def answer_settings(self) -> dict[str, Any]:
         """Return what all answers of this model depend on; see ``answer_settings``."""
-        given = {**asdict(self._engine_options), **asdict(self.options)}
-        return answer_settings(given, self._provenance())
+        return answer_settings(self._engine_options, self.options, self._provenance())
 
     @user_errors()
     def jobs(self, kind: str, requests: list[Instance]) -> list[Job]:
