@@ -24,16 +24,22 @@ from moe_eval_plugin.hardware.meter import HardwareMeter
 from moe_eval_plugin.hosts.lm_eval.asked import GENERATING, first_of_questions
 from moe_eval_plugin.hosts.lm_eval.call_timer import CallTimer
 from moe_eval_plugin.hosts.lm_eval.model import MeasuredLM
+from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.measure.phases import PhaseRecorder, marks_for
 from moe_eval_plugin.measure.stopwatch import Stopwatch
 from moe_eval_plugin.measure.synchronize import synchronize
 from moe_eval_plugin.model_adapters.lm_eval_hf_arguments import (
     MeasureOptions,
     check_arguments,
+    check_given,
     check_loaded,
     choose_device,
 )
-from moe_eval_plugin.model_adapters.lm_eval_hf_contexts import ContextSharing, SharedContextsLM
+from moe_eval_plugin.model_adapters.lm_eval_hf_contexts import (
+    ContextSharing,
+    SharedContextsLM,
+    TokenRequest,
+)
 from moe_eval_plugin.models.architecture import image_tower
 from moe_eval_plugin.models.checkpoint import default_pretrained, resolve
 from moe_eval_plugin.results.versions import installed_versions
@@ -80,13 +86,18 @@ class MoEHFLM(MeasuredLM, SharedContextsLM):
         if isinstance(pretrained, str):
             request = check_arguments(type(self), pretrained, device, experts, of_the_host)
             source, self._name = resolve(pretrained), pretrained
+            self.model_arguments = {"pretrained": pretrained, "device": device, **of_the_host}
         else:
-            request = check_loaded(pretrained, experts)
+            request, self.model_arguments = check_loaded(pretrained, experts), {}
             source, self._name = pretrained, request.model.pretrained
         super().__init__(source, device=device, **of_the_host)
         self._stops: dict[tuple[str, ...], StopStrings] = {}
         self._at_k = ModelAtK(self.model, request, self._name)
         self.start_measuring()
+
+    @classmethod
+    def _check(cls, arguments: dict[str, Any]) -> None:
+        check_given(cls, arguments)
 
     @property
     def engine_request(self) -> ExpertRequest:
@@ -130,15 +141,12 @@ class MoEHFLM(MeasuredLM, SharedContextsLM):
 
     def _create_model(self, pretrained: str, **kwargs: Any) -> None:  # noqa: ANN401
         """Load as the host does; refuse weights that are missing, unexpected or misshapen."""
-        loader, self.AUTO_MODEL_CLASS = self.AUTO_MODEL_CLASS, CheckedLoader(self.AUTO_MODEL_CLASS)
-        try:
+        with replaced(self, "AUTO_MODEL_CLASS", CheckedLoader(self.AUTO_MODEL_CLASS)):
             super()._create_model(pretrained, **kwargs)
-        finally:
-            self.AUTO_MODEL_CLASS = loader
 
     def _loglikelihood_tokens(
         self,
-        requests: list[tuple[tuple[str, str] | None, list[int], list[int]]],
+        requests: list[TokenRequest],
         disable_tqdm: bool = False,  # noqa: FBT001, FBT002  (the host's)
         override_bs: int | None = None,
     ) -> list[tuple[float, bool]]:
@@ -288,7 +296,7 @@ class MoEHFLM(MeasuredLM, SharedContextsLM):
         }
 
 
-class _TokenListener(LogitsProcessor):  # type: ignore[misc]  # transformers has no types
+class _TokenListener(LogitsProcessor):
     """Calls ``on_token`` each time that a token of every answer is chosen; changes nothing."""
 
     def __init__(self, on_token: Callable[[], None]) -> None:
