@@ -149,8 +149,8 @@ class SharedContextsLM(HFLM):
         """Return how many continuations are computed at once."""
         if self.batch_size != "auto":
             return int(self.batch_size)
-        continuation = list(max(longest.continuations, key=len))
-        found: int = self._detect_batch_size([(None, [*longest.context], continuation)], 0)
+        continuation = max(longest.continuations, key=len)
+        found: int = self._detect_batch_size([(None, [*longest.context], [*continuation])], 0)
         return found
 
 
