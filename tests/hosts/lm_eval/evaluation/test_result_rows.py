@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
@@ -11,12 +11,9 @@ from lm_eval.utils import make_table
 from moe_eval_plugin.hosts.lm_eval.evaluation.result_rows import score_of
 from moe_eval_plugin.hosts.lm_eval.registration import register
 from moe_eval_plugin.hosts.result_rows import add_rows
-from tests.hosts.lm_eval.local_tasks import TASKS, evaluate, write_tasks
-from tests.results.sample_records import record
 from tests.hosts.lm_eval.evaluation.test_answer_cache import Foreign
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.hosts.lm_eval.local_tasks import evaluate, write_tasks
+from tests.results.sample_records import record
 
 Results = dict[str, Any]
 GROUP = {
@@ -70,7 +67,7 @@ def test_the_hosts_own_table_has_our_rows_with_arrows_and_no_error_bars(results:
         assert float(line[6]) > 0
 
 
-def test_rows_of_one_run_are_not_those_of_the_next(tmp_path: Path) -> None:
+def test_rows_of_one_run_are_not_those_of_the_next() -> None:
     host = host_results({"metric": "acc"}, acc__none=0.5)
     before = host["higher_is_better"]["a"]
     add_rows(host, {"a": record("a")}, score_of)
@@ -125,7 +122,3 @@ def test_the_score_is_the_first_mean_of_the_task(
 )
 def test_other_scores_count_no_correct_answers(host: Results) -> None:
     assert score_of(host, "a") is None
-
-
-def test_the_order_of_tasks_is_that_of_the_host(results: Results) -> None:
-    assert {*TASKS} >= {*results["moe_eval"]}
