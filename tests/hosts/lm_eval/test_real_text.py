@@ -20,8 +20,20 @@ FOLDER = Path(__file__).parent / "wheel_tasks"
 K = 2
 OPTIONS = {"batch_size": 16}
 # Questions that are asked here, and questions that there are.
-ASKED = {"wheel_mmlu": 48, "wheel_mmlu_de": 8, "wheel_mmlu_hi": 8, "wheel_bbh": 24, "wheel_gsm8k": 8}
-ALL = {"wheel_mmlu": 282, "wheel_mmlu_de": 285, "wheel_mmlu_hi": 285, "wheel_bbh": 81, "wheel_gsm8k": 8}
+ASKED = {
+    "wheel_mmlu": 48,
+    "wheel_mmlu_de": 8,
+    "wheel_mmlu_hi": 8,
+    "wheel_bbh": 24,
+    "wheel_gsm8k": 8,
+}
+ALL = {
+    "wheel_mmlu": 282,
+    "wheel_mmlu_de": 285,
+    "wheel_mmlu_hi": 285,
+    "wheel_bbh": 81,
+    "wheel_gsm8k": 8,
+}
 ROWS = {
     "wheel_mmlu": {"acc,none"},
     "wheel_mmlu_de": {"acc,none", "acc_norm,none"},
@@ -61,7 +73,7 @@ def test_the_wheel_has_as_many_questions_as_the_tasks_say() -> None:
 def test_a_task_has_its_scores_and_the_k_that_was_observed(task: str, model: MoEHFLM) -> None:
     results = ask(model, task)
     rows = results["results"][task]
-    assert ROWS[task] <= {name for name, value in rows.items() if 0 <= float(value) <= 1 and "," in name}
+    assert all(0 <= rows[name] <= 1 for name in ROWS[task])
     record = results["moe_eval"][task]
     assert record["experts"]["observed"] == K
     assert record["speed"]["n_samples"] == results["n-samples"][task]["effective"] == ASKED[task]

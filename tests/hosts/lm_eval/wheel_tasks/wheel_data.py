@@ -18,7 +18,7 @@ from lm_eval import tasks
 
 FOLDER = Path(tasks.__file__).parent
 LETTERS = "ABCDE"
-# "What is ...?\n(A) one (B) two (C) three (D) four\nA: Let's think ... The answer is (B)."
+# After the question come its choices on one line, from (A) on, and its answer on the next.
 QUESTION = re.compile(
     r"(?P<question>.*?)\s*\(A\)(?P<choices>.*?)\nA: .*answer is \(?(?P<answer>[A-E])\)?",
     re.DOTALL,
