@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.hosts.lm_eval.evaluation.image_tasks import check_named_tasks
 from moe_eval_plugin.hosts.lm_eval.registration import register
 from moe_eval_plugin.hosts.lm_eval.running_command.checks import check_command
-from moe_eval_plugin.hosts.lm_eval.evaluation.image_tasks import check_named_tasks
 from moe_eval_plugin.hosts.lm_eval.running_command.options import command_record
 from moe_eval_plugin.hosts.replacement import replaced
 

@@ -10,8 +10,8 @@ from lm_eval.tasks import TaskManager
 from PIL import Image
 
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.hosts.lm_eval.registration import register
 from moe_eval_plugin.hosts.lm_eval.evaluation.image_tasks import check_named_tasks
+from moe_eval_plugin.hosts.lm_eval.registration import register
 from moe_eval_plugin.tasks import tasks_path
 from moe_eval_plugin.tasks.lm_eval_task import Images
 from moe_eval_plugin.tasks.vqa import doc_to_visual
