@@ -11,7 +11,6 @@ import torch
 
 from moe_eval_plugin.experts.verification import join_ranks
 from moe_eval_plugin.hosts.foreign_models import gather
-from moe_eval_plugin.hosts.lm_eval.adapter import LMAdapter
 from moe_eval_plugin.hosts.lm_eval.asked import (
     GENERATING,
     SCORING,
@@ -19,6 +18,7 @@ from moe_eval_plugin.hosts.lm_eval.asked import (
     AskedRequests,
     positions_by_task,
 )
+from moe_eval_plugin.hosts.lm_eval.evaluation.adapter import LMAdapter
 from moe_eval_plugin.hosts.lm_eval.records import TaskRecords
 from moe_eval_plugin.hosts.lm_eval.registration import register
 from moe_eval_plugin.hosts.replacement import replaced
