@@ -71,7 +71,7 @@ def choose_device(device: str | None) -> str:
 def check_given(host_class: type, arguments: Mapping[str, Any]) -> None:
     """Check the keyword arguments that a model would be built from; see ``check_arguments``."""
     given = dict(arguments)
-    MeasureOptions(given.pop("profile", "basic"))
+    MeasureOptions(given.pop("profile", "basic"), given.pop("share_contexts", "no"))
     experts = {name: given.pop(name, None) for name in EXPERTS}
     pretrained = given.pop("pretrained", None) or default_pretrained()
     device = choose_device(given.pop("device", None))
