@@ -187,6 +187,11 @@ def argument_parts(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
+def argument_names(text: str) -> set[str]:
+    """Return the names in ``name=value,name=value``."""
+    return {part.partition("=")[0].strip() for part in argument_parts(text)}
+
+
 def read_json(name: str, text: str) -> Any:  # noqa: ANN401  (whatever the text says)
     """Read JSON; ``InvalidArgumentError`` for text that is none, and for a key given twice."""
 

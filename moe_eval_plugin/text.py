@@ -220,3 +220,12 @@ def _csv_cell(value: object) -> object:
 def gib_text(n_bytes: int) -> str:
     """Return a number of bytes in GiB."""
     return f"{n_bytes / GIB:,.1f} GiB"
+
+
+def as_text(value: object) -> str:
+    """Return a value as text: mappings as ``name value`` pairs, nothing for ``None``."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {as_text(one)}".rstrip() for name, one in value.items())
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "" if value is None else str(value)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from moe_eval_plugin.text import (
     MINUS,
     align,
+    as_text,
     counted,
     did_you_mean,
     first_few,
@@ -163,3 +164,11 @@ def test_a_long_command_is_still_one_command(monkeypatch: pytest.MonkeyPatch) ->
     assert [line.endswith(" \\") for line in lines] == [True, True, False]
     assert shlex.split(" ".join(line.rstrip("\\") for line in lines)) == shlex.split(command)
     assert wrap_command("moe-eval tasks", first="Next: ") == ["Next: moe-eval tasks"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, ""), (4.0, "4"), (0, "0"), (0.25, "0.25"), ({"a": 1, "b": "x"}, "a 1, b x"), ({}, "")],
+)
+def test_values_are_written_for_people(value: object, text: str) -> None:
+    assert as_text(value) == text

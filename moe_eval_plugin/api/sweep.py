@@ -88,7 +88,7 @@ def _run(request: SweepRequest, progress: SweepProgress) -> SweepResult:
         if checked.baseline_added:
             published = checked.plan.points[0].experts_k
             progress.note(f"Added k={published}, the published k, as the baseline.")
-        progress.doing("importing lmms-eval, and reading the tasks and their data")
+        progress.doing(f"importing {checked.plan.host}, and reading the tasks and their data")
         return read_tasks(request, checked).run(progress)
 
 

@@ -50,7 +50,8 @@ def add(verbs: Subcommands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the checks; 1 if one of them failed."""
-    from moe_eval_plugin.doctor import examine, exit_code, render, summary
+    from moe_eval_plugin.doctor.check import exit_code, render, summary
+    from moe_eval_plugin.doctor.examine import examine
 
     checks = []
     with Status.of(options) as status:

@@ -156,7 +156,7 @@ def _run_one(
     if checked.baseline_added:
         progress.note(_baseline_text(checked.plan))
     try:
-        status.doing("importing lmms-eval, and reading the tasks and their data")
+        status.doing(f"importing {checked.plan.host}, and reading the tasks and their data")
         with interruptible():
             ready = read_tasks(request, checked)
         if not options.dry_run:

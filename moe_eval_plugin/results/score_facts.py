@@ -126,6 +126,10 @@ class ScoreFacts:
     """Lower end of its 95% interval."""
     speed_up_high: float | None = None
     """Upper end of its 95% interval."""
+    host: str = "lmms-eval"
+    """Name of the host that asked the questions."""
+    host_version: str | None = None
+    """Version of the host."""
 
     @property
     def k(self) -> float | None:
@@ -209,15 +213,6 @@ def collect(runs: Sequence[Run], task: str | None = None) -> list[ScoreFacts]:
     return sorted(found, key=lambda facts: (facts.task, -(facts.k or 0), facts.pretrained))
 
 
-def as_text(value: object) -> str:
-    """Return a value as text: mappings as ``name value`` pairs, nothing for ``None``."""
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {as_text(one)}".rstrip() for name, one in value.items())
-    if isinstance(value, float):
-        return f"{value:g}"
-    return "" if value is None else str(value)
-
-
 def _of_task(run: Run, task: TaskRun) -> Iterator[ScoreFacts]:
     record, timed = task.record, find_timed_task(run, task)
     shared = {
@@ -280,6 +275,8 @@ def _model(run: Run, setup: Setup) -> dict[str, Any]:
         "pretrained": setup.pretrained or run.checkpoint,
         "model_revision": setup.revision,
         "backend": run.backend,
+        "host": run.host,
+        "host_version": run.host_version or setup.versions.get(run.host),
         "versions": {name: version for name, version in setup.versions.items() if version},
         "settings": {name: value for name, value in settings.items() if value not in (None, [])},
         "date": run.date,

@@ -1,23 +1,21 @@
-"""Refuse a sweep that cannot run, before torch, transformers, lmms-eval or any data are loaded.
+"""Refuse a sweep that cannot run, before torch, transformers, the host or any data are loaded.
 
 What can be known from the command, from small files and from the folder of the sweep is checked
 here, in about a second. The rest is checked when the libraries are there: ``planning`` for the
-model, ``hosts.lmms_eval.in_process`` for the tasks.
+model, the host for the tasks.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError, UserError
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
-from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
-from moe_eval_plugin.hosts.lmms_eval.command import argument_names
-from moe_eval_plugin.hosts.lmms_eval.host_options import check_gen_kwargs
-from moe_eval_plugin.hosts.lmms_eval.names import check_model, check_tasks, is_of_the_host
+from moe_eval_plugin.hosts.harness import harness, installed_harness
 from moe_eval_plugin.models.checkpoint import HUB_TIMEOUT_S, cache_folder, network_errors
 from moe_eval_plugin.models.stated_experts import stated_experts
 from moe_eval_plugin.option_values import argument_parts
@@ -69,11 +67,12 @@ def check_early(common: SweepPlan, axes: Axes, folder: Path, intent: Intent) -> 
     Nothing is written. What passes may still be refused later. Returned is the plan with its
     points, as far as they are known.
     """
-    check_model(common.model)
-    check_model_args(common.model_args)
+    host = installed_harness(common.host)
+    host.check_model(common.model)
+    check_model_args(common.model_args, common.host)
     pretrained, given = _check_arguments(common)
-    check_gen_kwargs(common.gen_kwargs)
-    check_tasks(common.tasks, common.include_path)
+    host.check_options(common.run())
+    host.check_tasks(common.tasks, common.include_path)
     if not intent.dry_run:
         _check_installed(common.model, intent.launcher)
     _check_data(common.tasks)
@@ -90,11 +89,12 @@ def count_early(plan: SweepPlan, folder: Path) -> dict[str, int] | None:
     """
     found = load_manifest(folder)
     schedules = [parse_experts_k(point.experts_k) for point in plan.points]
-    needs_torch = NEED_TORCH & argument_names(plan.model_args) or plan.device is not None
+    host = harness(plan.host)
+    needs_torch = NEED_TORCH & host.argument_names(plan.model_args) or plan.device is not None
     is_known = schedules and not any(one and one.names_layers for one in schedules)
     if not is_known or needs_torch or (found is not None and found.has_done):
         return None
-    if any(task != EASY_VQA or is_of_the_host(task) for task in plan.tasks):
+    if any(task != EASY_VQA or host.replaces(task, plan.include_path) for task in plan.tasks):
         return None
     n = len(load_easy_vqa().records)
     return {task: min(plan.limit or n, n) for task in plan.tasks}
@@ -103,14 +103,15 @@ def count_early(plan: SweepPlan, folder: Path) -> dict[str, int] | None:
 def _check_arguments(plan: SweepPlan) -> tuple[str, Mapping[str, str]]:
     """Return the model that the arguments name, and all arguments by name."""
     of_the_host = {"batch_size": plan.batch_size, "device": plan.device}
+    arguments = partial(harness(plan.host).read_arguments, plan.model_args, of_the_host)
     if plan.model == "moe_hf":
         from moe_eval_plugin.model_adapters.hf_arguments import read_arguments
 
-        read_arguments(join_arguments(plan.model_args, of_the_host))
+        read_arguments(arguments())
     elif plan.model == "moe_vllm":
         from moe_eval_plugin.model_adapters.vllm_names import check_names
 
-        check_names(join_arguments(plan.model_args, of_the_host))
+        check_names(arguments())
     # Not strict: an argument of another package's model may be empty on purpose.
     given = dict(part.partition("=")[::2] for part in argument_parts(plan.model_args))
     named = [given[name] for name in NAMES_OF_MODELS if given.get(name)]
@@ -197,7 +198,7 @@ def _check_folder(plan: SweepPlan, folder: Path, intent: Intent) -> None:
     if found is None:
         refuse_foreign(folder, plan)
         return
-    now = {**plan.own_settings(), **version_settings()}
+    now = {**plan.own_settings(), **version_settings(plan.host)}
     before = {name: value for name, value in found.settings.items() if name in now}
     changed = differences(before, {name: now[name] for name in before})
     if changed and found.has_done and not intent.restart:

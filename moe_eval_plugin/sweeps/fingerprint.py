@@ -16,13 +16,13 @@ from moe_eval_plugin.sweeps.planning import NAMES_OF_MODELS
 
 if TYPE_CHECKING:
     from moe_eval_plugin.engines.expert_request import ModelConfig
-    from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+    from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
     from moe_eval_plugin.sweeps.data_content import DataContent
     from moe_eval_plugin.sweeps.plan import SweepPlan
 
 
 def sweep_settings(
-    plan: SweepPlan, checked: ModelConfig, host: Host, data: DataContent
+    plan: SweepPlan, checked: ModelConfig, host: LoadedTasks, data: DataContent
 ) -> dict[str, Any]:
     """Return what all points of a sweep have in common and their numbers depend on, by name."""
     return {
@@ -34,7 +34,7 @@ def sweep_settings(
             f"task {name}: data": data.digest(documents, plan.limit)
             for name, documents in host.documents().items()
         },
-        **version_settings(),
+        **version_settings(plan.host),
     }
 
 
@@ -58,9 +58,9 @@ def _files_of_arguments(model_args: str) -> str:
     return short_digest(named_content(named))
 
 
-def version_settings() -> dict[str, Any]:
+def version_settings(host: str) -> dict[str, Any]:
     """Return the version of each package that a number depends on."""
-    versions = versions_with("lmms-eval", installed_versions())
+    versions = versions_with(host, installed_versions())
     return {f"version of {name}": version for name, version in versions.items()}
 
 

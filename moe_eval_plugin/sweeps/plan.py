@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError, NotAnMoEError
 from moe_eval_plugin.experts.routing_rule import NATIVE, UNIFORM
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
 from moe_eval_plugin.files import short_digest
-from moe_eval_plugin.hosts.lmms_eval.command import RunSettings, argument_names
-from moe_eval_plugin.option_values import argument_parts
+from moe_eval_plugin.hosts.harness import FIRST, harness
+from moe_eval_plugin.hosts.shared.host_run import HostRun
+from moe_eval_plugin.option_values import argument_names, argument_parts
 from moe_eval_plugin.override.policies import parse_rule
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 LONGEST_NAME = 60
 # What each point sets itself, so that --model-args cannot.
 POINT_ARGUMENTS = ("experts_k", "experts_policy", "renorm", "seed")
+# Settings that folders of earlier versions do not name, and what they were.
+NEWER: Mapping[str, Any] = {"host": FIRST, "num_fewshot": None, "apply_chat_template": False}
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,11 @@ class SweepPlan:
     """The points of a sweep, baseline first, and what is equal for all of them."""
 
     model: str
-    """Name of the model class in lmms-eval, e.g. ``moe_hf``."""
+    """Name of the model in the host, e.g. ``moe_hf``."""
     model_args: str
     """Arguments of the model that are equal for all points."""
     tasks: tuple[str, ...]
-    """Names of lmms-eval's tasks."""
+    """Names of tasks of the host."""
     points: tuple[SweepPoint, ...]
     """The settings to compare, seed by seed, each seed with its baseline first."""
     limit: int | None = None
@@ -87,29 +90,31 @@ class SweepPlan:
     device: str | None = None
     """Torch device; ``None`` leaves it to the model."""
     gen_kwargs: str | None = None
-    """Generation arguments, as for lmms-eval."""
+    """Generation arguments, as for the host."""
     include_path: str | None = None
     """A folder with more tasks."""
+    host: str = FIRST
+    """The harness: ``lmms-eval`` or ``lm-eval``."""
+    num_fewshot: int | None = None
+    """Examples in each prompt; ``None`` leaves it to the task."""
+    apply_chat_template: bool = False
+    """Whether prompts are passed through the chat template, where the host leaves that open."""
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             message = f"--limit {self.limit} is not possible. Use 1 or more."
             raise InvalidArgumentError(message)
 
+    def run(self, point: SweepPoint | None = None) -> HostRun:
+        """Return the run of the host that is a point; without one, what all points ask."""
+        own = point.model_args if point else ""
+        common = {field.name: getattr(self, field.name) for field in fields(HostRun)}
+        joined = harness(self.host).join_texts((self.model_args, own))
+        return HostRun(**{**common, "model_args": joined})
+
     def host_arguments(self, point: SweepPoint, output: str) -> list[str]:
-        """Return the arguments with which lmms-eval's own command runs this point."""
-        settings = RunSettings(
-            model=self.model,
-            model_args=",".join(part for part in (self.model_args, point.model_args) if part),
-            tasks=self.tasks,
-            batch_size=self.batch_size,
-            device=self.device,
-            limit=self.limit,
-            gen_kwargs=self.gen_kwargs,
-            include_path=self.include_path,
-            log_samples=True,
-        )
-        return settings.arguments(output)
+        """Return the arguments with which the host's own command runs this point."""
+        return harness(self.host).run_settings(self.run(point)).arguments(output)
 
     def own_settings(self) -> dict[str, Any]:
         """Return what was requested for all points alike, by name.
@@ -119,6 +124,10 @@ class SweepPlan:
         """
         settings = asdict(self)
         del settings["points"]
+        # Without those that are newer than other folders, where they are as they were then.
+        for name, before in NEWER.items():
+            if settings[name] == before:
+                del settings[name]
         if "unanswerable" in argument_names(self.model_args):
             parts = argument_parts(self.model_args)
             kept = [part for part in parts if part.partition("=")[0].strip() != "unanswerable"]
@@ -166,9 +175,9 @@ def make_points(
     return tuple(points), baseline not in requested
 
 
-def check_model_args(model_args: str) -> None:
+def check_model_args(model_args: str, host: str = FIRST) -> None:
     """Raise ``InvalidArgumentError`` for arguments that each point sets for itself."""
-    names = argument_names(model_args)
+    names = harness(host).argument_names(model_args)
     for name in POINT_ARGUMENTS:
         if name in names:
             option = "--seeds" if name == "seed" else f"--{name.replace('_', '-')}"

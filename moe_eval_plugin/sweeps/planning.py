@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.hosts.harness import harness
 from moe_eval_plugin.option_values import argument_parts, read_bool
 from moe_eval_plugin.sweeps.plan import SweepPlan, check_model_args, make_points
 
@@ -51,11 +52,10 @@ def make_plan(common: SweepPlan, axes: Axes) -> CheckedPlan:
     """
     from moe_eval_plugin.engines.checks.vllm_config import register_configuration
     from moe_eval_plugin.engines.expert_request import ModelConfig
-    from moe_eval_plugin.hosts.lmms_eval.host_options import check_gen_kwargs
 
-    check_model_args(common.model_args)
+    check_model_args(common.model_args, common.host)
     _check_names(common)
-    check_gen_kwargs(common.gen_kwargs)
+    harness(common.host).check_options(common.run())
     options = engine_options(common.model_args)
     if common.model == "moe_vllm":
         register_configuration(options)
@@ -106,7 +106,7 @@ def check_weights(checked: CheckedPlan, *, runs_here: bool) -> None:
 
 
 def _hf_options(plan: SweepPlan) -> EngineOptions:
-    from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
+    from moe_eval_plugin.hosts.shared.arguments import join_arguments
     from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
 
     return parse_arguments(join_arguments(plan.model_args, {"device": plan.device}))[0]
@@ -117,7 +117,7 @@ def _check_names(plan: SweepPlan) -> None:
 
     Without vLLM nothing is known of its arguments: another machine may run the points.
     """
-    from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
+    from moe_eval_plugin.hosts.shared.arguments import join_arguments
     from moe_eval_plugin.model_adapters import hf_arguments, vllm_arguments
 
     of_the_host = {"batch_size": plan.batch_size, "device": plan.device}

@@ -36,7 +36,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest = load_manifest(first)
     assert manifest is not None
     given = {"model": "moe_hf", "model_args": "pretrained=demo", "tasks": "easy_vqa"}
-    manifest.settings = {**given, "limit": 200, "batch_size": "auto", **version_settings()}
+    manifest.settings = {
+        **given,
+        "limit": 200,
+        "batch_size": "auto",
+        **version_settings("lmms-eval"),
+    }
     manifest.save()
     (path / "runs" / "empty").mkdir()
     (path / "notes.txt").write_text("notes")

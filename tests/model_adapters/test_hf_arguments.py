@@ -7,8 +7,8 @@ import pytest
 
 from moe_eval_plugin.engines.transformers.options import EngineOptions
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments, read_model_args
 from moe_eval_plugin.hosts.run_options import RunOptions
+from moe_eval_plugin.hosts.shared.arguments import join_arguments, read_model_args
 from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
 
 

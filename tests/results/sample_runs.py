@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.measure.speed import TaskSpeed
@@ -151,6 +152,22 @@ def renamed(content: dict[str, Any], pretrained: str) -> dict[str, Any]:
     content["model_name"] = pretrained
     for record in content.get("moe_eval", {}).values():
         record["provenance"] |= {"pretrained": pretrained, "revision": None}
+    return content
+
+
+def of_lm_eval(run: Run) -> Run:
+    """Let a run be one of lm-eval, with what its own results files say of the host."""
+    return replace(run, host="lm-eval", host_version="0.4.13")
+
+
+def text_task(task: str = "arc_easy", k: int | None = 4) -> dict[str, Any]:
+    """Make the content of a results file of a task of text, with scores of lm-eval."""
+    scores = {"acc": 0.5, "acc_norm": 0.625, "word_perplexity": 12.5, "brier_score": 0.25}
+    content = results(task, k)
+    content["results"][task] = {f"{name},none": value for name, value in scores.items()}
+    content["configs"][task] = {"task": task, "dataset_path": "allenai/ai2_arc"}
+    content["higher_is_better"][task] = {name: name.startswith("acc") for name in scores}
+    content["moe_eval"][task]["provenance"]["versions"] = {"lm-eval": "0.4.13"}
     return content
 
 

@@ -11,7 +11,7 @@ from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.results.files import read_run
 from moe_eval_plugin.results.record import RunRecord
-from moe_eval_plugin.results.score_facts import ScoreFacts, as_text, collect
+from moe_eval_plugin.results.score_facts import ScoreFacts, collect
 from moe_eval_plugin.results.steady_decode import SteadyDecode
 from tests.results.sample_runs import (
     ACCURACY,
@@ -60,6 +60,8 @@ def test_a_score_carries_k_model_data_scoring_backend_and_versions(tmp_path: Pat
         "renorm": "native",
         "model_revision": MODEL_REVISION,
         "backend": "moe_hf",
+        "host": "lmms-eval",
+        "host_version": "0.7.3",
         "versions": VERSIONS,
         "settings": {"model_class": "Qwen3VLMoeForConditionalGeneration", "batch_size": 8},
         "dataset": "lmms-lab/OK-VQA",
@@ -264,14 +266,6 @@ def test_a_model_is_named_without_the_folders_it_lies_in(
 def test_a_model_of_another_adapter_is_never_the_embedded_one(tmp_path: Path) -> None:
     content = renamed(results_of_another_model(), "demo")
     assert facts_of(tmp_path, content)["vqa_accuracy"].model_id == "unknown/demo"
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(None, ""), (4.0, "4"), (0, "0"), (0.25, "0.25"), ({"a": 1, "b": "x"}, "a 1, b x"), ({}, "")],
-)
-def test_values_are_written_for_people(value: object, text: str) -> None:
-    assert as_text(value) == text
 
 
 def test_a_record_of_a_model_that_is_not_ours_has_speed_and_no_k(tmp_path: Path) -> None:

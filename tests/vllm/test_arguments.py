@@ -29,7 +29,7 @@ from moe_eval_plugin.errors import InvalidArgumentError
     ],
 )
 def test_a_name_that_vllm_cannot_take_is_refused(arguments: str, message: str) -> None:
-    from moe_eval_plugin.hosts.lmms_eval.arguments import read_model_args
+    from moe_eval_plugin.hosts.shared.arguments import read_model_args
     from moe_eval_plugin.model_adapters.vllm_arguments import parse_arguments
 
     with pytest.raises(InvalidArgumentError, match=message):
@@ -38,7 +38,7 @@ def test_a_name_that_vllm_cannot_take_is_refused(arguments: str, message: str) -
 
 @pytest.mark.needs_vllm
 def test_text_reaches_vllm_as_what_it_says() -> None:
-    from moe_eval_plugin.hosts.lmms_eval.arguments import read_model_args
+    from moe_eval_plugin.hosts.shared.arguments import read_model_args
     from moe_eval_plugin.model_adapters.vllm_arguments import parse_arguments
 
     text = (

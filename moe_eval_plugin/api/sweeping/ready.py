@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.api.sweeping.progress import SweepProgress
     from moe_eval_plugin.api.sweeping.request import SweepRequest
-    from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+    from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
     from moe_eval_plugin.sweeps.data_content import DataContent
     from moe_eval_plugin.sweeps.estimate import Estimate
     from moe_eval_plugin.sweeps.launchers.launcher import Launcher, Worker
@@ -42,14 +42,14 @@ def check_model(request: SweepRequest) -> CheckedPlan:
 
 
 def read_tasks(request: SweepRequest, checked: CheckedPlan) -> ReadySweep:
-    """Import lmms-eval, and read the tasks of a checked plan and their data."""
-    from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+    """Import the host, and read the tasks of a checked plan and their data."""
+    from moe_eval_plugin.hosts.harness import harness
     from moe_eval_plugin.sweeps.data_content import DataContent
     from moe_eval_plugin.sweeps.fingerprint import sweep_settings
 
     plan, collected = checked.plan, CollectedWarnings()
     with collected.collecting():
-        host = Host(plan.model, plan.tasks, plan.include_path)
+        host = harness(plan.host).load_tasks(plan.run())
         data = DataContent.load(request.folder)
         settings = sweep_settings(plan, checked.model, host, data)
     return ReadySweep(request, checked, host, settings, data, collected)
@@ -63,8 +63,8 @@ class ReadySweep:
     """What was requested."""
     checked: CheckedPlan
     """The plan, and the model's configuration."""
-    host: Host
-    """lmms-eval with the tasks."""
+    host: LoadedTasks
+    """The host with the tasks."""
     settings: Mapping[str, Any]
     """What the numbers depend on, by name."""
     data: DataContent

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.hosts.harness import harness
 from moe_eval_plugin.option_values import read_float, read_int, read_new_folder
 from moe_eval_plugin.sweeps import early_checks
 from moe_eval_plugin.sweeps.launchers.choose import LaunchOptions
@@ -69,7 +70,7 @@ def _check_values(request: SweepRequest) -> None:
         message = f"--include-path {include_path} is not a folder. Name one with tasks."
         raise InvalidArgumentError(message)
     if not any(name.strip() for name in request.common.tasks):
-        message = "--tasks names no task. All tasks: `lmms-eval tasks list`."
+        message = f"--tasks names no task. All tasks: `{harness(request.common.host).all_tasks}`."
         raise InvalidArgumentError(message)
     read_float("--gpus-per-point", request.launch.gpus_per_point, at_least=0)
     for seed in request.axes.seeds:

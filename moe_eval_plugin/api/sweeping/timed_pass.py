@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from moe_eval_plugin.api.sweeping.progress import SweepProgress
-    from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+    from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
     from moe_eval_plugin.sweeps.launchers.launcher import Launcher, Worker
     from moe_eval_plugin.sweeps.manifest import Manifest
     from moe_eval_plugin.sweeps.plan import SweepPlan, SweepPoint
@@ -25,7 +25,7 @@ class TimedPassRun:
         options: TimingOptions,
         plan: SweepPlan,
         manifest: Manifest,
-        host: Host,
+        host: LoadedTasks,
         progress: SweepProgress,
     ) -> None:
         self._options = options
@@ -86,7 +86,7 @@ class TimedPassRun:
             return model
 
         def job(_: SweepPoint) -> Path:
-            time_settings(work, plan, folder, host, load, progress.timed)
+            time_settings(work, folder, host, load, progress.timed)
             return folder / FOLDER
 
         return job

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from moe_eval_plugin.hosts.command_line import CommandLine, commit_of, seed_text
 from moe_eval_plugin.hosts.lm_eval.arguments import join_texts, read_arguments, write_arguments
+from moe_eval_plugin.hosts.shared.command_line import CommandLine, commit_of, seed_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

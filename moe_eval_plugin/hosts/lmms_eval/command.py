@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from moe_eval_plugin.hosts.command_line import CommandLine, commit_of, seed_text
-from moe_eval_plugin.option_values import argument_parts
+from moe_eval_plugin.hosts.shared.command_line import CommandLine, commit_of, seed_text
+from moe_eval_plugin.option_values import argument_names
 
 if TYPE_CHECKING:
     from moe_eval_plugin.results.run import Run
@@ -92,11 +92,6 @@ def settings_of(run: Run, *, log_samples: bool = True) -> RunSettings:
         "log_samples": log_samples,
     }
     return RunSettings(**{**known, **given})
-
-
-def argument_names(model_args: str) -> set[str]:
-    """Return the names in ``name=value,name=value``."""
-    return {part.partition("=")[0].strip() for part in argument_parts(model_args)}
 
 
 def pinned_model_args(model: str, model_args: str, commit: str | None) -> str:

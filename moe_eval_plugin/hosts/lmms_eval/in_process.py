@@ -6,34 +6,35 @@ build again each time is kept instead: the list of tasks, the tasks with their d
 
 from __future__ import annotations
 
-import inspect
-import re
 import sys
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
-from moe_eval_plugin.files import files_digest, short_digest
 from moe_eval_plugin.hosts.lmms_eval.names import unknown_task
 from moe_eval_plugin.hosts.replacement import replaced
+from moe_eval_plugin.hosts.shared.task_settings import code_digest, definition_digest
 from moe_eval_plugin.results.files import find_results
 from moe_eval_plugin.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from lmms_eval.api.instance import Instance
 
+    from moe_eval_plugin.hosts.shared.host_run import HostRun
+
 
 class Host:
-    """lmms-eval with loaded tasks; ``tasks`` are names of tasks and groups, or patterns.
+    """lmms-eval with loaded tasks: those of a run.
 
     Raises ``InvalidArgumentError`` for a name that lmms-eval does not have, and ``DataError`` where
     the data of a task cannot be downloaded.
     """
 
-    def __init__(self, model: str, tasks: Sequence[str], include_path: str | None = None) -> None:
+    def __init__(self, run: HostRun) -> None:
+        self._run = run
         _quieten()
         import lmms_eval.models  # noqa: F401  (brings our tasks, before the list of tasks is made)
         from lmms_eval.models import get_model
@@ -41,11 +42,13 @@ class Host:
 
         arguments = ["lmms-eval"]
         with replaced(sys, "argv", arguments):
-            self._manager = TaskManager("WARNING", include_path=include_path, model_name=model)
-        names = self._manager.match_tasks(list(tasks))
-        for missing in [name for name in tasks if name not in names and "*" not in name]:
+            self._manager = TaskManager(
+                "WARNING", include_path=run.include_path, model_name=run.model
+            )
+        names = self._manager.match_tasks(list(run.tasks))
+        for missing in [name for name in run.tasks if name not in names and "*" not in name]:
             raise InvalidArgumentError(unknown_task(missing, self._manager.all_tasks))
-        kind = "simple" if get_model(model).is_simple else "chat"
+        kind = "simple" if get_model(run.model).is_simple else "chat"
         try:
             self._task_dict = get_task_dict(names, self._manager, kind)
         except Exception as error:
@@ -70,46 +73,45 @@ class Host:
         """Return what the numbers of each task depend on: its definition, and its data."""
         found: dict[str, Any] = {}
         for name, task in self._tasks():
-            config = {key: _stable(value) for key, value in task.dump_config().items()}
             found[f"task {name}: version"] = str(task.VERSION)
-            found[f"task {name}: definition"] = short_digest(config)
+            found[f"task {name}: definition"] = definition_digest(task.dump_config())
             found[f"task {name}: questions"] = len(task.eval_docs_no_media)
-            found[f"task {name}: code"] = _code_digest(task)
+            found[f"task {name}: code"] = code_digest(task.config)
         return found
 
     def documents(self) -> dict[str, Any]:
         """Return the documents of each task, with their media."""
         return {name: task.eval_docs for name, task in self._tasks()}
 
-    def documents_by_split(self) -> dict[str, Any]:
-        """Return the documents of each task by split, as the host gives them to a model."""
-        return {name: task.dataset for name, task in self._tasks()}
-
     def output_types(self) -> dict[str, str]:
         """Return what each task asks for: ``generate_until``, ``multiple_choice`` and so on."""
         return {name: task.OUTPUT_TYPE for name, task in self._tasks()}
 
     def requests(
-        self, task_name: str, positions: Iterable[int], gen_kwargs: str | None = None
+        self,
+        model: Any,  # noqa: ANN401  (the host's)
+        task_name: str,
+        positions: Iterable[int],
     ) -> list[Instance]:
         """Build the requests of some questions of a task, as the host does; no image is read.
 
-        ``gen_kwargs`` replace generation arguments of the task, as in the host's command.
+        The model gets the documents that they name. Generation arguments of the run replace those
+        of the task, as in the host's command.
         """
         from lmms_eval.utils import simple_parse_args_string
 
-        task = dict(self._tasks())[task_name]
-        if gen_kwargs and task.OUTPUT_TYPE == "generate_until":
-            given = simple_parse_args_string(gen_kwargs)
+        model.task_dict = {name: task.dataset for name, task in self._tasks()}
+        task, run = dict(self._tasks())[task_name], self._run
+        if run.gen_kwargs and task.OUTPUT_TYPE == "generate_until":
+            given = simple_parse_args_string(run.gen_kwargs)
             task.set_config(key="generation_kwargs", value=given, update=True)
         config = task.config
         split = config.test_split if task.has_test_docs() else config.validation_split
         more = config.metadata if isinstance(config.metadata, dict) else {}
+        num_fewshot = config.num_fewshot if run.num_fewshot is None else run.num_fewshot
         found: list[Instance] = []
         for position in positions:
-            context = task.fewshot_context(
-                task.eval_docs_no_media[position], config.num_fewshot or 0
-            )
+            context = task.fewshot_context(task.eval_docs_no_media[position], num_fewshot or 0)
             facts = {"task": config.task, "doc_id": position, "repeats": 1, "split": split, **more}
             built = task.construct_requests(doc_id=position, ctx=context, metadata=facts)
             found += built if isinstance(built, list) else [built]
@@ -165,24 +167,6 @@ def _flatten(tasks: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
             yield from _flatten(task)
         else:
             yield str(name), task[1] if isinstance(task, tuple) else task
-
-
-def _code_digest(task: Any) -> str | None:  # noqa: ANN401  (the host's)
-    """Return a digest of the Python files beside the functions that a definition names."""
-    functions = [getattr(one, "func", one) for one in vars(task.config).values() if callable(one)]
-    files = {inspect.getsourcefile(one) for one in functions if inspect.isfunction(one)}
-    folders = sorted({Path(file).parent for file in files if file})
-    return short_digest([files_digest(one, "*.py") for one in folders]) if folders else None
-
-
-def _stable(value: object) -> str:
-    """Write a setting of a task without the address of a function."""
-    named = getattr(value, "__qualname__", None)
-    return f"{getattr(value, '__module__', '')}.{named}" if named else _without_address(value)
-
-
-def _without_address(value: object) -> str:
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def _quieten() -> None:

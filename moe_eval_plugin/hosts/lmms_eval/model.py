@@ -30,10 +30,10 @@ from moe_eval_plugin.hosts.lmms_eval.answers.host_answers import (
     as_score,
     unbroken,
 )
-from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval.host_options import refuse_options
 from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader, settings_by_task, with_settings
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
+from moe_eval_plugin.hosts.shared.arguments import join_arguments
 from moe_eval_plugin.hosts.unanswered import report_unanswered
 from moe_eval_plugin.measure.answer_ends import REASONING_TAGS, AnswerEndCounter
 from moe_eval_plugin.measure.speed import TaskSpeed

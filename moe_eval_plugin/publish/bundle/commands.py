@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.hosts.lmms_eval.command import (
     PINNABLE,
-    argument_names,
     pinned_model_args,
     settings_of,
 )
-from moe_eval_plugin.option_values import argument_parts
+from moe_eval_plugin.option_values import argument_names, argument_parts
 from moe_eval_plugin.publish.bundle.finished import setting_of, sweep_point
 from moe_eval_plugin.results.run import UNKNOWN
 from moe_eval_plugin.sweeps.planning import NAMES_OF_MODELS

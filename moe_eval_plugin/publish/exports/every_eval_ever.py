@@ -31,13 +31,34 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = "0.3.0"
 UNKNOWN = "unknown"
-# Library that runs the model; other backends are left out.
-ENGINES = {"moe_hf": "transformers", "moe_vllm": "vllm"}
+# Library that runs our models; other backends are left out.
+ENGINES = {
+    "moe_hf": "transformers",
+    "moe_hf-multimodal": "transformers",
+    "moe_vllm": "vllm",
+    "moe_vllm-vlm": "vllm",
+}
+# Names of the hosts in the registry of the data store.
+HARNESSES = {"lm-eval": "lm-evaluation-harness"}
 OPEN_WEIGHTS = "open_weights"
 # Owners of models without a repository: on a disk, or perhaps behind a server.
 PLACEHOLDERS = ("local/", "unknown/")
-# Names in the registry of the data store; others get the prefix moe_eval or lmms_eval.
+# Names in the registry of the data store; others get a prefix: moe_eval, or that of the host.
 METRIC_IDS = {"exact_match": "exact-match"}
+OF_LM_EVAL = {
+    **METRIC_IDS,
+    "acc": "accuracy",
+    "acc_norm": "normalized-accuracy",
+    "f1": "f1",
+    "perplexity": "perplexity",
+}
+PREFIXES = {"lmms-eval": "lmms_eval", **HARNESSES}
+# Least and largest value of metrics that lm-eval defines itself.
+UNBOUNDED = (1.0, math.inf)
+BOUNDS = {
+    **dict.fromkeys(("acc", "acc_norm", "exact_match", "f1", "mc1", "mc2"), (0.0, 1.0)),
+    **dict.fromkeys(("perplexity", "word_perplexity", "byte_perplexity"), UNBOUNDED),
+}
 METRIC_KINDS = {
     PROPORTION: "accuracy",
     "samples/s": "throughput",
@@ -138,21 +159,22 @@ def _portable(name: str) -> str:
 def _log(facts: ScoreFacts, results: list[dict[str, Any]]) -> dict[str, Any]:
     ran = str(facts.date.timestamp()) if facts.date else None
     what = (facts.task, _portable_id(facts), facts.setting, ran)
-    packages = {name: version for name, version in facts.versions.items() if name != "lmms-eval"}
+    packages = {name: version for name, version in facts.versions.items() if name != facts.host}
+    host = HARNESSES.get(facts.host, facts.host)
     log: dict[str, Any] = _without_none(
         {
             "schema_version": SCHEMA_VERSION,
             "evaluation_id": "/".join(part for part in what if part),
             "evaluation_timestamp": ran,
             "source_metadata": {
-                "source_name": "lmms-eval",
+                "source_name": host,
                 "source_type": "evaluation_run",
                 "source_organization_name": UNKNOWN,
                 "evaluator_relationship": "other",
             },
             "eval_library": {
-                "name": "lmms-eval",
-                "version": facts.versions.get("lmms-eval", UNKNOWN),
+                "name": host,
+                "version": facts.host_version or UNKNOWN,
                 "additional_details": packages,
             },
             "model_info": _model_info(facts),
@@ -215,19 +237,27 @@ def _source_data(facts: ScoreFacts) -> dict[str, Any]:
 
 
 def _metric_config(facts: ScoreFacts) -> dict[str, Any]:
-    prefix = "moe_eval" if facts.unit else "lmms_eval"
-    low, high = facts.bounds or (None, None)
+    of_the_host = BOUNDS.get(facts.metric) if facts.host in HARNESSES else None
+    low, high = facts.bounds or of_the_host or (None, None)
+    is_proportion = (low, high) == (0, 1)
+    unit = facts.unit or (PROPORTION if is_proportion else None)
     return {
-        "metric_id": METRIC_IDS.get(facts.metric, f"{prefix}.{facts.metric}"),
+        "metric_id": _metric_id(facts),
         "metric_name": facts.metric,
-        "metric_kind": METRIC_KINDS.get(str(facts.unit)),
-        "metric_unit": facts.unit,
+        "metric_kind": METRIC_KINDS.get(str(unit)),
+        "metric_unit": unit,
         "metric_parameters": {"scoring": facts.scoring},
         "lower_is_better": not facts.higher_is_better,
-        "score_type": "continuous" if facts.bounds else None,
+        "score_type": None if low is None else "continuous",
         "min_score": low,
         "max_score": "Infinity" if high == math.inf else high,
     }
+
+
+def _metric_id(facts: ScoreFacts) -> str:
+    known = OF_LM_EVAL if facts.host in HARNESSES else METRIC_IDS
+    prefix = "moe_eval" if facts.unit else PREFIXES.get(facts.host, facts.host)
+    return known.get(facts.metric, f"{prefix}.{facts.metric}")
 
 
 def _details(facts: ScoreFacts, names: Sequence[str]) -> dict[str, str]:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.plugins.exporter import Exported, Exporter
 from moe_eval_plugin.publish.exports.failures import raise_if_failed
-from moe_eval_plugin.results.score_facts import as_text, collect
+from moe_eval_plugin.results.score_facts import collect
+from moe_eval_plugin.text import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,9 @@ MODEL_INDEX = "model-index.yaml"
 MAX_NAME_CHARACTERS = 100
 OUR_TASK_TYPE = "visual-question-answering"
 OTHER_TASK_TYPE = "image-text-to-text"
+TEXT_TASK_TYPE = "text-generation"
+# Ends of the names of lm-eval's models that see images.
+MULTIMODAL = ("multimodal", "vlm")
 NOTE_FACTS = (
     *("metric", "stderr", "n", "n_questions", "scoring", "answer_set"),
     *("experts_k", "num_experts_per_tok", "observed_num_experts_per_tok"),
@@ -155,7 +159,7 @@ def _eval_result(facts: ScoreFacts) -> EvalResult:
 
     known = facts.known().items()
     return EvalResult(
-        task_type=OUR_TASK_TYPE if facts.data_origin else OTHER_TASK_TYPE,
+        task_type=_task_type(facts),
         dataset_type=facts.dataset or facts.task,
         dataset_name=facts.task,
         dataset_config=facts.dataset_config,
@@ -166,6 +170,13 @@ def _eval_result(facts: ScoreFacts) -> EvalResult:
         metric_value=facts.value,
         metric_args={name: value for name, value in known if name not in NOT_METRIC_ARGUMENTS},
     )
+
+
+def _task_type(facts: ScoreFacts) -> str:
+    if facts.data_origin:
+        return OUR_TASK_TYPE
+    is_text = facts.host == "lm-eval" and not facts.backend.endswith(MULTIMODAL)
+    return TEXT_TASK_TYPE if is_text else OTHER_TASK_TYPE
 
 
 EXPORTERS = (

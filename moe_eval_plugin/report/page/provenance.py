@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.hosts.lmms_eval.command import settings_of
-from moe_eval_plugin.results.score_facts import as_text
-from moe_eval_plugin.text import counted
+from moe_eval_plugin.text import as_text, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from moe_eval_plugin.report.analysis.speed_scope import sentence_on_rates
 from moe_eval_plugin.report.analysis.timing_notes import sentences_on_timing
 from moe_eval_plugin.report.answer.run_facts import facts_line
-from moe_eval_plugin.results.score_facts import as_text
+from moe_eval_plugin.results.versions import HOSTS
 from moe_eval_plugin.stats.accuracy import DEFAULT_BOOTSTRAP
-from moe_eval_plugin.text import wrap
+from moe_eval_plugin.text import as_text, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WIDTH = 88
 # What a reader of a paper needs; the others are in the results files.
-PACKAGES = ("moe-eval-plugin", "lmms-eval", "transformers", "vllm", "torch")
+PACKAGES = ("moe-eval-plugin", *HOSTS, "transformers", "vllm", "torch")
 ON_THE_NUMBERS = (
     "k is the number of routed experts per token, without shared experts; the observed k was "
     "counted on real prompts before anything was scored or timed."

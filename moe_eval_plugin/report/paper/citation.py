@@ -1,4 +1,4 @@
-"""BibTeX entries of what a report was made with: this software, lmms-eval, models and data sets."""
+"""BibTeX entries of what a report was made with: this software, hosts, models and data sets."""
 
 from __future__ import annotations
 
@@ -28,6 +28,20 @@ LMMS_EVAL = """\
   archivePrefix = {arXiv},
 }
 """
+LM_EVAL = """\
+@misc{eval-harness,
+  title = {The Language Model Evaluation Harness},
+  author = {Gao, Leo and Tow, Jonathan and Abbasi, Baber and Biderman, Stella and Black, Sid and
+    DiPofi, Anthony and Foster, Charles and Golding, Laurence and Hsu, Jeffrey and Le Noac'h, Alain
+    and Li, Haonan and McDonell, Kyle and Muennighoff, Niklas and Ociepa, Chris and Phang, Jason and
+    Reynolds, Laria and Schoelkopf, Hailey and Skowron, Aviya and Sutawika, Lintang and Tang, Eric
+    and Thite, Anish and Wang, Ben and Wang, Kevin and Zou, Andy},
+  year = {2024},
+  publisher = {Zenodo},
+  doi = {10.5281/zenodo.12608602},
+}
+"""
+HOSTS = {"lmms-eval": LMMS_EVAL, "lm-eval": LM_EVAL}
 OKVQA = """\
 @inproceedings{okvqa,
   title = {{OK-VQA}: A Visual Question Answering Benchmark Requiring External Knowledge},
@@ -58,12 +72,13 @@ DATA_SETS = {"okvqa": OKVQA, "vqa_v2": VQA_V2, "vqav2": VQA_V2, "easy_vqa": EASY
 
 
 def bibliography(series: Sequence[SeriesStatistics]) -> str:
-    """Return a BibTeX entry for this software, the host, each model on the Hub, and each data set.
+    """Return a BibTeX entry for this software, each host, each model on the Hub, and each data set.
 
     A data set that is not known here is cited by its repository on the Hub.
     """
     facts = [one.points[0].first.facts for one in (numbers.series for numbers in series)]
-    entries = [_software(), LMMS_EVAL, *(found for one in facts for found in _of_run(one))]
+    hosts = [HOSTS[one.host] for one in facts if one.host in HOSTS]
+    entries = [_software(), *hosts, *(found for one in facts for found in _of_run(one))]
     return "\n".join(dict.fromkeys(entries))
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+    from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
     from moe_eval_plugin.sweeps.launchers.launcher import Worker
     from moe_eval_plugin.sweeps.planning import CheckedPlan
     from moe_eval_plugin.sweeps.workers.progress import Progress
@@ -64,7 +64,7 @@ class LaunchOptions:
 def launching(
     options: LaunchOptions,
     checked: CheckedPlan,
-    host: Host,
+    host: LoadedTasks,
     folder: Path,
     settings: Mapping[str, Any],
     progress: Progress,

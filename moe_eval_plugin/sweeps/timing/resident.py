@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
     from moe_eval_plugin.engines.request import Job
-    from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+    from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
     from moe_eval_plugin.measure.hardware_use import HardwareUse
     from moe_eval_plugin.measure.timing import BatchTiming
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
@@ -29,25 +29,19 @@ if TYPE_CHECKING:
 
 
 class ResidentTimer:
-    """A ``Timer`` with one loaded model; ``gen_kwargs`` are those of the answering pass.
+    """A ``Timer`` with one loaded model.
 
     Nothing is shared between requests or kept from one to the next: each reads its images.
     """
 
     def __init__(
-        self,
-        model: ResidentMoEHF,
-        host: Host,
-        points: Iterable[SweepPoint],
-        gen_kwargs: str | None = None,
+        self, model: ResidentMoEHF, host: LoadedTasks, points: Iterable[SweepPoint]
     ) -> None:
         self._model = model
         self._host = host
         self._points = {point.name: point for point in points}
-        self._gen_kwargs = gen_kwargs
         model.store = None
         model.engine.image_outputs = None
-        model.task_dict = host.documents_by_split()
 
     @property
     def device(self) -> str:
@@ -83,7 +77,7 @@ class ResidentTimer:
 
     def _batches(self, wanted: TimedPass) -> list[list[Job]]:
         """Return the batches of the sample; those of a scored question are its choices."""
-        requests = self._host.requests(wanted.task, wanted.sample, self._gen_kwargs)
+        requests = self._host.requests(self._model, wanted.task, wanted.sample)
         jobs = self._model.jobs(requests[0].request_type, requests)
         if any(job.continuation for job in jobs):
             of_questions: dict[Hashable, list[Job]] = {}

@@ -6,6 +6,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.hosts.harness import harness
 from moe_eval_plugin.results.timing.timed_pass import FOLDER
 from moe_eval_plugin.sweeps.plan import SweepPoint
 from moe_eval_plugin.sweeps.timing.interleaved import run_pass
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+    from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
     from moe_eval_plugin.sweeps.plan import SweepPlan
     from moe_eval_plugin.sweeps.timing.work import TimedWork
@@ -28,9 +29,8 @@ WHOLE_PASS = SweepPoint("timing", "")
 
 def time_settings(
     work: TimedWork,
-    plan: SweepPlan,
     folder: Path,
-    host: Host,
+    host: LoadedTasks,
     load: Callable[[], ResidentMoEHF],
     after_block: Callable[[TimedPass], object] = lambda _: None,
 ) -> None:
@@ -43,7 +43,7 @@ def time_settings(
     here = work.on_this_machine()
     here.remove_others(folder)
     with _logged(folder):
-        timer = ResidentTimer(load(), host, here.points, plan.gen_kwargs)
+        timer = ResidentTimer(load(), host, here.points)
         for wanted in here.pending(folder):
             run_pass(folder, wanted, timer, after_block)
 
@@ -61,11 +61,9 @@ class TimedJob:
 
     def __call__(self, _: SweepPoint) -> Path:
         """Run the whole timed pass, and return the folder of its files."""
-        from moe_eval_plugin.hosts.lmms_eval.in_process import Host
-
         with _logged(self.folder):
-            host = Host(self.plan.model, self.plan.tasks, self.plan.include_path)
-        time_settings(self.work, self.plan, self.folder, host, lambda: load_resident(self.plan))
+            host = harness(self.plan.host).load_tasks(self.plan.run())
+        time_settings(self.work, self.folder, host, lambda: load_resident(self.plan))
         return self.folder / FOLDER
 
 

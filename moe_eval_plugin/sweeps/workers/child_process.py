@@ -1,4 +1,4 @@
-"""Run the points of a sweep in child processes: each runs lmms-eval's own command."""
+"""Run the points of a sweep in child processes: each runs the host's own command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import UserError
-from moe_eval_plugin.hosts.lmms_eval.command import argument_names
+from moe_eval_plugin.hosts.harness import harness
 from moe_eval_plugin.results.files import find_results
 from moe_eval_plugin.sweeps.workers.batch_size import AUTO, found_batch_size
 from moe_eval_plugin.sweeps.workers.failures import PointRefusedError
@@ -18,6 +18,7 @@ from moe_eval_plugin.sweeps.workers.in_process import LOGS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from moe_eval_plugin.hosts.harness import Harness
     from moe_eval_plugin.sweeps.plan import SweepPlan, SweepPoint
 
 N_LAST_LINES = 12
@@ -36,7 +37,7 @@ class ChildProcessWorker:
     n_processes: int = 1
 
     def __call__(self, point: SweepPoint) -> Path:
-        """Run lmms-eval's command to its end, and return the results file that it wrote.
+        """Run the host's command to its end, and return the results file that it wrote.
 
         Raises ``RuntimeError`` with the last lines of its output where it wrote none, and
         ``PointRefusedError`` where it refused the request.
@@ -50,7 +51,7 @@ class ChildProcessWorker:
                 command, stdout=file, stderr=subprocess.STDOUT, check=False
             )
         if ended.returncode != 0:
-            message = f"lmms-eval ended with {ended.returncode}: {last_lines(log)}"
+            message = f"{self.plan.host} ended with {ended.returncode}: {last_lines(log)}"
             is_refused = ended.returncode == UserError.exit_code
             raise PointRefusedError(message) if is_refused else RuntimeError(message)
         try:
@@ -64,18 +65,22 @@ class ChildProcessWorker:
         """Return the plan, with the batch size of the first setting as the upper limit."""
         limit, plan = "max_batch_size", self.plan
         finds_its_own = plan.model == "moe_hf" and plan.batch_size == AUTO
-        if not finds_its_own or limit in argument_names(plan.model_args):
+        if not finds_its_own or limit in self._host.argument_names(plan.model_args):
             return plan
         found = found_batch_size(self.folder)
-        given = [plan.model_args] if plan.model_args else []
-        model_args = ",".join([*given, *([f"{limit}={found}"] if found else [])])
-        return replace(plan, model_args=model_args)
+        own = f"{limit}={found}" if found else ""
+        return replace(plan, model_args=self._host.join_texts((plan.model_args, own)))
 
     def _program(self) -> list[str]:
+        module = self._host.module
         if self.n_processes == 1:
-            return [*guarded(), "lmms_eval"]
+            return [*guarded(), *module]
         launch = [*guarded(), "accelerate.commands.launch"]
-        return [*launch, "--num_processes", str(self.n_processes), "-m", "lmms_eval"]
+        return [*launch, "--num_processes", str(self.n_processes), "-m", *module]
+
+    @property
+    def _host(self) -> Harness:
+        return harness(self.plan.host)
 
 
 def guarded() -> list[str]:

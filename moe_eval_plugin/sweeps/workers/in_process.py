@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from moe_eval_plugin.engines.expert_request import ModelConfig
-    from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+    from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
     from moe_eval_plugin.sweeps.plan import SweepPlan, SweepPoint
     from moe_eval_plugin.sweeps.planning import CheckedPlan
     from moe_eval_plugin.sweeps.workers.progress import Progress
@@ -36,7 +36,7 @@ class InProcessWorker:
     def __init__(
         self,
         checked: CheckedPlan,
-        host: Host,
+        host: LoadedTasks,
         folder: Path,
         settings: Mapping[str, Any],
         input_cache_gib: float | None,
@@ -94,7 +94,7 @@ class InProcessWorker:
         self, arg_string: str, additional_config: dict[str, Any] | None
     ) -> ResidentMoEHF:
         from moe_eval_plugin.engines.transformers.shared.images import ImageOutputs
-        from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
+        from moe_eval_plugin.hosts.shared.arguments import join_arguments
         from moe_eval_plugin.sweeps.workers.batch_size import found_batch_size
         from moe_eval_plugin.sweeps.workers.batch_store import SweepBatches
         from moe_eval_plugin.sweeps.workers.resident_model import ResidentMoEHF
@@ -116,7 +116,7 @@ class InProcessWorker:
 
 def load_resident(plan: SweepPlan, checked: ModelConfig | None = None) -> ResidentMoEHF:
     """Load the model of a plan, as the host would for its first point."""
-    from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
+    from moe_eval_plugin.hosts.shared.arguments import join_arguments
     from moe_eval_plugin.sweeps.workers.resident_model import ResidentMoEHF
 
     parts = (plan.model_args, plan.points[0].model_args)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.hosts.exit_codes import user_errors
-from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
+from moe_eval_plugin.hosts.shared.arguments import join_arguments
 from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
 from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from lm_eval._cli.harness import HarnessCLI
 from lm_eval.config.evaluate_config import EvaluatorConfig
 
-from moe_eval_plugin.hosts.command_line import SEEDS
 from moe_eval_plugin.hosts.lm_eval.command import RunSettings, pinned_model_args, settings_of
+from moe_eval_plugin.hosts.shared.command_line import SEEDS
 from moe_eval_plugin.results.run import Run, TaskRun
 from tests.results.sample_records import record
 

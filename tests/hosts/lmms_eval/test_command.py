@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lmms_eval.__main__ import parse_eval_args
 
-from moe_eval_plugin.hosts.lmms_eval.arguments import read_model_args
 from moe_eval_plugin.hosts.lmms_eval.command import RunSettings, pinned_model_args, settings_of
+from moe_eval_plugin.hosts.shared.arguments import read_model_args
 from moe_eval_plugin.results.run import Run, TaskRun
 from tests.results.sample_records import record
 

@@ -1,43 +1,18 @@
-"""What the code of a sweep's task is identified by."""
+"""lmms-eval in the process of a sweep."""
 
 from __future__ import annotations
 
-import runpy
-from functools import partial
+from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
 
 import pytest
 from tenacity import Retrying, stop_after_attempt
 
 from moe_eval_plugin.errors import DataError
-from moe_eval_plugin.hosts.lmms_eval.in_process import Host, _code_digest
+from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+from moe_eval_plugin.hosts.shared.host_run import HostRun
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-def task(folder: Path) -> Any:
-    """Make what the host has of a task: settings, of which some are functions."""
-    found = runpy.run_path(str(folder / "utils.py"))
-    settings = {"task": "own", "doc_to_text": found["text"], "score": partial(found["text"], "a")}
-    return SimpleNamespace(config=SimpleNamespace(**settings, metric=len))
-
-
-def test_code_beside_the_functions_of_a_task_counts(tmp_path: Path) -> None:
-    code = tmp_path / "utils.py"
-    code.write_text("def text(doc):\n    return doc\n")
-    before = _code_digest(task(tmp_path))
-    assert before is not None
-    assert _code_digest(task(tmp_path)) == before
-    code.write_text("def text(doc):\n    return doc + '?'\n")
-    changed = _code_digest(task(tmp_path))
-    (tmp_path / "helper.py").write_text("x = 1\n")
-    assert len({before, changed, _code_digest(task(tmp_path))}) == 3
-
-
-def test_a_task_without_functions_of_its_own_has_no_code() -> None:
-    assert _code_digest(SimpleNamespace(config=SimpleNamespace(task="own", metric=len))) is None
+RUN = HostRun("moe_hf", tasks=("easy_vqa",))
 
 
 def test_data_that_cannot_be_downloaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,12 +24,13 @@ def test_data_that_cannot_be_downloaded_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("lmms_eval.tasks.get_task_dict", lambda *_: once(download))
     named = "The data of easy_vqa cannot be downloaded: ConnectionError: Couldn't reach 'some/data'"
     with pytest.raises(DataError, match=named):
-        Host("moe_hf", ["easy_vqa"])
+        Host(RUN)
 
 
 def test_requests_of_chosen_questions_are_those_that_the_host_builds() -> None:
-    host = Host("moe_hf", ["easy_vqa"])
-    found = host.requests("easy_vqa", (4, 1), "max_new_tokens=3")
+    host = Host(replace(RUN, gen_kwargs="max_new_tokens=3"))
+    model = SimpleNamespace()
+    found = host.requests(model, "easy_vqa", (4, 1))
     (task,) = (task for _, task in host._tasks())
     task.build_all_requests(limit=5)
     expected = [task.instances[4], task.instances[1]]
@@ -62,5 +38,5 @@ def test_requests_of_chosen_questions_are_those_that_the_host_builds() -> None:
     assert [one.request_type for one in found] == ["generate_until"] * 2
     assert found[0].args[2]["max_new_tokens"] == 3
     assert host.output_types() == {"easy_vqa": "generate_until"}
-    documents = host.documents_by_split()["easy_vqa"][found[0].args[5]]
+    documents = model.task_dict["easy_vqa"][found[0].args[5]]
     assert documents[4]["question"] in found[0].args[0]

@@ -25,9 +25,11 @@ from tests.results.sample_runs import (
     SPEED,
     UNIX_DATE,
     easy_vqa,
+    of_lm_eval,
     renamed,
     results,
     results_of_another_model,
+    text_task,
     with_official_files,
     written,
 )
@@ -111,6 +113,27 @@ def test_a_run_is_exported_with_k_model_data_scoring_and_versions(tmp_path: Path
     assert [details[name] for name in K] == ["4", "4", "4", "8"]
     assert (details["experts_policy"], details["renorm"]) == ("uniform", "native")
     assert details["settings.batch_size"] == "8"
+
+
+def test_a_run_of_lm_eval_has_the_names_of_the_data_store(tmp_path: Path) -> None:
+    runs = [of_lm_eval(run) for run in written(tmp_path, text_task())]
+    ((path, text),) = EXPORTER.export(runs, None).files.items()
+    file = json.loads(text)
+    SCHEMA.validate(file)
+    assert_data_store_takes(path, file)
+    assert file["source_metadata"]["source_name"] == "lm-evaluation-harness"
+    library = file["eval_library"]
+    assert (library["name"], library["version"]) == ("lm-evaluation-harness", "0.4.13")
+    configs = [result["metric_config"] for result in file["evaluation_results"]]
+    bounds = {one["metric_id"]: (one.get("min_score"), one.get("max_score")) for one in configs}
+    assert bounds == {
+        "accuracy": (0, 1),
+        "normalized-accuracy": (0, 1),
+        "lm-evaluation-harness.word_perplexity": (1, "Infinity"),
+        "lm-evaluation-harness.brier_score": (None, None),
+    }
+    assert [one["lower_is_better"] for one in configs] == [False, False, True, True]
+    assert configs[0]["metric_kind"] == "accuracy"
 
 
 def test_every_score_and_the_speed_are_results(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,11 @@ from tests.results.sample_runs import (
     SPEED,
     VERSIONS,
     easy_vqa,
+    of_lm_eval,
     renamed,
     results,
     results_of_another_model,
+    text_task,
     with_official_files,
     written,
 )
@@ -185,6 +188,20 @@ def test_a_model_without_a_repository_is_exported_with_a_note(
 def test_a_task_that_is_not_there_is_refused(tmp_path: Path, exporter: Any) -> None:
     with pytest.raises(DataError, match="no task 'mmmu'"):
         exporter.export(written(tmp_path, results()), "mmmu")
+
+
+def test_a_text_task_of_lm_eval_is_a_task_of_text_in_a_model_card(tmp_path: Path) -> None:
+    (run,) = map(of_lm_eval, written(tmp_path, text_task()))
+    for backend, kind in (
+        ("moe_hf", "text-generation"),
+        ("hf", "text-generation"),
+        ("moe_vllm-vlm", "image-text-to-text"),
+    ):
+        files = TO_MODEL_INDEX.export([replace(run, backend=backend)], None).files
+        (card,) = yaml.safe_load(files[MODEL_INDEX])["model-index"]
+        (result,) = card["results"]
+        assert result["task"]["type"] == kind
+        assert result["dataset"]["type"] == "allenai/ai2_arc"
 
 
 def test_a_model_card_has_every_score_with_k_among_its_arguments(tmp_path: Path) -> None:

@@ -107,6 +107,21 @@ def test_the_software_is_cited_as_in_its_citation_file(
     assert "@misc{easy-vqa," in text
 
 
+def test_the_host_that_asked_the_questions_is_cited(series: list[SeriesStatistics]) -> None:
+    (one,) = series
+    point, *others = one.series.points
+    first, *more = point.runs
+    of_lm_eval = replace(first, facts=replace(first.facts, host="lm-eval"))
+    points = (replace(point, runs=(of_lm_eval, *more)), *others)
+    both = [one, replace(one, series=replace(one.series, points=points))]
+
+    found = re.findall(r"^@misc\{(.*),", citation.bibliography(both[1:]), re.MULTILINE)
+    assert "eval-harness" in found
+    assert "lmms-eval" not in found
+    assert "lmms-eval" in citation.bibliography(both)
+    assert citation.bibliography(both).count("{") == citation.bibliography(both).count("}")
+
+
 def test_files_are_written_again_but_those_of_others_are_not(
     files: dict[str, bytes], tmp_path: Path
 ) -> None:

@@ -49,10 +49,8 @@ class EasyHost:
     def __init__(self, ask: Callable[[int], list[Instance]]) -> None:
         self._ask = ask
 
-    def documents_by_split(self) -> dict[str, Any]:
-        return {TASK: {SPLIT: questions()}}
-
-    def requests(self, _: str, positions: tuple[int, ...], __: str | None) -> list[Instance]:
+    def requests(self, model: Any, _: str, positions: tuple[int, ...]) -> list[Instance]:
+        model.task_dict = {TASK: {SPLIT: questions()}}
         return [one for position in positions for one in self._ask(position)]
 
 

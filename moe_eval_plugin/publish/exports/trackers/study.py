@@ -118,6 +118,7 @@ def _config(numbers: SeriesStatistics, one: PointStatistics) -> dict[str, Settin
         "model": facts.model,
         "model_revision": facts.model_revision,
         "backend": facts.backend,
+        "host": facts.host,
         "task": numbers.series.task,
         "metric": numbers.series.metric,
         "setting": one.point.label,

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.request import QuestionCounter
 from moe_eval_plugin.engines.vllm.job_runner import JobRunner
-from moe_eval_plugin.hosts.lmms_eval.arguments import join_arguments
 from moe_eval_plugin.hosts.lmms_eval.in_process import Host
+from moe_eval_plugin.hosts.shared.arguments import join_arguments
+from moe_eval_plugin.hosts.shared.host_run import HostRun
 from moe_eval_plugin.hosts.unanswered import raise_unless_counted
 from moe_eval_plugin.model_adapters.lmms_eval_vllm import MoEVLLM
 from moe_eval_plugin.sweeps.timing.vllm.orders import EngineStart, TimingOrder
@@ -87,13 +88,19 @@ class _Listener:
 
 def serve(start: EngineStart) -> None:
     """Start the engine, and answer orders until there are no more."""
-    host = Host(MoEVLLM.model_name, start.tasks, start.include_path)
+    host = Host(
+        HostRun(
+            MoEVLLM.model_name,
+            tasks=tuple(start.tasks),
+            include_path=start.include_path,
+            gen_kwargs=start.gen_kwargs,
+        )
+    )
     model = TimedMoEVLLM(**join_arguments(start.model_args, start.of_the_host))
-    model.task_dict = host.documents_by_split()
     _answer({"device": model.engine.config.device_config.device_type})
     for line in sys.stdin:
         order = TimingOrder(**json.loads(line))
-        requests = host.requests(order.task, order.positions, start.gen_kwargs)
+        requests = host.requests(model, order.task, order.positions)
         _answer(model.time(order, model.jobs(requests[0].request_type, requests)))
     model.clean()
 

@@ -1,4 +1,4 @@
-"""Read the ``--model_args`` of lmms-eval."""
+"""Read ``--model_args`` as text, and join them with options of the host."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import empty, repeated, split_arguments
 
-# What lmms-eval passes where its user gives nothing.
+# What a host passes where its user gives nothing.
 HOST_DEFAULTS = {"batch_size": "1"}
 
 

@@ -1,0 +1,1 @@
+"""Checks of the installation and of this machine, with a fix for each fault."""

@@ -1,0 +1,1 @@
+"""What the harnesses have in common: their commands, and the tasks that they define."""
