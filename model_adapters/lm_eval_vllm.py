@@ -16,10 +16,8 @@ from moe_eval_plugin.engines.vllm.options import check_vllm_request
 from moe_eval_plugin.engines.vllm.process import earlier_code, engine_alive_or_fail
 from moe_eval_plugin.engines.vllm.request_times import request_phases
 from moe_eval_plugin.engines.vllm.running import RunningVLLM, start_timed
-from moe_eval_plugin.hosts.exit_codes import user_errors
 from moe_eval_plugin.hosts.lm_eval.asked import SCORING, first_of_questions
 from moe_eval_plugin.hosts.lm_eval.model import MeasuredLM
-from moe_eval_plugin.hosts.lm_eval.registration import register
 from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.model_adapters.lm_eval_vllm_arguments import parse_arguments
 from moe_eval_plugin.model_adapters.lm_eval_vllm_calls import TimedCalls
@@ -44,9 +42,7 @@ class MoEVLLM(MeasuredLM, VLLM):
 
     host_class: ClassVar[type] = VLLM
 
-    @user_errors()
     def __init__(self, **model_args: Any) -> None:  # noqa: ANN401  (what the user wrote)
-        register()
         arguments = parse_arguments(model_args, self.host_class)
         self._calls: TimedCalls | None = None
         # The last calls of each task: those that score, and those that generate.
