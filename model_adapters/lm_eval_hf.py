@@ -25,12 +25,14 @@ from moe_eval_plugin.hardware.meter import HardwareMeter
 from moe_eval_plugin.hosts.lm_eval.asked import GENERATING, first_of_questions
 from moe_eval_plugin.hosts.lm_eval.call_timer import CallTimer
 from moe_eval_plugin.hosts.lm_eval.model import MeasuredLM
+from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.measure.phases import PhaseRecorder, marks_for
 from moe_eval_plugin.measure.stopwatch import Stopwatch
 from moe_eval_plugin.measure.synchronize import synchronize
 from moe_eval_plugin.model_adapters.lm_eval_hf_arguments import (
     MeasureOptions,
     check_arguments,
+    check_given,
     check_loaded,
     choose_device,
 )
@@ -79,13 +81,18 @@ class MoEHFLM(MeasuredLM, HFLM):
         if isinstance(pretrained, str):
             request = check_arguments(type(self), pretrained, device, experts, of_the_host)
             source, self._name = resolve(pretrained), pretrained
+            self.model_arguments = {"pretrained": pretrained, "device": device, **of_the_host}
         else:
-            request = check_loaded(pretrained, experts)
+            request, self.model_arguments = check_loaded(pretrained, experts), {}
             source, self._name = pretrained, request.model.pretrained
         super().__init__(source, device=device, **of_the_host)
         self._stops: dict[tuple[str, ...], StopStrings] = {}
         self._at_k = ModelAtK(self.model, request, self._name)
         self.start_measuring()
+
+    @classmethod
+    def _check(cls, arguments: dict[str, Any]) -> None:
+        check_given(cls, arguments)
 
     @property
     def engine_request(self) -> ExpertRequest:
@@ -123,11 +130,8 @@ class MoEHFLM(MeasuredLM, HFLM):
 
     def _create_model(self, pretrained: str, **kwargs: Any) -> None:  # noqa: ANN401
         """Load as the host does; refuse weights that are missing, unexpected or misshapen."""
-        loader, self.AUTO_MODEL_CLASS = self.AUTO_MODEL_CLASS, CheckedLoader(self.AUTO_MODEL_CLASS)
-        try:
+        with replaced(self, "AUTO_MODEL_CLASS", CheckedLoader(self.AUTO_MODEL_CLASS)):
             super()._create_model(pretrained, **kwargs)
-        finally:
-            self.AUTO_MODEL_CLASS = loader
 
     def _loglikelihood_tokens(
         self,
@@ -278,7 +282,7 @@ class MoEHFLM(MeasuredLM, HFLM):
         }
 
 
-class _TokenListener(LogitsProcessor):  # type: ignore[misc]  # transformers has no types
+class _TokenListener(LogitsProcessor):
     """Calls ``on_token`` each time that a token of every answer is chosen; changes nothing."""
 
     def __init__(self, on_token: Callable[[], None]) -> None:
