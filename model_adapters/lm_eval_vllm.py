@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lm_eval.models.utils import resize_image
 from vllm import SamplingParams, TokensPrompt
 
+from moe_eval_plugin.engines.checks.checkpoint import check_vllm_files
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, VERIFICATION_NEW_TOKENS
 from moe_eval_plugin.engines.vllm.hardware import WorkersHardware
 from moe_eval_plugin.engines.vllm.options import check_vllm_request
@@ -44,6 +45,7 @@ class MoEVLLM(MeasuredLM, VLLM):
 
     def __init__(self, **model_args: Any) -> None:  # noqa: ANN401  (what the user wrote)
         arguments = parse_arguments(model_args, self.host_class)
+        self.model_arguments = {**model_args, "pretrained": arguments.options.pretrained}
         self._calls: TimedCalls | None = None
         # The last calls of each task: those that score, and those that generate.
         self._of_tasks: dict[tuple[str, bool], TimedCalls] = {}
@@ -51,6 +53,13 @@ class MoEVLLM(MeasuredLM, VLLM):
         self.hardware = WorkersHardware(self.model.collective_rpc)
         self.hardware_facts = self.hardware.device()
         self.start_measuring()
+
+    @classmethod
+    def _check(cls, arguments: dict[str, Any]) -> None:
+        options = parse_arguments(arguments, cls.host_class).options
+        check_vllm_request(options)
+        load_format = options.engine.get("load_format")
+        check_vllm_files(options.pretrained, options.revision, load_format)
 
     @property
     def engine_request(self) -> ExpertRequest:

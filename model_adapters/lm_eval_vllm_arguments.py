@@ -13,7 +13,7 @@ from moe_eval_plugin.engines.vllm.options import (
     engine_arguments,
     read_engine_values,
 )
-from moe_eval_plugin.model_adapters.vllm_arguments import check_names, refuse_ranks
+from moe_eval_plugin.model_adapters.vllm_arguments import check_names, refuse_device, refuse_ranks
 from moe_eval_plugin.models import checkpoint
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ OPTIONS = (
     "min_pixels",
     "max_pixels",
 )
-# The host drops both: vLLM has its own devices, and no swap space any more.
+# The host drops both: vLLM chooses its devices, and has no swap space any more.
 DROPPED = ("device", "swap_space")
 
 
@@ -55,6 +55,7 @@ def parse_arguments(given: Mapping[str, Any], host_class: type) -> HostArguments
     Raises ``InvalidArgumentError`` for an unknown name, with the nearest known one.
     """
     refuse_ranks()
+    refuse_device(given.get("device"))
     values = {
         name: value for name, value in given.items() if value is not None and name not in DROPPED
     }

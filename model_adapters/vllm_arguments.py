@@ -74,7 +74,13 @@ def _refuse_without_effect(device: object, max_batch_size: object) -> None:
             "max_num_seqs in --model_args to limit the requests that it runs at once."
         )
         raise InvalidArgumentError(message)
-    if device is not None and device != (built_for := built_for_device()):
+    refuse_device(device)
+
+
+def refuse_device(device: object) -> None:
+    """Refuse a device that vLLM would not use; ``None`` leaves the choice to it."""
+    built_for = None if device is None else built_for_device()
+    if device not in (built_for, f"{built_for}:0"):
         message = (
             f"device={device} is not possible: this vLLM was built for {built_for}, and takes its "
             "devices from CUDA_VISIBLE_DEVICES and tensor_parallel_size. Leave it out."

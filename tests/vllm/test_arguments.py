@@ -71,13 +71,14 @@ def test_text_reaches_vllm_as_what_it_says() -> None:
         ({"model": "other"}, "Name the model with pretrained="),
         ({"hf_overrides": {"num_experts_per_tok": 2}}, "Write experts_k=2 instead"),
         ({"verify": "no"}, "Use one of: observe, config"),
+        ({"device": "cuda:1"}, "this vLLM was built for cpu"),
     ],
 )
 def test_what_lm_eval_cannot_run_is_refused(arguments: dict[str, Any], message: str) -> None:
     from moe_eval_plugin.model_adapters.lm_eval_vllm import MoEVLLM
 
     with pytest.raises(InvalidArgumentError, match=message):
-        MoEVLLM(pretrained="demo", **arguments)
+        MoEVLLM.check_arguments({"pretrained": "demo", **arguments})
 
 
 @pytest.mark.needs_vllm
