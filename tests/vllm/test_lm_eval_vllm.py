@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from moe_eval_plugin.errors import EngineFailedError, NotFiniteError, OverrideError
+from moe_eval_plugin.plugins.manager import task_folders
 from tests.hosts.lm_eval.local_tasks import (
     N_QUESTIONS,
     TASKS,
@@ -22,7 +24,6 @@ from tests.vllm.vllm_prompts import conversation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from moe_eval_plugin.model_adapters.lm_eval_vllm import MoEVLLM, MoEVLLMVLM
 
@@ -223,14 +224,11 @@ N_IMAGES = 24
 
 
 def test_questions_about_images_get_the_answers_of_transformers(images: MoEVLLMVLM) -> None:
-    import lm_eval
-
     from moe_eval_plugin.engines.transformers.engine import HFEngine
     from moe_eval_plugin.engines.transformers.options import EngineOptions
 
-    found = lm_eval.simple_evaluate(
-        model=images, tasks=["easy_vqa"], limit=N_IMAGES, apply_chat_template=True
-    )
+    (folder,) = task_folders("lm-eval")
+    found = evaluate(images, ["easy_vqa"], Path(folder), limit=N_IMAGES, apply_chat_template=True)
     answers = [response for [[response]] in responses(found, "easy_vqa")]
     reference = HFEngine(EngineOptions("demo", experts_k=K, dtype="float32"))
     asked = reference.encode([conversation(doc) for doc in questions(N_IMAGES)])
