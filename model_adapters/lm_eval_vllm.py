@@ -154,12 +154,12 @@ class MoEVLLM(MeasuredLM, VLLM):
         generate: bool = False,  # noqa: FBT001, FBT002  (the host's signature)
         sampling_params: Any = None,  # noqa: ANN401  (vLLM's, one or a list)
     ) -> list[Any]:
-        if self._calls is None:
-            return super()._model_generate(requests, generate, sampling_params)
-        self._calls.begin()
+        if self._calls is not None:
+            self._calls.begin()
         outputs: list[Any] = super()._model_generate(requests, generate, sampling_params)
-        limits = [one.max_tokens for one in sampling_params] if generate else None
-        self._calls.add(outputs, limits)
+        if self._calls is not None:
+            limits = [one.max_tokens for one in sampling_params] if generate else None
+            self._calls.add(outputs, limits)
         return outputs
 
     def _complete(self, record: RunRecord) -> RunRecord:

@@ -74,6 +74,6 @@ def host_names(host_class: type) -> list[str]:
         name
         for one in host_class.__mro__
         if "__init__" in vars(one) and one is not object
-        for name, parameter in inspect.signature(one.__init__).parameters.items()
-        if name != "self" and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        for name, parameter in inspect.signature(one).parameters.items()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     ]

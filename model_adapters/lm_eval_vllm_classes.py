@@ -35,7 +35,7 @@ def _importable() -> Iterator[None]:
         except metadata.PackageNotFoundError:
             if name != "vllm":
                 raise
-            return vllm.__version__
+            return str(vllm.__version__)
 
     has_ray = find_spec("ray") is not None
     if not has_ray:
