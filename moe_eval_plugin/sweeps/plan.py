@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError, NotAnMoEError
@@ -107,10 +107,11 @@ class SweepPlan:
 
     def run(self, point: SweepPoint | None = None) -> HostRun:
         """Return the run of the host that is a point; without one, what all points ask."""
-        own = point.model_args if point else ""
-        common = {field.name: getattr(self, field.name) for field in fields(HostRun)}
+        own = replace(point, seed=None).model_args if point else ""
+        names = [field.name for field in fields(HostRun) if field.name != "seed"]
+        common = {name: getattr(self, name) for name in names}
         joined = harness(self.host).join_texts((self.model_args, own))
-        return HostRun(**{**common, "model_args": joined})
+        return HostRun(**{**common, "model_args": joined}, seed=point.seed if point else None)
 
     def host_arguments(self, point: SweepPoint, output: str) -> list[str]:
         """Return the arguments with which the host's own command runs this point."""
