@@ -1,4 +1,4 @@
-"""List the tasks of this package and of its plugins from their YAML files, without lmms-eval."""
+"""List the tasks of this package and of its plugins from their YAML files, without a host."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def read_definition(path: Path) -> dict[str, Any]:
     return found if included is None else {**read_definition(path.parent / included), **found}
 
 
-def list_tasks() -> list[ListedTask]:
-    """Return the tasks and groups of this package and of installed plugins, by name."""
-    paths = [path for folder in task_folders() for path in folder.glob("*.yaml")]
+def list_tasks(host: str = "lmms-eval") -> list[ListedTask]:
+    """Return the tasks and groups of this package and of installed plugins for a host, by name."""
+    paths = [path for folder in task_folders(host) for path in folder.glob("*.yaml")]
     named = [path for path in paths if not path.name.startswith("_")]
     return sorted(map(_listed, named), key=lambda one: one.name)
 

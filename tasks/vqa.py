@@ -1,7 +1,7 @@
 """Functions that the YAML files name: build prompts and score answers.
 
 A document is a row of the data set, from official files or from the hub. It is never changed.
-Arguments and results have the types of lmms-eval, but nothing of it is imported.
+Arguments and results have the types that the hosts share; nothing of a host is imported.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ VQA_ACCURACY = "vqa_accuracy"
 class SampleScores(Mapping[str, object]):
     """The scores of one document, and further values for the samples file.
 
-    lmms-eval aggregates what ``items()`` lists into a row of results each, and writes what
+    The hosts aggregate what ``items()`` lists into a row of results each, and write what
     ``keys()`` and indexing return into the samples file. The two differ here: ``logged`` values,
     like a question id, are not aggregated, and ``unlogged`` ones only repeat what a sample has.
     """
@@ -117,6 +117,13 @@ def check_scoring(scoring: object) -> dict[str, str]:
     raise InvalidArgumentError(message)
 
 
+def rows_of_scoring(scoring: Mapping[str, str]) -> list[dict[str, object]]:
+    """List the metrics of a scoring as the hosts write them: means, the higher the better."""
+    return [
+        {"metric": metric, "aggregation": "mean", "higher_is_better": True} for metric in scoring
+    ]
+
+
 def score_vqa(
     doc: Document, results: Sequence[str | None], scoring: Mapping[str, str] | None = None
 ) -> SampleScores:
@@ -128,8 +135,8 @@ def score_vqa(
         for metric, name in scoring.items()
     }
     types = _types(doc)
-    # For every question, of a known type or not: lmms-eval takes the number of questions of a task
-    # from its last metric.
+    # For every question, of a known type or not: the hosts take the number of questions of a task
+    # from its metrics.
     typed = types.get("question_type", ""), types.get("answer_type", ""), scores
     first = next(iter(scores.values()))
     return SampleScores(scores, _logged(doc, first), {SCORES_BY_TYPE: typed})

@@ -1,4 +1,4 @@
-"""``moe-eval tasks``: list the tasks of this package, and those of lmms-eval."""
+"""``moe-eval tasks``: list the tasks of this package, and those of a host."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 List the tasks of this package and of installed plugins: their questions, their main score, and
-where their data are; all scores are in --json. Any task of lmms-eval can be used too; --all lists
+where their data are; all scores are in --json. Any task of the host can be used too; --all lists
 their names.
 """
 EPILOG = """\
 examples:
   moe-eval tasks
   moe-eval tasks --all | grep vqa
+  moe-eval tasks --host lm-eval --all | grep mmlu
   moe-eval tasks --json
 """
+HOSTS = ("lmms-eval", "lm-eval")
 STATES = {True: "ready", False: "missing", None: "download"}
 MEANING = (
     "ready: the data are on this machine. download: they are fetched when first asked for. Any "
-    "task of lmms-eval works too: `moe-eval tasks --all`."
+    "task of {host} works too: `moe-eval tasks{option} --all`."
 )
 
 
@@ -39,27 +41,35 @@ def add(verbs: Subcommands) -> None:
     summary = "list the tasks, their scores and their data"
     verb = add_verb(verbs, "tasks", run, summary, (DESCRIPTION, EPILOG))
     verb.add_argument(
-        "--all", action="store_true", help="print the names of all tasks, those of lmms-eval too"
+        "--all", action="store_true", help="print the names of all tasks, those of the host too"
     )
+    add_host(verb)
     verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
+def add_host(verb: argparse.ArgumentParser) -> None:
+    """Add the option that names the host whose tasks are meant."""
+    verb.add_argument(
+        "--host", choices=HOSTS, default=HOSTS[0], help="the harness that runs the tasks"
+    )
+
+
 def run(options: argparse.Namespace) -> int:
-    """Print the tasks; neither torch nor lmms-eval is imported."""
-    from moe_eval_plugin.hosts.lmms_eval.names import declared_names
+    """Print the tasks; neither torch nor a host is imported."""
+    from moe_eval_plugin.hosts.harness import harness
     from moe_eval_plugin.tasks.listing import list_tasks
 
-    tasks = list_tasks()
-    names = declared_names() if options.all else None
+    tasks = list_tasks(options.host)
+    names = harness(options.host).declared_tasks() if options.all else None
     if options.json:
         content = {"tasks": [asdict(task) for task in tasks], "all": names}
         print(json.dumps(content, indent=2))
     else:
-        print(_render(tasks) if names is None else "\n".join(names))
+        print(_render(tasks, options.host) if names is None else "\n".join(names))
     return 0
 
 
-def _render(tasks: Sequence[ListedTask]) -> str:
+def _render(tasks: Sequence[ListedTask], host: str) -> str:
     rows = [
         (
             task.name,
@@ -71,4 +81,6 @@ def _render(tasks: Sequence[ListedTask]) -> str:
         for task in tasks
     ]
     header = ("task", "questions", "score", "data", "from")
-    return "\n".join([*fit([header, *rows], "lrl"), "", *wrap(MEANING)])
+    option = "" if host == HOSTS[0] else f" --host {host}"
+    meaning = MEANING.format(host=host, option=option)
+    return "\n".join([*fit([header, *rows], "lrl"), "", *wrap(meaning)])

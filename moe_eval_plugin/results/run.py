@@ -102,6 +102,10 @@ class TaskRun:
     """Text that the task puts behind each question."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Everything in the definition of the task that changes answers or scores, by name."""
+    host: str = "lmms-eval"
+    """Name of the host that wrote the samples file."""
+    filters: tuple[str, ...] = ()
+    """What turns answers into what is scored, in the order of the task; empty without filters."""
 
     @property
     def setup(self) -> Setup:

@@ -1,9 +1,11 @@
-"""The list of tasks, which imports neither torch nor lmms-eval's tasks."""
+"""The list of tasks, which imports neither torch nor a host."""
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
@@ -13,8 +15,6 @@ from moe_eval_plugin.tasks.listing import list_tasks
 from tests.cli.programs import moe_eval, start
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
 
@@ -36,6 +36,17 @@ def test_tasks_are_json_with_the_names_of_all() -> None:
     assert json.loads(moe_eval("tasks", "--json").stdout)["all"] is None
 
 
+def test_the_tasks_of_the_other_host_are_the_same_in_its_own_folder() -> None:
+    first, second = list_tasks("lmms-eval"), list_tasks("lm-eval")
+    assert [replace(task, definition="") for task in second] == [
+        replace(task, definition="") for task in first
+    ]
+    assert {Path(task.definition).parent for task in second} == {tasks_path("lm-eval")}
+    run = moe_eval("tasks", "--host", "lm-eval")
+    assert run.stdout.splitlines()[-1].endswith("`moe-eval tasks --host lm-eval --all`.")
+    assert "mmlu_anatomy" in moe_eval("tasks", "--host", "lm-eval", "--all").stdout.splitlines()
+
+
 def test_local_data_are_ready_or_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOE_EVAL_DATA", str(tmp_path))
     states = {task.name: task.is_there for task in list_tasks()}
@@ -52,7 +63,7 @@ def test_a_definition_of_lmms_eval_is_read_the_same_way() -> None:
 
 def test_the_list_imports_nothing_heavy() -> None:
     program = (
-        "import sys; from moe_eval_plugin.cli import main; main(['tasks']); "
-        "print([m for m in ('torch', 'transformers', 'lmms_eval') if m in sys.modules])"
+        "import sys; from moe_eval_plugin.cli import main; main(['tasks', '--host', 'lm-eval']); "
+        "print([m for m in ('torch', 'transformers', 'lmms_eval', 'lm_eval') if m in sys.modules])"
     )
     assert start(sys.executable, "-c", program).stdout.splitlines()[-1] == "[]"

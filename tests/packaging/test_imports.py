@@ -112,9 +112,9 @@ def test_no_module_imports_a_mapped_folder_by_its_bare_name(repository_root: Pat
 
 
 def test_task_definitions_name_functions_in_full(repository_root: Path) -> None:
-    definitions = sorted((repository_root / "tasks").glob("*.yaml"))
+    definitions = sorted((repository_root / "tasks").glob("*/*.yaml"))
 
-    found = {path.name: BARE_FUNCTION.findall(path.read_text("utf-8")) for path in definitions}
+    found = {str(path): BARE_FUNCTION.findall(path.read_text("utf-8")) for path in definitions}
 
     assert definitions
     assert {name: functions for name, functions in found.items() if functions} == {}

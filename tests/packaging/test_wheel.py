@@ -42,7 +42,7 @@ def test_wheel_holds_the_tasks_the_types_and_the_licence(
         packed = wheel.namelist()
 
     assert "moe_eval_plugin/py.typed" in packed
-    assert "moe_eval_plugin/tasks/easy_vqa.yaml" in packed
+    assert "moe_eval_plugin/tasks/lm_eval/easy_vqa.yaml" in packed
     assert "moe_eval_plugin/models/demo/model/config.json" in packed
     assert "moe_eval_plugin/models/demo/model/model.safetensors" in packed
     assert any(name.endswith("licenses/LICENSE") for name in packed)
@@ -79,13 +79,13 @@ def test_console_script_finds_the_task_folder(
 ) -> None:
     output = run(wheel_environment.scripts / "moe-eval", "tasks-path", folder=empty_folder)
 
-    expected = wheel_environment.site_packages / "moe_eval_plugin" / "tasks"
+    expected = wheel_environment.site_packages / "moe_eval_plugin" / "tasks" / "lmms_eval"
     assert output.strip() == str(expected)
     definitions = {path.name for path in expected.glob("*.yaml")}
     assert definitions == {
-        name.removeprefix("tasks/")
+        name.removeprefix("tasks/lmms_eval/")
         for name in known_files()
-        if name.startswith("tasks/") and name.endswith(".yaml")
+        if name.startswith("tasks/lmms_eval/") and name.endswith(".yaml")
     }
 
 

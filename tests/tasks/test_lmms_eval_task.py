@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import datasets
 import pytest
-from PIL import Image
 
 from moe_eval_plugin.results.record import HIGHER_IS_BETTER
 from moe_eval_plugin.tasks import tasks_path
 from moe_eval_plugin.vqa.official_data import load_official
 from moe_eval_plugin.vqa.scores_by_type import SCORES_BY_TYPE
 from tests.cli.programs import lmms_eval
+from tests.tasks.data_sets import OKVQA_ANNOTATIONS, as_on_the_hub
 from tests.vqa.vqa_files import ANSWERS, cut_off, edit_json, given, write_json, write_official
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
 NAMES = {
@@ -37,7 +37,6 @@ NAMES = {
     "moe_vqa",
 }
 WORDS = ["".join(letters) for letters in product("bdfg", "aeio", "lmnp", "aeio")]
-OKVQA_ANNOTATIONS = "mscoco_val2014_annotations.json"
 VQAV2_ANNOTATIONS = "v2_mscoco_val2014_annotations.json"
 OKVQA_SCORING = {
     "vqa_accuracy": "lmms-vqav2",
@@ -51,13 +50,6 @@ pytestmark = [
     # The host and what it imports use things that are about to change in Python and in libraries.
     pytest.mark.filterwarnings("default"),
 ]
-
-
-def add_raw_answers(content: dict[str, Any]) -> None:
-    """Add the answers as people wrote them, as the files of OK-VQA have them."""
-    for annotation in content["annotations"]:
-        for answer in annotation["answers"]:
-            answer["raw_answer"] = f"{answer['answer']} racing"
 
 
 def set_types(*types: tuple[str, str]) -> Callable[[dict[str, Any]], None]:
@@ -81,16 +73,6 @@ def set_words(ending: str) -> Callable[[dict[str, Any]], None]:
             ]
 
     return change
-
-
-@pytest.fixture
-def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that holds a small official data set of every split, named by MOE_EVAL_DATA."""
-    for name in ("okvqa", "vqa_v2_val", "vqa_v2_test_dev", "vqa_v2_test"):
-        write_official(tmp_path, name)
-    edit_json(tmp_path / OKVQA_ANNOTATIONS, add_raw_answers)
-    monkeypatch.setenv("MOE_EVAL_DATA", str(tmp_path))
-    return tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +187,7 @@ def test_left_out_questions_are_told_and_recorded(
     with caplog.at_level(logging.WARNING):
         task = load("okvqa")
     (message,) = [
-        record.message for record in caplog.records if record.name.endswith("tasks.lmms_eval_task")
+        record.message for record in caplog.records if record.name.endswith("tasks.vqa_data")
     ]
     assert message.startswith("okvqa: 2 of 3 questions are used; 1 were left out because their")
     assert str(official / "val2014") in message
@@ -516,7 +498,7 @@ def test_bad_data_ends_the_process_with_one_message(
 def test_loading_is_tried_once(
     official: Path, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from moe_eval_plugin.tasks import lmms_eval_task
+    from moe_eval_plugin.tasks import vqa_data
 
     (official / OKVQA_ANNOTATIONS).unlink()
     calls = []
@@ -525,7 +507,7 @@ def test_loading_is_tried_once(
         calls.append(name)
         return load_official(name, folder, **options)
 
-    monkeypatch.setattr(lmms_eval_task, "load_official", counted)
+    monkeypatch.setattr(vqa_data, "load_official", counted)
     with pytest.raises(SystemExit):
         load("okvqa")
     assert calls == ["okvqa"]
@@ -575,32 +557,6 @@ def test_without_a_folder_and_without_the_hub(
     message = capfd.readouterr().err
     assert "vqa_v2_val needs the data set lmms-lab/VQAv2" in message
     assert "Set MOE_EVAL_DATA to a folder that holds v2_OpenEnded_mscoco_val2014" in message
-
-
-def as_on_the_hub(folder: Path, *columns: str, answers: Sequence[str] = ANSWERS) -> str:
-    """Write a data set of one question in the form of the hub's, and return its path."""
-    rows = {
-        "question_id": ["71"],
-        "question": ["What colour?"],
-        "image": [Image.new("L", (8, 6))],
-        "answers": [[{"answer": text} for text in answers]],
-        "question_type": ["what color is the"],
-        "answer_type": ["other"],
-    }
-    features = datasets.Features(
-        {
-            "question_id": datasets.Value("string"),
-            "question": datasets.Value("string"),
-            "image": datasets.Image(),
-            "answers": [{"answer": datasets.Value("string")}],
-            "question_type": datasets.Value("string"),
-            "answer_type": datasets.Value("string"),
-        }
-    )
-    dataset = datasets.Dataset.from_dict(rows, features=features).select_columns(list(columns))
-    (folder / "hub" / "data").mkdir(parents=True)
-    dataset.to_parquet(folder / "hub" / "data" / "val2014-00000-of-00001.parquet")
-    return str(folder / "hub")
 
 
 def test_documents_in_the_form_of_the_hub(

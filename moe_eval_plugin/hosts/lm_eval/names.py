@@ -64,4 +64,4 @@ def unknown_task(name: str, known: Sequence[str]) -> str:
 
 def _folders(include_path: str | None) -> list[Path]:
     given = [Path(include_path)] if include_path else []
-    return [*folders_of_package(PACKAGE), *task_folders(), *given]
+    return [*folders_of_package(PACKAGE), *task_folders("lm-eval"), *given]

@@ -1,4 +1,4 @@
-"""Add speed and routing to lm-eval's results.
+"""Add speed, routing and scores by type to lm-eval's results.
 
 The host's ``evaluate`` is wrapped once. Our models have records; the requests of any other model
 are timed from outside, task by task, and what cannot be seen from there is left out.
@@ -9,8 +9,10 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.hosts.exit_codes import user_errors
 from moe_eval_plugin.hosts.foreign_models import ForeignModelTimer
-from moe_eval_plugin.hosts.result_rows import NO_FILTER, add_rows
+from moe_eval_plugin.hosts.lm_eval.image_tasks import check_images
+from moe_eval_plugin.hosts.result_rows import NO_FILTER, add_rows, move_scores_by_type
 from moe_eval_plugin.results.record import Score
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ def add_rows_to_results(evaluator: ModuleType) -> None:
     def evaluate(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (the host's signature)
         lm = args[0] if args else kwargs["lm"]
         if hasattr(lm, "moe_eval_records"):
+            with user_errors():
+                check_images(lm, _tasks(*args, **kwargs))
             results = original(*args, **kwargs)
             records = lm.moe_eval_records
         else:
@@ -35,11 +39,18 @@ def add_rows_to_results(evaluator: ModuleType) -> None:
                 results = original(*args, **kwargs)
             records = timer.records()
         if results is not None:
+            move_scores_by_type(results)
             add_rows(results, records, score_of)
         return results
 
     evaluate._moe_eval_rows = True  # type: ignore[attr-defined]  # noqa: SLF001
     evaluator.evaluate = evaluate
+
+
+def _tasks(_lm: object = None, task_dict: Any = None, **_: Any) -> Mapping[str, Any]:  # noqa: ANN401  (those of the host)
+    """Return the loaded tasks by name from the arguments of the host's ``evaluate``."""
+    found: Mapping[str, Any] = (task_dict or {}).get("tasks", {})
+    return found
 
 
 def score_of(results: Mapping[str, Any], task: str) -> Score | None:

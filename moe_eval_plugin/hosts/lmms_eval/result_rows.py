@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.hosts.foreign_models import ForeignModelTimer
 from moe_eval_plugin.hosts.lmms_eval.answers.answer_cache import AnswerCache
-from moe_eval_plugin.hosts.result_rows import NO_FILTER, add_rows
+from moe_eval_plugin.hosts.result_rows import (
+    NO_FILTER,
+    NOT_KNOWN,
+    add_rows,
+    move_scores_by_type,
+)
 from moe_eval_plugin.results.files import failure_in
 from moe_eval_plugin.results.record import Score
 from moe_eval_plugin.results.run import FROM_CACHE
@@ -20,9 +25,7 @@ from moe_eval_plugin.results.run import FROM_CACHE
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Mapping
 
-    from moe_eval_plugin.vqa.scores_by_type import ScoresByType
 
-NOT_KNOWN = "N/A"
 # Groups whose tasks count the same; the host weights error bars by size whatever a group says.
 EQUAL_TASKS = ("moe_vqa",)
 
@@ -59,7 +62,7 @@ def add_rows_to_results() -> None:
             _mark_samples(results, questions)
         if results is not None:
             _correct_errors_of_groups(results)
-            _move_scores_by_type(results)
+            move_scores_by_type(results, errors=("stderr", "stderr_clt"))
             add_rows(results, records, _score_of)
         return results
 
@@ -99,34 +102,3 @@ def _correct_errors_of_groups(results: dict[str, Any]) -> None:
                 errors = [results["results"][task].get(name) for task in tasks]
                 known = all(isinstance(error, int | float) for error in errors)
                 rows[name] = math.hypot(*errors) / len(errors) if known else NOT_KNOWN
-
-
-def _move_scores_by_type(results: dict[str, Any]) -> None:
-    """Move the scores by type to a part of their own, and add a few of them to the table.
-
-    The host could make rows of a metric that some documents lack, but would then count fewer
-    documents for the task, and weight it wrongly in a group.
-    """
-    from moe_eval_plugin.vqa.scores_by_type import SCORES_BY_TYPE
-
-    for task, rows in results["results"].items():
-        for name in [name for name in rows if name.startswith(SCORES_BY_TYPE)]:
-            by_type, filter_name = rows.pop(name), name.partition(",")[2]
-            if isinstance(by_type, dict) and any(by_type.values()):
-                key = task if filter_name == NO_FILTER else f"{task},{filter_name}"
-                results.setdefault(SCORES_BY_TYPE, {})[key] = by_type
-                _add_rows_by_answer_type(results, task, by_type, filter_name)
-
-
-def _add_rows_by_answer_type(
-    results: dict[str, Any], task: str, by_type: ScoresByType, filter_name: str
-) -> None:
-    from moe_eval_plugin.vqa.scores_by_type import rows_by_answer_type
-
-    scoring = results["configs"][task]["metadata"].get("scoring") or {}
-    for metric, (value, stderr) in rows_by_answer_type(by_type, scoring).items():
-        rows = results["results"][task]
-        rows[f"{metric},{filter_name}"] = value
-        for kind in ("stderr", "stderr_clt"):
-            rows[f"{metric}_{kind},{filter_name}"] = NOT_KNOWN if stderr is None else stderr
-        results["higher_is_better"][task][metric] = True

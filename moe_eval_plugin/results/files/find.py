@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
+import re
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.results.run import Run
 
-# lmms-eval begins names with the date; a submission written to the same folder has no date.
-PATTERNS = ("[0-9]*_results.json",)
+# lmms-eval begins names with the date, and lm-eval ends them with it; a submission that is written
+# to the same folder has no date.
+NAMES = re.compile(r"\d.*_results\.json|.*_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(\.\d+)?\.json", re.DOTALL)
 
 
 def is_results_file(path: Path) -> bool:
     """Whether a file has the name of a host's results file."""
-    return any(fnmatchcase(path.name, pattern) for pattern in PATTERNS)
+    return NAMES.fullmatch(path.name) is not None
 
 
 def results_files(folder: Path) -> list[Path]:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.results.files.content import FILES, read_json
-from moe_eval_plugin.results.files.lmms_eval.files import run_of
-from moe_eval_plugin.results.files.lmms_eval.samples import samples_in
+from moe_eval_plugin.results.files.lm_eval import files as lm_eval_files
+from moe_eval_plugin.results.files.lm_eval import samples as lm_eval_samples
+from moe_eval_plugin.results.files.lmms_eval import files as lmms_eval_files
+from moe_eval_plugin.results.files.lmms_eval import samples as lmms_eval_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +30,9 @@ def read_run(path: Path) -> Run:
             f"{' and no '.join(missing)}. Pass {FILES}."
         )
         raise DataError(message)
-    return run_of(path, content)
+    # Both hosts write a description of the environment in some releases, and only one its version.
+    is_of_lm_eval = "lm_eval_version" in content and "lmms_eval_version" not in content
+    return (lm_eval_files if is_of_lm_eval else lmms_eval_files).run_of(path, content)
 
 
 def read_samples(task: TaskRun) -> Iterator[Sample]:
@@ -37,5 +41,7 @@ def read_samples(task: TaskRun) -> Iterator[Sample]:
     A file that was cut off between two lines reads like a whole one: compare the number of its
     samples with ``TaskRun.n_samples``. Without a samples file there are none.
     """
-    if task.samples is not None:
-        yield from samples_in(task.samples)
+    if task.samples is None:
+        return
+    readers = {lm_eval_files.HOST: lm_eval_samples.samples_of}
+    yield from readers.get(task.host, lmms_eval_samples.samples_of)(task)

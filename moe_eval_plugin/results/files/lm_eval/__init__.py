@@ -1,1 +1,1 @@
-"""The results files of lm-evaluation-harness, read as the types of every host."""
+"""Files that lm-eval (lm-evaluation-harness) wrote, read as finished runs."""

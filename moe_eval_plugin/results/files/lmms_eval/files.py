@@ -23,13 +23,14 @@ from moe_eval_plugin.results.files.content import (
     score_rows,
     text,
 )
-from moe_eval_plugin.results.record import RunRecord
-from moe_eval_plugin.results.run import (
-    UNKNOWN,
-    Run,
-    TaskData,
-    TaskRun,
+from moe_eval_plugin.results.files.task_parts import (
+    DATA_SETTINGS,
+    n_by_answer_type,
+    scoring,
+    task_data,
 )
+from moe_eval_plugin.results.record import RunRecord
+from moe_eval_plugin.results.run import UNKNOWN, Run, TaskRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 RESULTS = "results.json"
 SAMPLES = "samples"
 HOST = "lmms-eval"
-# What changes answers: of the host's settings, of a task's definition, and of its metadata.
+# What changes answers: of the host's settings, and of a task's definition.
 RUN_SETTINGS = (
     "model_args",
     "batch_size",
@@ -49,7 +50,6 @@ RUN_SETTINGS = (
     "torch_seed",
 )
 TASK_SETTINGS = ("generation_kwargs", "lmms_eval_specific_kwargs", "num_fewshot", "dataset_path")
-DATA_SETTINGS = ("version", "scoring", "answer_set", "origin", "revision", "sha256")
 
 
 def run_of(path: Path, content: Mapping[str, Any]) -> Run:
@@ -104,9 +104,9 @@ def _tasks(path: Path, content: Mapping[str, Any]) -> Iterator[TaskRun]:
             samples=samples if is_file(samples) else None,
             main_metric=text(config, "score_key"),
             metrics=tuple(metrics(config)),
-            scoring=_scoring(config, metadata),
-            n_by_answer_type=_n_by_answer_type(content, task),
-            data=_data(config, metadata, counts),
+            scoring=scoring(text(config, "score_key"), metadata),
+            n_by_answer_type=n_by_answer_type(content, task),
+            data=task_data(config, metadata, counts),
             prompt_prefix=text(prompt, "pre_prompt") or "",
             prompt_suffix=text(prompt, "post_prompt") or "",
             settings={
@@ -114,39 +114,6 @@ def _tasks(path: Path, content: Mapping[str, Any]) -> Iterator[TaskRun]:
                 **{name: metadata.get(name) for name in DATA_SETTINGS},
             },
         )
-
-
-def _scoring(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Map metrics to how they compare answers; a task may state it for its main metric alone."""
-    main, matching = text(config, "score_key"), metadata.get("matching")
-    of_main = {main: str(matching)} if main and matching else {}
-    return {**of_main, **mapping(metadata, "scoring")}
-
-
-def _n_by_answer_type(content: Mapping[str, Any], task: str) -> dict[str, int]:
-    types = mapping(mapping(mapping(content, "moe_eval_scores"), task), "answer_types")
-    counts = {name: count(mapping(types, name).get("n")) for name in types}
-    return {name: n for name, n in counts.items() if n is not None}
-
-
-def _data(
-    config: Mapping[str, Any], metadata: Mapping[str, Any], counts: Mapping[str, Any]
-) -> TaskData:
-    n_left_out = count(metadata.get("n_left_out"))
-    n_used = count(metadata.get("n_questions", counts.get("original")))
-    return TaskData(
-        dataset=text(config, "dataset_path"),
-        dataset_config=text(config, "dataset_name"),
-        split=text(config, "test_split"),
-        source=text(mapping(config, "dataset_kwargs"), "source"),
-        origin=text(metadata, "origin"),
-        revision=text(metadata, "revision"),
-        sha256=mapping(metadata, "sha256"),
-        answer_set=text(metadata, "answer_set"),
-        n_questions=None if n_used is None else n_used + (n_left_out or 0),
-        n_left_out=n_left_out,
-        left_out_because=text(metadata, "left_out_because"),
-    )
 
 
 def _date(content: Mapping[str, Any]) -> datetime | None:

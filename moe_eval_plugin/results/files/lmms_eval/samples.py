@@ -11,15 +11,17 @@ from moe_eval_plugin.results.run import DOC_ID, FROM_CACHE, IMAGE_ID, QUESTION_I
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
+
+    from moe_eval_plugin.results.run import TaskRun
 
 # Numbers of a sample that are no scores.
 NOT_SCORES = frozenset({QUESTION_ID, DOC_ID, IMAGE_ID, FROM_CACHE, "token_counts"})
 
 
-def samples_in(path: Path) -> Iterator[Sample]:
-    """Yield the samples of a file one by one; ``DataError`` names the line that is broken."""
-    yield from map(_sample, read_lines(path))
+def samples_of(task: TaskRun) -> Iterator[Sample]:
+    """Yield the samples of a task one by one; ``DataError`` names the line that is broken."""
+    if task.samples is not None:
+        yield from map(_sample, read_lines(task.samples))
 
 
 def _sample(line: Mapping[str, Any]) -> Sample:
