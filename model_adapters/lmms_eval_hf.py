@@ -17,11 +17,11 @@ from moe_eval_plugin.engines.checks.checkpoint import check_checkpoint
 from moe_eval_plugin.engines.expert_request import check_request
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, QuestionCounter
 from moe_eval_plugin.engines.transformers.batches.preparing import first_encodable
+from moe_eval_plugin.engines.transformers.batches.profiler_trace import BatchTrace
 from moe_eval_plugin.engines.transformers.batches.sharing_plan import plan_sharing
 from moe_eval_plugin.engines.transformers.engine import HFEngine
 from moe_eval_plugin.engines.transformers.job_runner import JobRunner
 from moe_eval_plugin.engines.transformers.options import check_available
-from moe_eval_plugin.engines.transformers.profiler_trace import BatchTrace
 from moe_eval_plugin.engines.transformers.provenance import provenance_of
 from moe_eval_plugin.hardware.device import describe_device
 from moe_eval_plugin.hardware.meter import HardwareMeter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from moe_eval_plugin.engines.generation import check_generation_config
 from moe_eval_plugin.errors import UserError
@@ -145,6 +145,15 @@ class ExpertRequest:
     def warnings(self) -> tuple[str, ...]:
         """What a user must know of this model's k; empty for a model as published."""
         return self.description.warnings if self.resolved else ()
+
+    def to_provenance(self) -> dict[str, Any]:
+        """Return what a record stores of the request, as plain JSON data."""
+        return {
+            "experts_k": self.resolved.schedule.text if self.resolved else None,
+            "experts_policy": self.rule.policy_text,
+            "renorm": self.rule.renorm,
+            "warnings": list(self.warnings),
+        }
 
 
 def check_request(options: ExpertOptions, model: ModelConfig | None = None) -> ExpertRequest:

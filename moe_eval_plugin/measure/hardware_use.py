@@ -70,6 +70,13 @@ class HardwareUse:
     peak_memory: PeakMemory | None = None
     joules: float | None = None
 
+    def followed_by(self, later: HardwareUse) -> HardwareUse:
+        """Return the use of two parts of a task: the larger peaks, and all joules if known."""
+        peak = self.peak_memory.largest(later.peak_memory) if self.peak_memory else None
+        is_known = self.joules is not None and later.joules is not None
+        joules = (self.joules or 0.0) + (later.joules or 0.0) if is_known else None
+        return HardwareUse(peak or later.peak_memory, joules)
+
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain JSON data."""
         memory = self.peak_memory.to_dict() if self.peak_memory else None

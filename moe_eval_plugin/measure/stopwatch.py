@@ -41,6 +41,12 @@ class Stopwatch:
         self._forget()
 
     @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the time of the block out of this batch."""
+        with self._timer.paused():
+            yield
+
+    @contextmanager
     def encoding(self) -> Iterator[None]:
         """Time the reading and encoding of inputs, here or in another thread."""
         begin = self._clock()

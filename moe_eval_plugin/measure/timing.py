@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import MeasurementError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from moe_eval_plugin.json_object import JsonObject
 
 Clock = Callable[[], float]
@@ -146,6 +149,17 @@ class LapTimer:
         """Start measuring now; earlier time is not counted."""
         self._synchronize()
         self._last = self._clock()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the time of the block out of this lap."""
+        self._synchronize()
+        begin = self._clock()
+        try:
+            yield
+        finally:
+            self._synchronize()
+            self._last += self._clock() - begin
 
     def lap(self) -> float:
         """Wait for the device, and return the seconds since the last lap."""

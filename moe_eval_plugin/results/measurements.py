@@ -57,6 +57,32 @@ class Measurements:
     unanswered: tuple[Unanswered, ...] = ()
     answers: Mapping[str, AnswerEnds] = field(default_factory=dict)
 
+    def of_task(self, task: str) -> Measurements:
+        """Return what was measured of one task."""
+        return Measurements(
+            tuple(batch for batch in self.batches if batch.task == task),
+            {name: use for name, use in self.hardware.items() if name == task},
+            self.energy,
+            tuple(one for one in self.unanswered if one.task == task),
+            {name: ends for name, ends in self.answers.items() if name == task},
+        )
+
+
+def joined(parts: Sequence[Measurements]) -> Measurements:
+    """Join what one process measured in several parts of a run, one after the other."""
+    uses: dict[str, HardwareUse] = {}
+    for task, use in (item for part in parts for item in part.hardware.items()):
+        uses[task] = uses[task].followed_by(use) if task in uses else use
+    tasks = {task for part in parts for task in part.answers}
+    ends = {task: joined_ends([part.answers for part in parts], task) for task in tasks}
+    return Measurements(
+        tuple(batch for part in parts for batch in part.batches),
+        uses,
+        parts[-1].energy,
+        tuple(one for part in parts for one in part.unanswered),
+        {task: one for task, one in ends.items() if one is not None},
+    )
+
 
 def make_records(
     ranks: Sequence[Measurements],

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
         QuestionCounter,
     )
     from moe_eval_plugin.engines.transformers.batches.batch_runner import BatchStore
+    from moe_eval_plugin.engines.transformers.batches.profiler_trace import BatchTrace
     from moe_eval_plugin.engines.transformers.batches.sharing_plan import SharingPlan
     from moe_eval_plugin.engines.transformers.encoding import Scored
     from moe_eval_plugin.engines.transformers.engine import HFEngine
-    from moe_eval_plugin.engines.transformers.profiler_trace import BatchTrace
     from moe_eval_plugin.measure.stopwatch import Stopwatch
     from moe_eval_plugin.measure.timing import BatchTiming
 

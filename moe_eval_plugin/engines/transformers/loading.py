@@ -84,6 +84,26 @@ def load_model(options: EngineOptions, source: str, config: PretrainedConfig) ->
     return model.eval()
 
 
+class CheckedLoader:
+    """An auto class of transformers whose ``from_pretrained`` refuses weights that do not fit.
+
+    It is for a host that loads a model itself. Raises what ``refuse_other_weights`` and
+    ``loading_errors`` raise.
+    """
+
+    def __init__(self, auto_class: Any) -> None:  # noqa: ANN401  (the auto classes share no base)
+        self._auto_class = auto_class
+
+    def from_pretrained(self, source: str, **arguments: Any) -> Any:  # noqa: ANN401
+        """Load a model; ``arguments`` are those of the auto class."""
+        with loading_errors("model", source):
+            model, loading = self._auto_class.from_pretrained(
+                source, output_loading_info=True, ignore_mismatched_sizes=True, **arguments
+            )
+        refuse_other_weights(model, source, arguments.get("revision"), loading)
+        return model
+
+
 def _restore_buffers(model: Any) -> None:  # noqa: ANN401
     """Write the computed tensors of a model of a checkpoint's code: those not among its weights.
 

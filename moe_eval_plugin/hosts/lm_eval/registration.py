@@ -17,7 +17,7 @@ ADAPTERS = "moe_eval_plugin.model_adapters"
 # Our models by name: the class of each, in the form of a lazy entry of the host's registry.
 MODELS = {
     "moe_hf": f"{ADAPTERS}.lm_eval_hf:MoEHFLM",
-    "moe_hf-multimodal": f"{ADAPTERS}.lm_eval_hf:MoEHFMultimodalLM",
+    "moe_hf-multimodal": f"{ADAPTERS}.lm_eval_hf_multimodal:MoEHFMultimodalLM",
     "moe_vllm": f"{ADAPTERS}.lm_eval_vllm:MoEVLLM",
     "moe_vllm-vlm": f"{ADAPTERS}.lm_eval_vllm:MoEVLLMVLM",
 }

@@ -260,12 +260,9 @@ class MoEModel(EngineAdapter, lmms):
 
     def _provenance(self) -> dict[str, Any]:
         """Describe model, engine and settings, as plain JSON data."""
-        request, engine = self.engine_request, self._engine_provenance()
+        engine = self._engine_provenance()
         return {
-            "experts_k": request.resolved.schedule.text if request.resolved else None,
-            "experts_policy": request.rule.policy_text,
-            "renorm": request.rule.renorm,
-            "warnings": list(request.warnings),
+            **self.engine_request.to_provenance(),
             "hardware": self.hardware_facts,
             "n_ranks": self.world_size,
             "seed": self.seed,

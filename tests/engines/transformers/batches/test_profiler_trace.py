@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from moe_eval_plugin.engines.transformers.profiler_trace import BatchTrace
+from moe_eval_plugin.engines.transformers.batches.profiler_trace import BatchTrace
 from tests.hosts.lmms_eval.profiled_runs import Profiled
 
 if TYPE_CHECKING:

@@ -1,0 +1,77 @@
+"""``moe_hf-multimodal`` of lm-eval: models that take images, at a verified k."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from lm_eval.models.hf_vlms import HFMultimodalLM
+from lm_eval.models.utils import resize_image
+
+from moe_eval_plugin.engines.request import VERIFICATION_NEW_TOKENS
+from moe_eval_plugin.model_adapters.lm_eval_hf import MoEHFLM
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lm_eval.api.instance import Instance
+    from torch import Tensor
+
+# Requests with images have a third argument, which holds them.
+WITH_IMAGES = 3
+
+
+class MoEHFMultimodalLM(MoEHFLM, HFMultimodalLM):
+    """``hf-multimodal`` of lm-eval at a verified k: tasks with images, and those without.
+
+    The host collects garbage after each batch with images, and would look at every object of a
+    loaded model each time; those are left out of it.
+    """
+
+    model_name = "moe_hf-multimodal"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  (those of ``moe_hf``)
+        super().__init__(*args, **kwargs)
+        gc.collect()
+        gc.freeze()
+        weakref.finalize(self, gc.unfreeze)
+
+    def tok_batch_multimodal_encode(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Encode a batch of prompts and images as the host does; part of their latency."""
+        with self._encoding():
+            return super().tok_batch_multimodal_encode(*args, **kwargs)
+
+    def _model_multimodal_generate(
+        self,
+        inputs: Any,  # noqa: ANN401  (a mapping of the library)
+        max_length: int,
+        stop: list[str],
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Tensor:
+        generate = partial(super()._model_multimodal_generate, inputs, max_length, stop)
+        context, mask = inputs["input_ids"], inputs["attention_mask"]
+        return self._generate(generate, context, mask, max_length, stop, kwargs)
+
+    def _generate_two(self, requests: Sequence[Instance]) -> None:
+        if len(requests[0].args) < WITH_IMAGES:
+            super()._generate_two(requests)
+            return
+        sizes = self.image_width, self.image_height, self.image_max_side
+        images = [
+            [resize_image(image, *sizes) for image in request.args[2]["visual"]]
+            for request in requests
+        ]
+        inputs = self.tok_batch_multimodal_encode(
+            [request.args[0] for request in requests],
+            images,
+            left_truncate_len=self.max_length - VERIFICATION_NEW_TOKENS,
+            truncation=self.truncation,
+        )
+        self._model_multimodal_generate(
+            inputs,
+            max_length=inputs["input_ids"].shape[1] + VERIFICATION_NEW_TOKENS,
+            stop=[],
+            min_new_tokens=VERIFICATION_NEW_TOKENS,
+        )
