@@ -6,6 +6,7 @@ build again each time is kept instead: the list of tasks, the tasks with their d
 
 from __future__ import annotations
 
+import logging
 import random
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -46,8 +47,8 @@ class Host:
 
         register()
         self._run = run
-        self._manager, names = _manager(run)
-        with _seeded() as self._state:
+        with _quiet(), _seeded() as self._state:
+            self._manager, names = _manager(run)
             try:
                 self._loaded = self._manager.load(names)
             except (OSError, *network_errors()) as error:
@@ -188,6 +189,18 @@ def _manager(run: HostRun) -> tuple[TaskManager, list[Any]]:
     except ValueError as error:
         raise InvalidArgumentError(unknown_task(", ".join(run.tasks), ())) from error
     return manager, list(config.tasks)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out the warnings of the host, one for each default in the definition of a task."""
+    logger = logging.getLogger("lm_eval")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextmanager

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.hosts.exit_codes import user_errors
 from moe_eval_plugin.hosts.harness import harness
 from moe_eval_plugin.hosts.lm_eval.model_arguments import join_arguments
-from moe_eval_plugin.model_adapters.lm_eval_hf import MoEHFLM, MoEHFMultimodalLM
+from moe_eval_plugin.model_adapters.lm_eval_hf import MoEHFLM
 from moe_eval_plugin.model_adapters.lm_eval_hf_arguments import (
     MeasureOptions,
     check_arguments,
     choose_device,
 )
+from moe_eval_plugin.model_adapters.lm_eval_hf_multimodal import MoEHFMultimodalLM
 from moe_eval_plugin.models.checkpoint import default_pretrained
 from moe_eval_plugin.sweeps.workers.batch_size import AUTO, found_batch_size
 
