@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.subcommand import CommandParser
+from moe_eval_plugin.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     import argparse
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 NAME = "lm-eval"
 VERBS = ("run", "ls", "validate")
 HELP = {"-h", "--help"}
+# Between our help and that of the host.
+HOSTS_HELP = "The help of lm-eval itself:"
 DESCRIPTION = """\
 Run lm-eval with the models of this package. Every option is lm-eval's own and is passed on as it is
 written; `run` may be left out, as in lm-eval itself.
@@ -63,15 +66,20 @@ def hand_over(arguments: Sequence[str]) -> int:
 
     Before the host's help for a run, what this package adds is explained.
     """
-    from moe_eval_plugin.hosts.lm_eval.running_command import run_command
+    from moe_eval_plugin.hosts.harness import LM_EVAL, is_installed
 
+    if not is_installed(LM_EVAL):
+        message = 'lm-eval is not installed. Install it: pip install "moe-eval-plugin[lm-eval]".'
+        raise MissingDependencyError(message)
     verb = arguments[0] if arguments and arguments[0] in VERBS else None
     if not arguments or (verb in (None, "run") and not HELP.isdisjoint(arguments)):
         parser = CommandParser(
             prog=f"moe-eval {NAME}", description=DESCRIPTION, epilog=EPILOG, add_help=False
         )
         _add_arguments(parser)
-        print(f"{parser.format_help()}\nThe help of lm-eval itself:\n", flush=True)
+        print(f"{parser.format_help()}\n{HOSTS_HELP}\n", flush=True)
+    from moe_eval_plugin.hosts.lm_eval.running_command.run import run_command
+
     return run_command(arguments)
 
 

@@ -5,10 +5,12 @@ Its table of models imports nothing heavy, and the definitions of its tasks are 
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.hosts.lm_eval.registration import MODELS
 from moe_eval_plugin.hosts.shared import task_names
 from moe_eval_plugin.hosts.shared.task_names import folders_of_package, missing_names
 from moe_eval_plugin.plugins.manager import task_folders
@@ -17,8 +19,9 @@ from moe_eval_plugin.text import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-PACKAGE = "lm_eval"
-OWN_MODELS = ("moe_hf", "moe_hf-multimodal", "moe_vllm", "moe_vllm-vlm")
+HOST, PACKAGE = "lm-eval", "lm_eval"
+# Releases after 0.4.13 read models of other packages from these.
+MODEL_ENTRY_POINTS = "lm_eval.models"
 ALL_TASKS = "All: `moe-eval lm-eval ls tasks`."
 
 
@@ -26,8 +29,8 @@ def check_model(name: str) -> None:
     """Raise ``InvalidArgumentError`` for a model that lm-eval does not have."""
     from lm_eval.models import MODEL_MAPPING
 
-    known = [*OWN_MODELS, *MODEL_MAPPING]
-    if name not in known:
+    known = [*MODELS, *MODEL_MAPPING]
+    if name not in known and not entry_points(group=MODEL_ENTRY_POINTS, name=name):
         message = (
             f"--model {name} is not known.{did_you_mean(name, known)} Use moe_hf "
             "(transformers) or moe_vllm, and with images moe_hf-multimodal or moe_vllm-vlm; all of "
@@ -64,4 +67,4 @@ def unknown_task(name: str, known: Sequence[str]) -> str:
 
 def _folders(include_path: str | None) -> list[Path]:
     given = [Path(include_path)] if include_path else []
-    return [*folders_of_package(PACKAGE), *task_folders("lm-eval"), *given]
+    return [*folders_of_package(PACKAGE), *task_folders(HOST), *given]

@@ -39,6 +39,7 @@ def register() -> None:
             model_registry.register(name, target=target)
     wrapt.register_post_import_hook(_extend_task_manager, "lm_eval.tasks")
     wrapt.register_post_import_hook(_add_rows, "lm_eval.evaluator")
+    wrapt.register_post_import_hook(_key_caches, "lm_eval.api.model")
 
 
 def _extend_task_manager(tasks: ModuleType) -> None:
@@ -76,3 +77,9 @@ def _add_rows(evaluator: ModuleType) -> None:
     from moe_eval_plugin.hosts.lm_eval.result_rows import add_rows_to_results
 
     add_rows_to_results(evaluator)
+
+
+def _key_caches(model: ModuleType) -> None:
+    from moe_eval_plugin.hosts.lm_eval.answer_cache import key_caches
+
+    key_caches(model)

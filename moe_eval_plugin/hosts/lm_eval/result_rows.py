@@ -14,10 +14,13 @@ from moe_eval_plugin.hosts.foreign_models import ForeignModelTimer
 from moe_eval_plugin.hosts.lm_eval.image_tasks import check_images
 from moe_eval_plugin.hosts.result_rows import NO_FILTER, add_rows, move_scores_by_type
 from moe_eval_plugin.results.record import Score
+from moe_eval_plugin.results.run import FROM_CACHE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
     from types import ModuleType
+
+    from moe_eval_plugin.hosts.lm_eval.answer_cache import CacheCounts
 
 
 def add_rows_to_results(evaluator: ModuleType) -> None:
@@ -29,15 +32,20 @@ def add_rows_to_results(evaluator: ModuleType) -> None:
     @functools.wraps(original)
     def evaluate(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (the host's signature)
         lm = args[0] if args else kwargs["lm"]
-        if hasattr(lm, "moe_eval_records"):
+        counts: CacheCounts | None = vars(lm).get("moe_eval_counts")
+        model = lm if counts is None else lm.lm
+        if hasattr(model, "moe_eval_records"):
             with user_errors():
-                check_images(lm, _tasks(*args, **kwargs))
+                check_images(model, _tasks(*args, **kwargs))
             results = original(*args, **kwargs)
-            records = lm.moe_eval_records
+            records = model.moe_eval_records
         else:
-            with ForeignModelTimer(lm) as timer:
+            with ForeignModelTimer(model) as timer:
                 results = original(*args, **kwargs)
             records = timer.records()
+        if counts is not None:
+            records, questions = counts.complete(records, model.world_size)
+            _mark_samples(results, questions, kwargs.get("samples"))
         if results is not None:
             move_scores_by_type(results)
             add_rows(results, records, score_of)
@@ -45,6 +53,23 @@ def add_rows_to_results(evaluator: ModuleType) -> None:
 
     evaluate._moe_eval_rows = True  # type: ignore[attr-defined]  # noqa: SLF001
     evaluator.evaluate = evaluate
+
+
+def _mark_samples(
+    results: dict[str, Any] | None,
+    questions: Mapping[str, Collection[Hashable]],
+    chosen: Mapping[str, Sequence[int]] | None,
+) -> None:
+    """Add to each sample of a run with a cache whether an answer came from there.
+
+    ``chosen`` are the numbers of the questions that were asked, where not all were: the host writes
+    these into samples, and counts requests from 0.
+    """
+    for task, samples in (results or {}).get("samples", {}).items():
+        of_task, numbers = questions.get(task, ()), (chosen or {}).get(task)
+        found = {numbers[one] for one in of_task} if numbers else set(of_task)
+        for sample in samples:
+            sample[FROM_CACHE] = sample["doc_id"] in found
 
 
 def _tasks(_lm: object = None, task_dict: Any = None, **_: Any) -> Mapping[str, Any]:  # noqa: ANN401  (those of the host)

@@ -32,7 +32,8 @@ def read_run(path: Path) -> Run:
         raise DataError(message)
     # Both hosts write a description of the environment in some releases, and only one its version.
     is_of_lm_eval = "lm_eval_version" in content and "lmms_eval_version" not in content
-    return (lm_eval_files if is_of_lm_eval else lmms_eval_files).run_of(path, content)
+    read = lm_eval_files.run_of if is_of_lm_eval else lmms_eval_files.run_of
+    return read(path, content)
 
 
 def read_samples(task: TaskRun) -> Iterator[Sample]:
@@ -43,5 +44,6 @@ def read_samples(task: TaskRun) -> Iterator[Sample]:
     """
     if task.samples is None:
         return
-    readers = {lm_eval_files.HOST: lm_eval_samples.samples_of}
-    yield from readers.get(task.host, lmms_eval_samples.samples_of)(task)
+    is_of_lm_eval = task.host == lm_eval_files.HOST
+    read = lm_eval_samples.samples_of if is_of_lm_eval else lmms_eval_samples.samples_of
+    yield from read(task)

@@ -21,7 +21,7 @@ from moe_eval_plugin.results.files.lm_eval.scores import (
     score_name,
     value_of,
 )
-from moe_eval_plugin.results.run import DOC_ID, IMAGE_ID, QUESTION_ID, Sample
+from moe_eval_plugin.results.run import DOC_ID, FROM_CACHE, IMAGE_ID, QUESTION_ID, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.run import TaskRun
 
     Line = Mapping[str, Any]
+
+# The host calls all that a task returns for a question its metrics.
+NOT_SCORES = frozenset({QUESTION_ID, IMAGE_ID, FROM_CACHE})
 
 
 def samples_of(task: TaskRun) -> Iterator[Sample]:
@@ -49,19 +52,19 @@ def _by_question(task: TaskRun, filters: Sequence[str]) -> Iterator[Mapping[str,
     if len(filters) == 1:
         yield from ({filters[0]: line} for line in all_lines)
         return
-    found: dict[tuple[object, int], dict[str, Line]] = {}
-    seen: Counter[tuple[object, str]] = Counter()
+    found: dict[tuple[str, int], dict[str, Line]] = {}
+    seen: Counter[tuple[str, str]] = Counter()
     for line in all_lines:
         doc_id, name = str(line.get(DOC_ID)), str(line.get("filter", NO_FILTER))
         # A question that is there twice stays apart: its file cannot be used, and that is said.
         found.setdefault((doc_id, seen[doc_id, name]), {})[name] = line
         seen[doc_id, name] += 1
-    for (doc_id, _), lines in found.items():
+    for (question, _), lines in found.items():
         missing = [name for name in filters if name not in lines]
         if missing:
             message = (
-                f"{task.samples} has no line of question {doc_id} for the filter {missing[0]}. The "
-                "file may have been cut off; run the evaluation again."
+                f"{task.samples} has no line of question {question} for the filter {missing[0]}. "
+                "The file may have been cut off; run the evaluation again."
             )
             raise DataError(message)
         yield lines
@@ -93,6 +96,8 @@ def _scores(task: TaskRun, lines: Mapping[str, Line]) -> Iterator[tuple[str, flo
     for filter_name, line in lines.items():
         named = line.get("metrics")
         for metric in named if isinstance(named, list) else ():
+            if metric in NOT_SCORES:
+                continue
             name = score_name(str(metric), filter_name)
             aggregation = aggregations.get(name, AGGREGATIONS.get(str(metric)))
             value = value_of(line.get(metric), aggregation)
@@ -158,7 +163,8 @@ def _texts(line: Line) -> tuple[str, ...] | None:
         for answer in (answers if isinstance(answers, list) else [answers])
         for text in (answer if isinstance(answer, list) else [answer])
     ]
-    return tuple(each) if each and all(isinstance(text, str) for text in each) else None
+    texts = tuple(text for text in each if isinstance(text, str))
+    return texts if texts and len(texts) == len(each) else None
 
 
 def _target(line: Line, choices: Sequence[str]) -> str:
@@ -175,8 +181,8 @@ def _target(line: Line, choices: Sequence[str]) -> str:
 
 
 def _field(line: Line, name: str) -> object:
-    """Return a field of what is submitted, or else of the row of the data set."""
-    for part in (line.get("submission"), line.get("doc")):
+    """Return a field of what is submitted, or else of the line or of the row of the data set."""
+    for part in (line.get("submission"), line, line.get("doc")):
         if isinstance(part, dict) and part.get(name) is not None:
             return part[name]
     return None

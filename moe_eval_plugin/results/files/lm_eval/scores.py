@@ -91,7 +91,7 @@ def value_of(value: object, aggregation: str | None) -> float | None:
         value, aggregation = [value, 1], WEIGHTED_PERPLEXITY
     if aggregation not in (WEIGHTED_PERPLEXITY, BITS_PER_BYTE):
         return number(value)
-    log_likelihood, n = map(number, value) if _is_pair(value) else (None, None)
+    log_likelihood, n = _pair(value)
     if log_likelihood is None or not n:
         return None
     nats = -log_likelihood / n
@@ -101,5 +101,8 @@ def value_of(value: object, aggregation: str | None) -> float | None:
         return None
 
 
-def _is_pair(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2  # noqa: PLR2004  (a pair)
+def _pair(value: object) -> tuple[float | None, float | None]:
+    """Return a log-likelihood and the number of its words or bytes."""
+    if isinstance(value, list) and len(value) == 2:  # noqa: PLR2004  (a pair)
+        return number(value[0]), number(value[1])
+    return None, None

@@ -168,6 +168,12 @@ def test_ids_and_types_are_in_the_row_or_in_what_is_submitted(tmp_path: Path) ->
     assert (sample.question_id, sample.submission) == (5, (5, "blue"))
 
 
+def test_ids_that_a_task_returns_beside_its_scores_are_no_scores(tmp_path: Path) -> None:
+    own = {"question_id": 4, "image_id": 9, "exact_match": 1.0, "submission": {}}
+    (sample,) = samples(tmp_path, {"doc_id": 0, "metrics": list(own), **own})
+    assert (sample.question_id, sample.image, sample.scores) == (4, "9", {"exact_match": 1.0})
+
+
 def test_a_broken_line_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "samples.jsonl"
     file.write_text('{"doc_id": 0}\n{"doc_id', encoding="utf-8")
