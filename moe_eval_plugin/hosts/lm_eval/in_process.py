@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
+from moe_eval_plugin.hosts.exit_codes import errors_are_raised
 from moe_eval_plugin.hosts.lm_eval.arguments import read_arguments
 from moe_eval_plugin.hosts.lm_eval.names import unknown_task
-from moe_eval_plugin.hosts.lm_eval.running_command import run_command
+from moe_eval_plugin.hosts.lm_eval.running_command import run as running
 from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.hosts.shared.task_settings import code_digest, definition_digest
 from moe_eval_plugin.models.checkpoint import network_errors
@@ -118,7 +119,10 @@ class Host:
 
     @contextmanager
     def resident(self, make_model: Callable[..., Any]) -> Iterator[None]:
-        """Replace the tasks and the model of the host's command while the block runs."""
+        """Replace the tasks and the model of the host's command while the block runs.
+
+        Its options were checked before the model took its memory.
+        """
         from lm_eval import tasks
         from lm_eval.api import registry
 
@@ -130,6 +134,7 @@ class Host:
                 (tasks, "TaskManager", lambda *_, **__: self._manager),
                 (self._manager, "load", lambda _: self._loaded_again()),
                 (registry, "get_model", lambda _: Resident),
+                (running, "check_command", lambda *_: None),
             ):
                 stack.enter_context(replaced(target, name, value))
             yield
@@ -143,13 +148,11 @@ class Host:
         import lm_eval.__main__ as command
 
         # The logger of the host would keep the standard error of the first run.
-        with replaced(command, "setup_logging", lambda: None):
-            try:
-                run_command(["run", *arguments])
-            except SystemExit as ended:
-                # Our models end the process of the host on an error; here that is the point's end.
-                cause = ended.__context__
-                raise (cause if isinstance(cause, Exception) else ended) from None
+        with replaced(command, "setup_logging", lambda: None), errors_are_raised():
+            code = running.run_command(["run", *arguments])
+        if code != 0:
+            message = f"lm-eval ended with {code}"
+            raise RuntimeError(message)
         return find_results(folder)
 
     @property

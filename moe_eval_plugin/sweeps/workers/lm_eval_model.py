@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.hosts.exit_codes import user_errors
 from moe_eval_plugin.hosts.harness import harness
 from moe_eval_plugin.hosts.lm_eval.model_arguments import join_arguments
 from moe_eval_plugin.model_adapters.lm_eval_hf import MoEHFLM
@@ -113,12 +112,11 @@ class LmEvalResident:
         of_the_host: Mapping[str, Any] | None,
     ) -> ResidentLM:
         """Return the model at a point, without the records of the one before."""
-        with user_errors():
-            if self._model is None:
-                self._load(model_args, of_the_host)
-            else:
-                self._model.set_experts(point.experts_k, point.experts_policy, point.renorm)
-            model = self.loaded()
+        if self._model is None:
+            self._load(model_args, of_the_host)
+        else:
+            self._model.set_experts(point.experts_k, point.experts_policy, point.renorm)
+        model = self.loaded()
         found = found_batch_size(self._folder)
         if self._plan.batch_size == AUTO and found is not None:
             model.batch_size_per_gpu = found
