@@ -31,6 +31,7 @@ from moe_eval_plugin.measure.synchronize import synchronize
 from moe_eval_plugin.model_adapters.lm_eval_hf_arguments import (
     MeasureOptions,
     check_arguments,
+    check_given,
     check_loaded,
     choose_device,
 )
@@ -79,13 +80,18 @@ class MoEHFLM(MeasuredLM, HFLM):
         if isinstance(pretrained, str):
             request = check_arguments(type(self), pretrained, device, experts, of_the_host)
             source, self._name = resolve(pretrained), pretrained
+            self.model_arguments = {"pretrained": pretrained, "device": device, **of_the_host}
         else:
-            request = check_loaded(pretrained, experts)
+            request, self.model_arguments = check_loaded(pretrained, experts), {}
             source, self._name = pretrained, request.model.pretrained
         super().__init__(source, device=device, **of_the_host)
         self._stops: dict[tuple[str, ...], StopStrings] = {}
         self._at_k = ModelAtK(self.model, request, self._name)
         self.start_measuring()
+
+    @classmethod
+    def _check(cls, arguments: dict[str, Any]) -> None:
+        check_given(cls, arguments)
 
     @property
     def engine_request(self) -> ExpertRequest:

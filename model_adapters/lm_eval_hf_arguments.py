@@ -15,6 +15,7 @@ from moe_eval_plugin.engines.expert_request import ModelConfig, check_request
 from moe_eval_plugin.engines.transformers.options import EngineOptions, check_available
 from moe_eval_plugin.errors import InvalidArgumentError, UnsupportedFamilyError
 from moe_eval_plugin.hosts.lm_eval.model_arguments import refuse_misspelt
+from moe_eval_plugin.models.checkpoint import default_pretrained
 from moe_eval_plugin.models.families import K_KEYS, describe
 from moe_eval_plugin.models.weights.dtypes import DTYPE_BYTES
 from moe_eval_plugin.option_values import one_of, read_fields
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest
 
-OURS = ("experts_k", "experts_policy", "renorm", "profile")
+EXPERTS = ("experts_k", "experts_policy", "renorm")
+OURS = (*EXPERTS, "profile")
 # What ``from_pretrained`` has, and resembles an argument of ours.
 OF_TRANSFORMERS = ("experts_implementation",)
 NOT_POSSIBLE = {
@@ -54,6 +56,16 @@ class MeasureOptions:
 def choose_device(device: str | None) -> str:
     """Return the requested device, else the GPU if there is one, else the CPU."""
     return device or ("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+def check_given(host_class: type, arguments: Mapping[str, Any]) -> None:
+    """Check the keyword arguments that a model would be built from; see ``check_arguments``."""
+    given = dict(arguments)
+    MeasureOptions(given.pop("profile", "basic"))
+    experts = {name: given.pop(name, None) for name in EXPERTS}
+    pretrained = given.pop("pretrained", None) or default_pretrained()
+    device = choose_device(given.pop("device", None))
+    check_arguments(host_class, pretrained, device, experts, given)
 
 
 def check_arguments(

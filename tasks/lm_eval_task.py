@@ -14,7 +14,7 @@ from lm_eval import evaluator
 from lm_eval.api.task import ConfigurableTask
 
 from moe_eval_plugin.hosts.exit_codes import user_errors
-from moe_eval_plugin.hosts.lm_eval.result_rows import add_rows_to_results
+from moe_eval_plugin.hosts.lm_eval.evaluation.result_rows import add_rows_to_results
 from moe_eval_plugin.tasks.vqa import check_scoring, rows_of_scoring
 from moe_eval_plugin.tasks.vqa_data import IMAGE, DataSource, load_data
 from moe_eval_plugin.vqa.scores_by_type import SCORES_BY_TYPE, average_by_type

@@ -90,6 +90,9 @@ def add(verbs: Subcommands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Answer, time and report; print the answer last. Return 1 if a setting failed."""
+    from moe_eval_plugin.hosts.harness import LMMS_EVAL, check_installed
+
+    check_installed(LMMS_EVAL)
     read_int("--limit", options.limit, at_least=1)
     read_new_folder("--output", options.output)
     read_float("--speed-budget", options.speed_budget, above=0)

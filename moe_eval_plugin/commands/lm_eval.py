@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.subcommand import CommandParser
-from moe_eval_plugin.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     import argparse
@@ -66,11 +65,9 @@ def hand_over(arguments: Sequence[str]) -> int:
 
     Before the host's help for a run, what this package adds is explained.
     """
-    from moe_eval_plugin.hosts.harness import LM_EVAL, is_installed
+    from moe_eval_plugin.hosts.harness import LM_EVAL, check_installed
 
-    if not is_installed(LM_EVAL):
-        message = 'lm-eval is not installed. Install it: pip install "moe-eval-plugin[lm-eval]".'
-        raise MissingDependencyError(message)
+    check_installed(LM_EVAL)
     verb = arguments[0] if arguments and arguments[0] in VERBS else None
     if not arguments or (verb in (None, "run") and not HELP.isdisjoint(arguments)):
         parser = CommandParser(

@@ -50,22 +50,25 @@ def add(verbs: Subcommands) -> None:
 def add_host(verb: argparse.ArgumentParser) -> None:
     """Add the option that names the host whose tasks are meant."""
     verb.add_argument(
-        "--host", choices=HOSTS, default=HOSTS[0], help="the harness that runs the tasks"
+        "--host",
+        choices=HOSTS,
+        help="the harness that runs the tasks (default: lmms-eval where it is installed)",
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the tasks; neither torch nor a host is imported."""
-    from moe_eval_plugin.hosts.harness import harness
+    from moe_eval_plugin.hosts.harness import default_host, installed_harness
     from moe_eval_plugin.tasks.listing import list_tasks
 
-    tasks = list_tasks(options.host)
-    names = harness(options.host).declared_tasks() if options.all else None
+    host = options.host or default_host()
+    tasks = list_tasks(host)
+    names = installed_harness(host).declared_tasks() if options.all else None
     if options.json:
         content = {"tasks": [asdict(task) for task in tasks], "all": names}
         print(json.dumps(content, indent=2))
     else:
-        print(_render(tasks, options.host) if names is None else "\n".join(names))
+        print(_render(tasks, host) if names is None else "\n".join(names))
     return 0
 
 

@@ -43,8 +43,9 @@ def add(verbs: Subcommands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the folder."""
+    from moe_eval_plugin.hosts.harness import default_host
     from moe_eval_plugin.tasks import tasks_path
 
-    path = str(tasks_path(options.host))
+    path = str(tasks_path(options.host or default_host()))
     print(json.dumps({"path": path}) if options.json else path)
     return 0

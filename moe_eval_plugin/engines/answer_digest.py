@@ -46,13 +46,20 @@ def answer_settings(
     run_options: Any,  # noqa: ANN401  (the dataclass of a host)
     provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
+    """Return what all answers of a loaded model depend on; see ``settings_of_arguments``."""
+    return settings_of_arguments({**asdict(options), **asdict(run_options)}, provenance)
+
+
+def settings_of_arguments(
+    given: Mapping[str, Any], provenance: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return what all answers of a loaded model depend on, as plain data.
 
-    ``provenance`` describes the loaded model. Of an option that names a file or a folder, the
-    content counts. The batch size counts, and not which questions shared a batch: in low precision
-    an answer may depend on these too, with a cache or without one.
+    ``given`` are its arguments by name, ``pretrained`` among them; ``provenance`` describes the
+    loaded model. Of an argument that names a file or a folder, the content counts. The batch size
+    counts, and not which questions shared a batch: in low precision an answer may depend on these
+    too, with a cache or without one.
     """
-    given = {**asdict(options), **asdict(run_options)}
     hardware = provenance.get("hardware") or {}
     return {
         **checkpoint_identity(given["pretrained"], provenance.get("revision")),

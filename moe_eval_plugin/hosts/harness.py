@@ -100,13 +100,18 @@ def harness(name: str) -> Harness:
 def installed_harness(name: str) -> Harness:
     """Return the harness of a host; ``MissingDependencyError`` where its package is absent."""
     found = harness(name)
-    if not is_installed(name):
-        message = (
-            f"{name} is not installed. Install it: pip install "
-            f'"moe-eval-plugin[{name}]".{_other_installed(name)}'
-        )
-        raise MissingDependencyError(message)
+    check_installed(name, instead=_other_installed(name))
     return found
+
+
+def check_installed(name: str, *, instead: str = "") -> None:
+    """Raise ``MissingDependencyError`` where the package of a host is absent; nothing is imported.
+
+    ``instead`` ends the message: what to do with what is installed.
+    """
+    if not is_installed(name):
+        message = f'{name} is not installed. Install it: pip install "moe-eval-plugin[{name}]".'
+        raise MissingDependencyError(message + instead)
 
 
 def is_installed(name: str) -> bool:

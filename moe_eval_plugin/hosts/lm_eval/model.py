@@ -5,22 +5,20 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lm_eval.api.model import LM
-from lm_eval.utils import simple_parse_args_string
 
 from moe_eval_plugin.errors import InvalidExpertCountError
 from moe_eval_plugin.experts.verification import join_ranks
 from moe_eval_plugin.hosts.foreign_models import gather
+from moe_eval_plugin.hosts.lm_eval.adapter import LMAdapter
 from moe_eval_plugin.hosts.lm_eval.asked import (
     GENERATING,
     AnswerListener,
     AskedRequests,
     positions_by_task,
 )
-from moe_eval_plugin.hosts.lm_eval.model_arguments import join_arguments
 from moe_eval_plugin.hosts.lm_eval.records import TaskRecords
 from moe_eval_plugin.hosts.lm_eval.registration import register
 from moe_eval_plugin.hosts.replacement import replaced
@@ -28,7 +26,6 @@ from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
 from moe_eval_plugin.measure.answer_ends import AnswerEndCounter
 from moe_eval_plugin.plugins.announcer import Announcer
 from moe_eval_plugin.plugins.manager import plugin_manager
-from moe_eval_plugin.results.versions import versions_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
 
     from lm_eval.api.instance import Instance
 
-    from moe_eval_plugin.engines.expert_request import ExpertRequest
     from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.hosts.run_recorder import Meter
     from moe_eval_plugin.measure.timing import BatchTiming
@@ -45,8 +41,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.steady_decode import SteadyDecode
 
 logger = logging.getLogger(__name__)
-
-HOST = "lm-eval"
 
 
 @dataclass(frozen=True)
@@ -63,7 +57,7 @@ class TaskCall:
     """Counts how generated answers ended."""
 
 
-class MeasuredLM(LM):
+class MeasuredLM(LMAdapter):
     """A model of the host at a verified k, timed task by task; comes before the host's own class.
 
     The host passes the requests of all tasks at once. Each task becomes a call of the host's own
@@ -125,25 +119,6 @@ class MeasuredLM(LM):
         if self._running_meter is not None:
             self._running_meter.start()
 
-    @classmethod
-    def create_from_arg_obj(
-        cls, arg_dict: Mapping[str, Any], additional_config: Mapping[str, Any] | None = None
-    ) -> Self:
-        """Build the model from ``--model_args`` and the host's own options."""
-        return cls(**join_arguments(arg_dict, additional_config))
-
-    @classmethod
-    def create_from_arg_string(
-        cls, arg_string: str, additional_config: Mapping[str, Any] | None = None
-    ) -> Self:
-        """Build the model from ``--model_args`` as text and the host's own options."""
-        return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
-
-    @property
-    @abstractmethod
-    def engine_request(self) -> ExpertRequest:
-        """The request for experts that is in force."""
-
     @abstractmethod
     def _observe(self, requests: Sequence[Instance]) -> VerifiedOverride:
         """Verify k on the first requests of one task and one kind."""
@@ -155,10 +130,6 @@ class MeasuredLM(LM):
     @abstractmethod
     def _timing(self, call: TaskCall) -> AbstractContextManager[None]:
         """Time the host's calls of the engine while the block runs, and report each batch."""
-
-    @abstractmethod
-    def _engine_provenance(self) -> dict[str, Any]:
-        """Describe the engine: ``batch_size``, ``hardware`` and everything that only it has."""
 
     def _steady_decode(self) -> SteadyDecode | None:
         """Measure steady decode at the k of this model, where that is requested."""
@@ -264,15 +235,3 @@ class MeasuredLM(LM):
         records = self._records.add(kind, experts, ranks, self._provenance(), steady)
         records = {task: self._complete(record) for task, record in records.items()}
         self.moe_eval_records.update(announce_end(self._announcer, records, self.rank))
-
-    def _provenance(self) -> dict[str, Any]:
-        """Describe model, engine and settings, as plain JSON data."""
-        engine = self._engine_provenance()
-        return {
-            "host": HOST,
-            **self.engine_request.to_provenance(),
-            "n_ranks": self.world_size,
-            "seed": torch.initial_seed(),
-            **engine,
-            "versions": versions_with(HOST, engine["versions"]),
-        }

@@ -74,12 +74,12 @@ def _extend_task_manager(tasks: ModuleType) -> None:
 
 
 def _add_rows(evaluator: ModuleType) -> None:
-    from moe_eval_plugin.hosts.lm_eval.result_rows import add_rows_to_results
+    from moe_eval_plugin.hosts.lm_eval.evaluation.result_rows import add_rows_to_results
 
     add_rows_to_results(evaluator)
 
 
 def _key_caches(model: ModuleType) -> None:
-    from moe_eval_plugin.hosts.lm_eval.answer_cache import key_caches
+    from moe_eval_plugin.hosts.lm_eval.evaluation.answer_cache import key_caches
 
     key_caches(model)

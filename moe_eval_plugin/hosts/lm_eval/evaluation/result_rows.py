@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.hosts.exit_codes import user_errors
 from moe_eval_plugin.hosts.foreign_models import ForeignModelTimer
-from moe_eval_plugin.hosts.lm_eval.image_tasks import check_images
+from moe_eval_plugin.hosts.lm_eval.evaluation.image_tasks import check_images
 from moe_eval_plugin.hosts.result_rows import NO_FILTER, add_rows, move_scores_by_type
 from moe_eval_plugin.results.record import Score
 from moe_eval_plugin.results.run import FROM_CACHE
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
     from types import ModuleType
 
-    from moe_eval_plugin.hosts.lm_eval.answer_cache import CacheCounts
+    from moe_eval_plugin.hosts.lm_eval.evaluation.answer_cache import CacheCounts
 
 
 def add_rows_to_results(evaluator: ModuleType) -> None:
