@@ -11,7 +11,7 @@ from moe_eval_plugin.errors import InvalidArgumentError, NotAnMoEError
 from moe_eval_plugin.experts.routing_rule import NATIVE, UNIFORM
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
 from moe_eval_plugin.files import short_digest
-from moe_eval_plugin.hosts.harness import FIRST, harness
+from moe_eval_plugin.hosts.harness import FIRST, LM_EVAL, LMMS_EVAL, harness
 from moe_eval_plugin.hosts.shared.host_run import HostRun
 from moe_eval_plugin.option_values import argument_names, argument_parts
 from moe_eval_plugin.override.policies import parse_rule
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from moe_eval_plugin.experts.description import MoEDescription
 
 LONGEST_NAME = 60
+# By host, the models with transformers, whose k can be changed once they are loaded.
+CHANGE_K_LIVE: Mapping[str, tuple[str, ...]] = {
+    LMMS_EVAL: ("moe_hf",),
+    LM_EVAL: ("moe_hf", "moe_hf-multimodal"),
+}
 # What each point sets itself, so that --model-args cannot.
 POINT_ARGUMENTS = ("experts_k", "experts_policy", "renorm", "seed")
 # Settings that folders of earlier versions do not name, and what they were.
@@ -99,6 +104,11 @@ class SweepPlan:
     """Examples in each prompt; ``None`` leaves it to the task."""
     apply_chat_template: bool = False
     """Whether prompts are passed through the chat template, where the host leaves that open."""
+
+    @property
+    def changes_k_live(self) -> bool:
+        """Whether k can be changed in the loaded model."""
+        return self.model in CHANGE_K_LIVE[self.host]
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:

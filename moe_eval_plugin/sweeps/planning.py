@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from moe_eval_plugin.hosts.harness import LM_EVAL, LMMS_EVAL, harness
 from moe_eval_plugin.option_values import argument_parts, read_bool
 from moe_eval_plugin.sweeps.plan import SweepPlan, check_model_args, make_points
-from moe_eval_plugin.sweeps.workers.resident import MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,15 +95,14 @@ def check_weights(checked: CheckedPlan, *, runs_here: bool) -> None:
     from moe_eval_plugin.models.weights.completeness import check_files
 
     plan, model = checked.plan, checked.model
-    is_hf = plan.model in MODELS[plan.host]
     if plan.model.startswith("moe_vllm"):
         load_format = given_arguments(plan).get("load_format")
         check_vllm_files(model.pretrained, model.revision, load_format)
-    elif is_hf and not runs_here:
+    elif plan.changes_k_live and not runs_here:
         check_files(model.pretrained, model.revision)
-    elif is_hf and plan.host == LM_EVAL:
+    elif plan.changes_k_live and plan.host == LM_EVAL:
         _check_lm_eval_model(plan)
-    elif is_hf:
+    elif plan.changes_k_live:
         options = _hf_options(plan)
         check_checkpoint(options, model.config)
         check_loadable(options, model.config)
@@ -113,11 +111,21 @@ def check_weights(checked: CheckedPlan, *, runs_here: bool) -> None:
 
 def _check_lm_eval_model(plan: SweepPlan) -> None:
     """Check the arguments of a model of lm-eval as it does itself when it is made."""
-    from moe_eval_plugin.sweeps.workers.lm_eval_model import check_model
+    from moe_eval_plugin.hosts.lm_eval.model_arguments import join_arguments
+    from moe_eval_plugin.model_adapters import lm_eval_hf_arguments as adapter
+    from moe_eval_plugin.model_adapters.lm_eval_hf import MoEHFLM
+    from moe_eval_plugin.model_adapters.lm_eval_hf_multimodal import MoEHFMultimodalLM
 
-    of_the_host = {"batch_size": plan.batch_size, "device": plan.device}
+    classes = {one.model_name: one for one in (MoEHFLM, MoEHFMultimodalLM)}
     run = plan.run(plan.points[0])
-    check_model(plan.model, harness(plan.host).read_arguments(run.model_args), of_the_host)
+    of_the_host = {"batch_size": plan.batch_size, "device": plan.device}
+    given = join_arguments(harness(plan.host).read_arguments(run.model_args), of_the_host)
+    given.pop("pretrained", None)
+    experts = {name: given.pop(name, None) for name in ("experts_k", "experts_policy", "renorm")}
+    adapter.MeasureOptions(given.pop("profile", adapter.MeasureOptions.profile))
+    device = adapter.choose_device(given.pop("device", None))
+    name = engine_options(plan).pretrained
+    adapter.check_arguments(classes[plan.model], name, device, experts, given)
 
 
 def _hf_options(plan: SweepPlan) -> EngineOptions:

@@ -39,9 +39,9 @@ class TimedPassRun:
         from moe_eval_plugin.sweeps.timing.run import WHOLE_PASS
         from moe_eval_plugin.sweeps.timing.vllm.job import MODEL, rounds_to_time
         from moe_eval_plugin.sweeps.timing.work import make_work
-        from moe_eval_plugin.sweeps.workers.resident import MODELS
 
-        if self._options.is_off or self._plan.model not in {*MODELS[self._plan.host], MODEL}:
+        is_timed = self._plan.changes_k_live or self._plan.model == MODEL
+        if self._options.is_off or not is_timed:
             return True
         n_rounds = None
         if self._plan.model == MODEL:

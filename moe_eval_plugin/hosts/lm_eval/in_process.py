@@ -48,11 +48,12 @@ class Host:
 
         register()
         self._run = run
+        lost: tuple[type[Exception], ...] = (OSError, *network_errors())
         with _quiet(), _seeded() as self._state:
             self._manager, names = _manager(run)
             try:
                 self._loaded = self._manager.load(names)
-            except (OSError, *network_errors()) as error:
+            except lost as error:
                 message = (
                     f"The data of {', '.join(run.tasks)} cannot be loaded: "
                     f"{type(error).__name__}: {one_line(error)}. Check the network, log in with "

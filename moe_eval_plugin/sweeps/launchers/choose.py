@@ -11,7 +11,6 @@ from moe_eval_plugin.errors import InvalidArgumentError, MissingDependencyError
 from moe_eval_plugin.sweeps.launchers.launcher import Launcher, LocalLauncher
 from moe_eval_plugin.sweeps.workers.child_process import ChildProcessWorker
 from moe_eval_plugin.sweeps.workers.in_process import InProcessWorker
-from moe_eval_plugin.sweeps.workers.resident import MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,7 +56,7 @@ class LaunchOptions:
     def is_resident(self, plan: SweepPlan) -> bool:
         """Whether one process keeps the model of a plan in memory for all points."""
         alone = self.separate or self.processes_per_point > 1
-        return self.launcher == "local" and plan.model in MODELS[plan.host] and not alone
+        return self.launcher == "local" and plan.changes_k_live and not alone
 
 
 @contextmanager

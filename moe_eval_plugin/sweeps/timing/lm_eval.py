@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -14,8 +14,6 @@ from moe_eval_plugin.sweeps.timing.sample import QUESTIONS_OF_A_BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from lm_eval.api.instance import Instance
 
     from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
     from moe_eval_plugin.measure.hardware_use import HardwareUse
@@ -62,7 +60,7 @@ class LmEvalBlocks:
         self,
         model: ResidentLM,
         points: Mapping[str, SweepPoint],
-        blocks: Sequence[Sequence[Instance]],
+        blocks: Sequence[Sequence[Any]],
         batch_size: int,
     ) -> None:
         self._model = model
@@ -90,13 +88,13 @@ class LmEvalBlocks:
         return batches, meter.finish()[setting]
 
 
-def divide(requests: Iterable[Instance], batch_size: int, seed: int) -> list[list[Instance]]:
+def divide(requests: Iterable[Any], batch_size: int, seed: int) -> list[list[Any]]:
     """Divide questions into blocks of at least 16 that fill batches, in an order of the seed.
 
     A last block of fewer questions is left out, unless it is the only one: a rate is that of its
     batch size.
     """
-    of_questions: dict[object, list[Instance]] = {}
+    of_questions: dict[object, list[Any]] = {}
     for request in requests:
         of_questions.setdefault(request.doc_id, []).append(request)
     questions = list(of_questions.values())

@@ -7,15 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.hosts.harness import harness
-from moe_eval_plugin.hosts.lm_eval.model_arguments import join_arguments
 from moe_eval_plugin.model_adapters.lm_eval_hf import MoEHFLM
-from moe_eval_plugin.model_adapters.lm_eval_hf_arguments import (
-    MeasureOptions,
-    check_arguments,
-    choose_device,
-)
 from moe_eval_plugin.model_adapters.lm_eval_hf_multimodal import MoEHFMultimodalLM
-from moe_eval_plugin.models.checkpoint import default_pretrained
 from moe_eval_plugin.sweeps.workers.batch_size import AUTO, found_batch_size
 
 if TYPE_CHECKING:
@@ -61,14 +54,13 @@ class ResidentLM(MoEHFLM):
 
     @contextmanager
     def _timing(self, call: TaskCall) -> Iterator[None]:
-        progress, report = self.progress, call.report
-
         def count(batch: BatchTiming, n_requests: int) -> bool:
-            # Of a question with several requests, the last one counts.
-            progress.answered(batch.n_samples)
-            return report(batch, n_requests)
+            if self.progress is not None:
+                # Of a question with several requests, the last one counts.
+                self.progress.answered(batch.n_samples)
+            return call.report(batch, n_requests)
 
-        with super()._timing(call if progress is None else replace(call, report=count)):
+        with super()._timing(replace(call, report=count)):
             yield
 
 
@@ -77,18 +69,6 @@ class ResidentMultimodalLM(ResidentLM, MoEHFMultimodalLM):
 
 
 CLASSES = {"moe_hf": ResidentLM, "moe_hf-multimodal": ResidentMultimodalLM}
-
-
-def check_model(
-    name: str, model_args: Mapping[str, Any], of_the_host: Mapping[str, Any] | None
-) -> None:
-    """Raise ``UserError`` for a model that could not be made of these arguments; none is read."""
-    given = join_arguments(model_args, of_the_host)
-    pretrained = given.pop("pretrained", None) or default_pretrained()
-    experts = {name: given.pop(name, None) for name in ("experts_k", "experts_policy", "renorm")}
-    MeasureOptions(given.pop("profile", MeasureOptions.profile))
-    device = choose_device(given.pop("device", None))
-    check_arguments(CLASSES[name], pretrained, device, experts, given)
 
 
 class LmEvalResident:

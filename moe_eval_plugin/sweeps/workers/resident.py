@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from moe_eval_plugin.hosts.harness import LM_EVAL, LMMS_EVAL
+from moe_eval_plugin.hosts.harness import LM_EVAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,17 +14,13 @@ if TYPE_CHECKING:
     from moe_eval_plugin.sweeps.plan import SweepPlan, SweepPoint
     from moe_eval_plugin.sweeps.workers.progress import Progress
 
-# By host, the models whose k can be changed once they are loaded.
-MODELS: Mapping[str, tuple[str, ...]] = {
-    LMMS_EVAL: ("moe_hf",),
-    LM_EVAL: ("moe_hf", "moe_hf-multimodal"),
-}
-
 
 class Resident(Protocol):
     """A model that is loaded at the first point, and set to the k of each point after it."""
 
-    is_loaded: bool
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is in memory."""
 
     def at(self, point: SweepPoint, model_args: Any, of_the_host: Mapping[str, Any] | None) -> Any:  # noqa: ANN401
         """Return the model at a point, from the arguments that the host passes."""
