@@ -99,6 +99,10 @@ def _add_questions(verb: Options) -> None:
         metavar="TASK",
         help="tasks of the host, e.g. easy_vqa okvqa",
     )
+    _add_prompts(verb)
+
+
+def _add_prompts(verb: Options) -> None:
     verb.add_argument(
         *("-l", "--limit"), type=int, metavar="N", help="questions of each task (default: all)"
     )

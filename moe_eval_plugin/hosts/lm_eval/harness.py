@@ -18,7 +18,7 @@ from moe_eval_plugin.option_values import repeated
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from moe_eval_plugin.hosts.lm_eval.in_process import Host
+    from moe_eval_plugin.hosts.lm_eval.running_command.in_process import Host
     from moe_eval_plugin.hosts.shared.host_run import HostRun
     from moe_eval_plugin.results.run import Run
 
@@ -107,6 +107,6 @@ class LmEval:
     @staticmethod
     def load_tasks(run: HostRun) -> Host:
         """Import lm-eval, and load the tasks of a run with their data."""
-        from moe_eval_plugin.hosts.lm_eval.in_process import Host
+        from moe_eval_plugin.hosts.lm_eval.running_command.in_process import Host
 
         return Host(run)

@@ -103,11 +103,9 @@ def make_work(
         return TimedWork((), (), tuple(remarks))
     targets: list[tuple[str, int]] = []
     for task in n_questions:
-        output_type = output_types[task]
-        if output_type in IN_BATCHES[host]:
+        sizes = (1,) if output_types[task] in SCORED else ()
+        if output_types[task] in IN_BATCHES[host]:
             sizes = options.batch_sizes or _size_of_answers(task, records.values())
-        else:
-            sizes = (1,) if output_type in SCORED else ()
         if not sizes:
             remarks.append(f"{task} is not timed: its questions have several rounds.")
         targets += [(task, size) for size in sizes]
