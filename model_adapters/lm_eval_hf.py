@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from lm_eval.models.huggingface import HFLM
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from moe_eval_plugin.bench.steady_decode import steady_decode
@@ -30,6 +29,11 @@ from moe_eval_plugin.measure.phases import PhaseRecorder, marks_for
 from moe_eval_plugin.measure.stopwatch import Stopwatch
 from moe_eval_plugin.measure.synchronize import synchronize
 from moe_eval_plugin.model_adapters.lm_eval_hf_arguments import UNCHECKED, HFArguments
+from moe_eval_plugin.model_adapters.lm_eval_hf_contexts import (
+    ContextSharing,
+    SharedContextsLM,
+    TokenRequest,
+)
 from moe_eval_plugin.models.architecture import image_tower
 from moe_eval_plugin.models.checkpoint import resolve
 from moe_eval_plugin.results.versions import installed_versions
@@ -44,17 +48,17 @@ if TYPE_CHECKING:
     from moe_eval_plugin.engines.expert_request import ExpertRequest
     from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.hosts.lm_eval.model import TaskCall
+    from moe_eval_plugin.results.record import RunRecord
     from moe_eval_plugin.results.steady_decode import SteadyDecode
 
 
-class MoEHFLM(MeasuredLM, HFLM):
+class MoEHFLM(MeasuredLM, SharedContextsLM):
     """``hf`` of lm-eval at a verified k: how requests are read, batched and answered is the host's.
 
     ``pretrained`` is ``demo``, a folder, a model id of the Hub, or a model that is loaded already.
     """
 
     model_name: ClassVar[str] = "moe_hf"
-    _timer: CallTimer | None = None
     _largest_batch: int | None = None
 
     def __init__(self, pretrained: Any = None, **model_args: Any) -> None:  # noqa: ANN401  (see ``HFArguments``)
@@ -62,6 +66,7 @@ class MoEHFLM(MeasuredLM, HFLM):
         request = arguments.check(type(self))
         is_loaded = not isinstance(arguments.pretrained, str)
         self._name, self.profile = arguments.name, arguments.profile
+        self.share_contexts = arguments.share_contexts
         self.model_arguments = {} if is_loaded else {**model_args, "pretrained": self._name}
         source = arguments.pretrained if is_loaded else resolve(self._name)
         super().__init__(source, device=arguments.device, **arguments.of_the_host)
@@ -83,6 +88,12 @@ class MoEHFLM(MeasuredLM, HFLM):
         """The device of the weights, or all GPUs where they lie on several."""
         devices = self._devices()
         return devices.pop() if len(devices) == 1 else self.device.type
+
+    def start_measuring(self) -> None:
+        """Begin without records, and with nothing known of what may be shared."""
+        super().start_measuring()
+        policy, how = self.engine_request.rule.policy, self.share_contexts
+        self._sharing = ContextSharing(self.model, policy, how)
 
     def set_experts(
         self,
@@ -114,7 +125,7 @@ class MoEHFLM(MeasuredLM, HFLM):
 
     def _loglikelihood_tokens(
         self,
-        requests: list[tuple[tuple[str, str] | None, list[int], list[int]]],
+        requests: list[TokenRequest],
         disable_tqdm: bool = False,  # noqa: FBT001, FBT002  (the host's)
         override_bs: int | None = None,
     ) -> list[tuple[float, bool]]:
@@ -246,6 +257,9 @@ class MoEHFLM(MeasuredLM, HFLM):
 
     def _steady_decode(self) -> SteadyDecode | None:
         return steady_decode(self.model) if self.profile == "full" else None
+
+    def _complete(self, record: RunRecord) -> RunRecord:
+        return record.with_provenance(shared_contexts=self._sharing.describe(record.task))
 
     def _engine_provenance(self) -> dict[str, Any]:
         config = self.model.config

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from moe_eval_plugin.engines.expert_request import ExpertRequest
 
 EXPERTS = ("experts_k", "experts_policy", "renorm")
-OURS = (*EXPERTS, "profile")
+MEASURES = ("profile", "share_contexts")
+OURS = (*EXPERTS, *MEASURES)
 # What ``from_pretrained`` has, and resembles an argument of ours.
 OF_TRANSFORMERS = ("experts_implementation",)
 NOT_POSSIBLE = {
@@ -61,6 +62,10 @@ class HFArguments:
     profile: str = "basic"
     """What is measured besides the wall time: ``off`` for nothing, ``basic`` for phases, latency
     and memory, ``full`` for the same and steady decode; default: ``basic``."""
+    share_contexts: str = "no"
+    """Whether a context is computed once for all of its continuations: ``no`` as lm-eval does,
+    ``auto`` where two ways of computing agree, ``yes`` to refuse a task where they do not. A sweep
+    uses ``auto``, and its timed pass shares nothing; default: ``no``."""
     device: str = "cpu"
     """The device of the weights; default: the GPU if there is one, else ``cpu``."""
     of_the_host: Mapping[str, Any] = field(default_factory=dict)
@@ -68,7 +73,13 @@ class HFArguments:
 
     def __post_init__(self) -> None:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""
-        read_fields(self, {"profile": one_of("off", "basic", "full")})
+        read_fields(
+            self,
+            {
+                "profile": one_of("off", "basic", "full"),
+                "share_contexts": one_of("auto", "no", "yes"),
+            },
+        )
 
     @classmethod
     def read(cls, model_args: Mapping[str, Any]) -> HFArguments:
@@ -77,8 +88,8 @@ class HFArguments:
         experts = {name: given.pop(name) for name in EXPERTS if name in given}
         pretrained = given.pop("pretrained", None) or default_pretrained()
         device = given.pop("device", None) or default_device()
-        profile = given.pop("profile", "basic")
-        return cls(pretrained, experts, profile, device, given)
+        ours = {name: given.pop(name) for name in MEASURES if name in given}
+        return cls(pretrained, experts, device=device, of_the_host=given, **ours)
 
     @property
     def name(self) -> str:
