@@ -25,6 +25,7 @@ from moe_eval_plugin.hardware.meter import HardwareMeter
 from moe_eval_plugin.hosts.lm_eval.asked import GENERATING, first_of_questions
 from moe_eval_plugin.hosts.lm_eval.call_timer import CallTimer
 from moe_eval_plugin.hosts.lm_eval.model import MeasuredLM
+from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.measure.phases import PhaseRecorder, marks_for
 from moe_eval_plugin.measure.stopwatch import Stopwatch
 from moe_eval_plugin.measure.synchronize import synchronize
@@ -129,11 +130,8 @@ class MoEHFLM(MeasuredLM, HFLM):
 
     def _create_model(self, pretrained: str, **kwargs: Any) -> None:  # noqa: ANN401
         """Load as the host does; refuse weights that are missing, unexpected or misshapen."""
-        loader, self.AUTO_MODEL_CLASS = self.AUTO_MODEL_CLASS, CheckedLoader(self.AUTO_MODEL_CLASS)
-        try:
+        with replaced(self, "AUTO_MODEL_CLASS", CheckedLoader(self.AUTO_MODEL_CLASS)):
             super()._create_model(pretrained, **kwargs)
-        finally:
-            self.AUTO_MODEL_CLASS = loader
 
     def _loglikelihood_tokens(
         self,
@@ -284,7 +282,7 @@ class MoEHFLM(MeasuredLM, HFLM):
         }
 
 
-class _TokenListener(LogitsProcessor):  # type: ignore[misc]  # transformers has no types
+class _TokenListener(LogitsProcessor):
     """Calls ``on_token`` each time that a token of every answer is chosen; changes nothing."""
 
     def __init__(self, on_token: Callable[[], None]) -> None:

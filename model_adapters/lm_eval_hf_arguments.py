@@ -152,5 +152,5 @@ def arguments_of(host_class: type) -> frozenset[str]:
         name
         for base in host_class.__mro__
         if base is not object
-        for name in inspect.signature(base.__init__).parameters
+        for name in inspect.signature(base).parameters
     )

@@ -36,8 +36,9 @@ the tokens of the prompts must be equal; a speed-up over the published k is repr
 interval of the ratio of the two speed-ups contains 1, and never if it turned into a slow-down. A
 speed that was timed once is not judged.
 
-The commands in a bundle run on this machine; only `moe-eval sweep` and `lmms-eval` are allowed.
-Inspect them first with --check-only, as you would before you run any code of others.
+The commands in a bundle run on this machine; only `moe-eval sweep`, `lmms-eval` and `moe-eval
+lm-eval run` are allowed. Inspect them first with --check-only, as you would before you run any code
+of others.
 """
 EPILOG = """\
 examples:
@@ -146,7 +147,7 @@ def _reproduce(options: argparse.Namespace, bundle: Bundle, folder: Path) -> int
     from moe_eval_plugin.publish.reproduce.compare_points import compare_with_original
     from moe_eval_plugin.publish.reproduce.preconditions import (
         compare_environment,
-        raise_if_no_checkpoint,
+        raise_if_not_runnable,
     )
     from moe_eval_plugin.publish.reproduce.rerun import rerun
     from moe_eval_plugin.publish.reproduce.text import render_agreement, render_before
@@ -155,7 +156,7 @@ def _reproduce(options: argparse.Namespace, bundle: Bundle, folder: Path) -> int
     before = compare_environment(bundle, options.pretrained)
     print(f"{options.path}: all checksums agree.", file=notes)
     if options.against is None:
-        raise_if_no_checkpoint(bundle, options.pretrained)
+        raise_if_not_runnable(bundle, options.pretrained)
         print(render_before(before), file=notes, flush=True)
         on_command = partial(_print_command, file=notes)
         try:

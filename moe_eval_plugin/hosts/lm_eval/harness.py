@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.hosts.lm_eval import names
-from moe_eval_plugin.hosts.lm_eval.arguments import join_texts, read_arguments
-from moe_eval_plugin.hosts.lm_eval.command import PROGRAM, RunSettings, settings_of
+from moe_eval_plugin.hosts.lm_eval.arguments import join_texts, read_arguments, write_arguments
+from moe_eval_plugin.hosts.lm_eval.command import (
+    PINNABLE,
+    PROGRAM,
+    RunSettings,
+    pinned_model_args,
+    settings_of,
+)
 from moe_eval_plugin.option_values import repeated
 
 if TYPE_CHECKING:
@@ -25,6 +31,7 @@ class LmEval:
     program: tuple[str, ...] = PROGRAM
     module: tuple[str, ...] = ("moe_eval_plugin.lm_eval", "run")
     all_tasks = "moe-eval lm-eval ls tasks"
+    pinnable: tuple[str, ...] = PINNABLE
 
     @staticmethod
     def check_model(name: str) -> None:
@@ -60,6 +67,16 @@ class LmEval:
     def join_texts(texts: Iterable[str]) -> str:
         """Return the arguments of a model of several texts as one."""
         return join_texts(texts)
+
+    @staticmethod
+    def write_arguments(arguments: Mapping[str, Any]) -> str:
+        """Return a text that lm-eval reads as these arguments."""
+        return write_arguments(arguments)
+
+    @staticmethod
+    def pinned_model_args(model: str, model_args: str, commit: str | None) -> str:
+        """Return the arguments of a model with the commit of its checkpoint."""
+        return pinned_model_args(model, model_args, commit)
 
     @staticmethod
     def read_arguments(

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.hosts.lmms_eval import names
-from moe_eval_plugin.hosts.lmms_eval.command import PROGRAM, RunSettings, settings_of
+from moe_eval_plugin.hosts.lmms_eval.command import (
+    PINNABLE,
+    PROGRAM,
+    RunSettings,
+    pinned_model_args,
+    settings_of,
+)
 from moe_eval_plugin.hosts.lmms_eval.host_options import REFUSED, check_gen_kwargs
 from moe_eval_plugin.hosts.shared.arguments import join_arguments
 from moe_eval_plugin.option_values import argument_names
@@ -26,6 +32,7 @@ class LmmsEval:
     program: tuple[str, ...] = (PROGRAM,)
     module: tuple[str, ...] = ("lmms_eval",)
     all_tasks = "lmms-eval tasks list"
+    pinnable: tuple[str, ...] = PINNABLE
 
     @staticmethod
     def check_model(name: str) -> None:
@@ -70,6 +77,16 @@ class LmmsEval:
     def join_texts(texts: Iterable[str]) -> str:
         """Return the arguments of a model of several texts as one."""
         return ",".join(text for text in texts if text)
+
+    @staticmethod
+    def write_arguments(arguments: Mapping[str, Any]) -> str:
+        """Return the text of arguments whose values are texts."""
+        return ",".join(f"{name}={value}" for name, value in arguments.items())
+
+    @staticmethod
+    def pinned_model_args(model: str, model_args: str, commit: str | None) -> str:
+        """Return the arguments of a model with the commit of its checkpoint."""
+        return pinned_model_args(model, model_args, commit)
 
     @staticmethod
     def read_arguments(

@@ -80,7 +80,8 @@ def study_text(study: Mapping[str, Any], name: str = STUDY) -> str:
 def _value(name: str, values: Sequence[str]) -> object:
     if not values:
         return True
-    if name in MAPPINGS:
+    # A JSON object, which lm-eval takes too, stays one: its values may be nested.
+    if name in MAPPINGS and not any(one.lstrip().startswith("{") for one in values):
         read = [_mapping(one) for one in values]
         if name == "launcher_options":
             return {key: value for one in read for key, value in one.items()}

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.hosts.lmms_eval.command import settings_of
+from moe_eval_plugin.hosts.harness import harness
 from moe_eval_plugin.text import as_text, counted
 
 if TYPE_CHECKING:
@@ -84,8 +84,10 @@ def command(run: FinishedTask) -> str:
     """Return the host's command that repeats a run; empty where its options are not known."""
     if not run.run.options.get("model"):
         return ""
-    settings = settings_of(run.run, log_samples=run.task.samples is not None)
-    return settings.shell_text("repeated")
+    tool = harness(run.run.host)
+    return tool.settings_of(run.run, log_samples=run.task.samples is not None).shell_text(
+        "repeated"
+    )
 
 
 def _facts(run: FinishedTask) -> Iterator[tuple[str, str]]:
