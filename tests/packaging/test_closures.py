@@ -13,15 +13,17 @@ from tests.hosts.lm_eval.local_tasks import write_tasks
 from tests.hosts.lm_eval.tiny_olmoe import save_olmoe
 from tests.packaging.closure_env import make_closure_environment
 from tests.packaging.test_imports import OPTIONAL
+from tests.packaging.wheel_env import shipped_files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from tests.packaging.wheel_env import WheelEnvironment
 
-# Runs commands one after another, and at last imports every module; prints what became of each.
+# Runs commands one after another, and imports modules; prints what became of each.
 PROGRAM = """
-import contextlib, importlib, io, json, pkgutil, sys
+import contextlib, importlib, io, json, sys
 from moe_eval_plugin.cli import main
 
 def run(*arguments):
@@ -31,18 +33,20 @@ def run(*arguments):
     heavy = sorted({"torch", "transformers", "lmms_eval", "lm_eval"} & {*sys.modules})
     return {"code": code, "out": stdout.getvalue(), "err": stderr.getvalue(), "heavy": heavy}
 
-def missing():
-    import moe_eval_plugin
-    for module in pkgutil.walk_packages(moe_eval_plugin.__path__, "moe_eval_plugin."):
-        if not module.name.endswith("__main__"):
-            try:
-                importlib.import_module(module.name)
-            except ModuleNotFoundError as error:
-                yield module.name, error.name
+def missing(names):
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            yield name, error.name
 
-ended = [run(*command) for command in json.loads(sys.argv[1])]
-print(json.dumps([ended, dict(missing())]))
+commands, names = json.load(sys.stdin)
+print(json.dumps([[run(*command) for command in commands], dict(missing(names))]))
 """
+RUN = (
+    *("lm-eval", "run", "--model", "moe_hf", "--include_path", "tasks", "--tasks", "words"),
+    *("--model_args", "pretrained=model,experts_k=2", "--output_path", "out.json"),
+)
 # The extra that installs what a module imports.
 EXTRA_OF = {"altair": "report", "lm_eval": "lm-eval", "lmms_eval": "lmms-eval"}
 # Modules that use a harness by way of others.
@@ -51,41 +55,48 @@ BY_WAY_OF_OTHERS = {
     "moe_eval_plugin/sweeps/workers/lm_eval_model.py": "lm-eval",
     "moe_eval_plugin/sweeps/workers/resident_model.py": "lmms-eval",
 }
-MAPPED = {
-    "moe_eval_plugin/tasks/": "tasks/",
-    "moe_eval_plugin/model_adapters/": "model_adapters/",
-}
 
 
 def run_alone(
-    folder: Path, wheel_environment: WheelEnvironment, extra: str, *commands: tuple[str, ...]
+    folder: Path,
+    wheel_environment: WheelEnvironment,
+    extra: str,
+    commands: Iterable[tuple[str, ...]],
+    modules: Iterable[str] = (),
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Run commands with an extra alone; return how they ended, and what each module lacks."""
+    """Run commands with an extra alone; return how they ended, and what modules lack."""
     python = make_closure_environment(folder / "env", wheel_environment, extra).python
-    program = [python, "-c", PROGRAM, json.dumps(commands)]
-    done = subprocess.run(program, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [python, "-c", PROGRAM],
+        cwd=folder,
+        input=json.dumps([list(commands), list(modules)]),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     ended, missing = json.loads(done.stdout.splitlines()[-1])
     return ended, missing
 
 
-def source_of(module: str) -> str:
-    """Return the path of a module in the checkout, as a folder and as a file."""
-    path = module.replace(".", "/") + ".py"
-    for packed, folder in MAPPED.items():
-        path = path.replace(packed, folder)
-    return path
+def modules() -> dict[str, str]:
+    """Map each module of the wheel to its path in the checkout."""
+    return {
+        packed.removesuffix(".py").removesuffix("/__init__").replace("/", "."): source
+        for source, packed in shipped_files().items()
+        if packed.endswith(".py") and not packed.endswith("__main__.py")
+    }
 
 
 def undeclared(missing: dict[str, str], extra: str) -> dict[str, str]:
     """Return the modules that lack a package which this extra, or none, should have installed."""
-    needs = {**OPTIONAL, **BY_WAY_OF_OTHERS}
+    needs, sources = {**OPTIONAL, **BY_WAY_OF_OTHERS}, modules()
     return {
         module: package
         for module, package in missing.items()
         if EXTRA_OF.get(package, extra) == extra
         or not any(
-            source_of(module).startswith(start) and EXTRA_OF[package] == needed
+            sources[module].startswith(start) and EXTRA_OF[package] == needed
             for start, needed in needs.items()
         )
     }
@@ -106,12 +117,8 @@ def test_a_verified_k_with_lm_eval_alone(
         empty_folder,
         wheel_environment,
         "lm-eval",
-        ("doctor", "--json"),
-        ("demo",),
-        (
-            *("lm-eval", "run", "--model", "moe_hf", "--include_path", "tasks", "--tasks", "words"),
-            *("--model_args", "pretrained=model,experts_k=2", "--output_path", "out.json"),
-        ),
+        [("doctor", "--json"), ("demo",), RUN],
+        modules(),
     )
 
     assert doctor["code"] == 0, doctor
@@ -136,9 +143,8 @@ def test_everything_but_lm_eval_works_with_lmms_eval_alone(
         empty_folder,
         wheel_environment,
         "lmms-eval",
-        ("doctor", "--json"),
-        ("lm-eval", "run", "--tasks", "arc_easy"),
-        ("tasks", "--all"),
+        [("doctor", "--json"), ("lm-eval", "run", "--tasks", "arc_easy"), ("tasks", "--all")],
+        modules(),
     )
 
     assert doctor["code"] == 0, doctor
@@ -168,11 +174,11 @@ def test_finished_runs_are_read_without_any_harness(
         ("tasks",),
         ("tasks-path",),
         ("compare", str(old / "sweep")),
-        ("export", "--format", "markdown", str(old / "sweep")),
+        ("export", "--format", "markdown", str(old / "sweep"), "--output", "export"),
         ("report", str(old / "sweep"), "--output", "page.html"),
     )
     ended, _ = run_alone(
-        empty_folder, wheel_environment, "report", *refused, *served, ("doctor", "--json")
+        empty_folder, wheel_environment, "report", [*refused, *served, ("doctor", "--json")]
     )
 
     for (command, extra), run in zip(refused.items(), ended, strict=False):
