@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from lm_eval.models.huggingface import HFLM
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from moe_eval_plugin.bench.steady_decode import steady_decode
@@ -36,6 +35,11 @@ from moe_eval_plugin.model_adapters.lm_eval_hf_arguments import (
     check_loaded,
     choose_device,
 )
+from moe_eval_plugin.model_adapters.lm_eval_hf_contexts import (
+    ContextSharing,
+    SharedContextsLM,
+    TokenRequest,
+)
 from moe_eval_plugin.models.architecture import image_tower
 from moe_eval_plugin.models.checkpoint import default_pretrained, resolve
 from moe_eval_plugin.results.versions import installed_versions
@@ -50,17 +54,17 @@ if TYPE_CHECKING:
     from moe_eval_plugin.engines.expert_request import ExpertRequest
     from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.hosts.lm_eval.model import TaskCall
+    from moe_eval_plugin.results.record import RunRecord
     from moe_eval_plugin.results.steady_decode import SteadyDecode
 
 
-class MoEHFLM(MeasuredLM, HFLM):
+class MoEHFLM(MeasuredLM, SharedContextsLM):
     """``hf`` of lm-eval at a verified k: how requests are read, batched and answered is the host's.
 
     ``pretrained`` is ``demo``, a folder, a model id of the Hub, or a model that is loaded already.
     """
 
     model_name: ClassVar[str] = "moe_hf"
-    _timer: CallTimer | None = None
     _largest_batch: int | None = None
 
     def __init__(
@@ -71,10 +75,11 @@ class MoEHFLM(MeasuredLM, HFLM):
         experts_policy: str | None = None,
         renorm: str | None = None,
         profile: str = "basic",
+        share_contexts: str = "no",
         device: str | None = None,
         **of_the_host: Any,  # noqa: ANN401  (what its class takes)
     ) -> None:
-        self.measures = MeasureOptions(profile)
+        self.measures = MeasureOptions(profile, share_contexts)
         experts = {"experts_k": experts_k, "experts_policy": experts_policy, "renorm": renorm}
         pretrained = default_pretrained() if pretrained is None else pretrained
         device = choose_device(device)
@@ -104,6 +109,12 @@ class MoEHFLM(MeasuredLM, HFLM):
         """The device of the weights, or all GPUs where they lie on several."""
         devices = {str(parameter.device) for parameter in self.model.parameters()}
         return devices.pop() if len(devices) == 1 else self.device.type
+
+    def start_measuring(self) -> None:
+        """Begin without records, and with nothing known of what may be shared."""
+        super().start_measuring()
+        policy, how = self.engine_request.rule.policy, self.measures.share_contexts
+        self._sharing = ContextSharing(self.model, policy, how)
 
     def set_experts(
         self,
@@ -135,7 +146,7 @@ class MoEHFLM(MeasuredLM, HFLM):
 
     def _loglikelihood_tokens(
         self,
-        requests: list[tuple[tuple[str, str] | None, list[int], list[int]]],
+        requests: list[TokenRequest],
         disable_tqdm: bool = False,  # noqa: FBT001, FBT002  (the host's)
         override_bs: int | None = None,
     ) -> list[tuple[float, bool]]:
@@ -263,6 +274,9 @@ class MoEHFLM(MeasuredLM, HFLM):
 
     def _steady_decode(self) -> SteadyDecode | None:
         return steady_decode(self.model) if self.measures.profile == "full" else None
+
+    def _complete(self, record: RunRecord) -> RunRecord:
+        return record.with_provenance(shared_contexts=self._sharing.describe(record.task))
 
     def _engine_provenance(self) -> dict[str, Any]:
         config = self.model.config

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.engines.expert_request import ExpertRequest
 
 EXPERTS = ("experts_k", "experts_policy", "renorm")
-OURS = (*EXPERTS, "profile")
+OURS = (*EXPERTS, "profile", "share_contexts")
 # What ``from_pretrained`` has, and resembles an argument of ours.
 OF_TRANSFORMERS = ("experts_implementation",)
 NOT_POSSIBLE = {
@@ -42,15 +42,25 @@ HOST_REVISION = "main"
 
 @dataclass(frozen=True)
 class MeasureOptions:
-    """What ``moe_hf`` measures."""
+    """What ``moe_hf`` measures, and what it computes once."""
 
     profile: str = "basic"
     """What is measured besides the wall time: ``off`` for nothing, ``basic`` for phases, latency
     and memory, ``full`` for the same and steady decode; default: ``basic``."""
+    share_contexts: str = "no"
+    """Whether a context is computed once for all of its continuations: ``no`` as lm-eval does,
+    ``auto`` where two ways of computing agree, ``yes`` to refuse a task where they do not. A sweep
+    uses ``auto``, and its timed pass shares nothing; default: ``no``."""
 
     def __post_init__(self) -> None:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""
-        read_fields(self, {"profile": one_of("off", "basic", "full")})
+        read_fields(
+            self,
+            {
+                "profile": one_of("off", "basic", "full"),
+                "share_contexts": one_of("auto", "no", "yes"),
+            },
+        )
 
 
 def choose_device(device: str | None) -> str:
@@ -61,7 +71,7 @@ def choose_device(device: str | None) -> str:
 def check_given(host_class: type, arguments: Mapping[str, Any]) -> None:
     """Check the keyword arguments that a model would be built from; see ``check_arguments``."""
     given = dict(arguments)
-    MeasureOptions(given.pop("profile", "basic"))
+    MeasureOptions(given.pop("profile", "basic"), given.pop("share_contexts", "no"))
     experts = {name: given.pop(name, None) for name in EXPERTS}
     pretrained = given.pop("pretrained", None) or default_pretrained()
     device = choose_device(given.pop("device", None))

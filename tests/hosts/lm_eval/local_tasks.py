@@ -6,6 +6,7 @@ import json
 import random
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import lm_eval
 import yaml
@@ -75,9 +76,11 @@ def evaluate(model: Any, tasks: list[str], folder: Path, **options: Any) -> dict
     """
     given = {"batch_size": 1, "device": "cpu", "log_samples": True, "bootstrap_iters": 0}
     manager = TaskManager(include_path=str(folder), include_defaults=False)
-    results: dict[str, Any] = lm_eval.simple_evaluate(
-        model=model, tasks=tasks, task_manager=manager, **{**given, **options}
-    )
+    # The host asks a dozen programs for the versions of what is installed, which takes seconds.
+    with patch("lm_eval.evaluator.add_env_info"):
+        results: dict[str, Any] = lm_eval.simple_evaluate(
+            model=model, tasks=tasks, task_manager=manager, **{**given, **options}
+        )
     return results
 
 
