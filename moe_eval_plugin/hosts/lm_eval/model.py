@@ -11,7 +11,6 @@ import torch
 
 from moe_eval_plugin.experts.verification import join_ranks
 from moe_eval_plugin.hosts.foreign_models import gather
-from moe_eval_plugin.hosts.lm_eval.adapter import LMAdapter
 from moe_eval_plugin.hosts.lm_eval.asked import (
     GENERATING,
     SCORING,
@@ -19,6 +18,7 @@ from moe_eval_plugin.hosts.lm_eval.asked import (
     AskedRequests,
     positions_by_task,
 )
+from moe_eval_plugin.hosts.lm_eval.evaluation.adapter import LMAdapter
 from moe_eval_plugin.hosts.lm_eval.records import TaskRecords
 from moe_eval_plugin.hosts.lm_eval.registration import register
 from moe_eval_plugin.hosts.replacement import replaced
@@ -55,6 +55,8 @@ class TaskCall:
     """Gets each batch with its number of requests; whether this took time that must not count."""
     ends: AnswerEndCounter = field(default_factory=AnswerEndCounter)
     """Counts how generated answers ended."""
+    may_share: bool = False
+    """Whether requests may share what their prompts have in common."""
 
 
 class MeasuredLM(LMAdapter):
@@ -192,7 +194,7 @@ class MeasuredLM(LMAdapter):
         ends, answers = AnswerEndCounter(), {}
         for task, requests in of_tasks.items():
             asked = AskedRequests(requests, self._records.earlier(task))
-            call = TaskCall(task, asked, recorder.batch_end, ends)
+            call = TaskCall(task, asked, recorder.batch_end, ends, may_share=True)
             listener = AnswerListener(asked, self.cache_hook)
             answers[task] = self._ask(kind, requests, call, listener, disable_tqdm=disable_tqdm)
             self._records.asked(kind, task, requests)
