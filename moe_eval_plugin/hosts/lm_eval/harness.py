@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.hosts.lm_eval import names
 from moe_eval_plugin.hosts.lm_eval.arguments import join_texts, read_arguments, write_arguments
 from moe_eval_plugin.hosts.lm_eval.command import (
@@ -19,8 +18,8 @@ from moe_eval_plugin.option_values import repeated
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from moe_eval_plugin.hosts.lm_eval.running_command.in_process import Host
     from moe_eval_plugin.hosts.shared.host_run import HostRun
-    from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
     from moe_eval_plugin.results.run import Run
 
 
@@ -96,8 +95,9 @@ class LmEval:
 
     @staticmethod
     def run_settings(run: HostRun) -> RunSettings:
-        """Return the options of a run with logged samples."""
-        return RunSettings(**vars(run), log_samples=True)
+        """Return the options of a run with logged samples; one seed is that of all generators."""
+        seed = None if run.seed is None else str(run.seed)
+        return RunSettings(**{**vars(run), "seed": seed}, log_samples=True)
 
     @staticmethod
     def settings_of(run: Run, *, log_samples: bool = True) -> RunSettings:
@@ -105,7 +105,8 @@ class LmEval:
         return settings_of(run, log_samples=log_samples)
 
     @staticmethod
-    def load_tasks(run: HostRun) -> LoadedTasks:
-        """Raise ``InvalidArgumentError``: the tasks of lm-eval are not loaded in this process."""
-        message = f"{', '.join(run.tasks)} cannot be loaded with lm-eval. Use --host lmms-eval."
-        raise InvalidArgumentError(message)
+    def load_tasks(run: HostRun) -> Host:
+        """Import lm-eval, and load the tasks of a run with their data."""
+        from moe_eval_plugin.hosts.lm_eval.running_command.in_process import Host
+
+        return Host(run)

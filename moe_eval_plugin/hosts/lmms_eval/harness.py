@@ -100,8 +100,12 @@ class LmmsEval:
 
     @staticmethod
     def run_settings(run: HostRun) -> RunSettings:
-        """Return the options of a run with logged samples."""
-        return RunSettings(**vars(run), log_samples=True)
+        """Return the options of a run with logged samples; the seed is an argument of the model."""
+        own = "" if run.seed is None else f"seed={run.seed}"
+        model_args = ",".join(text for text in (run.model_args, own) if text)
+        return RunSettings(
+            **{**vars(run), "model_args": model_args, "seed": None}, log_samples=True
+        )
 
     @staticmethod
     def settings_of(run: Run, *, log_samples: bool = True) -> RunSettings:
