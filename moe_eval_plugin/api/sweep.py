@@ -66,8 +66,10 @@ def sweep(
     progress = _progress(options.pop("progress", True))
     ks = tuple(_listed(experts_k))
     with python_names({*PARAMETERS, *keywords}):
-        plan = make_plan(model, _model_args(pretrained, model_args), _listed(tasks), limit, options)
-        folder = Path(output) if output is not None else RUNS / _folder_name(pretrained, plan)
+        given = None if output is None else Path(output)
+        arguments = _model_args(pretrained, model_args)
+        plan = make_plan(model, arguments, _listed(tasks), limit, options, given)
+        folder = given or RUNS / _folder_name(pretrained, plan)
         command = _command(plan, ks, folder, options)
         request = make_request(folder, plan, ks, options, command)
         return _loaded(folder, _run(request, progress))

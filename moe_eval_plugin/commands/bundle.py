@@ -23,8 +23,8 @@ Pack a finished sweep or run into one file that others can check and repeat: res
 manifest of the sweep and its timed passes, the commands, the version of every installed package,
 and checksums.
 
-RUN is the folder of `moe-eval sweep`, a results file of lmms-eval, or the folder with it. The same
-run gives the same bytes. Images, weights and environment variables are not packed; files that
+RUN is the folder of `moe-eval sweep`, a results file of lmms-eval or lm-eval, or its folder. The
+same run gives the same bytes. Images, weights and environment variables are not packed; files that
 contain what looks like an access key are refused.
 """
 EPILOG = """\

@@ -23,8 +23,8 @@ DESCRIPTION = """\
 Write a finished run in the file format of another tool or of a leaderboard, or send it to an
 experiment tracker.
 
-RUN is a results file of lmms-eval, or a folder with one or more of them, for instance that of
---output_path. Formats with the answers themselves need a run with --log_samples.
+RUN is a results file of lmms-eval or lm-eval, or a folder with one or more of them, for instance
+that of --output_path. Formats with the answers themselves need a run with --log_samples.
 
 The files are written into the folder RUN, or that of --output; all of them or none. The formats
 wandb, trackio and mlflow send runs with the tracker's own client, and read its settings.

@@ -36,8 +36,9 @@ the tokens of the prompts must be equal; a speed-up over the published k is repr
 interval of the ratio of the two speed-ups contains 1, and never if it turned into a slow-down. A
 speed that was timed once is not judged.
 
-The commands in a bundle run on this machine; only `moe-eval sweep` and `lmms-eval` are allowed.
-Inspect them first with --check-only, as you would before you run any code of others.
+The commands in a bundle run on this machine; only `moe-eval sweep`, `lmms-eval` and `moe-eval
+lm-eval run` are allowed. Inspect them first with --check-only, as you would before you run any code
+of others.
 """
 EPILOG = """\
 examples:
@@ -142,20 +143,23 @@ def _check_folder(folder: Path) -> None:
 
 def _reproduce(options: argparse.Namespace, bundle: Bundle, folder: Path) -> int:
     from moe_eval_plugin.files import write_files
+    from moe_eval_plugin.hosts.harness import check_installed
     from moe_eval_plugin.publish.bundle.finished import read_finished
     from moe_eval_plugin.publish.reproduce.compare_points import compare_with_original
     from moe_eval_plugin.publish.reproduce.preconditions import (
         compare_environment,
-        raise_if_no_checkpoint,
+        raise_if_not_runnable,
     )
     from moe_eval_plugin.publish.reproduce.rerun import rerun
     from moe_eval_plugin.publish.reproduce.text import render_agreement, render_before
 
+    if options.against is None:
+        check_installed(bundle.description.host)
     notes = sys.stderr if options.json else sys.stdout
     before = compare_environment(bundle, options.pretrained)
     print(f"{options.path}: all checksums agree.", file=notes)
     if options.against is None:
-        raise_if_no_checkpoint(bundle, options.pretrained)
+        raise_if_not_runnable(bundle, options.pretrained)
         print(render_before(before), file=notes, flush=True)
         on_command = partial(_print_command, file=notes)
         try:

@@ -103,7 +103,7 @@ def _print_early(
     if None in counts:
         return False
     for (request, one), n_questions in zip(pairs, counts, strict=True):
-        model = engine_options(one.plan.model_args)
+        model = engine_options(one.plan)
         if one.baseline_added:
             print(_baseline_text(one.plan), file=sys.stderr if as_json else sys.stdout)
         found = estimate(one.plan, model, n_questions or {}, request.folder, {}, request.timing)
@@ -138,7 +138,7 @@ def _requests(options: argparse.Namespace) -> Iterator[SweepRequest]:
     given = cast("SweepOptions", named)
     for model, model_args in zip(options.model, cycle(options.model_args), strict=False):
         folder = options.output / model if len(options.model) > 1 else options.output
-        plan = make_plan(model, model_args, options.tasks, options.limit, given)
+        plan = make_plan(model, model_args, options.tasks, options.limit, given, folder)
         request = make_request(folder, plan, options.experts_k, given, options.command)
         yield replace(request, dry_run=options.dry_run)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.hosts.harness import PACKAGES
+
 if TYPE_CHECKING:
     import argparse
 
@@ -70,12 +72,18 @@ def _add_settings(verb: Options) -> None:
 
 def _add_questions(verb: Options) -> None:
     verb.add_argument(
+        "--host",
+        choices=tuple(PACKAGES),
+        help="harness that asks the questions (default: that of an earlier sweep in --output, else "
+        "lmms-eval where it is installed, else lm-eval)",
+    )
+    verb.add_argument(
         *("-m", "--model"),
         nargs="+",
         default=["moe_hf"],
         metavar="NAME",
-        help="backend: moe_hf (transformers, default) or moe_vllm; with several, each gets a "
-        "subfolder of --output",
+        help="backend: moe_hf (transformers, default) or moe_vllm; with lm-eval and images "
+        "moe_hf-multimodal or moe_vllm-vlm; with several, each gets a subfolder of --output",
     )
     verb.add_argument(
         *("-a", "--model-args"),
@@ -89,8 +97,12 @@ def _add_questions(verb: Options) -> None:
         *("-t", "--tasks"),
         nargs="+",
         metavar="TASK",
-        help="lmms-eval tasks, e.g. easy_vqa okvqa",
+        help="tasks of the host, e.g. easy_vqa okvqa",
     )
+    _add_prompts(verb)
+
+
+def _add_prompts(verb: Options) -> None:
     verb.add_argument(
         *("-l", "--limit"), type=int, metavar="N", help="questions of each task (default: all)"
     )
@@ -98,13 +110,22 @@ def _add_questions(verb: Options) -> None:
         *("-b", "--batch-size"),
         metavar="N",
         help="questions in a batch, or auto: the largest that fits, found at the first setting and "
-        "the same for all; with moe_vllm, as its scheduler decides (default: auto)",
+        "the same for all; with moe_vllm, as its scheduler decides (default: auto; 1 with "
+        "transformers in lm-eval, as there)",
     )
     verb.add_argument("--device", help="cpu, cuda, ... (default: cuda where there is one)")
     verb.add_argument(
-        "--gen-kwargs", metavar="NAME=VALUE[,..]", help="generation arguments, as in lmms-eval"
+        "--gen-kwargs", metavar="NAME=VALUE[,..]", help="generation arguments, as in the host"
     )
     verb.add_argument("--include-path", metavar="FOLDER", help="a folder with more tasks")
+    verb.add_argument(
+        "--num-fewshot", type=int, metavar="N", help="examples in each prompt (default: the task's)"
+    )
+    verb.add_argument(
+        "--apply-chat-template",
+        action="store_true",
+        help="pass prompts through the chat template, with lm-eval; lmms-eval always does",
+    )
 
 
 def _add_timing(verb: Options) -> None:
@@ -188,7 +209,7 @@ def _add_launch(verb: Options) -> None:
     verb.add_argument(
         "--separate",
         action="store_true",
-        help="run every k in its own lmms-eval process (slower)",
+        help="run every k in its own process of the host (slower)",
     )
     verb.add_argument(
         "--processes-per-point",

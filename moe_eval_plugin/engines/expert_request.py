@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from moe_eval_plugin.engines.generation import check_generation_config
-from moe_eval_plugin.errors import UserError
+from moe_eval_plugin.errors import InvalidExpertCountError, UserError
 from moe_eval_plugin.experts.module_path import layer_number
 from moe_eval_plugin.experts.schedule import constant_schedule
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
@@ -17,6 +17,8 @@ from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.override.policies import parse_rule
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from transformers import PretrainedConfig
 
     from moe_eval_plugin.experts.description import MoEDescription
@@ -145,6 +147,19 @@ class ExpertRequest:
     def warnings(self) -> tuple[str, ...]:
         """What a user must know of this model's k; empty for a model as published."""
         return self.description.warnings if self.resolved else ()
+
+    def require_decode(self, tasks: Iterable[str]) -> None:
+        """Raise ``InvalidExpertCountError`` for a k of decode, because these tasks decode nothing.
+
+        Nothing could verify it, and a result would be named by a k that no token used.
+        """
+        if self.resolved is not None and self.resolved.differs_by_phase:
+            message = (
+                f"experts_k={self.resolved.schedule.text} sets a k of decode, and "
+                f"{', '.join(tasks)} only score given texts, which is prefill. Use the k of "
+                "prefill alone for these tasks, in a command of their own."
+            )
+            raise InvalidExpertCountError(message)
 
     def to_provenance(self) -> dict[str, Any]:
         """Return what a record stores of the request, as plain JSON data."""

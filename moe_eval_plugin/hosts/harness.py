@@ -36,6 +36,8 @@ class Harness(Protocol):
     """What ``python -m`` runs instead, with its first arguments."""
     all_tasks: str
     """The command that lists all tasks."""
+    pinnable: tuple[str, ...]
+    """Models of this package, which accept the commit of a checkpoint as an argument."""
 
     def check_model(self, name: str) -> None:
         """Raise ``InvalidArgumentError`` for a model that the host does not have."""
@@ -57,6 +59,12 @@ class Harness(Protocol):
 
     def join_texts(self, texts: Iterable[str]) -> str:
         """Return the arguments of a model of several texts as one."""
+
+    def write_arguments(self, arguments: Mapping[str, Any]) -> str:
+        """Return the text of arguments that ``read_arguments`` returned."""
+
+    def pinned_model_args(self, model: str, model_args: str, commit: str | None) -> str:
+        """Return the arguments of a model with the commit of its checkpoint, where one is known."""
 
     def read_arguments(
         self, model_args: str, of_the_host: Mapping[str, Any] | None = None

@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError, UserError
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
-from moe_eval_plugin.hosts.harness import harness, installed_harness
+from moe_eval_plugin.hosts.harness import LM_EVAL, harness, installed_harness
 from moe_eval_plugin.models.checkpoint import HUB_TIMEOUT_S, cache_folder, network_errors
 from moe_eval_plugin.models.stated_experts import stated_experts
-from moe_eval_plugin.option_values import argument_parts
 from moe_eval_plugin.sweeps.fingerprint import version_settings
 from moe_eval_plugin.sweeps.launchers.choose import check_launcher
 from moe_eval_plugin.sweeps.manifest import LOCK, differences, load_manifest, locked
-from moe_eval_plugin.sweeps.plan import check_model_args, make_points
-from moe_eval_plugin.sweeps.planning import NAMES_OF_MODELS, published_k_and_halves
+from moe_eval_plugin.sweeps.plan import NEWER, check_model_args, make_points
+from moe_eval_plugin.sweeps.planning import (
+    NAMES_OF_MODELS,
+    given_arguments,
+    published_k_and_halves,
+)
 from moe_eval_plugin.sweeps.runner import changed_text, refuse_foreign
 from moe_eval_plugin.text import one_line
 from moe_eval_plugin.vqa.dataset import data_folder, load_easy_vqa
@@ -104,7 +107,9 @@ def _check_arguments(plan: SweepPlan) -> tuple[str, Mapping[str, str]]:
     """Return the model that the arguments name, and all arguments by name."""
     of_the_host = {"batch_size": plan.batch_size, "device": plan.device}
     arguments = partial(harness(plan.host).read_arguments, plan.model_args, of_the_host)
-    if plan.model == "moe_hf":
+    if plan.host == LM_EVAL:
+        arguments()
+    elif plan.model == "moe_hf":
         from moe_eval_plugin.model_adapters.hf_arguments import read_arguments
 
         read_arguments(arguments())
@@ -112,8 +117,7 @@ def _check_arguments(plan: SweepPlan) -> tuple[str, Mapping[str, str]]:
         from moe_eval_plugin.model_adapters.vllm_names import check_names
 
         check_names(arguments())
-    # Not strict: an argument of another package's model may be empty on purpose.
-    given = dict(part.partition("=")[::2] for part in argument_parts(plan.model_args))
+    given = given_arguments(plan)
     named = [given[name] for name in NAMES_OF_MODELS if given.get(name)]
     pretrained = named[0] if named else os.environ.get(PRETRAINED_VARIABLE)
     if not pretrained:
@@ -128,7 +132,7 @@ def _check_arguments(plan: SweepPlan) -> tuple[str, Mapping[str, str]]:
 
 def _check_installed(model: str, launcher: str) -> None:
     check_launcher(launcher)
-    if model == "moe_vllm" and launcher == "local":
+    if model.startswith("moe_vllm") and launcher == "local":
         from moe_eval_plugin.model_adapters.vllm_names import check_installed
 
         check_installed()
@@ -198,8 +202,8 @@ def _check_folder(plan: SweepPlan, folder: Path, intent: Intent) -> None:
     if found is None:
         refuse_foreign(folder, plan)
         return
-    now = {**plan.own_settings(), **version_settings(plan.host)}
-    before = {name: value for name, value in found.settings.items() if name in now}
+    now = {**NEWER, **plan.own_settings(), **version_settings(plan.host)}
+    before = {name: value for name, value in {**NEWER, **found.settings}.items() if name in now}
     changed = differences(before, {name: now[name] for name in before})
     if changed and found.has_done and not intent.restart:
         raise UserError(changed_text(folder, changed))

@@ -10,9 +10,8 @@ from moe_eval_plugin.engines.answer_digest import folder_identity, named_content
 from moe_eval_plugin.files import short_digest
 from moe_eval_plugin.model_name import is_folder
 from moe_eval_plugin.models.checkpoint import ask_hub, resolve
-from moe_eval_plugin.option_values import argument_parts
 from moe_eval_plugin.results.versions import installed_versions, versions_with
-from moe_eval_plugin.sweeps.planning import NAMES_OF_MODELS
+from moe_eval_plugin.sweeps.planning import NAMES_OF_MODELS, given_arguments
 
 if TYPE_CHECKING:
     from moe_eval_plugin.engines.expert_request import ModelConfig
@@ -27,7 +26,7 @@ def sweep_settings(
     """Return what all points of a sweep have in common and their numbers depend on, by name."""
     return {
         **plan.own_settings(),
-        "files of model_args": _files_of_arguments(plan.model_args),
+        "files of model_args": _files_of_arguments(plan),
         **model_settings(checked),
         **host.settings(),
         **{
@@ -51,9 +50,9 @@ def model_settings(checked: ModelConfig) -> dict[str, Any]:
     return {"model revision": found.sha if found else cached or checked.revision}
 
 
-def _files_of_arguments(model_args: str) -> str:
-    """Return a digest of the files that arguments name, but for the checkpoint."""
-    given = dict(part.partition("=")[::2] for part in argument_parts(model_args))
+def _files_of_arguments(plan: SweepPlan) -> str:
+    """Return a digest of the files that arguments of the model name, but for the checkpoint."""
+    given = given_arguments(plan)
     named = {name: value for name, value in given.items() if name not in NAMES_OF_MODELS}
     return short_digest(named_content(named))
 

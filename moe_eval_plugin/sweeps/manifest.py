@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from moe_eval_plugin.errors import DataError, UserError
 from moe_eval_plugin.files import write_whole
+from moe_eval_plugin.hosts.harness import FIRST
 from moe_eval_plugin.json_object import JsonObject
 
 if TYPE_CHECKING:
@@ -91,6 +92,11 @@ class Manifest:
     def has_done(self) -> bool:
         """Whether any point is done."""
         return any(entry.state == "done" for entry in self.entries.values())
+
+    @property
+    def host(self) -> str:
+        """The harness of all points; lmms-eval where it was written before there were two."""
+        return str(self.settings.get("host", FIRST))
 
     def entry(self, name: str) -> Entry:
         """Return the entry of a point."""

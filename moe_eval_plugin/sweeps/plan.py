@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError, NotAnMoEError
 from moe_eval_plugin.experts.routing_rule import NATIVE, UNIFORM
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
 from moe_eval_plugin.files import short_digest
-from moe_eval_plugin.hosts.harness import FIRST, harness
+from moe_eval_plugin.hosts.harness import FIRST, LM_EVAL, LMMS_EVAL, harness
 from moe_eval_plugin.hosts.shared.host_run import HostRun
 from moe_eval_plugin.option_values import argument_names, argument_parts
 from moe_eval_plugin.override.policies import parse_rule
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from moe_eval_plugin.experts.description import MoEDescription
 
 LONGEST_NAME = 60
+# By host, the models with transformers, whose k can be changed once they are loaded.
+CHANGE_K_LIVE: Mapping[str, tuple[str, ...]] = {
+    LMMS_EVAL: ("moe_hf",),
+    LM_EVAL: ("moe_hf", "moe_hf-multimodal"),
+}
 # What each point sets itself, so that --model-args cannot.
 POINT_ARGUMENTS = ("experts_k", "experts_policy", "renorm", "seed")
 # Settings that folders of earlier versions do not name, and what they were.
@@ -100,6 +105,11 @@ class SweepPlan:
     apply_chat_template: bool = False
     """Whether prompts are passed through the chat template, where the host leaves that open."""
 
+    @property
+    def changes_k_live(self) -> bool:
+        """Whether k can be changed in the loaded model."""
+        return self.model in CHANGE_K_LIVE[self.host]
+
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             message = f"--limit {self.limit} is not possible. Use 1 or more."
@@ -107,10 +117,11 @@ class SweepPlan:
 
     def run(self, point: SweepPoint | None = None) -> HostRun:
         """Return the run of the host that is a point; without one, what all points ask."""
-        own = point.model_args if point else ""
-        common = {field.name: getattr(self, field.name) for field in fields(HostRun)}
+        own = replace(point, seed=None).model_args if point else ""
+        names = [field.name for field in fields(HostRun) if field.name != "seed"]
+        common = {name: getattr(self, name) for name in names}
         joined = harness(self.host).join_texts((self.model_args, own))
-        return HostRun(**{**common, "model_args": joined})
+        return HostRun(**{**common, "model_args": joined}, seed=point.seed if point else None)
 
     def host_arguments(self, point: SweepPoint, output: str) -> list[str]:
         """Return the arguments with which the host's own command runs this point."""

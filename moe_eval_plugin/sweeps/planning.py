@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.hosts.harness import harness
+from moe_eval_plugin.hosts.harness import LM_EVAL, LMMS_EVAL, harness
 from moe_eval_plugin.option_values import argument_parts, read_bool
 from moe_eval_plugin.sweeps.plan import SweepPlan, check_model_args, make_points
 
@@ -56,8 +56,8 @@ def make_plan(common: SweepPlan, axes: Axes) -> CheckedPlan:
     check_model_args(common.model_args, common.host)
     _check_names(common)
     harness(common.host).check_options(common.run())
-    options = engine_options(common.model_args)
-    if common.model == "moe_vllm":
+    options = engine_options(common)
+    if common.model.startswith("moe_vllm"):
         register_configuration(options)
     model = ModelConfig.load(options)
     schedules = axes.schedules or published_k_and_halves(model.description)
@@ -72,19 +72,21 @@ def make_plan(common: SweepPlan, axes: Axes) -> CheckedPlan:
 def check_machine(plan: SweepPlan) -> None:
     """Raise ``InvalidArgumentError`` for a device or an attention that this machine lacks.
 
-    For a sweep that runs here: with ``ray`` and ``slurm`` other machines run the points.
+    For a sweep that runs here: with ``ray`` and ``slurm`` other machines run the points. Models of
+    lm-eval are checked with their weights.
     """
     from moe_eval_plugin.engines.transformers.options import check_available
 
-    if plan.model == "moe_hf":
+    if plan.host == LMMS_EVAL and plan.model == "moe_hf":
         check_available(_hf_options(plan))
 
 
 def check_weights(checked: CheckedPlan, *, runs_here: bool) -> None:
     """Raise ``UserError`` for a checkpoint that no point could load, before the first one starts.
 
-    Its files are looked at. Where ``moe_hf`` runs on this machine, so are its quantisation and its
-    processor with the chat template. Models that are not of this package are not checked.
+    Its files are looked at. Where a model of ours runs on this machine with transformers, so are
+    its quantisation and its processor with the chat template. Models that are not of this package
+    are not checked.
     """
     from moe_eval_plugin.engines.checks.checkpoint import check_checkpoint, check_vllm_files
     from moe_eval_plugin.engines.transformers.loading import check_loadable
@@ -93,16 +95,29 @@ def check_weights(checked: CheckedPlan, *, runs_here: bool) -> None:
     from moe_eval_plugin.models.weights.completeness import check_files
 
     plan, model = checked.plan, checked.model
-    if plan.model == "moe_vllm":
-        given = dict(part.partition("=")[::2] for part in argument_parts(plan.model_args))
-        check_vllm_files(model.pretrained, model.revision, given.get("load_format"))
-    elif plan.model == "moe_hf" and runs_here:
+    if plan.model.startswith("moe_vllm"):
+        load_format = given_arguments(plan).get("load_format")
+        check_vllm_files(model.pretrained, model.revision, load_format)
+    elif plan.changes_k_live and not runs_here:
+        check_files(model.pretrained, model.revision)
+    elif plan.changes_k_live and plan.host == LM_EVAL:
+        _check_lm_eval_model(plan)
+    elif plan.changes_k_live:
         options = _hf_options(plan)
         check_checkpoint(options, model.config)
         check_loadable(options, model.config)
         load_processor(options, resolve(model.pretrained), model.config)
-    elif plan.model == "moe_hf":
-        check_files(model.pretrained, model.revision)
+
+
+def _check_lm_eval_model(plan: SweepPlan) -> None:
+    """Check the arguments of a model of lm-eval as it does itself when it is made."""
+    from moe_eval_plugin.model_adapters.lm_eval_hf import MoEHFLM
+    from moe_eval_plugin.model_adapters.lm_eval_hf_multimodal import MoEHFMultimodalLM
+
+    classes = {one.model_name: one for one in (MoEHFLM, MoEHFMultimodalLM)}
+    given = harness(plan.host).read_arguments(plan.run(plan.points[0]).model_args)
+    of_the_host = {"batch_size": plan.batch_size, "device": plan.device}
+    classes[plan.model].check_arguments(given, of_the_host)
 
 
 def _hf_options(plan: SweepPlan) -> EngineOptions:
@@ -115,8 +130,11 @@ def _hf_options(plan: SweepPlan) -> EngineOptions:
 def _check_names(plan: SweepPlan) -> None:
     """Raise ``InvalidArgumentError`` for an argument or a value that our model does not have.
 
-    Without vLLM nothing is known of its arguments: another machine may run the points.
+    Without vLLM nothing is known of its arguments: another machine may run the points. Models of
+    lm-eval check theirs when it is known of the checkpoint that it can be read.
     """
+    if plan.host != LMMS_EVAL:
+        return
     from moe_eval_plugin.hosts.shared.arguments import join_arguments
     from moe_eval_plugin.model_adapters import hf_arguments, vllm_arguments
 
@@ -127,13 +145,12 @@ def _check_names(plan: SweepPlan) -> None:
         vllm_arguments.parse_arguments(join_arguments(plan.model_args, of_the_host))
 
 
-def engine_options(model_args: str) -> EngineOptions:
+def engine_options(plan: SweepPlan) -> EngineOptions:
     """Return the options that name the checkpoint in the arguments of any model."""
     from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.models.checkpoint import default_pretrained
 
-    # Not strict: an argument of another package's model may be empty on purpose.
-    given = dict(part.partition("=")[::2] for part in argument_parts(model_args))
+    given = given_arguments(plan)
     named = [given[name] for name in NAMES_OF_MODELS if given.get(name)]
     return EngineOptions(
         pretrained=named[0] if named else default_pretrained(),
@@ -141,6 +158,17 @@ def engine_options(model_args: str) -> EngineOptions:
         trust_remote_code=read_bool("trust_remote_code", given.get("trust_remote_code", "false")),
         device_map=given.get("device_map"),
     )
+
+
+def given_arguments(plan: SweepPlan) -> dict[str, str]:
+    """Return the arguments of a plan's model by name, as text.
+
+    Not strict for lmms-eval: an argument of another package's model may be empty on purpose.
+    """
+    if plan.host == LMMS_EVAL:
+        return dict(part.partition("=")[::2] for part in argument_parts(plan.model_args))
+    given = harness(plan.host).read_arguments(plan.model_args)
+    return {name: str(value) for name, value in given.items()}
 
 
 def published_k_and_halves(description: MoEDescription) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.sweeps.manifest import LOCK, Manifest, differences, load_manifest
+from moe_eval_plugin.sweeps.plan import NEWER
 from moe_eval_plugin.sweeps.workers.journal import journal_path
 
 if TYPE_CHECKING:
@@ -125,10 +126,12 @@ def changes(found: Manifest, plan: SweepPlan, settings: Mapping[str, Any]) -> li
     A setting that the manifest does not have was not recorded when it was begun, and is not
     compared.
     """
-    settings = {name: value for name, value in settings.items() if name in found.settings}
-    changed = differences(found.settings, settings)
+    before = {**NEWER, **found.settings}
+    now = {name: value for name, value in {**NEWER, **settings}.items() if name in before}
+    changed = differences(before, now)
     if changed:
         return changed
+    settings = {name: value for name, value in settings.items() if name in found.settings}
     for point in plan.points:
         known = found.entries.get(point.name)
         if known is not None and known.digest != point.digest(settings):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypedDict
 
 from moe_eval_plugin.api.sweeping.request import SweepRequest
+from moe_eval_plugin.hosts.harness import default_host, harness
 from moe_eval_plugin.option_values import read_float, read_int, read_pairs
 from moe_eval_plugin.sweeps.launchers.choose import LaunchOptions
+from moe_eval_plugin.sweeps.manifest import load_manifest
 from moe_eval_plugin.sweeps.plan import SweepPlan
 from moe_eval_plugin.sweeps.planning import Axes
 from moe_eval_plugin.sweeps.timing.options import (
@@ -31,14 +33,20 @@ class SweepOptions(TypedDict, total=False):
     Names, meanings and defaults are those of the options of ``moe-eval sweep``.
     """
 
+    host: str | None
+    """The harness: ``lmms-eval`` or ``lm-eval``."""
     batch_size: int | str | None
     """Questions in a batch, or ``auto``."""
     device: str | None
     """``cpu``, ``cuda`` and so on."""
     gen_kwargs: str | None
-    """Generation arguments, as in lmms-eval."""
+    """Generation arguments, as in the host."""
     include_path: str | Path | None
     """A folder with more tasks."""
+    num_fewshot: int | None
+    """Examples in each prompt."""
+    apply_chat_template: bool
+    """Pass prompts through the chat template, with lm-eval."""
     experts_policy: Sequence[str]
     """Rules that drop experts, each combined with each k."""
     renorm: Sequence[str]
@@ -71,14 +79,30 @@ class SweepOptions(TypedDict, total=False):
     """Start over if settings changed; old results are moved aside."""
 
 
+def choose_host(given: str | None, folder: Path | None) -> str:
+    """Return the host of a sweep: the one asked for, else that of its folder, else the default.
+
+    ``folder`` is ``None`` where none was chosen. Raises ``InvalidArgumentError``.
+    """
+    if given is not None:
+        return harness(given).name
+    found = load_manifest(folder) if folder is not None else None
+    return default_host() if found is None else found.host
+
+
 def make_plan(
     model: str,
     model_args: str,
     tasks: Sequence[str],
     limit: int | None,
     options: SweepOptions,
+    folder: Path | None = None,
 ) -> SweepPlan:
-    """Return the plan of a sweep without its points; a task may be several, between commas."""
+    """Return the plan of a sweep without its points; a task may be several, between commas.
+
+    In a ``folder`` that has a sweep, its host is used unless another one is asked for.
+    """
+    host = choose_host(options.get("host"), folder)
     names = [name for given in tasks for name in given.split(",") if name]
     include_path = options.get("include_path")
     return SweepPlan(
@@ -87,10 +111,13 @@ def make_plan(
         tasks=tuple(dict.fromkeys(names)),
         points=(),
         limit=limit,
-        batch_size=str(options.get("batch_size") or default_batch_size(model)),
+        batch_size=str(options.get("batch_size") or default_batch_size(model, host)),
         device=options.get("device"),
         gen_kwargs=options.get("gen_kwargs"),
         include_path=None if include_path is None else str(include_path),
+        host=host,
+        num_fewshot=options.get("num_fewshot"),
+        apply_chat_template=options.get("apply_chat_template", False),
     )
 
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from moe_eval_plugin.sweeps.workers.progress import Progress
+from moe_eval_plugin.sweeps.workers.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
     from moe_eval_plugin.sweeps.launchers.launcher import Outcome
     from moe_eval_plugin.sweeps.manifest import Manifest
@@ -47,17 +44,8 @@ class SweepProgress(Progress, Protocol):
         """End what is shown: what follows is shown by others."""
 
 
-class NoProgress:
+class NoProgress(Silent):
     """Shows nothing."""
-
-    def doing(self, what: str) -> None:
-        """Show nothing."""
-
-    def verified(self, experts: Mapping[str, VerifiedOverride]) -> None:
-        """Show nothing."""
-
-    def answered(self, n_requests: int, *, earlier: bool = False) -> None:
-        """Show nothing."""
 
     def begin(self, plan: SweepPlan, manifest: Manifest, n_questions: int) -> None:
         """Show nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.sweeps.plan import SweepPlan, SweepPoint
     from moe_eval_plugin.sweeps.timing.options import TimingOptions
     from moe_eval_plugin.sweeps.timing.work import TimedWork
-    from moe_eval_plugin.sweeps.workers.resident_model import ResidentMoEHF
 
 
 class TimedPassRun:
@@ -36,20 +35,27 @@ class TimedPassRun:
 
     def run(self, launcher: Launcher, worker: Worker) -> bool:
         """Time what has not been timed; return whether nothing failed."""
-        from moe_eval_plugin.sweeps.launchers.choose import RESIDENT_MODEL
         from moe_eval_plugin.sweeps.launchers.launcher import LocalLauncher
         from moe_eval_plugin.sweeps.timing.run import WHOLE_PASS
         from moe_eval_plugin.sweeps.timing.vllm.job import MODEL, rounds_to_time
         from moe_eval_plugin.sweeps.timing.work import make_work
 
-        if self._options.is_off or self._plan.model not in {RESIDENT_MODEL, MODEL}:
+        is_timed = self._plan.changes_k_live or self._plan.model == MODEL
+        if self._options.is_off or not is_timed:
             return True
         n_rounds = None
         if self._plan.model == MODEL:
             n_rounds = rounds_to_time(self._plan, self._manifest, self._options.rounds)
         n_questions = self._host.n_questions(self._plan.limit)
         output_types = self._host.output_types()
-        work = make_work(self._manifest, self._options, n_questions, output_types, n_rounds)
+        work = make_work(
+            self._manifest,
+            self._options,
+            n_questions,
+            output_types,
+            n_rounds,
+            self._plan.host,
+        )
         for remark in work.remarks:
             self._progress.note(remark)
         if not work.pending(self._manifest.folder):
@@ -80,13 +86,13 @@ class TimedPassRun:
             progress.doing("timing all settings, in one more job")
             return TimedJob(work, plan, folder)
 
-        def load() -> ResidentMoEHF:
+        def load() -> Any:  # noqa: ANN401  (the host's)
             model = worker.loaded()
             progress.doing("timing all settings")
             return model
 
         def job(_: SweepPoint) -> Path:
-            time_settings(work, folder, host, load, progress.timed)
+            time_settings(work, plan, folder, host, load, progress.timed)
             return folder / FOLDER
 
         return job

@@ -6,8 +6,7 @@ in one module. It imports no host.
 
 from __future__ import annotations
 
-import logging
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from moe_eval_plugin.engines.transformers.loading import (
     name_image_token,
     refusing_own_code,
 )
+from moe_eval_plugin.engines.transformers.model_at_k import ModelAtK
 from moe_eval_plugin.engines.transformers.options import check_available
 from moe_eval_plugin.engines.transformers.processor import load_processor, reads_images
 from moe_eval_plugin.engines.transformers.sampling import replace_generation_config, seeded
@@ -42,19 +42,13 @@ from moe_eval_plugin.engines.transformers.stopping import (
     end_ids,
     ended_by,
 )
-from moe_eval_plugin.errors import NotFiniteError
-from moe_eval_plugin.experts.verification import verify
 from moe_eval_plugin.measure.phases import PhaseRecorder, marks_for
 from moe_eval_plugin.models import checkpoint
 from moe_eval_plugin.models.architecture import image_tower
-from moe_eval_plugin.override.apply import apply
 from moe_eval_plugin.override.finite import (
-    describe_fault,
-    first_not_finite,
     rows_not_finite,
     watch_logits,
 )
-from moe_eval_plugin.override.observe import observe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -66,9 +60,8 @@ if TYPE_CHECKING:
     from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.engines.transformers.shared.images import ImageOutputs
     from moe_eval_plugin.engines.transformers.shared.layout import Layout
+    from moe_eval_plugin.experts.trace import OverrideTrace
     from moe_eval_plugin.experts.verification import VerifiedOverride
-
-logger = logging.getLogger(__name__)
 
 VERIFICATION_ARGUMENTS = {
     "do_sample": False,
@@ -117,10 +110,9 @@ class HFEngine:
         self.generation = replace_generation_config(self.model, self.tokenizer)
         self._placeholders = placeholder_texts(self.model.config, self.processor)
         self._stops: dict[tuple[str, ...], StopStrings] = {}
-        self._override = ExitStack()
         # Set by a sweep, whose settings all get the same images.
         self.image_outputs: ImageOutputs | None = None
-        self._apply(request)
+        self._at_k = ModelAtK(self.model, request, options.pretrained)
 
     def set_experts(
         self,
@@ -134,25 +126,24 @@ class HFEngine:
         anything changes. If the model cannot be set, it is left as published.
         """
         request = self.request.model.request(experts_k, experts_policy, renorm)
-        self.close()
         self.options = replace(
             self.options, experts_k=experts_k, experts_policy=experts_policy, renorm=renorm
         )
-        self._apply(request)
+        self._at_k.set(request)
 
     def close(self) -> None:
         """Restore the model's own k."""
-        self._override.close()
+        self._at_k.close()
 
-    def _apply(self, request: ExpertRequest) -> None:
-        """Apply the requested override; it is in force until ``close``."""
-        self.request = request
-        for warning in request.warnings:
-            logger.warning("%s: %s", request.description.model_type, warning)
-        self.trace = None
-        if request.resolved:
-            override = apply(self.model, request.resolved, request.rule, request.description)
-            self.trace = self._override.enter_context(override)
+    @property
+    def request(self) -> ExpertRequest:
+        """The request for experts that is in force."""
+        return self._at_k.request
+
+    @property
+    def trace(self) -> OverrideTrace | None:
+        """Where k was set; ``None`` for a model as published."""
+        return self._at_k.trace
 
     @property
     def input_device(self) -> torch.device:
@@ -275,17 +266,12 @@ class HFEngine:
         or infinity. A dense model has nothing to observe.
         """
         encoded = self.encode(conversations)
-        with refusing_own_code(self.model), observe(self.model) as pending:
-            answers = self.generate(encoded, VERIFICATION_ARGUMENTS)
-        if n_bad := sum(not answer.is_finite for answer in answers):
-            path = first_not_finite(
-                self.model, lambda: self.generate(encoded, VERIFICATION_ARGUMENTS)
-            )
-            message = describe_fault(self.options.pretrained, n_bad, path)
-            raise NotFiniteError(message)
-        request = self.request
-        baseline = request.description.num_experts_per_tok or None
-        return verify(request.resolved, baseline, pending.result(), request.rule)
+
+        def run() -> None:
+            self.generate(encoded, VERIFICATION_ARGUMENTS)
+
+        with refusing_own_code(self.model):
+            return self._at_k.verify(run, len(conversations))
 
     def _kept_images(self, encoded: Encoded) -> AbstractContextManager[None]:
         """Return a context in which kept outputs of the image tower are not computed again."""

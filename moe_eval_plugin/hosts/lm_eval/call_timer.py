@@ -27,6 +27,7 @@ class CallTimer:
         self._is_called = False
         self._n_input_tokens = 0
         self._output_tokens: Sequence[int] | None = None
+        self._is_shared = False
 
     @property
     def on_token(self) -> Callable[[], None] | None:
@@ -59,6 +60,10 @@ class CallTimer:
         self._n_input_tokens = n_input_tokens
         self._output_tokens = output_tokens
 
+    def shared(self) -> None:
+        """Note that the requests of a batch shared what their prompts begin with."""
+        self._is_shared = True
+
     def finish(self) -> None:
         """Report the last batch, with all requests that the host has not reported one by one."""
         if self._is_called:
@@ -75,7 +80,8 @@ class CallTimer:
         batch = self._watch.lap(self.call.task, n, n_input_tokens, output_tokens)
         if is_scored:
             # Requests of one question lie in several batches, so it has no latency.
-            batch = replace(batch, encode_s=None)
+            batch = replace(batch, encode_s=None, is_shared=self._is_shared)
         self._is_called, self._n_input_tokens, self._output_tokens = False, 0, None
+        self._is_shared = False
         if self.call.report(batch, answered.n_requests):
             self._watch.restart()

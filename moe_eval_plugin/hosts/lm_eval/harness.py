@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.hosts.lm_eval import names
-from moe_eval_plugin.hosts.lm_eval.arguments import join_texts, read_arguments
-from moe_eval_plugin.hosts.lm_eval.command import PROGRAM, RunSettings, settings_of
+from moe_eval_plugin.hosts.lm_eval.arguments import join_texts, read_arguments, write_arguments
+from moe_eval_plugin.hosts.lm_eval.command import (
+    PINNABLE,
+    PROGRAM,
+    RunSettings,
+    pinned_model_args,
+    settings_of,
+)
 from moe_eval_plugin.option_values import repeated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from moe_eval_plugin.hosts.lm_eval.running_command.in_process import Host
     from moe_eval_plugin.hosts.shared.host_run import HostRun
-    from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
     from moe_eval_plugin.results.run import Run
 
 
@@ -25,6 +30,7 @@ class LmEval:
     program: tuple[str, ...] = PROGRAM
     module: tuple[str, ...] = ("moe_eval_plugin.lm_eval", "run")
     all_tasks = "moe-eval lm-eval ls tasks"
+    pinnable: tuple[str, ...] = PINNABLE
 
     @staticmethod
     def check_model(name: str) -> None:
@@ -62,6 +68,16 @@ class LmEval:
         return join_texts(texts)
 
     @staticmethod
+    def write_arguments(arguments: Mapping[str, Any]) -> str:
+        """Return a text that lm-eval reads as these arguments."""
+        return write_arguments(arguments)
+
+    @staticmethod
+    def pinned_model_args(model: str, model_args: str, commit: str | None) -> str:
+        """Return the arguments of a model with the commit of its checkpoint."""
+        return pinned_model_args(model, model_args, commit)
+
+    @staticmethod
     def read_arguments(
         model_args: str, of_the_host: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
@@ -79,8 +95,9 @@ class LmEval:
 
     @staticmethod
     def run_settings(run: HostRun) -> RunSettings:
-        """Return the options of a run with logged samples."""
-        return RunSettings(**vars(run), log_samples=True)
+        """Return the options of a run with logged samples; one seed is that of all generators."""
+        seed = None if run.seed is None else str(run.seed)
+        return RunSettings(**{**vars(run), "seed": seed}, log_samples=True)
 
     @staticmethod
     def settings_of(run: Run, *, log_samples: bool = True) -> RunSettings:
@@ -88,7 +105,8 @@ class LmEval:
         return settings_of(run, log_samples=log_samples)
 
     @staticmethod
-    def load_tasks(run: HostRun) -> LoadedTasks:
-        """Raise ``InvalidArgumentError``: the tasks of lm-eval are not loaded in this process."""
-        message = f"{', '.join(run.tasks)} cannot be loaded with lm-eval. Use --host lmms-eval."
-        raise InvalidArgumentError(message)
+    def load_tasks(run: HostRun) -> Host:
+        """Import lm-eval, and load the tasks of a run with their data."""
+        from moe_eval_plugin.hosts.lm_eval.running_command.in_process import Host
+
+        return Host(run)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from moe_eval_plugin.errors import InvalidExpertCountError
 from moe_eval_plugin.experts.verification import join_ranks
 from moe_eval_plugin.hosts.foreign_models import gather
-from moe_eval_plugin.hosts.lm_eval.adapter import LMAdapter
 from moe_eval_plugin.hosts.lm_eval.asked import (
     GENERATING,
+    SCORING,
     AnswerListener,
     AskedRequests,
     positions_by_task,
 )
+from moe_eval_plugin.hosts.lm_eval.evaluation.adapter import LMAdapter
 from moe_eval_plugin.hosts.lm_eval.records import TaskRecords
 from moe_eval_plugin.hosts.lm_eval.registration import register
 from moe_eval_plugin.hosts.replacement import replaced
@@ -28,7 +28,7 @@ from moe_eval_plugin.plugins.announcer import Announcer
 from moe_eval_plugin.plugins.manager import plugin_manager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from lm_eval.api.instance import Instance
@@ -55,6 +55,8 @@ class TaskCall:
     """Gets each batch with its number of requests; whether this took time that must not count."""
     ends: AnswerEndCounter = field(default_factory=AnswerEndCounter)
     """Counts how generated answers ended."""
+    may_share: bool = False
+    """Whether requests may share what their prompts have in common."""
 
 
 class MeasuredLM(LMAdapter):
@@ -166,7 +168,8 @@ class MeasuredLM(LMAdapter):
         self, kind: str, of_tasks: Mapping[str, Sequence[Instance]]
     ) -> dict[str, VerifiedOverride]:
         """Observe k on the first prompts of each task, before anything is scored or timed."""
-        self._refuse_unused_phases(kind, of_tasks)
+        if kind in SCORING:
+            self.engine_request.require_decode(of_tasks)
         experts: dict[str, VerifiedOverride] = {}
         # Whoever samples answers gets those of the host's own class: no random number is used up.
         with torch.random.fork_rng(range(torch.cuda.device_count())):
@@ -174,18 +177,6 @@ class MeasuredLM(LMAdapter):
                 experts[task] = self._observe(requests)
                 logger.info("%s: %s", task, experts[task])
         return join_ranks(self._gather(experts))
-
-    def _refuse_unused_phases(self, kind: str, tasks: Iterable[str]) -> None:
-        """Raise ``InvalidExpertCountError`` for a k of decode where nothing is decoded."""
-        resolved = self.engine_request.resolved
-        if kind == GENERATING or resolved is None or not resolved.differs_by_phase:
-            return
-        message = (
-            f"experts_k={resolved.schedule.text} sets a k of decode, and {', '.join(tasks)} "
-            "decode nothing: their continuations are scored in prefill. Use the k of prefill alone "
-            "for these tasks, or run them by a command of their own."
-        )
-        raise InvalidExpertCountError(message)
 
     def _measure(
         self,
@@ -203,7 +194,7 @@ class MeasuredLM(LMAdapter):
         ends, answers = AnswerEndCounter(), {}
         for task, requests in of_tasks.items():
             asked = AskedRequests(requests, self._records.earlier(task))
-            call = TaskCall(task, asked, recorder.batch_end, ends)
+            call = TaskCall(task, asked, recorder.batch_end, ends, may_share=True)
             listener = AnswerListener(asked, self.cache_hook)
             answers[task] = self._ask(kind, requests, call, listener, disable_tqdm=disable_tqdm)
             self._records.asked(kind, task, requests)

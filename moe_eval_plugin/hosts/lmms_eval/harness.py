@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.hosts.lmms_eval import names
-from moe_eval_plugin.hosts.lmms_eval.command import PROGRAM, RunSettings, settings_of
+from moe_eval_plugin.hosts.lmms_eval.command import (
+    PINNABLE,
+    PROGRAM,
+    RunSettings,
+    pinned_model_args,
+    settings_of,
+)
 from moe_eval_plugin.hosts.lmms_eval.host_options import REFUSED, check_gen_kwargs
 from moe_eval_plugin.hosts.shared.arguments import join_arguments
 from moe_eval_plugin.option_values import argument_names
@@ -26,6 +32,7 @@ class LmmsEval:
     program: tuple[str, ...] = (PROGRAM,)
     module: tuple[str, ...] = ("lmms_eval",)
     all_tasks = "lmms-eval tasks list"
+    pinnable: tuple[str, ...] = PINNABLE
 
     @staticmethod
     def check_model(name: str) -> None:
@@ -72,6 +79,16 @@ class LmmsEval:
         return ",".join(text for text in texts if text)
 
     @staticmethod
+    def write_arguments(arguments: Mapping[str, Any]) -> str:
+        """Return the text of arguments whose values are texts."""
+        return ",".join(f"{name}={value}" for name, value in arguments.items())
+
+    @staticmethod
+    def pinned_model_args(model: str, model_args: str, commit: str | None) -> str:
+        """Return the arguments of a model with the commit of its checkpoint."""
+        return pinned_model_args(model, model_args, commit)
+
+    @staticmethod
     def read_arguments(
         model_args: str, of_the_host: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
@@ -83,8 +100,12 @@ class LmmsEval:
 
     @staticmethod
     def run_settings(run: HostRun) -> RunSettings:
-        """Return the options of a run with logged samples."""
-        return RunSettings(**vars(run), log_samples=True)
+        """Return the options of a run with logged samples; the seed is an argument of the model."""
+        own = "" if run.seed is None else f"seed={run.seed}"
+        model_args = ",".join(text for text in (run.model_args, own) if text)
+        return RunSettings(
+            **{**vars(run), "model_args": model_args, "seed": None}, log_samples=True
+        )
 
     @staticmethod
     def settings_of(run: Run, *, log_samples: bool = True) -> RunSettings:

@@ -29,3 +29,5 @@ class HostRun:
     """Examples in each prompt; ``None`` leaves it to the task."""
     apply_chat_template: bool = False
     """Whether prompts are passed through the chat template, where the host leaves that open."""
+    seed: int | None = None
+    """Seed of random numbers; ``None`` leaves it to the host."""

@@ -11,19 +11,15 @@ import itertools
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.hosts.lmms_eval.command import (
-    PINNABLE,
-    pinned_model_args,
-    settings_of,
-)
-from moe_eval_plugin.option_values import argument_names, argument_parts
+from moe_eval_plugin.hosts.harness import FIRST, PACKAGES, harness
 from moe_eval_plugin.publish.bundle.finished import setting_of, sweep_point
 from moe_eval_plugin.results.run import UNKNOWN
 from moe_eval_plugin.sweeps.planning import NAMES_OF_MODELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from moe_eval_plugin.hosts.harness import Harness
     from moe_eval_plugin.publish.bundle.finished import Setting
     from moe_eval_plugin.results.run import Run
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
@@ -45,19 +41,23 @@ def sweep_commands(manifest: Manifest, timed: Sequence[TimedPass] = ()) -> list[
     It is one command, unless the values of k differ between routing rules.
     """
     settings = manifest.settings
-    model = str(settings.get("model") or "")
+    host = settings.get("host", FIRST)
+    model, model_args = str(settings.get("model") or ""), settings.get("model_args") or ""
     revision = settings.get("model revision")
     given = {
+        "--host": None if host == FIRST else host,
         "--model": model,
-        "--model-args": pinned_model_args(model, settings.get("model_args") or "", revision),
+        "--model-args": harness(host).pinned_model_args(model, model_args, revision),
         "--limit": settings.get("limit"),
         "--batch-size": settings.get("batch_size"),
         "--device": settings.get("device"),
         "--gen-kwargs": settings.get("gen_kwargs"),
         "--include-path": settings.get("include_path"),
+        "--num-fewshot": settings.get("num_fewshot"),
     }
+    flags = ["--apply-chat-template"] if settings.get("apply_chat_template") else []
     tasks = str(settings.get("tasks", "")).split(",")
-    common = [*SWEEP, *_options(given), "--tasks", *tasks, *_typed(manifest, timed)]
+    common = [*SWEEP, *_options(given), *flags, "--tasks", *tasks, *_typed(manifest, timed)]
     points = [sweep_point(entry) for entry in manifest.entries.values()]
     seeds = dict.fromkeys(str(point.seed) for point in points if point.seed is not None)
     seeding = ["--seeds", *seeds] if seeds else []
@@ -71,8 +71,24 @@ def sweep_commands(manifest: Manifest, timed: Sequence[TimedPass] = ()) -> list[
 
 
 def run_command(run: Run) -> list[str]:
-    """Return the command of lmms-eval that repeats a run."""
-    return settings_of(run).command(OUTPUT)
+    """Return the command of the host that repeats a run."""
+    return harness(run.host).settings_of(run).command(OUTPUT)
+
+
+def is_sweep(command: Sequence[str]) -> bool:
+    """Whether a command is one of ``moe-eval sweep``, and not of a host."""
+    return tuple(command[:2]) == SWEEP
+
+
+def host_of(command: Sequence[str]) -> Harness | None:
+    """Return the harness that a command runs; ``None`` for a command of another program."""
+    if is_sweep(command):
+        name = _value(command, "--host") or FIRST
+        return harness(name) if name in PACKAGES else None
+    for one in map(harness, PACKAGES):
+        if tuple(command[: len(one.program)]) == one.program:
+            return one
+    return None
 
 
 def with_option(command: Sequence[str], name: str, value: str) -> list[str]:
@@ -89,10 +105,7 @@ def with_checkpoint(command: Sequence[str], pretrained: str) -> list[str]:
 
     A revision goes with the checkpoint that it was one of.
     """
-    name, given = _model_args(command)
-    replaced = ("pretrained=", "revision=")
-    others = [part for part in argument_parts(given) if not part.startswith(replaced)]
-    return with_option(command, name, ",".join([f"pretrained={pretrained}", *others]))
+    return _with_pretrained(command, pretrained, without={"pretrained", "revision"})
 
 
 def with_recorded_checkpoint(command: Sequence[str], pretrained: str) -> list[str]:
@@ -101,14 +114,13 @@ def with_recorded_checkpoint(command: Sequence[str], pretrained: str) -> list[st
     The environment of the original run named it then, which is not that of a rerun. Raises
     ``InvalidArgumentError`` for a sweep whose checkpoint cannot be known.
     """
-    name, given = _model_args(command)
-    if argument_names(given) & {*NAMES_OF_MODELS}:
+    tool = _known_host(command)
+    if tool.argument_names(_value(command, _model_args_of(command))) & {*NAMES_OF_MODELS}:
         return list(command)
-    model = command[command.index("--model") + 1] if "--model" in command else None
-    if model in PINNABLE and pretrained != UNKNOWN:
-        text = ",".join(part for part in (f"pretrained={pretrained}", given) if part)
-        return with_option(command, name, text)
-    if tuple(command[:2]) == SWEEP:
+    model = _value(command, "--model")
+    if model in tool.pinnable and pretrained != UNKNOWN:
+        return _with_pretrained(command, pretrained)
+    if is_sweep(command):
         message = (
             f"The command of this bundle names no checkpoint for {model}, and a sweep needs one. "
             "Pass it with --pretrained."
@@ -117,10 +129,32 @@ def with_recorded_checkpoint(command: Sequence[str], pretrained: str) -> list[st
     return list(command)
 
 
-def _model_args(command: Sequence[str]) -> tuple[str, str]:
-    """Return the option with the arguments of the model, and its value; empty if not given."""
-    name = "--model-args" if tuple(command[:2]) == SWEEP else "--model_args"
-    return name, command[command.index(name) + 1] if name in command else ""
+def _with_pretrained(
+    command: Sequence[str], pretrained: str, without: Collection[str] = ()
+) -> list[str]:
+    """Return a command whose model has this checkpoint before its other arguments."""
+    tool, name = _known_host(command), _model_args_of(command)
+    others = tool.read_arguments(_value(command, name)).items()
+    kept = {argument: value for argument, value in others if argument not in without}
+    return with_option(command, name, tool.write_arguments({"pretrained": pretrained, **kept}))
+
+
+def _known_host(command: Sequence[str]) -> Harness:
+    tool = host_of(command)
+    if tool is None:
+        message = f"{' '.join(command[:2])} is not a command of a host."
+        raise InvalidArgumentError(message)
+    return tool
+
+
+def _model_args_of(command: Sequence[str]) -> str:
+    """Return the name of the option with the arguments of the model."""
+    return "--model-args" if is_sweep(command) else "--model_args"
+
+
+def _value(command: Sequence[str], name: str) -> str:
+    """Return the value of an option; empty if it is not given."""
+    return command[command.index(name) + 1] if name in command else ""
 
 
 def _axes(settings: Iterable[Setting], baselines: set[Setting]) -> Iterator[list[str]]:

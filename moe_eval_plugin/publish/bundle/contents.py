@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.files import sha256_of
+from moe_eval_plugin.hosts.harness import LM_EVAL
 from moe_eval_plugin.model_name import DEMO, is_folder
 from moe_eval_plugin.publish.bundle.commands import run_command, sweep_commands
 from moe_eval_plugin.publish.bundle.description import (
@@ -72,6 +73,7 @@ def collect(path: Path, lock: str) -> Contents:
         python=platform.python_version(),
         machine=setup.values.get("hardware"),
         warnings=tuple(_warnings(finished, checkpoint, lock)),
+        host=run.host,
     )
     return Contents(files, description)
 
@@ -109,7 +111,10 @@ def _name_in_bundle(path: Path, folder: Path) -> str:
 def _made(finished: Finished) -> str | None:
     """Return when the run began: equal in each bundle of it, unlike the time of packing."""
     if finished.manifest is None:
-        return finished.points[0].run.date_text
+        run = finished.points[0].run
+        if run.host == LM_EVAL and run.date is not None:  # it writes seconds since 1970
+            return run.date.isoformat(timespec="seconds")
+        return run.date_text
     began = [entry.began for entry in finished.manifest.entries.values() if entry.began]
     return min(began, default=None)
 
@@ -170,9 +175,11 @@ def _sample_warnings(finished: Finished) -> Iterator[str]:
                 continue
             with task.samples.open("rb") as lines:
                 n_lines = sum(1 for _ in lines)
-            if task.n_samples is not None and n_lines < task.n_samples:
+            # lm-eval writes a line for each filter of a question.
+            n_expected = (task.n_samples or 0) * max(1, len(task.filters))
+            if n_lines < n_expected:
                 yield (
-                    f"{task.samples.name} of {point.name} has {n_lines:,} of {task.n_samples:,} "
+                    f"{task.samples.name} of {point.name} has {n_lines:,} of {n_expected:,} "
                     "samples: it may have been cut off."
                 )
             faults = find_faults(task)

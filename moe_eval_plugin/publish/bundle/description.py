@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.hosts.harness import FIRST, PACKAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,17 +67,19 @@ class BundleDescription:
     points: Mapping[str, str]
     """Results file in the bundle of each point of the sweep."""
     host_commands: Mapping[str, list[str]]
-    """Command of lmms-eval that repeats each point."""
+    """Command of the host that repeats each point."""
     versions: Mapping[str, str | None]
     """Versions of the packages that the run recorded."""
     git_hash: str | None
-    """Git revision that lmms-eval recorded."""
+    """Git revision that the host recorded."""
     python: str | None
     """Version of Python in the environment that packed."""
     machine: Mapping[str, Any] | None
     """Facts of the machine that the run recorded."""
     warnings: tuple[str, ...] = ()
     """Reasons why the run will be hard to reproduce."""
+    host: str = FIRST
+    """Name of the host that asked the questions; earlier bundles are all of one."""
 
     @property
     def of_sweep(self) -> bool:
@@ -99,6 +102,7 @@ class BundleDescription:
             python=code.text("python"),
             machine=values.mapping("machine") or None,
             warnings=values.texts("warnings"),
+            host=values.choice("host", tuple(PACKAGES)) or FIRST,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,6 +111,7 @@ class BundleDescription:
             "schema_version": SCHEMA_VERSION,
             "kind": KIND,
             "of": self.of,
+            **({"host": self.host} if self.host != FIRST else {}),
             "made": self.made,
             "commands": self.commands,
             "checkpoint": self.checkpoint.to_dict(),

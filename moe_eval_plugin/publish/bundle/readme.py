@@ -5,14 +5,16 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.hosts.harness import LM_EVAL, LMMS_EVAL
 from moe_eval_plugin.publish.bundle.commands import OUTPUT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from moe_eval_plugin.publish.bundle.description import BundleDescription, Checkpoint
 
 OUTPUT_FOLDER = "again"
+# Names of files in the form that each host gives them.
+RESULTS = {LMMS_EVAL: "*_results.json", LM_EVAL: "results_*.json"}
+SAMPLES = {LMMS_EVAL: "*_samples_*.jsonl", LM_EVAL: "samples_*.jsonl"}
 STUDY_ROW = "| `study.yaml` | the settings, for `moe-eval sweep study.yaml --output again` |\n"
 
 PAGE = """\
@@ -22,7 +24,7 @@ This archive holds {what}, run {made}with {model}. It was packed by moe-eval-plu
 
 | file | content |
 |---|---|
-| `run/` | results and samples, as lmms-eval wrote them; timed passes of a sweep |
+| `run/` | results and samples, as {host} wrote them; timed passes of a sweep |
 | `bundle.json` | commands, checkpoint, versions and machine |
 {study}| `requirements.txt` | every package of the environment, with its version |
 | `SHA256SUMS` | a checksum of each file |
@@ -60,9 +62,9 @@ all, may need the index of its project.
 
 ## Compare
 
-The accuracy is in `*_results.json` under `results`; speed, memory and observed experts are under
+The accuracy is in `{results}` under `results`; speed, memory and observed experts are under
 `moe_eval`. Two runs over the same questions are compared in pairs, by the ids in
-`*_samples_*.jsonl`; `moe-eval compare` does that. The number of experts that tokens were observed
+`{samples}`; `moe-eval compare` does that. The number of experts that tokens were observed
 to use must be equal. Speed depends on the machine: compare the speed-up over the published k.
 """
 
@@ -83,16 +85,20 @@ def readme_text(bundle: BundleDescription) -> str:
         python=".".join((bundle.python or "").split(".")[:2]),
         commands="\n".join(map(_shell, bundle.commands)),
         study=STUDY_ROW if bundle.of_sweep else "",
-        points=_points_text(bundle.host_commands) if bundle.of_sweep else "",
+        points=_points_text(bundle) if bundle.of_sweep else "",
+        host=bundle.host,
+        results=RESULTS[bundle.host],
+        samples=SAMPLES[bundle.host],
     )
 
 
-def _points_text(commands: Mapping[str, list[str]]) -> str:
+def _points_text(bundle: BundleDescription) -> str:
     """List the command of each point of a sweep, for users who schedule them otherwise."""
     listed = "\n".join(
-        _shell(command, f"{OUTPUT_FOLDER}/{name}") for name, command in commands.items()
+        _shell(command, f"{OUTPUT_FOLDER}/{name}") for name, command in bundle.host_commands.items()
     )
-    return f"Or setting by setting, with lmms-eval's own command:\n\n```console\n{listed}\n```\n\n"
+    how = f"Or setting by setting, with the command of {bundle.host}:"
+    return f"{how}\n\n```console\n{listed}\n```\n\n"
 
 
 def _shell(command: list[str], folder: str = OUTPUT_FOLDER) -> str:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 STUDY = "study.yaml"
 # The options that a study can have, in the order in which they are written.
 STUDY_OPTIONS = (
-    *("model", "model_args", "tasks", "experts_k", "experts_policy", "renorm", "seeds", "limit"),
-    *("batch_size", "device", "gen_kwargs", "include_path", "output", "speed_precision"),
+    *("host", "model", "model_args", "tasks", "experts_k", "experts_policy", "renorm", "seeds"),
+    *("limit", "batch_size", "device", "gen_kwargs", "include_path", "num_fewshot"),
+    *("apply_chat_template", "output", "speed_precision"),
     *("speed_budget", "batch_sizes", "timing_rounds", "timing_seed", "launcher"),
     *("launcher_options", "gpus_per_point", "separate", "processes_per_point", "input_cache_gib"),
 )
@@ -80,7 +81,8 @@ def study_text(study: Mapping[str, Any], name: str = STUDY) -> str:
 def _value(name: str, values: Sequence[str]) -> object:
     if not values:
         return True
-    if name in MAPPINGS:
+    # A JSON object, which lm-eval takes too, stays one: its values may be nested.
+    if name in MAPPINGS and not any(one.lstrip().startswith("{") for one in values):
         read = [_mapping(one) for one in values]
         if name == "launcher_options":
             return {key: value for one in read for key, value in one.items()}

@@ -17,10 +17,8 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.files import sha256_of
-from moe_eval_plugin.hosts.lmms_eval.command import PROGRAM
 from moe_eval_plugin.json_object import JsonObject
-from moe_eval_plugin.publish.bundle.commands import OUTPUT
-from moe_eval_plugin.publish.bundle.commands import SWEEP as SWEEP_COMMAND
+from moe_eval_plugin.publish.bundle.commands import OUTPUT, host_of
 from moe_eval_plugin.publish.bundle.contents import FILES
 from moe_eval_plugin.publish.bundle.description import KIND, SCHEMA_VERSION, BundleDescription
 from moe_eval_plugin.publish.bundle.pack import CHECKSUMS, DESCRIPTION, LOCK_FILE, README, ROOT
@@ -188,9 +186,9 @@ def _read_description(path: Path, root: Path) -> BundleDescription:
         raise DataError(message)
     if not (found.commands and all(map(_is_allowed, found.commands))):
         message = (
-            f"{path} contains a command other than `moe-eval sweep` and `lmms-eval`, or one that "
-            "writes elsewhere; such a command is never run. Download the bundle again from its "
-            "authors."
+            f"{path} contains a command other than `moe-eval sweep`, `lmms-eval` and `moe-eval "
+            "lm-eval run`, or one that writes elsewhere; such a command is never run. Download "
+            "the bundle again from its authors."
         )
         raise DataError(message)
     return found
@@ -199,5 +197,5 @@ def _read_description(path: Path, root: Path) -> BundleDescription:
 def _is_allowed(command: list[str]) -> bool:
     """Whether a command is one that a bundle may contain: it is about to be run."""
     texts = all(isinstance(part, str) for part in command)
-    known = tuple(command[:2]) == SWEEP_COMMAND or command[:1] == [PROGRAM]
-    return texts and known and command.count(OUTPUT) == 1 and command[-1] == OUTPUT
+    ends_well = command.count(OUTPUT) == 1 and command[-1] == OUTPUT
+    return texts and ends_well and host_of(command) is not None

@@ -212,7 +212,7 @@ def _result(facts: ScoreFacts) -> dict[str, Any]:
     stderr = None if facts.stderr is None else {"value": facts.stderr}
     return {
         "evaluation_result_id": f"{facts.task}/{facts.metric}",
-        "evaluation_name": facts.task,
+        "evaluation_name": "/".join([facts.task, *facts.metric.split(",")[1:]]),
         "source_data": _source_data(facts),
         "metric_config": _metric_config(facts),
         "score_details": {
@@ -237,16 +237,16 @@ def _source_data(facts: ScoreFacts) -> dict[str, Any]:
 
 
 def _metric_config(facts: ScoreFacts) -> dict[str, Any]:
-    of_the_host = BOUNDS.get(facts.metric) if facts.host in HARNESSES else None
+    name, _, filter_name = facts.metric.partition(",")
+    of_the_host = BOUNDS.get(name) if facts.host in HARNESSES else None
     low, high = facts.bounds or of_the_host or (None, None)
-    is_proportion = (low, high) == (0, 1)
-    unit = facts.unit or (PROPORTION if is_proportion else None)
+    unit = facts.unit or (PROPORTION if (low, high) == (0, 1) else None)
     return {
-        "metric_id": _metric_id(facts),
-        "metric_name": facts.metric,
+        "metric_id": _metric_id(facts, name),
+        "metric_name": name,
         "metric_kind": METRIC_KINDS.get(str(unit)),
         "metric_unit": unit,
-        "metric_parameters": {"scoring": facts.scoring},
+        "metric_parameters": {"scoring": facts.scoring, "filter": filter_name or None},
         "lower_is_better": not facts.higher_is_better,
         "score_type": None if low is None else "continuous",
         "min_score": low,
@@ -254,10 +254,10 @@ def _metric_config(facts: ScoreFacts) -> dict[str, Any]:
     }
 
 
-def _metric_id(facts: ScoreFacts) -> str:
+def _metric_id(facts: ScoreFacts, name: str) -> str:
     known = OF_LM_EVAL if facts.host in HARNESSES else METRIC_IDS
     prefix = "moe_eval" if facts.unit else PREFIXES.get(facts.host, facts.host)
-    return known.get(facts.metric, f"{prefix}.{facts.metric}")
+    return known.get(name, f"{prefix}.{name}")
 
 
 def _details(facts: ScoreFacts, names: Sequence[str]) -> dict[str, str]:

@@ -165,7 +165,7 @@ def _eval_result(facts: ScoreFacts) -> EvalResult:
         dataset_config=facts.dataset_config,
         dataset_split=facts.split,
         dataset_revision=facts.data_revision,
-        metric_type=facts.metric,
+        metric_type=facts.metric.partition(",")[0],
         metric_name=f"{facts.metric} ({facts.setting})" if facts.setting else facts.metric,
         metric_value=facts.value,
         metric_args={name: value for name, value in known if name not in NOT_METRIC_ARGUMENTS},

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import ModelNotFoundError
 from moe_eval_plugin.files import sha256_of
+from moe_eval_plugin.hosts.harness import installed_harness
 from moe_eval_plugin.publish.bundle.environment import (
     important_first,
     lock_text,
@@ -56,6 +57,12 @@ def compare_environment(bundle: Bundle, pretrained: str | None = None) -> Enviro
         machine,
         _checkpoint_differences(bundle, pretrained),
     )
+
+
+def raise_if_not_runnable(bundle: Bundle, pretrained: str | None) -> None:
+    """Raise ``MissingDependencyError`` without the host of a bundle, else as for its checkpoint."""
+    installed_harness(bundle.description.host)
+    raise_if_no_checkpoint(bundle, pretrained)
 
 
 def raise_if_no_checkpoint(bundle: Bundle, pretrained: str | None) -> None:

@@ -9,10 +9,11 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.errors import DataError, UserError
+from moe_eval_plugin.errors import DataError, InvalidArgumentError, UserError
 from moe_eval_plugin.publish.bundle.commands import (
     OUTPUT,
-    SWEEP,
+    host_of,
+    is_sweep,
     with_checkpoint,
     with_option,
     with_recorded_checkpoint,
@@ -43,6 +44,12 @@ class Changes:
     def applied(self, command: Sequence[str]) -> list[str]:
         """Return a command of a bundle with these changes."""
         changed = list(command)
+        if self.limit is not None and "--samples" in command:
+            message = (
+                f"--limit {self.limit} is not possible: the command names the questions to ask "
+                "with --samples. Leave it out."
+            )
+            raise InvalidArgumentError(message)
         if self.limit is not None:
             changed = with_option(changed, "--limit", str(self.limit))
         if self.pretrained is not None:
@@ -62,7 +69,7 @@ def rerun(
     ``stdout`` is where the commands print, by default that of this process. Raises ``UserError``
     if a command fails, and ``DataError`` if the folder already holds a run.
     """
-    of_sweep = tuple(commands[0][:2]) == SWEEP
+    of_sweep = is_sweep(commands[0])
     if not of_sweep and results_files(folder):
         message = (
             f"{folder} already holds a run, and nothing is overwritten. Choose another folder with "
@@ -96,19 +103,16 @@ def written(command: Sequence[str], folder: str) -> list[str]:
 
 def _run(command: Sequence[str], stdout: TextIO | None) -> None:
     """Run a command with this Python; the comparison reports points that failed."""
-    of_sweep = tuple(command[:2]) == SWEEP
-    module = ["moe_eval_plugin"] if of_sweep else ["lmms_eval"]
+    of_sweep = is_sweep(command)
     with_parent = [
         sys.executable,
         "-m",
         "moe_eval_plugin.sweeps.workers.die_with_parent",
         str(os.getpid()),
     ]
-    with (
-        subprocess.Popen(  # noqa: S603  (a list; only these two programs are ever named)
-            [*with_parent, *module, *command[1:]], stdout=stdout
-        ) as process
-    ):
+    with subprocess.Popen(  # noqa: S603  (a list; only these programs are ever named)
+        [*with_parent, *module_arguments(command)], stdout=stdout
+    ) as process:
         try:
             code = process.wait()
         except KeyboardInterrupt:
@@ -124,3 +128,14 @@ def _run(command: Sequence[str], stdout: TextIO | None) -> None:
         "Fix that, and run the same `moe-eval reproduce` again."
     )
     raise UserError(message)
+
+
+def module_arguments(command: Sequence[str]) -> list[str]:
+    """Return the module and the arguments with which ``python -m`` runs a command."""
+    tool = host_of(command)
+    if tool is None:
+        message = f"{' '.join(command[:2])} is not a command of a bundle, and is not run."
+        raise DataError(message)
+    if is_sweep(command):
+        return ["moe_eval_plugin", *command[1:]]
+    return [*tool.module, *command[len(tool.program) :]]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Recorded with the settings, but different in each run.
 MEASURED = frozenset({"encode_s", "energy", "hardware", "n_answered_before", "n_processes"})
-# lmms-eval writes scores with all digits; only the order of a sum may differ.
+# Hosts write scores with all digits; only the order of a sum may differ.
 ROUNDING = 1e-9
 
 
@@ -144,23 +144,32 @@ def _score(
     what is paired. If only a part of the questions was asked again, both values are over that part.
     """
     found = score.difference
-    published, now = _published(a, score.metric), _published(b, score.metric)
+    published = _published(a, score.metric)
     values = found.baseline_value, found.value
     if not limited:
-        values = values[0] if published is None else published, values[1] if now is None else now
+        then, now = _value(a.task, score.metric), _value(b.task, score.metric)
+        values = values[0] if then is None else then, values[1] if now is None else now
     own = sum(one.scores[score.metric] for one in a.questions.values()) / len(a.questions)
     if published is not None and not math.isclose(published, own, abs_tol=ROUNDING):
         reason = f"the results file has {published:.6f}, and its own samples give {own:.6f}"
         return Row(point, compared.task, score.metric, *values, DIFFERS, reason, kind="accuracy")
     holds = found.interval.holds(0)
-    low, high = found.interval.low * HUNDRED, found.interval.high * HUNDRED
-    reason = (
-        f"{HUNDRED * found.difference:+.2f} points, {found.interval.confidence:.0%} interval "
-        f"{low:+.2f} to {high:+.2f} {'contains' if holds else 'does not contain'} 0"
-    )
+    reason = f"{_change(a, score)} {'contains' if holds else 'does not contain'} 0"
     verdict = AGREES if holds else DIFFERS
     names = point, compared.task, score.metric
     return Row(*names, *values, verdict, reason, found.interval, "accuracy")
+
+
+def _change(a: AnsweredTask, score: ScoreComparison) -> str:
+    """Return the mean change of a question with its interval: in points, or in the score's unit."""
+    found = score.difference
+    each = found.difference, found.interval.low, found.interval.high
+    sure = f"{found.interval.confidence:.0%} interval"
+    if a.task.is_mean(score.metric):
+        change, low, high = (f"{HUNDRED * value:+.2f}" for value in each)
+        return f"{change} points, {sure} {low} to {high}"
+    change, low, high = (f"{value:+.4g}" for value in each)
+    return f"{change} per question, {sure} {low} to {high}"
 
 
 def _published(answered: AnsweredTask, metric: str) -> float | None:

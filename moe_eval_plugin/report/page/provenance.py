@@ -84,8 +84,10 @@ def command(run: FinishedTask) -> str:
     """Return the host's command that repeats a run; empty where its options are not known."""
     if not run.run.options.get("model"):
         return ""
-    settings = harness(run.run.host).settings_of(run.run, log_samples=run.task.samples is not None)
-    return settings.shell_text("repeated")
+    tool = harness(run.run.host)
+    return tool.settings_of(run.run, log_samples=run.task.samples is not None).shell_text(
+        "repeated"
+    )
 
 
 def _facts(run: FinishedTask) -> Iterator[tuple[str, str]]:

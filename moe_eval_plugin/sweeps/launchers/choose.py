@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
     from moe_eval_plugin.sweeps.launchers.launcher import Worker
+    from moe_eval_plugin.sweeps.plan import SweepPlan
     from moe_eval_plugin.sweeps.planning import CheckedPlan
     from moe_eval_plugin.sweeps.workers.progress import Progress
 
-# The model that stays in memory from point to point.
-RESIDENT_MODEL = "moe_hf"
 PACKAGES = {"ray": "ray", "slurm": "submitit"}
 
 
@@ -54,10 +53,10 @@ class LaunchOptions:
             message = f"--input-cache-gib {self.input_cache_gib} is not possible. Use 0 or more."
             raise InvalidArgumentError(message)
 
-    def is_resident(self, model: str) -> bool:
-        """Whether one process keeps this model in memory for all points."""
+    def is_resident(self, plan: SweepPlan) -> bool:
+        """Whether one process keeps the model of a plan in memory for all points."""
         alone = self.separate or self.processes_per_point > 1
-        return self.launcher == "local" and model == RESIDENT_MODEL and not alone
+        return self.launcher == "local" and plan.changes_k_live and not alone
 
 
 @contextmanager
@@ -76,7 +75,7 @@ def launching(
     whose package is absent.
     """
     plan = checked.plan
-    if options.is_resident(plan.model):
+    if options.is_resident(plan):
         cache_gib = options.input_cache_gib
         with InProcessWorker(checked, host, folder, settings, cache_gib, progress) as worker:
             yield LocalLauncher(), worker

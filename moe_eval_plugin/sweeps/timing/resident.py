@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.measure.timing import BatchTiming
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
     from moe_eval_plugin.sweeps.plan import SweepPoint
-    from moe_eval_plugin.sweeps.workers.resident_model import ResidentMoEHF
+    from moe_eval_plugin.sweeps.workers.lmms_eval_model import ResidentMoEHF
 
 
 class ResidentTimer:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.files import short_digest
+from moe_eval_plugin.hosts.harness import LM_EVAL, LMMS_EVAL
 from moe_eval_plugin.results.files import read_run
 from moe_eval_plugin.results.timing.timed_pass import FOLDER, TimedPass
 from moe_eval_plugin.sweeps.fingerprint import machine
@@ -28,8 +29,13 @@ if TYPE_CHECKING:
 # The default budget is the time of answering so many questions, but no less than a minute.
 QUESTIONS_OF_THE_BUDGET = 1000
 LEAST_BUDGET_S = 60.0
-# Requests of lmms-eval by what a task asks for; a scored question is run by itself.
+# What a task asks for. Our models in lmms-eval score one question at a time; lm-eval puts several
+# into a batch.
 GENERATED, SCORED = ("generate_until",), ("loglikelihood", "multiple_choice")
+IN_BATCHES = {
+    LMMS_EVAL: GENERATED,
+    LM_EVAL: (*GENERATED, *SCORED, "loglikelihood_rolling"),
+}
 
 
 @dataclass(frozen=True)
@@ -79,10 +85,12 @@ def make_work(
     n_questions: Mapping[str, int],
     output_types: Mapping[str, str],
     n_rounds: int | None = None,
+    host: str = LMMS_EVAL,
 ) -> TimedWork:
     """Build the passes of the points that are done, whose experts were observed.
 
-    ``n_questions`` and ``output_types`` are the host's, by task; ``n_rounds`` is that of the work.
+    ``n_questions`` and ``output_types`` are those of ``host``, by task; ``n_rounds`` is that of the
+    work.
     There are no passes where only the baseline, or not even that, can be timed.
     """
     records, remarks = _records(manifest)
@@ -95,7 +103,9 @@ def make_work(
         return TimedWork((), (), tuple(remarks))
     targets: list[tuple[str, int]] = []
     for task in n_questions:
-        sizes = _batch_sizes(task, output_types[task], options, records.values())
+        sizes = (1,) if output_types[task] in SCORED else ()
+        if output_types[task] in IN_BATCHES[host]:
+            sizes = options.batch_sizes or _size_of_answers(task, records.values())
         if not sizes:
             remarks.append(f"{task} is not timed: its questions have several rounds.")
         targets += [(task, size) for size in sizes]
@@ -137,19 +147,10 @@ def _records(manifest: Manifest) -> tuple[dict[str, dict[str, RunRecord]], list[
     return records, remarks
 
 
-def _batch_sizes(
-    task: str,
-    output_type: str,
-    options: TimingOptions,
-    records: Iterable[Mapping[str, RunRecord]],
-) -> tuple[int, ...]:
-    """Return the batch sizes to time; none for a task that cannot be timed."""
-    if output_type in SCORED:
-        return (1,)
-    if output_type not in GENERATED:
-        return ()
+def _size_of_answers(task: str, records: Iterable[Mapping[str, RunRecord]]) -> tuple[int, ...]:
+    """Return the batch size at which the questions of a task were answered."""
     sizes = [one[task].setup.batch_size for one in records if task in one]
-    return options.batch_sizes or (min((size for size in sizes if size), default=1),)
+    return (min((size for size in sizes if size), default=1),)
 
 
 def _budget_s(records: Iterable[Mapping[str, RunRecord]]) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.hosts.harness import LM_EVAL, LMMS_EVAL
 from moe_eval_plugin.results.files import read_run
 from moe_eval_plugin.sweeps.manifest import load_manifest
 
@@ -17,12 +18,16 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 # Models that find the largest batch that fits; others may not know the word.
-OWN_MODELS = ("moe_hf", "moe_vllm")
+OWN_MODELS = {LMMS_EVAL: ("moe_hf", "moe_vllm"), LM_EVAL: ("moe_vllm", "moe_vllm-vlm")}
 
 
-def default_batch_size(model: str) -> str:
-    """Return the batch size of a sweep whose command names none."""
-    return AUTO if model in OWN_MODELS else "1"
+def default_batch_size(model: str, host: str = LMMS_EVAL) -> str:
+    """Return the batch size of a sweep whose command names none.
+
+    With lm-eval and transformers it is that of lm-eval, whose ``auto`` computes the largest batches
+    first and accepts no images.
+    """
+    return AUTO if model in OWN_MODELS[host] else "1"
 
 
 def found_batch_size(folder: Path) -> int | None:

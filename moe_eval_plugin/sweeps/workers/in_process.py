@@ -6,21 +6,17 @@ from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any, Self
 
 from moe_eval_plugin.errors import UserError
-from moe_eval_plugin.sweeps.fingerprint import machine
 from moe_eval_plugin.sweeps.workers.failures import reason_of
-from moe_eval_plugin.sweeps.workers.input_cache import InputCache, limit_bytes
-from moe_eval_plugin.sweeps.workers.journal import Journal, journal_path
+from moe_eval_plugin.sweeps.workers.resident import make_resident
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from moe_eval_plugin.engines.expert_request import ModelConfig
     from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
-    from moe_eval_plugin.sweeps.plan import SweepPlan, SweepPoint
+    from moe_eval_plugin.sweeps.plan import SweepPoint
     from moe_eval_plugin.sweeps.planning import CheckedPlan
     from moe_eval_plugin.sweeps.workers.progress import Progress
-    from moe_eval_plugin.sweeps.workers.resident_model import ResidentMoEHF
 
 LOGS = "logs"
 
@@ -43,14 +39,11 @@ class InProcessWorker:
         progress: Progress,
     ) -> None:
         self._plan = checked.plan
-        self._checked = checked.model
         self._host = host
         self._folder = folder
-        self._settings = settings
-        self._input_cache_gib = input_cache_gib
-        self._inputs: InputCache | None = None
-        self._progress = progress
-        self._model: ResidentMoEHF | None = None
+        self._resident = make_resident(
+            checked.plan, checked.model, folder, settings, input_cache_gib, progress
+        )
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -62,8 +55,7 @@ class InProcessWorker:
 
     def __call__(self, point: SweepPoint) -> Path:
         """Run one point: answer what its journal does not hold, score, and write the files."""
-        identity = {"digest": point.digest(self._settings), **machine()}
-        self._journal = Journal(journal_path(self._folder, point.name), identity)
+        self._point = point
         output = self._folder / point.name
         log = self._folder / LOGS / f"{point.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +66,7 @@ class InProcessWorker:
             except UserError:
                 raise
             except Exception as error:
-                if self._model is not None:
+                if self._resident.is_loaded:
                     raise
                 message = (
                     f"No setting can run: the model was not loaded. {reason_of(error)}. All that "
@@ -82,44 +74,13 @@ class InProcessWorker:
                 )
                 raise UserError(message) from error
 
-    def loaded(self) -> ResidentMoEHF:
-        """Return the model without kept inputs and images; it is loaded if no point was run."""
-        if self._model is None:
-            self._progress.doing("loading the weights")
-            self._model = load_resident(self._plan, self._checked)
-        self._inputs, self._model.store, self._model.engine.image_outputs = None, None, None
-        return self._model
+    def loaded(self) -> Any:  # noqa: ANN401  (the host's)
+        """Return the model with nothing kept from the points; it is loaded if none was run."""
+        return self._resident.loaded()
 
     def _get_model(
-        self, arg_string: str, additional_config: dict[str, Any] | None
-    ) -> ResidentMoEHF:
-        from moe_eval_plugin.engines.transformers.shared.images import ImageOutputs
-        from moe_eval_plugin.hosts.shared.arguments import join_arguments
-        from moe_eval_plugin.sweeps.workers.batch_size import found_batch_size
-        from moe_eval_plugin.sweeps.workers.batch_store import SweepBatches
-        from moe_eval_plugin.sweeps.workers.resident_model import ResidentMoEHF
-
-        if self._model is None or self._inputs is None:
-            self._progress.doing("loading the weights")
-            arguments = join_arguments(arg_string, additional_config)
-            self._model = ResidentMoEHF(self._checked, **arguments)
-            self._model.progress = self._progress
-            limit = limit_bytes(self._input_cache_gib)
-            self._inputs = InputCache(limit)
-            self._model.engine.image_outputs = ImageOutputs(limit)
-        else:
-            self._model.switch_to(arg_string, additional_config)
-        self._model.batch_size = found_batch_size(self._folder) or self._model.batch_size
-        self._model.store = SweepBatches(self._inputs, self._journal, self._progress.answered)
-        return self._model
-
-
-def load_resident(plan: SweepPlan, checked: ModelConfig | None = None) -> ResidentMoEHF:
-    """Load the model of a plan, as the host would for its first point."""
-    from moe_eval_plugin.hosts.shared.arguments import join_arguments
-    from moe_eval_plugin.sweeps.workers.resident_model import ResidentMoEHF
-
-    parts = (plan.model_args, plan.points[0].model_args)
-    of_the_host = {"batch_size": plan.batch_size, "device": plan.device}
-    arguments = join_arguments(",".join(part for part in parts if part), of_the_host)
-    return ResidentMoEHF(checked, **arguments)
+        self,
+        model_args: Any,  # noqa: ANN401  (a text or a mapping, as the host has it)
+        of_the_host: Mapping[str, Any] | None,
+    ) -> Any:  # noqa: ANN401  (the host's)
+        return self._resident.at(self._point, model_args, of_the_host)

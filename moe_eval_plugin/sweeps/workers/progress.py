@@ -28,3 +28,16 @@ class Progress(Protocol):
 
     def answered(self, n_requests: int, *, earlier: bool = False) -> None:
         """Count requests, as ``Answered`` does."""
+
+
+class Silent:
+    """A ``Progress`` that shows nothing."""
+
+    def doing(self, what: str) -> None:
+        """Show nothing."""
+
+    def verified(self, experts: Mapping[str, VerifiedOverride]) -> None:
+        """Show nothing."""
+
+    def answered(self, n_requests: int, *, earlier: bool = False) -> None:
+        """Show nothing."""

@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from moe_eval_plugin.cli import build_parser
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.publish.bundle.commands import run_command, sweep_commands, with_checkpoint
+from moe_eval_plugin.publish.bundle.study import study_texts
 from moe_eval_plugin.publish.reproduce.rerun import Changes
 from moe_eval_plugin.results.files import read_run
 from moe_eval_plugin.sweeps.manifest import Entry, Manifest
 from tests.publish.bundle.finished_sweeps import SETTINGS, change, in_record, point
 from tests.report.report_runs import write_run
+from tests.results.lm_eval_files import RESULTS_FILE
 from tests.results.timing.timed_files import timed_pass
 
 if TYPE_CHECKING:
@@ -151,6 +154,45 @@ def test_a_single_run_is_the_host_s_own_command(tmp_path: Path) -> None:
     ]
 
 
+def test_a_sweep_of_lm_eval_names_its_host_and_the_options_of_prompts() -> None:
+    given = {
+        "host": "lm-eval",
+        "model": "moe_hf-multimodal",
+        "model_args": '{"pretrained": "a,b"}',
+        "model revision": "0004",
+        "num_fewshot": 0,
+        "apply_chat_template": True,
+    }
+    (command,) = sweep_commands(manifest(map(point, (8, 4)), **given))
+    assert command[:6] == ["moe-eval", "sweep", "--host", "lm-eval", "--model", "moe_hf-multimodal"]
+    assert command[7] == '{"pretrained": "a,b", "revision": "0004"}'
+    text = " ".join(command)
+    assert "--num-fewshot 0 --apply-chat-template --tasks easy_vqa" in text
+    assert "--host" not in sweep_commands(manifest([point(8)]))[0]
+    moved = Changes("demo", pretrained="/models/c").applied(command)
+    assert moved[7] == "pretrained=/models/c"
+    assert [*moved[:7], *moved[8:]] == [*command[:7], *command[8:]]
+    study = study_texts([command])["study.yaml"]
+    assert yaml.safe_load(study)["model_args"] == command[7]
+
+
+def test_a_single_run_of_lm_eval_is_its_own_command(repository_root: Path) -> None:
+    command = run_command(read_run(repository_root / RESULTS_FILE))
+    assert command == [
+        *("moe-eval", "lm-eval", "run", "--model", "hf"),
+        *("--model_args", "pretrained=tiny,dtype=float32"),
+        *("--tasks", "sums,last_word,numbers,prose", "--batch_size", "1", "--device", "cpu"),
+        *("--seed", "0,1234,1234,1234", "--log_samples", "--output_path", "{output}"),
+    ]
+    assert Changes("tiny").applied(command) == command
+
+
+def test_questions_that_are_named_cannot_be_limited() -> None:
+    command = ["moe-eval", "lm-eval", "run", "--samples", '{"a": [0]}', "--output_path", "{output}"]
+    with pytest.raises(InvalidArgumentError, match="names the questions to ask with --samples"):
+        Changes("demo", limit=1).applied(command)
+
+
 def test_a_limit_and_another_place_of_the_checkpoint_change_a_command() -> None:
     (command,) = sweep_commands(manifest([point(8)], limit=None, model_args="a=1,pretrained=x"))
     changed = Changes("demo", limit=7, pretrained="/models/x").applied(command)
@@ -174,10 +216,10 @@ def test_a_checkpoint_that_the_environment_named_is_the_recorded_one(
     (sweep,) = sweep_commands(manifest([point(8)], model="moe_hf", model_args=model_args))
     options = build_parser().parse_args(Changes("some/model").applied(sweep)[1:])
     assert (options.model, options.model_args) == (["moe_hf"], [changed])
-    single = ["lmms-eval", "--model", "moe_hf", "--model_args", model_args, "--output_path", "x"]
-    assert Changes("some/model").applied(single) == [
-        *("lmms-eval", "--model", "moe_hf", "--model_args", changed, "--output_path", "x")
-    ]
+    for program in (["lmms-eval"], ["moe-eval", "lm-eval", "run"]):
+        start = [*program, "--model", "moe_hf", "--model_args"]
+        single = [*start, model_args, "--output_path", "x"]
+        assert Changes("some/model").applied(single) == [*start, changed, "--output_path", "x"]
 
 
 def test_a_sweep_whose_checkpoint_is_unknown_asks_for_it() -> None:

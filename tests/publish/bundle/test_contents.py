@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from tests.publish.bundle.finished_sweeps import (
     write_sweep,
 )
 from tests.report.report_runs import TASK, write_run
+from tests.results.lm_eval_files import FOLDER
 from tests.results.run_files import FAILURES
 
 if TYPE_CHECKING:
@@ -33,6 +35,20 @@ def test_a_samples_file_that_was_cut_off_is_warned_of(tmp_path: Path) -> None:
     (samples,) = path.parent.glob("*.jsonl")
     samples.write_text("".join(samples.read_text("utf-8").splitlines(keepends=True)[:10]), "utf-8")
     assert "has 10 of 40 samples" in collect(path, LOCK).description.warnings[0]
+
+
+def test_each_filter_of_lm_eval_has_a_line_for_each_question(
+    repository_root: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(repository_root / FOLDER, tmp_path / "hf")
+    contents = collect(tmp_path / "hf", LOCK)
+    assert contents.description.host == "lm-eval"
+    assert not contents.description.warnings
+    assert len(contents.files) == 5
+    (samples,) = (tmp_path / "hf").glob("samples_numbers_*.jsonl")
+    samples.write_text("".join(samples.read_text("utf-8").splitlines(keepends=True)[:5]), "utf-8")
+    (warning,) = collect(tmp_path / "hf", LOCK).description.warnings
+    assert "has 5 of 6 samples" in warning
 
 
 def test_failed_requests_are_warned_of(tmp_path: Path) -> None:

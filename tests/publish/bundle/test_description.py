@@ -52,6 +52,15 @@ def test_a_bundle_of_version_1_is_read_and_written_with_the_same_keys() -> None:
     assert found.to_dict() == STORED
 
 
+def test_a_bundle_names_its_host_and_an_earlier_one_is_of_the_first_host() -> None:
+    assert read(STORED).host == "lmms-eval"
+    of_lm_eval = read({**STORED, "host": "lm-eval"})
+    assert of_lm_eval.host == "lm-eval"
+    assert of_lm_eval.to_dict() == {**STORED, "host": "lm-eval"}
+    with pytest.raises(DataError, match="host"):
+        read({**STORED, "host": "another"})
+
+
 def test_what_a_sweep_is_packed_with_is_read_back(tmp_path: Path) -> None:
     description = collect(write_sweep(tmp_path / "sweep"), LOCK).description
     assert description.of_sweep

@@ -164,8 +164,30 @@ def test_a_file_that_is_there_twice_is_refused(archive: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     "command",
     [
+        ["lmms-eval", "--output_path", "{output}"],
+        ["moe-eval", "lm-eval", "run", "--output_path", "{output}"],
+        ["moe-eval", "sweep", "--host", "lm-eval", "--output", "{output}"],
+    ],
+)
+def test_commands_of_each_host_are_read(
+    archive: Path, tmp_path: Path, command: list[object]
+) -> None:
+    files = members(archive)
+    about = json.loads(files[f"{ROOT}/bundle.json"])
+    about["commands"] = [command]
+    rewrite(archive, with_sums({**files, f"{ROOT}/bundle.json": json.dumps(about).encode()}))
+    assert unpack(archive, tmp_path / "bundle").description.commands == [command]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
         ["rm", "-rf", "{output}"],
         ["moe-eval", "data", "{output}"],
+        ["moe-eval", "lm-eval", "ls", "{output}"],
+        ["moe-eval", "sweep", "--host", "rm", "--output", "{output}"],
+        ["moe-eval", "sweep", "--host", "{output}"],
+        ["lm-eval", "run", "--output_path", "{output}"],
         ["moe-eval", "sweep", "--output", "elsewhere"],
         ["lmms-eval", "--output_path", "{output}", "--more", "{output}"],
         ["lmms-eval", "--output_path", "{output}", "--use_cache", "elsewhere"],

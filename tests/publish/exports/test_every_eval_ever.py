@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.publish.exports.every_eval_ever import EXPORTERS
+from moe_eval_plugin.results.files import read_run
 from tests.publish.exports.schemas import EVERY_EVAL_EVER, assert_data_store_takes
+from tests.results.lm_eval_files import RESULTS_FILE
 from tests.results.sample_runs import (
     ACCURACY,
     DATA_REVISION,
@@ -134,6 +136,21 @@ def test_a_run_of_lm_eval_has_the_names_of_the_data_store(tmp_path: Path) -> Non
     }
     assert [one["lower_is_better"] for one in configs] == [False, False, True, True]
     assert configs[0]["metric_kind"] == "accuracy"
+
+
+def test_a_score_after_a_filter_is_named_as_in_the_data_store(repository_root: Path) -> None:
+    files = EXPORTER.export([read_run(repository_root / RESULTS_FILE)], "numbers").files
+    ((path, text),) = files.items()
+    file = json.loads(text)
+    SCHEMA.validate(file)
+    assert_data_store_takes(path, file)
+    assert [
+        (one["evaluation_name"], one["metric_config"]["metric_id"])
+        for one in file["evaluation_results"]
+    ] == [("numbers/strict-match", "exact-match"), ("numbers/flexible-extract", "exact-match")]
+    assert file["evaluation_results"][1]["metric_config"]["metric_parameters"] == {
+        "filter": "flexible-extract"
+    }
 
 
 def test_every_score_and_the_speed_are_results(tmp_path: Path) -> None:

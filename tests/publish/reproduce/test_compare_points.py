@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.publish.reproduce.agreement import AGREES, NOT_JUDGED
 from moe_eval_plugin.publish.reproduce.text import render_agreement
+from moe_eval_plugin.results.files import read_run
 from moe_eval_plugin.sweeps.manifest import load_manifest
 from tests.publish.bundle.finished_sweeps import change, in_record, results_of, write_sweep
 from tests.publish.reproduce.compared_sweeps import (
@@ -26,6 +28,7 @@ from tests.report.report_runs import (
     write_run,
     wrong_every,
 )
+from tests.results.lm_eval_files import FOLDER, RESULTS_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +44,26 @@ def test_an_honest_repeat_agrees(original: Path, again: Path) -> None:
             assert verdict(agreement, point, number) == AGREES
     assert row(agreement, "k2", "exact_match").original == 0.75
     assert "Accuracy: reproduced, 2 of 2 settings." in render_agreement(agreement)
+
+
+def test_a_run_of_lm_eval_agrees_with_its_repetition_in_the_numbers_of_its_table(
+    repository_root: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(repository_root / FOLDER, tmp_path / "again")
+    agreement = compared(repository_root / FOLDER, tmp_path / "again")
+    assert agreement.agrees
+    numbers = {(one.task, one.number): one for one in agreement.rows}
+    perplexity = numbers["prose", "word_perplexity"]
+    run = read_run(repository_root / RESULTS_FILE)
+    scores = {score.metric: score.value for score in run.task("prose").scores}
+    assert perplexity.original == perplexity.again == scores["word_perplexity"]
+    assert "points" not in perplexity.reason
+    assert {*("acc", "acc_norm")} < {number for task, number in numbers if task == "sums"}
+    assert ("numbers", "exact_match,flexible-extract") in numbers
+
+    (samples,) = (tmp_path / "again").glob("samples_sums_*.jsonl")
+    samples.write_text("".join(samples.read_text("utf-8").splitlines(keepends=True)[:2]), "utf-8")
+    assert ("run", "questions") in differing(compared(repository_root / FOLDER, tmp_path / "again"))
 
 
 def test_a_point_that_was_not_made_again_differs(original: Path, again: Path) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.errors import DataError, UserError
-from moe_eval_plugin.publish.reproduce.rerun import rerun
+from moe_eval_plugin.publish.reproduce.rerun import module_arguments, rerun
 from tests.report.report_runs import write_run
 
 if TYPE_CHECKING:
@@ -29,6 +29,20 @@ def test_a_command_that_cannot_be_run_ends_with_an_error(
         rerun([command], tmp_path / "out", told.append)
     assert told == [["moe-eval", "sweep", "--no-such-option", "--output", str(tmp_path / "out")]]
     assert "unrecognized arguments: --no-such-option" in capfd.readouterr().err
+
+
+def test_only_the_programs_of_a_bundle_are_run(tmp_path: Path) -> None:
+    output = ["--output_path", "out"]
+    assert module_arguments(["lmms-eval", *output]) == ["lmms_eval", *output]
+    assert module_arguments(["moe-eval", "lm-eval", "run", *output]) == [
+        *("moe_eval_plugin.lm_eval", "run", "--output_path", "out")
+    ]
+    assert module_arguments(["moe-eval", "sweep", *output]) == [
+        *("moe_eval_plugin", "sweep", "--output_path", "out")
+    ]
+    with pytest.raises(DataError, match="is not a command of a bundle"):
+        rerun([["touch", "{output}"]], tmp_path / "out", print)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_sweep_that_leaves_nothing_is_an_error(

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from moe_eval_plugin.errors import InvalidArgumentError, MissingDependencyError
 from moe_eval_plugin.sweeps.launchers.choose import LaunchOptions, make_launcher
+from moe_eval_plugin.sweeps.plan import SweepPlan
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+PLAN = SweepPlan("moe_hf", "pretrained=demo", ("easy_vqa",), ())
 
 
 @pytest.mark.parametrize("name", ["ray", "slurm"])
@@ -21,11 +25,13 @@ def test_a_launcher_without_its_package_says_how_to_install_it(
 
 
 def test_only_a_local_sweep_of_moe_hf_keeps_its_model_in_memory() -> None:
-    assert LaunchOptions().is_resident("moe_hf")
-    assert not LaunchOptions().is_resident("moe_vllm")
-    assert not LaunchOptions("ray").is_resident("moe_hf")
-    assert not LaunchOptions(separate=True).is_resident("moe_hf")
-    assert not LaunchOptions(processes_per_point=2).is_resident("moe_hf")
+    assert LaunchOptions().is_resident(PLAN)
+    assert not LaunchOptions().is_resident(replace(PLAN, model="moe_vllm"))
+    assert not LaunchOptions().is_resident(replace(PLAN, model="moe_hf-multimodal"))
+    assert LaunchOptions().is_resident(replace(PLAN, model="moe_hf-multimodal", host="lm-eval"))
+    assert not LaunchOptions("ray").is_resident(PLAN)
+    assert not LaunchOptions(separate=True).is_resident(PLAN)
+    assert not LaunchOptions(processes_per_point=2).is_resident(PLAN)
 
 
 @pytest.mark.parametrize(

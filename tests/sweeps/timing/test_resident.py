@@ -15,7 +15,7 @@ from moe_eval_plugin.sweeps.plan import SweepPoint
 from moe_eval_plugin.sweeps.timing import resident
 from moe_eval_plugin.sweeps.timing.interleaved import run_pass
 from moe_eval_plugin.sweeps.timing.resident import ResidentTimer
-from moe_eval_plugin.sweeps.workers.resident_model import ResidentMoEHF
+from moe_eval_plugin.sweeps.workers.lmms_eval_model import ResidentMoEHF
 from tests.hosts.lmms_eval.easy_requests import (
     SPLIT,
     TASK,

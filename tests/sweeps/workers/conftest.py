@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from moe_eval_plugin.sweeps.workers.resident_model import (
+from moe_eval_plugin.sweeps.workers.lmms_eval_model import (
     ResidentMoEHF,
 )
 from tests.hosts.lmms_eval.easy_requests import SPLIT, TASK, questions

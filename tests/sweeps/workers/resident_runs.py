@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from moe_eval_plugin.experts.verification import VerifiedOverride
-    from moe_eval_plugin.sweeps.workers.resident_model import ResidentMoEHF
+    from moe_eval_plugin.sweeps.workers.lmms_eval_model import ResidentMoEHF
 
 
 GIB = 2**30

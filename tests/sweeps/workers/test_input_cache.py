@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from moe_eval_plugin.sweeps.workers.resident_model import ResidentMoEHF
+    from moe_eval_plugin.sweeps.workers.lmms_eval_model import ResidentMoEHF
 
 
 def test_inputs_are_encoded_once_and_are_the_same_tensors(

@@ -17,7 +17,7 @@ from tests.sweeps.workers.resident_runs import GIB, switch_to
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from moe_eval_plugin.sweeps.workers.resident_model import ResidentMoEHF
+    from moe_eval_plugin.sweeps.workers.lmms_eval_model import ResidentMoEHF
 
 N_IMAGES, BATCH_SIZE = 4, 2
 

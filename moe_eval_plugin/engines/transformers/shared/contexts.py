@@ -40,8 +40,8 @@ class Choices:
 
     @property
     def is_shareable(self) -> bool:
-        """Whether there is a prefix that several continuations would compute."""
-        return len(self.context) >= LEAST_CONTEXT and len(self.continuations) > 1
+        """Whether there is a prefix that several prompts begin with; equal ones count once."""
+        return len(self.context) >= LEAST_CONTEXT and len(set(map(tuple, self.prompts))) > 1
 
     @property
     def n_tokens(self) -> int:

@@ -1,1 +1,1 @@
-"""What is added to an evaluation by the host: rows, records, and a cache that knows k."""
+"""What an evaluation by the host needs of our models, and what is added to its results."""

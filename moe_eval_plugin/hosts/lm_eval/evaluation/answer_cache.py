@@ -7,6 +7,7 @@ everything that our models' answers depend on. Other models keep the host's keys
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,7 +21,7 @@ from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.results.record import RunRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping
     from types import ModuleType
 
 KINDS = ("loglikelihood", "loglikelihood_rolling", "generate_until")
@@ -78,8 +79,27 @@ def refuse_unkeyed(answers: object) -> None:
         raise InvalidArgumentError(message)
 
 
+def key_images(model: ModuleType) -> None:
+    """Let ``lm_eval.api.model`` key images that are opened when they are asked for.
+
+    It keys those in a list by their content, and refuses any other sequence.
+    """
+    original = getattr(model, "_multimodal_cache_default", None)
+    if original is None or hasattr(original, "_moe_eval_images"):
+        return
+
+    def default(obj: object) -> Any:  # noqa: ANN401  (what the host's own returns)
+        if isinstance(obj, Sequence) and not isinstance(obj, bytes | bytearray):
+            return list(obj)
+        return original(obj)
+
+    default._moe_eval_images = True  # type: ignore[attr-defined]  # noqa: SLF001
+    model._multimodal_cache_default = default  # type: ignore[attr-defined]  # noqa: SLF001
+
+
 def key_caches(model: ModuleType) -> None:
     """Replace ``CachingLM`` in ``lm_eval.api.model``, where the host looks for it."""
+    key_images(model)
     original = getattr(model, "CachingLM", None)
     if original is None or hasattr(original, "moe_eval_counts"):
         return

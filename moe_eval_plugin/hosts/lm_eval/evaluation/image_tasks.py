@@ -7,20 +7,54 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+# Our models for text alone, and those that take images.
+WITH_IMAGES = {"moe_hf": "moe_hf-multimodal", "moe_vllm": "moe_vllm-vlm"}
 
 
-def check_images(lm: Any, tasks: Mapping[str, Any]) -> None:  # noqa: ANN401  (any model of the host)
-    """Raise ``InvalidArgumentError`` if a task has images and the model is for text alone.
+def check_named_tasks(
+    model: str,
+    tasks: Iterable[str | Mapping[str, Any]],
+    index: Mapping[str, Any],
+) -> None:
+    """Raise ``InvalidArgumentError`` if a task has images and the model takes none.
 
-    ``tasks`` are loaded tasks by name. The host would name its own models, which set no k.
+    Nothing is loaded: ``tasks`` are names or definitions, and ``index`` is the host's.
     """
-    if getattr(lm, "MULTIMODAL", False):
-        return
-    named = [name for name, task in tasks.items() if getattr(task, "MULTIMODAL", False)]
-    if named:
+    if model in WITH_IMAGES:
+        _refuse(model, [*dict.fromkeys(_with_images(tasks, index))], WITH_IMAGES[model])
+
+
+def check_loaded_tasks(lm: Any, tasks: Mapping[str, Any]) -> None:  # noqa: ANN401  (any model of the host)
+    """Raise ``InvalidArgumentError`` if a loaded task has images and a loaded model takes none."""
+    if not getattr(lm, "MULTIMODAL", False):
+        named = [name for name, task in tasks.items() if getattr(task, "MULTIMODAL", False)]
+        _refuse(type(lm).__name__, named, " or ".join(WITH_IMAGES.values()))
+
+
+def _with_images(
+    tasks: Iterable[str | Mapping[str, Any]], index: Mapping[str, Any]
+) -> Iterator[str]:
+    for one in tasks:
+        entry = index.get(one) if isinstance(one, str) else None
+        definition = (entry.cfg or {"task": sorted(entry.tags)}) if entry else one
+        if isinstance(definition, str):
+            continue
+        members = definition.get("task")
+        if definition.get("doc_to_image") is not None:
+            yield str(members)
+        elif isinstance(members, list):
+            yield from _with_images(members, index)
+        elif entry is None:
+            # A task of the index with other settings, as groups name them.
+            yield from _with_images([str(members)], index)
+
+
+def _refuse(model: str, tasks: list[str], others: str) -> None:
+    if tasks:
         message = (
-            f"{', '.join(named)}: these questions have images, and {type(lm).__name__} is for text "
-            "alone. Use --model moe_hf-multimodal or moe_vllm-vlm, with --apply_chat_template."
+            f"{', '.join(tasks)}: these questions have images, and {model} is for text alone. Use "
+            f"--model {others}, with --apply_chat_template."
         )
         raise InvalidArgumentError(message)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.hosts.exit_codes import user_errors
 from moe_eval_plugin.hosts.foreign_models import ForeignModelTimer
-from moe_eval_plugin.hosts.lm_eval.evaluation.image_tasks import check_images
+from moe_eval_plugin.hosts.lm_eval.evaluation.image_tasks import check_loaded_tasks
 from moe_eval_plugin.hosts.result_rows import NO_FILTER, add_rows, move_scores_by_type
 from moe_eval_plugin.results.record import Score
 from moe_eval_plugin.results.run import FROM_CACHE
@@ -36,7 +36,7 @@ def add_rows_to_results(evaluator: ModuleType) -> None:
         model = lm if counts is None else lm.lm
         if hasattr(model, "moe_eval_records"):
             with user_errors():
-                check_images(model, _tasks(*args, **kwargs))
+                check_loaded_tasks(model, _tasks(*args, **kwargs))
             results = original(*args, **kwargs)
             records = model.moe_eval_records
         else:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.hosts.lm_eval.evaluation.image_tasks import check_named_tasks
 from moe_eval_plugin.hosts.lm_eval.registration import register
 from moe_eval_plugin.hosts.lm_eval.running_command.checks import check_command
 from moe_eval_plugin.hosts.lm_eval.running_command.options import command_record
@@ -78,9 +79,11 @@ class _RunningCommand:
 
     def _read_tasks(self, config: Any, *args: Any, **how: Any) -> Any:  # noqa: ANN401  (the host's)
         try:
-            return self._process_tasks(config, *args, **how)
+            manager = self._process_tasks(config, *args, **how)
         except ValueError as error:
             raise _refused(error) from error
+        check_named_tasks(config.model, config.tasks, manager.task_index)
+        return manager
 
     def _simple_evaluate(self, **options: Any) -> Any:  # noqa: ANN401  (the host's)
         """Run the host's function; its results get the options of the command."""

@@ -54,8 +54,8 @@ NOT_SETTINGS = frozenset({"config_source", "matching", "n_questions", "n_left_ou
 def run_of(path: Path, content: Mapping[str, Any]) -> Run:
     """Return the run of one results file, from its content."""
     config = content["config"]
-    recorded_options = mapping(mapping(content, "moe_eval_command"), "options")
-    options = {**config, **_options_in_prompts(content), **recorded_options}
+    command = mapping(mapping(content, "moe_eval_command"), "options")
+    options = {**_prompt_options(content), **config, **command}
     limit = as_typed(number(config.get("limit")))
     tasks = tuple(_tasks(path, content))
     recorded = (task.record.setup.pretrained for task in tasks if task.record)
@@ -80,11 +80,16 @@ def run_of(path: Path, content: Mapping[str, Any]) -> Run:
     )
 
 
-def _options_in_prompts(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that the host records by what they did to the prompts."""
-    names = ("system_instruction", "fewshot_as_multiturn")
-    options = {name: content.get(name) for name in names}
-    return {**options, "apply_chat_template": bool(content.get("chat_template"))}
+def _prompt_options(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of prompts, as far as results show them without the command's own."""
+    examples = set(mapping(content, "n-shot").values())
+    found: dict[str, Any] = {"system_instruction": text(content, "system_instruction")}
+    if len(examples) == 1:
+        found["num_fewshot"] = count(examples.pop())
+    if content.get("chat_template"):
+        multiturn = content.get("fewshot_as_multiturn")
+        found |= {"apply_chat_template": True, "fewshot_as_multiturn": multiturn}
+    return found
 
 
 def _samples_path(path: Path, task: str) -> Path:

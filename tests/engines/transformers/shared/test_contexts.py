@@ -85,10 +85,11 @@ def test_batches_hold_up_to_so_many_continuations_and_every_context_once(
     assert [[len(one.continuations) for one in part] for part in in_batches(batch[:1], 2)] == [[4]]
 
 
-def test_a_context_of_one_token_or_with_one_continuation_has_nothing_to_share() -> None:
-    assert not Choices((1,), ((2,), (3,))).is_shareable
-    assert not Choices((1, 2), ((2,),)).is_shareable
-    assert Choices((1, 2), ((2,), (3,))).is_shareable
+def test_a_context_of_one_token_or_with_one_prompt_has_nothing_to_share() -> None:
+    assert not Choices((1,), ((2, 5), (3, 5))).is_shareable
+    assert not Choices((1, 2), ((2, 5),)).is_shareable
+    assert not Choices((1, 2), ((2,), (3,))).is_shareable  # both are predicted by one prompt
+    assert Choices((1, 2), ((2, 5), (3, 5))).is_shareable
 
 
 def test_a_model_that_counts_positions_anew_is_found(

@@ -25,7 +25,7 @@ from tests.sweeps.workers.resident_runs import ARGUMENTS, Heard, answer, keep_ba
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from moe_eval_plugin.sweeps.workers.resident_model import (
+    from moe_eval_plugin.sweeps.workers.lmms_eval_model import (
         ResidentMoEHF,
     )
 
