@@ -51,7 +51,7 @@ def check_command(
         return
     _refuse_repeated(arguments)
     _check_numbers(config)
-    _check_paths(config)
+    _check_output(config.output_path)
     _check_cached_requests(config)
     given = {name: getattr(config, name) for name in ("batch_size", "max_batch_size")}
     device = {"device": _named_device(namespace, config)}
@@ -59,6 +59,11 @@ def check_command(
 
 
 def _check_tasks(config: Any) -> None:  # noqa: ANN401  (the host's dataclass)
+    name, folder = "--include_path", config.include_path
+    # A later release may take several folders, as the help of `lm-eval ls` says.
+    parts = str(folder).split(os.pathsep)
+    if folder is not None and not Path(folder).is_dir() and not all(map(os.path.isdir, parts)):
+        raise refusal(name, folder, "Use a folder with task definitions")
     tasks = config.tasks.split(",") if isinstance(config.tasks, str) else config.tasks
     if not tasks:
         message = f"--tasks names no task. {ALL_TASKS}"
@@ -128,14 +133,9 @@ def _check_numbers(config: Any) -> None:  # noqa: ANN401  (the host's dataclass)
         read_int("--num_fewshot", n_examples, at_least=0)
 
 
-def _check_paths(config: Any) -> None:  # noqa: ANN401  (the host's dataclass)
-    name, folder, output = "--include_path", config.include_path, config.output_path
-    # A later release may take several folders, as the help of `lm-eval ls` says.
-    parts = str(folder).split(os.pathsep) if folder is not None else []
-    if folder is not None and not Path(folder).is_dir() and not all(map(os.path.isdir, parts)):
-        raise refusal(name, folder, "Use a folder with task definitions")
+def _check_output(output: str | None) -> None:
+    """Refuse a path that results cannot be written to: lm-eval ignores errors while it writes."""
     if output is not None:
-        # lm-eval ignores errors while it writes results.
         is_file = Path(output).suffix == ".json"
         (read_new_file if is_file else read_new_folder)("--output_path", output)
 
