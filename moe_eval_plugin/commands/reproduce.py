@@ -143,6 +143,7 @@ def _check_folder(folder: Path) -> None:
 
 def _reproduce(options: argparse.Namespace, bundle: Bundle, folder: Path) -> int:
     from moe_eval_plugin.files import write_files
+    from moe_eval_plugin.hosts.harness import check_installed
     from moe_eval_plugin.publish.bundle.finished import read_finished
     from moe_eval_plugin.publish.reproduce.compare_points import compare_with_original
     from moe_eval_plugin.publish.reproduce.preconditions import (
@@ -152,6 +153,8 @@ def _reproduce(options: argparse.Namespace, bundle: Bundle, folder: Path) -> int
     from moe_eval_plugin.publish.reproduce.rerun import rerun
     from moe_eval_plugin.publish.reproduce.text import render_agreement, render_before
 
+    if options.against is None:
+        check_installed(bundle.description.host)
     notes = sys.stderr if options.json else sys.stdout
     before = compare_environment(bundle, options.pretrained)
     print(f"{options.path}: all checksums agree.", file=notes)
