@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ROW = "row"
 
 
-class VQATask(ConfigurableTask):  # type: ignore[misc]  # the host has no types
+class VQATask(ConfigurableTask):
     """A VQA task whose YAML file names the source of its data in ``dataset_kwargs.source``.
 
     The keys of ``dataset_kwargs`` and ``metadata`` are those of the class of this name for

@@ -89,8 +89,9 @@ def key_images(model: ModuleType) -> None:
         return
 
     def default(obj: object) -> Any:  # noqa: ANN401  (what the host's own returns)
-        is_lazy = isinstance(obj, Sequence) and not isinstance(obj, bytes | bytearray)
-        return list(obj) if is_lazy else original(obj)
+        if isinstance(obj, Sequence) and not isinstance(obj, bytes | bytearray):
+            return list(obj)
+        return original(obj)
 
     default._moe_eval_images = True  # type: ignore[attr-defined]  # noqa: SLF001
     model._multimodal_cache_default = default  # type: ignore[attr-defined]  # noqa: SLF001
