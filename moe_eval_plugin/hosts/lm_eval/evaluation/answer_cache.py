@@ -80,7 +80,7 @@ def refuse_unkeyed(answers: object) -> None:
         raise InvalidArgumentError(message)
 
 
-def key_images(model: ModuleType) -> None:
+def key_images(model: Any) -> None:  # noqa: ANN401  (a module)
     """Let ``lm_eval.api.model`` key images that are opened when they are asked for.
 
     It keys those in a list by their content, and refuses any other sequence.
@@ -95,7 +95,7 @@ def key_images(model: ModuleType) -> None:
         return original(obj)
 
     default._moe_eval_images = True  # type: ignore[attr-defined]  # noqa: SLF001
-    model._multimodal_cache_default = default  # type: ignore[attr-defined]  # noqa: SLF001
+    model._multimodal_cache_default = default  # noqa: SLF001
 
 
 def key_caches(model: Any) -> None:  # noqa: ANN401  (a module)
