@@ -28,20 +28,14 @@ from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.measure.phases import PhaseRecorder, marks_for
 from moe_eval_plugin.measure.stopwatch import Stopwatch
 from moe_eval_plugin.measure.synchronize import synchronize
-from moe_eval_plugin.model_adapters.lm_eval_hf_arguments import (
-    MeasureOptions,
-    check_arguments,
-    check_given,
-    check_loaded,
-    choose_device,
-)
+from moe_eval_plugin.model_adapters.lm_eval_hf_arguments import UNCHECKED, HFArguments
 from moe_eval_plugin.model_adapters.lm_eval_hf_contexts import (
     ContextSharing,
     SharedContextsLM,
     TokenRequest,
 )
 from moe_eval_plugin.models.architecture import image_tower
-from moe_eval_plugin.models.checkpoint import default_pretrained, resolve
+from moe_eval_plugin.models.checkpoint import resolve
 from moe_eval_plugin.results.versions import installed_versions
 
 if TYPE_CHECKING:
@@ -67,37 +61,22 @@ class MoEHFLM(MeasuredLM, SharedContextsLM):
     model_name: ClassVar[str] = "moe_hf"
     _largest_batch: int | None = None
 
-    def __init__(
-        self,
-        pretrained: Any = None,  # noqa: ANN401  (a name, or one of many classes)
-        *,
-        experts_k: object = None,
-        experts_policy: str | None = None,
-        renorm: str | None = None,
-        profile: str = "basic",
-        share_contexts: str = "no",
-        device: str | None = None,
-        **of_the_host: Any,  # noqa: ANN401  (what its class takes)
-    ) -> None:
-        self.measures = MeasureOptions(profile, share_contexts)
-        experts = {"experts_k": experts_k, "experts_policy": experts_policy, "renorm": renorm}
-        pretrained = default_pretrained() if pretrained is None else pretrained
-        device = choose_device(device)
-        if isinstance(pretrained, str):
-            request = check_arguments(type(self), pretrained, device, experts, of_the_host)
-            source, self._name = resolve(pretrained), pretrained
-            self.model_arguments = {"pretrained": pretrained, "device": device, **of_the_host}
-        else:
-            request, self.model_arguments = check_loaded(pretrained, experts), {}
-            source, self._name = pretrained, request.model.pretrained
-        super().__init__(source, device=device, **of_the_host)
+    def __init__(self, pretrained: Any = None, **model_args: Any) -> None:  # noqa: ANN401  (see ``HFArguments``)
+        arguments = HFArguments.read({"pretrained": pretrained, **model_args})
+        request = arguments.check(type(self))
+        is_loaded = not isinstance(arguments.pretrained, str)
+        self._name, self.profile = arguments.name, arguments.profile
+        self.share_contexts = arguments.share_contexts
+        self.model_arguments = {} if is_loaded else {**model_args, "pretrained": self._name}
+        source = arguments.pretrained if is_loaded else resolve(self._name)
+        super().__init__(source, device=arguments.device, **arguments.of_the_host)
         self._stops: dict[tuple[str, ...], StopStrings] = {}
         self._at_k = ModelAtK(self.model, request, self._name)
         self.start_measuring()
 
     @classmethod
     def _check(cls, arguments: dict[str, Any]) -> None:
-        check_given(cls, arguments)
+        HFArguments.read(arguments).check(cls)
 
     @property
     def engine_request(self) -> ExpertRequest:
@@ -107,13 +86,13 @@ class MoEHFLM(MeasuredLM, SharedContextsLM):
     @property
     def measured_device(self) -> str:
         """The device of the weights, or all GPUs where they lie on several."""
-        devices = {str(parameter.device) for parameter in self.model.parameters()}
+        devices = self._devices()
         return devices.pop() if len(devices) == 1 else self.device.type
 
     def start_measuring(self) -> None:
         """Begin without records, and with nothing known of what may be shared."""
         super().start_measuring()
-        policy, how = self.engine_request.rule.policy, self.measures.share_contexts
+        policy, how = self.engine_request.rule.policy, self.share_contexts
         self._sharing = ContextSharing(self.model, policy, how)
 
     def set_experts(
@@ -254,14 +233,18 @@ class MoEHFLM(MeasuredLM, SharedContextsLM):
     def _timing(self, call: TaskCall) -> Iterator[None]:
         with ExitStack() as stack:
             phases = None
-            if self.measures.profile != "off":
-                marks = marks_for({str(one.device) for one in self.model.parameters()})
+            if self.profile != "off":
+                marks = marks_for(self._devices())
                 recorder = PhaseRecorder(self.model, image_tower(self.model), marks)
                 phases = stack.enter_context(recorder)
             self._timer = CallTimer(call, Stopwatch(lambda: synchronize(str(self.device)), phases))
             stack.callback(setattr, self, "_timer", None)
             yield
             self._timer.finish()
+
+    def _devices(self) -> set[str]:
+        """Return the devices of the weights, without those that lie on the disk."""
+        return {str(parameter.device) for parameter in self.model.parameters()} - {"meta"}
 
     def _encoding(self) -> AbstractContextManager[None]:
         return nullcontext() if self._timer is None else self._timer.encoding()
@@ -270,10 +253,10 @@ class MoEHFLM(MeasuredLM, SharedContextsLM):
         return nullcontext() if self._timer is None else self._timer.calling()
 
     def _meter(self) -> HardwareMeter | None:
-        return None if self.measures.profile == "off" else HardwareMeter(self.measured_device)
+        return None if self.profile == "off" else HardwareMeter(self.measured_device)
 
     def _steady_decode(self) -> SteadyDecode | None:
-        return steady_decode(self.model) if self.measures.profile == "full" else None
+        return steady_decode(self.model) if self.profile == "full" else None
 
     def _complete(self, record: RunRecord) -> RunRecord:
         return record.with_provenance(shared_contexts=self._sharing.describe(record.task))
@@ -291,7 +274,8 @@ class MoEHFLM(MeasuredLM, SharedContextsLM):
             "hardware": describe_device(self.measured_device).to_dict(),
             "batch_size": self._largest_batch if self.batch_size == "auto" else self.batch_size,
             "batch_size_requested": self.batch_size,
-            "profile": self.measures.profile,
+            "profile": self.profile,
+            "weights_not_checked": [name for name in UNCHECKED if self.model_arguments.get(name)],
             "versions": installed_versions(),
         }
 

@@ -11,6 +11,8 @@ from lm_eval.models.hf_vlms import HFMultimodalLM
 from lm_eval.models.utils import resize_image
 
 from moe_eval_plugin.engines.request import VERIFICATION_NEW_TOKENS
+from moe_eval_plugin.errors import UserError
+from moe_eval_plugin.hosts.lm_eval.asked import SCORING
 from moe_eval_plugin.model_adapters.lm_eval_hf import MoEHFLM
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     from lm_eval.api.instance import Instance
     from torch import Tensor
+
+    from moe_eval_plugin.experts.verification import VerifiedOverride
 
 # Requests with images have a third argument, which holds them.
 WITH_IMAGES = 3
@@ -37,6 +41,16 @@ class MoEHFMultimodalLM(MoEHFLM, HFMultimodalLM):
         gc.collect()
         gc.freeze()
         weakref.finalize(self, gc.unfreeze)
+
+    def _observe(self, requests: Sequence[Instance]) -> VerifiedOverride:
+        first = requests[0]
+        if first.request_type in SCORING and len(first.args) >= WITH_IMAGES:
+            message = (
+                f"{first.task_name} scores given answers to questions with images, which lm-eval's "
+                "models do not support. Use a task that generates answers, or lmms-eval."
+            )
+            raise UserError(message)
+        return super()._observe(requests)
 
     def tok_batch_multimodal_encode(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """Encode a batch of prompts and images as the host does; part of their latency."""

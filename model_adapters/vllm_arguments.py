@@ -33,8 +33,8 @@ def parse_arguments(model_args: Mapping[str, Any]) -> tuple[VLLMOptions, RunOpti
     """
     given = {name: value for name, value in model_args.items() if value is not None}
     of_the_host = given.pop("device", None), given.pop("max_batch_size", None)
-    _refuse_ranks()
-    _check_names(list(given), [*OPTIONS, *RUN_OPTIONS])
+    refuse_ranks()
+    check_names(list(given), [*OPTIONS, *RUN_OPTIONS])
     _refuse_without_effect(*of_the_host)
     ours = {name: given.pop(name) for name in OPTIONS if name in given}
     ours.setdefault("pretrained", checkpoint.default_pretrained())
@@ -42,7 +42,7 @@ def parse_arguments(model_args: Mapping[str, Any]) -> tuple[VLLMOptions, RunOpti
     return VLLMOptions(**ours, engine=read_engine_values(given)), RunOptions(**run)
 
 
-def _check_names(given: Sequence[str], ours: Sequence[str]) -> None:
+def check_names(given: Sequence[str], ours: Sequence[str]) -> None:
     """Raise ``InvalidArgumentError`` for an unknown name, with the nearest known one."""
     engine_names = engine_argument_names()
     for name in given:
@@ -74,7 +74,13 @@ def _refuse_without_effect(device: object, max_batch_size: object) -> None:
             "max_num_seqs in --model_args to limit the requests that it runs at once."
         )
         raise InvalidArgumentError(message)
-    if device is not None and device != (built_for := built_for_device()):
+    refuse_device(device)
+
+
+def refuse_device(device: object) -> None:
+    """Refuse a device that vLLM would not use; ``None`` leaves the choice to it."""
+    built_for = None if device is None else built_for_device()
+    if device not in (built_for, f"{built_for}:0"):
         message = (
             f"device={device} is not possible: this vLLM was built for {built_for}, and takes its "
             "devices from CUDA_VISIBLE_DEVICES and tensor_parallel_size. Leave it out."
@@ -82,13 +88,13 @@ def _refuse_without_effect(device: object, max_batch_size: object) -> None:
         raise InvalidArgumentError(message)
 
 
-def _refuse_ranks() -> None:
+def refuse_ranks() -> None:
     """Refuse to be one of several processes: each would start a vLLM of its own."""
     n_ranks = os.environ.get("WORLD_SIZE", "1")
     if n_ranks != "1":
         message = (
-            f"moe_vllm was started in {n_ranks} processes. Start lmms-eval once, not by accelerate "
-            "or torchrun: vLLM starts its own workers, as many as tensor_parallel_size and "
+            f"moe_vllm was started in {n_ranks} processes. Start it once, not by accelerate or "
+            "torchrun: vLLM starts its own workers, as many as tensor_parallel_size and "
             "pipeline_parallel_size say."
         )
         raise InvalidArgumentError(message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands import lm_eval
 from moe_eval_plugin.commands.subcommand import add_verb
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the script."""
     import shtab
 
+    lm_eval.add_host_options(options.parser)
     for action in _actions(options.parser):
         if isinstance(action.choices, dict):
             # The verbs are listed by the help itself, and shtab leaves out what has none.

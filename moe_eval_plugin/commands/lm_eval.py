@@ -80,6 +80,21 @@ def hand_over(arguments: Sequence[str]) -> int:
     return run_command(arguments)
 
 
+def add_host_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the host's run to this verb of a parser, for shells to complete."""
+    from moe_eval_plugin.hosts.harness import LM_EVAL, is_installed
+
+    if not is_installed(LM_EVAL):
+        return
+    from moe_eval_plugin.hosts.lm_eval.running_command.checks import run_parser
+
+    verbs = next(one for one in parser._actions if isinstance(one.choices, dict))  # noqa: SLF001
+    verb, of_the_host = dict(verbs.choices or {})[NAME], run_parser()
+    for action in of_the_host._actions if of_the_host else ():  # noqa: SLF001  (no public list)
+        if HELP.isdisjoint(action.option_strings):
+            verb._add_action(action)  # noqa: SLF001
+
+
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     text = f"{', '.join(VERBS)} (default: run)"
     parser.add_argument("verb", nargs="?", choices=VERBS, metavar="verb", help=text)

@@ -29,6 +29,17 @@ if TYPE_CHECKING:
 MOST_NOT_FINITE = 0.1
 
 
+def raise_unless_few(task: str, n_bad: int, n: int, which: str = "") -> None:
+    """Raise ``NotFiniteError`` where more than a few requests were answered from NaN."""
+    if n_bad > max(1, n * MOST_NOT_FINITE):
+        message = (
+            f"{task}: {n_bad} of {n} requests were answered from logits that are NaN or "
+            f"infinite{which}, so no score is given. float16 is too small for some models: pass "
+            "dtype=bfloat16 or dtype=float32."
+        )
+        raise NotFiniteError(message)
+
+
 class Meter(Protocol):
     """Measures memory and energy of a run, task by task."""
 
@@ -114,13 +125,7 @@ class RunRecorder:
         self._unanswered.setdefault((job.task, job.question), one)
         self._n_not_finite[job.task] += 1
         n_bad, n = self._n_not_finite[job.task], self._n_of_task[job.task]
-        if n_bad > max(1, n * MOST_NOT_FINITE):
-            message = (
-                f"{job.task}: {n_bad} of {n} requests were answered from logits that are NaN or "
-                f"infinite (last: {job.describe()}), so no score is given. float16 is too small "
-                "for some models: pass dtype=bfloat16 or dtype=float32."
-            )
-            raise NotFiniteError(message)
+        raise_unless_few(job.task, n_bad, n, f" (last: {job.describe()})")
 
     def request_failed(self, task: str) -> None:
         """Record a request that could not be answered; it belongs to no batch."""

@@ -111,21 +111,13 @@ def check_weights(checked: CheckedPlan, *, runs_here: bool) -> None:
 
 def _check_lm_eval_model(plan: SweepPlan) -> None:
     """Check the arguments of a model of lm-eval as it does itself when it is made."""
-    from moe_eval_plugin.hosts.lm_eval.model_arguments import join_arguments
-    from moe_eval_plugin.model_adapters import lm_eval_hf_arguments as adapter
     from moe_eval_plugin.model_adapters.lm_eval_hf import MoEHFLM
     from moe_eval_plugin.model_adapters.lm_eval_hf_multimodal import MoEHFMultimodalLM
 
     classes = {one.model_name: one for one in (MoEHFLM, MoEHFMultimodalLM)}
-    run = plan.run(plan.points[0])
+    given = harness(plan.host).read_arguments(plan.run(plan.points[0]).model_args)
     of_the_host = {"batch_size": plan.batch_size, "device": plan.device}
-    given = join_arguments(harness(plan.host).read_arguments(run.model_args), of_the_host)
-    given.pop("pretrained", None)
-    experts = {name: given.pop(name, None) for name in ("experts_k", "experts_policy", "renorm")}
-    adapter.MeasureOptions(given.pop("profile", adapter.MeasureOptions.profile))
-    device = adapter.choose_device(given.pop("device", None))
-    name = engine_options(plan).pretrained
-    adapter.check_arguments(classes[plan.model], name, device, experts, given)
+    classes[plan.model].check_arguments(given, of_the_host)
 
 
 def _hf_options(plan: SweepPlan) -> EngineOptions:

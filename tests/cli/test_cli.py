@@ -76,7 +76,7 @@ def test_verbose_shows_the_traceback_of_an_error() -> None:
 def test_completion_is_printed_for_each_shell(shell: str) -> None:
     run = moe_eval("completion", shell)
     assert run.returncode == 0
-    for word in ("sweep", "experts-k", "no-progress"):
+    for word in ("sweep", "experts-k", "no-progress", "num_fewshot"):
         assert word in run.stdout
 
 

@@ -10,7 +10,6 @@ from moe_eval_plugin.engines.transformers.shared import contexts
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.hosts.lm_eval.registration import register
 from moe_eval_plugin.model_adapters.lm_eval_hf import MoEHFLM
-from moe_eval_plugin.model_adapters.lm_eval_hf_arguments import MeasureOptions
 from tests.hosts.lm_eval.local_tasks import N_QUESTIONS, evaluate, responses, write_tasks
 from tests.hosts.lm_eval.tiny_olmoe import save_olmoe
 
@@ -40,7 +39,7 @@ def alone(model: MoEHFLM, tasks: Path) -> dict[str, Any]:
 
 
 def share(model: MoEHFLM, how: str) -> None:
-    model.measures = MeasureOptions(share_contexts=how)
+    model.share_contexts = how
     model.start_measuring()
 
 

@@ -28,6 +28,7 @@ LINT = "from importlinter.cli import lint_imports_command as lint; lint()"
 # Modules that need an extra and say so when it is not installed.
 OPTIONAL = {
     "model_adapters/lm_eval_": "lm-eval",
+    "model_adapters/lm_eval_vllm": "vllm",
     "model_adapters/lmms_eval_": "lmms-eval",
     "moe_eval_plugin/api/runs.py": "report",
     "moe_eval_plugin/bench/engines/vllm.py": "vllm",

@@ -101,6 +101,7 @@ class CheckedLoader:
                 source, output_loading_info=True, ignore_mismatched_sizes=True, **arguments
             )
         refuse_other_weights(model, source, arguments.get("revision"), loading)
+        adapt_model(model)
         return model
 
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-N_QUESTIONS = {"choices": 8, "words": 8, "sums": 6, "texts": 3}
-# Continuations of several tokens; the same two words of one token; generation; perplexity.
+N_QUESTIONS = {"choices": 8, "words": 8, "sums": 6, "drawn": 6, "texts": 3}
+# Continuations of several tokens; the same two words of one token; answers of the likeliest tokens,
+# and sampled ones; perplexity.
 TASKS = {
     "choices": {
         "output_type": "multiple_choice",
@@ -40,6 +41,18 @@ TASKS = {
         "doc_to_text": "{{question}}",
         "doc_to_target": "{{answer}}",
         "generation_kwargs": {"until": ["\n", "="], "max_gen_toks": 8},
+        "metric_list": [{"metric": "exact_match"}],
+    },
+    "drawn": {
+        "output_type": "generate_until",
+        "doc_to_text": "{{question}}",
+        "doc_to_target": "{{answer}}",
+        "generation_kwargs": {
+            "until": ["\n"],
+            "max_gen_toks": 4,
+            "do_sample": True,
+            "temperature": 1.0,
+        },
         "metric_list": [{"metric": "exact_match"}],
     },
     "texts": {
@@ -109,4 +122,4 @@ def _rows() -> dict[str, list[dict[str, Any]]]:
         {"text": " ".join(draw.choice(words) for _ in range(20 + 60 * i))}
         for i in range(N_QUESTIONS["texts"])
     ]
-    return {"choices": choices, "words": choices, "sums": sums, "texts": texts}
+    return {"choices": choices, "words": choices, "sums": sums, "drawn": sums, "texts": texts}

@@ -68,8 +68,9 @@ def _check_tasks(config: Any) -> None:  # noqa: ANN401  (the host's dataclass)
     if not tasks:
         message = f"--tasks names no task. {ALL_TASKS}"
         raise InvalidArgumentError(message)
-    # A file of --config may hold whole definitions.
-    check_tasks([one for one in tasks if isinstance(one, str)], config.include_path)
+    if len(parts) == 1:
+        # A file of --config may hold whole definitions.
+        check_tasks([one for one in tasks if isinstance(one, str)], folder)
 
 
 def _refuse_repeated(arguments: Sequence[str]) -> None:
@@ -77,7 +78,7 @@ def _refuse_repeated(arguments: Sequence[str]) -> None:
 
     The host joins the values of options that are lists, and keeps the last of others.
     """
-    parser = _run_parser()
+    parser = run_parser()
     known = parser._option_string_actions if parser else {}  # noqa: SLF001  (argparse has no other)
     counts: Counter[str] = Counter()
     names: Counter[tuple[str, str]] = Counter()
@@ -112,7 +113,7 @@ def _options(
             yield option, argument
 
 
-def _run_parser() -> argparse.ArgumentParser | None:
+def run_parser() -> argparse.ArgumentParser | None:
     """Return the host's parser of a run; ``None`` where this release has another one."""
     from lm_eval._cli import HarnessCLI
 
