@@ -53,6 +53,7 @@ def sweep(
 
         sweep = moe.sweep("demo", tasks="easy_vqa", experts_k=[8, 4, 2, 1], limit=300)
         sweep.recommend(within=1.0)
+        moe.sweep("allenai/OLMoE-1B-7B-0924", tasks="arc_easy", host="lm-eval")
 
     Like the command, an interrupted call continues where it stopped, and one whose settings are
     all done returns at once. ``progress=False`` shows nothing; an object with the methods of

@@ -234,13 +234,15 @@ def run(options: argparse.Namespace) -> int:
 
 def _show_end(options: argparse.Namespace, result: str | None) -> None:
     where = None if options.output is None else shown(options.output)
+    # Random weights can only be timed.
+    following = "" if options.random_weights else sweep_command(options.model, options.revision)
+    if where:
+        following = f"moe-eval report RUNS --bench {where} --open"
     print()
     show_end(
         *([result] if result else []),
         *([f"Report: {where}"] if where else []),
-        following=f"moe-eval report RUNS --bench {where} --open"
-        if where
-        else sweep_command(options.model),
+        following=following,
     )
 
 

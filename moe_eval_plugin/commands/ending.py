@@ -45,10 +45,17 @@ def shown(path: Path) -> str:
     return shlex.quote(os.fspath(short))
 
 
-def sweep_command(model: str) -> str:
-    """Return the command that sweeps over k of a model, on the task that needs no data."""
+def sweep_command(model: str, revision: str | None = None) -> str:
+    """Return the command that sweeps over k of a model, on a task that it can be asked.
+
+    With images that is the one that needs no data; a model of text is one of lm-eval's.
+    """
+    from moe_eval_plugin.models.stated_experts import is_text_only
+
     output = Path("runs", Path(model).name)
-    arguments = f"--model-args {shlex.quote(f'pretrained={model}')} --tasks easy_vqa"
+    is_text = is_text_only(model, revision)
+    host, task = ("--host lm-eval ", "arc_easy") if is_text else ("", "easy_vqa")
+    arguments = f"{host}--model-args {shlex.quote(f'pretrained={model}')} --tasks {task}"
     return f"moe-eval sweep {arguments} --output {shlex.quote(str(output))}"
 
 

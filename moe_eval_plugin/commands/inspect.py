@@ -111,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
         print(render(report, after_experts=is_begun))
     if not is_silent(options) and report.costs and report.fixed_k_reason is None:
         print()
-        show_end(following=sweep_command(options.model))
+        show_end(following=sweep_command(options.model, options.revision))
     return 0
 
 

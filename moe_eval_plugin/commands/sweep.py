@@ -28,15 +28,14 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Ask a model the same questions at each k (experts per token), the published k first, and write a
-standard lmms-eval results file for each: accuracy, speed and the observed k. Then time all k on
-the same questions, block by block, until the speed-ups are known to 3%.
+standard results file of lmms-eval or lm-eval for each: accuracy, speed and the observed k. Then
+time all k on the same questions, block by block, until the speed-ups are known to 3%.
 
-With moe_hf, one process loads the weights and the data once, encodes the inputs once, and changes
-k on the loaded model; each k is verified before its first answer. Other models run each k in its
-own lmms-eval process.
+With moe_hf, one process loads the weights and the data once, and changes k on the loaded model;
+each k is verified before its first answer. Other models run each k in a process of its own.
 
-An interrupted sweep continues with the same command: finished results are kept, and at most one
-batch is lost. If a setting changed since then, the sweep is refused.
+An interrupted sweep continues with the same command: finished results are kept, and with lmms-eval
+at most one batch is lost. If a setting changed since then, the sweep is refused.
 """
 EPILOG = """\
 examples:
@@ -46,6 +45,8 @@ examples:
     --tasks okvqa vqa_v2_val --batch-size 16 --output runs/qwen3-vl
   moe-eval sweep --model moe_hf moe_vllm --experts-k 8 4 2 --tasks okvqa \\
     --model-args pretrained=Qwen/Qwen3-VL-30B-A3B-Instruct --output runs/both
+  moe-eval sweep --host lm-eval --model-args pretrained=allenai/OLMoE-1B-7B-0924,dtype=bfloat16 \\
+    --tasks arc_easy hellaswag --batch-size 16 --output runs/olmoe
   moe-eval sweep --model-args pretrained=demo --tasks easy_vqa \\
     --experts-k 8/image:2 8/image:4 4 --output runs/images --dry-run
 

@@ -30,6 +30,7 @@ CONFIG = "config.json"
 # Rules of renormalisation that are keys of a configuration.
 KEYS_OF_RULES = ("norm_topk_prob", "expert_selection_fn", "moe_normalize_expert_weights")
 TEXT_PARTS = ("text_config", "language_config", "llm_config")
+IMAGE_PARTS = ("vision_config", "vision_tower", "mm_vision_tower", "visual")
 
 
 def stated_experts(pretrained: str, revision: str | None = None) -> MoEDescription | None:
@@ -45,6 +46,13 @@ def stated_experts(pretrained: str, revision: str | None = None) -> MoEDescripti
         require_on_hub(name, revision)
     config = read_stated(path) if path else None
     return describe_stated(config) if config is not None else None
+
+
+def is_text_only(pretrained: str, revision: str | None = None) -> bool:
+    """Whether the text of a configuration that is on this machine names no part for images."""
+    path = _config_file(resolve(pretrained), revision)
+    raw = _read(path) if path else None
+    return raw is not None and not any(part in raw for part in IMAGE_PARTS)
 
 
 def read_stated(path: Path) -> PretrainedConfig | None:

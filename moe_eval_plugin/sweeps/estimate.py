@@ -88,8 +88,8 @@ def estimate(
         batch_size=plan.batch_size,
         changed=tuple(changed),
         timing=timing,
-        over_engines=plan.model == "moe_vllm"
-        and (timing.rounds is not None or not changes_k_live(plan.model_args)),
+        over_engines=plan.model.startswith("moe_vllm")
+        and (timing.rounds is not None or not changes_k_live(plan.model_args, plan.host)),
     )
 
 

@@ -165,7 +165,7 @@ def make_points(
     if not description.is_moe:
         message = (
             f"{description.model_type} is a dense model: it has no experts, so there is no k to "
-            "sweep over. Run it once with lmms-eval, or pass an MoE model."
+            "sweep over. Run it once with the host's own command, or pass an MoE model."
         )
         raise NotAnMoEError(message)
     description.raise_if_fixed()

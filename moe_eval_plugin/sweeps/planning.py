@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.hosts.harness import LM_EVAL, LMMS_EVAL, harness
@@ -111,13 +112,12 @@ def check_weights(checked: CheckedPlan, *, runs_here: bool) -> None:
 
 def _check_lm_eval_model(plan: SweepPlan) -> None:
     """Check the arguments of a model of lm-eval as it does itself when it is made."""
-    from moe_eval_plugin.model_adapters.lm_eval_hf import MoEHFLM
-    from moe_eval_plugin.model_adapters.lm_eval_hf_multimodal import MoEHFMultimodalLM
+    from moe_eval_plugin.hosts.lm_eval.registration import MODELS
 
-    classes = {one.model_name: one for one in (MoEHFLM, MoEHFMultimodalLM)}
-    given = harness(plan.host).read_arguments(plan.run(plan.points[0]).model_args)
+    run = plan.run(plan.points[0])
     of_the_host = {"batch_size": plan.batch_size, "device": plan.device}
-    classes[plan.model].check_arguments(given, of_the_host)
+    model = resolve_name(MODELS[plan.model])
+    model.check_arguments(harness(plan.host).read_arguments(run.model_args), of_the_host)
 
 
 def _hf_options(plan: SweepPlan) -> EngineOptions:

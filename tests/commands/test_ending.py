@@ -67,3 +67,9 @@ def test_paths_are_relative_and_quoted_for_a_shell(
         "k=4 is enough.\nResults: out\nNext: moe-eval sweep --model-args pretrained=a/b --tasks "
         "easy_vqa --output runs/b\n"
     )
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "config.json").write_text('{"model_type": "olmoe"}', "utf-8")
+    assert sweep_command("text") == (
+        "moe-eval sweep --host lm-eval --model-args pretrained=text --tasks arc_easy "
+        "--output runs/text"
+    )

@@ -10,7 +10,7 @@ import pytest
 from moe_eval_plugin.errors import ModelNotFoundError
 from moe_eval_plugin.models.checkpoint import load_config
 from moe_eval_plugin.models.families import describe
-from moe_eval_plugin.models.stated_experts import stated_experts
+from moe_eval_plugin.models.stated_experts import is_text_only, stated_experts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +29,21 @@ QWEN = {"model_type": "qwen3_moe", "num_experts": 16, "num_experts_per_tok": 4}
 def write(folder: Path, config: object) -> str:
     (folder / "config.json").write_text(json.dumps(config))
     return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "is_text"),
+    [
+        ({"model_type": "olmoe"}, True),
+        ({"model_type": "qwen3_vl_moe", "vision_config": {}}, False),
+    ],
+)
+def test_a_model_of_text_has_no_part_for_images(
+    tmp_path: Path, config: dict[str, object], is_text: bool
+) -> None:
+    assert is_text_only(write(tmp_path, config)) == is_text
+    assert not is_text_only("demo")
+    assert not is_text_only("an-owner/that-is-not-in-the-cache")
 
 
 @pytest.mark.parametrize("config", [MIXTRAL, DEEPSEEK, {**QWEN, "norm_topk_prob": True}])

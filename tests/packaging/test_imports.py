@@ -49,6 +49,7 @@ OPTIONAL = {
     "moe_eval_plugin/report/paper/files.py": "report",
     "moe_eval_plugin/sweeps/launchers/ray.py": "ray",
     "moe_eval_plugin/sweeps/launchers/slurm.py": "slurm",
+    "moe_eval_plugin/sweeps/timing/vllm/lm": "vllm",
     "moe_eval_plugin/sweeps/workers/lm_eval_model.py": "lm-eval",
     "tasks/lm_eval": "lm-eval",
     "tasks/lmms_eval": "lmms-eval",

@@ -34,7 +34,7 @@ class SweepOptions(TypedDict, total=False):
     """
 
     host: str | None
-    """The harness: ``lmms-eval`` or ``lm-eval``."""
+    """The harness: ``lmms-eval``, the default where it is installed, or ``lm-eval``."""
     batch_size: int | str | None
     """Questions in a batch, or ``auto``."""
     device: str | None

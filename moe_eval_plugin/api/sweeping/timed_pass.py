@@ -37,14 +37,14 @@ class TimedPassRun:
         """Time what has not been timed; return whether nothing failed."""
         from moe_eval_plugin.sweeps.launchers.launcher import LocalLauncher
         from moe_eval_plugin.sweeps.timing.run import WHOLE_PASS
-        from moe_eval_plugin.sweeps.timing.vllm.job import MODEL, rounds_to_time
+        from moe_eval_plugin.sweeps.timing.vllm.job import MODELS, rounds_to_time
         from moe_eval_plugin.sweeps.timing.work import make_work
 
-        is_timed = self._plan.changes_k_live or self._plan.model == MODEL
+        is_timed = self._plan.changes_k_live or self._plan.model in MODELS
         if self._options.is_off or not is_timed:
             return True
         n_rounds = None
-        if self._plan.model == MODEL:
+        if self._plan.model in MODELS:
             n_rounds = rounds_to_time(self._plan, self._manifest, self._options.rounds)
         n_questions = self._host.n_questions(self._plan.limit)
         output_types = self._host.output_types()
@@ -72,13 +72,13 @@ class TimedPassRun:
         """Return what runs the pass: with the model of the answering pass, or with its own."""
         from moe_eval_plugin.results.timing.timed_pass import FOLDER
         from moe_eval_plugin.sweeps.timing.run import TimedJob, time_settings
-        from moe_eval_plugin.sweeps.timing.vllm.job import MODEL, VLLMTimedJob
+        from moe_eval_plugin.sweeps.timing.vllm.job import MODELS, VLLMTimedJob
         from moe_eval_plugin.sweeps.workers.in_process import InProcessWorker
 
         plan, folder, host = self._plan, self._manifest.folder, self._host
         progress = self._progress
 
-        if plan.model == MODEL:
+        if plan.model in MODELS:
             engines = "one engine" if work.n_rounds is None else "an engine for each"
             progress.doing(f"timing all settings, with {engines}")
             return VLLMTimedJob(work, plan, folder, *([progress.timed] if is_local else []))

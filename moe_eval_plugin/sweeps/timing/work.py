@@ -103,7 +103,7 @@ def make_work(
         return TimedWork((), (), tuple(remarks))
     targets: list[tuple[str, int]] = []
     for task in n_questions:
-        sizes = (1,) if output_types[task] in SCORED else ()
+        sizes: tuple[int, ...] = (1,) if output_types[task] in SCORED else ()
         if output_types[task] in IN_BATCHES[host]:
             sizes = options.batch_sizes or _size_of_answers(task, records.values())
         if not sizes:

@@ -9,10 +9,18 @@ from hypothesis import strategies as st
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.publish.exports.failures import IncompleteRunError
-from moe_eval_plugin.results.files import read_run
-from tests.publish.exports.submissions import FORMATS, IDS, export, refused, sample, samples
+from moe_eval_plugin.results.files import find_runs, read_run
+from tests.publish.exports.submissions import (
+    FORMATS,
+    IDS,
+    SPLITS,
+    export,
+    refused,
+    sample,
+    samples,
+)
 from tests.results.run_files import FAILURES, write_run
-from tests.vqa.vqa_files import edit_json, question_id, write_official
+from tests.vqa.vqa_files import edit_json, question_id, write_json, write_official
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +59,43 @@ def test_a_list_with_one_answer_is_that_answer(tmp_path: Path) -> None:
     given_samples = samples("okvqa", {key: ["red"] for key in IDS})
     (text,) = export(tmp_path, "okvqa", given_samples).files.values()
     assert {entry["answer"] for entry in json.loads(text)} == {"red"}
+
+
+@pytest.mark.usefixtures("data")
+@pytest.mark.parametrize("task", ["okvqa", "vqa_v2_test"])
+def test_answers_of_lm_eval_are_submitted_as_those_of_lmms_eval(tmp_path: Path, task: str) -> None:
+    given = dict(zip(IDS, ["red", " blue\n", "2"], strict=True))
+    (theirs,) = export(tmp_path, task, samples(task, given)).files.values()
+    lines = [
+        {
+            "doc_id": number,
+            "doc": {"question_id": key},
+            "arguments": {"gen_args_0": {"arg_0": "What?", "arg_1": {"until": ["\n"]}}},
+            "filtered_resps": [answer],
+            "filter": "none",
+            "metrics": ["score"],
+            **({"submission": one["submission"]} if "submission" in one else {}),
+        }
+        for number, (key, answer) in enumerate(given.items())
+        for one in [sample(task, key, answer)]
+    ]
+    folder = tmp_path / "lm_eval"
+    folder.mkdir()
+    write_json(
+        folder / "results_2026-11-28T19-55-25.json",
+        {
+            "results": {task: {"score,none": 1.0}},
+            "configs": {task: {}},
+            "config": {"model": "moe_hf-multimodal"},
+            "lm_eval_version": "0.4.13",
+        },
+    )
+    text = "".join(f"{json.dumps(line)}\n" for line in lines)
+    (folder / f"samples_{task}_2026-11-28T19-55-25.jsonl").write_text(text, "utf-8")
+    (run,) = find_runs(folder)
+    assert run.host == "lm-eval"
+    (ours,) = FORMATS[SPLITS[task]].export([run], None).files.values()
+    assert ours == theirs
 
 
 @pytest.mark.usefixtures("data")

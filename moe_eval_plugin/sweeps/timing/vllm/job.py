@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from moe_eval_plugin.sweeps.timing.vllm.process import EngineProcess
     from moe_eval_plugin.sweeps.timing.work import TimedWork
 
-MODEL = "moe_vllm"
+MODELS = ("moe_vllm", "moe_vllm-vlm")
 
 
 def rounds_to_time(plan: SweepPlan, manifest: Manifest, asked: int | None) -> int | None:
     """Return the rounds over engines, ``asked`` where given; ``None`` to change k in one engine."""
     if asked is not None:
         return asked
-    if changes_k_live(plan.model_args):
+    if changes_k_live(plan.model_args, plan.host):
         return None
     done = [path for name in manifest.entries if (path := manifest.results_path(name))]
     records = [task.record for path in done for task in read_run(path).tasks if task.record]

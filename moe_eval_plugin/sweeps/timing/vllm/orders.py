@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.hosts.harness import LM_EVAL, LMMS_EVAL
 from moe_eval_plugin.option_values import argument_parts, read_bool
 
 if TYPE_CHECKING:
@@ -14,13 +15,19 @@ if TYPE_CHECKING:
 
 # Requests that an engine answers, at least, before its first time is taken.
 N_WARM_UP = 16
-ALONE = "share_images=no"
+# By host, arguments with which no request gets anything from another one.
+ALONE = {LMMS_EVAL: "share_images=no", LM_EVAL: "enable_prefix_caching=False"}
 # Arguments that could share work between requests.
 CACHES = ("share_images", "enable_prefix_caching", "mm_processor_cache_gb")
 
 
-def changes_k_live(model_args: str) -> bool:
-    """Whether one engine can time all k: with ``enforce_eager`` nothing is compiled for a k."""
+def changes_k_live(model_args: str, host: str = LMMS_EVAL) -> bool:
+    """Whether one engine can time all k: with ``enforce_eager`` nothing is compiled for a k.
+
+    The models of lm-eval keep their k.
+    """
+    if host == LM_EVAL:
+        return False
     given = dict(part.partition("=")[::2] for part in argument_parts(model_args))
     return read_bool("enforce_eager", given.get("enforce_eager", "false"))
 
@@ -29,28 +36,23 @@ def changes_k_live(model_args: str) -> bool:
 class EngineStart:
     """How an engine is started; the fields are plain data."""
 
-    model_args: str
-    """Arguments of ``moe_vllm``, with k."""
-    of_the_host: Mapping[str, Any]
-    """Options of lmms-eval that are the model's: batch size and device."""
-    tasks: Sequence[str]
-    """Names of the tasks whose questions are timed."""
-    include_path: str | None
-    """A folder with more tasks."""
-    gen_kwargs: str | None
-    """Generation arguments of the answering pass."""
+    host: str
+    """The harness whose questions are timed."""
+    run: Mapping[str, Any]
+    """The fields of the ``HostRun`` that the engine serves: the answering pass, without caches."""
 
     @classmethod
     def of(cls, plan: SweepPlan, point: SweepPoint) -> EngineStart:
         """Return how the engine of a point starts: as in the answering pass, without caches."""
         parts = [part for part in argument_parts(plan.model_args) if part]
         kept = [part for part in parts if part.partition("=")[0].strip() not in CACHES]
+        given = replace(plan, model_args=",".join(kept)).run(point)
+        # The seed is an argument of our models in lmms-eval.
+        seed = f"seed={given.seed}" if plan.host == LMMS_EVAL and given.seed is not None else ""
+        texts = (given.model_args, seed, ALONE[plan.host])
         return cls(
-            model_args=",".join([*kept, point.model_args, ALONE]),
-            of_the_host={"batch_size": plan.batch_size, "device": plan.device},
-            tasks=plan.tasks,
-            include_path=plan.include_path,
-            gen_kwargs=plan.gen_kwargs,
+            host=plan.host,
+            run=asdict(replace(given, model_args=",".join(text for text in texts if text))),
         )
 
 

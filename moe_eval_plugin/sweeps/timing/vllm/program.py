@@ -13,96 +13,46 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from moe_eval_plugin.engines.request import QuestionCounter
-from moe_eval_plugin.engines.vllm.job_runner import JobRunner
-from moe_eval_plugin.hosts.lmms_eval.in_process import Host
-from moe_eval_plugin.hosts.shared.arguments import join_arguments
+from moe_eval_plugin.hosts.harness import LM_EVAL
 from moe_eval_plugin.hosts.shared.host_run import HostRun
-from moe_eval_plugin.hosts.unanswered import raise_unless_counted
-from moe_eval_plugin.model_adapters.lmms_eval_vllm import MoEVLLM
 from moe_eval_plugin.sweeps.timing.vllm.orders import EngineStart, TimingOrder
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
-    from moe_eval_plugin.engines.request import Job
-    from moe_eval_plugin.measure.timing import BatchTiming
+class Server(Protocol):
+    """An engine and the questions of a host."""
 
+    device: str
 
-class TimedMoEVLLM(MoEVLLM):
-    """``moe_vllm`` that times jobs at the k of each order."""
-
-    _k: str | None = None
-
-    def time(self, order: TimingOrder, jobs: Sequence[Job]) -> dict[str, Any]:
-        """Answer the jobs, and return their times with the use of hardware, as plain data.
+    def time(self, order: TimingOrder) -> dict[str, Any]:
+        """Answer the questions of an order, and return their times, as plain data.
 
         Raises ``OverrideNotEffectiveError`` before anything is timed at a k that is not in force.
         """
-        self._set_k(order.experts_k, order.task, jobs)
-        if order.n_warm_up:
-            self._answer_all(jobs[: order.n_warm_up], order.batch_size)
-        self.hardware.start()
-        batches = self._answer_all(jobs, order.batch_size)
-        self.hardware.batch_end(order.task, is_last=True)
-        use = self.hardware.finish()[order.task]
-        return {"batches": [one.to_dict() for one in batches], "hardware": use.to_dict()}
 
-    def _set_k(self, experts_k: str, task: str, jobs: Sequence[Job]) -> None:
-        if self._k not in {None, experts_k}:
-            self.engine.set_k(experts_k)
-            self._experts = {}
-        self._k = experts_k
-        if task not in self._experts:
-            self._experts[task] = self._observe(jobs)
-
-    def _answer_all(self, jobs: Sequence[Job], batch_size: int) -> list[BatchTiming]:
-        listener = _Listener(self)
-        questions = QuestionCounter(jobs)
-        JobRunner(self.engine, listener, questions, batch_size).answer(jobs, {})
-        return listener.batches
-
-
-class _Listener:
-    """The ``JobListener`` of an order: keeps the times of its questions."""
-
-    def __init__(self, model: MoEVLLM) -> None:
-        self._model = model
-        self.batches: list[BatchTiming] = []
-
-    def batch_end(self, timing: BatchTiming, _: int) -> bool:
-        self.batches.append(timing)
-        return False
-
-    def refuse(self, job: Job, reason: str) -> None:
-        raise_unless_counted(self._model.options.unanswerable, job, reason)
-
-    def not_finite(self, job: Job) -> None:
-        """Count it like any other answer: the answering pass judges them."""
-
-    def request_failed(self, task: str) -> None:
-        """Leave it out: the same requests are refused at each k."""
+    def close(self) -> None:
+        """Stop the engine."""
 
 
 def serve(start: EngineStart) -> None:
     """Start the engine, and answer orders until there are no more."""
-    host = Host(
-        HostRun(
-            MoEVLLM.model_name,
-            tasks=tuple(start.tasks),
-            include_path=start.include_path,
-            gen_kwargs=start.gen_kwargs,
-        )
-    )
-    model = TimedMoEVLLM(**join_arguments(start.model_args, start.of_the_host))
-    _answer({"device": model.engine.config.device_config.device_type})
+    run = HostRun(**{**start.run, "tasks": tuple(start.run["tasks"])})
+    server = _start(start.host, run)
+    _answer({"device": server.device})
     for line in sys.stdin:
-        order = TimingOrder(**json.loads(line))
-        requests = host.requests(model, order.task, order.positions)
-        _answer(model.time(order, model.jobs(requests[0].request_type, requests)))
-    model.clean()
+        _answer(server.time(TimingOrder(**json.loads(line))))
+    server.close()
+
+
+def _start(host: str, run: HostRun) -> Server:
+    if host == LM_EVAL:
+        from moe_eval_plugin.sweeps.timing.vllm.lm_eval_server import LmEvalServer
+
+        return LmEvalServer(run)
+    from moe_eval_plugin.sweeps.timing.vllm.lmms_eval_server import LmmsEvalServer
+
+    return LmmsEvalServer(run)
 
 
 def _answer(content: dict[str, Any]) -> None:
