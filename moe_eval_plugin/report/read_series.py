@@ -80,6 +80,9 @@ def read_series(
     groups = _grouped(finished, _series_key)
     keys = list(groups)
     ids = series_ids(keys, labels or {})
+    hosts: dict[str, list[str]] = {}
+    for one in finished:
+        hosts.setdefault(one.task.task, []).append(one.run.host)
     return [
         Series(
             task=key.task,
@@ -88,6 +91,7 @@ def read_series(
             points=tuple(_points(members)),
             id=ids[key],
             label=(labels or {}).get(ids[key], ""),
+            other_hosts=tuple(sorted({*hosts[key.task]} - {members[0].run.host})),
         )
         for key, members in groups.items()
     ]
@@ -183,6 +187,7 @@ def _distinctions(one: FinishedTask) -> dict[str, str]:
     machine = (setup.machine.name if setup.machine else None) or setup.device
     values = {
         "{}": one.facts.backend,
+        "run by {}": one.run.host,
         "revision {}": one.facts.model_revision,
         QUESTIONS: one.facts.n,
         "on {}": machine,

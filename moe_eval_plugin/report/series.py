@@ -135,6 +135,18 @@ class Series:
     """A letter where the report has several models or kinds of runs; the same for all tasks."""
     label: str = ""
     """The user's name of it, in place of the letter and of ``name``."""
+    other_hosts: tuple[str, ...] = ()
+    """Other hosts that ran the task in this report, each with prompts of its own."""
+
+    @property
+    def host(self) -> str:
+        """Name of the host that ran it."""
+        return self.points[0].first.run.host
+
+    @property
+    def is_lower_better(self) -> bool:
+        """Whether the host says of the score that lower is better."""
+        return any(run.facts.higher_is_better is False for one in self.points for run in one.runs)
 
     @property
     def short(self) -> str:

@@ -116,6 +116,11 @@ class TaskRun:
         """Return the row of that metric, or ``None``."""
         return next((score for score in self.scores if score.metric == metric), None)
 
+    def is_lower_better(self, metric: str) -> bool:
+        """Whether the host says of that metric that lower is better."""
+        score = self.score(metric)
+        return score is not None and score.higher_is_better is False
+
     def is_mean(self, metric: str) -> bool:
         """Whether the task defines that metric as the mean over its questions."""
         return any(one.name == metric and one.aggregation == MEAN for one in self.metrics)
@@ -149,6 +154,8 @@ class Sample:
     """Question id and answer to hand in, as they are in the file: of any type, or ``None``."""
     failure: str | None = None
     """What the host wrote in place of an answer, where the request failed."""
+    question: str | None = None
+    """The prompt without examples and instructions, where the host says which part that is."""
 
     @property
     def is_empty(self) -> bool:

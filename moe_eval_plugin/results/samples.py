@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
@@ -42,6 +42,10 @@ class Question:
     """What the host wrote in place of an answer, where the request failed."""
     n_output_tokens: int | None = None
     """Tokens of the answer; ``None`` where they were not counted."""
+    doc_id: str | None = None
+    """The host's number of the question within its task, as text."""
+    text: str | None = None
+    """The prompt without examples and instructions, where the host says which part that is."""
 
     @classmethod
     def of(cls, key: str, sample: Sample) -> Question:
@@ -58,6 +62,8 @@ class Question:
             question_type=sample.question_type,
             failure=sample.failure,
             n_output_tokens=sample.n_output_tokens,
+            doc_id=None if sample.doc_id is None else str(sample.doc_id),
+            text=sample.question,
         )
 
 
@@ -86,6 +92,14 @@ class AnsweredTask:
     def metrics(self) -> list[str]:
         """Names of the scores that every question has."""
         return shared_metrics(self.questions.values())
+
+    def by_doc_id(self) -> AnsweredTask | None:
+        """Return the task with its questions by the host's numbers; ``None`` without these."""
+        numbered = ((one.doc_id, one) for one in self.questions.values())
+        found = {doc_id: replace(one, key=doc_id) for doc_id, one in numbered if doc_id is not None}
+        if len(found) < len(self.questions):
+            return None
+        return replace(self, key_name=DOC_ID, questions=found)
 
     @property
     def failed(self) -> list[str]:

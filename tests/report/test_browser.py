@@ -335,7 +335,7 @@ def test_changed_questions_are_filtered_by_setting_kind_and_type(browser: Any, p
     address = chosen(browser)
     browser.find_element("css selector", ".kinds input:checked").send_keys(Keys.ARROW_RIGHT)
 
-    assert first.startswith("10 of 120 questions score lower at k=4 than at k=8 (published).")
+    assert first.startswith("10 of 120 questions score worse at k=4 than at k=8 (published).")
     assert [text.strip() for text in counts] == ["Lost 10", "Gained 0", "Changed, same score 0"]
     assert at_2.startswith("30 of 120 questions")
     assert "1 question could not be put to the model at k=2." in at_2
@@ -344,7 +344,7 @@ def test_changed_questions_are_filtered_by_setting_kind_and_type(browser: Any, p
     assert all("yes/no" in text for text in about)
     assert address == ["kind=lost", "setting=k=2", "type=yes/no"]
     assert "kind=gained" in chosen(browser)
-    assert "0 of 120 questions score higher at k=2" in texts(browser, "#count")[0]
+    assert "0 of 120 questions score better at k=2" in texts(browser, "#count")[0]
 
 
 def test_questions_are_grouped_by_image_and_more_are_shown_on_demand(

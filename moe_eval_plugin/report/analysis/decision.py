@@ -32,11 +32,13 @@ def decide(
         for one in found
         if one.samples_per_s is not None
     }
-    choices = list(points.values())
+    # Of a score that is better the lower it is, no setting is recommended: a note says so.
+    choices = [] if series.is_lower_better else list(points.values())
     front = {point.name for point in pareto.pareto_front(choices)} if len(choices) > 1 else set()
     knee = pareto.knee(choices)
     smoke_test = tuple(smoke_test_reasons(_reference(found), margin, scale))
     baseline = points.get(series.baseline.label) if series.baseline and not smoke_test else None
+    baseline = None if series.is_lower_better else baseline
     recommended, candidate = _recommended(choices, baseline, margin)
     return SeriesStatistics(
         series=series,
@@ -102,6 +104,20 @@ def _notes(series: Series, found: Sequence[PointStatistics]) -> Iterator[str]:
     ]
     if fewer:
         yield (f"Compared on the questions shared with the published k only: {', '.join(fewer)}.")
+    yield from _notes_on_answers(found)
+    if series.is_lower_better:
+        yield (
+            f"{series.metric} is better the lower it is: differences are shown, and no setting is "
+            "judged or recommended by it."
+        )
+    if series.other_hosts:
+        yield (
+            f"{' and '.join(series.other_hosts)} ran {series.task} too. Each host has prompts of "
+            f"its own, so compare settings of {series.host} with each other."
+        )
+
+
+def _notes_on_answers(found: Sequence[PointStatistics]) -> Iterator[str]:
     for one in found:
         for run in one.point.runs:
             answers = run.record.answers if run.record else None

@@ -45,7 +45,7 @@ def compute(series: Series, margin_points: float) -> SeriesStatistics:
     found = [_measured(point, kinds, bounds, size) for point in series.points]
     baseline = next((one for one in found if one.point.is_baseline), None)
     if baseline is not None:
-        found = list(_compare(found, baseline, bounds, margin))
+        found = list(_compare(found, baseline, bounds, None if series.is_lower_better else margin))
     return decide(series, found, margin, scale)
 
 
@@ -55,7 +55,9 @@ def at_margin(numbers: SeriesStatistics, margin_points: float) -> SeriesStatisti
     found = [
         replace(
             one,
-            equivalence=stats.equivalence(one.difference, margin) if one.difference else None,
+            equivalence=_equivalence(
+                one.difference, None if numbers.series.is_lower_better else margin
+            ),
         )
         for one in numbers.points
     ]
@@ -144,9 +146,12 @@ def _compare(
     found: Sequence[PointStatistics],
     baseline: PointStatistics,
     bounds: tuple[float, float],
-    margin: float,
+    margin: float | None,
 ) -> Iterator[PointStatistics]:
-    """Yield each setting with its difference to the baseline, on the questions that both have."""
+    """Yield each setting with its difference to the baseline, on the questions that both have.
+
+    Without a margin there is no equivalence test.
+    """
     differences = _differences([(one, baseline) for one in found], bounds)
     by_type = _compare_types([one.by_type for one in found], baseline.by_type, bounds)
     by_question_type = _compare_types(
@@ -157,11 +162,19 @@ def _compare(
         yield replace(
             one,
             difference=difference,
-            equivalence=stats.equivalence(difference, margin) if difference else None,
+            equivalence=_equivalence(difference, margin),
             by_type=own_types,
             by_question_type=own_question_types,
             speed_up=_speed_up(one, baseline),
         )
+
+
+def _equivalence(
+    difference: stats.PairedDifference | None, margin: float | None
+) -> stats.Equivalence | None:
+    if difference is None or margin is None:
+        return None
+    return stats.equivalence(difference, margin)
 
 
 def _speed_up(one: PointStatistics, baseline: PointStatistics) -> stats.SpeedRatio | None:

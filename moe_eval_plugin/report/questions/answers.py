@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.report.analysis.question_types import answer_type
 from moe_eval_plugin.results.run import DOC_ID, QUESTION_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from moe_eval_plugin.report.questions.changes import SeriesChanges
     from moe_eval_plugin.report.series import FinishedTask, ReportPoint
@@ -45,6 +46,8 @@ class Answers:
         self._points = changes.series.points
         self._shown = {one.point.label: one.shown for one in changes.settings}
         self._unanswered = [unanswered_reasons(one.first) for one in self._points]
+        asked = changes.baseline.first.questions.values()
+        self._end = _shared_end([one.text or one.prompt for one in asked])
 
     def of(self, key: str, question: Question) -> dict[str, Any]:
         """Return a question with its answers and scores at each setting, in their order.
@@ -56,7 +59,7 @@ class Answers:
         number = self._texts.number
         found = {
             "k": key,
-            "q": number(_question_text(run, question)),
+            "q": number(self._question_text(question)),
             "t": number(question.target),
             "y": number(answer_type(run, key)),
             "a": [self._answer(point, key) for point in self._points],
@@ -71,6 +74,14 @@ class Answers:
             found["z"] = number(question.question_type)
         reasons = {str(place): number(text) for place, text in self._reasons(key)}
         return {**found, "u": reasons} if reasons else found
+
+    def _question_text(self, question: Question) -> str:
+        """Return the question without what its task puts before and behind each of them."""
+        task = self._changes.baseline.first.task
+        if question.text is None:
+            text = question.prompt.removeprefix(task.prompt_prefix)
+            return text.removesuffix(task.prompt_suffix).strip() or question.prompt
+        return question.text.removesuffix(self._end).strip() or question.prompt
 
     def _answer(self, point: ReportPoint, key: str) -> int | None:
         own = point.first.questions.get(key)
@@ -104,7 +115,9 @@ def unanswered_reasons(run: FinishedTask) -> dict[str, str]:
     }
 
 
-def _question_text(run: FinishedTask, question: Question) -> str:
-    """Return the question without the prefix and the suffix of its task."""
-    text = question.prompt.removeprefix(run.task.prompt_prefix)
-    return text.removesuffix(run.task.prompt_suffix).strip() or question.prompt
+def _shared_end(texts: Sequence[str]) -> str:
+    """Return the lines in which all texts end, for instance instructions to the model."""
+    columns = zip(*(reversed(text) for text in texts), strict=False)
+    letters = [column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns)]
+    end = "".join(reversed(letters))
+    return end[end.index("\n") :] if "\n" in end and len(texts) > 1 else ""

@@ -29,7 +29,7 @@ class SettingChanges:
     n_compared: int
     """Questions that it shares with the published k."""
     of_kind: Mapping[Kind, Sequence[str]]
-    """Questions that changed in each way: a lower score, a higher one, or the same."""
+    """Questions that changed in each way: a worse score, a better one, or the same."""
     shown: Mapping[str, Kind]
     """Those of them to show."""
 
@@ -79,9 +79,12 @@ def compare_answers(numbers: SeriesStatistics, most: int) -> SeriesChanges | Non
     return SeriesChanges(series, baseline, tuple(found), start or labels[0])
 
 
-def change_of(before: Question, after: Question, metric: str) -> Kind | None:
+def change_of(
+    before: Question, after: Question, metric: str, *, is_lower_better: bool = False
+) -> Kind | None:
     """Return how an answer changed; ``None`` where neither its text nor its score did."""
-    old, new = before.scores[metric], after.scores[metric]
+    sign = -1 if is_lower_better else 1
+    old, new = sign * before.scores[metric], sign * after.scores[metric]
     if not math.isclose(old, new, abs_tol=EQUAL_WITHIN):
         return "lost" if new < old else "gained"
     return "same" if before.answer != after.answer else None
@@ -93,7 +96,9 @@ def _changes(
     base, own = baseline.first.questions, point.first.questions
     of_kind: dict[Kind, list[str]] = {kind: [] for kind in KINDS}
     for key, question in base.items():
-        kind = change_of(question, own[key], series.metric) if key in own else None
+        if key not in own:
+            continue
+        kind = change_of(question, own[key], series.metric, is_lower_better=series.is_lower_better)
         if kind is not None:
             of_kind[kind].append(key)
     shown = {key: kind for kind, keys in of_kind.items() for key in _drawn(keys, most)}

@@ -1,6 +1,6 @@
 """Compare two runs: share of equal answers, and paired score differences with intervals.
 
-Runs of any model of lmms-eval can be compared if they were made with ``--log_samples``.
+Runs of any model of lmms-eval or lm-eval can be compared if they were made with ``--log_samples``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from moe_eval_plugin.results.compare.comparison import (
     ScoreComparison,
     TaskComparison,
 )
+from moe_eval_plugin.results.compare.pairs import pair
 from moe_eval_plugin.results.compare.settings import compare_settings
 from moe_eval_plugin.results.compare.speed import compare_speed
 from moe_eval_plugin.results.run import IMAGE_ID
@@ -29,7 +30,6 @@ from moe_eval_plugin.stats.accuracy import UNIT_BOUNDS, right_from, score_bounds
 from moe_eval_plugin.stats.equivalence import equivalence
 from moe_eval_plugin.stats.paired import adjust, paired_difference
 from moe_eval_plugin.stats.resampling import Bootstrap
-from moe_eval_plugin.text import first_few
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -80,12 +80,12 @@ def compare_runs(
 
 def compare_tasks(a: AnsweredTask, b: AnsweredTask, options: Options) -> TaskComparison:
     """Compare one task of two runs question by question, in the order of A."""
-    pairs = _pair(a, b, common=options.common)
+    a, b, pairs = pair(a, b, common=options.common)
     metrics = choose_metrics(a, b, options.metrics)
     clusters = images_of(one for one, _ in pairs)
     bounds = [_bounds(metric, pairs) for metric in metrics]
     scores = tuple(
-        _compare_scores(metric, pairs, clusters, limits, options)
+        _compare_scores(a.task, metric, pairs, clusters, limits, options)
         for metric, limits in zip(metrics, bounds, strict=True)
     )
     n_equal = sum(one.answer == two.answer for one, two in pairs)
@@ -119,42 +119,6 @@ def _shared_tasks(a: Run, b: Run, task: str | None) -> list[str]:
     return names
 
 
-def _pair(a: AnsweredTask, b: AnsweredTask, *, common: bool) -> list[Pair]:
-    """Pair the questions by their ids; ``DataError`` if they are not the same questions."""
-    if a.key_name != b.key_name:
-        message = (
-            f"Questions of {a.task.task} are identified by {a.key_name} in A and by {b.key_name} "
-            "in B, so they cannot be paired. Run both with the same task definition."
-        )
-        raise DataError(message)
-    pairs = [(one, b.questions[key]) for key, one in a.questions.items() if key in b.questions]
-    only_a = [key for key in a.questions if key not in b.questions]
-    only_b = [key for key in b.questions if key not in a.questions]
-    if not pairs or ((only_a or only_b) and not common):
-        raise DataError(_differing(a, only_a, only_b, len(pairs)))
-    others = [one.key for one, two in pairs if one.target != two.target]
-    if others:
-        message = (
-            f"{len(others):,} questions of {a.task.task} have the same {a.key_name} in A and B and "
-            f"another target (first: {first_few(others)}), so they are not the same questions. "
-            "Compare runs over the same data."
-        )
-        raise DataError(message)
-    return pairs
-
-
-def _differing(a: AnsweredTask, only_a: list[str], only_b: list[str], n_shared: int) -> str:
-    texts = [
-        f"{len(keys):,} are only in {name}{f' (first: {first_few(keys)})' if keys else ''}"
-        for name, keys in (("A", only_a), ("B", only_b))
-    ]
-    advice = f"Add --common to compare the {n_shared:,} that both have, or run both on the same."
-    return (
-        f"The questions of {a.task.task} differ, by {a.key_name}: {', '.join(texts)}. "
-        f"{advice if n_shared else 'They share none.'}"
-    )
-
-
 def _are_texts(pairs: Iterable[Pair]) -> bool:
     return all(one.answer is not None and two.answer is not None for one, two in pairs)
 
@@ -164,6 +128,7 @@ def _bounds(metric: str, pairs: Sequence[Pair]) -> tuple[float, float]:
 
 
 def _compare_scores(
+    task: TaskRun,
     metric: str,
     pairs: Sequence[Pair],
     clusters: Sequence[str] | None,
@@ -177,7 +142,8 @@ def _compare_scores(
         bounds=bounds,
         bootstrap=options.bootstrap,
     )
-    within = None if options.margin is None else equivalence(difference, options.margin)
+    is_tested = options.margin is not None and not task.is_lower_better(metric)
+    within = equivalence(difference, options.margin or 0.0) if is_tested else None
     return ScoreComparison(metric, difference, within, bounds == UNIT_BOUNDS)
 
 
@@ -188,8 +154,7 @@ def _changes(
     bounds: Sequence[tuple[float, float]],
 ) -> Iterator[Change]:
     """Yield the questions whose answer, or one of whose scores, differs."""
-    row = task.score(metrics[0]) if metrics else None
-    sign = -1 if row is not None and row.higher_is_better is False else 1
+    sign = -1 if metrics and task.is_lower_better(metrics[0]) else 1
     for one, two in pairs:
         scores_a = {metric: one.scores[metric] for metric in metrics}
         scores_b = {metric: two.scores[metric] for metric in metrics}
@@ -244,16 +209,43 @@ def _notes(
             yield f"{name}: {answers.note}"
         if run.failed:
             yield f"{name}: {failure_note(len(run.failed), len(run.questions))}"
-    n_prompts = sum(one.prompt != two.prompt for one, two in pairs)
-    if n_prompts:
-        yield f"The prompts of {n_prompts:,} questions differ."
+    yield from _notes_on_prompts(a.run, b.run, pairs)
     if not _are_texts(pairs):
         yield "The answers are no text, so equal ones are not counted."
+    yield from _notes_on_scores(a, b, scores)
     if not scores:
         yield "There are no scores: only the organisers of this task have them."
     if scores and scores[0].difference.n_clusters < FEW_CLUSTERS:
         n = scores[0].difference.n_clusters
         yield f"There are only {n} images or unrelated questions: intervals are not exact."
+
+
+def _notes_on_prompts(a: Run, b: Run, pairs: Sequence[Pair]) -> Iterator[str]:
+    n_prompts = sum(one.prompt != two.prompt for one, two in pairs)
+    if a.host != b.host:
+        differ = f"those of {n_prompts:,} questions differ as they are written"
+        yield (
+            f"A was run by {a.host} and B by {b.host}, each with prompts of its own: "
+            f"{differ if n_prompts else 'all are written alike'}."
+        )
+    elif n_prompts:
+        yield f"The prompts of {n_prompts:,} questions differ."
+
+
+def _notes_on_scores(
+    a: AnsweredTask, b: AnsweredTask, scores: Sequence[ScoreComparison]
+) -> Iterator[str]:
+    """Yield what to know of scores that are no means, or are better the lower they are."""
+    for metric in (one.metric for one in scores):
+        rows = a.task.score(metric), b.task.score(metric)
+        listed = [one for one in a.task.metrics if one.name == metric]
+        if listed and not a.task.is_mean(metric) and rows[0] and rows[1]:
+            yield (
+                f"{metric} is the mean of each question's own. Over all questions at once it is "
+                f"{rows[0].value:.4g} in A and {rows[1].value:.4g} in B."
+            )
+        if a.task.is_lower_better(metric):
+            yield f"{metric} is better the lower it is; whether B loses by it is not tested."
 
 
 def adjusted(tasks: Sequence[TaskComparison]) -> list[TaskComparison]:

@@ -44,13 +44,14 @@ def _settings(run: Run, task: TaskRun) -> Iterator[tuple[str, str]]:
 def _values(run: Run, task: TaskRun) -> Iterator[tuple[str, Any]]:
     experts = task.record.experts if task.record else None
     setup = task.setup
+    yield "host", run.host
     yield "backend", run.backend
     yield "model", setup.pretrained or run.checkpoint
     for name, field in EXPERTS.items():
         yield name, getattr(experts, field, None)
     yield "answers from a cache", (task.record.n_answers_from_cache if task.record else 0) or None
     for name, value in setup.values.items():
-        if name not in EXPERTS and name not in ("pretrained", "versions"):
+        if name not in EXPERTS and name not in ("pretrained", "versions", "host"):
             yield name, value
     for name, version in setup.versions.items():
         yield f"version of {name}", version

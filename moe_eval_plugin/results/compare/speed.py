@@ -52,7 +52,7 @@ def compare_speed(a: tuple[Run, TaskRun], b: tuple[Run, TaskRun]) -> SpeedCompar
     one, two = a[1].record, b[1].record
     if one is None and two is None:
         return None
-    sides = _Side(find_timed_run(a[0].path), one), _Side(find_timed_run(b[0].path), two)
+    sides = _side(*a), _side(*b)
     rates = list(_timed_together(*sides, a[1].task)) or [_timed_apart(*sides, a[1].task)]
     return SpeedComparison(
         rates=tuple(rates),
@@ -65,6 +65,7 @@ def compare_speed(a: tuple[Run, TaskRun], b: tuple[Run, TaskRun]) -> SpeedCompar
 class _Side:
     timed: TimedRun | None
     record: RunRecord | None
+    host: str
 
     def sizes(self, task: str) -> list[int]:
         """List the batch sizes at which a task was timed."""
@@ -89,6 +90,10 @@ class _Side:
         one = self.timed.passes_of(task)[size]
         peak = one.hardware(self.timed.setting_in(one) or "").peak_memory
         return peak.used_bytes / GIB if peak else None
+
+
+def _side(run: Run, task: TaskRun) -> _Side:
+    return _Side(find_timed_run(run.path), task.record, run.host)
 
 
 def _timed_together(a: _Side, b: _Side, task: str) -> Iterator[RateComparison]:
@@ -134,6 +139,8 @@ def _differences(a: _Side, b: _Side, size: int | None) -> Iterator[str]:
     if a.record is None or b.record is None:
         return
     one, two = a.record.setup, b.record.setup
+    if a.host != b.host:
+        yield f"host {a.host} -> {b.host}"
     if size is None and one.batch_size != two.batch_size:
         yield f"batch size {one.batch_size} -> {two.batch_size}"
     if one.device != two.device:

@@ -75,18 +75,20 @@ def _sample(task: TaskRun, line: Line, lines: Mapping[str, Line]) -> Sample:
     image = _field(line, IMAGE_ID)
     question_id = _id(_field(line, QUESTION_ID))
     answers = _chosen(line, choices) if choices else _texts(line)
+    prompt = str(_argument(line, 0, 0) or "")
     return Sample(
         question_id=question_id,
         doc_id=_id(line.get(DOC_ID)),
         answers=answers,
         target=_target(line, choices),
-        prompt=str(_argument(line, 0, 0) or ""),
+        prompt=prompt,
         image=None if image is None else str(image),
         scores=dict(_scores(task, lines)),
         answer_type=_type(line, "answer_type"),
         question_type=_type(line, "question_type"),
         n_output_tokens=None,
         submission=_submission(line, question_id, answers),
+        question=_question(line, prompt),
     )
 
 
@@ -178,6 +180,14 @@ def _target(line: Line, choices: Sequence[str]) -> str:
         return ", ".join(choices[number] for number in wanted if number >= 0) or target
     except (IndexError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError):
         return target
+
+
+def _question(line: Line, prompt: str) -> str | None:
+    """Return the end of a prompt from the question of the row on: examples come before it."""
+    question = _field(line, "question")
+    if not isinstance(question, str) or not question or question not in prompt:
+        return None
+    return prompt[prompt.rindex(question) :]
 
 
 def _field(line: Line, name: str) -> object:

@@ -174,6 +174,14 @@ def test_ids_that_a_task_returns_beside_its_scores_are_no_scores(tmp_path: Path)
     assert (sample.question_id, sample.image, sample.scores) == (4, "9", {"exact_match": 1.0})
 
 
+def test_the_question_is_the_end_of_a_prompt_with_examples(results_file: Path) -> None:
+    run = read_run(results_file)
+    first, *_ = read_samples(run.task("numbers"))
+    assert (first.prompt, first.question) == ("3+4= 7\n\n1+2=", "1+2=")
+    first, *_ = read_samples(run.task("prose"))
+    assert first.question is None
+
+
 def test_a_broken_line_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "samples.jsonl"
     file.write_text('{"doc_id": 0}\n{"doc_id', encoding="utf-8")

@@ -213,7 +213,7 @@ class QuestionList {
   countText() {
     const { point, run, groups, n, nShown, marked } = this;
     const kind = this.fields.kind.value;
-    const ways = { lost: "score lower", gained: "score higher", same: "have another answer with the same score" };
+    const ways = { lost: "score worse", gained: "score better", same: "have another answer with the same score" };
     const [all, drawn] = [point.changed[kind], point.shown[kind]];
     const sentences = [
       `${thousands(all)} of ${counted(point.compared, "question")} ${ways[kind]} at ${point.label} than at ${run.baseline} (published).`,
