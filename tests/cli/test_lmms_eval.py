@@ -80,13 +80,8 @@ def test_a_schedule_by_layer_is_observed_in_each_layer(tmp_path: Path) -> None:
 
 
 def test_real_questions_and_images_from_official_files(tmp_path: Path, vqa_data: Path) -> None:
-    done = run(
-        tmp_path,
-        *("--model", "moe_hf", "--model_args", "experts_k=4,batch_size=auto"),
-        *("--tasks", "okvqa,vqa_v2_val"),
-        MOE_EVAL_PRETRAINED="demo",
-        MOE_EVAL_DATA=vqa_data,
-    )
+    data = {"MOE_EVAL_PRETRAINED": "demo", "MOE_EVAL_DATA": vqa_data}
+    done = moe_hf(tmp_path, "experts_k=4,batch_size=auto", "okvqa,vqa_v2_val", **data)
     results = results_of(tmp_path, done)
     n_asked = {task: record["speed"]["n_samples"] for task, record in results["moe_eval"].items()}
     assert n_asked == {"okvqa": 26, "vqa_v2_val": 122}

@@ -25,7 +25,6 @@ from tests.sweeps.sweeps import (
     manifest,
     numbers,
     results,
-    sweep,
     sweep_arguments,
 )
 
@@ -42,7 +41,7 @@ BY_IMAGE = (*KS, "--limit", "80", "--batch-size", "1")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A sweep that nobody disturbed, and what it printed."""
     folder = tmp_path_factory.mktemp("undisturbed") / "sweep"
-    run = sweep(folder, *KS)
+    run = sweep_here(folder, *KS)
     assert run.returncode == 0, run.stderr
     return folder, run.stdout
 
@@ -249,7 +248,7 @@ def test_a_checkpoint_that_no_point_could_load_is_refused_once(
 
 def test_two_sweeps_do_not_work_in_one_folder(tmp_path: Path) -> None:
     with locked(tmp_path):
-        second = sweep(tmp_path, *KS)
+        second = sweep_here(tmp_path, *KS)
     assert second.returncode == 2
     assert f"Another sweep runs in {tmp_path} (process {os.getpid()})" in second.stderr
     assert not (tmp_path / "manifest.json").exists()
