@@ -114,9 +114,9 @@ def _check_arguments(plan: SweepPlan) -> tuple[str, Mapping[str, str]]:
 
         read_arguments(arguments())
     elif plan.model == "moe_vllm":
-        from moe_eval_plugin.model_adapters.vllm_names import check_names
+        from moe_eval_plugin.model_adapters.vllm_arguments import check_names_in_source
 
-        check_names(arguments())
+        check_names_in_source(arguments())
     given = given_arguments(plan)
     named = [given[name] for name in NAMES_OF_MODELS if given.get(name)]
     pretrained = named[0] if named else os.environ.get(PRETRAINED_VARIABLE)
@@ -133,7 +133,7 @@ def _check_arguments(plan: SweepPlan) -> tuple[str, Mapping[str, str]]:
 def _check_installed(model: str, launcher: str) -> None:
     check_launcher(launcher)
     if model.startswith("moe_vllm") and launcher == "local":
-        from moe_eval_plugin.model_adapters.vllm_names import check_installed
+        from moe_eval_plugin.model_adapters.vllm_arguments import check_installed
 
         check_installed()
 
