@@ -87,8 +87,10 @@ def test_every_option_of_a_sweep_is_one_of_a_study_or_about_one_call() -> None:
         "--separate --launcher ray --launcher-options a=1 b=x --tasks a --output out",
         "--input-cache-gib 0.5 --gen-kwargs top_p=0.7,until=no --tasks a --output out",
         "--model-args 'pretrained=demo,chat_template_kwargs={\"a\": no}' --tasks a --output out",
-        '--host lm-eval --model-args \'{"pretrained": "a,b"}\' --tasks a --num-fewshot 0 '
-        "--apply-chat-template --output out",
+        (
+            '--host lm-eval --model-args \'{"pretrained": "a,b"}\' --tasks a --num-fewshot 0 '
+            "--apply-chat-template --output out"
+        ),
     ],
 )
 def test_a_study_that_is_written_is_read_as_the_same_options(command: str) -> None:
