@@ -150,7 +150,7 @@ def _request_of_loaded(
     description = describe(config)
     return ModelConfig(
         name, None, trust_remote_code=False, config=config, description=description
-    ).request(**experts)
+    ).request(**{"experts_k": None, **experts})
 
 
 def refuse_arguments(model: type, given: Mapping[str, Any]) -> None:

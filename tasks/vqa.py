@@ -15,7 +15,7 @@ from moe_eval_plugin.errors import DataError, InvalidArgumentError, UnreadableIm
 from moe_eval_plugin.results.files import failure_in
 from moe_eval_plugin.vqa.images import as_rgb, open_image
 from moe_eval_plugin.vqa.scores_by_type import SCORES_BY_TYPE
-from moe_eval_plugin.vqa.scoring import LMMS_VQAV2, scoring_mode, vqa_accuracy
+from moe_eval_plugin.vqa.scoring import LMMS_VQAV2, OFFICIAL, scoring_mode, vqa_accuracy
 
 if TYPE_CHECKING:
     from collections.abc import ItemsView, Iterator, Sequence
@@ -140,6 +140,16 @@ def score_vqa(
     typed = types.get("question_type", ""), types.get("answer_type", ""), scores
     first = next(iter(scores.values()))
     return SampleScores(scores, _logged(doc, first), {SCORES_BY_TYPE: typed})
+
+
+def vqa_scores(doc: Document, results: Sequence[str | None]) -> dict[str, float]:
+    """Return the VQA accuracies of an answer, for a task of one's own in either host.
+
+    ``doc`` has ``answers``, of about ten people: strings, or mappings with an ``answer``.
+    """
+    modes = {VQA_ACCURACY: LMMS_VQAV2, f"{VQA_ACCURACY}_official": OFFICIAL}
+    answers = answers_of(doc)
+    return {metric: vqa_accuracy(_answer(results), answers, mode) for metric, mode in modes.items()}
 
 
 def score_exact_match(doc: Document, results: Sequence[str | None]) -> SampleScores:

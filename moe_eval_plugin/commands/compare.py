@@ -27,9 +27,9 @@ accuracy of B to A with a paired interval and a p-value, the speed, the question
 the settings that differ. With a sweep in place of A and B, compare each of its settings with the
 published k.
 
-A and B are results files of lmms-eval, or folders with one each, made with --log_samples. Any model
-of lmms-eval will do. The speed-up of two settings of one sweep has an interval if the sweep has a
-timed pass; that of any other two runs was timed once.
+A and B are results files of lmms-eval or lm-eval, or folders with one each, made with
+--log_samples. Any model will do, and A and B may be of two hosts. The speed-up of two settings of
+one sweep has an interval if the sweep has a timed pass; that of any other two runs was timed once.
 """
 EPILOG = """\
 examples:

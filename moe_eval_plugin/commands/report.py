@@ -28,9 +28,9 @@ Write one HTML file about finished runs: accuracy and speed at each k with inter
 choices of the routers, all numbers in a sortable table, the questions whose answers changed with
 their images, and the sources of everything. The file needs no network.
 
-RUN is a folder of a sweep, any other folder with results files of lmms-eval, or such a file. Runs
-of other models, which have no k, are shown too. Differences and changed questions need runs with
---log_samples.
+RUN is a folder of a sweep, any other folder with results files of lmms-eval or lm-eval, or such a
+file. One page may show runs of both. Runs of other models, which have no k, are shown too.
+Differences and changed questions need runs with --log_samples.
 
 A folder next to the page has each chart as PNG and SVG, and the table as CSV and Markdown.
 """

@@ -144,6 +144,13 @@ class Series:
         return self.points[0].first.run.host
 
     @property
+    def is_mean(self) -> bool:
+        """Whether the score is a mean over questions, as far as the task says what it is."""
+        tasks = [run.task for point in self.points for run in point.runs]
+        listed = any(one.name == self.metric for task in tasks for one in task.metrics)
+        return not listed or all(task.is_mean(self.metric) for task in tasks)
+
+    @property
     def is_lower_better(self) -> bool:
         """Whether the host says of the score that lower is better."""
         return any(run.facts.higher_is_better is False for one in self.points for run in one.runs)

@@ -17,7 +17,7 @@ from moe_eval_plugin.option_values import argument_names, argument_parts
 from moe_eval_plugin.override.policies import parse_rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from moe_eval_plugin.experts.description import MoEDescription
 
@@ -27,6 +27,8 @@ CHANGE_K_LIVE: Mapping[str, tuple[str, ...]] = {
     LMMS_EVAL: ("moe_hf",),
     LM_EVAL: ("moe_hf", "moe_hf-multimodal"),
 }
+# By host, what each point computes once; models of lm-eval share nothing of their own accord.
+SHARED_BY_POINTS = {LM_EVAL: "share_contexts=auto"}
 # What each point sets itself, so that --model-args cannot.
 POINT_ARGUMENTS = ("experts_k", "experts_policy", "renorm", "seed")
 # Settings that folders of earlier versions do not name, and what they were.
@@ -117,15 +119,23 @@ class SweepPlan:
 
     def run(self, point: SweepPoint | None = None) -> HostRun:
         """Return the run of the host that is a point; without one, what all points ask."""
-        own = replace(point, seed=None).model_args if point else ""
+        own = [replace(point, seed=None).model_args, *self._shared()] if point else []
         names = [field.name for field in fields(HostRun) if field.name != "seed"]
         common = {name: getattr(self, name) for name in names}
-        joined = harness(self.host).join_texts((self.model_args, own))
+        joined = harness(self.host).join_texts((self.model_args, *own))
         return HostRun(**{**common, "model_args": joined}, seed=point.seed if point else None)
 
     def host_arguments(self, point: SweepPoint, output: str) -> list[str]:
         """Return the arguments with which the host's own command runs this point."""
         return harness(self.host).run_settings(self.run(point)).arguments(output)
+
+    def _shared(self) -> Iterator[str]:
+        """Yield what the points compute once for several requests, unless the plan says it."""
+        argument = SHARED_BY_POINTS.get(self.host)
+        if argument is not None and self.model in CHANGE_K_LIVE[self.host]:
+            name = argument.partition("=")[0]
+            if name not in harness(self.host).argument_names(self.model_args):
+                yield argument
 
     def own_settings(self) -> dict[str, Any]:
         """Return what was requested for all points alike, by name.

@@ -18,9 +18,11 @@ LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
 DESCRIBE_ITS_MODEL = """
 from moe_eval_example.model import PickyConfig
 from moe_eval_plugin.models.families import describe
+from moe_eval_plugin.plugins.manager import task_folders
 
 found = describe(PickyConfig(choices=12, picks=5))
 print(found.family, found.num_experts, found.num_experts_per_tok, found.norm_topk_prob)
+print(*(folder.name for folder in task_folders("lm-eval")))
 """
 OVERRIDE_ITS_MODEL = """
 import torch
@@ -107,9 +109,22 @@ def test_its_family_is_listed_with_ours(installed: Path) -> None:
     assert "\nqwen3_vl_moe " in listed
 
 
-def test_its_family_tells_where_k_is(installed: Path) -> None:
-    described = run_python(installed, "-c", DESCRIBE_ITS_MODEL)
+def test_its_family_tells_where_k_is_and_each_host_has_a_folder(installed: Path) -> None:
+    described, folders = run_python(installed, "-c", DESCRIBE_ITS_MODEL).splitlines()
     assert described.split() == ["picky_moe", "12", "5", "True"]
+    assert set(folders.split()) == {"lm_eval", "lm_eval_tasks"}
+    assert (installed / "moe_eval_example" / "lm_eval_tasks" / "easy_vqa_shout.yaml").is_file()
+
+
+@pytest.mark.filterwarnings("default")
+def test_its_task_is_one_of_lm_eval_too() -> None:
+    from lm_eval.tasks import TaskManager
+
+    folder = PACKAGE / "src" / "moe_eval_example" / "lm_eval_tasks"
+    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    task = manager.load(["easy_vqa_shout"])["tasks"]["easy_vqa_shout"]
+    text = task.doc_to_text(task.eval_docs[0])
+    assert text.startswith("<image>Look! what is the red shape?")
 
 
 def test_the_k_of_its_model_is_set_observed_and_restored(installed: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from moe_eval_plugin.model_adapters import vllm_names
+from moe_eval_plugin.model_adapters import vllm_arguments
 from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
 from moe_eval_plugin.sweeps.manifest import locked
 from tests.cli.json_docs import checked_json
@@ -25,7 +25,6 @@ from tests.sweeps.sweeps import (
     manifest,
     numbers,
     results,
-    sweep,
     sweep_arguments,
 )
 
@@ -42,7 +41,7 @@ BY_IMAGE = (*KS, "--limit", "80", "--batch-size", "1")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A sweep that nobody disturbed, and what it printed."""
     folder = tmp_path_factory.mktemp("undisturbed") / "sweep"
-    run = sweep(folder, *KS)
+    run = sweep_here(folder, *KS)
     assert run.returncode == 0, run.stderr
     return folder, run.stdout
 
@@ -236,7 +235,7 @@ def test_a_sweep_that_cannot_be_made_says_so(
 def test_a_checkpoint_that_no_point_could_load_is_refused_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, without: str, said: str
 ) -> None:
-    monkeypatch.setattr(vllm_names, "check_installed", lambda: None)
+    monkeypatch.setattr(vllm_arguments, "check_installed", lambda: None)
     (tmp_path / "model").mkdir()
     folder = demo_copy(tmp_path / "model", without)
     named = ("--model", model, "--model-args", f"pretrained={folder}", "--tasks", "easy_vqa")
@@ -249,7 +248,7 @@ def test_a_checkpoint_that_no_point_could_load_is_refused_once(
 
 def test_two_sweeps_do_not_work_in_one_folder(tmp_path: Path) -> None:
     with locked(tmp_path):
-        second = sweep(tmp_path, *KS)
+        second = sweep_here(tmp_path, *KS)
     assert second.returncode == 2
     assert f"Another sweep runs in {tmp_path} (process {os.getpid()})" in second.stderr
     assert not (tmp_path / "manifest.json").exists()

@@ -24,6 +24,13 @@ RESULTS = next(FOLDER.glob("*_results.json"))
 SAMPLES = next(FOLDER.glob("*_samples_*.jsonl"))
 DOCUMENT = json.loads(RESULTS.read_text("utf-8"))
 LINES = [json.loads(line) for line in SAMPLES.read_text("utf-8").splitlines()[:4]]
+HOST_FOLDER = Path(__file__).parents[1] / "data" / "lm_eval" / "hf"
+HOST_RESULTS = next(HOST_FOLDER.glob("results_*.json"))
+HOST_DOCUMENT = json.loads(HOST_RESULTS.read_text("utf-8"))
+CHOICES, FILTERED, PROSE = (
+    [json.loads(line) for line in next(HOST_FOLDER.glob(name)).read_text("utf-8").splitlines()]
+    for name in ("samples_sums*", "samples_numbers*", "samples_prose*")
+)
 FORMATS = ("csv", "model-index", "hf-eval-results", "every-eval-ever")
 
 
@@ -50,6 +57,21 @@ def unreadable(results: bytes, samples: bytes) -> list[str]:
     return readers.unreadable
 
 
+def unreadable_of_lm_eval(document: object, **samples: list[object]) -> list[str]:
+    """Read and use files of lm-eval; return the messages that no one can read."""
+    readers = Readers()
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / HOST_RESULTS.name).write_bytes(as_json(document))
+        for task, lines in samples.items():
+            file = HOST_RESULTS.name.replace("results", f"samples_{task}") + "l"
+            (folder / file).write_bytes(as_lines(lines))
+        run = readers.call(find_run, folder)
+        for task_run in run.tasks if run is not None else ():
+            readers.call(read_task, run, task_run)
+    return readers.unreadable
+
+
 def as_lines(lines: list[object]) -> bytes:
     return b"".join(as_json(line) + b"\n" for line in lines)
 
@@ -62,6 +84,19 @@ def test_any_values_of_results(document: object) -> None:
 @given(changed_json(LINES))
 def test_any_values_of_samples(lines: list[object]) -> None:
     assert unreadable(as_json(DOCUMENT), as_lines(lines)) == []
+
+
+@given(changed_json(HOST_DOCUMENT))
+def test_any_values_of_results_of_lm_eval(document: object) -> None:
+    assert unreadable_of_lm_eval(document, sums=CHOICES, numbers=FILTERED, prose=PROSE) == []
+
+
+@given(changed_json(CHOICES), changed_json(FILTERED), changed_json(PROSE))
+def test_any_values_of_samples_of_lm_eval(
+    sums: list[object], numbers: list[object], prose: list[object]
+) -> None:
+    samples = {"sums": sums, "numbers": numbers, "prose": prose}
+    assert unreadable_of_lm_eval(HOST_DOCUMENT, **samples) == []
 
 
 @given(damaged_bytes(as_json(DOCUMENT)), damaged_bytes(as_lines(LINES)))

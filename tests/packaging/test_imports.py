@@ -148,6 +148,16 @@ FORBIDDEN = (
         "Hosts do not know each other",
     ),
     (
+        "tasks/lm_eval_task.py",
+        "import lmms_eval",
+        "What runs in lm-eval does not know lmms-eval",
+    ),
+    (
+        "model_adapters/lmms_eval_hf.py",
+        "from moe_eval_plugin.hosts.lm_eval import names",
+        "What runs in lmms-eval does not know lm-eval",
+    ),
+    (
         "hosts/run_options.py",
         "from moe_eval_plugin.engines.vllm import options",
         "A host knows what engines share, and no engine",

@@ -37,6 +37,8 @@ def entry(name: str = "third", value: str = "third_party_plugin") -> EntryPoint:
 
 def test_our_own_tasks_come_in_by_the_hook() -> None:
     assert tasks_path() in task_folders()
+    assert tasks_path("lm-eval") in task_folders("lm-eval")
+    assert not set(task_folders()) & set(task_folders("lm-eval"))
 
 
 def test_a_third_party_adds_a_folder(third_party: ModuleType) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,13 +31,6 @@ def sweep_arguments(output: Path, *arguments: str) -> list[str]:
 def command(output: Path, *arguments: str) -> list[str]:
     """Write the command of such a sweep."""
     return [str(SCRIPT), *sweep_arguments(output, *arguments)]
-
-
-def sweep(output: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a sweep to its end."""
-    return subprocess.run(
-        command(output, *arguments), capture_output=True, text=True, check=False, timeout=900
-    )
 
 
 def manifest(output: Path) -> dict[str, Any]:

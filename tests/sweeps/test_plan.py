@@ -100,6 +100,26 @@ def test_the_host_gets_the_arguments_of_its_own_command() -> None:
     assert "--device" not in arguments
 
 
+@pytest.mark.parametrize(
+    ("model", "model_args", "expected"),
+    [
+        ("moe_hf", "pretrained=demo", "pretrained=demo,experts_k=4,share_contexts=auto"),
+        (
+            "moe_hf",
+            "pretrained=demo,share_contexts=no",
+            "pretrained=demo,share_contexts=no,experts_k=4",
+        ),
+        ("moe_vllm", "pretrained=demo", "pretrained=demo,experts_k=4"),
+    ],
+)
+def test_points_of_lm_eval_share_contexts_unless_the_plan_says_it(
+    model: str, model_args: str, expected: str
+) -> None:
+    plan = replace(PLAN, host="lm-eval", model=model, model_args=model_args)
+    arguments = plan.host_arguments(SweepPoint("k4", "4"), "out/k4")
+    assert arguments[arguments.index("--model_args") + 1] == expected
+
+
 def test_a_dense_model_has_nothing_to_sweep() -> None:
     with pytest.raises(NotAnMoEError, match="no k to sweep over"):
         make_points(replace(DEMO, is_moe=False), ("1",))

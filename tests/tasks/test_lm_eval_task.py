@@ -38,13 +38,14 @@ class Scripted(LM):  # type: ignore[misc]  # the host has no types
 
     MULTIMODAL = True
 
-    def __init__(self, answer: str = ANSWER) -> None:
+    def __init__(self, answer: str = ANSWER, *, is_shown_images: bool = True) -> None:
         super().__init__()
+        self.is_shown_images = is_shown_images
         self.answer = answer
         self.images: list[Image.Image] = []
 
     def generate_until(self, requests: list[Any]) -> list[str]:
-        for request in requests:
+        for request in requests if self.is_shown_images else ():
             self.images += list(request.args[2]["visual"])
         return [self.answer] * len(requests)
 
@@ -214,6 +215,31 @@ def test_documents_of_the_hub_have_no_image_either(tmp_path: Path) -> None:
     assert [(image.mode, image.size) for image in model.images] == [("RGB", (8, 6))]
     assert results["configs"]["mine"]["metadata"]["origin"] == f"hub: {path}"
     assert "bytes" not in json.dumps(results["samples"]["mine"], default=str)
+
+
+def test_a_task_of_a_user_may_have_our_scores_on_other_data(tmp_path: Path) -> None:
+    rows = [{"question": "What?", "answers": ["red"] * 2 + ["a red"] * 8}]
+    (tmp_path / "rows.json").write_text(json.dumps(rows), "utf-8")
+    means = {"aggregation": "mean", "higher_is_better": True}
+    definition = {
+        "task": "mine",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(tmp_path / "rows.json")}},
+        "test_split": "test",
+        "doc_to_text": "{{question}}",
+        "doc_to_target": "{{answers[0]}}",
+        "process_results": "!function moe_eval_plugin.tasks.vqa.vqa_scores",
+        "metric_list": [
+            {"metric": name, **means} for name in ("vqa_accuracy", "vqa_accuracy_official")
+        ],
+    }
+    text = re.sub(r"'(!function .*)'", r"\1", yaml.safe_dump(definition))
+    (tmp_path / "mine.yaml").write_text(text, "utf-8")
+    manager = TaskManager(include_path=str(tmp_path), include_defaults=False)
+    results = evaluate(manager, "mine", Scripted(is_shown_images=False))
+    rows_of_task = results["results"]["mine"]
+    assert rows_of_task["vqa_accuracy,none"] == pytest.approx(1.0)
+    assert rows_of_task["vqa_accuracy_official,none"] == pytest.approx(1.0)
 
 
 def test_without_data_the_process_ends_with_one_message(

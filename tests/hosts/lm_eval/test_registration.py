@@ -25,7 +25,8 @@ register()
 register()
 from lm_eval.api.registry import model_registry
 assert {"hf", "vllm", *MODELS} <= set(model_registry.keys())
-print([name for name in ("torch", "transformers", "lm_eval.evaluator") if name in sys.modules])
+heavy = ("torch", "transformers", "lm_eval.evaluator", "lmms_eval")
+print([name for name in heavy if name in sys.modules])
 """
 
 

@@ -28,7 +28,7 @@ def test_listing_models_shows_ours_and_imports_nothing_heavy() -> None:
         "from lmms_eval.cli.dispatch import main\n"
         "sys.argv = ['lmms-eval', 'models']\n"
         "main()\n"
-        "print([name for name in ('torch', 'transformers') if name in sys.modules])\n"
+        "print([name for name in ('torch', 'transformers', 'lm_eval') if name in sys.modules])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False

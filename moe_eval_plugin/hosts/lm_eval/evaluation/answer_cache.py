@@ -22,9 +22,10 @@ from moe_eval_plugin.results.record import RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping
-    from types import ModuleType
 
 KINDS = ("loglikelihood", "loglikelihood_rolling", "generate_until")
+# Attribute of a cache of ours.
+COUNTS = "moe_eval_counts"
 # Of questions that were neither observed nor timed.
 NO_SPEED = TaskSpeed(0, None, None, 0.0)
 
@@ -79,7 +80,7 @@ def refuse_unkeyed(answers: object) -> None:
         raise InvalidArgumentError(message)
 
 
-def key_images(model: ModuleType) -> None:
+def key_images(model: Any) -> None:  # noqa: ANN401  (a module)
     """Let ``lm_eval.api.model`` key images that are opened when they are asked for.
 
     It keys those in a list by their content, and refuses any other sequence.
@@ -94,18 +95,21 @@ def key_images(model: ModuleType) -> None:
         return original(obj)
 
     default._moe_eval_images = True  # type: ignore[attr-defined]  # noqa: SLF001
-    model._multimodal_cache_default = default  # type: ignore[attr-defined]  # noqa: SLF001
+    model._multimodal_cache_default = default  # noqa: SLF001
 
 
-def key_caches(model: ModuleType) -> None:
+def key_caches(model: Any) -> None:  # noqa: ANN401  (a module)
     """Replace ``CachingLM`` in ``lm_eval.api.model``, where the host looks for it."""
     key_images(model)
-    original = getattr(model, "CachingLM", None)
-    if original is None or hasattr(original, "moe_eval_counts"):
+    original: Any = getattr(model, "CachingLM", None)
+    if original is None or COUNTS in getattr(original, "__annotations__", ()):
         return
 
     class CachingLM(original):
         """The host's cache; that of our models is keyed, and what comes from it is counted."""
+
+        moe_eval_counts: CacheCounts
+        dbdict: Any
 
         def __init__(self, lm: Any, cache_db: str) -> None:  # noqa: ANN401  (a model of the host)
             # The host opens the table, and passes it to the model with `get_cache_hook`.
@@ -123,7 +127,6 @@ def key_caches(model: ModuleType) -> None:
             found = super().__getattr__(name)
             return self.moe_eval_counts.counting(name, found) if name in KINDS else found
 
-    CachingLM.moe_eval_counts = None
     model.CachingLM = CachingLM
 
 

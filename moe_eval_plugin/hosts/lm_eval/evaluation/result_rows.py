@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.hosts.exit_codes import user_errors
 from moe_eval_plugin.hosts.foreign_models import ForeignModelTimer
+from moe_eval_plugin.hosts.lm_eval.evaluation.answer_cache import COUNTS
 from moe_eval_plugin.hosts.lm_eval.evaluation.image_tasks import check_loaded_tasks
 from moe_eval_plugin.hosts.result_rows import NO_FILTER, add_rows, move_scores_by_type
 from moe_eval_plugin.results.record import Score
 from moe_eval_plugin.results.run import FROM_CACHE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-    from types import ModuleType
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from moe_eval_plugin.hosts.lm_eval.evaluation.answer_cache import CacheCounts
 
 
-def add_rows_to_results(evaluator: ModuleType) -> None:
+def add_rows_to_results(evaluator: Any) -> None:  # noqa: ANN401  (a module)
     """Wrap the host's ``evaluate`` so that its results contain our rows and records."""
     original = evaluator.evaluate
     if hasattr(original, "_moe_eval_rows"):
@@ -32,7 +32,7 @@ def add_rows_to_results(evaluator: ModuleType) -> None:
     @functools.wraps(original)
     def evaluate(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (the host's signature)
         lm = args[0] if args else kwargs["lm"]
-        counts: CacheCounts | None = vars(lm).get("moe_eval_counts")
+        counts: CacheCounts | None = vars(lm).get(COUNTS)
         model = lm if counts is None else lm.lm
         if hasattr(model, "moe_eval_records"):
             with user_errors():
@@ -57,7 +57,7 @@ def add_rows_to_results(evaluator: ModuleType) -> None:
 
 def _mark_samples(
     results: dict[str, Any] | None,
-    questions: Mapping[str, Collection[Hashable]],
+    questions: Mapping[str, Collection[Any]],
     chosen: Mapping[str, Sequence[int]] | None,
 ) -> None:
     """Add to each sample of a run with a cache whether an answer came from there.

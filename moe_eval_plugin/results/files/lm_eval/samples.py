@@ -98,10 +98,10 @@ def _scores(task: TaskRun, lines: Mapping[str, Line]) -> Iterator[tuple[str, flo
     for filter_name, line in lines.items():
         named = line.get("metrics")
         for metric in named if isinstance(named, list) else ():
-            if metric in NOT_SCORES:
+            if not isinstance(metric, str) or metric in NOT_SCORES:
                 continue
-            name = score_name(str(metric), filter_name)
-            aggregation = aggregations.get(name, AGGREGATIONS.get(str(metric)))
+            name = score_name(metric, filter_name)
+            aggregation = aggregations.get(name, AGGREGATIONS.get(metric))
             value = value_of(line.get(metric), aggregation)
             if value is not None:
                 yield name, value

@@ -19,8 +19,14 @@ slowest_s: dict[str, float] = {}
 
 @hookimpl
 def moe_eval_task_folders() -> list[Path]:
-    """Return the folder that holds the task."""
+    """Return the folder that holds the task for lmms-eval."""
     return [Path(__file__).parent / "tasks"]
+
+
+@hookimpl
+def moe_eval_lm_eval_task_folders() -> list[Path]:
+    """Return the folder that holds the same task for lm-eval."""
+    return [Path(__file__).parent / "lm_eval_tasks"]
 
 
 @hookimpl

@@ -169,6 +169,8 @@ def test_ids_and_types_are_in_the_row_or_in_what_is_submitted(tmp_path: Path) ->
 
 
 def test_ids_that_a_task_returns_beside_its_scores_are_no_scores(tmp_path: Path) -> None:
+    (sample,) = samples(tmp_path, {"doc_id": 0, "metrics": [[], "acc"], "acc": 1})
+    assert sample.scores == {"acc": 1.0}
     own = {"question_id": 4, "image_id": 9, "exact_match": 1.0, "submission": {}}
     (sample,) = samples(tmp_path, {"doc_id": 0, "metrics": list(own), **own})
     assert (sample.question_id, sample.image, sample.scores) == (4, "9", {"exact_match": 1.0})
