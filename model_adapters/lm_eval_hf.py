@@ -59,7 +59,6 @@ class MoEHFLM(MeasuredLM, SharedContextsLM):
     """
 
     model_name: ClassVar[str] = "moe_hf"
-    _largest_batch: int | None = None
 
     def __init__(self, pretrained: Any = None, **model_args: Any) -> None:  # noqa: ANN401  (see ``HFArguments``)
         arguments = HFArguments.read({"pretrained": pretrained, **model_args})
@@ -92,6 +91,7 @@ class MoEHFLM(MeasuredLM, SharedContextsLM):
     def start_measuring(self) -> None:
         """Begin without records, and with nothing known of what may be shared."""
         super().start_measuring()
+        self._largest_batch: int | None = None
         policy, how = self.engine_request.rule.policy, self.share_contexts
         self._sharing = ContextSharing(self.model, policy, how)
 

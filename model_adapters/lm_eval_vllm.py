@@ -6,6 +6,7 @@ import logging
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import finalize
 
 from lm_eval.models.utils import resize_image
 from vllm import SamplingParams, TokensPrompt
@@ -42,6 +43,7 @@ class MoEVLLM(MeasuredLM, VLLM):
     """Text by vLLM; ``--model_args`` are ours, those of lm-eval's ``vllm``, and vLLM's own."""
 
     host_class: ClassVar[type] = VLLM
+    _said_greedy = False
 
     def __init__(self, **model_args: Any) -> None:  # noqa: ANN401  (what the user wrote)
         arguments = parse_arguments(model_args, self.host_class)
@@ -68,7 +70,7 @@ class MoEVLLM(MeasuredLM, VLLM):
 
     def close(self) -> None:
         """Stop vLLM."""
-        self.running.close()
+        self._stop()
 
     def modify_gen_kwargs(
         self,
@@ -85,14 +87,20 @@ class MoEVLLM(MeasuredLM, VLLM):
         )
         if not gen_kwargs.get("do_sample") and "temperature" not in found:
             found["temperature"] = 0.0
-            if self._calls is not None and not self._calls.is_greedy_by_default:
+            if self._calls is not None:
                 self._calls.is_greedy_by_default = True
-                logger.info(
-                    "%s: temperature=0.0, as the task sets neither do_sample nor temperature "
-                    "(lm-eval's own vllm samples at 1.0 then)",
-                    self._calls.call.task,
-                )
+                self._say_greedy(self._calls.call.task)
         return found, until, max_gen_toks
+
+    def _say_greedy(self, task: str) -> None:
+        """Log once what is decided for tasks that do not say how to choose tokens."""
+        if not self._said_greedy:
+            self._said_greedy = True
+            logger.warning(
+                "%s names neither do_sample nor temperature: it is answered at temperature 0, as "
+                "by moe_hf. The vllm of lm-eval would sample at temperature 1.",
+                task,
+            )
 
     def _start(self, arguments: HostArguments, request: ExpertRequest) -> None:
         """Let the host's class build itself, with a vLLM that we start for it."""
@@ -107,6 +115,8 @@ class MoEVLLM(MeasuredLM, VLLM):
         with is_earlier, replaced(vllm_causallms, "LLM", start):
             super().__init__(**arguments.for_host(request))
         self.running = RunningVLLM(self.model, options, request, start_s)
+        # The host has no end of a model's life: at the latest, vLLM is stopped with this process.
+        self._stop = finalize(self, self.running.close)
 
     def _observe(self, requests: Sequence[Instance]) -> VerifiedOverride:
         prompts = [self._prompt(one) for one in first_of_questions(requests, PROMPTS_TO_VERIFY)]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import fields
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.vllm.options import (
@@ -13,17 +16,22 @@ from moe_eval_plugin.engines.vllm.options import (
     read_engine_values,
 )
 from moe_eval_plugin.engines.vllm.process import built_for_device
-from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.errors import InvalidArgumentError, MissingDependencyError
 from moe_eval_plugin.hosts.run_options import RunOptions
 from moe_eval_plugin.models import checkpoint
 from moe_eval_plugin.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 OPTIONS = tuple(f.name for f in fields(VLLMOptions) if f.name != "engine")
 RUN_OPTIONS = ("batch_size", "max_new_tokens", "system_prompt", "seed", "unanswerable")
 ONLY_IN_MOE_HF = ("experts_policy", "renorm", "experts_implementation", "device_map")
+# Names are looked for in this text of vLLM first: its import takes many seconds.
+SOURCE = "engine/arg_utils.py"
+FIELD = re.compile(r"^    (\w+) *:", re.MULTILINE)
+# Options of the host, which `moe_vllm` gets among its arguments.
+OF_THE_HOST = ("batch_size", "device", "max_batch_size")
 
 
 def parse_arguments(model_args: Mapping[str, Any]) -> tuple[VLLMOptions, RunOptions]:
@@ -98,3 +106,40 @@ def refuse_ranks() -> None:
             "pipeline_parallel_size say."
         )
         raise InvalidArgumentError(message)
+
+
+def check_installed() -> None:
+    """Raise ``MissingDependencyError`` where vLLM is not installed."""
+    if find_spec("vllm") is None:
+        message = (
+            "--model moe_vllm needs vLLM, which is not installed. Install it: "
+            'pip install "moe-eval-plugin[vllm]", or use --model moe_hf.'
+        )
+        raise MissingDependencyError(message)
+
+
+def check_names_in_source(given: Iterable[str]) -> None:
+    """Raise ``InvalidArgumentError`` for a name that is neither ours nor in vLLM's source text.
+
+    A name that its parser has is in the module of the engine arguments; all others are checked
+    later, with the parser itself. Nothing is checked where vLLM is not installed.
+    """
+    source = _source()
+    if source is None:
+        return
+    ours = [*OPTIONS, *RUN_OPTIONS]
+    for name in given:
+        spellings = {name, name.replace("_", "-")}
+        is_known = any(re.search(rf"(?<!\w){re.escape(one)}(?!\w)", source) for one in spellings)
+        if name not in (*ours, *OF_THE_HOST) and not is_known:
+            known = [*ours, *FIELD.findall(source)]
+            raise InvalidArgumentError(unknown_argument(name, known, ours))
+
+
+def _source() -> str | None:
+    spec = find_spec("vllm")
+    for folder in (spec.submodule_search_locations if spec else None) or ():
+        path = Path(folder, SOURCE)
+        if path.is_file():
+            return path.read_text("utf-8")
+    return None

@@ -44,8 +44,16 @@ def options_of(options_class: type, names: Collection[str] | None = None) -> lis
 
 
 def options_of_model(model: str) -> list[Option]:
-    """List the options of ``moe_hf`` or ``moe_vllm``; ``KeyError`` for another model."""
-    return {"moe_hf": _options_of_moe_hf, "moe_vllm": _options_of_moe_vllm}[model]()
+    """List the options of a model of ours in lmms-eval; in lm-eval, for ``lm_eval_moe_hf``.
+
+    Raises ``KeyError`` for another name.
+    """
+    models = {
+        "moe_hf": _options_of_moe_hf,
+        "moe_vllm": _options_of_moe_vllm,
+        "lm_eval_moe_hf": _options_of_lm_eval_moe_hf,
+    }
+    return models[model]()
 
 
 def table_text(options: list[Option]) -> str:
@@ -81,6 +89,14 @@ def _options_of_moe_vllm() -> list[Option]:
 
     names = {*OPTIONS, *RUN_OPTIONS}
     return [*options_of(VLLMOptions, names), *options_of(RunOptions, names)]
+
+
+def _options_of_lm_eval_moe_hf() -> list[Option]:
+    from moe_eval_plugin.engines.transformers.options import EngineOptions
+    from moe_eval_plugin.model_adapters.lm_eval_hf_arguments import EXPERTS, MEASURES, HFArguments
+
+    names = {"pretrained", "device", *MEASURES}
+    return [*options_of(EngineOptions, EXPERTS), *options_of(HFArguments, names)]
 
 
 class OptionsTable(SphinxDirective):

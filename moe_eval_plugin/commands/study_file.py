@@ -16,6 +16,7 @@ from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.files import write_files
 from moe_eval_plugin.option_values import read_bool, read_new_file
 from moe_eval_plugin.publish.bundle.study import (
+    FLAGS,
     MAPPINGS,
     STUDY_OPTIONS,
     study_of,
@@ -153,7 +154,7 @@ def _arguments(study: Mapping[str, Any], path: Path) -> list[str]:
     arguments: list[str] = []
     for name, value in study.items():
         option = f"--{name.replace('_', '-')}"
-        if name == "separate":
+        if name in FLAGS:
             arguments += [option] if read_bool(f"{path}: {name}", value) else []
             continue
         texts = _texts(name, value, path)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.ending import shown
+from moe_eval_plugin.hosts.harness import LMMS_EVAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,7 +140,8 @@ class SweepProgress:
         """Return how much is saved, where, and how to go on."""
         n_done = sum(manifest.entries[name].state == "done" for name in self._names)
         # A question of a multiple-choice task is counted once for each of its requests.
-        of_current = min(self._n_answered, self._n_questions)
+        has_journal = manifest.host == LMMS_EVAL
+        of_current = min(self._n_answered, self._n_questions) if has_journal else 0
         saved = n_done * self._n_questions + of_current
         total = len(self._names) * self._n_questions
         kept = "All answers" if saved == total else f"{saved:,} of {total:,} answers"

@@ -76,7 +76,7 @@ def check_early(common: SweepPlan, axes: Axes, folder: Path, intent: Intent) -> 
     host.check_tasks(common.tasks, common.include_path)
     if not intent.dry_run:
         _check_installed(common.model, intent.launcher)
-    check_data(_definitions(common.tasks))
+    check_data(_definitions(common.tasks, common.host))
     plan = _with_points(common, axes, pretrained, given.get("revision"))
     _check_folder(plan.plan, folder, intent)
     return plan
@@ -112,9 +112,9 @@ def _check_arguments(plan: SweepPlan) -> tuple[str, Mapping[str, str]]:
 
         read_arguments(arguments())
     elif plan.model == "moe_vllm":
-        from moe_eval_plugin.model_adapters.vllm_names import check_names
+        from moe_eval_plugin.model_adapters.vllm_arguments import check_names_in_source
 
-        check_names(arguments())
+        check_names_in_source(arguments())
     given = given_arguments(plan)
     named = [given[name] for name in NAMES_OF_MODELS if given.get(name)]
     pretrained = named[0] if named else os.environ.get(PRETRAINED_VARIABLE)
@@ -131,23 +131,24 @@ def _check_arguments(plan: SweepPlan) -> tuple[str, Mapping[str, str]]:
 def _check_installed(model: str, launcher: str) -> None:
     check_launcher(launcher)
     if model.startswith("moe_vllm") and launcher == "local":
-        from moe_eval_plugin.model_adapters.vllm_names import check_installed
+        from moe_eval_plugin.model_adapters.vllm_arguments import check_installed
 
         check_installed()
 
 
-def _definitions(tasks: Iterable[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield our definitions of these tasks, and of those of groups, by name."""
+def _definitions(tasks: Iterable[str], host: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield our definitions of these tasks for a host, and of those of groups, by name."""
     from moe_eval_plugin.tasks import tasks_path
     from moe_eval_plugin.tasks.listing import read_definition
 
     for task in tasks:
-        path = tasks_path() / f"{task}.yaml"
+        path = tasks_path(host) / f"{task}.yaml"
         if not path.is_file():
             continue
         definition = read_definition(path)
         if isinstance(definition["task"], list):
-            yield from _definitions(one for one in definition["task"] if isinstance(one, str))
+            members = (one for one in definition["task"] if isinstance(one, str))
+            yield from _definitions(members, host)
         else:
             yield task, definition
 

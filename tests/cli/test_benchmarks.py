@@ -51,6 +51,18 @@ def test_both_models_get_the_same_inputs_and_give_the_same_answers(
     assert figures["batch_sizes"]["16"]["ratios"]["requests_s"]["median"] > 0
 
 
+def test_models_of_lm_eval_answer_as_the_hosts_own(repository_root: Path, tmp_path: Path) -> None:
+    report = tmp_path / "lm-eval.json"
+    program = repository_root / "benchmarks" / "lm_eval_adapter.py"
+    runpy.run_path(str(program), run_name="program")["main"](["--short", "--json", str(report)])
+    cases = json.loads(report.read_text("utf-8"))["cases"]
+    assert {kind: len(one["ours_s"]) for kind, one in cases.items()} == {
+        "choices": 2,
+        "answers": 2,
+        "images": 2,
+    }
+
+
 def run_on_gpu(root: Path, *arguments: object, **environment: str) -> tuple[int, str, str]:
     done = subprocess.run(
         ["/bin/bash", str(root / "benchmarks" / "gpu" / "run.sh"), *map(str, arguments)],

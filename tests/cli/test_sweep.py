@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from moe_eval_plugin.model_adapters import vllm_names
+from moe_eval_plugin.model_adapters import vllm_arguments
 from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
 from moe_eval_plugin.sweeps.manifest import locked
 from tests.cli.json_docs import checked_json
@@ -235,7 +235,7 @@ def test_a_sweep_that_cannot_be_made_says_so(
 def test_a_checkpoint_that_no_point_could_load_is_refused_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, without: str, said: str
 ) -> None:
-    monkeypatch.setattr(vllm_names, "check_installed", lambda: None)
+    monkeypatch.setattr(vllm_arguments, "check_installed", lambda: None)
     (tmp_path / "model").mkdir()
     folder = demo_copy(tmp_path / "model", without)
     named = ("--model", model, "--model-args", f"pretrained={folder}", "--tasks", "easy_vqa")

@@ -13,7 +13,7 @@ import pytest
 from moe_eval_plugin import cli
 from moe_eval_plugin.api.sweeping import ready
 from moe_eval_plugin.commands.interruption import interruptible
-from moe_eval_plugin.model_adapters import vllm_names
+from moe_eval_plugin.model_adapters import vllm_arguments
 from moe_eval_plugin.publish.reproduce import rerun
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def test_a_sweep_that_has_not_begun_says_so_and_no_other_model_follows(
 
     begun: list[str] = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(vllm_names, "check_installed", lambda: None)
+    monkeypatch.setattr(vllm_arguments, "check_installed", lambda: None)
     monkeypatch.setattr(ready, phase, interrupt)
     if phase == "read_tasks":
         monkeypatch.setattr(ready, "check_model", lambda _: _Checked())

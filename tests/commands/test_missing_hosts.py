@@ -7,6 +7,8 @@ import pytest
 from moe_eval_plugin.hosts import harness
 from tests.cli.programs import moe_eval
 
+SWEEP = ("sweep", "--model-args", "pretrained=demo", "--output", "none", "--tasks")
+
 
 def without(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the package of a harness be absent for the commands."""
@@ -17,9 +19,11 @@ def without(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "command"),
     [
         ("lmms-eval", ("demo",)),
+        ("lmms-eval", (*SWEEP, "easy_vqa", "--host", "lmms-eval")),
         ("lmms-eval", ("tasks", "--all", "--host", "lmms-eval")),
         ("lm-eval", ("lm-eval", "run", "--model", "moe_hf", "--tasks", "arc_easy")),
         ("lm-eval", ("lm-eval", "ls", "tasks")),
+        ("lm-eval", (*SWEEP, "arc_easy", "--host", "lm-eval")),
         ("lm-eval", ("tasks", "--all", "--host", "lm-eval")),
     ],
 )

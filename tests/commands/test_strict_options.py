@@ -13,7 +13,7 @@ from huggingface_hub import HfApi, constants
 from moe_eval_plugin import cli
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.hosts.shared import task_data
-from moe_eval_plugin.model_adapters import vllm_names
+from moe_eval_plugin.model_adapters import vllm_arguments
 from moe_eval_plugin.sweeps import early_checks
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def test_a_sweep_on_vllm_needs_vllm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(vllm_names, "find_spec", lambda _: None)
+    monkeypatch.setattr(vllm_arguments, "find_spec", lambda _: None)
     assert "needs vLLM, which is not installed" in refused(f"{SWEEP} --model moe_vllm", capsys)
 
 
@@ -172,7 +172,7 @@ def test_data_that_can_be_nowhere_are_asked_for_first(
     assert "okvqa needs the data set lmms-lab/OK-VQA, which could not be loaded from" in said
     assert "Name or service not known. Set MOE_EVAL_DATA to a folder that holds" in said
     (tmp_path / "hub" / "datasets--lmms-lab--OK-VQA").mkdir(parents=True)
-    task_data.check_data(early_checks._definitions(["okvqa"]))
+    task_data.check_data(early_checks._definitions(["okvqa"], "lmms-eval"))
     assert len(asked) == 1
 
 
@@ -185,9 +185,9 @@ def test_names_of_engine_arguments_are_read_from_the_source_of_vllm(
         "class EngineArgs:\n    max_model_len: int = 0\n\nx.add_argument('--enforce-eager')\n"
     )
     spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
-    monkeypatch.setattr(vllm_names, "find_spec", lambda _: spec)
-    vllm_names.check_names(["pretrained", "max_model_len", "enforce_eager", "device"])
+    monkeypatch.setattr(vllm_arguments, "find_spec", lambda _: spec)
+    vllm_arguments.check_names_in_source(["pretrained", "max_model_len", "enforce_eager", "device"])
     with pytest.raises(InvalidArgumentError, match=r"max_model_lem.*Did you mean max_model_len\?"):
-        vllm_names.check_names(["max_model_lem"])
+        vllm_arguments.check_names_in_source(["max_model_lem"])
     with pytest.raises(InvalidArgumentError, match="renorm is not possible with moe_vllm"):
-        vllm_names.check_names(["renorm"])
+        vllm_arguments.check_names_in_source(["renorm"])

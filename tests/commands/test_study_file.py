@@ -25,6 +25,9 @@ limit: 12
 batch-size: 4
 gen_kwargs: {max_new_tokens: 010}
 separate: yes
+host: lm-eval
+num_fewshot: 0
+apply-chat-template: on
 output: runs/study
 """
 # What is about one call of the command, and not about what is measured.
@@ -52,8 +55,9 @@ def test_a_study_is_the_command_that_it_writes_out() -> None:
     Path("study.yaml").write_text(STUDY)
 
     assert arguments_of("study.yaml") == shlex.split(
-        "--model-args pretrained=demo --tasks easy_vqa okvqa --experts-k 8 4 8/image:2 --limit 12 "
-        "--batch-size 4 --gen-kwargs max_new_tokens=010 --output runs/study --separate"
+        "--host lm-eval --model-args pretrained=demo --tasks easy_vqa okvqa --experts-k 8 4 "
+        "8/image:2 --limit 12 --batch-size 4 --gen-kwargs max_new_tokens=010 --num-fewshot 0 "
+        "--apply-chat-template --output runs/study --separate"
     )
 
 
@@ -83,6 +87,10 @@ def test_every_option_of_a_sweep_is_one_of_a_study_or_about_one_call() -> None:
         "--separate --launcher ray --launcher-options a=1 b=x --tasks a --output out",
         "--input-cache-gib 0.5 --gen-kwargs top_p=0.7,until=no --tasks a --output out",
         "--model-args 'pretrained=demo,chat_template_kwargs={\"a\": no}' --tasks a --output out",
+        (
+            '--host lm-eval --model-args \'{"pretrained": "a,b"}\' --tasks a --num-fewshot 0 '
+            "--apply-chat-template --output out"
+        ),
     ],
 )
 def test_a_study_that_is_written_is_read_as_the_same_options(command: str) -> None:

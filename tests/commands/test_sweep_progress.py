@@ -47,6 +47,10 @@ def test_an_interrupted_sweep_says_how_many_answers_are_saved(
     printed = capsys.readouterr().err
     kept = f"466 of 900 answers are saved in {tmp_path}; run the same command to continue."
     assert f"Interrupted. {kept}\n" in printed
+    # With lm-eval a setting has no journal.
+    manifest.settings = {**manifest.settings, "host": "lm-eval"}
+    progress.interrupted()
+    assert "Interrupted. 450 of 900 answers" in capsys.readouterr().err
 
 
 def test_a_finished_sweep_names_the_next_command(

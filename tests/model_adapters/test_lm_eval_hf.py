@@ -214,6 +214,14 @@ def test_what_pads_a_process_is_answered_once_and_not_counted(
     assert model.moe_eval_records[TASK].speed.n_samples == 2
 
 
+def test_a_task_that_a_process_has_no_question_of_is_refused(
+    model: MoEHFLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "_gather", lambda mine: [mine, {}])
+    with pytest.raises(UserError, match=f"{TASK} has fewer questions than the 2 processes"):
+        model.loglikelihood([scoring(0, "a", " b")], disable_tqdm=True)
+
+
 def test_requests_are_timed_without_a_record(model: MoEHFLM, batch: BatchOf) -> None:
     batch(2)
     model.start_measuring()

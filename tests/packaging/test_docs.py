@@ -164,6 +164,7 @@ def test_every_option_of_the_models_is_in_the_reference_with_a_meaning(
     from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.engines.vllm.options import VLLMOptions
     from moe_eval_plugin.hosts.run_options import RunOptions
+    from moe_eval_plugin.model_adapters.lm_eval_hf_arguments import OURS
     from moe_eval_plugin.model_adapters.vllm_arguments import RUN_OPTIONS
 
     hf, vllm = (options_table.options_of_model(model) for model in ("moe_hf", "moe_vllm"))
@@ -176,6 +177,10 @@ def test_every_option_of_the_models_is_in_the_reference_with_a_meaning(
     } | {*RUN_OPTIONS}
     assert all(option.meaning and option.default for option in (*hf, *vllm))
 
+    in_lm_eval = options_table.options_of_model("lm_eval_moe_hf")
+
+    assert {option.name for option in in_lm_eval} == {*OURS, "pretrained", "device"}
+
 
 def test_defaults_in_the_reference_are_those_of_the_code(options_table: ModuleType) -> None:
     from moe_eval_plugin.engines.transformers.options import EngineOptions
@@ -185,7 +190,8 @@ def test_defaults_in_the_reference_are_those_of_the_code(options_table: ModuleTy
     options = [EngineOptions, RunOptions, VLLMOptions]
     values = {field.name: field.default for option in options for field in fields(option)}
     known = {name for name, value in values.items() if isinstance(value, str | int)}
-    tables = [options_table.options_of_model(model) for model in ("moe_hf", "moe_vllm")]
+    models = ("moe_hf", "moe_vllm", "lm_eval_moe_hf")
+    tables = [options_table.options_of_model(model) for model in models]
 
     wrong = [
         option

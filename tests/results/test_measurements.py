@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from moe_eval_plugin.measure.hardware_use import NVML, RAPL, HardwareUse, PeakMemory
-from moe_eval_plugin.results.measurements import Measurements, make_records
+from moe_eval_plugin.results.measurements import Measurements, joined, make_records
 from moe_eval_plugin.results.steady_decode import SteadyDecode
 from moe_eval_plugin.text import GIB
 from tests.results.sample_records import EXPERTS, batch
@@ -82,3 +82,15 @@ def test_steady_decode_stands_beside_every_task() -> None:
 def test_a_task_that_was_not_verified_has_no_record() -> None:
     ranks = [rank_of(NVML, joules=2.0, gib=1, a=[batch("a")], c=[batch("c")])]
     assert list(make_records(ranks, EXPERTS, {})) == ["a"]
+
+
+def test_parts_of_a_run_are_joined_task_by_task() -> None:
+    first = rank_of(NVML, joules=2.0, gib=4, a=[batch("a", 2, 4.0)], b=[batch("b")])
+    later = rank_of(NVML, joules=5.0, gib=3, a=[batch("a", 1, 5.0)])
+    both = joined([first.of_task("a"), later.of_task("a")])
+    assert [one.wall_s for one in both.batches] == [4.0, 5.0]
+    assert both.hardware == {"a": HardwareUse(PeakMemory(4 * GIB, None, 4 * GIB), 7.0)}
+    assert joined([first]) == first
+    unknown = rank_of(NVML, joules=None, gib=1, a=[])
+    assert joined([first, unknown]).hardware["a"].joules is None
+    assert joined([first, unknown]).hardware["b"].joules == 2.0

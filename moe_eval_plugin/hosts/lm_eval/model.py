@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.experts.verification import join_ranks
 from moe_eval_plugin.hosts.foreign_models import gather
 from moe_eval_plugin.hosts.lm_eval.asked import (
@@ -176,7 +177,9 @@ class MeasuredLM(LMAdapter):
             for task, requests in of_tasks.items():
                 experts[task] = self._observe(requests)
                 logger.info("%s: %s", task, experts[task])
-        return join_ranks(self._gather(experts))
+        ranks = self._gather(experts)
+        _refuse_missing_tasks(ranks)
+        return join_ranks(ranks)
 
     def _measure(
         self,
@@ -226,3 +229,15 @@ class MeasuredLM(LMAdapter):
         records = self._records.add(kind, experts, ranks, self._provenance(), steady)
         records = {task: self._complete(record) for task, record in records.items()}
         self.moe_eval_records.update(announce_end(self._announcer, records, self.rank))
+
+
+def _refuse_missing_tasks(ranks: Sequence[Mapping[str, VerifiedOverride]]) -> None:
+    """Raise ``UserError`` where a process has no question of a task: others would wait for it."""
+    tasks = dict.fromkeys(task for rank in ranks for task in rank)
+    missing = [task for task in tasks if any(task not in rank for rank in ranks)]
+    if missing:
+        message = (
+            f"{', '.join(missing)} has fewer questions than the {len(ranks)} processes that share "
+            "them. Start fewer processes, or ask more questions with --limit."
+        )
+        raise UserError(message)

@@ -26,6 +26,8 @@ STUDY_OPTIONS = (
 )
 # Options whose value may be written as a mapping: ``name: value`` for ``name=value``.
 MAPPINGS = ("model_args", "gen_kwargs", "launcher_options")
+# Options that have no value on a command line.
+FLAGS = ("apply_chat_template", "separate")
 # Values that a command built from results names, and a reader need not.
 DEFAULTS = {"model": "moe_hf", "experts_policy": "uniform", "renorm": "native"}
 COMMENT = "# The settings of a sweep. Run it with: moe-eval sweep {name}{more}\n"

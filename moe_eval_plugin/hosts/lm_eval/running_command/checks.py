@@ -87,8 +87,9 @@ def _refuse_repeated(arguments: Sequence[str]) -> None:
             single = isinstance(option, argparse._StoreAction | argparse._StoreTrueAction)  # noqa: SLF001
             counts[option.option_strings[0]] += single
         elif option.dest in WITH_NAMES and not value.lstrip().startswith("{"):
-            written = (part.partition("=")[0].strip() for part in argument_parts(value))
-            names.update((option.option_strings[0], name) for name in written)
+            # A part without a name belongs to a list in parentheses.
+            parts = [part.partition("=") for part in argument_parts(value) if "=" in part]
+            names.update((option.option_strings[0], name.strip()) for name, _, _ in parts)
     for name, n in counts.items():
         if n > 1:
             raise repeated(name, ())

@@ -82,10 +82,10 @@ def run_of(path: Path, content: Mapping[str, Any]) -> Run:
 
 def _prompt_options(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of prompts, as far as results show them without the command's own."""
-    examples = set(mapping(content, "n-shot").values())
+    examples = {count(n) for n in mapping(content, "n-shot").values()}
     found: dict[str, Any] = {"system_instruction": text(content, "system_instruction")}
     if len(examples) == 1:
-        found["num_fewshot"] = count(examples.pop())
+        found["num_fewshot"] = examples.pop()
     if content.get("chat_template"):
         multiturn = content.get("fewshot_as_multiturn")
         found |= {"apply_chat_template": True, "fewshot_as_multiturn": multiturn}

@@ -33,7 +33,8 @@ AGGREGATIONS = {
 def filters_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of the filters of a task, in the order of its definition."""
     listed = config.get("filter_list")
-    names = [one.get("name") for one in listed or () if isinstance(one, dict)]
+    each = listed if isinstance(listed, list) else ()
+    names = [one.get("name") for one in each if isinstance(one, dict)]
     return tuple(str(name) for name in names if name) or (NO_FILTER,)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.hosts.lm_eval import names
+from moe_eval_plugin.hosts.lm_eval.running_command import checks
 from tests.hosts.lm_eval.local_tasks import write_tasks
 from tests.hosts.lm_eval.running_command.command_runs import lm_eval
 from tests.hosts.lm_eval.tiny_olmoe import save_olmoe
@@ -74,7 +75,7 @@ def test_an_option_that_cannot_work_is_refused(
         ("experts_k=0", "experts_k=0"),
         ("expert_k=2", "expert_k is not an argument of moe_hf. Did you mean experts_k?"),
         ("experts_k=2,experts_k=4", "experts_k is given more than once in --model_args"),
-        ("num_experts_per_tok=2", "Use experts_k=2"),
+        ("num_experts_per_tok=2", "num_experts_per_tok=2"),
         ("profile=most", "profile=most is not known. Use one of: off, basic, full"),
     ],
 )
@@ -108,3 +109,11 @@ def test_a_model_of_another_package_is_known(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_command_without_a_task_is_refused(folder: Path) -> None:
     ended = lm_eval("run", "--model", "moe_hf", "--limit", "2", folder=folder, reads_tasks=False)
     assert (ended.returncode, ended.stderr.count("--tasks names no task")) == (2, 1)
+
+
+def test_a_list_may_hold_a_text_twice_and_options_that_are_lists_may_be_repeated() -> None:
+    checks._refuse_repeated(["run", "--gen_kwargs", "until=[b,b,c]", "top_k=(b,b,c)"])
+    checks._refuse_repeated(
+        ["--tasks", "a", "--tasks", "b", "--model_args", "x=1", "--model_args=y=1"]
+    )
+    checks._refuse_repeated(["--metadata", '{"a": 1, "b": 1}', "--a_later_option", "1"])

@@ -142,6 +142,8 @@ def test_a_real_process_runs_our_model_beside_all_tasks_of_the_host(
         *("--output_path", tmp_path),
     )
     assert ended.returncode == 0, ended.stderr
+    # Nothing is left open when the process ends.
+    assert "Exception ignored" not in ended.stderr
     results = results_in(tmp_path)
     for task in ("choices", "words"):
         record = results["moe_eval"][task]

@@ -156,15 +156,20 @@ def test_a_file_that_was_cut_off_is_refused(results_file: Path) -> None:
         find_run(results_file)
 
 
-@pytest.mark.parametrize("value", [None, [], 7, {"sums": None}])
+@pytest.mark.parametrize("value", [None, [], 7, {"sums": None}, {"sums": []}])
 @pytest.mark.parametrize(
-    "key", ["n-samples", "higher_is_better", "moe_eval", "task_hashes", "date"]
+    "key", ["n-samples", "n-shot", "higher_is_better", "moe_eval", "task_hashes", "date"]
 )
 def test_parts_that_are_not_needed_may_have_another_form(
     results_file: Path, key: str, value: object
 ) -> None:
     edit_json(results_file, lambda content: content.update({key: value}))
     assert read_run(results_file).task("sums").score("acc") is not None
+
+
+def test_filters_of_another_form_are_none(results_file: Path) -> None:
+    edit_json(results_file, lambda content: content["configs"]["sums"].update(filter_list=7))
+    assert read_run(results_file).task("sums").filters == ("none",)
 
 
 def test_rows_of_another_form_are_refused(results_file: Path) -> None:
