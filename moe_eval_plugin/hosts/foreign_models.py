@@ -14,7 +14,7 @@ from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.measure.timing import read_clock
 from moe_eval_plugin.results.record import Metric, RunRecord
 from moe_eval_plugin.results.samples import failure_note
-from moe_eval_plugin.results.versions import installed_versions
+from moe_eval_plugin.results.versions import installed_versions, versions_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +43,8 @@ class ForeignModelTimer:
     requests. A sample is a question: several requests of one count once. ``lm`` is any object; one
     that lacks all of ``METHODS``, or does not let them be replaced, is left alone and has no
     records. Neither have several tasks on several processes, which may have to make the same calls.
-    ``failure_in`` returns the message that a host wrote in place of an answer, or ``None``.
+    ``failure_in`` returns the message that a host wrote in place of an answer, or ``None``; the
+    version of this ``host`` is recorded.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class ForeignModelTimer:
         lm: Any,  # noqa: ANN401
         clock: Clock = read_clock,
         failure_in: Callable[[object], str | None] = lambda _: None,
+        host: str = "lmms-eval",
     ) -> None:
+        self._host = host
         self._lm = lm
         self._clock = clock
         self._failure_in = failure_in
@@ -87,7 +90,7 @@ class ForeignModelTimer:
             "model_class": type(self._lm).__name__,
             "timed": "from outside",
             "n_ranks": len(ranks),
-            "versions": installed_versions(),
+            "versions": versions_with(self._host, installed_versions()),
         }
         return {
             task: RunRecord(

@@ -126,4 +126,4 @@ def test_a_folder_without_runs_is_an_error(
 ) -> None:
     assert main(["report", str(tmp_path)]) == 2
 
-    assert "holds no results (*_results.json)" in capsys.readouterr().err
+    assert "holds no results files. Pass a results file (*_results.json" in capsys.readouterr().err

@@ -48,12 +48,11 @@ RUN = (
     *("--model_args", "pretrained=model,experts_k=2", "--output_path", "out.json"),
 )
 # The extra that installs what a module imports.
-EXTRA_OF = {"altair": "report", "lm_eval": "lm-eval", "lmms_eval": "lmms-eval"}
-# Modules that use a harness by way of others.
-BY_WAY_OF_OTHERS = {
-    "moe_eval_plugin/sweeps/timing/vllm/program.py": "lmms-eval",
-    "moe_eval_plugin/sweeps/workers/lm_eval_model.py": "lm-eval",
-    "moe_eval_plugin/sweeps/workers/resident_model.py": "lmms-eval",
+EXTRA_OF = {
+    "altair": "report",
+    "lm_eval": "lm-eval",
+    "lmms_eval": "lmms-eval",
+    "vllm": "vllm",
 }
 
 
@@ -89,15 +88,21 @@ def modules() -> dict[str, str]:
 
 
 def undeclared(missing: dict[str, str], extra: str) -> dict[str, str]:
-    """Return the modules that lack a package which this extra, or none, should have installed."""
-    needs, sources = {**OPTIONAL, **BY_WAY_OF_OTHERS}, modules()
+    """Return the modules that lack a package which this extra, or none, should have installed.
+
+    A module may lack another harness whose name is in its own, and what ``OPTIONAL`` says.
+    """
+    sources = modules()
     return {
         module: package
         for module, package in missing.items()
         if EXTRA_OF.get(package, extra) == extra
-        or not any(
-            sources[module].startswith(start) and EXTRA_OF[package] == needed
-            for start, needed in needs.items()
+        or not (
+            package in module
+            or any(
+                sources[module].startswith(start) and EXTRA_OF[package] == needed
+                for start, needed in OPTIONAL.items()
+            )
         )
     }
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Recorded with the settings, but different in each run.
 MEASURED = frozenset({"encode_s", "energy", "hardware", "n_answered_before", "n_processes"})
+# What must differ where only a part of the questions is asked again: lm-eval's digest of all too.
+OF_ALL_QUESTIONS = frozenset({"limit", "task: prompts and targets"})
 # Hosts write scores with all digits; only the order of a sum may differ.
 ROUNDING = 1e-9
 
@@ -60,7 +62,7 @@ def compare_scores(
         for one in compared.settings
         # k differs between the points of a sweep, and has its own rows.
         if one.a != one.b and not one.name.startswith("k ") and one.name not in MEASURED
-        if not (limited and one.name == "limit")
+        if not (limited and one.name in OF_ALL_QUESTIONS)
     ]
     notes = [] if limited else [f"{name}: {note}" for note in compared.notes]
     pairs = [(q, b.questions[key]) for key, q in a.questions.items() if key in b.questions]

@@ -50,7 +50,8 @@ def test_a_run_of_lm_eval_agrees_with_its_repetition_in_the_numbers_of_its_table
     repository_root: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(repository_root / FOLDER, tmp_path / "again")
-    agreement = compared(repository_root / FOLDER, tmp_path / "again")
+    folders = repository_root / FOLDER, tmp_path / "again"
+    agreement = compared(*folders)
     assert agreement.agrees
     numbers = {(one.task, one.number): one for one in agreement.rows}
     perplexity = numbers["prose", "word_perplexity"]
@@ -61,9 +62,13 @@ def test_a_run_of_lm_eval_agrees_with_its_repetition_in_the_numbers_of_its_table
     assert {*("acc", "acc_norm")} < {number for task, number in numbers if task == "sums"}
     assert ("numbers", "exact_match,flexible-extract") in numbers
 
+    (again,) = (tmp_path / "again").glob("results_*.json")
+    change(again, lambda content: content["task_hashes"].update(sums="another"))
+    assert any("prompts and targets" in one for one in compared(*folders).settings)
+    assert not compared(*folders, limited=True).settings
     (samples,) = (tmp_path / "again").glob("samples_sums_*.jsonl")
     samples.write_text("".join(samples.read_text("utf-8").splitlines(keepends=True)[:2]), "utf-8")
-    assert ("run", "questions") in differing(compared(repository_root / FOLDER, tmp_path / "again"))
+    assert ("run", "questions") in differing(compared(*folders))
 
 
 def test_a_point_that_was_not_made_again_differs(original: Path, again: Path) -> None:

@@ -13,7 +13,7 @@ from moe_eval_plugin.engines.answer_digest import settings_of_arguments
 from moe_eval_plugin.engines.expert_request import unobserved
 from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.hosts.exit_codes import user_errors
-from moe_eval_plugin.hosts.lm_eval.evaluation.answer_cache import NO_SPEED, refuse_unkeyed
+from moe_eval_plugin.hosts.lm_eval.evaluation.answer_cache import HOST, NO_SPEED, refuse_unkeyed
 from moe_eval_plugin.hosts.lm_eval.model_arguments import join_arguments
 from moe_eval_plugin.results.record import RunRecord
 from moe_eval_plugin.results.versions import versions_with
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from lm_eval.api.model import CacheHook
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest
-
-HOST = "lm-eval"
 
 
 class LMAdapter(LM):

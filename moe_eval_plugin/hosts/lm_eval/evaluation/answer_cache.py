@@ -23,6 +23,7 @@ from moe_eval_plugin.results.record import RunRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping
 
+HOST = "lm-eval"
 KINDS = ("loglikelihood", "loglikelihood_rolling", "generate_until")
 # Attribute of a cache of ours.
 COUNTS = "moe_eval_counts"
@@ -185,7 +186,9 @@ class CacheCounts:
         if hasattr(self._lm, "unasked_record"):
             record: RunRecord = self._lm.unasked_record(task)
             return record
-        return RunRecord(task, None, NO_SPEED, {"model_class": type(self._lm).__name__})
+        return RunRecord(
+            task, None, NO_SPEED, {"host": HOST, "model_class": type(self._lm).__name__}
+        )
 
 
 def _with_cached(record: RunRecord, n_cached: int) -> RunRecord:

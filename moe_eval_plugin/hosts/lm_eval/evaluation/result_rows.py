@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.hosts.exit_codes import user_errors
 from moe_eval_plugin.hosts.foreign_models import ForeignModelTimer
-from moe_eval_plugin.hosts.lm_eval.evaluation.answer_cache import COUNTS
+from moe_eval_plugin.hosts.lm_eval.evaluation.answer_cache import COUNTS, HOST
 from moe_eval_plugin.hosts.lm_eval.evaluation.image_tasks import check_loaded_tasks
 from moe_eval_plugin.hosts.result_rows import NO_FILTER, add_rows, move_scores_by_type
 from moe_eval_plugin.results.record import Score
@@ -40,9 +40,10 @@ def add_rows_to_results(evaluator: Any) -> None:  # noqa: ANN401  (a module)
             results = original(*args, **kwargs)
             records = model.moe_eval_records
         else:
-            with ForeignModelTimer(model) as timer:
+            with ForeignModelTimer(model, host=HOST) as timer:
                 results = original(*args, **kwargs)
-            records = timer.records()
+            found = timer.records().items()
+            records = {task: record.with_provenance(host=HOST) for task, record in found}
         if counts is not None:
             records, questions = counts.complete(records, model.world_size)
             _mark_samples(results, questions, kwargs.get("samples"))

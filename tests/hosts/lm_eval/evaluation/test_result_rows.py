@@ -49,6 +49,9 @@ def test_every_model_has_a_speed_and_groups_are_as_the_host_makes_them(results: 
     for task in results["moe_eval"]:
         assert results["results"][task]["samples_per_s,none"] > 0
         assert results["higher_is_better"][task]["samples_per_s"] is True
+        provenance = results["moe_eval"][task]["provenance"]
+        assert (provenance["host"], provenance["timed"]) == ("lm-eval", "from outside")
+        assert "lmms-eval" not in provenance["versions"]
     for of_group in (results["groups"]["both"], results["results"]["both"]):
         metrics = {name.partition(",")[0] for name in of_group} - {"alias", "name"}
         assert metrics <= {"acc", "acc_stderr", "sample_len", "sample_count"}
