@@ -155,9 +155,9 @@ class ExpertRequest:
         """
         if self.resolved is not None and self.resolved.differs_by_phase:
             message = (
-                f"experts_k={self.resolved.schedule.text} sets a k of decode, and "
-                f"{', '.join(tasks)} only score given texts, which is prefill. Use the k of "
-                "prefill alone for these tasks, in a command of their own."
+                f"experts_k={self.resolved.schedule.text} sets a k of decode, and nothing is "
+                f"decoded in {', '.join(tasks)}: given texts are scored, which is prefill. Use "
+                "the k of prefill alone there, in a command of its own."
             )
             raise InvalidExpertCountError(message)
 

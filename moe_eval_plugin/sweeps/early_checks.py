@@ -10,13 +10,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.errors import DataError, InvalidArgumentError, UserError
+from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
 from moe_eval_plugin.hosts.harness import LM_EVAL, harness, installed_harness
-from moe_eval_plugin.models.checkpoint import HUB_TIMEOUT_S, cache_folder, network_errors
+from moe_eval_plugin.hosts.shared.task_data import check_data
 from moe_eval_plugin.models.stated_experts import stated_experts
 from moe_eval_plugin.sweeps.fingerprint import version_settings
 from moe_eval_plugin.sweeps.launchers.choose import check_launcher
@@ -28,12 +27,11 @@ from moe_eval_plugin.sweeps.planning import (
     published_k_and_halves,
 )
 from moe_eval_plugin.sweeps.runner import changed_text, refuse_foreign
-from moe_eval_plugin.text import one_line
-from moe_eval_plugin.vqa.dataset import data_folder, load_easy_vqa
-from moe_eval_plugin.vqa.official_files import OFFICIAL_FILES, locate, not_loaded_text
+from moe_eval_plugin.vqa.dataset import load_easy_vqa
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from moe_eval_plugin.sweeps.plan import SweepPlan
     from moe_eval_plugin.sweeps.planning import Axes
@@ -78,7 +76,7 @@ def check_early(common: SweepPlan, axes: Axes, folder: Path, intent: Intent) -> 
     host.check_tasks(common.tasks, common.include_path)
     if not intent.dry_run:
         _check_installed(common.model, intent.launcher)
-    _check_data(common.tasks, common.host)
+    check_data(_definitions(common.tasks, common.host))
     plan = _with_points(common, axes, pretrained, given.get("revision"))
     _check_folder(plan.plan, folder, intent)
     return plan
@@ -136,36 +134,6 @@ def _check_installed(model: str, launcher: str) -> None:
         from moe_eval_plugin.model_adapters.vllm_arguments import check_installed
 
         check_installed()
-
-
-def _check_data(tasks: Iterable[str], host: str) -> None:
-    """Raise ``DataError`` for a task of this package whose data are not here, nor on the Hub.
-
-    With ``MOE_EVAL_DATA`` its official files must be in that folder. Otherwise the Hub is asked
-    once, unless its cache has the data set.
-    """
-    folder = data_folder()
-    for task, definition in _definitions(tasks, host):
-        source = definition.get("dataset_kwargs", {}).get("source", "")
-        if source not in OFFICIAL_FILES:
-            continue
-        if folder is not None:
-            locate(source, folder)
-        else:
-            _check_hub(task, definition["dataset_path"], source)
-
-
-def _check_hub(task: str, dataset: str, source: str) -> None:
-    from huggingface_hub import HfApi, constants
-
-    downloaded = cache_folder() / f"datasets--{dataset.replace('/', '--')}"
-    prepared = os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME, "datasets")
-    if downloaded.is_dir() or Path(prepared, dataset.lower().replace("/", "___")).is_dir():
-        return
-    try:
-        HfApi().dataset_info(dataset, timeout=HUB_TIMEOUT_S)
-    except network_errors() as error:
-        raise DataError(not_loaded_text(task, dataset, source, one_line(error))) from error
 
 
 def _definitions(tasks: Iterable[str], host: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -12,6 +12,7 @@ from huggingface_hub import HfApi, constants
 
 from moe_eval_plugin import cli
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.hosts.shared import task_data
 from moe_eval_plugin.model_adapters import vllm_arguments
 from moe_eval_plugin.sweeps import early_checks
 
@@ -171,7 +172,7 @@ def test_data_that_can_be_nowhere_are_asked_for_first(
     assert "okvqa needs the data set lmms-lab/OK-VQA, which could not be loaded from" in said
     assert "Name or service not known. Set MOE_EVAL_DATA to a folder that holds" in said
     (tmp_path / "hub" / "datasets--lmms-lab--OK-VQA").mkdir(parents=True)
-    early_checks._check_data(["okvqa"])
+    task_data.check_data(early_checks._definitions(["okvqa"], "lmms-eval"))
     assert len(asked) == 1
 
 

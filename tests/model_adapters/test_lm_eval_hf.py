@@ -196,7 +196,7 @@ def test_a_k_of_decode_is_refused_where_nothing_is_decoded(
 ) -> None:
     model.set_experts("prefill:4/decode:2")
     monkeypatch.setattr(model, "_model_call", None)
-    with pytest.raises(InvalidExpertCountError, match=f"sets a k of decode, and {TASK} only score"):
+    with pytest.raises(InvalidExpertCountError, match=f"nothing is decoded in {TASK}: given"):
         model.loglikelihood([scoring(0, "a", " b")])
     model.generate_until([generating(0, "a b")], disable_tqdm=True)
     by_phase = model.moe_eval_records[TASK].experts

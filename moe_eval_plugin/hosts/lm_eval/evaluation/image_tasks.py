@@ -23,7 +23,33 @@ def check_named_tasks(
     Nothing is loaded: ``tasks`` are names or definitions, and ``index`` is the host's.
     """
     if model in WITH_IMAGES:
-        _refuse(model, [*dict.fromkeys(_with_images(tasks, index))], WITH_IMAGES[model])
+        named = [
+            name
+            for name, definition in task_definitions(tasks, index)
+            if definition.get("doc_to_image") is not None
+        ]
+        _refuse(model, [*dict.fromkeys(named)], WITH_IMAGES[model])
+
+
+def task_definitions(
+    tasks: Iterable[str | Mapping[str, Any]], index: Mapping[str, Any]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the definitions of tasks and of the members of groups and tags, by name.
+
+    ``tasks`` are names or definitions, and ``index`` is the host's; functions are not imported.
+    """
+    for one in tasks:
+        entry = index.get(one) if isinstance(one, str) else None
+        definition = (entry.cfg or {"task": sorted(entry.tags)}) if entry else one
+        if isinstance(definition, str):
+            continue
+        members = definition.get("task")
+        if isinstance(members, list):
+            yield from task_definitions(members, index)
+        else:
+            # A group may name a task of the index with other settings.
+            known = index.get(members) if entry is None else None
+            yield str(members), {**(getattr(known, "cfg", None) or {}), **definition}
 
 
 def check_loaded_tasks(lm: Any, tasks: Mapping[str, Any]) -> None:  # noqa: ANN401  (any model of the host)
@@ -31,24 +57,6 @@ def check_loaded_tasks(lm: Any, tasks: Mapping[str, Any]) -> None:  # noqa: ANN4
     if not getattr(lm, "MULTIMODAL", False):
         named = [name for name, task in tasks.items() if getattr(task, "MULTIMODAL", False)]
         _refuse(type(lm).__name__, named, " or ".join(WITH_IMAGES.values()))
-
-
-def _with_images(
-    tasks: Iterable[str | Mapping[str, Any]], index: Mapping[str, Any]
-) -> Iterator[str]:
-    for one in tasks:
-        entry = index.get(one) if isinstance(one, str) else None
-        definition = (entry.cfg or {"task": sorted(entry.tags)}) if entry else one
-        if isinstance(definition, str):
-            continue
-        members = definition.get("task")
-        if definition.get("doc_to_image") is not None:
-            yield str(members)
-        elif isinstance(members, list):
-            yield from _with_images(members, index)
-        elif entry is None:
-            # A task of the index with other settings, as groups name them.
-            yield from _with_images([str(members)], index)
 
 
 def _refuse(model: str, tasks: list[str], others: str) -> None:

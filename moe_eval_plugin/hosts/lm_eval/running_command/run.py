@@ -7,11 +7,12 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.hosts.lm_eval.evaluation.image_tasks import check_named_tasks
+from moe_eval_plugin.hosts.lm_eval.evaluation.image_tasks import check_named_tasks, task_definitions
 from moe_eval_plugin.hosts.lm_eval.registration import register
 from moe_eval_plugin.hosts.lm_eval.running_command.checks import check_command
 from moe_eval_plugin.hosts.lm_eval.running_command.options import command_record
 from moe_eval_plugin.hosts.replacement import replaced
+from moe_eval_plugin.hosts.shared.task_data import check_data
 
 if TYPE_CHECKING:
     import argparse
@@ -83,6 +84,7 @@ class _RunningCommand:
         except ValueError as error:
             raise _refused(error) from error
         check_named_tasks(config.model, config.tasks, manager.task_index)
+        check_data(task_definitions(config.tasks, manager.task_index))
         return manager
 
     def _simple_evaluate(self, **options: Any) -> Any:  # noqa: ANN401  (the host's)

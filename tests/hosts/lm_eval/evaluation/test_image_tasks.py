@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from lm_eval.api.model import hash_args
 from lm_eval.tasks import TaskManager
 from PIL import Image
 
-from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.hosts.lm_eval.evaluation.image_tasks import check_named_tasks
+from moe_eval_plugin.errors import DataError, InvalidArgumentError
+from moe_eval_plugin.hosts.lm_eval.evaluation.image_tasks import check_named_tasks, task_definitions
 from moe_eval_plugin.hosts.lm_eval.registration import register
+from moe_eval_plugin.hosts.shared.task_data import check_data
 from moe_eval_plugin.tasks import tasks_path
 from moe_eval_plugin.tasks.lm_eval_task import Images
 from moe_eval_plugin.tasks.vqa import doc_to_visual
 from tests.hosts.lm_eval.local_tasks import write_tasks
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +64,15 @@ def test_anything_else_is_left_to_the_host(
     index: dict[str, Any], model: str, tasks: list[Any]
 ) -> None:
     check_named_tasks(model, tasks, index)
+
+
+def test_missing_data_of_a_task_in_a_group_are_named_before_anything_is_loaded(
+    index: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOE_EVAL_DATA", str(tmp_path))
+    check_data(task_definitions(["sums", "some", "easy_vqa"], index))
+    with pytest.raises(DataError, match=r"mscoco_val2014_annotations\.json"):
+        check_data(task_definitions(["both"], index))
 
 
 def test_answers_to_questions_with_images_are_cached_by_the_content_of_the_images() -> None:
