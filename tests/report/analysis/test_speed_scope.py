@@ -64,7 +64,7 @@ def test_other_speeds_are_said_to_be_of_the_whole_benchmark(tmp_path: Path) -> N
 
     (text,) = sentences_on_speed(numbers)
     assert "end-to-end run" in text
-    assert "preprocessing included" in speed_caption(found)
+    assert "preparing inputs included" in speed_caption(found)
     assert speeds_of(found) == {INPUTS_TOO}
 
 
