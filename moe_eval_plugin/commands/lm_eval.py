@@ -33,6 +33,8 @@ further --model_args:
   experts_policy=... rule that drops some of the chosen experts (transformers)
   renorm=...         how the weights of the kept experts are scaled (transformers)
   profile=...        what is measured: off, basic or full (transformers)
+  share_contexts=... whether a context is computed once for all of its choices: auto, no or yes
+                     (transformers; default: no)
   verify=config      k as layers hold it, where a kernel hides what tokens use (vLLM)
 
 k is checked before a weight is read, and verified on each task's own prompts before anything is

@@ -17,9 +17,9 @@ INPUTS_TOO = "inputs and model"
 AXIS = "questions per second"
 CAPTIONS = {
     TIMED: "of requests in the timed pass, with the preparation of their inputs",
-    TASK: "of the whole task, whose questions shared images",
+    TASK: "of the whole task, whose questions shared images or contexts",
     MODEL_ALONE: "of the model alone, without preparing images and questions",
-    INPUTS_TOO: "images and preprocessing included",
+    INPUTS_TOO: "preparing inputs included",
 }
 
 
@@ -78,7 +78,7 @@ def sentences_on_speed(numbers: SeriesStatistics) -> Iterator[str]:
         )
     if TASK in found:
         yield (
-            "The rates are task throughput: questions shared images and the beginning of their "
+            "The rates are task throughput: questions shared images or the beginning of their "
             "prompts, so they are no speeds of requests, and no speed-up is computed from them. "
             "The timed pass of `moe-eval sweep` measures it."
         )
@@ -91,7 +91,7 @@ def sentences_on_speed(numbers: SeriesStatistics) -> Iterator[str]:
         )
     if INPUTS_TOO in found:
         yield (
-            "The speeds are those of an end-to-end run: reading images and preprocessing count, "
+            "The speeds are those of an end-to-end run: reading and preparing inputs counts, "
             "and k changes neither."
         )
     if any(_is_timed_once(one) for one in numbers.points):

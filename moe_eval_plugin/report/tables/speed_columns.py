@@ -119,7 +119,8 @@ SPEED_COLUMNS: tuple[Column, ...] = (
         "speed_of",
         "Speed of",
         "What rates and wall times cover: timed requests with their inputs, the model alone with "
-        "inputs prepared beforehand, inputs and model, or a task whose questions shared images",
+        "inputs prepared beforehand, inputs and model, or a task whose questions shared images or "
+        "contexts",
         lambda _, p: speed_of(p),
     ),
     Column(

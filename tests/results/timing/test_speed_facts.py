@@ -72,7 +72,7 @@ def test_exports_say_what_their_speed_is_of(sweep: Path) -> None:
     runs = [read_run(results_of(sweep, "k2"))]
     markdown = PAPER[0]
     (text,) = markdown.export(runs, None).files.values()
-    shared = "Rates are questions per second, of the whole task, whose questions shared images."
+    shared = "of the whole task, whose questions shared images or contexts."
     assert shared in text
     assert text.count("| 10.0 ") == 1
     write_timed_pass(sweep, timed_pass(SECONDS))
