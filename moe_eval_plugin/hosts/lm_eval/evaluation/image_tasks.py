@@ -48,7 +48,7 @@ def task_definitions(
             yield from task_definitions(members, index)
         else:
             # A group may name a task of the index with other settings.
-            known = index.get(members) if entry is None else None
+            known = index.get(str(members)) if entry is None else None
             yield str(members), {**(getattr(known, "cfg", None) or {}), **definition}
 
 
