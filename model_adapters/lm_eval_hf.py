@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
+from math import inf, isnan
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import LogitsProcessorList
 
 from moe_eval_plugin.bench.steady_decode import steady_decode
 from moe_eval_plugin.engines.request import PROMPTS_TO_VERIFY, VERIFICATION_NEW_TOKENS
 from moe_eval_plugin.engines.transformers.loading import CheckedLoader
 from moe_eval_plugin.engines.transformers.model_at_k import ModelAtK
+from moe_eval_plugin.engines.transformers.provenance import describe_model
 from moe_eval_plugin.engines.transformers.stopping import (
     StopStrings,
+    TokenListener,
     cut_answers,
     end_ids,
     ended_by,
@@ -36,7 +40,7 @@ from moe_eval_plugin.model_adapters.lm_eval_hf_contexts import (
 )
 from moe_eval_plugin.models.architecture import image_tower
 from moe_eval_plugin.models.checkpoint import resolve
-from moe_eval_plugin.results.versions import installed_versions
+from moe_eval_plugin.override.finite import watch_logits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -94,6 +98,7 @@ class MoEHFLM(MeasuredLM, SharedContextsLM):
         self._largest_batch: int | None = None
         policy, how = self.engine_request.rule.policy, self.share_contexts
         self._sharing = ContextSharing(self.model, policy, how)
+        self._n_not_finite: Counter[str] = Counter()
 
     def set_experts(
         self,
@@ -136,6 +141,11 @@ class MoEHFLM(MeasuredLM, SharedContextsLM):
         answers: list[tuple[float, bool]] = super()._loglikelihood_tokens(
             requests, disable_tqdm=disable_tqdm, override_bs=override_bs
         )
+        bad = [i for i, (score, _) in enumerate(answers) if isnan(score) or score == inf]
+        for position in bad:
+            answers[position] = (-inf, False)
+        if self._timer is not None:
+            self._timer.n_not_finite += len(bad)
         return answers
 
     def _model_call(self, inps: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401
@@ -167,22 +177,37 @@ class MoEHFLM(MeasuredLM, SharedContextsLM):
         if timer is None:
             return generate(**kwargs)
         if timer.on_token is not None:
-            kwargs["logits_processor"] = LogitsProcessorList([_TokenListener(timer.on_token)])
-        with timer.calling():
+            kwargs["logits_processor"] = LogitsProcessorList([TokenListener(timer.on_token)])
+        with timer.calling(), watch_logits(self.model) as watch:
             sequences = generate(**kwargs)
         n_prompt = context.shape[1]
-        self._note_answers(timer, sequences[:, n_prompt:], mask, stop, max_length - n_prompt)
+        # A view: what is emptied here is empty for the host.
+        rows, steps = sequences[:, n_prompt:], watch.first_steps(len(sequences))
+        self._note_answers(timer, rows, steps, mask, stop, max_length - n_prompt)
         return sequences
 
     def _note_answers(
-        self, timer: CallTimer, rows: Tensor, mask: Tensor, stop: Sequence[str], limit: int
+        self,
+        timer: CallTimer,
+        rows: Tensor,
+        steps: Sequence[int],
+        mask: Tensor,
+        stop: Sequence[str],
+        limit: int,
     ) -> None:
-        """Count the tokens of answers up to their end: the host goes on until all rows have one."""
+        """Count the tokens of answers up to their end: the host goes on until all rows have one.
+
+        ``steps`` are the first ones with NaN or infinity; an answer that has one is emptied.
+        """
         until = tuple(text for text in stop if text)
         ends = end_ids(self.model) | {self.tokenizer.eos_token_id}
         stops = self._stops.setdefault(until, StopStrings(self.tokenizer, until))
         answers = cut_answers(rows.tolist(), ends, stops, 0)
-        for ids in answers:
+        for row, (ids, step) in enumerate(zip(answers, steps, strict=True)):
+            if step < len(ids):
+                timer.n_not_finite += 1
+                rows[row] = self.eot_token_id
+                continue
             text = self.tokenizer.decode(ids, skip_special_tokens=True)
             timer.call.ends.add(timer.call.task, text, ended_by(ids, text, ends, until), limit)
         timer.generated(int(mask.sum()), [len(ids) for ids in answers])
@@ -240,6 +265,7 @@ class MoEHFLM(MeasuredLM, SharedContextsLM):
             self._timer = CallTimer(call, Stopwatch(lambda: synchronize(str(self.device)), phases))
             stack.callback(setattr, self, "_timer", None)
             yield
+            self._n_not_finite[call.task] += self._timer.n_not_finite
             self._timer.finish()
 
     def _devices(self) -> set[str]:
@@ -259,33 +285,16 @@ class MoEHFLM(MeasuredLM, SharedContextsLM):
         return steady_decode(self.model) if self.profile == "full" else None
 
     def _complete(self, record: RunRecord) -> RunRecord:
-        return record.with_provenance(shared_contexts=self._sharing.describe(record.task))
+        shared, n_bad = self._sharing.describe(record.task), self._n_not_finite[record.task]
+        return record.with_provenance(shared_contexts=shared, n_not_finite=n_bad)
 
     def _engine_provenance(self) -> dict[str, Any]:
-        config = self.model.config
+        revision = self.engine_request.model.revision
         return {
-            "pretrained": self._name,
-            "revision": getattr(config, "_commit_hash", None) or self.engine_request.model.revision,
-            "model_class": type(self.model).__name__,
-            "experts_implementation": getattr(config, "_experts_implementation", None),
-            "attn_implementation": getattr(config, "_attn_implementation", None),
-            "dtype": str(self.model.dtype).removeprefix("torch."),
-            "device": self.measured_device,
+            **describe_model(self.model, self._name, revision, torch.device(self.device)),
             "hardware": describe_device(self.measured_device).to_dict(),
             "batch_size": self._largest_batch if self.batch_size == "auto" else self.batch_size,
             "batch_size_requested": self.batch_size,
             "profile": self.profile,
             "weights_not_checked": [name for name in UNCHECKED if self.model_arguments.get(name)],
-            "versions": installed_versions(),
         }
-
-
-class _TokenListener(LogitsProcessor):
-    """Calls ``on_token`` each time that a token of every answer is chosen; changes nothing."""
-
-    def __init__(self, on_token: Callable[[], None]) -> None:
-        self._on_token = on_token
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
-        self._on_token()
-        return scores

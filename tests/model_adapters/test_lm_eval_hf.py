@@ -14,7 +14,12 @@ from lm_eval.models.huggingface import HFLM
 from safetensors.torch import load_file, save_file
 
 from moe_eval_plugin.bench.steady_decode import steady_decode
-from moe_eval_plugin.errors import CheckpointMismatchError, InvalidExpertCountError, UserError
+from moe_eval_plugin.errors import (
+    CheckpointMismatchError,
+    InvalidExpertCountError,
+    NotFiniteError,
+    UserError,
+)
 from moe_eval_plugin.hosts.lm_eval.registration import register
 from moe_eval_plugin.model_adapters import lm_eval_hf
 from moe_eval_plugin.model_adapters.lm_eval_hf import MoEHFLM
@@ -297,3 +302,30 @@ def test_the_default_device_of_the_host_need_not_be_there(
     model = MoEHFLM.create_from_arg_obj({"pretrained": str(checkpoint)}, {"device": "cuda:0"})
     model.loglikelihood([scoring(0, "a", " b")], disable_tqdm=True)
     assert model.moe_eval_records[TASK].setup.device == "cpu"
+
+
+def test_answers_from_nan_are_no_answers_and_many_of_them_end_the_run(
+    model: MoEHFLM, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = model.model.forward
+    n_calls, is_bad = 0, range(0)
+
+    def spoiled(*args: Any, **kwargs: Any) -> Any:
+        nonlocal n_calls
+        n_calls += 1
+        output = forward(*args, **kwargs)
+        if model._timer is not None and (n_calls in is_bad):
+            output.logits[:] = float("nan")
+        return output
+
+    monkeypatch.setattr(model.model, "forward", spoiled)
+    for task in ("sums", "choices"):
+        n_calls, is_bad = 0, range(0)
+        expected = responses(evaluate(model, [task], tasks), task)
+        n_calls, is_bad = 0, range(n_calls, n_calls + 1)
+        found = evaluate(model, [task], tasks)
+        assert found["moe_eval"][task]["provenance"]["n_not_finite"] == 1
+        assert sum(a != b for a, b in zip(responses(found, task), expected, strict=True)) <= 1
+        n_calls, is_bad = 0, range(10_000)
+        with pytest.raises(NotFiniteError, match=f"{task}: .* were answered from logits"):
+            evaluate(model, [task], tasks)

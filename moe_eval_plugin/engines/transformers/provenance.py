@@ -1,4 +1,4 @@
-"""Describe a transformers engine: its part of a record's provenance."""
+"""Describe a transformers model: its part of a record's provenance."""
 
 from __future__ import annotations
 
@@ -13,18 +13,30 @@ if TYPE_CHECKING:
 
 
 def provenance_of(engine: HFEngine) -> dict[str, Any]:
-    """Describe a loaded model as plain JSON data."""
-    config, device = engine.model.config, engine.input_device
-    on_gpu = device.type == "cuda"
+    """Describe the model of an engine as plain JSON data."""
+    options = engine.options
     return {
-        "pretrained": engine.options.pretrained,
-        "revision": getattr(config, "_commit_hash", None) or engine.options.revision,
-        "model_class": type(engine.model).__name__,
+        **describe_model(engine.model, options.pretrained, options.revision, engine.input_device),
+        "chat_template_kwargs": options.template_arguments or None,
+        "checkpoint_generation": engine.generation.to_dict(),
+    }
+
+
+def describe_model(
+    model: Any,  # noqa: ANN401  (one of many classes)
+    pretrained: str,
+    revision: str | None,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Describe a loaded model as plain JSON data; ``device`` is that of its inputs."""
+    config = model.config
+    return {
+        "pretrained": pretrained,
+        "revision": getattr(config, "_commit_hash", None) or revision,
+        "model_class": type(model).__name__,
         "experts_implementation": getattr(config, "_experts_implementation", None),
         "attn_implementation": getattr(config, "_attn_implementation", None),
-        "chat_template_kwargs": engine.options.template_arguments or None,
-        "checkpoint_generation": engine.generation.to_dict(),
-        "dtype": str(engine.model.dtype).removeprefix("torch."),
-        "device": torch.cuda.get_device_name(device) if on_gpu else device.type,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "versions": installed_versions(),
     }

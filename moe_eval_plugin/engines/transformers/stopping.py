@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import StoppingCriteria
+from transformers import LogitsProcessor, StoppingCriteria
 
 from moe_eval_plugin.engines.generation import truncate_before
 
@@ -90,6 +90,21 @@ class OnTokenCallback(StoppingCriteria):
         """Call ``on_token``, and end no row."""
         self._on_token()
         return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+
+
+class TokenListener(LogitsProcessor):
+    """Logits processor that changes nothing; calls ``on_token`` before each token is chosen.
+
+    For code that takes no further stopping criteria.
+    """
+
+    def __init__(self, on_token: Callable[[], None]) -> None:
+        self._on_token = on_token
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
+        """Call ``on_token``, and return the scores as they are."""
+        self._on_token()
+        return scores
 
 
 def truncate_after_end(ids: Sequence[int], ends: set[int]) -> Sequence[int]:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.hosts.run_recorder import raise_unless_few
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -28,6 +30,8 @@ class CallTimer:
         self._n_input_tokens = 0
         self._output_tokens: Sequence[int] | None = None
         self._is_shared = False
+        self.n_not_finite = 0
+        self._n_requests = 0
 
     @property
     def on_token(self) -> Callable[[], None] | None:
@@ -65,9 +69,13 @@ class CallTimer:
         self._is_shared = True
 
     def finish(self) -> None:
-        """Report the last batch, with all requests that the host has not reported one by one."""
+        """Report the last batch, with all requests that the host has not reported one by one.
+
+        Raises ``NotFiniteError`` where more than a few answers were computed from NaN or infinity.
+        """
         if self._is_called:
             self._report(self.call.asked.take_rest())
+        raise_unless_few(self.call.task, self.n_not_finite, self._n_requests)
 
     def _end(self) -> None:
         if self._is_called:
@@ -83,5 +91,6 @@ class CallTimer:
             batch = replace(batch, encode_s=None, is_shared=self._is_shared)
         self._is_called, self._n_input_tokens, self._output_tokens = False, 0, None
         self._is_shared = False
+        self._n_requests += answered.n_requests
         if self.call.report(batch, answered.n_requests):
             self._watch.restart()
