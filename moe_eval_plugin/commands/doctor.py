@@ -52,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the checks; 1 if one of them failed."""
     from moe_eval_plugin.doctor.check import exit_code, render, summary
     from moe_eval_plugin.doctor.examine import examine
+    from moe_eval_plugin.hosts.harness import LMMS_EVAL, is_installed
 
     checks = []
     with Status.of(options) as status:
@@ -69,5 +70,6 @@ def run(options: argparse.Namespace) -> int:
     code = exit_code(checks)
     if not is_silent(options):
         again = "fix what failed as said above, and run `moe-eval doctor` again"
-        show_end(following=again if code else "moe-eval demo")
+        first = "moe-eval demo" if is_installed(LMMS_EVAL) else "moe-eval lm-eval --help"
+        show_end(following=again if code else first)
     return code

@@ -170,7 +170,7 @@ def load_manifest(folder: Path) -> Manifest | None:
             raise DataError(message)
         stored, points = JsonObject(content, str(path)), JsonObject(content["points"], str(path))
         entries = {name: Entry.from_dict(points.need_item(name)) for name in points.values}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         message = (

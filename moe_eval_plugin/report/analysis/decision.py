@@ -106,10 +106,9 @@ def _notes(series: Series, found: Sequence[PointStatistics]) -> Iterator[str]:
         yield (f"Compared on the questions shared with the published k only: {', '.join(fewer)}.")
     yield from _notes_on_answers(found)
     if not series.is_mean:
-        of_all = [f"{one.point.label}: {one.point.first.facts.value:.4g}" for one in found]
         yield (
-            f"{series.metric} is the mean of each question's own. Over all questions at once "
-            f"{series.host} has {', '.join(of_all)}."
+            f"{series.metric} is what {series.host} computed over all questions at once; "
+            "differences compare the mean of each question's own."
         )
     if series.is_lower_better:
         yield (

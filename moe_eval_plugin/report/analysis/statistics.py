@@ -42,7 +42,8 @@ def compute(series: Series, margin_points: float) -> SeriesStatistics:
     margin = margin_points / scale
     kinds = answer_types(series), question_types(series)
     size = batch_size_shown(series)
-    found = [_measured(point, kinds, bounds, size) for point in series.points]
+    is_mean = series.is_mean
+    found = [_measured(point, kinds, bounds, size, is_mean=is_mean) for point in series.points]
     baseline = next((one for one in found if one.point.is_baseline), None)
     if baseline is not None:
         found = list(_compare(found, baseline, bounds, None if series.is_lower_better else margin))
@@ -69,13 +70,18 @@ def _measured(
     kinds: tuple[QuestionTypes, QuestionTypes],
     bounds: tuple[float, float],
     batch_size: int | None,
+    *,
+    is_mean: bool,
 ) -> PointStatistics:
-    """Return the statistics of a setting on its own, by answer type and question type too."""
+    """Return the statistics of a setting on its own, by answer type and question type too.
+
+    A score that is no mean over questions, a perplexity for instance, is the host's own.
+    """
     questions = pool(point)
     one = PointStatistics(
         point=point,
         questions=questions,
-        **_accuracy(point, questions, bounds),
+        **(_accuracy(point, questions, bounds) if is_mean else _value_of_host(point)),
         by_type=_of_each_type(point, questions, kinds[0], bounds),
         by_question_type=_of_each_type(point, questions, kinds[1], bounds),
         throughput=stats.Spread.of(run.samples_per_s for run in point.runs),
@@ -113,6 +119,11 @@ def _accuracy(point: ReportPoint, questions: Pooled, bounds: tuple[float, float]
             "n_questions": found.n_questions,
             "n_images": images,
         }
+    return _value_of_host(point)
+
+
+def _value_of_host(point: ReportPoint) -> dict[str, Any]:
+    """Return the host's score, with an interval where one run has its standard error."""
     facts = point.first.facts
     error = facts.stderr if len(point.runs) == 1 else None
     return {
