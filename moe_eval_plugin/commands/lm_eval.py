@@ -29,13 +29,15 @@ of the same name without moe_:
   moe_vllm-vlm       text and images, by vLLM
 
 further --model_args:
-  experts_k=4        experts per token; or a schedule, such as 0-11:8/12-47:4
-  experts_policy=... rule that drops some of the chosen experts (transformers)
-  renorm=...         how the weights of the kept experts are scaled (transformers)
-  profile=...        what is measured: off, basic or full (transformers)
-  share_contexts=... whether a context is computed once for all of its choices: auto, no or yes
-                     (transformers; default: no)
-  verify=config      k as layers hold it, where a kernel hides what tokens use (vLLM)
+  experts_k=4         experts per token; or a schedule, such as 0-11:8/12-47:4
+of moe_hf and moe_hf-multimodal:
+  experts_policy=...  rule that drops some of the chosen experts
+  renorm=...          how the weights of the kept experts are scaled
+  profile=...         what is measured: off, basic or full
+  share_contexts=...  whether a context is computed once for all of its
+                      choices: auto, no or yes; default: no
+of moe_vllm and moe_vllm-vlm:
+  verify=config       k as layers hold it, where a kernel hides the choice
 
 k is checked before a weight is read, and verified on each task's own prompts before anything is
 scored. Speed, memory and the observed k appear beside the scores, in the table and in the file.

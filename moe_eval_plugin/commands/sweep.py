@@ -45,8 +45,8 @@ examples:
     --tasks okvqa vqa_v2_val --batch-size 16 --output runs/qwen3-vl
   moe-eval sweep --model moe_hf moe_vllm --experts-k 8 4 2 --tasks okvqa \\
     --model-args pretrained=Qwen/Qwen3-VL-30B-A3B-Instruct --output runs/both
-  moe-eval sweep --host lm-eval --model-args pretrained=allenai/OLMoE-1B-7B-0924,dtype=bfloat16 \\
-    --tasks arc_easy hellaswag --batch-size 16 --output runs/olmoe
+  moe-eval sweep --host lm-eval --tasks arc_easy hellaswag --batch-size 16 \\
+    --model-args pretrained=allenai/OLMoE-1B-7B-0924 --output runs/olmoe
   moe-eval sweep --model-args pretrained=demo --tasks easy_vqa \\
     --experts-k 8/image:2 8/image:4 4 --output runs/images --dry-run
 

@@ -17,7 +17,7 @@ from tests.report.report_runs import right, wrong_every
 if TYPE_CHECKING:
     from pathlib import Path
 
-WITHOUT = {("completion",), ("data",)}
+WITHOUT = {("completion",), ("data",), ("lm-eval",)}
 
 
 @pytest.fixture(scope="module")

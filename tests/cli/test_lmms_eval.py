@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from moe_eval_plugin.engines.transformers import engine
+from moe_eval_plugin.engines.transformers import model_at_k
 from moe_eval_plugin.override.apply import OverrideTrace
 from tests.cli.lmms_eval_runs import assert_refused, moe_hf, result_files, results_of, run
 from tests.vqa.vqa_files import cut_off, edit_json, write_official
@@ -241,7 +241,7 @@ def set_the_configuration_only(model: Any, resolved: Any, *_: object) -> Iterato
 def test_k_that_the_routers_do_not_read_gives_no_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "apply", set_the_configuration_only)
+    monkeypatch.setattr(model_at_k, "apply", set_the_configuration_only)
     done = moe_hf(tmp_path, "pretrained=demo,experts_k=4", "easy_vqa", "--limit", "8")
     assert_refused(tmp_path, done, "OverrideNotEffectiveError", code=3)
     assert "observed 8 by" in done.stderr
@@ -250,8 +250,8 @@ def test_k_that_the_routers_do_not_read_gives_no_result(
 def test_a_fault_of_ours_ends_the_process_as_one(tmp_path: Path) -> None:
     """In a process of its own: the host would end with 0."""
     fault = (
-        "from moe_eval_plugin.engines.transformers import engine\n"
-        "engine.observe = None\n"
+        "from moe_eval_plugin.engines.transformers import model_at_k\n"
+        "model_at_k.observe = None\n"
         "from lmms_eval.__main__ import cli_evaluate\n"
         "cli_evaluate()"
     )

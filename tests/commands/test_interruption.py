@@ -93,8 +93,13 @@ def test_a_sweep_that_has_not_begun_says_so_and_no_other_model_follows(
     assert "Interrupted. It was before the first question; what was in the folder is kept." in said
 
 
+class _Plan:
+    host = "lmms-eval"
+
+
 class _Checked:
     baseline_added = False
+    plan = _Plan()
 
 
 def test_a_command_that_writes_at_its_end_says_that_nothing_was_written(
