@@ -103,7 +103,7 @@ class MoEVLLM(MeasuredLM, VLLM):
             )
 
     def _start(self, arguments: HostArguments, request: ExpertRequest) -> None:
-        """Let the host's class build itself, with a vLLM that we start for it."""
+        """Build the host's class, with a vLLM that we start for it."""
         options, start_s = arguments.options, 0.0
 
         def start(**of_vllm: Any) -> Any:  # noqa: ANN401  (vllm.LLM)

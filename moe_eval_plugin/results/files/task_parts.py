@@ -1,17 +1,43 @@
-"""Read what task definitions of this package say about themselves, in files of any host."""
+"""Read the parts of a results file that are about its tasks, whichever host wrote it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.results.files.content import count, mapping, text
-from moe_eval_plugin.results.run import TaskData
+from moe_eval_plugin.results.run import UNKNOWN, TaskData
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from moe_eval_plugin.results.run import TaskRun
 
 # What changes answers or scores, of the metadata of a task.
 DATA_SETTINGS = ("version", "scoring", "answer_set", "origin", "revision", "sha256")
+
+
+def checkpoint_of(tasks: Iterable[TaskRun], content: Mapping[str, Any]) -> str:
+    """Return the checkpoint as our adapter recorded it, or else as the host shows it."""
+    recorded = (task.record.setup.pretrained for task in tasks if task.record)
+    return str(next(filter(None, recorded), None) or content.get("model_name") or UNKNOWN)
+
+
+def rows_of_tasks(
+    path: Path, content: Mapping[str, Any]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield each task with its rows, without groups, whose tasks are listed for themselves.
+
+    Raises ``DataError`` for rows of another form.
+    """
+    for task, rows in content["results"].items():
+        if task not in content["configs"]:
+            continue
+        if not isinstance(rows, dict):
+            message = f"{path}: the results of {task} are {rows!r}, where rows were expected."
+            raise DataError(message)
+        yield task, rows
 
 
 def scoring(main: str | None, metadata: Mapping[str, Any]) -> dict[str, str]:

@@ -82,7 +82,7 @@ def refuse_unkeyed(answers: object) -> None:
 
 
 def key_images(model: Any) -> None:  # noqa: ANN401  (a module)
-    """Let ``lm_eval.api.model`` key images that are opened when they are asked for.
+    """Make ``lm_eval.api.model`` key images that are opened when they are asked for.
 
     It keys those in a list by their content, and refuses any other sequence.
     """

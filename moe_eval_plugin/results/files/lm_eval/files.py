@@ -10,7 +10,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.files import is_file
 from moe_eval_plugin.json_object import JsonObject
 from moe_eval_plugin.results.files.content import as_typed, count, mapping, number, text
@@ -22,12 +21,14 @@ from moe_eval_plugin.results.files.lm_eval.scores import (
 )
 from moe_eval_plugin.results.files.task_parts import (
     DATA_SETTINGS,
+    checkpoint_of,
     n_by_answer_type,
+    rows_of_tasks,
     scoring,
     task_data,
 )
 from moe_eval_plugin.results.record import RunRecord
-from moe_eval_plugin.results.run import UNKNOWN, Run, TaskRun
+from moe_eval_plugin.results.run import Run, TaskRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,12 +59,11 @@ def run_of(path: Path, content: Mapping[str, Any]) -> Run:
     options = {**_prompt_options(content), **config, **command}
     limit = as_typed(number(config.get("limit")))
     tasks = tuple(_tasks(path, content))
-    recorded = (task.record.setup.pretrained for task in tasks if task.record)
     return Run(
         path=path,
         tasks=tasks,
         backend=str(config.get("model") or content.get("model_source")),
-        checkpoint=str(next(filter(None, recorded), None) or content.get("model_name") or UNKNOWN),
+        checkpoint=checkpoint_of(tasks, content),
         host=HOST,
         host_version=text(content, "lm_eval_version"),
         code_revision=text(content, "git_hash"),
@@ -98,12 +98,7 @@ def _samples_path(path: Path, task: str) -> Path:
 
 
 def _tasks(path: Path, content: Mapping[str, Any]) -> Iterator[TaskRun]:
-    for task, rows in content["results"].items():
-        if task not in content["configs"]:  # a group: its tasks are listed for themselves
-            continue
-        if not isinstance(rows, dict):
-            message = f"{path}: the results of {task} are {rows!r}, where rows were expected."
-            raise DataError(message)
+    for task, rows in rows_of_tasks(path, content):
         yield _task(path, content, task, rows)
 
 

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.files import is_file
 from moe_eval_plugin.json_object import JsonObject
 from moe_eval_plugin.results.files.content import (
@@ -25,12 +24,14 @@ from moe_eval_plugin.results.files.content import (
 )
 from moe_eval_plugin.results.files.task_parts import (
     DATA_SETTINGS,
+    checkpoint_of,
     n_by_answer_type,
+    rows_of_tasks,
     scoring,
     task_data,
 )
 from moe_eval_plugin.results.record import RunRecord
-from moe_eval_plugin.results.run import UNKNOWN, Run, TaskRun
+from moe_eval_plugin.results.run import Run, TaskRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,12 +59,11 @@ def run_of(path: Path, content: Mapping[str, Any]) -> Run:
     options = {**mapping(config, "resolved_cli_args"), **config}
     limit = as_typed(number(options.get("limit")))
     tasks = tuple(_tasks(path, content))
-    recorded = (task.record.setup.pretrained for task in tasks if task.record)
     return Run(
         path=path,
         tasks=tasks,
         backend=str(config.get("model") or content.get("model_source")),
-        checkpoint=str(next(filter(None, recorded), None) or content.get("model_name") or UNKNOWN),
+        checkpoint=checkpoint_of(tasks, content),
         host=HOST,
         host_version=text(content, "lmms_eval_version"),
         code_revision=text(content, "git_hash"),
@@ -83,12 +83,7 @@ def _samples_path(path: Path, task: str) -> Path:
 
 def _tasks(path: Path, content: Mapping[str, Any]) -> Iterator[TaskRun]:
     records = mapping(content, "moe_eval")
-    for task, rows in content["results"].items():
-        if task not in content["configs"]:  # a group: its tasks are listed for themselves
-            continue
-        if not isinstance(rows, dict):
-            message = f"{path}: the results of {task} are {rows!r}, where rows were expected."
-            raise DataError(message)
+    for task, rows in rows_of_tasks(path, content):
         config = mapping(content["configs"], task)
         metadata = mapping(config, "metadata")
         counts = mapping(mapping(content, "n-samples"), task)
