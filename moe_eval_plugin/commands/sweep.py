@@ -37,6 +37,7 @@ each k is verified before its first answer. Other models run each k in a process
 An interrupted sweep continues with the same command: finished results are kept, and with lmms-eval
 at most one batch is lost. If a setting changed since then, the sweep is refused.
 """
+ONE_AT_ONCE = "Batch size 1, as --batch-size names none: more, for instance 16, is mostly faster."
 EPILOG = """\
 examples:
   moe-eval sweep --model-args pretrained=demo --tasks easy_vqa -o runs/sweep
@@ -156,6 +157,8 @@ def _run_one(
     progress = SweepProgress(as_json=options.json, status=status)
     if checked.baseline_added:
         progress.note(_baseline_text(checked.plan))
+    if options.batch_size is None and checked.plan.batch_size == "1":
+        progress.note(ONE_AT_ONCE)
     try:
         status.doing(f"importing {checked.plan.host}, and reading the tasks and their data")
         with interruptible():

@@ -71,6 +71,7 @@ def test_each_point_has_the_results_of_the_host_on_a_rebuilt_model(
 ) -> None:
     assert swept.returncode == 0, swept.stderr
     assert f"Added k={PUBLISHED_K}, the published k, as the baseline." in swept.stdout
+    assert "Batch size 1, as --batch-size names none" in swept.stdout
     model = {"pretrained": str(save_olmoe(tmp_path, K)), "dtype": "float32"}
     expected = evaluate("hf", TASKS, folder / "tasks", model_args=model)["samples"]
     for task in TASKS:

@@ -95,6 +95,7 @@ def test_a_sweep_that_has_not_begun_says_so_and_no_other_model_follows(
 
 class _Plan:
     host = "lmms-eval"
+    batch_size = "auto"
 
 
 class _Checked:
