@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import contextmanager
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from moe_eval_plugin.sweeps.timing.interleaved import DoesNotFitError
-from moe_eval_plugin.sweeps.timing.sample import QUESTIONS_OF_A_BLOCK
+from moe_eval_plugin.sweeps.timing.sample import make_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -89,19 +87,27 @@ class LmEvalBlocks:
 
 
 def divide(requests: Iterable[Any], batch_size: int, seed: int) -> list[list[Any]]:
-    """Divide questions into blocks of at least 16 that fill batches, in an order of the seed.
+    """Divide questions into blocks of about 16, in an order that the seed chooses.
 
-    A last block of fewer questions is left out, unless it is the only one: a rate is that of its
-    batch size.
+    A batch holds questions of about equal length, as in the answering pass, where the host sorts
+    all requests: there is little padding. A last batch of fewer questions is left out, unless it is
+    the only one.
     """
     of_questions: dict[object, list[Any]] = {}
     for request in requests:
         of_questions.setdefault(request.doc_id, []).append(request)
-    questions = list(of_questions.values())
-    Random(seed).shuffle(questions)  # noqa: S311  (no secret)
-    n = batch_size * math.ceil(QUESTIONS_OF_A_BLOCK / batch_size)
-    n_full = max(1, len(questions) // n)
-    return [
-        [request for question in questions[begin : begin + n] for request in question]
-        for begin in range(0, n_full * n, n)
+    questions = sorted(of_questions.values(), key=_n_characters, reverse=True)
+    batches = [
+        questions[begin : begin + batch_size] for begin in range(0, len(questions), batch_size)
     ]
+    return [
+        [request for batch in block for question in batch for request in question]
+        for block in make_blocks(batches, batch_size, seed)
+    ]
+
+
+def _n_characters(question: Iterable[Any]) -> int:
+    """Return the length of a question's longest request: its prompt, and what is to be scored."""
+    return max(
+        sum(len(text) for text in request.args[:2] if isinstance(text, str)) for request in question
+    )

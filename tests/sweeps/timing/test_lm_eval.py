@@ -16,8 +16,15 @@ N_CHOICES = 4
 
 
 def asked(n_questions: int) -> list[Any]:
-    """Make what the timer needs of the requests of questions with four choices."""
-    return [SimpleNamespace(doc_id=i // N_CHOICES) for i in range(n_questions * N_CHOICES)]
+    """Make what the timer needs of the requests of questions with four choices.
+
+    Of two questions in a row one is short, and the other long.
+    """
+    return [
+        SimpleNamespace(doc_id=doc_id, args=("x" * (doc_id % 2 * 1000 + doc_id), f" {choice}"))
+        for doc_id in range(n_questions)
+        for choice in range(N_CHOICES)
+    ]
 
 
 def questions(blocks: list[list[Any]]) -> list[list[int]]:
@@ -29,15 +36,25 @@ def test_all_requests_of_a_question_are_in_one_block_of_full_batches(
     batch_size: int, n: int
 ) -> None:
     blocks = divide(asked(100), batch_size, seed=3)
-    assert [len(block) for block in blocks] == [n * N_CHOICES] * (100 // n)
+    n_used = 100 // batch_size * batch_size
+    sizes = [len(block) // N_CHOICES for block in blocks]
+    assert sum(sizes) == n_used
+    assert sizes[:-1] == [n] * (len(sizes) - 1)
+    assert sizes[-1] % batch_size == 0
     chosen = [one for block in questions(blocks) for one in block]
-    assert len(set(chosen)) == len(chosen)
+    assert len(set(chosen)) == n_used
     for block in blocks:
         assert [one.doc_id for one in block[1::N_CHOICES]] == questions([block])[0]
-    # Sorted by their order in the data they would make the first blocks differ from the last.
-    assert chosen != sorted(chosen)
+    # Sorted by length they would make the first blocks differ from the last.
+    lengths = [len(block[0].args[0]) for block in blocks]
+    assert lengths != sorted(lengths, reverse=True)
     assert questions(divide(asked(100), batch_size, seed=3)) == questions(blocks)
     assert questions(divide(asked(100), batch_size, seed=4)) != questions(blocks)
+
+
+def test_a_batch_holds_questions_of_about_equal_length() -> None:
+    for block in divide(asked(64), 16, seed=0):
+        assert len({len(one.args[0]) >= 1000 for one in block}) == 1
 
 
 def test_questions_that_fill_no_block_are_timed_all_the_same() -> None:
