@@ -8,6 +8,7 @@ is that of the whole call of the host, so ours has the verification of k in it: 
 however many questions there are. The ratio without it is given too. That the answers are equal is
 checked, and the program exits with 1 if they are not.
 
+``--save-model`` saves the OLMoE into a folder, for other measurements of it, and times nothing.
 ``--short`` takes a few questions and rounds: enough to see that it runs.
 """
 
@@ -226,6 +227,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch; default: %(default)s")
     parser.add_argument("--device", default="cpu", help="default: %(default)s")
     parser.add_argument("--short", action="store_true", help="a few questions and two pairs")
+    parser.add_argument("--save-model", type=Path, metavar="DIR", help="save the OLMoE, and end")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to a file")
     options = parser.parse_args(arguments)
     if options.short:
@@ -236,6 +238,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Time all cases; print the ratios, and write the figures if asked to."""
     options = parse(arguments)
+    if options.save_model is not None:
+        save_model(options.save_model, **SIZES)
+        return
     torch.set_num_threads(options.threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     figures = {}

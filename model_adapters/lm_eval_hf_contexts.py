@@ -69,6 +69,8 @@ class ContextSharing:
         if self._how == "no":
             return {}
         found = _by_context(requests, max_length)
+        # Parts of long texts come batch by batch.
+        is_first = task not in self._reasons
         self._reasons[task] = reason = self._reason(list(found))
         if reason is not None and self._how == "yes":
             message = (
@@ -76,7 +78,9 @@ class ContextSharing:
                 " which shares what can be shared."
             )
             raise InvalidArgumentError(message)
-        logger.info("%s: contexts are %s", task, f"not shared: {reason}" if reason else "shared")
+        if is_first:
+            how = f"not shared: {reason}" if reason else "shared"
+            logger.info("%s: contexts are %s", task, how)
         return found if reason is None else {}
 
     def _reason(self, found: Sequence[Choices]) -> str | None:
@@ -106,8 +110,9 @@ class SharedContextsLM(HFLM):
     ) -> list[tuple[float, bool]]:
         timer, shared = self._timer, {}
         if timer is not None and timer.call.may_share:
-            named = [TokenRequest(*request) for request in requests]
-            shared = self._sharing.choose(timer.call.task, named, self.max_length)
+            # The check of a first question both ways is no part of the task's time.
+            with timer.not_counted():
+                shared = self._sharing.choose(timer.call.task, requests, self.max_length)
         scores: dict[int, tuple[float, bool]] = {}
         if timer is not None and shared:
             scores = self._score_shared(timer, requests, shared, disable_tqdm=disable_tqdm)

@@ -61,7 +61,7 @@ def add(verbs: Subcommands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Hand over a verb without options."""
+    """Run lm-eval's command with a verb alone; return its exit code."""
     return hand_over([options.verb] if options.verb else [])
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.hosts.lmms_eval.names import unknown_task
 from moe_eval_plugin.hosts.replacement import replaced
-from moe_eval_plugin.hosts.shared.task_settings import code_digest, definition_digest
+from moe_eval_plugin.hosts.shared.task_settings import task_settings
 from moe_eval_plugin.results.files import find_results
 from moe_eval_plugin.text import one_line
 
@@ -73,10 +73,8 @@ class Host:
         """Return what the numbers of each task depend on: its definition, and its data."""
         found: dict[str, Any] = {}
         for name, task in self._tasks():
-            found[f"task {name}: version"] = str(task.VERSION)
-            found[f"task {name}: definition"] = definition_digest(task.dump_config())
-            found[f"task {name}: questions"] = len(task.eval_docs_no_media)
-            found[f"task {name}: code"] = code_digest(task.config)
+            n_questions = len(task.eval_docs_no_media)
+            found |= task_settings(name, task, task.dump_config(), n_questions)
         return found
 
     def documents(self) -> dict[str, Any]:

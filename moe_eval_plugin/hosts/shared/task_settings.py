@@ -13,6 +13,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+def task_settings(
+    name: str,
+    task: Any,  # noqa: ANN401  (a task of any host)
+    config: Mapping[str, Any],
+    n_questions: int,
+) -> dict[str, Any]:
+    """Return what the numbers of a task depend on, by name: its definition, and its questions.
+
+    ``config`` are the settings of its definition.
+    """
+    return {
+        f"task {name}: version": str(task.VERSION),
+        f"task {name}: definition": definition_digest(config),
+        f"task {name}: questions": n_questions,
+        f"task {name}: code": code_digest(task.config),
+    }
+
+
 def definition_digest(config: Mapping[str, Any]) -> str:
     """Return a digest of the settings of a task, without the addresses of functions."""
     return short_digest({name: _stable(value) for name, value in config.items()})

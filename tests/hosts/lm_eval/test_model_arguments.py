@@ -40,4 +40,9 @@ def test_a_name_that_is_almost_ours_is_refused(name: str) -> None:
 
 def test_names_of_the_host_and_others_are_passed_on() -> None:
     ours = ("experts_k", "profile")
-    refuse_misspelt("moe_hf", ["experts_k", "profiler", "quantization_config"], ours, ["profiler"])
+    given = ["experts_k", "profiler", "quantization_config"]
+    refuse_misspelt("moe_hf", given, ours, ["profiler"])
+    # Unless it is known to be an argument of the host, a name that is almost ours is refused.
+    with pytest.raises(InvalidArgumentError) as refused:
+        refuse_misspelt("moe_hf", given, ours, [])
+    assert "profiler" in str(refused.value)

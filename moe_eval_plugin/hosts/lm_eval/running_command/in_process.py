@@ -19,7 +19,7 @@ from moe_eval_plugin.hosts.lm_eval.arguments import read_arguments
 from moe_eval_plugin.hosts.lm_eval.names import unknown_task
 from moe_eval_plugin.hosts.lm_eval.running_command import run as running
 from moe_eval_plugin.hosts.replacement import replaced
-from moe_eval_plugin.hosts.shared.task_settings import code_digest, definition_digest
+from moe_eval_plugin.hosts.shared.task_settings import task_settings
 from moe_eval_plugin.models.checkpoint import network_errors
 from moe_eval_plugin.results.files import find_results
 from moe_eval_plugin.text import one_line
@@ -74,10 +74,7 @@ class Host:
         for name, task in self._tasks.items():
             config = task.dump_config()
             config.pop("metadata", None)
-            found[f"task {name}: version"] = str(task.VERSION)
-            found[f"task {name}: definition"] = definition_digest(config)
-            found[f"task {name}: questions"] = len(_documents(task))
-            found[f"task {name}: code"] = code_digest(task.config)
+            found |= task_settings(name, task, config, len(_documents(task)))
         return found
 
     def documents(self) -> dict[str, Any]:

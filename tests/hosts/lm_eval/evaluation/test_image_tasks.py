@@ -64,6 +64,10 @@ def test_anything_else_is_left_to_the_host(
     index: dict[str, Any], model: str, tasks: list[Any]
 ) -> None:
     check_named_tasks(model, tasks, index)
+    # The same call refuses a task with images for a model of text.
+    with pytest.raises(InvalidArgumentError) as refused:
+        check_named_tasks("moe_hf", [*tasks, "okvqa"], index)
+    assert "okvqa" in str(refused.value)
 
 
 def test_missing_data_of_a_task_in_a_group_are_named_before_anything_is_loaded(

@@ -6,24 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.hosts.lm_eval import names
 from moe_eval_plugin.hosts.lm_eval.running_command import checks
-from tests.hosts.lm_eval.local_tasks import write_tasks
 from tests.hosts.lm_eval.running_command.command_runs import lm_eval
-from tests.hosts.lm_eval.tiny_olmoe import save_olmoe
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a model without weights, and tasks."""
-    found = tmp_path_factory.mktemp("lm-eval")
-    save_olmoe(found / "olmoe")
-    (found / "tasks").mkdir()
-    write_tasks(found / "tasks")
-    return found
 
 
 def refused(folder: Path, *arguments: object, model: str = "moe_hf") -> str:
@@ -104,6 +93,9 @@ def test_a_model_of_another_package_is_known(monkeypatch: pytest.MonkeyPatch) ->
     found = {"group": "lm_eval.models", "name": "theirs"}
     monkeypatch.setattr(names, "entry_points", lambda **asked: [1] if asked == found else [])
     names.check_model("theirs")
+    with pytest.raises(InvalidArgumentError) as refused:
+        names.check_model("others")
+    assert str(refused.value).startswith("--model others is not known.")
 
 
 def test_a_command_without_a_task_is_refused(folder: Path) -> None:
@@ -117,3 +109,6 @@ def test_a_list_may_hold_a_text_twice_and_options_that_are_lists_may_be_repeated
         ["--tasks", "a", "--tasks", "b", "--model_args", "x=1", "--model_args=y=1"]
     )
     checks._refuse_repeated(["--metadata", '{"a": 1, "b": 1}', "--a_later_option", "1"])
+    with pytest.raises(InvalidArgumentError) as refused:
+        checks._refuse_repeated(["--limit", "1", "--limit", "2"])
+    assert "limit" in str(refused.value)

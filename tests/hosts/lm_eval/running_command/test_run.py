@@ -13,9 +13,8 @@ from moe_eval_plugin.experts.verification import OverrideNotEffectiveError
 from moe_eval_plugin.model_adapters.lm_eval_hf import MoEHFLM
 from moe_eval_plugin.results.files import find_run
 from tests.cli.programs import MOE_EVAL, moe_eval, start
-from tests.hosts.lm_eval.local_tasks import N_QUESTIONS, write_tasks
+from tests.hosts.lm_eval.local_tasks import N_QUESTIONS
 from tests.hosts.lm_eval.running_command.command_runs import lm_eval
-from tests.hosts.lm_eval.tiny_olmoe import save_olmoe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,16 +22,6 @@ if TYPE_CHECKING:
     from tests.cli.programs import Ended
 
 K = 2
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a model and tasks."""
-    found = tmp_path_factory.mktemp("lm-eval")
-    save_olmoe(found / "olmoe")
-    (found / "tasks").mkdir()
-    write_tasks(found / "tasks")
-    return found
 
 
 def run(folder: Path, *arguments: object, k: int = K, verb: tuple[str, ...] = ("run",)) -> Ended:
