@@ -1,0 +1,1 @@
+"""Model classes that transformers does not have."""

@@ -1,0 +1,1 @@
+"""Convert checkpoints of training frameworks to folders that transformers and vLLM load."""

@@ -1,0 +1,1 @@
+"""Convert FLAME-MoE and its dense baselines."""

@@ -1,0 +1,1 @@
+"""Read Megatron-core checkpoints of the format torch_dist, without Megatron."""

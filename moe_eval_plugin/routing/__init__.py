@@ -1,0 +1,1 @@
+"""What routers choose: traces of real prompts, their statistics, and a page."""

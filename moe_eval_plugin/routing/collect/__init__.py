@@ -1,0 +1,1 @@
+"""Record the choices of every router while a model answers tasks."""

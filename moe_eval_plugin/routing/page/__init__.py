@@ -1,0 +1,1 @@
+"""One HTML page for the routing of a model."""
