@@ -78,7 +78,7 @@ def build(
     Raises ``MissingDependencyError`` without the extra ``report``, ``DataError`` for runs and
     benches that cannot be read, and ``InvalidArgumentError`` where it is not clear what to show.
     """
-    _check_packages()
+    check_packages()
     from moe_eval_plugin.report.charts.bench import bench_figures, read_bench
     from moe_eval_plugin.report.page.first_screen.matrix import matrix
     from moe_eval_plugin.report.page.first_screen.screen import first_screen
@@ -142,11 +142,15 @@ def _tables(found: Sequence[SeriesStatistics]) -> dict[str, bytes]:
     return tables
 
 
-def _check_packages() -> None:
+def check_packages(what: str = "A report") -> None:
+    """Raise ``MissingDependencyError`` without the packages that draw charts and fill in pages.
+
+    ``what`` is what needs them, as the message says.
+    """
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         message = (
-            f"A report needs {' and '.join(missing)}, which this Python does not have. Run "
+            f"{what} needs {' and '.join(missing)}, which this Python does not have. Run "
             '`pip install "moe-eval-plugin[report]"`.'
         )
         raise MissingDependencyError(message)

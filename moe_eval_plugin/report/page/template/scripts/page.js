@@ -23,7 +23,7 @@ function startThemes() {
 
 function startPrinting() {
   const root = document.documentElement;
-  document.getElementById("print-answer").addEventListener("click", () => {
+  document.getElementById("print-answer")?.addEventListener("click", () => {
     root.dataset.print = "answer";
     window.print();
   });
