@@ -11,6 +11,8 @@
     │   ├── ModelNotFoundError          there is no such model on disk or on the hub
     │   ├── BrokenCheckpointError       files of the checkpoint are missing or cut off
     │   ├── CheckpointMismatchError     the weights on disk are not those of the model
+    │   ├── UnsafeCheckpointError       a checkpoint names code, or files outside of its folder
+    │   ├── UnsupportedCheckpointError  the model of a checkpoint has no faithful conversion
     │   ├── InsufficientMemoryError     the model does not fit into this machine
     │   ├── MissingDependencyError      an optional package is not installed
     │   └── DataError                   a data file is missing, broken or inconsistent
@@ -69,6 +71,14 @@ class BrokenCheckpointError(UserError):
 
 class CheckpointMismatchError(UserError):
     """Weights of the model are missing from its checkpoint, left over, or of another shape."""
+
+
+class UnsafeCheckpointError(UserError):
+    """A file of a checkpoint names code to run, or refers to files outside of its folder."""
+
+
+class UnsupportedCheckpointError(UserError):
+    """No layout of a conversion can represent the model of a checkpoint without changing it."""
 
 
 class InsufficientMemoryError(UserError):
