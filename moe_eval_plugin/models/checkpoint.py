@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.architectures.register import register_for
 from moe_eval_plugin.errors import (
     InvalidArgumentError,
     MissingDependencyError,
@@ -86,6 +87,7 @@ def load_config(
         raise InvalidArgumentError(message)
     local_only = not is_folder(name) and ask_hub(name, revision) is None
     raw = _raw_config(name, revision, local_only=local_only)
+    register_for(raw, trust_remote_code=trust_remote_code)
     _check_readable(name, raw, trust_remote_code=trust_remote_code)
     try:
         with earlier_names(str(raw.get("transformers_version")) if trust_remote_code else ""):

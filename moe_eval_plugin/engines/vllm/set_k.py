@@ -17,6 +17,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.architectures.register import register_config
 from moe_eval_plugin.experts.module_path import layer_number
 from moe_eval_plugin.models.releases.earlier_code import supply_names
 
@@ -36,10 +37,12 @@ def register() -> None:
     """Prepare this process for models with our key; the payload of the entry point.
 
     Nothing of vLLM is imported: the hook waits until vLLM imports the module itself. Names that
-    code of transformers 4 imports are supplied where our engine asked for it.
+    code of transformers 4 imports are supplied where our engine asked for it. vLLM has the model of
+    type ``deepseek`` and no configuration for it, so that is registered for every use of this vLLM.
     """
     import wrapt
 
+    register_config()
     if os.environ.get(EARLIER_CODE):
         supply_names()
     wrapt.register_post_import_hook(set_k_when_built, FACTORY_MODULE)
