@@ -50,7 +50,7 @@ class Load:
     gini: float | None
     """Gini coefficient of the same shares: 0 is an equal load."""
     unused: tuple[int, ...]
-    """Experts that no token chose, those that compute nothing included."""
+    """Experts that no token chose, also among those that compute nothing."""
     largest: float | None
     """Tokens of the busiest computing expert over the mean of them: 1 is an equal load."""
     zero_share: float | None
@@ -86,6 +86,8 @@ class Saturation:
     """Overlap of the first k experts of a token with those in another trace of the same tokens."""
 
     k: int
+    n_tokens: int
+    """Tokens that are in both traces: without the decoded ones where the answers differ."""
     overlap: float
     """Mean share of the k experts that are the same."""
     interval: Interval | None
@@ -135,7 +137,7 @@ class Coactivation:
     NaN where fewer than ``min_expected`` are expected, and on the diagonal.
     """
     pairs: tuple[ExpertPair, ...]
-    """The pairs with the largest lift, largest first."""
+    """Pairs with a large lift, in the order of the lower end of its 95% interval."""
     min_expected: float
     """Tokens that must be expected of a pair for its lift to be given."""
 
