@@ -15,6 +15,7 @@ from moe_eval_plugin.commands import (
     bundle,
     compare,
     completion,
+    convert,
     data,
     demo,
     doctor,
@@ -52,7 +53,7 @@ COMMANDS = {
     "Look": (inspect, families, tasks, doctor),
     "Use": (report, compare, export),
     "Share": (bundle, reproduce),
-    "Data": (data,),
+    "Prepare": (convert, data),
     "Shell": (completion, tasks_path),
 }
 SHOWN_PACKAGES = ("lmms-eval", "lm-eval", "transformers", "torch")

@@ -17,7 +17,7 @@ from moe_eval_plugin.models.weights.dtypes import dtype_bytes
 from moe_eval_plugin.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -81,32 +81,40 @@ class TorchDistCheckpoint:
         """Return the names of the files that hold these tensors, sorted."""
         return tuple(sorted({chunk.file for key in keys for chunk in self.tensors[key].chunks}))
 
-    def read(self, key: str, index: int | None = None) -> Tensor:
-        """Return a tensor, or its part at ``index`` of the first axis, as it is stored.
+    def read(
+        self,
+        key: str,
+        index: int | tuple[int, ...] | None = None,
+        rows: tuple[int, int] | None = None,
+    ) -> Tensor:
+        """Return a tensor, or a part of it, as it is stored.
 
-        Only the chunks with that part are mapped, and only its bytes are read. Raises
+        ``index`` is a place on the first axis, or on as many first axes as it has numbers; these
+        axes are left out. ``rows`` are the first and the one after the last place on the axis that
+        follows. Only the chunks with that part are mapped, and only its bytes are read. Raises
         ``BrokenCheckpointError`` for chunks that are missing, broken or of another shape.
         """
         import torch
 
         facts = self.tensors[key]
-        first = index or 0
-        n = facts.shape[0] if index is None else 1
-        out = torch.empty((n, *facts.shape[1:]), dtype=getattr(torch, facts.dtype))
+        fixed = () if index is None else (index,) if isinstance(index, int) else index
+        box = [(place, place + 1) for place in fixed]
+        box += [rows] if rows is not None else []
+        box += [(0, n) for n in facts.shape[len(box) :]]
+        out = torch.empty([high - low for low, high in box], dtype=getattr(torch, facts.dtype))
         n_read = 0
         for chunk in facts.chunks:
-            low = max(first, chunk.offsets[0])
-            high = min(first + n, chunk.offsets[0] + chunk.sizes[0])
-            if low >= high:
+            common = _common(box, chunk)
+            if common is None:
                 continue
             values = map_chunk(inside(self.folder, chunk.file), chunk, facts.dtype)
-            part = values[low - chunk.offsets[0] : high - chunk.offsets[0]]
-            rest = zip(chunk.offsets[1:], chunk.sizes[1:], strict=True)
-            out[(slice(low - first, high - first), *(slice(o, o + s) for o, s in rest))] = part
+            starts = [low for low, _ in box]
+            part = values[_slices(common, chunk.offsets)]
+            out[_slices(common, starts)] = part
             n_read += part.numel()
         if n_read != out.numel():
             _incomplete(key, n_read, out.numel())
-        return out if index is None else out[0]
+        return out[(0,) * len(fixed)]
 
 
 def read_checkpoint(folder: Path) -> TorchDistCheckpoint:
@@ -160,9 +168,21 @@ def _check_tiles(key: str, facts: TensorFacts) -> None:
 
 
 def _overlap(one: Chunk, other: Chunk) -> bool:
-    starts = map(max, one.offsets, other.offsets)
-    ends = map(min, _ends(one), _ends(other))
-    return all(start < end for start, end in zip(starts, ends, strict=True))
+    box = list(zip(one.offsets, _ends(one), strict=True))
+    return _common(box, other) is not None
+
+
+def _common(box: Sequence[tuple[int, int]], chunk: Chunk) -> list[tuple[int, int]] | None:
+    """Return the part of a box in a chunk, low and high by axis; ``None`` if there is none."""
+    sides = zip(box, chunk.offsets, _ends(chunk), strict=True)
+    found = [(max(low, begin), min(high, end)) for (low, high), begin, end in sides]
+    return None if any(low >= high for low, high in found) else found
+
+
+def _slices(box: Sequence[tuple[int, int]], starts: Sequence[int]) -> tuple[slice, ...]:
+    """Return the slices of a box in a tensor whose first element is at ``starts``."""
+    sides = zip(box, starts, strict=True)
+    return tuple(slice(low - start, high - start) for (low, high), start in sides)
 
 
 def _ends(chunk: Chunk) -> tuple[int, ...]:
