@@ -73,6 +73,7 @@ def token_specialisation(
     if not len(vocabulary.ids):
         return None
     table = vocabulary.table()
+    entries = _Entries(vocabulary, table)
     own, n_choices = vocabulary.own_choices(table), vocabulary.counts * layer.published_k
     generator = np.random.default_rng(options.bootstrap.seed)
     shuffled = [generator.permutation(vocabulary.codes) for _ in range(options.n_token_shuffles)]
@@ -80,8 +81,6 @@ def token_specialisation(
         [vocabulary.own_choices(vocabulary.table(codes)) for codes in shuffled], axis=0
     )
     own_share, chance = own.sum() / n_choices.sum(), by_chance.sum() / n_choices.sum()
-    entries = _Entries(vocabulary, table)
-    frequent = np.argsort(-vocabulary.counts, kind="stable")[: options.n_tokens]
     return TokenSpecialisation(
         n_vocabulary=len(vocabulary.ids),
         covered=float(vocabulary.counts.sum() / len(vocabulary.codes)),
@@ -90,21 +89,36 @@ def token_specialisation(
         own_share=float(own_share),
         chance=float(chance),
         corrected=float((own_share - chance) / (1 - chance)) if chance < 1 else 0.0,
-        most_frequent=tuple(
-            TokenRouting(
-                token_id=int(vocabulary.ids[number]),
-                count=int(vocabulary.counts[number]),
-                n_questions=int(vocabulary.n_questions[number]),
-                own_share=float(own[number] / n_choices[number]),
-                chance=float(by_chance[number] / n_choices[number]),
-                experts=entries.of_token(number, layer.published_k),
-            )
-            for number in frequent
+        most_frequent=_most_frequent(
+            vocabulary, entries, own / n_choices, by_chance / n_choices, options
         ),
         by_expert=tuple(
             entries.of_expert(expert, options.n_tokens_of_expert)
             for expert in range(layer.num_choices)
         ),
+    )
+
+
+def _most_frequent(
+    vocabulary: _Vocabulary,
+    entries: _Entries,
+    own_shares: NDArray[np.float64],
+    chance: NDArray[np.float64],
+    options: StudyOptions,
+) -> tuple[TokenRouting, ...]:
+    import numpy as np
+
+    order = np.argsort(-vocabulary.counts, kind="stable")[: options.n_tokens]
+    return tuple(
+        TokenRouting(
+            token_id=int(vocabulary.ids[number]),
+            count=int(vocabulary.counts[number]),
+            n_questions=int(vocabulary.n_questions[number]),
+            own_share=float(own_shares[number]),
+            chance=float(chance[number]),
+            experts=entries.of_token(number, vocabulary.chosen.shape[1]),
+        )
+        for number in order
     )
 
 
