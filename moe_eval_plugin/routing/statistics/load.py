@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.experts.layer_observation import LayerObservation
-from moe_eval_plugin.routing.statistics.spread import spread_of
+from moe_eval_plugin.routing.statistics.means import spread_of
 from moe_eval_plugin.routing.statistics.tables import Load
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.routing.statistics.spread import spread_of
+from moe_eval_plugin.routing.statistics.means import spread_of
 from moe_eval_plugin.routing.statistics.tables import Margin, Mass
 
 if TYPE_CHECKING:

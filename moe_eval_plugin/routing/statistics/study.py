@@ -8,12 +8,11 @@ from moe_eval_plugin.routing.matching import match
 from moe_eval_plugin.routing.progress import NoProgress
 from moe_eval_plugin.routing.statistics.coactivation import coactivation
 from moe_eval_plugin.routing.statistics.groups import ALL, groups_of, question_codes
-from moe_eval_plugin.routing.statistics.intervals import table_of
 from moe_eval_plugin.routing.statistics.load import load_of
+from moe_eval_plugin.routing.statistics.means import spread_of, table_of
 from moe_eval_plugin.routing.statistics.options import StudyOptions
 from moe_eval_plugin.routing.statistics.saturation import overlap_of
 from moe_eval_plugin.routing.statistics.scores import margins_of, token_mass
-from moe_eval_plugin.routing.statistics.spread import spread_of
 from moe_eval_plugin.routing.statistics.summary import LayerMeans, summary
 from moe_eval_plugin.routing.statistics.tables import GroupRouting, LayerStudy, RoutingStudy
 from moe_eval_plugin.routing.statistics.task_specialisation import task_specialisation

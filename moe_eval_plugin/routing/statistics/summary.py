@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.routing.statistics.intervals import table_of
+from moe_eval_plugin.routing.statistics.means import table_of
 from moe_eval_plugin.routing.statistics.scores import TokenMass
 from moe_eval_plugin.routing.statistics.tables import GroupSummary, Saturation
 

@@ -1,9 +1,10 @@
-"""Confidence intervals of means over tokens, by resampling the questions that they belong to."""
+"""Means over tokens: percentiles, and confidence intervals by resampling the questions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from moe_eval_plugin.routing.statistics.tables import Spread
 from moe_eval_plugin.stats.resampling import cluster_rows
 
 if TYPE_CHECKING:
@@ -15,7 +16,16 @@ if TYPE_CHECKING:
     from moe_eval_plugin.routing.statistics.options import StudyOptions
     from moe_eval_plugin.stats.resampling import Interval
 
+LOW, HIGH = 0.1, 0.9
 Row_co = TypeVar("Row_co", covariant=True)
+
+
+def spread_of(values: NDArray[Any]) -> Spread:
+    """Return the mean, the 10th and the 90th percentile of one or more values, ``(n,)``."""
+    import numpy as np
+
+    low, high = np.quantile(values, [LOW, HIGH])
+    return Spread(float(values.mean(dtype=np.float64)), float(low), float(high))
 
 
 class TokenValues(Protocol[Row_co]):
