@@ -63,20 +63,26 @@ def list_tasks(host: str = "lmms-eval") -> list[ListedTask]:
 
 def _listed(path: Path) -> ListedTask:
     definition = read_definition(path)
-    members = definition["task"] if isinstance(definition.get("task"), list) else []
+    members = _members(definition)
     source = definition.get("dataset_kwargs", {}).get("source")
     is_there, data = _data(source, definition.get("dataset_path"))
     if members:
-        is_there, data = None, f"the group of {' and '.join(map(str, members))}"
+        is_there, data = None, f"the group of {' and '.join(members)}"
     return ListedTask(
         name=definition["group"] if members else definition["task"],
         n_questions=_n_questions(source),
         scores=_scores(definition),
-        members=tuple(map(str, members)),
+        members=members,
         is_there=is_there,
         data=data,
         definition=str(path),
     )
+
+
+def _members(definition: dict[str, Any]) -> tuple[str, ...]:
+    """Return the tasks of a group, some with settings of the group; empty for a task."""
+    listed = definition["task"] if isinstance(definition.get("task"), list) else []
+    return tuple(one if isinstance(one, str) else one["task"] for one in listed)
 
 
 def _n_questions(source: str | None) -> int | None:

@@ -147,8 +147,10 @@ def _definitions(tasks: Iterable[str], host: str) -> Iterator[tuple[str, Mapping
             continue
         definition = read_definition(path)
         if isinstance(definition["task"], list):
-            members = (one for one in definition["task"] if isinstance(one, str))
-            yield from _definitions(members, host)
+            members = definition["task"]
+            yield from _definitions((one for one in members if isinstance(one, str)), host)
+            # Tasks of the host, with settings of the group.
+            yield from ((one["task"], one) for one in members if not isinstance(one, str))
         else:
             yield task, definition
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.hosts.shared.hub_data import HubData, check_hub_data
 from moe_eval_plugin.models.checkpoint import HUB_TIMEOUT_S, cache_folder, network_errors
 from moe_eval_plugin.text import one_line
 from moe_eval_plugin.vqa.dataset import data_folder
@@ -24,7 +25,10 @@ def check_data(definitions: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
     set. Tasks with other data are left to the host.
     """
     folder = data_folder()
-    for task, definition in definitions:
+    all_definitions = list(definitions)
+    of_hub = (HubData.of_definition(task, definition) for task, definition in all_definitions)
+    check_hub_data(one for one in of_hub if one)
+    for task, definition in all_definitions:
         source = (definition.get("dataset_kwargs") or {}).get("source", "")
         if source not in OFFICIAL_FILES:
             continue

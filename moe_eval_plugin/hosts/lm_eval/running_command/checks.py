@@ -52,7 +52,7 @@ def check_command(
     _refuse_repeated(arguments)
     _check_numbers(config)
     _check_output(config.output_path)
-    _check_cached_requests(config)
+    check_cached_requests(config)
     given = {name: getattr(config, name) for name in ("batch_size", "max_batch_size")}
     device = {"device": _named_device(namespace, config)}
     resolve_name(MODELS[config.model]).check_arguments(config.model_args, {**given, **device})
@@ -142,7 +142,8 @@ def _check_output(output: str | None) -> None:
         (read_new_file if is_file else read_new_folder)("--output_path", output)
 
 
-def _check_cached_requests(config: Any) -> None:  # noqa: ANN401  (the host's dataclass)
+def check_cached_requests(config: Any) -> None:  # noqa: ANN401  (the host's dataclass)
+    """Raise ``InvalidArgumentError`` for cached requests that may be of other options."""
     cached = config.cache_requests or {}
     if not cached.get("cache_requests") or cached.get("rewrite_requests_cache"):
         return

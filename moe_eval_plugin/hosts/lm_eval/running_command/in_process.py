@@ -18,6 +18,7 @@ from moe_eval_plugin.hosts.exit_codes import errors_are_raised
 from moe_eval_plugin.hosts.lm_eval.arguments import read_arguments
 from moe_eval_plugin.hosts.lm_eval.names import unknown_task
 from moe_eval_plugin.hosts.lm_eval.running_command import run as running
+from moe_eval_plugin.hosts.lm_eval.running_command.suite_seed import published_seed
 from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.hosts.shared.task_settings import task_settings
 from moe_eval_plugin.models.checkpoint import network_errors
@@ -51,6 +52,7 @@ class Host:
         lost: tuple[type[Exception], ...] = (OSError, *network_errors())
         with _quiet(), _seeded() as self._state:
             self._manager, names = _manager(run)
+            self._seed = published_seed(names, self._manager.task_index)
             try:
                 self._loaded = self._manager.load(names)
             except lost as error:
@@ -177,7 +179,8 @@ class Host:
             task.set_config(key="num_fewshot", value=run.num_fewshot)
         elif own is None:
             task.set_config(key="num_fewshot", value=0)
-        task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
+        seeds = (run.seed, self._seed, DEFAULT_OTHER_SEED)
+        task.set_fewshot_seed(seed=next(one for one in seeds if one is not None))
 
 
 def _manager(run: HostRun) -> tuple[TaskManager, list[Any]]:

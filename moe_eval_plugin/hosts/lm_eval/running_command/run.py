@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.hosts.lm_eval.evaluation.image_tasks import check_named_tasks, task_definitions
 from moe_eval_plugin.hosts.lm_eval.registration import register
-from moe_eval_plugin.hosts.lm_eval.running_command.checks import check_command
+from moe_eval_plugin.hosts.lm_eval.running_command.checks import (
+    check_cached_requests,
+    check_command,
+)
 from moe_eval_plugin.hosts.lm_eval.running_command.options import command_record
+from moe_eval_plugin.hosts.lm_eval.running_command.suite_seed import use_published_seed
 from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.hosts.shared.task_data import check_data
 
@@ -85,6 +89,10 @@ class _RunningCommand:
             raise _refused(error) from error
         check_named_tasks(config.model, config.tasks, manager.task_index)
         check_data(task_definitions(config.tasks, manager.task_index))
+        if use_published_seed(config, manager.task_index):
+            check_cached_requests(config)
+            if self._record is not None:
+                self._record["options"]["seed"] = config.seed
         return manager
 
     def _simple_evaluate(self, **options: Any) -> Any:  # noqa: ANN401  (the host's)
