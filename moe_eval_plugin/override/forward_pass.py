@@ -37,6 +37,10 @@ class ForwardPass:
     """How many models are running inside each other; 0 outside of a pass."""
     phase: Phase = "prefill"
     """Phase of the pass; ``prefill`` outside of one."""
+    tokens: Tensor | None = None
+    """New tokens: ids (rows, tokens), or embeddings (rows, tokens, hidden); ``None`` outside."""
+    mask: object = None
+    """Attention mask among the arguments; most have (rows, tokens), earlier ones included."""
     token_kinds: Tensor | None = None
     """Index of ``OBSERVED_MODALITIES`` of each token, row by row (tokens,); ``None`` outside."""
     is_counted: bool = True
@@ -51,7 +55,8 @@ class ForwardPass:
         if self.depth > 1 or tokens is None:
             return
         self.phase = phase_of(args, kwargs)
-        self.token_kinds = _token_kinds(tokens, kwargs.get("attention_mask"), image_ids)
+        self.tokens, self.mask = tokens, kwargs.get("attention_mask")
+        self.token_kinds = _token_kinds(tokens, self.mask, image_ids)
         self.on_begin(self)
 
     def end(self) -> None:
@@ -59,6 +64,7 @@ class ForwardPass:
         self.depth -= 1
         if self.depth == 0:
             self.phase, self.token_kinds = "prefill", None
+            self.tokens, self.mask = None, None
 
     def is_image(self, like: Tensor) -> Tensor:
         """Return which rows of ``like`` (tokens, ...) are image tokens: booleans (tokens,).

@@ -58,11 +58,8 @@ def observe(
         tracked = track_forward_passes(model, paths, begin)
         forward_pass = hooks.enter_context(tracked)
         for counter in counters:
-            if counter.layer.is_listed:
-                add = partial(_count, counter, forward_pass)
-                hooks.enter_context(observe_listed(counter.layer, add))
-            elif counter.layer.num_experts is not None:
-                _observe_layer(counter, forward_pass, hooks)
+            add = partial(_count, counter, forward_pass)
+            hooks.enter_context(read_choices(counter.layer, forward_pass, add))
         yield PendingObservation(input_tokens, counters)
 
 
@@ -106,8 +103,15 @@ class _InputTokenCounter:
         return tuple(sorted(count for count in counts if count.n_tokens))
 
 
-def _observe_layer(counter: LayerCounter, forward_pass: ForwardPass, hooks: ExitStack) -> None:
-    layer = counter.layer
+@contextmanager
+def read_choices(
+    layer: MoELayer, forward_pass: ForwardPass, on_choice: Callable[[Tensor, Call | None], None]
+) -> Iterator[None]:
+    """Call ``on_choice`` with each choice of a layer in the counted passes, while the block runs.
+
+    It gets the experts of each row, (rows, width), and the call that showed them; ``None`` for
+    experts in a list, whose calls do not have the choice.
+    """
 
     def read(
         module: nn.Module,
@@ -117,21 +121,31 @@ def _observe_layer(counter: LayerCounter, forward_pass: ForwardPass, hooks: Exit
     ) -> None:
         if not forward_pass.is_counted:
             return
-        chosen = layer.choice_reader.read(Call(module, (*args, *kwargs.values()), output))
+        call = Call(module, (*args, *kwargs.values()), output)
+        chosen = layer.choice_reader.read(call)
         if chosen is not None and chosen.shape[0] > 0:
-            _count(counter, forward_pass, chosen)
+            on_choice(chosen, call)
 
-    if layer.choice_reader.reads_output:
-        handle = layer.observed_module.register_forward_hook(read, with_kwargs=True)
-    else:
-        handle = layer.observed_module.register_forward_pre_hook(read, with_kwargs=True)
-    hooks.callback(handle.remove)
+    def add(chosen: Tensor) -> None:
+        if forward_pass.is_counted:
+            on_choice(chosen, None)
+
+    with ExitStack() as hooks:
+        if layer.is_listed:
+            hooks.enter_context(observe_listed(layer, add))
+        elif layer.num_experts is not None and layer.choice_reader.reads_output:
+            handle = layer.observed_module.register_forward_hook(read, with_kwargs=True)
+            hooks.callback(handle.remove)
+        elif layer.num_experts is not None:
+            handle = layer.observed_module.register_forward_pre_hook(read, with_kwargs=True)
+            hooks.callback(handle.remove)
+        yield
 
 
-def _count(counter: LayerCounter, forward_pass: ForwardPass, chosen: Tensor) -> None:
+def _count(
+    counter: LayerCounter, forward_pass: ForwardPass, chosen: Tensor, _call: Call | None
+) -> None:
     """Count the experts of each token of one call of a layer, (tokens, width)."""
-    if not forward_pass.is_counted:
-        return
     token_kinds = _kinds_of_rows(chosen, counter.layer, forward_pass.token_kinds)
     counter.add(chosen, token_kinds, forward_pass.phase)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -26,9 +27,11 @@ from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.override.apply import apply
 from moe_eval_plugin.override.k_search import HASH_TABLE, find_k_locations
 from moe_eval_plugin.override.observe import observe
+from moe_eval_plugin.override.recording.record_choices import record_choices
+from moe_eval_plugin.override.recording.recorded import RowLabel
 from moe_eval_plugin.testing import fill_with_noise
 
-from .tiny_configs import TEXT_CASES, Case
+from .tiny_configs import TEXT_CASES, Case, E
 from .tiny_vision import IMAGE, START, VISION_CASES
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from moe_eval_plugin.experts.observation import Observation
+    from moe_eval_plugin.override.recording.recorded import RecordedChoices
 
 CASES: tuple[Case, ...] = (*TEXT_CASES, *VISION_CASES)
 # What fails inside transformers at any k: family -> what the error says.
@@ -48,6 +52,7 @@ BEFORE_5_18 = {
     "qwen4_exp_text": "its layers have other types",
 }
 IS_BEFORE_5_18 = Version(transformers.__version__) < Version("5.18")
+ROUTER = re.compile(r"Router$|MoEV1Gate$")
 AUTO_CLASSES = (
     AutoModelForMultimodalLM,
     AutoModelForImageTextToText,
@@ -124,6 +129,28 @@ def observed(case: Case) -> Observation:
     with observe(model_of(case)) as pending:
         logits(case)
     return pending.result()
+
+
+def recorded(case: Case) -> tuple[RecordedChoices, Observation, list[torch.Tensor]]:
+    """Return what the tokens of one pass of the family's model chose, recorded and observed.
+
+    The last are the tables with a column for each expert that routers returned, as they return
+    them: logits, in most families.
+    """
+    model, returned = model_of(case), []
+
+    def keep(_module: torch.nn.Module, _args: object, output: object) -> None:
+        values = output if isinstance(output, tuple) else (output,)
+        returned.extend(v.flatten(end_dim=-2) for v in values if v.shape[-1] == E)
+
+    routers = [m for m in model.modules() if ROUTER.search(type(m).__name__)]
+    handles = [router.register_forward_hook(keep) for router in routers]
+    rows = [RowLabel(task=0, question=0, sequence=0)]
+    with record_choices(model) as recorder, observe(model) as pending, recorder.labelled(rows):
+        logits(case)
+    for handle in handles:
+        handle.remove()
+    return recorder.result(), pending.result(), returned
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -36,6 +37,7 @@ from .contract import (
     observed,
     parts_that_choose,
     rebuilt,
+    recorded,
     routed_layers,
     state_of,
     with_k,
@@ -67,6 +69,13 @@ MOE_KEY = re.compile(
 )
 
 
+# Their routers choose by other functions than softmax and sigmoid, or pass no weights on.
+UNSEEN_SCORES = ("deepseek_v4", "doge", "jetmoe")
+# A canvas of tokens that are no input, and patches of a picture.
+UNASSIGNED_ROWS = {
+    "diffusion_gemma": ("model.decoder.",),
+    "dots3_note": ("model.vision_tower.",),
+}
 # Layers that run several times in each forward pass, and so see each token as often.
 RUNS = {"inkling2_loop": {"model.language_model.layers.1.mlp.experts": 2}}
 
@@ -141,6 +150,28 @@ def test_layers_can_have_different_k(case: Case) -> None:
     assert {path: set(histograms[path]) for path in layers} == {
         path: {k_by_layer[number]} for path, number in layers.items()
     }
+
+
+def test_recorded_experts_are_those_observed_with_the_scores_of_the_router(case: Case) -> None:
+    choices, observation, returned = recorded(case)
+    loads: dict[str, np.ndarray] = {}
+    for layer in choices.layers:
+        path, chosen = layer.path.partition(" (run")[0], layer.experts[:, : layer.published_k]
+        loads.setdefault(path, np.zeros(layer.num_experts + layer.num_zero_experts, np.int64))
+        np.add.at(loads[path], chosen.ravel(), 1)
+        assert (layer.scores is None) == (case.text_type in UNSEEN_SCORES)
+        if layer.scores is None or not returned:
+            continue
+        assert layer.experts.shape[1] == layer.published_k + 1
+        ids = torch.from_numpy(layer.experts.astype(np.int64))
+        normalise = (lambda t: t.softmax(-1)) if layer.scores_sum_to_one else torch.sigmoid
+        tables = [f(t.float()) for t in returned if len(t) == len(ids) for f in (normalise, abs)]
+        found = [table.gather(-1, ids).numpy() for table in tables]
+        assert any(np.allclose(one, layer.scores, atol=1e-5) for one in found)
+    unassigned = UNASSIGNED_ROWS.get(case.id, ())
+    expected = {path: one.load for path, one in observation.layers.items() if one.tokens}
+    expected = {p: load for p, load in expected.items() if not p.startswith(tuple(unassigned))}
+    assert {path: tuple(counts) for path, counts in loads.items()} == expected
 
 
 @pytest.mark.parametrize("present", VISION_CASES, ids=lambda case: case.id, indirect=True)
