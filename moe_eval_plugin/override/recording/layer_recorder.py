@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -109,14 +109,14 @@ class LayerRecorder:
         if len(rankings) == len(calls):
             pairs = zip(calls, rankings, strict=True)
             experts = [torch.cat([call.chosen, one.following], -1) for call, one in pairs]
-            scores = _joined([one.scores for one in rankings], np.float32)[order]
-            entropy = _joined([one.entropy for one in rankings], np.float32)[order]
+            scores = _joined([one.scores for one in rankings])[order].astype(np.float32)
+            entropy = _joined([one.entropy for one in rankings])[order].astype(np.float32)
         return RecordedLayer(
             path=self.path,
             num_experts=self._num_experts,
             num_zero_experts=self._num_zero_experts,
             published_k=k,
-            experts=_joined(experts, np.int16)[order],
+            experts=_joined(experts)[order].astype(np.int16),
             scores=scores,
             entropy=entropy,
             rows=None if len(rows) == n_tokens else rows[order],
@@ -166,6 +166,6 @@ def _rank(chosen: Tensor, selection: Tensor, scores: Tensor) -> _Ranking:
     )
 
 
-def _joined(parts: Sequence[Tensor], kind: type[np.generic]) -> NDArray[np.generic]:
-    joined: NDArray[np.generic] = torch.cat(list(parts)).numpy().astype(kind)
+def _joined(parts: Sequence[Tensor]) -> NDArray[Any]:
+    joined: NDArray[Any] = torch.cat(list(parts)).numpy()
     return joined

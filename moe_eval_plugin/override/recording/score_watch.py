@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -116,7 +116,7 @@ class ScoreWatch:
             if places is not None:
                 self._largest.append((table, places))
 
-    def _is_table(self, value: object) -> bool:
+    def _is_table(self, value: object) -> TypeGuard[Tensor]:
         return (
             isinstance(value, torch.Tensor)
             and value.is_floating_point()
