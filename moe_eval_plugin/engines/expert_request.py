@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.experts.description import MoEDescription
     from moe_eval_plugin.experts.routing_rule import RoutingRule
     from moe_eval_plugin.experts.schedule import ResolvedSchedule
+    from moe_eval_plugin.models.costs.cost_model import LanguageModelCost
 
 
 class ModelOptions(Protocol):
@@ -109,6 +110,19 @@ class ModelConfig:
         found = (layer_number(layer.path) for layer in counts.layers)
         return tuple(sorted({number for number in found if number is not None}))
 
+    @cached_property
+    def cost(self) -> LanguageModelCost | None:
+        """Cost of a token at any k; ``None`` where it is not known.
+
+        The model is built on the meta device when this is first read, as for ``moe_layers``.
+        """
+        from moe_eval_plugin.models.inspection.parts import built_parts
+
+        if not self.description.is_moe:
+            return None
+        trusts = self.trust_remote_code
+        return built_parts(self.config, self.description, trust_remote_code=trusts).cost
+
     def request(
         self, experts_k: object, experts_policy: str | None = None, renorm: str | None = None
     ) -> ExpertRequest:
@@ -161,9 +175,27 @@ class ExpertRequest:
             )
             raise InvalidExpertCountError(message)
 
+    @property
+    def routed_flop_share(self) -> float | None:
+        """Share of a prompt's FLOPs in routed experts at this k (rho), 0 to 1.
+
+        Of a prompt of as many tokens as in ``moe-eval inspect``. ``None`` where the cost is not
+        known, and where tokens use different numbers of experts: by layer, by a policy, or because
+        some experts compute nothing.
+        """
+        from moe_eval_plugin.models.costs.cost_at_k import Scenario
+
+        description, resolved = self.description, self.resolved
+        k = resolved.num_experts_per_tok if resolved else description.num_experts_per_tok
+        cost = self.model.cost
+        if not k or cost is None or not self.rule.is_native or description.num_zero_experts:
+            return None
+        return cost.prefill_flops(k, Scenario().context_length).routed_flop_share
+
     def to_provenance(self) -> dict[str, Any]:
         """Return what a record stores of the request, as plain JSON data."""
         return {
+            "routed_flop_share": self.routed_flop_share,
             "experts_k": self.resolved.schedule.text if self.resolved else None,
             "experts_policy": self.rule.policy_text,
             "renorm": self.rule.renorm,

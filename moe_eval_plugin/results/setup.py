@@ -61,6 +61,8 @@ class Setup:
     """Questions that could not be put to the model, and count as answered with nothing."""
     experts_implementation: str | None = None
     """How transformers computes the experts."""
+    routed_flop_share: float | None = None
+    """Share of a prompt's FLOPs in routed experts at the requested k (rho), 0 to 1."""
     inputs: str | None = None
     """How inputs were prepared, where this was done before the clock started."""
     encode_s: Mapping[str, float] = field(default_factory=dict)
@@ -99,6 +101,7 @@ class Setup:
             n_ranks=values.integer("n_ranks"),
             n_unanswered=values.integer("n_unanswered"),
             experts_implementation=values.text("experts_implementation"),
+            routed_flop_share=values.number("routed_flop_share"),
             inputs=values.text("inputs"),
             encode_s={
                 task: seconds

@@ -37,7 +37,10 @@ def test_tasks_are_json_with_the_names_of_all() -> None:
 
 
 def test_the_tasks_of_the_other_host_are_the_same_in_its_own_folder() -> None:
-    first, second = list_tasks("lmms-eval"), list_tasks("lm-eval")
+    first, listed = list_tasks("lmms-eval"), list_tasks("lm-eval")
+    # A suite of text tasks, which lmms-eval does not have.
+    second = [task for task in listed if task.name != "flame_moe"]
+    assert len(second) < len(listed)
     assert [replace(task, definition="") for task in second] == [
         replace(task, definition="") for task in first
     ]

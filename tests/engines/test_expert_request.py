@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -68,3 +69,22 @@ def test_what_cannot_be_used_is_refused_for_both_engines() -> None:
             check(options)
     with pytest.raises(InvalidArgumentError, match="experts_policy=nothing"):
         check_request(EngineOptions("demo", experts_policy="nothing:1"))
+
+
+def test_the_routed_flop_share_is_that_of_the_inspection_at_the_published_k() -> None:
+    from moe_eval_plugin.models.inspection.report import inspect_model
+
+    model = ModelConfig.load(DEMO)
+    published = model.request(None).routed_flop_share
+    assert published == inspect_model("demo").routed_flop_share
+    shares = [model.request(str(k)).routed_flop_share for k in (8, 4, 2, 1)]
+    assert shares[0] == published
+    assert all(a and b and a > b > 0 for a, b in pairwise(shares))
+    assert model.request("4").to_provenance()["routed_flop_share"] == shares[1]
+
+
+@pytest.mark.parametrize("given", [("0-1:8/2-3:2", None), ("8/image:2", None), ("4", "top_p:0.5")])
+def test_tokens_with_different_numbers_of_experts_have_no_single_share(
+    given: tuple[str, str | None],
+) -> None:
+    assert ModelConfig.load(DEMO).request(*given).routed_flop_share is None

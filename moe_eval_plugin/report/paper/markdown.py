@@ -19,7 +19,14 @@ MARKUP = re.compile(r"[\\`*\[\]<&~$]|(?<![^\W_])_|_(?![^\W_])")
 def as_markdown(table: PaperTable) -> str:
     """Return a table with a row for each setting, and what its marks mean below it."""
     head = (
-        *("Model", "Task", "k", "Observed k", f"{table.accuracy} (95% interval)"),
+        *(
+            "Model",
+            "Task",
+            "k",
+            "Observed k",
+            "Routed FLOP share",
+            f"{table.accuracy} (95% interval)",
+        ),
         *("Change, points (95% interval)", "Verdict", "Speed-up (95% interval)", "Questions/s"),
     )
     rows = [[*map(escaped, (row.model, row.task)), *_cells(row)] for row in table.rows]
@@ -62,6 +69,7 @@ def _cells(row: PaperRow) -> list[str]:
     return [
         f"**{k}**" if row.is_recommended else published,
         row.observed,
+        row.routed_flop_share,
         _quantity(row.accuracy),
         _quantity(row.change),
         row.verdict,

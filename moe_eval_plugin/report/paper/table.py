@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.report.analysis.verdicts import Verdict, gains_more, verdict
 from moe_eval_plugin.report.tables.column import number_text
-from moe_eval_plugin.text import points_text
+from moe_eval_plugin.report.tables.columns import routed_flop_share
+from moe_eval_plugin.text import HUNDRED, points_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,6 +56,8 @@ class PaperRow:
     """Requested k, with policy and renormalisation where they are not the usual ones."""
     observed: str
     """Routed experts per token that were counted."""
+    routed_flop_share: str
+    """Share of a prompt's FLOPs in routed experts, in percent."""
     accuracy: Quantity
     """Score, in percent where it is a share."""
     change: Quantity
@@ -153,12 +156,13 @@ def _row(
     numbers: SeriesStatistics, one: PointStatistics, names: Mapping[tuple[str, str], str]
 ) -> PaperRow:
     observed = one.point.median(lambda record: record.experts.observed if record.experts else None)
-    rate = one.samples_per_s
+    rate, share = one.samples_per_s, routed_flop_share(one)
     return PaperRow(
         model=numbers.series.name,
         task=names[numbers.series.task, numbers.series.metric],
         k=one.point.label.removeprefix("k="),
         observed="" if observed is None else f"{observed:.4g}",
+        routed_flop_share="" if share is None else f"{share * HUNDRED:.1f}%",
         accuracy=_accuracy(numbers, one),
         change=_change(numbers, one),
         verdict=verdict_text(numbers, one),

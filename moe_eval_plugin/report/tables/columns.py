@@ -26,6 +26,16 @@ def _observed_k(_: SeriesStatistics, one: PointStatistics) -> Value:
     return one.point.median(lambda record: record.experts.observed if record.experts else None)
 
 
+def routed_flop_share(one: PointStatistics) -> float | None:
+    """Return the share of FLOPs in routed experts at a setting; ``None`` where not recorded."""
+    return one.point.median(lambda record: record.setup.routed_flop_share)
+
+
+def _share_text(_: SeriesStatistics, one: PointStatistics) -> str:
+    share = routed_flop_share(one)
+    return NOT_KNOWN if share is None else f"{share * HUNDRED:.1f}%"
+
+
 def _observed_text(numbers: SeriesStatistics, one: PointStatistics) -> str:
     """Return the observed k, with a check mark where it is exactly the requested one."""
     value = _observed_k(numbers, one)
@@ -143,6 +153,14 @@ SCORE_COLUMNS: tuple[Column, ...] = (
         _observed_k,
         2,
         show=_observed_text,
+    ),
+    Column(
+        "routed_flop_share",
+        "Routed FLOP share",
+        "Share of the FLOPs of a prompt of 1,024 tokens in routed experts at this k (rho), by the "
+        "cost model: what a smaller k can save at most",
+        lambda _, p: routed_flop_share(p),
+        show=_share_text,
     ),
     Column(
         "remarks",

@@ -25,6 +25,8 @@ EXPERTS = {
     "experts_policy": "experts_policy",
     "renorm": "renorm",
 }
+# Parts of the provenance that have another name, or are listed one by one.
+SHOWN_ALREADY = ("pretrained", "versions", "host", "routed_flop_share")
 
 
 def compare_settings(a: tuple[Run, TaskRun], b: tuple[Run, TaskRun]) -> tuple[Setting, ...]:
@@ -50,8 +52,10 @@ def _values(run: Run, task: TaskRun) -> Iterator[tuple[str, Any]]:
     for name, field in EXPERTS.items():
         yield name, getattr(experts, field, None)
     yield "answers from a cache", (task.record.n_answers_from_cache if task.record else 0) or None
+    share = setup.routed_flop_share
+    yield "routed FLOP share", None if share is None else f"{share:.1%}"
     for name, value in setup.values.items():
-        if name not in EXPERTS and name not in ("pretrained", "versions", "host"):
+        if name not in EXPERTS and name not in SHOWN_ALREADY:
             yield name, value
     for name, version in setup.versions.items():
         yield f"version of {name}", version

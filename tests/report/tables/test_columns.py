@@ -11,6 +11,7 @@ from moe_eval_plugin.report.tables.table import make_table
 from tests.report.report_runs import (
     TASK,
     computed,
+    in_provenance,
     records,
     right,
     write_run,
@@ -80,3 +81,22 @@ def test_latencies_with_different_starts_have_columns_of_their_own(
 
 def test_every_start_of_a_latency_has_columns() -> None:
     assert set(LATENCY_STARTS) == set(get_args(LatencyStart))
+
+
+def test_the_routed_flop_share_is_blank_where_it_is_not_recorded(tmp_path: Path) -> None:
+    for k, share in ((8, 0.5), (4, None)):
+        path = write_run(tmp_path / f"k{k}", k)
+        if share is not None:
+            edit_json(path, in_provenance("routed_flop_share", share))
+    table = make_table([computed(tmp_path)])
+    number = [column.key for column in table.columns].index("routed_flop_share")
+    assert [(row[number].value, row[number].text) for row in table.rows] == [
+        (0.5, "50.0%"),
+        (None, ""),
+    ]
+
+
+def test_without_any_record_there_is_no_column_of_the_routed_flop_share(tmp_path: Path) -> None:
+    write_run(tmp_path / "k8", 8)
+    columns = make_table([computed(tmp_path)]).columns
+    assert "routed_flop_share" not in [column.key for column in columns]
