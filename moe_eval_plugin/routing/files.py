@@ -93,6 +93,7 @@ def read_trace(folder: Path) -> RoutingTrace:
         tasks=facts.texts("tasks"),
         tokens=Tokens(**{name: _column(table, name, facts.source) for name in TOKEN_TYPES}),
         layers=tuple(_read_layer(folder / name, facts.need_text("id")) for name in names),
+        notes=facts.texts("notes"),
     )
 
 
@@ -127,6 +128,7 @@ def _write_files(trace: RoutingTrace, folder: Path) -> None:
         "revision": trace.revision,
         "weights": trace.weights,
         "tasks": trace.tasks,
+        "notes": trace.notes,
         "files": names,
     }
     _write(columns, facts, folder / TOKENS_FILE)

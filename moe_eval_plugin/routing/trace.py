@@ -218,6 +218,8 @@ class RoutingTrace:
     """The tokens of all tasks."""
     layers: tuple[LayerTrace, ...]
     """The MoE layers, in the order of the model."""
+    notes: tuple[str, ...] = ()
+    """What readers must know of how the trace came about, a sentence each."""
 
     def __post_init__(self) -> None:
         check_range("tokens.task", self.tokens.task, 0, len(self.tasks))

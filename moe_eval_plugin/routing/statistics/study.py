@@ -64,6 +64,7 @@ def study(
         n_questions=int(work.questions.max(initial=-1)) + 1,
         summary=summary(work.means, layers, work.groups, work.questions, work.options),
         layers=tuple(layers),
+        notes=tuple(dict.fromkeys((*trace.notes, *(against.notes if against else ())))),
     )
 
 

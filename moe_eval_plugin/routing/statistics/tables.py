@@ -278,6 +278,8 @@ class RoutingStudy:
     """Groups as in ``LayerStudy.groups``."""
     layers: tuple[LayerStudy, ...]
     """In the order of the model."""
+    notes: tuple[str, ...] = ()
+    """Notes of the trace, and of the other one."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the tables as JSON data; NaN in a matrix is ``None``."""
