@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.conversion.flame_moe.arguments import check_arguments, kept_arguments
@@ -84,6 +85,7 @@ def convert_flame_moe(
     plan = _plan(find_iteration(checkpoint, options.iteration), options)
     source = SourceFiles.of(plan.checkpoint.folder, plan.checkpoint.files(plan.model.shapes()))
     settings = {
+        "version": version("moe-eval-plugin"),
         "source": source.states(),
         "layout": plan.layout,
         "dtype": plan.dtype,

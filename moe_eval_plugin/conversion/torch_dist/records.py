@@ -26,6 +26,8 @@ KNOWN_CLASSES = {
     ("numpy.core.multiarray", "scalar"),
     ("pathlib", "PosixPath"),
     ("pathlib", "PurePosixPath"),
+    ("__builtin__", "slice"),
+    ("_codecs", "encode"),
     ("builtins", "slice"),
     ("signal", "Signals"),
     ("torch", "device"),
