@@ -6,7 +6,10 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Shows the progress of work that is counted."""
+    """Shows the progress of work."""
+
+    def doing(self, what: str) -> None:
+        """Begin a step that is not counted, such as ``loading the weights``."""
 
     def counting(self, what: str, total: int, unit: str) -> None:
         """Begin a step of ``total`` units, named in the plural."""
@@ -17,6 +20,9 @@ class Progress(Protocol):
 
 class NoProgress:
     """Shows nothing."""
+
+    def doing(self, what: str) -> None:
+        """Begin nothing."""
 
     def counting(self, what: str, total: int, unit: str) -> None:
         """Begin nothing."""
