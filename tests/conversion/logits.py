@@ -35,7 +35,7 @@ def logits_at(folder: Path, token_ids: Tensor, ks: Iterable[int]) -> dict[int, T
     for k in ks:
         at_k.set(config.request(str(k)))
         verified = at_k.verify(lambda k=k: answer(k), len(token_ids))  # type: ignore[misc]
-        assert verified.observed_num_experts_per_tok == k
+        assert verified.observed == k
     if not found:
         with torch.no_grad():
             answer(0)

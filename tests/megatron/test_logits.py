@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from moe_eval_plugin.conversion.torch_dist.checkpoint import read_checkpoint
 from tests.conversion.logits import differences
-from tests.megatron.converted import MegatronRun
+from tests.conversion.megatron_run import MegatronRun
 from tests.megatron.oracle.shapes import Shape
 
 if TYPE_CHECKING:
@@ -136,9 +136,10 @@ def test_a_model_in_bfloat16_is_as_near_as_bfloat16_allows(
 
     assert config_of(tmp_path / "out")["dtype"] == "bfloat16"
     for k, logits in found.items():
-        of_type = mean_difference(expected[k], exact[k])
-        assert mean_difference(logits, expected[k]) < 1.5 * of_type
+        of_type = usual_difference(expected[k], exact[k])
+        assert usual_difference(logits, expected[k]) < 1.5 * of_type
 
 
-def mean_difference(one: Tensor, other: Tensor) -> float:
-    return float((one.float() - other.float()).abs().mean())
+def usual_difference(one: Tensor, other: Tensor) -> float:
+    """Return the median over tokens: rounding lets a few of them choose another expert."""
+    return float((one.float() - other.float()).abs().mean(-1).median())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conversion.logits import differences
-from tests.megatron.converted import MegatronRun
+from tests.conversion.megatron_run import MegatronRun
 from tests.megatron.oracle.shapes import PUBLISHED_38M
 
 if TYPE_CHECKING:

@@ -28,6 +28,7 @@ def free_port() -> int:
 
 def one_process(rank: int, folder: Path, shape: Shape, port: int) -> None:
     """Be one of the processes of a run."""
+    import cpu
     import torch
     import training
     from megatron.core import parallel_state
@@ -36,6 +37,7 @@ def one_process(rank: int, folder: Path, shape: Shape, port: int) -> None:
         "gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=shape.processes
     )
     parallel_state.initialize_model_parallel(expert_model_parallel_size=shape.processes)
+    cpu.prepare_saving()
     training.run(folder, shape)
     torch.distributed.destroy_process_group()
 
@@ -66,5 +68,5 @@ def main() -> None:
         start_processes(one_process, arguments, shape.processes, start_method="fork")
 
 
-if __name__ == "__main__":  # Megatron's saver starts a process that imports this file
+if __name__ == "__main__":
     main()

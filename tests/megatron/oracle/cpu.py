@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import queue
+import multiprocessing
 import sys
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -90,11 +90,16 @@ def prepare_megatron() -> None:
         # 0.12 calls this for its list of 8-bit parameters, which is empty here.
         fp8_utils._quantize_param_shard_impl = lambda *_: None
     vars(np).setdefault("product", np.prod)  # 0.12 uses the name of NumPy 1
-    # The files are written before saving returns, so their list needs no process that passes it on.
-    filesystem_async._results_queue = queue.Queue()
     newer = "serialization_format" in inspect.signature(filesystem._write_item).parameters
     if newer and "serialization_format" not in inspect.getsource(filesystem_async):
         filesystem_async._write_item = functools.partial(  # 0.12 knows PyTorch's earlier function
             filesystem._write_item,
             serialization_format=filesystem.SerializationFormat.TORCH_SAVE,
         )
+
+
+def prepare_saving() -> None:
+    """Fork the process that passes on what was written, instead of one that imports all again."""
+    from megatron.core.dist_checkpointing.strategies import filesystem_async
+
+    filesystem_async._results_queue = multiprocessing.get_context("fork").Manager().Queue()
