@@ -24,13 +24,14 @@ from moe_eval_plugin.models.families import (
     nested_configs,
     table,
 )
-from moe_eval_plugin.models.moe_layers import find_experts
+from moe_eval_plugin.models.moe_layers import find_moe_layers
 from moe_eval_plugin.override.k_location import (
     KLocation,
     attribute_location,
     element_location,
     private_config_location,
 )
+from moe_eval_plugin.override.module_constant import constant_location
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -88,7 +89,9 @@ class _KSearch:
         self._part = moe_part(model.config)
         # Experts that are rows of an embedding (doge) have no module of their own, but a count.
         counts = set(_counts(self._part, self._count_keys))
-        self._moe_layers = {path.rpartition(".")[0] for path in find_experts(model)} | {
+        self._found = list(find_moe_layers(model))
+        experts = (path for layer in self._found for path in layer.expert_modules)
+        self._moe_layers = {path.rpartition(".")[0] for path in experts} | {
             path
             for path, module in self._modules.items()
             if layer_number(path) is not None and counts & set(_counts(module, self._count_keys))
@@ -108,15 +111,18 @@ class _KSearch:
                     yield attribute_location(config, key, "config", reason)
 
     def constants(self) -> Iterator[KLocation]:
-        """Yield constants of the Python modules in which the classes of this model are defined.
+        """Yield, for each layer, constants of the Python module in which its class is defined.
 
-        No configuration states their value, so there is none to compare it with.
+        All models whose code is in that module share them, so they are set for one layer's calls.
         """
-        for name in dict.fromkeys(type(module).__module__ for module in self._modules.values()):
-            python_module = sys.modules.get(name)
-            for constant in MODULE_CONSTANTS:
-                if _is_count(getattr(python_module, constant, None)):
-                    yield attribute_location(python_module, constant, name, None)
+        for layer in self._found:
+            block = layer.observed_module if layer.is_listed else self._modules[layer.path]
+            code = sys.modules.get(type(block).__module__)
+            for name in MODULE_CONSTANTS:
+                value = getattr(code, name, None)
+                if code is not None and _is_count(value):
+                    rejection = self._rejection_of_value(value, layer_number(layer.path))
+                    yield constant_location(layer, block, code, name, rejection)
 
     def attributes(self) -> Iterator[KLocation]:
         """Yield integer attributes of modules that have a router's name for k."""

@@ -226,19 +226,17 @@ def test_zero_computation_experts_of_remote_code() -> None:
 
     found = describe(RemoteConfig(num_experts=[32]))
     assert (found.num_experts, found.num_zero_experts, found.num_experts_per_tok) == (28, 4, 2)
-    assert (found.min_num_experts_per_tok, found.max_num_experts_per_tok) == (2, 28)
+    assert (found.min_num_experts_per_tok, found.max_num_experts_per_tok) == (1, 28)
 
 
 def test_the_smallest_k_has_its_reason_and_the_experts_are_those_to_choose_among() -> None:
-    class RemoteConfig(PretrainedConfig):  # type: ignore[misc]
-        model_type = "MoE++"
-
-    found = describe(RemoteConfig(num_experts=[12]))
+    sizes = {"n_routed_experts": 8, "zero_expert_num": 4, "moe_topk": 3}
+    found = describe(AutoConfig.for_model("longcat_flash", **sizes))
     with pytest.raises(InvalidExpertCountError) as failed:
         constant_schedule(1).resolve(found)
     said = str(failed.value)
-    assert "MoE++ has 12 experts per layer, of which 8 compute (2 used as published)" in said
-    assert "too few, because one expert divides zero by zero" in said
+    assert "longcat_flash has 12 experts per layer, of which 8 compute (3 used as pub" in said
+    assert "too few, because the code of its experts fails with a single one" in said
 
 
 def test_a_smallest_k_above_one_has_a_reason() -> None:

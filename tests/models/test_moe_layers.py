@@ -12,7 +12,7 @@ from moe_eval_plugin.models import moe_layers
 from moe_eval_plugin.models.moe_layers import Call, ChoiceReader
 from moe_eval_plugin.override.observe import observe
 from moe_eval_plugin.testing import TINY_TEXT, tiny_moe
-from tests.families import moe_plus_plus
+from tests.families import moe_plus_plus_checkpoint
 
 if TYPE_CHECKING:
     from moe_eval_plugin.experts.observation import Observation
@@ -297,8 +297,7 @@ def test_every_moe_layer_is_found_and_shared_experts_are_not() -> None:
 
 @torch.no_grad()
 def test_the_last_four_experts_of_moe_plus_plus_do_not_count_as_computing() -> None:
-    torch.manual_seed(0)
-    model = moe_plus_plus.MoePlusPlus()
+    model = moe_plus_plus_checkpoint.build()
     with observe(model) as pending:
         model(torch.arange(32)[None])
     observation = pending.result()
@@ -306,6 +305,4 @@ def test_the_last_four_experts_of_moe_plus_plus_do_not_count_as_computing() -> N
     assert observation.distinct_k() == (2,)
     assert used is not None
     assert used < 2
-    assert {(x.num_experts, x.num_zero_experts) for x in observation.layers.values()} == {
-        (moe_plus_plus.N_FFN, moe_plus_plus.N_OTHER)
-    }
+    assert {(x.num_experts, x.num_zero_experts) for x in observation.layers.values()} == {(8, 4)}

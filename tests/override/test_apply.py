@@ -11,7 +11,7 @@ from moe_eval_plugin.experts.schedule_parser import parse_experts_k
 from moe_eval_plugin.experts.verification import verify
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.override.apply import UNDER_OVERRIDE, apply
-from tests.families import moe_plus_plus
+from tests.families import moe_plus_plus, moe_plus_plus_checkpoint
 from tests.override.tiny_models import TOKENS, build, logits, observed, resolve
 
 FAMILIES = ["qwen3_moe", "qwen2_moe", "mixtral", "olmoe", "gpt_oss"]
@@ -86,13 +86,13 @@ def test_a_compiled_model_is_refused(*, whole: bool) -> None:
     assert model.model.layers[0].mlp.gate.top_k == 4
 
 
-def test_a_constant_for_all_layers_takes_no_policy() -> None:
-    model = moe_plus_plus.MoePlusPlus()
+def test_experts_that_are_called_one_by_one_take_no_policy() -> None:
+    model = moe_plus_plus_checkpoint.build()
     schedule = parse_experts_k(3)
     assert schedule is not None
     resolved = schedule.resolve(describe(model.config))
     with (
-        pytest.raises(UnsupportedFamilyError, match="one k for all its layers"),
+        pytest.raises(UnsupportedFamilyError, match="Experts cannot skip a dropped expert"),
         apply(model, resolved, RoutingRule("top_p", 0.5)),
     ):
         pass

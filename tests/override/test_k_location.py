@@ -1,14 +1,6 @@
 from __future__ import annotations
 
-import torch
-
-from moe_eval_plugin.experts.schedule_parser import parse_experts_k
-from moe_eval_plugin.experts.verification import verify
-from moe_eval_plugin.models.families import describe
-from moe_eval_plugin.override.apply import apply
 from moe_eval_plugin.override.k_search import find_k_locations
-from moe_eval_plugin.override.observe import observe
-from tests.families import moe_plus_plus
 from tests.families.contract import model_of, observed, with_k
 from tests.families.tiny_configs import Case
 from tests.override.family_cases import BY_ID, accepted
@@ -47,35 +39,3 @@ def test_a_list_with_another_k_for_each_layer_is_the_baseline_of_each() -> None:
     with with_k(case, 3):
         assert observed(case).distinct_k() == (3,)
     assert observed(case).distinct_k() == (2, 6)
-
-
-@torch.no_grad()
-def test_a_constant_of_remote_code_is_set_for_both_of_its_uses() -> None:
-    torch.manual_seed(0)
-    model = moe_plus_plus.MoePlusPlus()
-    ids = torch.arange(16)[None]
-    published = model(ids)
-    schedule = parse_experts_k(3)
-    assert schedule is not None
-    resolved = schedule.resolve(describe(model.config))
-    with apply(model, resolved) as trace, observe(model) as pending:
-        at_three = model(ids)
-    [decision] = trace.accepted
-    assert decision.path == moe_plus_plus.__name__
-    assert verify(resolved, 2, pending.result()).observed == 3
-    assert moe_plus_plus.MOE_TOP_K == 2
-    assert torch.equal(model(ids), published)
-    moe_plus_plus.MOE_TOP_K = 3
-    assert torch.equal(model(ids), at_three)
-    moe_plus_plus.MOE_TOP_K = 2
-
-
-@torch.no_grad()
-def test_remote_code_with_a_zero_expert_gives_no_number_at_k_of_one() -> None:
-    torch.manual_seed(0)
-    model = moe_plus_plus.MoePlusPlus()
-    [location] = find_k_locations(model)
-    location.set(1)
-    result = model(torch.arange(32)[None])
-    location.restore()
-    assert result.isnan().any()

@@ -6,13 +6,11 @@ Code that comes with a checkpoint, as that of Kimi-VL does, is checked before a 
 from __future__ import annotations
 
 import copy
-import inspect
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import init_empty_weights
-from transformers import DynamicCache
 
 from moe_eval_plugin.engines.checks.checkpoint import loading_errors, refuse_other_weights
 from moe_eval_plugin.engines.transformers.options import refuse_implementation
@@ -24,13 +22,8 @@ from moe_eval_plugin.models.parameters import (
     own_class_name,
     own_code_error,
 )
-from moe_eval_plugin.models.releases.earlier_code import EARLIER, written_with
-from moe_eval_plugin.models.releases.names import (
-    CACHE,
-    forward_arguments,
-    image_token_ids,
-    is_own_code,
-)
+from moe_eval_plugin.models.releases.earlier_cache import pass_cache_as_written
+from moe_eval_plugin.models.releases.names import image_token_ids, is_own_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,76 +160,12 @@ def adapt_model(model: Any) -> None:  # noqa: ANN401
     """Change a model of a checkpoint's code to run as one of transformers does.
 
     ``generate`` refuses inputs that no argument of the forward names, though such code takes
-    ``**kwargs``, or picks what it needs. See ``_restore_buffers`` and ``_prepare_as_written`` too.
+    ``**kwargs``, or picks what it needs. See ``_restore_buffers`` and ``pass_cache_as_written``.
     """
     if is_own_code(type(model)):
         model._validate_model_kwargs = lambda _inputs: None  # noqa: SLF001  (no option turns it off)
-        _prepare_as_written(model)
+        pass_cache_as_written(model)
         _restore_buffers(model)
-
-
-class EarlierCache(DynamicCache):  # type: ignore[misc]  # transformers has no types
-    """A growing cache with the methods of transformers 4, and without layers before the first pass.
-
-    Code of transformers 4 takes an empty cache for none.
-    """
-
-    @property
-    def seen_tokens(self) -> int:
-        """The tokens that the cache holds."""
-        return int(self.get_seq_length())
-
-    def get_usable_length(self, _new_tokens: int, layer_idx: int = 0) -> int:
-        """Return the tokens that a layer can attend to: all, because the cache has no limit."""
-        return int(self.get_seq_length(layer_idx))
-
-    def get_max_length(self, _layer_idx: int | None = None) -> None:
-        """Return no limit, as transformers 4 wrote it."""
-
-    get_max_cache_shape = get_max_length
-
-
-def _prepare_as_written(model: Any) -> None:  # noqa: ANN401
-    """Pass the cache to the forward of a checkpoint's code under the name that it has for it.
-
-    Since 5.24 transformers calls it ``cache``. Code that does not find it would see the last token
-    alone, because the others are taken to be in the cache. Code without any cache gets all tokens.
-    """
-    prepare = getattr(model, "prepare_inputs_for_generation", None)
-    if prepare is None:
-        return
-    known = next((name for name in forward_arguments(type(model)) if name in CACHE), None)
-    is_earlier = written_with(model.config).startswith(EARLIER)
-    arguments = inspect.signature(prepare).parameters
-
-    def prepared(input_ids: Any, **given: Any) -> dict[str, Any]:  # noqa: ANN401
-        cache = next((given.pop(name) for name in CACHE if name in given), None)
-        if known is None:
-            cache, given["next_sequence_length"] = None, None
-        if is_earlier:
-            _use_earlier(cache)
-            n_past = 0 if cache is None else cache.get_seq_length()
-            if "cache_position" in arguments:
-                given["cache_position"] = torch.arange(
-                    n_past, input_ids.shape[1], device=input_ids.device
-                )
-            if given.get("position_ids") is not None:
-                given["position_ids"] = given["position_ids"][..., n_past:]
-        given[next((name for name in CACHE if name in arguments), CACHE[0])] = cache
-        inputs: dict[str, Any] = prepare(input_ids, **given)
-        found = [inputs.pop(name) for name in CACHE if name in inputs]
-        if known is not None and found:
-            inputs[known] = found[0]
-        return inputs
-
-    model.prepare_inputs_for_generation = prepared
-
-
-def _use_earlier(cache: Any) -> None:  # noqa: ANN401
-    """Turn a cache that ``generate`` made into one of transformers 4, before its first pass."""
-    if type(cache) is DynamicCache:
-        cache.__class__ = EarlierCache
-        cache.__init__()
 
 
 @contextmanager

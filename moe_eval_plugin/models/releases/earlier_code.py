@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.models.releases.names import is_own_code
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -89,6 +91,7 @@ def import_model_class(config: PretrainedConfig, auto_name: str, written: str) -
     for value in [value for module in modules for value in vars(module).values()]:
         if isinstance(value, type) and issubclass(value, PreTrainedModel):
             _accept_new_arguments(value)
+            _let_generate(value)
 
 
 def _accept_new_arguments(of: Any) -> None:  # noqa: ANN401  (a class of a model)
@@ -99,6 +102,19 @@ def _accept_new_arguments(of: Any) -> None:  # noqa: ANN401  (a class of a model
     own = vars(of).get("tie_weights")
     if own is not None and len(inspect.signature(own).parameters) == 1:
         of.tie_weights = lambda self, *_args, **_given: own(self)
+
+
+def _let_generate(of: Any) -> None:  # noqa: ANN401  (a class of a model)
+    """Add the base class that has ``generate``, which every model had in transformers 4.
+
+    transformers adds it to a class with inputs of its own for generation, but only where it
+    imports the code itself: once it knows the class, it takes it as it is.
+    """
+    from transformers import GenerationMixin
+
+    prepares = "prepare_inputs_for_generation" in vars(of)
+    if prepares and is_own_code(of) and not issubclass(of, GenerationMixin):
+        of.__bases__ = (*of.__bases__, GenerationMixin)
 
 
 def _replacements() -> dict[tuple[str, str], Callable[..., Any]]:
