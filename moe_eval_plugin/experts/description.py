@@ -52,6 +52,8 @@ class MoEDescription:
     """Experts that the configuration of a model states without the number that a token uses."""
     computes_all_experts: bool = False
     """Whether every expert computes every token, so that k decides only which outputs are kept."""
+    zero_expert_kinds: tuple[str, ...] = ()
+    """The kind of each expert that computes nothing; empty where the kinds are not known."""
 
     def __post_init__(self) -> None:
         if not self.max_num_experts_per_tok:

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from moe_eval_plugin.experts.ffn_use import UNKNOWN_KIND, FFNUse, chosen_by_kind, ffn_use
 from moe_eval_plugin.experts.tokens import CONTENT, PHASES, ObservedModality, Phase
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class LayerObservation:
     """Text and image tokens of each expert; experts that compute nothing come last."""
     steps: tuple[StepCount, ...] = ()
     """Distinct computing experts of the passes of each phase, without padding."""
+    zero_expert_kinds: tuple[str, ...] = ()
+    """The kind of each expert that computes nothing; empty where the kinds are not known."""
 
     @property
     def expert_load(self) -> tuple[int, ...]:
@@ -114,6 +117,20 @@ class LayerObservation:
         """Count tokens by the distinct experts that computed for them."""
         return _histogram(self.ffn_tokens, modality, phase)
 
+    @property
+    def chosen_kinds(self) -> Counter[str]:
+        """Selections of each kind of expert; empty in a layer whose experts all compute."""
+        if not self.num_zero_experts or not self.load:
+            return Counter()
+        kinds = self.zero_expert_kinds or (UNKNOWN_KIND,) * self.num_zero_experts
+        return chosen_by_kind(self.load, self.num_experts or 0, kinds)
+
+    @property
+    def ffn_use(self) -> FFNUse | None:
+        """FFN k, and the shares of the kinds of experts; ``None`` where all experts compute."""
+        tokens = self.histogram(None, None)
+        return ffn_use(tokens, self.ffn_histogram(None, None), self.chosen_kinds)
+
     def to_state(self) -> dict[str, Any]:
         """Return all counts as plain JSON data."""
         return asdict(self)
@@ -123,11 +140,13 @@ class LayerObservation:
         """Rebuild the counts from ``to_state``, also after a round trip through JSON."""
         rows = {"tokens": TokenCount, "ffn_tokens": TokenCount, "steps": StepCount}
         counts = {name: tuple(row(*values) for values in state[name]) for name, row in rows.items()}
-        return cls(**{**state, "load": tuple(state["load"]), **counts})
+        lists = {name: tuple(state.get(name, ())) for name in ("load", "zero_expert_kinds")}
+        return cls(**{**state, **lists, **counts})
 
     def to_dict(self) -> dict[str, Any]:
         """Return a summary as plain JSON data of a fixed size."""
         steps = {phase: self.distinct_per_step(phase) for phase in PHASES}
+        ffn = self.ffn_use
         return {
             "num_experts": self.num_experts,
             "num_zero_experts": self.num_zero_experts,
@@ -149,6 +168,7 @@ class LayerObservation:
                 }
                 for phase, count in steps.items()
             },
+            **({"ffn_use": ffn.to_dict()} if ffn else {}),
         }
 
 
@@ -169,6 +189,7 @@ def merge_layers(parts: Sequence[LayerObservation]) -> LayerObservation:
         ffn_tokens=_merge_tokens(count for part in parts for count in part.ffn_tokens),
         load=tuple(map(sum, zip(*loads, strict=True))),
         steps=_merge_steps([count for part in parts for count in part.steps]),
+        zero_expert_kinds=first.zero_expert_kinds,
     )
 
 

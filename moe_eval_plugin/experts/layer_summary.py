@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.experts.ffn_use import FFNUse
 from moe_eval_plugin.experts.tokens import CONTENT, PHASES
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class LayerSummary:
     """Mean number of distinct experts that one decode step touched."""
     load_entropy: float | None
     """Evenness of the load: 1 if all experts get as many tokens, 0 if one gets all."""
+    ffn_use: FFNUse | None = None
+    """FFN k, and the shares of the kinds of experts; ``None`` where all experts compute."""
 
 
 def read_layers(routing: JsonObject) -> tuple[LayerSummary, ...]:
@@ -39,6 +42,12 @@ def read_layers(routing: JsonObject) -> tuple[LayerSummary, ...]:
         return ()
     weights = _token_counts(routing)
     return tuple(_layer(path, layers.need_item(path), weights) for path in layers.values)
+
+
+def read_ffn_use(of: JsonObject) -> FFNUse | None:
+    """Read the FFN k of a layer, or of all; ``None`` in older files, and if all experts compute."""
+    ffn_use = of.item("ffn_use")
+    return FFNUse.from_dict(ffn_use) if ffn_use else None
 
 
 def _token_counts(routing: JsonObject) -> dict[tuple[str, str], int]:
@@ -65,6 +74,7 @@ def _layer(path: str, layer: JsonObject, weights: dict[tuple[str, str], int]) ->
         distinct_experts_per_prefill=prefill.number("mean") if prefill else None,
         distinct_experts_per_decode_step=decode.number("mean") if decode else None,
         load_entropy=load.number("entropy") if load else None,
+        ffn_use=read_ffn_use(layer),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from moe_eval_plugin.experts.ffn_use import FFNUse, ffn_use
 from moe_eval_plugin.experts.layer_observation import LayerObservation, mean_of, merge_layers
 from moe_eval_plugin.experts.module_path import layer_number
 from moe_eval_plugin.experts.tokens import (
@@ -93,6 +94,17 @@ class Observation:
         chosen = (part.ffn_histogram(modality, phase) for part in self._chosen(layer))
         return mean_of(sum(chosen, Counter()))
 
+    @property
+    def ffn_use(self) -> FFNUse | None:
+        """FFN k over tokens and layers; ``None`` in a family without zero-computation experts."""
+        tokens, ffn_tokens, chosen = Counter[int](), Counter[int](), Counter[str]()
+        for layer in self.layers.values():
+            if kinds := layer.chosen_kinds:
+                tokens.update(layer.histogram(None, None))
+                ffn_tokens.update(layer.ffn_histogram(None, None))
+                chosen.update(kinds)
+        return ffn_use(tokens, ffn_tokens, chosen)
+
     def n_tokens(self, modality: ObservedModality, phase: Phase | None = None) -> int:
         """Count the tokens of one modality in the model's input."""
         return sum(
@@ -113,6 +125,7 @@ class Observation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a summary as plain JSON data, whose size depends on the number of layers alone."""
+        ffn = self.ffn_use
         return {
             "n_tokens": {
                 phase: {
@@ -122,6 +135,7 @@ class Observation:
             },
             "observed_num_experts_per_tok": self.mean_k(),
             "observed_num_ffn_experts_per_tok": self.mean_ffn_k(),
+            **({"ffn_use": ffn.to_dict()} if ffn else {}),
             "layers": {path: layer.to_dict() for path, layer in self.layers.items()},
         }
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import OverrideError
-from moe_eval_plugin.experts.layer_summary import LayerSummary, read_layers
+from moe_eval_plugin.experts.layer_summary import LayerSummary, read_ffn_use, read_layers
 from moe_eval_plugin.experts.module_path import layer_number
 from moe_eval_plugin.experts.routing_rule import NATIVE, RoutingRule
 from moe_eval_plugin.json_object import JsonObject
@@ -19,6 +19,7 @@ from moe_eval_plugin.json_object import JsonObject
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from moe_eval_plugin.experts.ffn_use import FFNUse
     from moe_eval_plugin.experts.observation import Observation
     from moe_eval_plugin.experts.schedule import ResolvedSchedule
     from moe_eval_plugin.experts.tokens import Modality, Phase
@@ -75,6 +76,11 @@ class VerifiedOverride:
         return read_layers(JsonObject(self.routing, path="routing"))
 
     @property
+    def ffn_use(self) -> FFNUse | None:
+        """FFN k over tokens and layers; ``None`` in a family whose experts all compute."""
+        return read_ffn_use(JsonObject(self.routing, path="routing"))
+
+    @property
     def text(self) -> str:
         """What was observed, in a line: ``8 of 32 experts in 4 of 4 layers``."""
         layers = self.layers
@@ -96,6 +102,7 @@ class VerifiedOverride:
         """Build the record from what ``to_dict`` stored; ``DataError`` for a wrong type."""
         routing = values.item("routing") or JsonObject({})
         read_layers(routing)
+        read_ffn_use(routing)
         return cls(
             requested=values.integer("requested"),
             baseline=values.integer("baseline"),

@@ -214,6 +214,7 @@ def _describe_part(
         min_num_experts_per_tok=known.min_num_experts_per_tok,
         min_num_experts_per_tok_reason=known.min_num_experts_per_tok_reason,
         computes_all_experts=known.computes_all_experts,
+        zero_expert_kinds=known.kinds_of(num_zero_experts),
         max_num_experts_per_tok=_reachable(
             min(n for n in counts if n > 1) - known.num_zero_experts_included,
             part,

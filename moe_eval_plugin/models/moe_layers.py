@@ -19,6 +19,7 @@ from collections.abc import Sized
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.experts.ffn_use import CONSTANT, COPY, ZERO
 from moe_eval_plugin.experts.module_path import path_modality
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ class ChoiceReader:
     """Path of the module whose own path names the layer in observations."""
     expert_modules: tuple[str, ...] = ("",)
     """Paths of the modules that hold the weights of the routed experts."""
-    num_zero_experts: int = 0
-    """How many of the layer's ``num_experts``, the last ones, compute nothing."""
+    zero_expert_kinds: tuple[str, ...] = ()
+    """The kinds of those of the layer's ``num_experts``, the last ones, that compute nothing."""
 
     def fits(self, module: nn.Module) -> bool:
         """Whether a module has the class and the submodules that this reader expects."""
@@ -112,10 +113,7 @@ def _from_nllb_weights(call: Call) -> Tensor:
 
 
 def _from_jetmoe_order(call: Call) -> Tensor:
-    """Return the indices, by undoing the sorting of (token, choice) pairs by expert.
-
-    The gating returns the order of the pairs first, the number of pairs of each expert fourth.
-    """
+    """Return the indices, by undoing the sorting of (token, choice) pairs by expert."""
     import torch
 
     order, _tokens, _weights, n_pairs, _logits = call.output
@@ -193,7 +191,7 @@ CHOICE_READERS = (
         reads_output=True,
         layer="moe",
         expert_modules=("moe.experts",),
-        num_zero_experts=4,
+        zero_expert_kinds=(CONSTANT, CONSTANT, COPY, ZERO),
     ),
     STANDARD_CALL,
 )
@@ -217,6 +215,8 @@ class MoELayer:
     """Routed experts that compute nothing; ``None`` if unknown."""
     modality: ObservedModality | None = None
     """The modality whose tokens alone the layer serves; ``None`` for all tokens."""
+    zero_expert_kinds: tuple[str, ...] = ()
+    """The kind of each expert that computes nothing, from ``experts.ffn_use``."""
 
     @property
     def is_listed(self) -> bool:
@@ -257,10 +257,10 @@ def _moe_layer(prefix: str, module: nn.Module, reader: ChoiceReader) -> MoELayer
     observed = module.get_submodule(reader.observed_module)
     path = (prefix + reader.layer).removesuffix(".")
     counting = (module.get_submodule(reader.layer), observed, module)
-    num_experts, num_zero_experts = _expert_counts(counting)
-    if num_experts is not None and reader.num_zero_experts:
-        num_zero_experts = reader.num_zero_experts
-        num_experts -= num_zero_experts
+    num_experts, kinds = _expert_counts(counting)
+    if num_experts is not None and reader.zero_expert_kinds:
+        kinds = reader.zero_expert_kinds
+        num_experts -= len(kinds)
     return MoELayer(
         path=path,
         choice_reader=reader,
@@ -270,25 +270,25 @@ def _moe_layer(prefix: str, module: nn.Module, reader: ChoiceReader) -> MoELayer
             for name in reader.expert_modules
         },
         num_experts=num_experts,
-        num_zero_experts=num_zero_experts,
+        num_zero_experts=None if num_experts is None else len(kinds),
         modality=path_modality(path),
+        zero_expert_kinds=kinds,
     )
 
 
-def _expert_counts(modules: tuple[nn.Module, ...]) -> tuple[int | None, int | None]:
-    """Return how many experts compute and how many do not, from the first module that has both.
+def _expert_counts(modules: tuple[nn.Module, ...]) -> tuple[int | None, tuple[str, ...]]:
+    """Return how many experts compute and the kinds of others, from the first module with both.
 
-    longcat_flash counts both in one index: ``num_routed_experts`` compute, and the
-    ``zero_expert_num`` after them return a token unchanged.
+    longcat_flash has both in one index: the ``zero_expert_num`` last ones return a token unchanged.
     """
     for module in modules:
         for name in ("num_experts", "num_routed_experts"):
             count = getattr(module, name, None)
             if isinstance(count, int) and count > 0:
-                return count, int(getattr(module, "zero_expert_num", None) or 0)
+                return count, (COPY,) * (getattr(module, "zero_expert_num", None) or 0)
     stacks = (p.shape[0] for p in modules[0].parameters(recurse=False) if p.dim() == STACK)
     count = next(stacks, len(modules[0]) if isinstance(modules[0], Sized) else 0)
-    return (count, 0) if count else (None, None)
+    return count or None, ()
 
 
 def find_experts(model: nn.Module) -> dict[str, nn.Module]:

@@ -74,8 +74,8 @@ class ParameterCounts:
 
         These are all parameters except those of the routed experts that were not chosen: image
         tower, embeddings, routers and shared experts count. Where a token may choose experts that
-        compute nothing this is an upper bound, and where image and text tokens have separate
-        routed experts (ernie4_5_vl_moe) both count.
+        compute nothing, whose few parameters always count, this is an upper bound; where image and
+        text tokens have separate routed experts (ernie4_5_vl_moe) both count.
 
         Raises ``InvalidExpertCountError`` unless each layer has k experts.
         """
@@ -248,6 +248,10 @@ def _layer(
 ) -> RoutedParameters:
     children = list(module.children())
     num_experts = int(getattr(module, "num_experts", 0)) or num_experts or len(children)
+    if num_zero_experts and (listed := _experts_in_list(children, num_experts + num_zero_experts)):
+        # Those that compute nothing come last. Their few parameters count for every token.
+        sizes = [sum(p.numel() for p in expert.parameters()) for expert in listed[:num_experts]]
+        return RoutedParameters(path, num_experts, sum(sizes), sum(sizes) // num_experts)
     if len(children) == num_experts:
         routed = sum(parameter.numel() for parameter in module.parameters())
         return RoutedParameters(path, num_experts, routed, routed // num_experts)
@@ -262,3 +266,9 @@ def _layer(
             p.numel() // (with_zero if p.shape[0] == with_zero else num_experts) for p in stacks
         ),
     )
+
+
+def _experts_in_list(children: list[nn.Module], n: int) -> list[nn.Module]:
+    """Return the experts of the list that is the only child of a module, if it has ``n``."""
+    listed = list(children[0].children()) if len(children) == 1 else []
+    return listed if len(listed) == n else []

@@ -77,7 +77,10 @@ class LayerCounter:
         tables = self._tables
         if tables is None:
             return LayerObservation(
-                self.layer.num_experts, self.layer.num_zero_experts, self.layer.modality
+                self.layer.num_experts,
+                self.layer.num_zero_experts,
+                self.layer.modality,
+                zero_expert_kinds=self.layer.zero_expert_kinds,
             )
         return LayerObservation(
             num_experts=self.layer.num_experts,
@@ -87,6 +90,7 @@ class LayerCounter:
             ffn_tokens=_token_counts(tables.by_ffn_k),
             load=tuple(tables.load[:-1].tolist()),
             steps=self._step_counts(tables),
+            zero_expert_kinds=self.layer.zero_expert_kinds,
         )
 
     def _empty(self, like: Tensor) -> _Tables:

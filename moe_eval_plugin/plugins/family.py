@@ -75,6 +75,11 @@ class Family:
     """Configuration key of the number of experts that compute nothing."""
     num_zero_experts_included: int = 0
     """How many of the experts under ``num_experts_key`` compute nothing."""
+    zero_expert_kinds: tuple[str, ...] = ()
+    """The kind of each of these, in their order: ``zero``, ``copy`` or ``constant``.
+
+    One kind stands for all of them.
+    """
     scoring: str = ""
     """How the router scores experts, in words."""
     renormalise: Renormalisation = "unknown"
@@ -101,3 +106,9 @@ class Family:
     """Lines for users who look the family up."""
     proof: Proof = Proof.NOT_TRIED
     """How a change of k was tested."""
+
+    def kinds_of(self, num_zero_experts: int) -> tuple[str, ...]:
+        """Return the kind of each expert that computes nothing; empty if they are not known."""
+        kinds = self.zero_expert_kinds
+        every = kinds * num_zero_experts if len(kinds) == 1 else kinds
+        return every if len(every) == num_zero_experts else ()

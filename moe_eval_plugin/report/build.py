@@ -13,6 +13,7 @@ from moe_eval_plugin.report.page.provenance import origin_of
 from moe_eval_plugin.report.paper.copies import copies_of
 from moe_eval_plugin.report.questions.changed import changed_questions
 from moe_eval_plugin.report.read_series import read_series, sweep_at
+from moe_eval_plugin.report.tables.ffn_k_table import make_ffn_k_table
 from moe_eval_plugin.report.tables.key_table import shared_questions
 from moe_eval_plugin.report.tables.numbers_table import glossary, numbers_tables
 from moe_eval_plugin.report.tables.table import (
@@ -184,6 +185,7 @@ def _task_part(task: Sequence[SeriesStatistics]) -> dict[str, Any]:
         "type_figures": _renamed(type_figures(task), name),
         "phases": _renamed(phase_figures(task), name),
         "inside": inside,
+        "ffn_k": {one.series.title: make_ffn_k_table(one) for one in task},
     }
 
 

@@ -199,10 +199,12 @@ class RunRecord:
         if self.experts is None:
             return {}
         asked = self.experts.requested if self.experts.experts_k else self.experts.baseline
+        ffn = self.experts.ffn_use
         return {
             "baseline_num_experts_per_tok": self.experts.baseline,
             "num_experts_per_tok": asked,
             "observed_num_experts_per_tok": self.experts.observed,
+            **({"observed_num_ffn_experts_per_tok": ffn.mean} if ffn else {}),
             **_rows_by_modality(self.experts),
         }
 

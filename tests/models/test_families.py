@@ -227,6 +227,14 @@ def test_zero_computation_experts_of_remote_code() -> None:
     found = describe(RemoteConfig(num_experts=[32]))
     assert (found.num_experts, found.num_zero_experts, found.num_experts_per_tok) == (28, 4, 2)
     assert (found.min_num_experts_per_tok, found.max_num_experts_per_tok) == (1, 28)
+    assert found.zero_expert_kinds == ("constant", "constant", "copy", "zero")
+
+
+def test_experts_that_compute_nothing_have_a_kind_each_or_none() -> None:
+    config = AutoConfig.for_model("longcat_flash", zero_expert_num=3)
+    assert describe(config).zero_expert_kinds == ("copy",) * 3
+    assert Family(model_type="own", zero_expert_kinds=("copy", "zero")).kinds_of(3) == ()
+    assert describe(AutoConfig.for_model("mixtral")).zero_expert_kinds == ()
 
 
 def test_the_smallest_k_has_its_reason_and_the_experts_are_those_to_choose_among() -> None:

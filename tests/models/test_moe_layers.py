@@ -133,6 +133,7 @@ def test_zero_computation_experts_count_as_chosen_and_not_as_computed() -> None:
     assert observation.mean_k() == K
     assert observation.mean_ffn_k() == pytest.approx(sum(computed) / 28)
     assert sum(layer.expert_load) == sum(computed) < sum(layer.load) == K * 28
+    assert layer.chosen_kinds == {"ffn": sum(computed), "copy": sum(layer.load[8:])}
 
 
 def test_without_zero_experts_chosen_is_computed() -> None:
@@ -306,3 +307,8 @@ def test_the_last_four_experts_of_moe_plus_plus_do_not_count_as_computing() -> N
     assert used is not None
     assert used < 2
     assert {(x.num_experts, x.num_zero_experts) for x in observation.layers.values()} == {(8, 4)}
+    layer = observation.layers["layers.1.mlp.moe"]
+    *_, first, second, copied, zero = layer.load
+    kinds = {"ffn": sum(layer.load[:8]), "constant": first + second, "copy": copied, "zero": zero}
+    assert layer.chosen_kinds == kinds
+    assert sum(kinds.values()) == 64 > kinds["ffn"]

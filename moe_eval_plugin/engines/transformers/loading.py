@@ -16,9 +16,12 @@ from moe_eval_plugin.engines.checks.checkpoint import loading_errors, refuse_oth
 from moe_eval_plugin.engines.transformers.options import refuse_implementation
 from moe_eval_plugin.engines.transformers.processor import reads_images
 from moe_eval_plugin.errors import UnsupportedFamilyError
+from moe_eval_plugin.model_name import is_folder
+from moe_eval_plugin.models.checkpoint import load_config
 from moe_eval_plugin.models.parameters import (
     auto_class,
     build_on_meta,
+    import_own_code,
     own_class_name,
     own_code_error,
 )
@@ -89,6 +92,8 @@ class CheckedLoader:
 
     def from_pretrained(self, source: str, **arguments: Any) -> Any:  # noqa: ANN401
         """Load a model; ``arguments`` are those of the auto class."""
+        if arguments.get("trust_remote_code") and "config" not in arguments:
+            arguments |= _own_config(source, arguments.get("revision"))
         with loading_errors("model", source):
             model, loading = self._auto_class.from_pretrained(
                 source, output_loading_info=True, ignore_mismatched_sizes=True, **arguments
@@ -96,6 +101,20 @@ class CheckedLoader:
         refuse_other_weights(model, source, arguments.get("revision"), loading)
         adapt_model(model)
         return model
+
+
+def _own_config(source: str, revision: str | None) -> dict[str, PretrainedConfig]:
+    """Return the configuration for code that comes with a checkpoint, which is imported; or none.
+
+    It has no ``rope_scaling`` that transformers adds, at which code of transformers 4 fails.
+    """
+    # A host names the revision main for a folder too, which has none.
+    commit = None if is_folder(source) else revision
+    config = load_config(source, commit, trust_remote_code=True)
+    if own_class_name(config) is None:
+        return {}
+    import_own_code(config)
+    return {"config": config}
 
 
 def _restore_buffers(model: Any) -> None:  # noqa: ANN401

@@ -101,7 +101,7 @@ def render(family: Family) -> str:
         ("number of experts", _path(family, family.num_experts_key)),
         ("experts are used if", _path(family, family.enabled_key)),
         ("shared experts", _shared(family)),
-        ("zero experts", _zero(family)),
+        ("zero-computation", _zero(family)),
         ("dense layers", ", ".join(family.dense_layer_keys) or "none"),
         ("scoring", family.scoring or "not known"),
         ("weights of the chosen", RENORMALISATION[family.renormalise]),
@@ -139,9 +139,12 @@ def _shared(family: Family) -> str:
 
 
 def _zero(family: Family) -> str:
+    """Return where the number of experts without an FFN is, and the kinds of these experts."""
+    where = _path(family, family.zero_experts_key)
     if family.num_zero_experts_included:
-        return f"the last {family.num_zero_experts_included} of {family.num_experts_key}"
-    return _path(family, family.zero_experts_key)
+        where = f"the last {family.num_zero_experts_included} of {family.num_experts_key}"
+    kinds = ", ".join(family.zero_expert_kinds)
+    return f"{where} ({kinds})" if where and kinds else where
 
 
 def _limit(family: Family) -> str:

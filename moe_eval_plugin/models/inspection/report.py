@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -51,6 +52,8 @@ class ModelReport:
     """Experts that every token uses."""
     num_zero_experts: int
     """Routed experts that compute nothing."""
+    zero_expert_kinds: Mapping[str, int]
+    """How many of these are of each kind; empty where the kinds are not known."""
     min_num_experts_per_tok: int
     """Smallest k that can be set."""
     max_num_experts_per_tok: int
@@ -182,6 +185,7 @@ def described(description: MoEDescription) -> dict[str, Any]:
         "num_experts": description.num_experts,
         "num_shared_experts": shared,
         "num_zero_experts": description.num_zero_experts,
+        "zero_expert_kinds": dict(Counter(description.zero_expert_kinds)),
         "min_num_experts_per_tok": description.min_num_experts_per_tok,
         "max_num_experts_per_tok": description.max_num_experts_per_tok,
         "baseline_num_experts_per_tok": routed,

@@ -119,14 +119,23 @@ def _stated_facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if routed:
         yield "routed experts", f"{facts['num_experts']} per MoE layer"
         yield "shared experts", f"{shared} per MoE layer, used by every token" if shared else "none"
-        if zero := facts["num_zero_experts"]:
-            yield "zero experts", f"{zero} more to choose from, which compute nothing"
+        if facts["num_zero_experts"]:
+            yield "zero-computation", _zero_computation_text(facts)
         yield "k per token", f"{routed} routed + {shared} shared = {routed + shared}"
         rule = facts["renormalisation"]
         yield "renormalisation", f"{rule}: {EFFECTS[rule]}"
     yield "k can be changed", _changeable(facts)
     for warning in facts["warnings"]:
         yield "warning", warning
+
+
+def _zero_computation_text(facts: Mapping[str, Any]) -> str:
+    n, k = facts["num_zero_experts"], facts["baseline_num_experts_per_tok"]
+    kinds = ", ".join(f"{count} {kind}" for kind, count in facts["zero_expert_kinds"].items())
+    return (
+        f"{n} more to choose from, which compute no FFN{f' ({kinds})' * bool(kinds)}; k counts "
+        f"them, so at k={k} the FFN k of a token is {max(k - n, 0)} to {k}: results have it"
+    )
 
 
 def _built_facts(report: ModelReport) -> Iterator[tuple[str, str]]:

@@ -12,8 +12,8 @@ from transformers import Cache, DynamicCache
 from moe_eval_plugin.models.releases.earlier_code import EARLIER, written_with
 from moe_eval_plugin.models.releases.names import CACHE, forward_arguments
 
-# Code that knows the class of caches asks it how many tokens it holds.
-ASKED_OF_CACHES = "get_seq_length"
+# The keys of the first layer, whose shape tells how many tokens a cache of tuples holds.
+LENGTH_OF_TUPLES = "past_key_values[0][0]"
 
 
 def pass_cache_as_written(model: Any) -> None:  # noqa: ANN401
@@ -94,12 +94,12 @@ def _use_earlier(cache: Any) -> None:  # noqa: ANN401
 def _takes_tuples(of: type) -> bool:
     """Whether code of a checkpoint takes its cache as keys and values of each layer, in tuples.
 
-    So did all code before transformers 4.36 brought the class of caches.
+    So did all code before transformers 4.36 brought the class of caches. Later code that takes
+    both converts tuples itself.
     """
     code = sys.modules[of.__module__]
     knows_caches = any(isinstance(v, type) and issubclass(v, Cache) for v in vars(code).values())
-    takes_cache = set(CACHE) & set(forward_arguments(of))
-    return bool(takes_cache) and not knows_caches and ASKED_OF_CACHES not in inspect.getsource(code)
+    return not knows_caches and LENGTH_OF_TUPLES in inspect.getsource(code)
 
 
 def _pass_tuples(model: Any) -> None:  # noqa: ANN401

@@ -49,7 +49,15 @@ class Quantity:
 
 
 TOUCHED = "distinct experts"
+SELECTED = "experts per token"
 QUANTITIES = {
+    "ffn-k": Quantity(
+        "FFN k: experts that compute an FFN",
+        SELECTED,
+        "Those of a token's k experts that compute an FFN, on average. The others return zeros, "
+        "the token itself, or a mixture of the token and a constant.",
+        ".2f",
+    ),
     "distinct-prefill": Quantity(
         "Experts touched in prefill",
         TOUCHED,
@@ -94,6 +102,7 @@ def routings(task: Sequence[SeriesStatistics]) -> Iterator[Routing]:
     found = [(one, list(_rows(one))) for one in task]
     tops = {
         TOUCHED: max((row["experts"] for _, rows in found for row in rows), default=1),
+        SELECTED: max((row["observed"] or 1 for _, rows in found for row in rows), default=1),
         QUANTITIES["load-evenness"].unit: 1,
     }
     known = [(numbers, rows) for numbers, rows in found if rows]
@@ -129,6 +138,7 @@ def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
                 "distinct-prefill": layer.distinct_experts_per_prefill,
                 "distinct-decode": layer.distinct_experts_per_decode_step,
                 "load-evenness": layer.load_entropy,
+                "ffn-k": layer.ffn_use.mean if layer.ffn_use else None,
             }
 
 

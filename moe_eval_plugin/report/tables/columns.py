@@ -14,6 +14,7 @@ from moe_eval_plugin.text import HUNDRED, points_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from moe_eval_plugin.experts.ffn_use import FFNUse
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
     from moe_eval_plugin.report.tables.column import Reader, Shown, Value
     from moe_eval_plugin.stats import PairedDifference
@@ -42,6 +43,21 @@ def _observed_text(numbers: SeriesStatistics, one: PointStatistics) -> str:
     if not isinstance(value, float):
         return NOT_KNOWN
     return f"{value:g} ✓" if value == one.point.k and value.is_integer() else f"{value:.2f}"
+
+
+def _ffn_use(one: PointStatistics) -> FFNUse | None:
+    record = one.point.first.record
+    return record.experts.ffn_use if record and record.experts else None
+
+
+def _ffn_k(_: SeriesStatistics, one: PointStatistics) -> Value:
+    use = _ffn_use(one)
+    return use.mean if use else None
+
+
+def _ffn_text(_: SeriesStatistics, one: PointStatistics) -> str:
+    use = _ffn_use(one)
+    return f"{use.mean:.2f} ({use.p10} to {use.p90})" if use else NOT_KNOWN
 
 
 def _percent(pick: Callable[[PointStatistics], float | None]) -> Shown:
@@ -161,6 +177,14 @@ SCORE_COLUMNS: tuple[Column, ...] = (
         "cost model: what a smaller k can save at most",
         lambda _, p: routed_flop_share(p),
         show=_share_text,
+    ),
+    Column(
+        "observed_num_ffn_experts_per_tok",
+        "FFN k (p10 to p90)",
+        "Those of a token's experts that compute an FFN, in models with zero-computation experts",
+        _ffn_k,
+        2,
+        show=_ffn_text,
     ),
     Column(
         "remarks",

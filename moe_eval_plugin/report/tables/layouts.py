@@ -41,6 +41,7 @@ SHORT_COLUMNS: tuple[Column, ...] = (
     BY_KEY["task"],
     BY_KEY["setting"],
     BY_KEY["observed_num_experts_per_tok"],
+    BY_KEY["observed_num_ffn_experts_per_tok"],
     BY_KEY["routed_flop_share"],
     replace(BY_KEY["score"], heading="Accuracy (95% interval)", show=_score_text),
     replace(

@@ -35,7 +35,11 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Test": ("equivalent", "n_questions_needed", "p_value", "p_value_holm", "test"),
     SPEED: ("samples_per_s", "speed_up", "speed_up_of_totals", "model_speed_up"),
     "Memory and energy": ("peak_memory_gib", "joules_per_sample", "joules_per_correct_answer"),
-    "Experts": ("observed_num_experts_per_tok", "routed_flop_share"),
+    "Experts": (
+        "observed_num_experts_per_tok",
+        "observed_num_ffn_experts_per_tok",
+        "routed_flop_share",
+    ),
     "Run": (
         "remarks",
         "metric",
