@@ -227,8 +227,9 @@ def test_option_tables_are_built_with_an_anchor_on_each_row(
 
 
 def test_reference_lists_every_row_of_the_results(repository_root: Path) -> None:
+    ffn_use = {"selected": 3.0, "mean": 2.0, "p10": 1, "p90": 3, "shares": {"ffn": 1.0}}
     experts = VerifiedOverride(
-        4, 8, 3.0, n_layers=2, n_text_tokens=1, n_image_tokens=1, observed_text=4, observed_image=2
+        4, 8, 3.0, 2, 1, 1, observed_text=4, observed_image=2, routing={"ffn_use": ffn_use}
     )
     records = [
         RunRecord(
