@@ -162,9 +162,9 @@ def _trace(location: Location, rows: _Rows, max_tokens: int | None) -> RoutingTr
     import numpy as np
 
     n_tokens = len(next(iter(rows.layers.values()))[0])
-    if max_tokens is not None and max_tokens < n_tokens:
-        whole = max_tokens // SEQUENCE_LENGTH * SEQUENCE_LENGTH
-        n_tokens = whole or max_tokens
+    if max_tokens is not None and max_tokens < rows.n_all:
+        n_tokens = min(n_tokens, max_tokens)
+        n_tokens = n_tokens // SEQUENCE_LENGTH * SEQUENCE_LENGTH or n_tokens
     numbers = np.arange(n_tokens)
     ids = np.full(n_tokens, UNKNOWN_TOKEN) if rows.token_ids is None else rows.token_ids
     return RoutingTrace(

@@ -35,7 +35,7 @@ class Overlap:
     is_known: NDArray[np.bool_]
     """Whether a row of the layer is in both traces, ``(rows,)``."""
     values: NDArray[np.float64]
-    """Share of the first k experts that are the same, ``(rows, len(ks))``; NaN if not in both."""
+    """Share of the first k experts that are the same, ``(rows, len(ks))``; any if not in both."""
     num_choices: int
     first: NDArray[np.int16]
     """Experts of the layer in the first trace, ``(rows, width)``."""
@@ -89,5 +89,4 @@ def overlap_of(layer: LayerTrace, other: LayerTrace, rows: NDArray[np.int64]) ->
     # The same ids at positions i and j: the first k of both have those with i and j below k.
     same = first[:, :, None] == second[:, None, :]
     values = np.stack([same[:, :k, :k].sum(axis=(1, 2)) / k for k in ks], axis=1)
-    values[~is_known] = np.nan
     return Overlap(ks, is_known, values, layer.num_choices, first, second)

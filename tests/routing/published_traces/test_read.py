@@ -130,6 +130,14 @@ def test_whole_sequences_are_read_up_to_the_limit(
     assert (short.tokens.token_id == every.tokens.token_id[:500]).all()
 
 
+def test_a_limit_beyond_the_largest_micro_batch_is_kept_too(tmp_path: Path) -> None:
+    write_published(tmp_path, iterations=(110,), micro_batch=8, calls=5)
+
+    trace = read_flame_traces(tmp_path, max_tokens=33 * SEQUENCE + 1)
+
+    assert trace.n_tokens == 33 * SEQUENCE
+
+
 def test_two_iterations_are_compared_and_mass_is_known_without_a_model(published: Path) -> None:
     last, early = read_flame_traces(published), read_flame_traces(published, 110)
 

@@ -73,6 +73,27 @@ def test_routers_that_know_nothing_of_each_other_are_at_chance() -> None:
     assert rows[0].chance > 0.2
 
 
+def test_chance_is_that_of_the_two_loads() -> None:
+    loads = [slow.load(layer) for layer in (layer_of(random_logits(300, seed=s)) for s in (0, 7))]
+    first, second = (layer_of(random_logits(300, seed=seed)) for seed in (0, 7))
+    expected = sum(a / 300 * b / 300 for a, b in zip(*loads, strict=True)) / 2
+
+    rows = overlap_of(first, second, np.arange(300)).table(ALL, NO_INTERVALS[:2])
+
+    assert rows is not None
+    assert rows[1].chance == pytest.approx(expected)
+
+
+def test_the_summary_has_the_mean_chance_of_the_layers() -> None:
+    found = study(trace_of(), trace_of(seed=1), OPTIONS)
+
+    tables = [layer.groups[2].saturation for layer in found.layers]
+    of_layers = [rows[1].chance for rows in tables if rows is not None]
+    assert found.summary[2].saturation is not None
+    assert len(of_layers) == 2
+    assert found.summary[2].saturation[1].chance == pytest.approx(sum(of_layers) / 2)
+
+
 def test_decoded_answers_that_differ_are_left_out() -> None:
     trace = trace_of()
     other = trace_of(seed=1)
