@@ -23,7 +23,7 @@ from moe_eval_plugin.conversion.output.manifest import MANIFEST, SourceFiles, ma
 from moe_eval_plugin.conversion.output.shards import Entry, index_text, plan_shards, write_shard
 from moe_eval_plugin.conversion.torch_dist.checkpoint import read_checkpoint
 from moe_eval_plugin.conversion.torch_dist.folder import find_iteration, iteration_number
-from moe_eval_plugin.errors import InvalidArgumentError, UnsupportedCheckpointError
+from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.files import sha256_of
 from moe_eval_plugin.hardware.memory import free_disk_bytes
 from moe_eval_plugin.text import counted, first_few, gib_text
@@ -164,7 +164,7 @@ def _write(plan: _Plan, folder: PartialFolder, progress: Progress) -> None:
     counter = Megabytes(progress, "writing the weights", plan.n_bytes)
 
     def values_of(name: str) -> Tensor:
-        return _cast(read_target(plan.checkpoint, plan.model, plan.targets[name]), name, plan.dtype)
+        return read_target(plan.checkpoint, plan.model, plan.targets[name], plan.dtype)
 
     for shard in plan.shards:
         if folder.is_complete(shard.name, lambda n: counter.add(n, earlier=True)):
@@ -176,18 +176,6 @@ def _write(plan: _Plan, folder: PartialFolder, progress: Progress) -> None:
         path = folder.folder / name
         path.write_bytes(content)
         folder.add(name, sha256_of(path))
-
-
-def _cast(values: Tensor, name: str, dtype: str | None) -> Tensor:
-    import torch
-
-    if dtype is None:
-        return values
-    cast = values.to(getattr(torch, dtype))
-    if not bool(torch.isfinite(cast).all()) and bool(torch.isfinite(values).all()):
-        message = f"{name} has values that {dtype} cannot hold. Use --dtype bfloat16 or float32."
-        raise UnsupportedCheckpointError(message)
-    return cast
 
 
 def _kept(plan: _Plan, folder: PartialFolder) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.conversion.flame_moe import keys
+from moe_eval_plugin.errors import UnsupportedCheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,19 +52,33 @@ def list_targets(
     return tuple(_Lister(model, checkpoint, layout).all())
 
 
-def read_target(checkpoint: TorchDistCheckpoint, model: FlameModel, target: Target) -> Tensor:
-    """Return the values of a tensor to write, in the data type in which they are stored."""
+def read_target(
+    checkpoint: TorchDistCheckpoint, model: FlameModel, target: Target, dtype: str | None
+) -> Tensor:
+    """Return the values of a tensor to write, in a data type or in the one they are stored in.
+
+    Raises ``UnsupportedCheckpointError`` for values that float16 cannot hold.
+    """
     import torch
 
+    wanted = getattr(torch, dtype or target.dtype)
     if target.key is None:
-        return torch.zeros(target.shape, dtype=getattr(torch, target.dtype))
+        return torch.zeros(target.shape, dtype=wanted)
     values = checkpoint.read(target.key, target.index, target.rows)
     if target.projection:
         # By group: the queries that share a key and a value, then that key, then that value.
         by_group = values.view(model.groups, -1, model.head_width, model.hidden)
         parts = {"q": by_group[:, :-2], "k": by_group[:, -2:-1], "v": by_group[:, -1:]}
         values = parts[target.projection].reshape(target.shape)
-    return values * target.factor if target.factor != 1 else values
+    values = values.to(wanted)
+    if target.factor != 1:
+        values *= target.factor
+    if wanted == torch.float16 and not bool(torch.isfinite(values).all()):
+        message = (
+            f"{target.name} has values that float16 cannot hold. Use --dtype bfloat16 or float32."
+        )
+        raise UnsupportedCheckpointError(message)
+    return values
 
 
 @dataclass(frozen=True)

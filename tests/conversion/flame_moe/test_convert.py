@@ -301,3 +301,14 @@ def test_a_disk_that_is_too_small_is_refused(
     with pytest.raises(InvalidArgumentError, match="are free on its disk"):
         convert_flame_moe(run, tmp_path / "model", ConversionOptions())
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_factor_is_not_lost_in_a_small_type(tmp_path: Path) -> None:
+    weights = {name: one.half() for name, one in model(moe_layer()).items()}
+    key = "decoder.layers.0.mlp.shared_experts.linear_fc2.weight"
+    weights[key][0, 0] = 40_000
+    run = save(tmp_path / "run", weights, MOE_ARGUMENTS)
+    with pytest.raises(UnsupportedCheckpointError, match=r"shared_expert\.down_proj"):
+        converted(run, tmp_path, layout="qwen2_moe")
+    found, _ = converted(run, tmp_path, layout="qwen2_moe", dtype="float32")
+    assert found["model.layers.0.mlp.shared_expert.down_proj.weight"][0, 0] == 80_000
