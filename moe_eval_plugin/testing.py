@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.architectures.register import register_for
+
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PretrainedConfig, PreTrainedModel
@@ -48,6 +50,7 @@ def tiny_config(model_type: str = "qwen3_moe", **changes: Any) -> PretrainedConf
     """
     from transformers import AutoConfig
 
+    register_for({"model_type": model_type}, trust_remote_code=False)
     published = AutoConfig.for_model(model_type)
     tiny = {key: value for key, value in TINY_TEXT.items() if hasattr(published, key)}
     return AutoConfig.for_model(model_type, **{**tiny, **changes})

@@ -6,7 +6,7 @@ so its ``config.json`` is read without its code. FLAME-MoE has the same architec
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from transformers.models.deepseek_ocr2.configuration_deepseek_ocr2 import DeepseekOcr2TextConfig
 
@@ -14,9 +14,8 @@ from transformers.models.deepseek_ocr2.configuration_deepseek_ocr2 import Deepse
 class DeepseekConfig(DeepseekOcr2TextConfig):  # type: ignore[misc]  # transformers has no types
     """The configuration of a decoder with routed and shared experts, as DeepSeek wrote it first.
 
-    What the model class cannot compute is refused by that class and not here, because vLLM reads
-    this configuration with a class of its own. ``mlp_layer_types`` follows from
-    ``first_k_dense_replace`` and ``moe_layer_freq``, the two keys that vLLM reads.
+    What the model class cannot compute is refused by that class and not here, because vLLM has a
+    model class of its own for this configuration.
     """
 
     model_type = "deepseek"
@@ -42,13 +41,20 @@ class DeepseekConfig(DeepseekOcr2TextConfig):  # type: ignore[misc]  # transform
     topk_group: int | None = 1
     """The groups that a token chooses from."""
 
-    def __post_init__(self, **kwargs: Any) -> None:  # noqa: ANN401  (further keys of config.json)
-        """Write the kind of each layer as transformers' text stack reads it."""
-        self.mlp_layer_types = [
+    @property
+    def mlp_layer_types(self) -> list[str]:
+        """The kind of each layer, in the words of transformers: ``dense`` or ``sparse``.
+
+        It follows from the two keys that DeepSeek's code and vLLM read, and is not written down.
+        """
+        return [
             "sparse" if self._has_experts(layer) else "dense"
             for layer in range(self.num_hidden_layers)
         ]
-        super().__post_init__(**kwargs)
+
+    @mlp_layer_types.setter
+    def mlp_layer_types(self, _stated: list[str] | None) -> None:
+        """Accept what the parent class assigns, without effect."""
 
     def _has_experts(self, layer: int) -> bool:
         return layer >= self.first_k_dense_replace and layer % self.moe_layer_freq == 0

@@ -21,6 +21,7 @@ from transformers import (
 )
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from moe_eval_plugin.architectures.register import register
 from moe_eval_plugin.experts.module_path import layer_number
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
 from moe_eval_plugin.models.families import describe
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.experts.observation import Observation
     from moe_eval_plugin.override.recording.recorded import RecordedChoices
+
+# A family of this package, which transformers lacks.
+register()
 
 CASES: tuple[Case, ...] = (*TEXT_CASES, *VISION_CASES)
 # What fails inside transformers at any k: family -> what the error says.

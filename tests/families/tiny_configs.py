@@ -114,6 +114,7 @@ TEXT: dict[str, Settings] = {
             "moe_normalize_expert_weights": 1.0,
         },
     },
+    "deepseek": {**ROUTED, **FIRST_DENSE},
     "deepseek_ocr2_text": {**GROUPED, **DENSE_SPARSE, "num_key_value_heads": 4},
     "deepseek_v2": {**MLA, **ROUTED, **FIRST_DENSE, "topk_method": "greedy"},
     "deepseek_v3": {**MLA, **GROUPED, **FIRST_DENSE},

@@ -10,11 +10,15 @@ import pluggy
 import pytest
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
+from moe_eval_plugin.architectures.register import register
 from moe_eval_plugin.errors import InvalidExpertCountError, NotAnMoEError, PluginLoadError
 from moe_eval_plugin.experts.schedule import constant_schedule
 from moe_eval_plugin.models import families
 from moe_eval_plugin.models.families import describe, family_of, moe_eval_register_families, table
 from moe_eval_plugin.plugins.family import Family, Kind, Renormalisation
+
+# The table has it, and transformers lacks it.
+register()
 
 OWN = moe_eval_register_families()
 BY_THE_HAND = {"MoE++"}  # code that comes with the checkpoint, no class of transformers
@@ -27,6 +31,7 @@ BY_THE_HAND = {"MoE++"}  # code that comes with the checkpoint, no class of tran
         ("qwen3_moe", {"norm_topk_prob": False, "num_experts": 8}, 8, 8, 0, False),
         ("qwen2_moe", {"shared_expert_intermediate_size": 16}, 60, 4, 1, False),
         ("mixtral", {"num_local_experts": 16}, 16, 2, 0, True),
+        ("deepseek", {}, 64, 6, 2, False),
         ("deepseek_v2", {"n_routed_experts": 16, "num_experts_per_tok": 4}, 16, 4, 2, False),
         ("gpt_oss", {"num_local_experts": 32}, 32, 4, 0, True),
         ("jamba", {}, 16, 2, 0, False),

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.architectures.register import register_for
 from moe_eval_plugin.errors import InvalidArgumentError, ModelNotFoundError, UserError
 from moe_eval_plugin.models.checkpoint import load_config
 from moe_eval_plugin.option_values import read_json, read_pairs
@@ -33,6 +34,7 @@ def load_changed_config(
     from transformers import CONFIG_MAPPING, AutoConfig
 
     path = Path(name).expanduser()
+    register_for({"model_type": name}, trust_remote_code=False)
     if path.is_file():
         config = _config_of_file(path)
     elif name in CONFIG_MAPPING and not path.exists():
@@ -93,6 +95,7 @@ def _config_of_file(path: Path) -> PretrainedConfig:
     except (OSError, ValueError, TypeError) as error:
         message = f"{path} is not the configuration of a model: {error}. Pass a config.json."
         raise ModelNotFoundError(message) from error
+    register_for(settings, trust_remote_code=False)
     model_type = settings.pop("model_type", None)
     if model_type not in CONFIG_MAPPING:
         message = (

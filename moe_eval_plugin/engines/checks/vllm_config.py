@@ -6,6 +6,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.architectures.register import register_for
 from moe_eval_plugin.models.checkpoint import resolve
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def register_configuration(options: ModelOptions) -> None:
     source = resolve(options.pretrained)
     with suppress(OSError, TypeError, AttributeError):  # a file that `load_config` refuses
         raw, _ = PretrainedConfig.get_config_dict(source, revision=options.revision)
+        register_for(raw, trust_remote_code=options.trust_remote_code)
         if isinstance(raw.get("model_type"), str) and raw["model_type"] not in CONFIG_MAPPING:
             _read_with_vllm(source, options.revision)
 
