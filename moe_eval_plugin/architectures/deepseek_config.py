@@ -4,13 +4,13 @@ The keys and their defaults are those of the configuration that comes with the p
 so its ``config.json`` is read without its code. FLAME-MoE has the same architecture.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
+from huggingface_hub.dataclasses import strict
 from transformers.models.deepseek_ocr2.configuration_deepseek_ocr2 import DeepseekOcr2TextConfig
 
 
+@strict
 class DeepseekConfig(DeepseekOcr2TextConfig):  # type: ignore[misc]  # transformers has no types
     """The configuration of a decoder with routed and shared experts, as DeepSeek wrote it first.
 
