@@ -110,7 +110,7 @@ def write_shard(
         digest.update(shard.header)
         for entry in shard.entries:
             values = values_of(entry.name).contiguous()
-            data = memoryview(values.reshape(-1).view(torch.uint8).numpy())
+            data = values.reshape(-1).view(torch.uint8).numpy().data
             file.write(data)
             digest.update(data)
             count(len(data))

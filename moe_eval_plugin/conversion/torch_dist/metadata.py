@@ -93,7 +93,9 @@ def _chunk(offsets: tuple[int, ...], sizes: tuple[int, ...], where: Mapping[str,
 def _dtype(properties: object) -> str:
     """Return the data type; its place in the pickle differs between releases of PyTorch."""
     state = properties.state if isinstance(properties, Record) else None
-    return _typed(state[0] if isinstance(state, tuple) else _state(properties)["dtype"], str)
+    found = state[0] if isinstance(state, tuple) else _state(properties)["dtype"]
+    dtype: str = _typed(found, str)
+    return dtype
 
 
 def _state(record: object) -> dict[str, Any]:

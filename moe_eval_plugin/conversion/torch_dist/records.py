@@ -102,7 +102,7 @@ class _Unpickler(pickle.Unpickler):
         return self._classes[found]
 
     def _builder(self, type_: Callable[[Any], object]) -> Callable[..., object]:
-        def build(values: list[Any] | tuple[Any, ...] = ()) -> object:
+        def build(values: object = ()) -> object:
             if not isinstance(values, list | tuple) or len(values) > self._n_left:
                 raise _refusal(self._source, "copies containers again and again")
             self._n_left -= len(values)
@@ -143,7 +143,7 @@ def _check_operations(data: bytes, source: str) -> None:
     for operation, argument, _ in pickletools.genops(data):
         if operation.name in UNUSUAL:
             raise _refusal(source, f"uses the pickle operation {operation.name}")
-        if operation.name in MEMO_WRITES and int(argument) > len(data):
+        if operation.name in MEMO_WRITES and isinstance(argument, int) and argument > len(data):
             raise _refusal(source, f"numbers an object {argument}")
 
 
