@@ -168,8 +168,9 @@ def _write(columns: dict[str, pa.Array], facts: dict[str, Any], path: Path) -> N
 def _identity(trace: RoutingTrace) -> str:
     """Return a digest of the tokens and choices, so that files of two traces are told apart."""
     digest = hashlib.sha256(repr((trace.model, trace.revision, trace.weights)).encode())
-    for array in (trace.tokens.token_id, *(layer.experts for layer in trace.layers)):
-        digest.update(array.tobytes())
+    digest.update(trace.tokens.token_id.tobytes())
+    for layer in trace.layers:
+        digest.update(layer.experts.tobytes())
     return digest.hexdigest()[:SHORT_DIGEST_DIGITS]
 
 
@@ -244,6 +245,7 @@ def _column(table: pa.Table, name: str, source: str) -> NDArray[Any]:
         message = f"{source} has empty values in {name}. Write the trace again."
         raise DataError(message)
     if pa.types.is_fixed_size_list(column.type):
-        flat = column.flatten().to_numpy(zero_copy_only=False)
+        flat: NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False)
         return flat.reshape(len(column), column.type.list_size)
-    return column.to_numpy(zero_copy_only=False)
+    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    return values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.experts.tokens import PHASES
@@ -116,6 +116,6 @@ def _difference(tokens: Tokens, other: Tokens) -> str | None:
     return None
 
 
-def _fail(reason: str) -> None:
+def _fail(reason: str) -> NoReturn:
     message = f"These traces cannot be compared: {reason}. {HELP}"
     raise DataError(message)

@@ -17,7 +17,7 @@ order of the tokens.
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.routing.published_traces.row_order import by_sequence
@@ -116,6 +116,6 @@ def _load(path: Path) -> Any:  # noqa: ANN401  (what the file holds)
         _fail(path, one_line(error))
 
 
-def _fail(path: Path, reason: str) -> Any:  # noqa: ANN401  (never returns)
+def _fail(path: Path, reason: str) -> NoReturn:
     message = f"{path} cannot be read: {reason}. Copy the file again."
     raise DataError(message)

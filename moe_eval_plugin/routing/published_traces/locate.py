@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 
@@ -62,13 +62,14 @@ def locate(folder: Path, iteration: int | None = None) -> Location:
             raise InvalidArgumentError(message)
         return _location(base, number, layers)
     iterations = _numbered(base, ITERATION)
-    wanted = iteration if iteration is not None else max(iterations, default=None)
-    if wanted is None or not (layers := _layers(iterations.get(wanted, base))):
+    wanted = max(iterations, default=0) if iteration is None else iteration
+    layers = _layers(iterations[wanted]) if wanted in iterations else {}
+    if not layers:
         _fail(folder, iterations, iteration)
     return _location(iterations[wanted], wanted, layers)
 
 
-def _fail(folder: Path, iterations: dict[int, Path], wanted: int | None) -> None:
+def _fail(folder: Path, iterations: dict[int, Path], wanted: int | None) -> NoReturn:
     if iterations and wanted is not None:
         known = ", ".join(map(str, sorted(iterations)))
         message = f"{folder} has no iteration {wanted}. It has {known}."

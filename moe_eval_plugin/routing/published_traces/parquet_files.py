@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.text import one_line
@@ -46,11 +46,13 @@ def read_choices(path: Path, n_tokens: int) -> tuple[NDArray[np.int16], NDArray[
     """
     import numpy as np
 
-    experts, scores = [], []
+    experts: list[NDArray[np.int16]] = []
+    scores: list[NDArray[np.float32]] = []
     for batch in _batches(path, ("indices", "scores"), n_tokens):
         experts.append(_rectangle(batch.column(0), path).astype(np.int16))
         scores.append(_rectangle(batch.column(1), path).astype(np.float32))
-    if not experts or len({part.shape[1] for part in (*experts, *scores)}) > 1:
+    widths = {part.shape[1] for part in experts} | {part.shape[1] for part in scores}
+    if len(widths) != 1:
         _fail(path, "its tokens have no experts, or different numbers of them")
     return np.concatenate(experts), np.concatenate(scores)
 
@@ -98,6 +100,6 @@ def _rectangle(column: pa.Array, path: Path) -> NDArray[Any]:
     return flat.reshape(len(column), width)
 
 
-def _fail(path: Path, reason: str) -> Any:  # noqa: ANN401  (never returns)
+def _fail(path: Path, reason: str) -> NoReturn:
     message = f"{path} cannot be read: {reason}. Download the file again."
     raise DataError(message)

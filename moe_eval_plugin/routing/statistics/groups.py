@@ -55,4 +55,5 @@ def question_codes(tokens: Tokens) -> NDArray[np.int64]:
     import numpy as np
 
     pairs = (tokens.task.astype(np.int64) << 32) | tokens.question
-    return np.unique(pairs, return_inverse=True)[1]
+    codes: NDArray[np.int64] = np.unique(pairs, return_inverse=True)[1]
+    return codes

@@ -79,7 +79,8 @@ def mean_intervals(
 
     present, codes = np.unique(questions, return_inverse=True)
     if len(present) < options.min_interval_questions:
-        return (None,) * values.shape[1]
+        return tuple(None for _ in values.T)
     sums = options.bootstrap.sums(cluster_rows(list(values.T), codes))
     means = sums[:, 1:] / sums[:, :1]
-    return tuple(options.bootstrap.interval(column) for column in means.T)
+    intervals: list[Interval | None] = [options.bootstrap.interval(one) for one in means.T]
+    return tuple(intervals)

@@ -295,6 +295,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, tuple):
         return [_plain(entry) for entry in value]
     if isinstance(value, np.ndarray):
-        rounded = value.astype(np.float64).round(MATRIX_DECIMALS)
-        return np.where(np.isnan(rounded), None, rounded).tolist()
+        plain = value.astype(np.float64).round(MATRIX_DECIMALS).astype(object)
+        plain[np.isnan(value)] = None
+        return plain.tolist()
     return value

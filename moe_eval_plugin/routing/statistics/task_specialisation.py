@@ -36,8 +36,8 @@ def task_specialisation(
         return None
     cells = codes[:, None] * layer.num_choices + layer.chosen
     size = len(first_of) * layer.num_choices
-    by_question = np.bincount(cells.ravel(), minlength=size).reshape(-1, layer.num_choices)
-    by_question = by_question.astype(np.float32)  # exact for counts, and fast to multiply
+    counted = np.bincount(cells.ravel(), minlength=size).reshape(-1, layer.num_choices)
+    by_question = counted.astype(np.float32)  # exact for counts, and fast to multiply
     shares, divergence, information = _divergence(by_question, task_of, n_tasks)
     generator = np.random.default_rng(options.bootstrap.seed)
     shuffled = [

@@ -51,7 +51,8 @@ class _Vocabulary:
         import numpy as np
 
         k = self.chosen.shape[1]
-        return np.sort(table, axis=1)[:, -k:].sum(axis=1)
+        own: Counts = np.sort(table, axis=1)[:, -k:].sum(axis=1)
+        return own
 
 
 def token_specialisation(
