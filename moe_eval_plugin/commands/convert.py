@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,7 @@ def add(verbs: Subcommands) -> None:
         action="store_true",
         help="delete an unfinished conversion of OUTPUT, and begin again",
     )
+    flame.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -113,6 +115,9 @@ def run(options: argparse.Namespace) -> int:
     )
     with Status.of(options) as status:
         summary = convert_flame_moe(options.checkpoint, options.output, chosen, status)
+    if options.json:
+        print(json.dumps(summary.to_dict(), indent=2, ensure_ascii=False))
+        return 0
     print("\n".join(_lines(summary)))
     if not is_silent(options):
         for note in summary.notes:

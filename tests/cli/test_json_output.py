@@ -11,13 +11,14 @@ from moe_eval_plugin.report.answer.answer import Answer
 from tests.cli.json_docs import PAGE, checked_json, documented
 from tests.cli.programs import moe_eval
 from tests.cli.verbs import VERBS
+from tests.conversion.checkpoints import unpack
 from tests.publish.bundle.finished_sweeps import results_of, write_sweep
 from tests.report.report_runs import right, wrong_every
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-WITHOUT = {("completion",), ("data",), ("lm-eval",)}
+WITHOUT = {("completion",), ("convert",), ("data",), ("lm-eval",)}
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,13 @@ def test_an_export_and_the_formats(sweep: Path, tmp_path: Path) -> None:
 
 def test_an_answer_has_the_documented_fields() -> None:
     assert {field.name for field in fields(Answer)} == documented("an answer")
+
+
+def test_a_conversion(tmp_path: Path) -> None:
+    run = unpack("0.16.1", tmp_path / "run")
+    ended = moe_eval("convert", "flame-moe", run, tmp_path / "model", "--json")
+    found = checked_json("convert flame-moe", ended.stdout)
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {*found["files"]}
 
 
 @pytest.mark.parametrize("arguments", [("tasks",), ("tasks-path",), ("data", "check", ".")])

@@ -10,5 +10,6 @@ VERBS: list[tuple[str, ...]] = [
         for group in COMMANDS.values()
         for command in group
     ),
+    ("convert", "flame-moe"),
     ("data", "check"),
 ]

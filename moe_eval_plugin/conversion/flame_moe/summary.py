@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.conversion.flame_moe.targets import DEEPSEEK, LLAMA, QWEN2_MOE
 
@@ -59,6 +60,26 @@ class ConversionSummary:
     """The names of the files."""
     notes: tuple[str, ...]
     """What to know of the layout, the tokenizer, and of arguments that were not stated."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary as JSON has it."""
+        return {
+            "model": os.fspath(self.output),
+            "source": os.fspath(self.source),
+            "iteration": self.iteration,
+            "layout": self.layout,
+            "dtype": self.dtype,
+            "bytes": self.n_bytes,
+            "parameters": self.n_parameters,
+            "active_parameters": self.n_active,
+            "num_layers": self.model.n_layers,
+            "moe_layers": list(self.model.moe_layers),
+            "num_experts": self.model.n_experts,
+            "num_shared_experts": self.model.n_shared,
+            "num_experts_per_tok": self.model.k,
+            "files": list(self.files),
+            "notes": list(self.notes),
+        }
 
 
 def count_parameters(model: FlameModel) -> tuple[int, int]:
