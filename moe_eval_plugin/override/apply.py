@@ -18,7 +18,7 @@ from moe_eval_plugin.experts.routing_rule import NATIVE, RoutingRule
 from moe_eval_plugin.experts.trace import NoRouterFoundError, OverrideTrace, RouterDecision
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.models.moe_layers import find_experts
-from moe_eval_plugin.override.expert_choice import LayerPlan, change_choices
+from moe_eval_plugin.override.expert_choice import LayerPlan, accept_single_choices, change_choices
 from moe_eval_plugin.override.forward_pass import track_forward_passes
 from moe_eval_plugin.override.k_search import find_k_locations
 
@@ -69,6 +69,8 @@ def apply(
         stack.callback(delattr, model, UNDER_OVERRIDE)
         setattr(model, UNDER_OVERRIDE, True)
         setting.set_phase("prefill")
+        if 1 in resolved.table.values():
+            stack.enter_context(accept_single_choices(model))
         if resolved.differs_by_phase or resolved.differs_by_modality or not rule.is_native:
             experts = list(find_experts(model))
             passes = track_forward_passes(

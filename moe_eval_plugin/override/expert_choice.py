@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 TOKENS_BY_EXPERTS = 2
 NUM_EXPERTS = "num_experts"
 DECODER_LAYER = re.compile(r"(^|\.)layers\.\d+$")
+# Their loop drops a dimension where each token has one choice, and raises ValueError.
+FAIL_AT_ONE_CHOICE = ("LongcatFlashExperts",)
 # The eager loops of these fail at an index outside the experts.
 NO_SKIPPING_IN_EAGER = ("GptOssExperts", "OpenAIPrivacyFilterExperts")
 
@@ -74,6 +76,37 @@ def change_choices(
             rewriter = _ChoiceRewriter(plan, rule, modules[plan.experts_path], forward_pass)
             stack.enter_context(rewriter.rewriting(block))
         yield
+
+
+@contextmanager
+def accept_single_choices(model: nn.Module) -> Iterator[None]:
+    """Make experts whose code fails at one choice per token accept it while the block runs.
+
+    They get a second choice of the weight 0, which hooks on the experts do not see: an expert that
+    returns the token as it is, or where there is none the chosen one again.
+    """
+    experts = [m for m in model.modules() if type(m).__name__ in FAIL_AT_ONE_CHOICE]
+    with ExitStack() as stack:
+        for one in experts:
+            if "forward" in vars(one):
+                stack.callback(setattr, one, "forward", one.forward)
+            else:
+                stack.callback(delattr, one, "forward")
+            one.forward = _with_second_choice(one, one.forward)
+        yield
+
+
+def _with_second_choice(experts: Any, forward: Callable[..., Tensor]) -> Callable[..., Tensor]:  # noqa: ANN401
+    def widened(hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+        if top_k_index.shape[-1] == 1:
+            torch = _torch()
+            identity = torch.full_like(top_k_index, experts.num_routed_experts)
+            second = identity if experts.zero_expert_num else top_k_index
+            top_k_index = torch.cat([top_k_index, second], dim=-1)
+            top_k_weights = torch.cat([top_k_weights, torch.zeros_like(top_k_weights)], dim=-1)
+        return forward(hidden_states, top_k_index, top_k_weights)
+
+    return widened
 
 
 class _RoutingDone(Exception):  # noqa: N818  (no error: it ends a trial run of the routing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any, get_args
 
 import pluggy
@@ -244,12 +245,16 @@ def test_experts_that_compute_nothing_have_a_kind_each_or_none() -> None:
 
 def test_the_smallest_k_has_its_reason_and_the_experts_are_those_to_choose_among() -> None:
     sizes = {"n_routed_experts": 8, "zero_expert_num": 4, "moe_topk": 3}
-    found = describe(AutoConfig.for_model("longcat_flash", **sizes))
+    found = replace(
+        describe(AutoConfig.for_model("longcat_flash", **sizes)),
+        min_num_experts_per_tok=2,
+        min_num_experts_per_tok_reason="one expert fails",
+    )
     with pytest.raises(InvalidExpertCountError) as failed:
         constant_schedule(1).resolve(found)
     said = str(failed.value)
     assert "longcat_flash has 12 experts per layer, of which 8 compute (3 used as pub" in said
-    assert "too few, because the code of its experts fails with a single one" in said
+    assert "too few, because one expert fails. Use 2 to 8." in said
 
 
 def test_a_smallest_k_above_one_has_a_reason() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 import transformers
 from packaging.version import Version
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from moe_eval_plugin.errors import UnsupportedFamilyError
 from moe_eval_plugin.experts.schedule_parser import parse_experts_k
@@ -19,6 +20,7 @@ from moe_eval_plugin.override.apply import apply
 from moe_eval_plugin.override.observe import observe
 from moe_eval_plugin.override.policies import parse_rule
 from moe_eval_plugin.testing import tiny_moe
+from tests.families.tiny_configs import text_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -265,3 +267,33 @@ def test_experts_that_cannot_skip_take_a_plain_k_only(
         return
     with pytest.raises(UnsupportedFamilyError, match=reason):
         run(model, experts_k, policy)
+
+
+@pytest.mark.parametrize("num_zero_experts", [4, 0])
+@torch.no_grad()
+def test_experts_that_fail_at_one_choice_compute_the_one_that_was_chosen(
+    num_zero_experts: int,
+) -> None:
+    settings = {**text_settings("longcat_flash"), "zero_expert_num": num_zero_experts}
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("longcat_flash", **settings))
+    layer = model.model.layers[0].mlp
+    hidden = torch.randn(1, 24, model.config.hidden_size)
+    schedule = parse_experts_k(1)
+    assert schedule is not None
+    with apply(model, schedule.resolve(describe(model.config))), observe(model) as pending:
+        output = layer(hidden)[0]
+    assert set(pending.result().distinct_k()) == {1}
+    assert "forward" not in vars(layer.experts)
+    layer.router.top_k = 1
+    _, weights, index = layer.router(hidden)
+    with pytest.raises(ValueError, match="not enough values"):
+        layer(hidden)
+    experts = layer.experts
+    for token, expert in enumerate(index[:, 0].tolist()):
+        chosen = hidden[0, token]
+        if expert < experts.num_routed_experts:
+            gate, up = (experts.gate_up_proj[expert] @ chosen).chunk(2)
+            chosen = experts.down_proj[expert] @ (experts.act_fn(gate) * up)
+        torch.testing.assert_close(output[token], chosen * weights[token, 0])
+    assert num_zero_experts == 0 or (index >= experts.num_routed_experts).any()
