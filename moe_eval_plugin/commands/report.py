@@ -38,6 +38,7 @@ EPILOG = """\
 examples:
   moe-eval report runs/sweep --open
   moe-eval report runs/qwen3-vl runs/llava --task okvqa --output okvqa.html
+  moe-eval report runs/seeds --checkpoints        several seeds of one model
   moe-eval report runs/sweep --bench bench.json   with speed-ups by batch size
   moe-eval report runs/sweep --paper paper        tables, figures, a caption
   moe-eval report runs/sweep --fail-unless "loss(k=4) < 1"
@@ -86,6 +87,12 @@ def _add_content(verb: OptionGroup) -> None:
         default=200,
         metavar="N",
         help="show at most N questions of each setting and kind of change (default: 200)",
+    )
+    verb.add_argument(
+        "--checkpoints",
+        action="store_true",
+        help="the models are checkpoints of one, e.g. seeds of its training: pool their effects, "
+        "with intervals over checkpoints",
     )
     verb.add_argument("--title", help="heading of the page (default: models and tasks)")
     verb.add_argument(
@@ -137,6 +144,7 @@ def run(options: argparse.Namespace) -> int:
                 max_questions=options.max_questions,
                 benches=options.bench,
                 labels=_labels(options.label),
+                checkpoints=options.checkpoints,
                 folder=folder_of(path).name,
             ),
             status.doing,
@@ -196,11 +204,13 @@ def _show_json(
     from moe_eval_plugin.report.answer.answer import answer
 
     page, *others = map(str, written)
+    pooled = report.checkpoints
     content = {
         "page": page,
         "files": others,
         "paper": str(options.paper) if options.paper else None,
         "answers": [asdict(answer(one)) for one in report.series],
+        **({"checkpoints": [one.to_dict() for one in pooled]} if pooled else {}),
         "conditions": [{"failed": fails, "text": text} for fails, text in judged],
     }
     print(json.dumps(content, indent=2, ensure_ascii=False))

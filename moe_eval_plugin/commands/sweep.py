@@ -18,6 +18,7 @@ from moe_eval_plugin.errors import InvalidArgumentError
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from moe_eval_plugin.api.sweeping.request import SweepRequest
     from moe_eval_plugin.commands.subcommand import Subcommands
@@ -48,6 +49,8 @@ examples:
     --model-args pretrained=Qwen/Qwen3-VL-30B-A3B-Instruct --output runs/both
   moe-eval sweep --host lm-eval --tasks arc_easy hellaswag --batch-size 16 \\
     --model-args pretrained=allenai/OLMoE-1B-7B-0924 --output runs/olmoe
+  moe-eval sweep --checkpoints seeds/1 seeds/2 seeds/3 --tasks easy_vqa \\
+    --output runs/seeds
   moe-eval sweep --model-args pretrained=demo --tasks easy_vqa \\
     --experts-k 8/image:2 8/image:4 4 --output runs/images --dry-run
 
@@ -74,7 +77,9 @@ def run(options: argparse.Namespace) -> int:
     early = [check_early(request) for request in requests]
     if options.save_study is not None:
         return save_study(options)
-    if options.dry_run and _print_early(requests, early, as_json=options.json):
+    # Whether checkpoints are of one model is known from their configurations alone.
+    is_early = options.dry_run and not options.checkpoints
+    if is_early and _print_early(requests, early, as_json=options.json):
         return 0
     with Status.of(options) as status:
         # All are checked before the first one runs.
@@ -84,12 +89,14 @@ def run(options: argparse.Namespace) -> int:
                 checked = [(request, check_model(request)) for request in requests]
         except KeyboardInterrupt:
             raise KeyboardInterrupt(NOT_BEGUN) from None
+        _check_checkpoints(options, [plan for _, plan in checked])
         code = 0
         for request, plan in checked:
             code = max(code, _run_one(options, request, plan, status))
             if code == EXIT_INTERRUPTED:
-                break
-        return code
+                return code
+    _show_next(options, code)
+    return code
 
 
 def _print_early(
@@ -127,22 +134,56 @@ def _check(options: argparse.Namespace) -> None:
             "each model once, and pass one --model-args for all, or one for each in their order."
         )
         raise InvalidArgumentError(message)
-    if options.json and len(models) > 1:
+    if options.json and (len(models) > 1 or options.checkpoints):
         message = "--json works with one model. Leave it out, or sweep the models one by one."
+        raise InvalidArgumentError(message)
+    if options.checkpoints and len(models) > 1:
+        message = "--checkpoints works with one --model. Sweep with the other in another folder."
         raise InvalidArgumentError(message)
 
 
+def _check_checkpoints(options: argparse.Namespace, checked: Sequence[CheckedPlan]) -> None:
+    from moe_eval_plugin.api.sweeping.checkpoints import check_alike, read_checkpoints
+
+    if options.checkpoints:
+        models = [plan.model for plan in checked]
+        check_alike(list(zip(read_checkpoints(options.checkpoints), models, strict=True)))
+
+
+def _show_next(options: argparse.Namespace, code: int) -> None:
+    """Print the command that pools the checkpoints, when all of them are done."""
+    from moe_eval_plugin.commands.ending import is_silent, show_end, shown
+
+    if options.checkpoints and code == 0 and not options.dry_run and not is_silent(options):
+        command = f"moe-eval report {shown(options.output)} --checkpoints"
+        show_end("All checkpoints are done.", following=command)
+
+
 def _requests(options: argparse.Namespace) -> Iterator[SweepRequest]:
-    """Yield the request of each model."""
+    """Yield the request of each model, or of each of its checkpoints."""
     from moe_eval_plugin.api.sweeping.options import SweepOptions, make_plan, make_request
 
     named = {name: getattr(options, name) for name in SweepOptions.__annotations__}
     given = cast("SweepOptions", named)
-    for model, model_args in zip(options.model, cycle(options.model_args), strict=False):
-        folder = options.output / model if len(options.model) > 1 else options.output
+    for model, model_args, folder in _models(options):
         plan = make_plan(model, model_args, options.tasks, options.limit, given, folder)
         request = make_request(folder, plan, options.experts_k, given, options.command)
         yield replace(request, dry_run=options.dry_run)
+
+
+def _models(options: argparse.Namespace) -> Iterator[tuple[str, str, Path]]:
+    """Yield each model with its arguments and its folder."""
+    from moe_eval_plugin.api.sweeping.checkpoints import read_checkpoints
+    from moe_eval_plugin.api.sweeping.options import choose_host
+
+    (model, *_), output = options.model, options.output
+    for one in read_checkpoints(options.checkpoints) if options.checkpoints else ():
+        folder = output / one.folder
+        host = choose_host(options.host, folder)
+        yield model, one.model_args(options.model_args[0], host), folder
+    if not options.checkpoints:
+        for model, model_args in zip(options.model, cycle(options.model_args), strict=False):
+            yield model, model_args, output / model if len(options.model) > 1 else output
 
 
 def _run_one(

@@ -94,6 +94,14 @@ def _add_questions(verb: Options) -> None:
         "(not experts_k: use --experts-k); with several models one for all, or one for each",
     )
     verb.add_argument(
+        "--checkpoints",
+        nargs="+",
+        default=[],
+        metavar="CHECKPOINT",
+        help="two or more checkpoints of one model, e.g. seeds of its training: folders or "
+        "ID@REVISION, in place of pretrained=; each gets a subfolder of --output",
+    )
+    verb.add_argument(
         *("-t", "--tasks"),
         nargs="+",
         metavar="TASK",

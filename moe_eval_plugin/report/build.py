@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import MissingDependencyError
 from moe_eval_plugin.report.analysis.statistics import compute
+from moe_eval_plugin.report.answer.over_checkpoints import over_checkpoints
 from moe_eval_plugin.report.page.fill import page_text
 from moe_eval_plugin.report.page.provenance import origin_of
 from moe_eval_plugin.report.paper.copies import copies_of
 from moe_eval_plugin.report.questions.changed import changed_questions
 from moe_eval_plugin.report.read_series import read_series, sweep_at
+from moe_eval_plugin.report.tables.checkpoints_table import (
+    checkpoints_table,
+    full_checkpoints_table,
+)
 from moe_eval_plugin.report.tables.ffn_k_table import make_ffn_k_table
 from moe_eval_plugin.report.tables.key_table import shared_questions
 from moe_eval_plugin.report.tables.numbers_table import glossary, numbers_tables
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
+    from moe_eval_plugin.report.answer.over_checkpoints import TaskOverCheckpoints
     from moe_eval_plugin.report.charts.base import Figure
 
 PACKAGES = ("altair", "jinja2", "vl_convert")
@@ -53,6 +59,8 @@ class Options:
     """Files of ``moe-eval bench --output`` to draw as well."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """The user's names of series, by the letter that each has without them."""
+    checkpoints: bool = False
+    """Whether the models are checkpoints of one, whose effects are pooled."""
     folder: str | None = None
     """Name of the folder next to the page that the page links to; ``None`` for no links."""
 
@@ -69,6 +77,8 @@ class Report:
     """The charts of the page, in its order."""
     series: tuple[SeriesStatistics, ...] = field(repr=False)
     """The statistics of all series."""
+    checkpoints: tuple[TaskOverCheckpoints, ...] = field(default=(), repr=False)
+    """The effects over checkpoints, by task; empty unless they were asked for."""
 
 
 def build(
@@ -90,6 +100,7 @@ def build(
         compute(series, options.margin_points)
         for series in read_series(paths, options.task, options.metric, options.labels)
     ]
+    pooled = over_checkpoints(found) if options.checkpoints else ()
     screen = first_screen(found)
     tasks = [_task_part(task) for task in by_task(found)]
     bench = [
@@ -105,6 +116,7 @@ def build(
         tasks=tasks,
         matrix=matrix(found),
         shared=shared_questions(found),
+        checkpoints=[(one, checkpoints_table(one)) for one in pooled],
         bench=bench,
         benches=[one.name for one in benches],
         figures=figures,
@@ -118,7 +130,10 @@ def build(
         max_questions=options.max_questions,
         folder=options.folder,
     )
-    return Report(html, _tables(found), tuple(figures), tuple(found))
+    tables = _tables(found)
+    if pooled:
+        tables["checkpoints.csv"] = as_csv(full_checkpoints_table(pooled)).encode()
+    return Report(html, tables, tuple(figures), tuple(found), pooled)
 
 
 def _in_order(tasks: Sequence[Mapping[str, Any]], bench: Sequence[Figure]) -> list[Figure]:

@@ -11,6 +11,12 @@ from moe_eval_plugin.stats.accuracy import (
     accuracy,
     pool_seeds,
 )
+from moe_eval_plugin.stats.checkpoints import (
+    CheckpointDifference,
+    CheckpointRatio,
+    checkpoint_difference,
+    checkpoint_ratio,
+)
 from moe_eval_plugin.stats.equivalence import Equivalence, equivalence, questions_needed
 from moe_eval_plugin.stats.paired import (
     PairedDifference,
@@ -23,6 +29,8 @@ from moe_eval_plugin.stats.speed import SpeedRatio, Spread, speed_ratio
 __all__ = [
     "Accuracy",
     "Bootstrap",
+    "CheckpointDifference",
+    "CheckpointRatio",
     "Equivalence",
     "Interval",
     "PairedDifference",
@@ -30,6 +38,8 @@ __all__ = [
     "SpeedRatio",
     "Spread",
     "accuracy",
+    "checkpoint_difference",
+    "checkpoint_ratio",
     "equivalence",
     "holm",
     "paired_difference",

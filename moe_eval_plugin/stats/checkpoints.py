@@ -19,12 +19,14 @@ from moe_eval_plugin.stats.paired import paired_difference
 from moe_eval_plugin.stats.resampling import CONFIDENCE, DECIMALS, Bootstrap, Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from numpy.typing import ArrayLike
 
 # With one checkpoint less, each of them needs to change in one direction for a p-value below 5%.
 LEAST_FOR_A_SIGN = 6
+# Quantiles of smaller p-values are not finite numbers.
+LEAST_P_VALUE = 1e-15
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class CheckpointDifference:
     over_questions: Interval
     """Interval for other questions with these checkpoints."""
     p_value: float | None
-    """Two-sided p-value by ``interval``'s distribution; ``None`` for one, or without variation."""
+    """Two-sided p-value by ``interval``; ``None`` for one checkpoint, or without variation."""
     signs: Signs
     """How many checkpoints lose."""
     n_questions: int
@@ -96,12 +98,11 @@ def checkpoint_difference(
 ) -> CheckpointDifference:
     """Return the mean difference over checkpoints; ``[n_checkpoints, n_questions]`` scores.
 
-    The interval is that of a t distribution. Its variance is the sum of two: that of the mean of
-    the checkpoints' differences, with one degree of freedom less than checkpoints, and that of
-    the bootstrap over questions, whose scores are averaged over checkpoints first, with one less
-    than clusters. Welch and Satterthwaite's formula joins the degrees of freedom (Satterthwaite
-    1946, doi:10.2307/3002019). What a checkpoint and a question do together is in both parts: the
-    interval is a little too wide rather than too narrow.
+    ``interval`` joins two t intervals: that over the checkpoints' differences, and that over
+    questions, whose scores are averaged over checkpoints first. The squares of their half widths
+    are added (Zou and Donner 2008, doi:10.1002/sim.3095), so that it is at least as wide as each.
+    What a checkpoint and a question do together is in both parts: it is too wide rather than too
+    narrow. ``p_value`` is one minus the confidence at which it ends at 0.
 
     Raises ``DataError`` for no checkpoint, and for different numbers of questions.
     """
@@ -124,8 +125,10 @@ def checkpoint_difference(
     spread = stdev(found) if n > 1 else None
     interval, p_value = None, None
     if spread is not None:
-        parts = ((spread**2 / n, n - 1), (pooled.standard_error**2, pooled.n_clusters - 1))
-        interval, p_value = _satterthwaite(middle, parts, confidence)
+        parts = (spread / math.sqrt(n), n - 1), (pooled.standard_error, pooled.n_clusters - 1)
+        reach = _reach(parts, confidence)
+        interval = Interval(middle - reach, middle + reach, confidence)
+        p_value = _p_value(middle, parts)
     return CheckpointDifference(
         difference=middle,
         differences=found,
@@ -181,25 +184,32 @@ def least_sign_p_value(n_checkpoints: int) -> float:
 def _t_interval(values: Sequence[float], confidence: float) -> Interval | None:
     if len(values) == 1:
         return None
-    variance = stdev(values) ** 2 / len(values)
-    return _satterthwaite(mean(values), ((variance, len(values) - 1),), confidence)[0]
+    error = stdev(values) / math.sqrt(len(values))
+    reach, middle = _reach([(error, len(values) - 1)], confidence), mean(values)
+    return Interval(middle - reach, middle + reach, confidence)
 
 
-def _satterthwaite(
-    middle: float, parts: Sequence[tuple[float, int]], confidence: float
-) -> tuple[Interval, float | None]:
-    """Return the t interval and the p-value of a mean whose variance is a sum.
+def _reach(parts: Iterable[tuple[float, int]], confidence: float) -> float:
+    """Return half the width of an interval; ``parts`` are standard errors with degrees of freedom.
 
-    ``parts`` are the variances with their degrees of freedom. Without any variance the interval has
-    no width, and there is no p-value.
+    A part without degrees of freedom is left out: a single question says nothing about others.
     """
     from scipy.stats import t
 
-    known = [(variance, n) for variance, n in parts if variance > 0 and n > 0]
-    total = sum(variance for variance, _ in known)
-    if not known:
-        return Interval(middle, middle, confidence), None
-    freedom = total**2 / sum(variance**2 / n for variance, n in known)
-    reach = float(t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(total)
-    p_value = 2 * float(t.sf(abs(middle) / math.sqrt(total), freedom))
-    return Interval(middle - reach, middle + reach, confidence), p_value
+    reaches = [error * float(t.ppf((1 + confidence) / 2, n)) for error, n in parts if n > 0]
+    return math.hypot(*reaches)
+
+
+def _p_value(middle: float, parts: Sequence[tuple[float, int]]) -> float | None:
+    """Return one minus the confidence at which the interval ends at 0; ``None`` without a width."""
+    from scipy.optimize import brentq
+
+    if not any(error > 0 and n > 0 for error, n in parts):
+        return None
+
+    def surplus(p_value: float) -> float:
+        return _reach(parts, 1 - p_value) - abs(middle)
+
+    if middle == 0:
+        return 1.0
+    return LEAST_P_VALUE if surplus(LEAST_P_VALUE) < 0 else float(brentq(surplus, LEAST_P_VALUE, 1))

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 STUDY = "study.yaml"
 # The options that a study can have, in the order in which they are written.
 STUDY_OPTIONS = (
-    *("host", "model", "model_args", "tasks", "experts_k", "experts_policy", "renorm", "seeds"),
+    *(
+        "host",
+        "model",
+        "model_args",
+        "checkpoints",
+        "tasks",
+        "experts_k",
+        "experts_policy",
+        "renorm",
+        "seeds",
+    ),
     *("limit", "batch_size", "device", "gen_kwargs", "include_path", "num_fewshot"),
     *("apply_chat_template", "output", "speed_precision"),
     *("speed_budget", "batch_sizes", "timing_rounds", "timing_seed", "launcher"),
