@@ -15,8 +15,9 @@ from moe_eval_plugin.report.paper.copies import copies_of
 from moe_eval_plugin.report.questions.changed import changed_questions
 from moe_eval_plugin.report.read_series import read_series, sweep_at
 from moe_eval_plugin.report.tables.checkpoints_table import (
-    checkpoints_table,
+    effects_table,
     full_checkpoints_table,
+    parts_table,
 )
 from moe_eval_plugin.report.tables.ffn_k_table import make_ffn_k_table
 from moe_eval_plugin.report.tables.key_table import shared_questions
@@ -116,7 +117,7 @@ def build(
         tasks=tasks,
         matrix=matrix(found),
         shared=shared_questions(found),
-        checkpoints=[(one, checkpoints_table(one)) for one in pooled],
+        checkpoints=[(one, effects_table(one), parts_table(one)) for one in pooled],
         bench=bench,
         benches=[one.name for one in benches],
         figures=figures,
@@ -130,10 +131,7 @@ def build(
         max_questions=options.max_questions,
         folder=options.folder,
     )
-    tables = _tables(found)
-    if pooled:
-        tables["checkpoints.csv"] = as_csv(full_checkpoints_table(pooled)).encode()
-    return Report(html, tables, tuple(figures), tuple(found), pooled)
+    return Report(html, _tables(found, pooled), tuple(figures), tuple(found), pooled)
 
 
 def _in_order(tasks: Sequence[Mapping[str, Any]], bench: Sequence[Figure]) -> list[Figure]:
@@ -147,7 +145,9 @@ def _in_order(tasks: Sequence[Mapping[str, Any]], bench: Sequence[Figure]) -> li
     ]
 
 
-def _tables(found: Sequence[SeriesStatistics]) -> dict[str, bytes]:
+def _tables(
+    found: Sequence[SeriesStatistics], pooled: Sequence[TaskOverCheckpoints]
+) -> dict[str, bytes]:
     tables = {
         "table.csv": as_csv(make_table(found)).encode(),
         "table.md": as_markdown(make_short_table(found)).encode(),
@@ -155,6 +155,8 @@ def _tables(found: Sequence[SeriesStatistics]) -> dict[str, bytes]:
     types = make_full_type_table(found)
     if types.rows:
         tables["types.csv"] = as_csv(types).encode()
+    if pooled:
+        tables["checkpoints.csv"] = as_csv(full_checkpoints_table(pooled)).encode()
     return tables
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from moe_eval_plugin.stats.resampling import Array
+
 # With one checkpoint less, each of them needs to change in one direction for a p-value below 5%.
 LEAST_FOR_A_SIGN = 6
 # Quantiles of smaller p-values are not finite numbers.
@@ -106,16 +108,7 @@ def checkpoint_difference(
 
     Raises ``DataError`` for no checkpoint, and for different numbers of questions.
     """
-    import numpy as np
-
-    sizes = {len(np.atleast_1d(one)) for one in (*scores, *baselines)}
-    if len(scores) != len(baselines) or len(sizes) != 1:
-        message = (
-            f"{len(scores)} checkpoints and {len(baselines)} baselines with {sorted(sizes)} "
-            "questions cannot be pooled. Pass the same questions of each."
-        )
-        raise DataError(message)
-    own, base = np.asarray(scores, dtype=np.float64), np.asarray(baselines, dtype=np.float64)
+    own, base = _same_questions(scores, baselines)
     found = tuple(float(one) for one in (own - base).mean(axis=1).round(DECIMALS))
     pooled = paired_difference(
         own.mean(axis=0), base.mean(axis=0), clusters, bounds=bounds, bootstrap=bootstrap
@@ -179,6 +172,22 @@ def count_signs(differences: Sequence[float], confidence: float = CONFIDENCE) ->
 def least_sign_p_value(n_checkpoints: int) -> float:
     """Return the smallest p-value that the signs of so many checkpoints can have."""
     return min(1.0, 2.0 ** (1 - n_checkpoints))
+
+
+def _same_questions(
+    scores: Sequence[ArrayLike], baselines: Sequence[ArrayLike]
+) -> tuple[Array, Array]:
+    """Return both as ``[n_checkpoints, n_questions]``; ``DataError`` where the sizes differ."""
+    import numpy as np
+
+    sizes = {len(np.atleast_1d(one)) for one in (*scores, *baselines)}
+    if len(scores) != len(baselines) or len(sizes) != 1:
+        message = (
+            f"{len(scores)} checkpoints and {len(baselines)} baselines with {sorted(sizes)} "
+            "questions cannot be pooled. Pass the same questions of each."
+        )
+        raise DataError(message)
+    return np.asarray(scores, dtype=np.float64), np.asarray(baselines, dtype=np.float64)
 
 
 def _t_interval(values: Sequence[float], confidence: float) -> Interval | None:

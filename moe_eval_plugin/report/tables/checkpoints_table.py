@@ -23,20 +23,35 @@ def _column(key: str, heading: str, meaning: str = "") -> Column:
     return Column(key, heading, meaning, lambda _, __: None)
 
 
-# The columns of the page.
-SHORT = (
+# The columns of the page, and those of a second table.
+EFFECTS = (
     _column("setting", "Setting", "Requested k"),
-    _column(
-        "routed_flop_share",
-        "Routed FLOP share",
-        "Share of the FLOPs of a prompt in routed experts at this k (rho), by the cost model",
-    ),
     _column(
         "difference",
         "Difference, points (95% interval)",
         "Mean over checkpoints of the accuracy minus that at the published k; the interval is for "
         "other checkpoints and other questions",
     ),
+    _column("p_value", "p", "p-value of the difference, by its interval"),
+    _column(
+        "n_lower",
+        "Lose accuracy",
+        "Checkpoints with a lower accuracy than at the published k; those with the same accuracy "
+        "count for neither side",
+    ),
+    _column(
+        "speed_up",
+        "Speed-up (95% interval)",
+        "Geometric mean of the speed-ups of the checkpoints, with a t interval over them",
+    ),
+    _column(
+        "routed_flop_share",
+        "Routed FLOP share",
+        "Share of the FLOPs of a prompt in routed experts at this k (rho), by the cost model",
+    ),
+)
+PARTS = (
+    EFFECTS[0],
     _column(
         "over_checkpoints",
         "These questions",
@@ -47,36 +62,23 @@ SHORT = (
         "These checkpoints",
         "95% interval of the difference for other questions, asked of these checkpoints",
     ),
-    _column("p_value", "p", "p-value of the difference, by the distribution of its interval"),
-    _column(
-        "n_lower",
-        "Lose accuracy",
-        "Checkpoints with a lower accuracy than at the published k; those with the same accuracy "
-        "count for neither side",
-    ),
     _column(
         "share_lower",
         "Share that loses",
         "Exact 95% interval (Clopper-Pearson) of the share of checkpoints that lose accuracy",
     ),
     _column("sign_p_value", "p of the signs", "Exact p-value that losing is as likely as gaining"),
-    _column(
-        "speed_up",
-        "Speed-up (95% interval)",
-        "Geometric mean of the speed-ups of the checkpoints, with a t interval over them",
-    ),
 )
 
 
-def checkpoints_table(found: TaskOverCheckpoints) -> Table:
-    """Return the rows of the page; columns in which nothing is known are left out."""
-    rows = [_short(found, one) for one in found.settings]
-    kept = [any(row[number].value is not None for row in rows) for number in range(len(SHORT))]
-    chosen = [number for number, known in enumerate(kept) if known]
-    return Table(
-        tuple(SHORT[number] for number in chosen),
-        tuple(tuple(row[number] for number in chosen) for row in rows),
-    )
+def effects_table(found: TaskOverCheckpoints) -> Table:
+    """Return the effect of each setting; columns in which nothing is known are left out."""
+    return _table(found, EFFECTS)
+
+
+def parts_table(found: TaskOverCheckpoints) -> Table:
+    """Return the two parts of each interval, and the signs."""
+    return _table(found, PARTS)
 
 
 def full_checkpoints_table(found: Sequence[TaskOverCheckpoints]) -> Table:
@@ -89,24 +91,32 @@ def full_checkpoints_table(found: Sequence[TaskOverCheckpoints]) -> Table:
     )
 
 
-def _short(found: TaskOverCheckpoints, one: SettingOverCheckpoints) -> list[Cell]:
+def _table(found: TaskOverCheckpoints, columns: Sequence[Column]) -> Table:
+    rows = [_cells(found, one) for one in found.settings]
+    known = [column for column in columns if any(row[column.key].value is not None for row in rows)]
+    return Table(tuple(known), tuple(tuple(row[one.key] for one in known) for row in rows))
+
+
+def _cells(found: TaskOverCheckpoints, one: SettingOverCheckpoints) -> dict[str, Cell]:
+    """Return the cells of a setting, by the keys of their columns."""
     scale, own, signs = found.scale, one.difference, one.difference.signs
     share = one.routed_flop_share
     mean = points_text(own.difference * scale, sign=True)
     ends = _interval(own.interval, scale)
-    compared = signs.n_lower + signs.n_higher + signs.n_equal
-    return [
-        Cell(one.label, one.label),
-        Cell(share, NOT_KNOWN if share is None else f"{share * HUNDRED:.1f}%"),
-        Cell(own.difference * scale, f"{mean} ({ends})" if ends else mean),
-        _ends_cell(own.over_checkpoints, scale),
-        _ends_cell(own.over_questions, scale),
-        _p_cell(own.p_value),
-        Cell(signs.n_lower, f"{signs.n_lower} of {compared}"),
-        _share_cell(signs.share_lower),
-        _p_cell(signs.p_value),
-        _speed_cell(one),
-    ]
+    n_signs = signs.n_lower + signs.n_higher
+    equal = f", {signs.n_equal} equal" if signs.n_equal else ""
+    return {
+        "setting": Cell(one.label, one.label),
+        "difference": Cell(own.difference * scale, f"{mean} ({ends})" if ends else mean),
+        "p_value": _p_cell(own.p_value),
+        "n_lower": Cell(signs.n_lower, f"{signs.n_lower} of {n_signs}{equal}"),
+        "speed_up": _speed_cell(one),
+        "routed_flop_share": Cell(share, NOT_KNOWN if share is None else f"{share * HUNDRED:.1f}%"),
+        "over_checkpoints": _ends_cell(own.over_checkpoints, scale),
+        "over_questions": _ends_cell(own.over_questions, scale),
+        "share_lower": _share_cell(signs.share_lower),
+        "sign_p_value": _p_cell(signs.p_value),
+    }
 
 
 def _interval(found: Interval | None, scale: float) -> str:

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 PUBLISHED_K = 4
 
 
-def save_olmoe(folder: Path, k: int = PUBLISHED_K, **changes: Any) -> Path:
+def save_olmoe(folder: Path, k: int = PUBLISHED_K, seed: int = 3, **changes: Any) -> Path:
     """Save the model with this k in its configuration, and return its folder.
 
-    The weights are the same for every k. ``changes`` go to the configuration.
+    The weights are the same for every k, and others for another seed. ``changes`` go to the
+    configuration.
     """
     tokenizer = AutoTokenizer.from_pretrained(MODEL_PATH)
     settings = {
@@ -38,7 +39,7 @@ def save_olmoe(folder: Path, k: int = PUBLISHED_K, **changes: Any) -> Path:
     }
     torch.manual_seed(0)
     model = OlmoeForCausalLM(OlmoeConfig(**{**settings, **changes}))
-    fill_with_noise(model, seed=3)  # whose answers are mostly words
+    fill_with_noise(model, seed=seed)  # whose answers are mostly words
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
