@@ -63,6 +63,20 @@ def test_models_of_lm_eval_answer_as_the_hosts_own(repository_root: Path, tmp_pa
     }
 
 
+def test_a_conversion_is_compared_with_a_copy_of_its_bytes(
+    repository_root: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "conversion.json"
+    program = repository_root / "benchmarks" / "convert_speed.py"
+    run(program, "--short", "--folder", tmp_path, "--json", report)
+    figures = json.loads(report.read_text("utf-8"))
+    assert figures["summary"]["wall_ratio"] > 0
+    # A process starts with the memory of the one before it: PyTorch's must not be in the copy's.
+    (one,) = figures["rounds"]
+    assert one["copy"]["peak_memory_bytes"] < one["convert"]["peak_memory_bytes"] / 4
+    assert [path.name for path in tmp_path.iterdir()] == [report.name]
+
+
 def run_on_gpu(root: Path, *arguments: object, **environment: str) -> tuple[int, str, str]:
     done = subprocess.run(
         ["/bin/bash", str(root / "benchmarks" / "gpu" / "run.sh"), *map(str, arguments)],
