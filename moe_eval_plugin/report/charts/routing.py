@@ -166,7 +166,8 @@ def short_names(paths: Sequence[str]) -> list[str]:
     ]
 
 
-def _layer_axis(rows: Sequence[Row]) -> alt.X:
+def layer_axis(rows: Sequence[Row]) -> alt.X:
+    """Return the axis of layers, whose names are in ``layer``, in the order of the rows."""
     names = list(dict.fromkeys(row["layer"] for row in rows))
     every = -(-len(names) // MOST_TICKS)
     axis = alt.Axis(values=names[::every], labelAngle=0, grid=False, labelOverlap="greedy")
@@ -176,7 +177,7 @@ def _layer_axis(rows: Sequence[Row]) -> alt.X:
 def _observed_k(rows: Sequence[Row], behind: str, suffix: str) -> Figure:
     last = max(row["order"] for row in rows)
     base = alt.Chart(data(rows)).encode(
-        x=_layer_axis(rows),
+        x=layer_axis(rows),
         y=alt.Y(
             "observed:Q",
             title="observed k, routed experts per token",
@@ -230,7 +231,7 @@ def _heat_map(rows: Sequence[Row], name: str, what: Quantity, behind: str, top: 
     """Return settings by layers; a stronger colour is more, so that numbers stay readable."""
     settings = list(dict.fromkeys(row["label"] for row in rows))
     base = alt.Chart(data(rows)).encode(
-        x=_layer_axis(rows), y=alt.Y("label:N", sort=settings, title=None)
+        x=layer_axis(rows), y=alt.Y("label:N", sort=settings, title=None)
     )
     cells = base.mark_rect(style=["heat"]).encode(
         opacity=alt.Opacity(
@@ -253,7 +254,7 @@ def _bars(rows: Sequence[Row], name: str, what: Quantity, behind: str, top: floa
         alt.Chart(data(rows))
         .mark_bar(style=["cell-border"])
         .encode(
-            x=_layer_axis(rows),
+            x=layer_axis(rows),
             y=alt.Y("value:Q", title=what.unit, scale=scale, axis=tidy_axis()),
             tooltip=_on_hover(what),
         )

@@ -1,0 +1,1 @@
+"""Sections of the page: what each table of a study shows."""
