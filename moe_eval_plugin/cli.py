@@ -25,6 +25,7 @@ from moe_eval_plugin.commands import (
     lm_eval,
     report,
     reproduce,
+    routing,
     sweep,
     tasks,
     tasks_path,
@@ -50,7 +51,7 @@ SUMMARY_COLUMN = 14
 # The verbs, as people look for them.
 COMMANDS = {
     "Run": (demo, sweep, bench, lm_eval),
-    "Look": (inspect, families, tasks, doctor),
+    "Look": (inspect, routing, families, tasks, doctor),
     "Use": (report, compare, export),
     "Share": (bundle, reproduce),
     "Prepare": (convert, data),

@@ -85,7 +85,7 @@ def _headline(study: RoutingStudy) -> tuple[str, str]:
     headline = f"At k={one.k} the routers keep {share} of the weight of k={published}"
     enough = next(mass for mass in masses if mass.retained.mean >= MOST_OF_IT)
     parts = [
-        *([f"{confidence_text(one.interval)}, over questions."] if one.interval else []),
+        *([f"{confidence_text(one.interval)}, by resampling questions."] if one.interval else []),
         (
             f"The smallest k that keeps {percent(MOST_OF_IT)} is {enough.k}, of the published "
             f"{published}; for a tenth of the tokens k={one.k} keeps less than "
@@ -99,8 +99,8 @@ def _limits(study: RoutingStudy) -> Iterator[str]:
     if study.summary[0].mass:
         yield (
             "Retained weight is no accuracy. It is computed on the states of the published model; "
-            "at a smaller k the first layers change what later ones see. `moe-eval sweep` measures "
-            "the answers at each k."
+            "at a smaller k the first layers change what later ones see. The command moe-eval "
+            "sweep measures the accuracy at each k."
         )
     yield (
         "A choice says nothing of what an expert does with a token: a rarely used expert may "

@@ -18,6 +18,7 @@ from moe_eval_plugin.routing.page.sections.specialisation import task_section, t
 if TYPE_CHECKING:
     from moe_eval_plugin.report.charts.base import Figure
     from moe_eval_plugin.routing.page.first_screen import FirstScreen
+    from moe_eval_plugin.routing.page.heat_map import HeatMap
     from moe_eval_plugin.routing.page.parts import Section
     from moe_eval_plugin.routing.page.provenance import Provenance
     from moe_eval_plugin.routing.page.vocabulary import Vocabulary
@@ -38,7 +39,9 @@ class RoutingPage:
 
     html: str
     figures: tuple[Figure, ...]
-    """All charts, maps included."""
+    """The charts, in the order of the page."""
+    maps: tuple[HeatMap, ...]
+    """The heat maps, those of all layers."""
     screen: FirstScreen
 
 
@@ -57,9 +60,10 @@ def build_page(study: RoutingStudy, vocabulary: Vocabulary, provenance: Provenan
     )
     sections: list[Section] = [one for one in found if one is not None]
     first = [screen.figure] if screen.figure is not None else []
+    figures = (*first, *(figure for one in sections for figure in one.figures))
     html = filled(
         FILES,
-        [*first, *(figure for one in sections for figure in one.figures)],
+        figures,
         title=f"What the routers of {study.model} choose",
         description=f"{screen.headline}. {screen.reason}",
         facts=head_facts(study),
@@ -68,5 +72,5 @@ def build_page(study: RoutingStudy, vocabulary: Vocabulary, provenance: Provenan
         provenance=provenance,
         copies={},
     )
-    drawn = (figure for one in sections for figure in one.drawn)
-    return RoutingPage(html, (*first, *drawn), screen)
+    maps = tuple(one for section in sections for one in section.all_maps)
+    return RoutingPage(html, figures, maps, screen)

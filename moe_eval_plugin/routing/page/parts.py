@@ -75,10 +75,9 @@ class Section:
     panels: tuple[LayerPanel, ...] = ()
 
     @property
-    def drawn(self) -> tuple[Figure, ...]:
-        """Every chart and map of the section, as figures for files."""
-        own = (*self.maps, *(one for panel in self.panels for one in panel.maps))
-        return (*self.figures, *(one.figure for one in own))
+    def all_maps(self) -> tuple[HeatMap, ...]:
+        """The maps of the section, and those of its layers."""
+        return (*self.maps, *(one for panel in self.panels for one in panel.maps))
 
 
 def percent(share: float) -> str:

@@ -1,113 +1,138 @@
-"""Write a routing study into a folder: traces, tables, charts and the page, all of them or none."""
+"""Write the files of a routing study: its traces, tables and charts, the study, and the page."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from tempfile import mkdtemp
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.errors import DataError, InvalidArgumentError
+from moe_eval_plugin.report.charts.files import drawn
+from moe_eval_plugin.routing.files import write_trace
+from moe_eval_plugin.routing.page.page import build_page
+from moe_eval_plugin.routing.page.provenance import Provenance
+from moe_eval_plugin.routing.page.study_tables import study_tables
+from moe_eval_plugin.routing.page.vocabulary import Vocabulary, read_vocabulary, shown_tokens
+from moe_eval_plugin.routing.statistics.study import study
+from moe_eval_plugin.routing.study_folder import (
+    KIND,
+    OTHER_TRACES,
+    PAGE,
+    PLOTS,
+    SCHEMA_VERSION,
+    STATISTICS,
+    STUDY,
+    TRACES,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Protocol
 
-STUDY, PAGE = "routing.json", "index.html"
-TRACES, OTHER_TRACES = "traces", "traces-against"
-STATISTICS, PLOTS = "statistics", "plots"
-ENTRIES = (TRACES, OTHER_TRACES, STATISTICS, PLOTS, STUDY, PAGE)
-KIND = "routing"
-SCHEMA_VERSION = 1
+    from moe_eval_plugin.routing.page.first_screen import FirstScreen
+    from moe_eval_plugin.routing.page.page import RoutingPage
+    from moe_eval_plugin.routing.sources import Source
+    from moe_eval_plugin.routing.statistics.tables import RoutingStudy
+
+    class Progress(Protocol):
+        """Shows what is done, and how far it is."""
+
+        def doing(self, what: str) -> None:
+            """Begin a step whose end cannot be counted."""
+
+        def counting(self, what: str, total: int, unit: str) -> None:
+            """Begin a step of ``total`` units."""
+
+        def advance(self, n: int = 1) -> None:
+            """Count units of the current step."""
 
 
-def check_folder(folder: Path) -> None:
-    """Raise ``InvalidArgumentError`` unless a study can be written to a folder.
+# In routing.json they would be most of the file; coactivation.parquet has them.
+MATRICES = ("conditional", "lift")
 
-    It must be new, empty, or have an earlier study, which is replaced.
+
+def write_study(
+    folder: Path,
+    sources: tuple[Source, ...],
+    command: str,
+    progress: Progress,
+    *,
+    trust_remote_code: bool = False,
+) -> FirstScreen:
+    """Write a study of a trace, or of two of them, into an empty folder; return what was found.
+
+    ``sources`` has the trace and, if there is one, the trace to compare it with. Raises ``OSError``
+    if something cannot be written, and ``DataError`` for traces that cannot be compared.
     """
-    if folder.exists() and not folder.is_dir():
-        message = f"--output {folder} is a file. Pass a folder."
-        raise InvalidArgumentError(message)
-    if folder.is_dir() and any(folder.iterdir()) and not is_study(folder):
-        message = (
-            f"--output {folder} is not empty, and moe-eval routing did not write it. Pass a new or "
-            "empty folder, or that of an earlier study, which is replaced."
-        )
-        raise InvalidArgumentError(message)
+    first, *others = sources
+    found = study(first.trace, others[0].trace if others else None, progress=progress)
+    progress.doing("reading the tokenizer")
+    vocabulary = _vocabulary(first, found, trust_remote_code=trust_remote_code)
+    progress.doing("writing traces and tables")
+    for source, name in zip(sources, (TRACES, OTHER_TRACES), strict=False):
+        write_trace(source.trace, folder / name)
+    _write(folder / STATISTICS, study_tables(found, vocabulary))
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": KIND,
+        "version": version("moe-eval-plugin"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "sources": [
+            source.to_dict(name)
+            for source, name in zip(sources, (TRACES, OTHER_TRACES), strict=False)
+        ],
+        "vocabulary": {str(number): text for number, text in vocabulary.texts.items()},
+        "study": _plain_study(found),
+    }
+    (folder / STUDY).write_text(_json(content), "utf-8")
+    progress.doing("filling in the page")
+    provenance = Provenance(found.tasks, found.n_questions, found.n_tokens, sources, command)
+    page = build_page(found, vocabulary, provenance)
+    (folder / PAGE).write_text(page.html, "utf-8")
+    _draw(folder / PLOTS, page, progress)
+    return page.screen
 
 
-def is_study(folder: Path) -> bool:
-    """Whether a folder has a routing study."""
-    try:
-        content = json.loads((folder / STUDY).read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and content.get("kind") == KIND
+def _vocabulary(source: Source, found: RoutingStudy, *, trust_remote_code: bool) -> Vocabulary:
+    """Return the texts of the tokens that are shown: known ones, or those of the tokenizer."""
+    wanted = shown_tokens(found)
+    if wanted and all(number in source.texts for number in wanted):
+        return Vocabulary({number: source.texts[number] for number in wanted})
+    trace = source.trace
+    return read_vocabulary(trace.model, trace.revision, wanted, trust_remote_code=trust_remote_code)
 
 
-@contextmanager
-def study_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder whose entries replace those of ``folder`` after the block.
-
-    After an exception ``folder`` is as it was; other files in it are never touched. Raises
-    ``DataError`` if something cannot be written.
-    """
-    try:
-        missing = _make(folder)
-        staging = Path(mkdtemp(prefix=".staging-", dir=folder))
-    except OSError as error:
-        raise _not_written(folder, error) from error
-    is_done = False
-    try:
-        yield staging
-        _replace(staging, folder)
-        is_done = True
-    except OSError as error:
-        raise _not_written(folder, error) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        for path in [] if is_done else missing:
-            path.rmdir()
+def _plain_study(found: RoutingStudy) -> dict[str, Any]:
+    content = found.to_dict()
+    for layer in content["layers"]:
+        pairs = layer["coactivation"]
+        if pairs is not None:
+            layer["coactivation"] = {
+                name: value for name, value in pairs.items() if name not in MATRICES
+            }
+    return content
 
 
-def _not_written(folder: Path, error: OSError) -> DataError:
-    message = f"{folder} cannot be written: {error}. Pass another folder with --output."
-    return DataError(message)
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
 
 
-def _make(folder: Path) -> list[Path]:
-    """Make a folder, and return what was not there, the innermost first."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    return missing
+def _draw(folder: Path, page: RoutingPage, progress: Progress) -> None:
+    """Write the charts as SVG and PNG; maps as SVG alone, which holds an image already."""
+    n_charts = len(page.figures) + len(page.maps)
+    progress.counting("drawing the charts as files", n_charts, "charts")
+    for figure in page.figures:
+        _write(folder, dict(drawn(figure)))
+        progress.advance()
+    for heat_map in page.maps:
+        _write(folder, dict(islice(drawn(heat_map.figure), 1)))
+        progress.advance()
 
 
-def _replace(staging: Path, folder: Path) -> None:
-    """Move finished entries to a folder, and those that were there before away."""
-    earlier = staging / "earlier"
-    earlier.mkdir()
-    with ExitStack() as undo:
-        for name in ENTRIES:
-            if (folder / name).exists():
-                (folder / name).rename(earlier / name)
-                undo.callback(os.rename, earlier / name, folder / name)
-        for name in ENTRIES:
-            if (staging / name).exists():
-                (staging / name).rename(folder / name)
-                undo.callback(os.rename, folder / name, staging / name)
-        undo.pop_all()
-
-
-def write_files(folder: Path, files: dict[str, bytes]) -> None:
-    """Write files into a new folder; raises ``OSError``."""
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
-
-
-def study_json(content: dict[str, Any]) -> str:
-    """Return the text of ``routing.json``; numbers that are not finite are an error."""
-    return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)

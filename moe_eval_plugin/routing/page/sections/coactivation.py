@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.routing.page.heat_map import Axis, HeatMap, top_of
+import numpy as np
+
+from moe_eval_plugin.routing.page.heat_map import Axis, HeatMap
 from moe_eval_plugin.routing.page.layer_names import named_layers
 from moe_eval_plugin.routing.page.parts import (
     Heading,
@@ -56,12 +58,12 @@ def _panel(name: str, layer: LayerStudy, found: Coactivation) -> LayerPanel:
         caption=f"Share of the tokens of the row's expert that chose the column's as well, at "
         f"k={layer.published_k}.",
         description=f"Co-activation of {len(found.conditional)} experts in layer {name}. "
-        + (f"The pairs with the largest lift: {heaviest}." if pairs else "No pair has a lift."),
+        + (f"Pairs with a large lift: {heaviest}." if pairs else "No pair has a lift."),
         unit="of the row's tokens",
         rows=_experts(found, "expert"),
         columns=_experts(found, "chosen together with expert"),
         values=found.conditional,
-        top=top_of([float(found.conditional.max())]) if found.conditional.size else 0.0,
+        top=_largest(found),
     )
     rows = tuple(
         (
@@ -77,13 +79,19 @@ def _panel(name: str, layer: LayerStudy, found: Coactivation) -> LayerPanel:
         Heading("experts", is_number=False),
         Heading("lift", "tokens that chose both over those expected from their loads: 1 is chance"),
         Heading("tokens", "tokens that chose both"),
-        Heading("of the first's", "share of the first expert's tokens"),
-        Heading("of the second's", "share of the second expert's tokens"),
+        Heading("share of first", "share of the first expert's tokens"),
+        Heading("share of second", "share of the second expert's tokens"),
     )
-    caption = f"Pairs with the largest lift in layer {name}"
+    caption = f"Pairs with a large lift in layer {name}, the surest first"
     table = PageTable(f"pairs-{name.replace(' ', '-')}", caption, columns, rows)
     text = () if rows else ("Too few tokens to compare any two experts with their loads.",)
     return LayerPanel(name, text, (heat,), (table,) if rows else ())
+
+
+def _largest(found: Coactivation) -> float:
+    """Return the largest share; 0 where no expert was chosen."""
+    known = found.conditional[np.isfinite(found.conditional)]
+    return float(known.max()) if known.size else 0.0
 
 
 def _experts(found: Coactivation, title: str) -> Axis:

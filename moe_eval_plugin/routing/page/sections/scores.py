@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from moe_eval_plugin.routing.page.charts import Words, over_k
 from moe_eval_plugin.routing.page.layer_names import named_layers
 from moe_eval_plugin.routing.page.parts import (
+    UNKNOWN,
     Heading,
     PageTable,
     Section,
@@ -106,24 +107,23 @@ def mass_at_a_glance(study: RoutingStudy) -> PageTable | None:
             if mass.k == one.k
         ]
         value, name = min(known)
+        spread = f"{percent_exact(one.retained.p10)} to {percent_exact(one.retained.p90)}"
         lowest = f"{percent_exact(value)} (layer {name})"
+        # That of the published k is 100% by definition.
+        is_published = one.k == means[-1].k
+        others = (interval_text(one.interval), spread, lowest)
         rows.append(
             (
                 name_cell(f"k={one.k}", one.k),
                 share_cell(one.retained.mean, 1),
-                TableCell(None, interval_text(one.interval)),
-                TableCell(
-                    one.retained.p10,
-                    f"{percent_exact(one.retained.p10)} to {percent_exact(one.retained.p90)}",
-                ),
-                TableCell(value, lowest),
+                *(TableCell(None, UNKNOWN if is_published else text) for text in others),
             )
         )
     columns = (
         Heading("k", is_number=False),
         Heading("retained", "mean over tokens and layers"),
         Heading("95% interval", "of the mean, by resampling questions"),
-        Heading("most tokens", "between a tenth and nine tenths of the tokens of a layer"),
+        Heading("80% of tokens", "between a tenth and nine tenths of the tokens of a layer"),
         Heading("lowest layer", "layer with the lowest mean"),
     )
     return PageTable("retained", "Every k at a glance", columns, tuple(reversed(rows)))

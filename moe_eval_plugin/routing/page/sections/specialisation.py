@@ -234,6 +234,5 @@ def _task_panel(name: str, found: TaskSpecialisation, tasks: Sequence[str]) -> L
         "tokens differ most from all tokens come first."
     )
     caption = f"Tasks of the experts of layer {name}"
-    return LayerPanel(
-        name, text, (), (PageTable(f"tasks-{name.replace(' ', '-')}", caption, columns, rows),)
-    )
+    table = PageTable(f"tasks-{name.replace(' ', '-')}", caption, columns, rows)
+    return LayerPanel(name, (text,), (), (table,))

@@ -1,0 +1,210 @@
+"""``moe-eval routing``: study what the routers of a model choose, and write a page about it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.commands.ending import is_silent, show_end, shown
+from moe_eval_plugin.commands.status import Status
+from moe_eval_plugin.commands.subcommand import add_verb
+from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.option_values import read_int, read_new_folder
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from moe_eval_plugin.commands.subcommand import Options, Subcommands
+    from moe_eval_plugin.routing.page.first_screen import FirstScreen
+    from moe_eval_plugin.routing.sources import Source
+
+DESCRIPTION = """\
+Record which experts each token of real prompts is sent to, and study the choices: the share of the
+router's weight that a smaller k keeps, margins, load, experts chosen together, specialisation by
+token and by task, and, with --against, the choices shared with another checkpoint.
+
+MODEL answers the tasks at its published k, with transformers. With --traces, the choices are read
+from a folder instead, and no model is loaded: a study of this command, or published traces of
+FLAME-MoE. Retained weight is no accuracy: `moe-eval sweep` measures that.
+
+The folder of --output gets index.html (the page), routing.json (the study), statistics (all numbers
+as Parquet), plots (the charts) and traces (the choices of every token).
+"""
+EPILOG = """\
+examples:
+  moe-eval routing demo --tasks easy_vqa --limit 100 --output runs/routing
+  moe-eval routing ./flame-290m --tasks arc_easy hellaswag --host lm-eval \\
+    --limit 200 --against ./flame-290m-early --output runs/flame
+  moe-eval routing --traces runs/flame --output runs/flame    again, as a page
+  moe-eval routing --traces FLAME-MoE-Traces/iter_0011029 \\
+    --against-traces FLAME-MoE-Traces/iter_0005500 --output runs/published
+"""
+# Options that ask a model, by their names here.
+OF_A_MODEL = ("tasks", "against", "limit", "host", "model_args")
+
+
+def add(verbs: Subcommands) -> None:
+    """Add the subcommand."""
+    verb = add_verb(
+        verbs, "routing", run, "study what the routers of a model choose", (DESCRIPTION, EPILOG)
+    )
+    verb.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a folder, a model id of the Hub, or demo (embedded); none with --traces",
+    )
+    _add_questions(verb.add_argument_group("what to ask"))
+    _add_traces(verb.add_argument_group("traces that are there already"))
+    _add_output(verb.add_argument_group("output"))
+
+
+def _add_questions(verb: Options) -> None:
+    verb.add_argument(
+        "--against",
+        metavar="MODEL",
+        help="another checkpoint of the model, to compare the choices with",
+    )
+    verb.add_argument(
+        *("-t", "--tasks"), nargs="+", metavar="TASK", help="tasks of the host, e.g. easy_vqa okvqa"
+    )
+    verb.add_argument(
+        *("-l", "--limit"), type=int, metavar="N", help="questions of each task (default: all)"
+    )
+    verb.add_argument(
+        "--host",
+        choices=("lmms-eval", "lm-eval"),
+        help="harness that asks the questions (default: lmms-eval where it is installed)",
+    )
+    verb.add_argument(
+        *("-a", "--model-args"),
+        default="",
+        metavar="NAME=VALUE[,..]",
+        help="further arguments of the model, e.g. dtype=bfloat16, for both checkpoints",
+    )
+
+
+def _add_traces(verb: Options) -> None:
+    verb.add_argument(
+        "--traces", type=Path, metavar="FOLDER", help="read the choices from here; ask no model"
+    )
+    verb.add_argument(
+        "--against-traces",
+        type=Path,
+        metavar="FOLDER",
+        help="choices of another checkpoint for the same tokens",
+    )
+
+
+def _add_output(verb: Options) -> None:
+    verb.add_argument(
+        *("-o", "--output"),
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="folder to write; an earlier study in it is replaced",
+    )
+    verb.add_argument("--open", action="store_true", help="open the page in the browser")
+    verb.add_argument(
+        "--json", action="store_true", help="print JSON: paths and findings"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the study and its page, and print what was found and where."""
+    _check(options)
+    from moe_eval_plugin.report.build import check_packages
+    from moe_eval_plugin.routing.study_folder import PAGE, check_folder, study_folder
+
+    check_packages("The page of a routing study")
+    read_new_folder("--output", options.output)
+    check_folder(options.output)
+    with Status.of(options) as status:
+        from moe_eval_plugin.routing.page.write import write_study
+
+        sources = tuple(_read(options, status) if options.traces else _collect(options, status))
+        with study_folder(options.output) as folder:
+            screen = write_study(folder, sources, _command(options), status)
+    _show(options, screen)
+    if options.open:
+        import sys
+        import webbrowser
+
+        if not webbrowser.open((options.output / PAGE).resolve().as_uri()):
+            print("No browser could be started: open the file yourself.", file=sys.stderr)
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raise ``InvalidArgumentError`` unless either a model and tasks, or traces are named."""
+    if options.traces is None and options.against_traces is not None:
+        message = "--against-traces needs --traces: choices are compared with those of a folder."
+        raise InvalidArgumentError(message)
+    if options.traces is not None:
+        given = [f"--{name.replace('_', '-')}" for name in OF_A_MODEL if getattr(options, name)]
+        named = [*([options.model] if options.model else []), *given]
+        if named:
+            message = (
+                f"--traces and {', '.join(named)} exclude each other: with --traces no model is "
+                "asked. Leave one of them out."
+            )
+            raise InvalidArgumentError(message)
+        return
+    if options.model is None or not options.tasks:
+        message = (
+            "moe-eval routing needs a model and --tasks, or --traces. For example: moe-eval "
+            "routing demo --tasks easy_vqa --limit 100 --output runs/routing"
+        )
+        raise InvalidArgumentError(message)
+    if options.limit is not None:
+        read_int("--limit", options.limit, at_least=1)
+
+
+def _read(options: argparse.Namespace, status: Status) -> Iterator[Source]:
+    from moe_eval_plugin.routing.sources import read_source
+
+    status.doing("reading the traces")
+    yield read_source(options.traces)
+    if options.against_traces is not None:
+        yield read_source(options.against_traces, against=True)
+
+
+def _collect(options: argparse.Namespace, status: Status) -> Iterator[Source]:
+    raise NotImplementedError
+
+
+def _command(options: argparse.Namespace) -> str:
+    """Return the command that repeats the study."""
+    words = ["moe-eval", "routing", *([options.model] if options.model else [])]
+    for name in (*OF_A_MODEL, "traces", "against_traces", "output"):
+        value = getattr(options, name)
+        if value not in (None, "", []):
+            values = value if isinstance(value, list) else [value]
+            words += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return shlex.join(words)
+
+
+def _show(options: argparse.Namespace, screen: FirstScreen) -> None:
+    """Print what was found, and where the page is."""
+    from moe_eval_plugin.routing.study_folder import PAGE, PLOTS, STATISTICS, STUDY, TRACES
+
+    page = options.output / PAGE
+    found = [f"{screen.headline}.", screen.reason, *screen.findings]
+    if options.json:
+        paths = {
+            "page": page,
+            "study": options.output / STUDY,
+            "traces": options.output / TRACES,
+            "statistics": options.output / STATISTICS,
+            "plots": options.output / PLOTS,
+        }
+        content = {**{name: str(path) for name, path in paths.items()}, "findings": found}
+        print(json.dumps(content, indent=2, ensure_ascii=False))
+    elif is_silent(options):
+        show_end(*found)
+    else:
+        size = f"{page.stat().st_size / 1e6:.1f} MB"
+        show_end(*found, f"Page: {shown(page)} ({size}); all numbers in {shown(options.output)}")
