@@ -198,9 +198,7 @@ def margin_section(study: RoutingStudy) -> Section | None:
         values = {one.k: one.median for one in _all(layer).margins or ()}
         own = (number_cell(values.get(k), ".4f", top) for k in ks)
         cells.append((name_cell(name, order), *own))
-    table = PageTable(
-        "margins-by-layer", "Median margin in each layer", columns, tuple(cells), "Margins by layer"
-    )
+    table = PageTable("margins-by-layer", "Median margin in each layer", columns, tuple(cells))
     return Section(
         id="margins",
         title="Margins: how clear the choices are",

@@ -127,7 +127,7 @@ def _token_panel(name: str, found: TokenSpecialisation, vocabulary: Vocabulary) 
             TableCell(
                 None,
                 " · ".join(
-                    f"{vocabulary.text(one.token_id)} {percent(one.share)}"
+                    f"{vocabulary.text(one.token_id)} ({percent(one.share)})"
                     for one in tokens[:MOST_TOKENS]
                 ),
             ),
@@ -144,7 +144,7 @@ def _token_panel(name: str, found: TokenSpecialisation, vocabulary: Vocabulary) 
             share_cell(one.own_share, 1),
             share_cell(one.chance),
             TableCell(
-                None, " · ".join(f"{use.expert} {percent(use.share)}" for use in one.experts)
+                None, ", ".join(f"{use.expert} ({percent(use.share)})" for use in one.experts)
             ),
         )
         for one in found.most_frequent[:MOST_FREQUENT]
