@@ -108,9 +108,7 @@ def _add_output(verb: Options) -> None:
         help="folder to write; an earlier study in it is replaced",
     )
     verb.add_argument("--open", action="store_true", help="open the page in the browser")
-    verb.add_argument(
-        "--json", action="store_true", help="print JSON: paths and findings"
-    )
+    verb.add_argument("--json", action="store_true", help="print JSON: paths and findings")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -164,7 +162,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _read(options: argparse.Namespace, status: Status) -> Iterator[Source]:
-    from moe_eval_plugin.routing.sources import read_source
+    from moe_eval_plugin.routing.read_sources import read_source
 
     status.doing("reading the traces")
     yield read_source(options.traces)
