@@ -15,11 +15,12 @@ from moe_eval_plugin.option_values import read_int, read_new_folder
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from typing import Any
 
     from moe_eval_plugin.commands.subcommand import Options, Subcommands
     from moe_eval_plugin.routing.page.first_screen import FirstScreen
-    from moe_eval_plugin.routing.sources import Source
+    from moe_eval_plugin.routing.sources import Collection, Source
 
 DESCRIPTION = """\
 Record which experts each token of real prompts is sent to, and study the choices: the share of the
@@ -43,7 +44,10 @@ examples:
     --against-traces FLAME-MoE-Traces/iter_0005500 --output runs/published
 """
 # Options that ask a model, by their names here.
-OF_A_MODEL = ("tasks", "against", "limit", "host", "model_args")
+OF_A_MODEL = (
+    *("against", "tasks", "limit", "host", "model_args", "batch_size", "device"),
+    *("num_fewshot", "apply_chat_template", "include_path", "new_tokens", "max_tokens"),
+)
 
 
 def add(verbs: Subcommands) -> None:
@@ -81,9 +85,33 @@ def _add_questions(verb: Options) -> None:
     )
     verb.add_argument(
         *("-a", "--model-args"),
-        default="",
         metavar="NAME=VALUE[,..]",
         help="further arguments of the model, e.g. dtype=bfloat16, for both checkpoints",
+    )
+    verb.add_argument(
+        *("-b", "--batch-size"), type=int, metavar="N", help="texts in a batch (default: 8)"
+    )
+    verb.add_argument("--device", help="cpu, cuda, ... (default: cuda where there is one)")
+    verb.add_argument(
+        "--num-fewshot", type=int, metavar="N", help="examples in each prompt (default: the task's)"
+    )
+    verb.add_argument(
+        "--apply-chat-template",
+        action="store_true",
+        help="pass prompts through the chat template, with lm-eval; lmms-eval always does",
+    )
+    verb.add_argument("--include-path", metavar="FOLDER", help="a folder with more tasks")
+    verb.add_argument(
+        "--new-tokens",
+        type=int,
+        metavar="N",
+        help="generated tokens of each answer to record as well (default: 0, prompts only)",
+    )
+    verb.add_argument(
+        "--max-tokens",
+        type=int,
+        metavar="N",
+        help="record about N tokens at most, an equal share of each task (default: 200,000)",
     )
 
 
@@ -171,7 +199,40 @@ def _read(options: argparse.Namespace, status: Status) -> Iterator[Source]:
 
 
 def _collect(options: argparse.Namespace, status: Status) -> Iterator[Source]:
-    raise NotImplementedError
+    """Ask the model, and then the other checkpoint; both requests are checked before."""
+    from moe_eval_plugin.hosts.harness import default_host
+    from moe_eval_plugin.routing.collect import RoutingRequest, collect
+    from moe_eval_plugin.routing.sources import Source
+
+    given = {name: getattr(options, name) for name in (*OF_A_MODEL[2:],)}
+    settings = {name: value for name, value in given.items() if value not in (None, False)}
+    settings["host"] = options.host or default_host()
+    requests = [
+        RoutingRequest(model, tuple(options.tasks), **settings)
+        for model in (options.model, options.against)
+        if model
+    ]
+    for request in requests:
+        yield Source(collect(request, status), _collection(options, settings))
+
+
+def _collection(options: argparse.Namespace, settings: Mapping[str, Any]) -> Collection:
+    """Return how the traces are collected now, on this machine."""
+    from datetime import UTC, datetime
+
+    from moe_eval_plugin.hardware.device import describe_this_machine
+    from moe_eval_plugin.results.versions import installed_versions, versions_with
+    from moe_eval_plugin.routing.sources import Collection
+
+    facts = describe_this_machine()
+    machine = {"name": facts.name, "devices": facts.n_devices, "threads": facts.threads}
+    return Collection(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=_command(options),
+        machine={name: value for name, value in machine.items() if value is not None},
+        versions=versions_with(settings["host"], installed_versions()),
+        settings=settings,
+    )
 
 
 def _command(options: argparse.Namespace) -> str:
@@ -179,8 +240,8 @@ def _command(options: argparse.Namespace) -> str:
     words = ["moe-eval", "routing", *([options.model] if options.model else [])]
     for name in (*OF_A_MODEL, "traces", "against_traces", "output"):
         value = getattr(options, name)
-        if value not in (None, "", []):
-            values = value if isinstance(value, list) else [value]
+        if value not in (None, False):
+            values = [] if value is True else value if isinstance(value, list) else [value]
             words += [f"--{name.replace('_', '-')}", *map(str, values)]
     return shlex.join(words)
 

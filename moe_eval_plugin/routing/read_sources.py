@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.json_object import JsonObject
-from moe_eval_plugin.routing.files import read_trace
-from moe_eval_plugin.routing.published_traces import read_flame_traces
+from moe_eval_plugin.routing.files import is_trace, read_trace
 from moe_eval_plugin.routing.sources import Collection, Source
 from moe_eval_plugin.routing.study_folder import OTHER_TRACES, STUDY, TRACES, is_study
 
@@ -29,8 +28,11 @@ def read_source(folder: Path, *, against: bool = False) -> Source:
         return _of_study(folder, against=against)
     if is_study(folder.parent) and folder.name in (TRACES, OTHER_TRACES):
         return _of_study(folder.parent, against=folder.name == OTHER_TRACES)
-    is_ours = any(folder.glob("*.parquet"))
-    return Source(read_trace(folder) if is_ours else read_flame_traces(folder), Collection())
+    if is_trace(folder):
+        return Source(read_trace(folder), Collection())
+    from moe_eval_plugin.routing.published_traces import read_flame_traces
+
+    return Source(read_flame_traces(folder), Collection())
 
 
 def _of_study(folder: Path, *, against: bool) -> Source:

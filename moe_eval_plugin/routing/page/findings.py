@@ -52,8 +52,9 @@ def load_fact(study: RoutingStudy) -> Fact:
 
 def unused_fact(study: RoutingStudy) -> Fact:
     """Return the number of experts that no token chose."""
-    n_experts = sum(one.num_experts + one.num_zero_experts for one in study.layers)
-    unused = [(len(one.groups[0].load.unused), name) for name, one in named_layers(study)]
+    layers = named_layers(study)
+    n_experts = sum(one.num_experts + one.num_zero_experts for _, one in layers)
+    unused = [(len(one.groups[0].load.unused), name) for name, one in layers]
     n_unused = sum(n for n, _ in unused)
     most, name = max(unused, key=lambda each: each[0])
     where = f"most in layer {name}: {most}" if n_unused else "each was chosen at least once"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from moe_eval_plugin.report.charts.routing import short_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from moe_eval_plugin.routing.statistics.tables import LayerStudy, RoutingStudy
 
@@ -27,5 +27,14 @@ def layer_names(paths: Sequence[str]) -> tuple[str, ...]:
 
 
 def named_layers(study: RoutingStudy) -> tuple[tuple[str, LayerStudy], ...]:
-    """Return the layers of a study, each with its name."""
-    return tuple(zip(layer_names([one.path for one in study.layers]), study.layers, strict=True))
+    """Return the layers that tokens reached, each with its name."""
+    return tuple((name, layer) for name, layer in _all(study) if layer.n_tokens)
+
+
+def unreached(study: RoutingStudy) -> tuple[str, ...]:
+    """Return the names of the layers that no token reached."""
+    return tuple(name for name, layer in _all(study) if not layer.n_tokens)
+
+
+def _all(study: RoutingStudy) -> Iterable[tuple[str, LayerStudy]]:
+    return zip(layer_names([one.path for one in study.layers]), study.layers, strict=True)

@@ -63,9 +63,9 @@ def with_an_unused_layer() -> RoutingTrace:
     return replace(trace, layers=(*trace.layers, unused))
 
 
-def other_trace() -> RoutingTrace:
+def other_trace(*, images: bool = False) -> RoutingTrace:
     """Return the same tokens in another checkpoint: the first layer chooses OTHER."""
-    found = tokens()
+    found = tokens(images=images)
     choices = (True, found.token_id == SECOND, found.task == 1)
     layers = tuple(layer(number, other) for number, other in enumerate(choices))
     return RoutingTrace("another/model", None, None, ("first", "second"), found, layers)

@@ -228,7 +228,6 @@ def test_a_layer_that_no_token_reached_has_no_numbers() -> None:
 
     assert found.screen.headline == "At k=1 the routers keep 64% of the weight of k=2"
     assert found.screen.facts[0].value == "Layer 1: 1 of 4"
-    assert rows(found, "load-by-layer")[-1] == [
-        *("4", *[UNKNOWN] * 2, "0 of 4", UNKNOWN),
-        "4 (0, 1, 2, 3)",
-    ]
+    assert found.screen.facts[1].value == "2 of 12"
+    assert [row[0] for row in rows(found, "load-by-layer")] == ["layer", "1", "2", "3"]
+    assert "1 layer got no token and is left out: 4." in found.html

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.routing.page.charts import Words, over_layers
 from moe_eval_plugin.routing.page.heat_map import Axis, HeatMap, top_of
-from moe_eval_plugin.routing.page.layer_names import named_layers
+from moe_eval_plugin.routing.page.layer_names import named_layers, unreached
 from moe_eval_plugin.routing.page.parts import (
     UNKNOWN,
     Heading,
@@ -21,7 +21,7 @@ from moe_eval_plugin.routing.page.parts import (
 from moe_eval_plugin.text import counted, first_few
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -51,11 +51,20 @@ def load_section(study: RoutingStudy) -> Section:
         id="load",
         title="Load of the experts",
         link="Load",
-        text=(MEANING,),
+        text=(MEANING, *_without_tokens(study)),
         figures=(_evenness(layers),) if len(layers) > 1 else (),
         maps=(load_map([(name, one.groups[0]) for name, one in layers], layers),),
         tables=(_table(layers),),
     )
+
+
+def _without_tokens(study: RoutingStudy) -> Iterator[str]:
+    names = unreached(study)
+    if names:
+        yield (
+            f"{counted(len(names), 'layer')} got no token and {'is' if len(names) == 1 else 'are'} "
+            f"left out: {first_few(names)}."
+        )
 
 
 def experts_for_half(load: Load) -> int:
