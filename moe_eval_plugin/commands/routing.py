@@ -40,8 +40,8 @@ examples:
   moe-eval routing ./flame-290m --tasks arc_easy hellaswag --host lm-eval \\
     --limit 200 --against ./flame-290m-early --output runs/flame
   moe-eval routing --traces runs/flame --output runs/flame    again, as a page
-  moe-eval routing --traces FLAME-MoE-Traces/iter_0011029 \\
-    --against-traces FLAME-MoE-Traces/iter_0005500 --output runs/published
+  moe-eval routing --traces flame-moe-290m/actives/iter_2700 \\
+    --against-traces flame-moe-290m/actives/iter_5473 --output runs/early
 """
 # Options that ask a model, by their names here.
 OF_A_MODEL = (
@@ -193,15 +193,16 @@ def _read(options: argparse.Namespace, status: Status) -> Iterator[Source]:
     from moe_eval_plugin.routing.read_sources import read_source
 
     status.doing("reading the traces")
-    yield read_source(options.traces)
+    yield read_source(options.traces, status)
     if options.against_traces is not None:
-        yield read_source(options.against_traces, against=True)
+        yield read_source(options.against_traces, status, against=True)
 
 
 def _collect(options: argparse.Namespace, status: Status) -> Iterator[Source]:
     """Ask the model, and then the other checkpoint; both requests are checked before."""
     from moe_eval_plugin.hosts.harness import default_host
-    from moe_eval_plugin.routing.collect import RoutingRequest, collect
+    from moe_eval_plugin.routing.collect.collect import collect
+    from moe_eval_plugin.routing.collect.request import RoutingRequest
     from moe_eval_plugin.routing.sources import Source
 
     given = {name: getattr(options, name) for name in (*OF_A_MODEL[2:],)}

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.json_object import JsonObject
 from moe_eval_plugin.routing.files import is_trace, read_trace
+from moe_eval_plugin.routing.published_traces import read_flame_traces
 from moe_eval_plugin.routing.sources import Collection, Source
 from moe_eval_plugin.routing.study_folder import OTHER_TRACES, STUDY, TRACES, is_study
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from moe_eval_plugin.routing.progress import Progress
 
-def read_source(folder: Path, *, against: bool = False) -> Source:
+
+def read_source(folder: Path, progress: Progress | None = None, *, against: bool = False) -> Source:
     """Return the trace of a folder: a study, a folder of traces, or traces of FLAME-MoE.
 
     Of a study, its trace is read, or with ``against`` the one that it was compared with, if any.
@@ -30,9 +33,7 @@ def read_source(folder: Path, *, against: bool = False) -> Source:
         return _of_study(folder.parent, against=folder.name == OTHER_TRACES)
     if is_trace(folder):
         return Source(read_trace(folder), Collection())
-    from moe_eval_plugin.routing.published_traces import read_flame_traces
-
-    return Source(read_flame_traces(folder), Collection())
+    return Source(read_flame_traces(folder, progress=progress), Collection())
 
 
 def _of_study(folder: Path, *, against: bool) -> Source:

@@ -110,3 +110,4 @@ def _limits(study: RoutingStudy) -> Iterator[str]:
         f"All numbers are of {', '.join(study.tasks)}. Other text may use other experts, those "
         "that no token chose here included."
     )
+    yield from study.notes

@@ -10,7 +10,7 @@ import io
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.report.charts.files import FILE_WIDTH
 from moe_eval_plugin.report.charts.theme import COLOURS, LIGHT
@@ -133,7 +133,7 @@ class HeatMap:
                 y=_axis(self.rows, "row", alt.Y, is_reversed=True),
             )
         )
-        chart = alt.layer(image, frame).properties(width=FILE_WIDTH, height=height)
+        chart: Any = alt.layer(image, frame).properties(width=FILE_WIDTH, height=height)
         title = f"{self.title} (strongest colour: {self.top_text})"
         return Figure(self.name, title, self.caption, self.description, chart)
 

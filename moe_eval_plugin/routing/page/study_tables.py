@@ -198,7 +198,7 @@ def _coactivation(study: RoutingStudy) -> bytes:
         found = layer.coactivation
         if found is None:
             continue
-        first, second = np.indices(found.conditional.shape, np.int16)
+        first, second = np.indices(found.conditional.shape).astype(np.int16)
         keep = first != second
         columns = {
             "first": first[keep],

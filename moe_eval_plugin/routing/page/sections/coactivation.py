@@ -62,7 +62,7 @@ def _panel(name: str, layer: LayerStudy, found: Coactivation) -> LayerPanel:
         unit="of the row's tokens",
         rows=_experts(found, "expert"),
         columns=_experts(found, "chosen together with expert"),
-        values=found.conditional,
+        values=found.conditional.astype(np.float64),
         top=_largest(found),
     )
     rows = tuple(

@@ -10,6 +10,7 @@ from moe_eval_plugin.routing.page.parts import Section, percent_exact
 from moe_eval_plugin.routing.page.sections.load import load_map
 
 if TYPE_CHECKING:
+    from moe_eval_plugin.report.charts.base import Row
     from moe_eval_plugin.routing.statistics.tables import Load, RoutingStudy
 
 
@@ -28,7 +29,7 @@ def modality_section(study: RoutingStudy) -> Section | None:
     if len(maps) <= 1:
         return None
     first, second = names[:2]
-    rows = [
+    rows: list[Row] = [
         {"layer": name, "value": overlap(groups[first][name].load, groups[second][name].load)}
         for name, _ in layers
         if name in groups[first] and name in groups[second]

@@ -23,7 +23,7 @@ from moe_eval_plugin.routing.page.parts import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from moe_eval_plugin.report.charts.base import Figure
+    from moe_eval_plugin.report.charts.base import Figure, Row
     from moe_eval_plugin.routing.statistics.tables import (
         GroupRouting,
         GroupSummary,
@@ -174,7 +174,7 @@ def margin_section(study: RoutingStudy) -> Section | None:
     layers = [(name, one) for name, one in named_layers(study) if _all(one).margins]
     if not layers:
         return None
-    rows = [
+    rows: list[Row] = [
         {"layer": name, "k": one.k, "value": one.median}
         for name, layer in layers
         for one in _all(layer).margins or ()
