@@ -11,7 +11,7 @@ from moe_eval_plugin.commands.ending import is_silent, show_end, shown
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.option_values import read_int, read_new_folder
+from moe_eval_plugin.option_values import read_bool, read_int, read_new_folder, split_arguments
 
 if TYPE_CHECKING:
     import argparse
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.commands.subcommand import Options, Subcommands
     from moe_eval_plugin.routing.page.first_screen import FirstScreen
+    from moe_eval_plugin.routing.page.write import Tokenizer
     from moe_eval_plugin.routing.sources import Collection, Source
 
 DESCRIPTION = """\
@@ -135,6 +136,11 @@ def _add_output(verb: Options) -> None:
         metavar="FOLDER",
         help="folder to write; an earlier study in it is replaced",
     )
+    verb.add_argument(
+        "--tokenizer",
+        metavar="FOLDER",
+        help="folder or model whose tokenizer says what tokens are (default: that of MODEL)",
+    )
     verb.add_argument("--open", action="store_true", help="open the page in the browser")
     verb.add_argument("--json", action="store_true", help="print JSON: paths and findings")
 
@@ -153,7 +159,7 @@ def run(options: argparse.Namespace) -> int:
 
         sources = tuple(_read(options, status) if options.traces else _collect(options, status))
         with study_folder(options.output) as folder:
-            screen = write_study(folder, sources, _command(options), status)
+            screen = write_study(folder, sources, _command(options), status, _tokenizer(options))
     _show(options, screen)
     if options.open:
         import sys
@@ -236,10 +242,19 @@ def _collection(options: argparse.Namespace, settings: Mapping[str, Any]) -> Col
     )
 
 
+def _tokenizer(options: argparse.Namespace) -> Tokenizer:
+    """Return where the texts of tokens come from; code may run where the model's may."""
+    from moe_eval_plugin.routing.page.write import Tokenizer
+
+    given = split_arguments("--model-args", options.model_args or "")
+    is_trusted = read_bool("trust_remote_code", given.get("trust_remote_code", False))
+    return Tokenizer(options.tokenizer, is_trusted)
+
+
 def _command(options: argparse.Namespace) -> str:
     """Return the command that repeats the study."""
     words = ["moe-eval", "routing", *([options.model] if options.model else [])]
-    for name in (*OF_A_MODEL, "traces", "against_traces", "output"):
+    for name in (*OF_A_MODEL, "traces", "against_traces", "tokenizer", "output"):
         value = getattr(options, name)
         if value not in (None, False):
             values = [] if value is True else value if isinstance(value, list) else [value]

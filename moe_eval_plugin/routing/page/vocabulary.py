@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from moe_eval_plugin.errors import DataError, MoEEvalError
+from moe_eval_plugin.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,36 +45,37 @@ def shown_tokens(study: RoutingStudy) -> tuple[int, ...]:
 
 
 def read_vocabulary(
-    model: str, revision: str | None, token_ids: Iterable[int], *, trust_remote_code: bool = False
+    source: str, revision: str | None, token_ids: Iterable[int], *, trust_remote_code: bool = False
 ) -> Vocabulary:
-    """Return the texts of tokens from the tokenizer of a model; nothing is downloaded.
+    """Return the texts of tokens, from the tokenizer of a model or folder; nothing is downloaded.
 
-    Without a tokenizer on this machine there are none, and ``reason`` says so.
+    Raises ``DataError`` where there is no such tokenizer on this machine, or it is broken.
     """
     from transformers import AutoTokenizer
 
-    from moe_eval_plugin.errors import MoEEvalError
     from moe_eval_plugin.models.checkpoint import resolve
 
-    wanted = list(token_ids)
-    if not wanted:
-        return Vocabulary()
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            resolve(model),
+            resolve(source),
             revision=revision,
             trust_remote_code=trust_remote_code,
             local_files_only=True,
         )
     # A tokenizer can be absent or broken in as many ways as there are classes of them.
-    except (MoEEvalError, OSError, ValueError, KeyError, TypeError, ImportError):
-        reason = f"The tokenizer of {model} is not on this machine, so tokens have numbers."
-        return Vocabulary(reason=reason)
-    texts = {}
-    for token_id in wanted:
-        text = tokenizer.decode([token_id])
-        # Part of a character has no text of its own.
-        if not text or REPLACEMENT in text:
-            text = tokenizer.convert_ids_to_tokens(token_id) or ""
-        texts[token_id] = text
-    return Vocabulary(texts)
+    except (MoEEvalError, OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        message = (
+            f"{source} has no tokenizer on this machine ({one_line(error)}). Name a folder with "
+            "one by --tokenizer."
+        )
+        raise DataError(message) from error
+    known = range(len(tokenizer))
+    return Vocabulary({one: _text(tokenizer, one) for one in token_ids if one in known})
+
+
+def _text(tokenizer: Any, token_id: int) -> str:  # noqa: ANN401  (one of many classes)
+    text: str = tokenizer.decode([token_id])
+    # Part of a character has no text of its own.
+    if not text or REPLACEMENT in text:
+        text = tokenizer.convert_ids_to_tokens(token_id) or ""
+    return text

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.report.charts.files import drawn
 from moe_eval_plugin.routing.files import write_trace
 from moe_eval_plugin.routing.page.page import build_page
@@ -53,23 +55,33 @@ if TYPE_CHECKING:
 MATRICES = ("conditional", "lift")
 
 
+@dataclass(frozen=True)
+class Tokenizer:
+    """Where the texts of tokens come from."""
+
+    source: str | None = None
+    """A folder or model with a tokenizer; ``None`` for that of the trace's model, if there is."""
+    trust_remote_code: bool = False
+    """Whether code that comes with the tokenizer may run."""
+
+
 def write_study(
     folder: Path,
     sources: tuple[Source, ...],
     command: str,
     progress: Progress,
-    *,
-    trust_remote_code: bool = False,
+    tokenizer: Tokenizer | None = None,
 ) -> FirstScreen:
     """Write a study of a trace, or of two of them, into an empty folder; return what was found.
 
     ``sources`` has the trace and, if there is one, the trace to compare it with. Raises ``OSError``
-    if something cannot be written, and ``DataError`` for traces that cannot be compared.
+    if something cannot be written, and ``DataError`` for traces that cannot be compared, or without
+    the tokenizer that is named.
     """
     first, *others = sources
     found = study(first.trace, others[0].trace if others else None, progress=progress)
     progress.doing("reading the tokenizer")
-    vocabulary = _vocabulary(first, found, trust_remote_code=trust_remote_code)
+    vocabulary = _vocabulary(first, found, tokenizer or Tokenizer())
     progress.doing("writing traces and tables")
     for source, name in zip(sources, (TRACES, OTHER_TRACES), strict=False):
         write_trace(source.trace, folder / name)
@@ -96,13 +108,24 @@ def write_study(
     return page.screen
 
 
-def _vocabulary(source: Source, found: RoutingStudy, *, trust_remote_code: bool) -> Vocabulary:
+def _vocabulary(source: Source, found: RoutingStudy, tokenizer: Tokenizer) -> Vocabulary:
     """Return the texts of the tokens that are shown: known ones, or those of the tokenizer."""
     wanted = shown_tokens(found)
-    if wanted and all(number in source.texts for number in wanted):
+    if not wanted:
+        return Vocabulary()
+    if tokenizer.source is None and all(number in source.texts for number in wanted):
         return Vocabulary({number: source.texts[number] for number in wanted})
     trace = source.trace
-    return read_vocabulary(trace.model, trace.revision, wanted, trust_remote_code=trust_remote_code)
+    name, revision = tokenizer.source or trace.model, None if tokenizer.source else trace.revision
+    try:
+        return read_vocabulary(
+            name, revision, wanted, trust_remote_code=tokenizer.trust_remote_code
+        )
+    except DataError:
+        if tokenizer.source is not None:
+            raise
+        reason = f"The tokenizer of {name} is not on this machine, so tokens have numbers."
+        return Vocabulary(reason=reason)
 
 
 def _plain_study(found: RoutingStudy) -> dict[str, Any]:

@@ -175,7 +175,7 @@ def _table(layers: Sequence[tuple[str, LayerStudy]]) -> PageTable:
     )
     zero_columns = (
         Heading("zero share", "share of the choices that are experts that compute nothing"),
-        Heading("effective k", "computing experts of a token: mean (10% to 90% of the tokens)"),
+        Heading("FFN k", "experts of a token that compute: mean (10% to 90% of the tokens)"),
     )
     return PageTable(
         "load-by-layer",
