@@ -101,6 +101,17 @@ def test_a_folder_of_others_is_not_written_to(traces: Path, tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_a_tokenizer_that_is_not_there_leaves_nothing_behind(traces: Path, tmp_path: Path) -> None:
+    done = moe_eval(
+        *("routing", "--traces", traces / "one", "--tokenizer", tmp_path),
+        *("--output", tmp_path / "study"),
+    )
+
+    assert done.returncode == 2
+    assert "Name a folder with one by --tokenizer." in done.stderr
+    assert not (tmp_path / "study").exists()
+
+
 def test_traces_of_other_tokens_cannot_be_compared(traces: Path, tmp_path: Path) -> None:
     write_trace(known_trace().select(task="first"), tmp_path / "half")
 
@@ -125,3 +136,28 @@ def test_the_page_is_opened_on_request(
 
     assert code == 0
     assert opened == [(tmp_path / "index.html").as_uri()]
+
+
+def test_the_embedded_model_is_studied(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+
+    done = moe_eval("routing", "demo", "--tasks", "easy_vqa", "--limit", "60", "--output", folder)
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    content = json.loads((folder / "routing.json").read_text("utf-8"))
+    page = (folder / "index.html").read_text("utf-8")
+    (source,) = content["sources"]
+    (first, *_), mass = content["study"]["layers"], content["study"]["summary"][0]["mass"]
+    assert content["study"]["n_questions"] == 60
+    assert first["published_k"] == 8
+    assert sum(first["groups"][0]["load"]["tokens"]) == 8 * content["study"]["n_tokens"]
+    assert [one["k"] for one in mass] == list(range(1, 9))
+    share = f"{100 * mass[3]['retained']['mean']:.0f}%"
+    headline = f"At k=4 the routers keep {share} of the weight of k=8"
+    assert done.stdout.startswith(f"{headline}.")
+    assert f'<p class="headline">{headline}</p>' in page
+    assert 'id="modality"' in page
+    assert " question" in content["vocabulary"].values()
+    assert "␣question" in page
+    assert source["collection"]["settings"] == {"host": "lmms-eval", "limit": 60}
+    assert f"moe-eval routing demo --tasks easy_vqa --limit 60 --output {folder}" in page

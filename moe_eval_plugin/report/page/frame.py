@@ -6,6 +6,7 @@ import base64
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -44,7 +45,6 @@ def filled(files: PageFiles, figures: Sequence[Figure], **parts: Any) -> str:  #
 
     The template escapes text, and scripts with other hashes do not run.
     """
-    import vl_convert
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -56,7 +56,7 @@ def filled(files: PageFiles, figures: Sequence[Figure], **parts: Any) -> str:  #
         lstrip_blocks=True,
     )
     own = [_source(environment, f"scripts/{name}.js") for name in files.scripts]
-    scripts = [_closed(one) for one in (vl_convert.javascript_bundle(BUNDLE), *own)]
+    scripts = [_closed(one) for one in (_libraries(), *own)]
     style = "\n".join(_source(environment, f"styles/{name}.css") for name in files.styles)
     charts = {"config": page_config(), "specs": [_spec(one) for one in figures]}
     text: str = environment.get_template(files.name).render(
@@ -73,6 +73,15 @@ def filled(files: PageFiles, figures: Sequence[Figure], **parts: Any) -> str:  #
         icon=_icon(),
     )
     return text
+
+
+@cache
+def _libraries() -> str:
+    """Return the libraries that draw the charts; putting them together takes seconds."""
+    import vl_convert
+
+    bundle: str = vl_convert.javascript_bundle(BUNDLE)
+    return bundle
 
 
 def _icon() -> str:

@@ -103,8 +103,8 @@ def _pairs(study: RoutingStudy) -> Iterator[str]:
         pair, name = max(best, key=lambda each: each[0].lift)
         yield (
             f"Experts {pair.first} and {pair.second} of layer {name} are chosen together "
-            f"{pair.lift:.1f} times as often as their loads alone lead to, by "
-            f"{counted(pair.tokens, 'token')}."
+            f"{pair.lift:.1f} times as often as their loads alone lead to "
+            f"({counted(pair.tokens, 'token')})."
         )
 
 

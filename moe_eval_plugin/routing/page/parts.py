@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from moe_eval_plugin.text import HUNDRED, formatted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from moe_eval_plugin.report.charts.base import Figure
     from moe_eval_plugin.routing.page.heat_map import HeatMap
     from moe_eval_plugin.stats.resampling import Interval
@@ -118,19 +116,11 @@ def share_cell(share: float | None, top: float | None = None) -> TableCell:
     return TableCell(share, percent_exact(share), shade)
 
 
-def number_cell(value: float | None, form: str = ".3f", top: float | None = None) -> TableCell:
-    """Return a number in a format; with ``top`` shaded, fully from that number on."""
+def number_cell(
+    value: float | None, form: str = ".3f", top: float | None = None, unit: str = ""
+) -> TableCell:
+    """Return a number in a format with its unit; with ``top`` shaded, fully from that on."""
     if value is None:
         return TableCell(None, UNKNOWN)
     shade = None if top is None else max(0.0, min(1.0, value / top)) if top else 0.0
-    return TableCell(value, formatted(value, form), shade)
-
-
-def listed(items: Sequence[str]) -> str:
-    """Return ``a, b and c``."""
-    return " and ".join(part for part in (", ".join(items[:-1]), *items[-1:]) if part)
-
-
-def present(values: Iterable[float | None]) -> list[float]:
-    """Return the values that are known."""
-    return [value for value in values if value is not None]
+    return TableCell(value, f"{formatted(value, form)}{unit}", shade)

@@ -12,6 +12,20 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.routing.sources import Source
 
+MACHINE = {"name": "{}", "devices": "devices: {}", "threads": "threads: {}"}
+SETTINGS = {
+    "host": "Host",
+    "limit": "Questions of each task, at most",
+    "model_args": "Model arguments",
+    "batch_size": "Batch size",
+    "device": "Device",
+    "num_fewshot": "Examples in each prompt",
+    "apply_chat_template": "Chat template applied",
+    "include_path": "Folder with more tasks",
+    "new_tokens": "Generated tokens recorded of each answer",
+    "max_tokens": "Tokens recorded, at most",
+}
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -44,11 +58,14 @@ class Provenance:
             "Tasks": None if number else ", ".join(self.tasks),
             "Questions": None if number else f"{self.n_questions:,}",
             "Tokens": None if number else f"{self.n_tokens:,}",
-            "Machine": as_text(dict(one.collection.machine)),
-            **one.collection.settings,
+            "Machine": ", ".join(
+                MACHINE.get(name, "{}").format(value)
+                for name, value in one.collection.machine.items()
+            ),
+            **{SETTINGS.get(name, name): value for name, value in one.collection.settings.items()},
             "Versions": as_text(dict(one.collection.versions)),
             "Date": one.collection.date,
-            "Command": one.collection.command,
+            "Command": None if one.collection.command == self.command else one.collection.command,
         }
         for name, value in known.items():
             if value not in (None, "", {}, []):

@@ -103,9 +103,9 @@ def test_margins_by_layer(page: RoutingPage) -> None:
 
 def test_load_by_layer(page: RoutingPage) -> None:
     assert rows(page, "load-by-layer")[1:] == [
-        ["1", "0.500", "0.500", "1 of 4", "2.00", "2 (2, 3)"],
-        ["2", "1.000", "0.000", "2 of 4", "1.00", "0"],
-        ["3", "1.000", "0.000", "2 of 4", "1.00", "0"],
+        ["1", "0.500", "0.500", "1 of 4", "2.00×", "2 (2, 3)"],
+        ["2", "1.000", "0.000", "2 of 4", "1.00×", "0"],
+        ["3", "1.000", "0.000", "2 of 4", "1.00×", "0"],
     ]
     labels = [(fact.label, fact.value) for fact in page.screen.facts]
     assert labels == [("Most concentrated layer", "Layer 1: 1 of 4"), ("Unused experts", "2 of 12")]

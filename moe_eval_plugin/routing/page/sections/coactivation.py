@@ -68,7 +68,7 @@ def _panel(name: str, layer: LayerStudy, found: Coactivation) -> LayerPanel:
     rows = tuple(
         (
             name_cell(f"{one.first} and {one.second}", one.first),
-            number_cell(one.lift, ".2f"),
+            number_cell(one.lift, ".2f", unit="×"),
             TableCell(one.tokens, f"{one.tokens:,}"),
             TableCell(None, f"{_share(found, one.first, one.second)}"),
             TableCell(None, f"{_share(found, one.second, one.first)}"),

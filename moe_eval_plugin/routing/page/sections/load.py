@@ -160,7 +160,7 @@ def _table(layers: Sequence[tuple[str, LayerStudy]]) -> PageTable:
                 number_cell(load.entropy, ".3f"),
                 number_cell(load.gini, ".3f"),
                 TableCell(half, f"{half} of {n_experts}"),
-                number_cell(load.largest, ".2f"),
+                number_cell(load.largest, ".2f", unit="×"),
                 TableCell(len(load.unused), unused),
                 *(zero if has_zero else ()),
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.routing.page.charts import Words, over_layers
@@ -58,7 +59,8 @@ def modality_section(study: RoutingStudy) -> Section | None:
         link="Modalities",
         text=tuple(text),
         figures=tuple(figures),
-        maps=tuple(maps),
+        # One scale for all, so that they can be compared.
+        maps=tuple(replace(one, top=max(other.top for other in maps)) for one in maps),
     )
 
 
