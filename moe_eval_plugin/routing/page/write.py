@@ -31,25 +31,12 @@ from moe_eval_plugin.routing.study_folder import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from typing import Protocol
 
     from moe_eval_plugin.routing.page.first_screen import FirstScreen
     from moe_eval_plugin.routing.page.page import RoutingPage
+    from moe_eval_plugin.routing.progress import Progress
     from moe_eval_plugin.routing.sources import Source
     from moe_eval_plugin.routing.statistics.tables import RoutingStudy
-
-    class Progress(Protocol):
-        """Shows what is done, and how far it is."""
-
-        def doing(self, what: str) -> None:
-            """Begin a step whose end cannot be counted."""
-
-        def counting(self, what: str, total: int, unit: str) -> None:
-            """Begin a step of ``total`` units."""
-
-        def advance(self, n: int = 1) -> None:
-            """Count units of the current step."""
-
 
 # In routing.json they would be most of the file; coactivation.parquet has them.
 MATRICES = ("conditional", "lift")
