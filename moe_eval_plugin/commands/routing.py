@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import shlex
-from pathlib import Path
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.commands.ending import is_silent, show_end, shown
+from moe_eval_plugin.commands.ending import is_silent, show_end, shown, sweep_command
+from moe_eval_plugin.commands.routing_options import (
+    OF_A_MODEL,
+    add_output,
+    add_questions,
+    add_traces,
+)
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
@@ -18,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from moe_eval_plugin.commands.subcommand import Options, Subcommands
+    from moe_eval_plugin.commands.subcommand import Subcommands
     from moe_eval_plugin.routing.page.first_screen import FirstScreen
     from moe_eval_plugin.routing.page.write import Tokenizer
     from moe_eval_plugin.routing.sources import Collection, Source
@@ -44,11 +52,6 @@ examples:
   moe-eval routing --traces flame-moe-290m/actives/iter_2700 \\
     --against-traces flame-moe-290m/actives/iter_5473 --output runs/early
 """
-# Options that ask a model, by their names here.
-OF_A_MODEL = (
-    *("against", "tasks", "limit", "host", "model_args", "batch_size", "device"),
-    *("num_fewshot", "apply_chat_template", "include_path", "new_tokens", "max_tokens"),
-)
 
 
 def add(verbs: Subcommands) -> None:
@@ -62,87 +65,9 @@ def add(verbs: Subcommands) -> None:
         metavar="MODEL",
         help="a folder, a model id of the Hub, or demo (embedded); none with --traces",
     )
-    _add_questions(verb.add_argument_group("what to ask"))
-    _add_traces(verb.add_argument_group("traces that are there already"))
-    _add_output(verb.add_argument_group("output"))
-
-
-def _add_questions(verb: Options) -> None:
-    verb.add_argument(
-        "--against",
-        metavar="MODEL",
-        help="another checkpoint of the model, to compare the choices with",
-    )
-    verb.add_argument(
-        *("-t", "--tasks"), nargs="+", metavar="TASK", help="tasks of the host, e.g. easy_vqa okvqa"
-    )
-    verb.add_argument(
-        *("-l", "--limit"), type=int, metavar="N", help="questions of each task (default: all)"
-    )
-    verb.add_argument(
-        "--host",
-        choices=("lmms-eval", "lm-eval"),
-        help="harness that asks the questions (default: lmms-eval where it is installed)",
-    )
-    verb.add_argument(
-        *("-a", "--model-args"),
-        metavar="NAME=VALUE[,..]",
-        help="further arguments of the model, e.g. dtype=bfloat16, for both checkpoints",
-    )
-    verb.add_argument(
-        *("-b", "--batch-size"), type=int, metavar="N", help="texts in a batch (default: 8)"
-    )
-    verb.add_argument("--device", help="cpu, cuda, ... (default: cuda where there is one)")
-    verb.add_argument(
-        "--num-fewshot", type=int, metavar="N", help="examples in each prompt (default: the task's)"
-    )
-    verb.add_argument(
-        "--apply-chat-template",
-        action="store_true",
-        help="pass prompts through the chat template, with lm-eval; lmms-eval always does",
-    )
-    verb.add_argument("--include-path", metavar="FOLDER", help="a folder with more tasks")
-    verb.add_argument(
-        "--new-tokens",
-        type=int,
-        metavar="N",
-        help="generated tokens of each answer to record as well (default: 0, prompts only)",
-    )
-    verb.add_argument(
-        "--max-tokens",
-        type=int,
-        metavar="N",
-        help="record about N tokens at most, an equal share of each task (default: 200,000)",
-    )
-
-
-def _add_traces(verb: Options) -> None:
-    verb.add_argument(
-        "--traces", type=Path, metavar="FOLDER", help="read the choices from here; ask no model"
-    )
-    verb.add_argument(
-        "--against-traces",
-        type=Path,
-        metavar="FOLDER",
-        help="choices of another checkpoint for the same tokens",
-    )
-
-
-def _add_output(verb: Options) -> None:
-    verb.add_argument(
-        *("-o", "--output"),
-        type=Path,
-        required=True,
-        metavar="FOLDER",
-        help="folder to write; an earlier study in it is replaced",
-    )
-    verb.add_argument(
-        "--tokenizer",
-        metavar="FOLDER",
-        help="folder or model whose tokenizer says what tokens are (default: that of MODEL)",
-    )
-    verb.add_argument("--open", action="store_true", help="open the page in the browser")
-    verb.add_argument("--json", action="store_true", help="print JSON: paths and findings")
+    add_questions(verb.add_argument_group("what to ask"))
+    add_traces(verb.add_argument_group("traces that are there already"))
+    add_output(verb.add_argument_group("output"))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -220,7 +145,29 @@ def _collect(options: argparse.Namespace, status: Status) -> Iterator[Source]:
         if model
     ]
     for request in requests:
-        yield Source(collect(request, status), _collection(options, settings))
+        with _libraries_hidden(status, verbose=options.verbose):
+            trace = collect(request, status)
+        yield Source(trace, _collection(options, settings))
+
+
+@contextmanager
+def _libraries_hidden(status: Status, *, verbose: bool) -> Iterator[None]:
+    """Hide what libraries write about loading, unless ``verbose``; our own warnings are shown."""
+    if verbose:
+        yield
+        return
+
+    class Shown(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            status.write(record.getMessage())
+
+    handler, own = Shown(logging.WARNING), logging.getLogger("moe_eval_plugin")
+    own.addHandler(handler)
+    try:
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        own.removeHandler(handler)
 
 
 def _collection(options: argparse.Namespace, settings: Mapping[str, Any]) -> Collection:
@@ -282,4 +229,8 @@ def _show(options: argparse.Namespace, screen: FirstScreen) -> None:
         show_end(*found)
     else:
         size = f"{page.stat().st_size / 1e6:.1f} MB"
-        show_end(*found, f"Page: {shown(page)} ({size}); all numbers in {shown(options.output)}")
+        show_end(
+            *found,
+            f"Page: {shown(page)} ({size}); all numbers in {shown(options.output)}",
+            following=sweep_command(options.model) if options.model else "",
+        )
