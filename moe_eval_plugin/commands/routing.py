@@ -7,9 +7,10 @@ import json
 import logging
 import shlex
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.commands.ending import is_silent, show_end, shown, sweep_command
+from moe_eval_plugin.commands.ending import is_silent, show_end, shown
 from moe_eval_plugin.commands.routing_options import (
     OF_A_MODEL,
     add_output,
@@ -32,13 +33,14 @@ if TYPE_CHECKING:
     from moe_eval_plugin.routing.sources import Collection, Source
 
 DESCRIPTION = """\
-Record which experts each token of real prompts is sent to, and study the choices: the share of the
-router's weight that a smaller k keeps, margins, load, experts chosen together, specialisation by
-token and by task, and, with --against, the choices shared with another checkpoint.
+Record which experts each token of real prompts is sent to, and study the choices: retained mass
+(the share of the router's weight that a smaller k keeps), margins, load, experts chosen together,
+specialisation by token and by task, and, with --against, the choices shared with another
+checkpoint.
 
-MODEL answers the tasks at its published k, with transformers. With --traces, the choices are read
-from a folder instead, and no model is loaded: a study of this command, or published traces of
-FLAME-MoE. Retained weight is no accuracy: `moe-eval sweep` measures that.
+MODEL reads the prompts of the tasks at its published k, with transformers. With --traces, the
+choices are read from a folder instead, and no model is loaded: a study of this command, or
+published traces of FLAME-MoE. Retained mass is no accuracy: `moe-eval sweep` measures that.
 
 The folder of --output gets index.html (the page), routing.json (the study), statistics (all numbers
 as Parquet), plots (the charts) and traces (the choices of every token).
@@ -198,6 +200,17 @@ def _tokenizer(options: argparse.Namespace) -> Tokenizer:
     return Tokenizer(options.tokenizer, is_trusted)
 
 
+def _sweep_command(options: argparse.Namespace) -> str:
+    """Return the command that measures the same questions at each k; none for traces."""
+    if options.model is None:
+        return ""
+    words = [*(["--host", options.host] if options.host else []), "--model-args"]
+    arguments = ",".join(filter(None, [f"pretrained={options.model}", options.model_args]))
+    output = f"runs/{Path(options.model).name}"
+    words += [arguments, "--tasks", *options.tasks, "--output", output]
+    return f"moe-eval sweep {shlex.join(words)}"
+
+
 def _command(options: argparse.Namespace) -> str:
     """Return the command that repeats the study."""
     words = ["moe-eval", "routing", *([options.model] if options.model else [])]
@@ -232,5 +245,5 @@ def _show(options: argparse.Namespace, screen: FirstScreen) -> None:
         show_end(
             *found,
             f"Page: {shown(page)} ({size}); all numbers in {shown(options.output)}",
-            following=sweep_command(options.model) if options.model else "",
+            following=_sweep_command(options),
         )

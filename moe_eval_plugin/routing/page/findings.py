@@ -28,7 +28,7 @@ class Fact:
 
 
 def mass_at(study: RoutingStudy, k: int) -> Mass:
-    """Return the weight retained at k, mean over tokens and layers."""
+    """Return the mass retained at k, mean over tokens and layers."""
     return next(one for one in study.summary[0].mass or () if one.k == k)
 
 
@@ -112,13 +112,12 @@ def _by_token(study: RoutingStudy) -> Iterator[str]:
     known = [(one.by_token, name) for name, one in named_layers(study) if one.by_token is not None]
     if known:
         low, high = (pick(known, key=lambda each: each[0].corrected) for pick in (min, max))
-        where = (
-            f"{percent(low[0].corrected)} (layer {low[1]}) to {percent(high[0].corrected)} "
-            f"(layer {high[1]})"
-            if len(known) > 1
-            else percent(low[0].corrected)
+        least = f", and {percent(low[0].corrected)} in layer {low[1]}" if len(known) > 1 else ""
+        yield (
+            f"Choices follow the token alone, without its context, most in layer {high[1]}: "
+            f"{percent(high[0].corrected)}{least}. Chance would be 0%, and 100% if nothing else "
+            "mattered."
         )
-        yield f"The token alone, without its context, decides {where} of the choices beyond chance."
 
 
 def _by_task(study: RoutingStudy) -> Iterator[str]:

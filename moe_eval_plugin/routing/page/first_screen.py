@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.routing.page.parts import PageTable
     from moe_eval_plugin.routing.statistics.tables import RoutingStudy
 
-# Share of the weight that most people would call nearly all.
+# Share of the mass that most people would call nearly all.
 MOST_OF_IT = 0.9
 
 
@@ -98,7 +98,7 @@ def _headline(study: RoutingStudy) -> tuple[str, str]:
 def _limits(study: RoutingStudy) -> Iterator[str]:
     if study.summary[0].mass:
         yield (
-            "Retained weight is no accuracy. It is computed on the states of the published model; "
+            "Retained mass is no accuracy. It is computed on the states of the published model; "
             "at a smaller k the first layers change what later ones see. The command moe-eval "
             "sweep measures the accuracy at each k."
         )

@@ -183,7 +183,7 @@ def test_modalities_are_shown_where_there_are_images() -> None:
 
 def test_what_it_does_not_say_is_on_the_page(page: RoutingPage) -> None:
     assert "What this does not say" in page.html
-    assert "Retained weight is no accuracy." in page.html
+    assert "Retained mass is no accuracy." in page.html
     assert "All numbers are of first, second." in page.html
 
 

@@ -32,7 +32,7 @@ TABLES = {
     *("tokens_by_layer", "tokens_by_expert", "frequent_tokens", "tasks"),
 }
 CHARTS = {
-    *("retained-weight", "margins", "load-evenness", "token-specialisation"),
+    *("retained-mass", "margins", "load-evenness", "token-specialisation"),
     *("task-information", "saturation"),
 }
 MAPS = {"load", *(f"coactivation-layer-{number}" for number in (1, 2, 3))}

@@ -1,4 +1,4 @@
-"""Sections about the router's scores: weight retained at each k, and margins."""
+"""Sections about the router's scores: mass retained at each k, and margins."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     )
 
 MASS_MEANING = (
-    "Retained weight at k is what the first k experts of a token have of the router's scores of "
-    "all experts of the published k. It says how much of the router's own weighting a smaller k "
-    "keeps, of the states that the published model computes."
+    "Retained mass at k is the share of the router's weight that the first k experts of a token "
+    "have: the sum of their scores over that of the experts of the published k. It is computed on "
+    "the states of the published model."
 )
 MARGIN_MEANING = (
     "The margin at k is the score of the k-th expert minus that of the next one. Near 0 the two "
@@ -44,14 +44,14 @@ MARGIN_MEANING = (
 
 
 def mass_section(study: RoutingStudy) -> Section | None:
-    """Return the section about retained weight, or ``None`` where no router shows its scores."""
+    """Return the section about retained mass, or ``None`` where no router shows its scores."""
     layers = [(name, one) for name, one in named_layers(study) if _all(one).mass]
     if not layers:
         return None
     return Section(
         id="mass",
-        title="Weight retained at each k",
-        link="Retained weight",
+        title="Retained mass at each k",
+        link="Retained mass",
         text=(MASS_MEANING,),
         tables=(
             _by_layer(layers),
@@ -65,7 +65,7 @@ def _all(layer: LayerStudy) -> GroupRouting:
 
 
 def mass_figure(study: RoutingStudy) -> Figure | None:
-    """Return the chart of retained weight over k, or ``None`` where no router shows its scores."""
+    """Return the chart of retained mass over k, or ``None`` where no router shows its scores."""
     rows = [
         {"layer": name, "k": mass.k, "value": mass.retained.mean}
         for name, layer in named_layers(study)
@@ -80,13 +80,13 @@ def mass_figure(study: RoutingStudy) -> Figure | None:
     last = len(means)
     spoken = ", ".join(f"k={row['k']}: {percent_exact(row['value'])}" for row in means)
     words = Words(
-        "retained-weight",
-        "Router weight retained at each k",
+        "retained-mass",
+        "Retained mass at each k",
         "Thick line: mean over tokens and layers; thin lines: single layers; shaded: 80% of the "
-        "tokens of an average layer. Dashed: what it would be if the chosen experts had equal "
-        "scores.",
-        f"Retained weight, mean over tokens and layers. {spoken}.",
-        "share of the published k's weight",
+        "tokens, each with its mean over layers. Dashed: what it would be if the chosen experts "
+        "had equal scores.",
+        f"Retained mass, mean over tokens and layers. {spoken}.",
+        "share of the published k's mass",
     )
     equal = [{"k": k, "value": k / last} for k in range(1, last + 1)]
     return over_k(words, rows, means, equal)
@@ -123,7 +123,10 @@ def mass_at_a_glance(study: RoutingStudy) -> PageTable | None:
         Heading("k", is_number=False),
         Heading("retained", "mean over tokens and layers"),
         Heading("95% interval", "of the mean, by resampling questions"),
-        Heading("80% of tokens", "between a tenth and nine tenths of the tokens of a layer"),
+        Heading(
+            "80% of tokens",
+            "between a tenth and nine tenths of the tokens, each with its mean over layers",
+        ),
         Heading("lowest layer", "layer with the lowest mean"),
     )
     return PageTable("retained", "Every k at a glance", columns, tuple(reversed(rows)))
@@ -139,7 +142,7 @@ def _by_layer(layers: Sequence[tuple[str, LayerStudy]]) -> PageTable:
         rows.append((name_cell(name, order), *cells))
     columns = (Heading("layer", is_number=False), *(Heading(f"k={k}") for k in ks))
     return PageTable(
-        "mass-by-layer", "Weight retained in each layer, mean over tokens", columns, tuple(rows)
+        "mass-by-layer", "Retained mass in each layer, mean over tokens", columns, tuple(rows)
     )
 
 
@@ -165,7 +168,7 @@ def _by_group(summary: Sequence[GroupSummary]) -> PageTable:
         Heading("number"),
         *(Heading(f"k={k}") for k in ks),
     )
-    caption = "Weight retained of some tokens, mean over tokens and layers"
+    caption = "Retained mass of some tokens, mean over tokens and layers"
     return PageTable("mass-by-group", caption, columns, tuple(rows))
 
 

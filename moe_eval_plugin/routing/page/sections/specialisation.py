@@ -114,9 +114,9 @@ def _tokens_by_layer(layers: Sequence[tuple[str, LayerStudy, TokenSpecialisation
         Heading("layer", is_number=False),
         Heading("own share", "share of a token's choices that are its own most frequent experts"),
         Heading("chance", "the same where tokens are shuffled"),
-        Heading("corrected", "0 is chance, 100% a choice by the token alone"),
+        Heading("corrected", "0% is chance, 100% a choice by the token alone; it orders layers"),
     )
-    return PageTable("tokens-by-layer", "Choices decided by the token alone", columns, rows)
+    return PageTable("tokens-by-layer", "How far choices follow the token alone", columns, rows)
 
 
 def _token_panel(name: str, found: TokenSpecialisation, vocabulary: Vocabulary) -> LayerPanel:
