@@ -120,8 +120,41 @@ def _tokens_by_layer(layers: Sequence[tuple[str, LayerStudy, TokenSpecialisation
 
 
 def _token_panel(name: str, found: TokenSpecialisation, vocabulary: Vocabulary) -> LayerPanel:
-    id_ = name.replace(" ", "-")
-    experts = tuple(
+    return LayerPanel(
+        name,
+        tables=(
+            _frequent_tokens(name, found, vocabulary),
+            _tokens_of_experts(name, found, vocabulary),
+        ),
+    )
+
+
+def _frequent_tokens(name: str, found: TokenSpecialisation, vocabulary: Vocabulary) -> PageTable:
+    rows = tuple(
+        (
+            name_cell(vocabulary.text(one.token_id)),
+            TableCell(one.count, f"{one.count:,}"),
+            share_cell(one.own_share, 1),
+            share_cell(one.chance),
+            TableCell(
+                None, ", ".join(f"{use.expert} ({percent(use.share)})" for use in one.experts)
+            ),
+        )
+        for one in found.most_frequent[:MOST_FREQUENT]
+    )
+    columns = (
+        Heading("token", is_number=False),
+        Heading("occurrences"),
+        Heading("own share", "share of its choices that are its own experts"),
+        Heading("chance", "the same of as many tokens at random"),
+        Heading("its experts", "with the share of its occurrences", is_number=False),
+    )
+    caption = f"Most frequent tokens in layer {name}"
+    return PageTable(f"frequent-{name.replace(' ', '-')}", caption, columns, rows)
+
+
+def _tokens_of_experts(name: str, found: TokenSpecialisation, vocabulary: Vocabulary) -> PageTable:
+    rows = tuple(
         (
             name_cell(str(expert), expert),
             TableCell(
@@ -137,49 +170,20 @@ def _token_panel(name: str, found: TokenSpecialisation, vocabulary: Vocabulary) 
         for expert, tokens in enumerate(found.by_expert)
         if tokens
     )
-    frequent = tuple(
-        (
-            name_cell(vocabulary.text(one.token_id)),
-            TableCell(one.count, f"{one.count:,}"),
-            share_cell(one.own_share, 1),
-            share_cell(one.chance),
-            TableCell(
-                None, ", ".join(f"{use.expert} ({percent(use.share)})" for use in one.experts)
-            ),
-        )
-        for one in found.most_frequent[:MOST_FREQUENT]
+    meaning = "with the share of their occurrences that chose the expert"
+    columns = (
+        Heading("expert", is_number=False),
+        Heading("top tokens", meaning, is_number=False),
+        Heading("first token", "share of its occurrences that chose the expert"),
+        Heading("all tokens", "the same share of all text tokens"),
     )
-    tables = (
-        PageTable(
-            f"frequent-{id_}",
-            f"Most frequent tokens in layer {name}",
-            (
-                Heading("token", is_number=False),
-                Heading("occurrences"),
-                Heading("own share", "share of its choices that are its own experts"),
-                Heading("chance", "the same of as many tokens at random"),
-                Heading("its experts", "with the share of its occurrences", is_number=False),
-            ),
-            frequent,
-        ),
-        PageTable(
-            f"experts-{id_}",
-            f"Top tokens of each expert in layer {name}",
-            (
-                Heading("expert", is_number=False),
-                Heading(
-                    "top tokens",
-                    "with the share of their occurrences that chose the expert",
-                    is_number=False,
-                ),
-                Heading("first token", "share of its occurrences that chose the expert"),
-                Heading("all tokens", "the same share of all text tokens"),
-            ),
-            experts,
-            f"Top tokens of each of the {len(experts)} experts of layer {name}",
-        ),
+    return PageTable(
+        f"experts-{name.replace(' ', '-')}",
+        f"Top tokens of each expert in layer {name}",
+        columns,
+        rows,
+        f"Top tokens of each of the {len(rows)} experts of layer {name}",
     )
-    return LayerPanel(name, (), (), tables)
 
 
 def task_section(study: RoutingStudy) -> Section | None:
