@@ -116,7 +116,7 @@ class Witness:
 @cache
 def witness() -> Witness:
     read(checkpoint_files())  # so that all is imported, as is the encoding of names in a zip
-    b"".decode("cp437")
+    "a".encode("cp437")
     return Witness()
 
 
