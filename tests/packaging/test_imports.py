@@ -47,6 +47,7 @@ OPTIONAL = {
     "moe_eval_plugin/report/page/": "report",
     "moe_eval_plugin/report/paper/figures.py": "report",
     "moe_eval_plugin/report/paper/files.py": "report",
+    "moe_eval_plugin/routing/collect/lm_eval_model.py": "lm-eval",
     "moe_eval_plugin/routing/page/": "report",
     "moe_eval_plugin/sweeps/launchers/ray.py": "ray",
     "moe_eval_plugin/sweeps/launchers/slurm.py": "slurm",

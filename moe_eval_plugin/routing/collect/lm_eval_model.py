@@ -105,7 +105,8 @@ class RecordingLM(MoEHFLM):
 
     def _take(self, request: Any) -> list[_Text]:  # noqa: ANN401  (the host's)
         """Return the texts that the host would put to the model for one request."""
-        self._taken = texts = []
+        texts: list[_Text] = []
+        self._taken = texts
         try:
             self._ask_alone(request)
         finally:

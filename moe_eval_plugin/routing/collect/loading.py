@@ -70,12 +70,13 @@ def _config(request: RoutingRequest, arguments: dict[str, Any]) -> ModelConfig:
     from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.option_values import read_bool
 
-    named = {}
-    if revision := arguments.get("revision"):
-        named["revision"] = str(revision)
-    if (trusts := arguments.get("trust_remote_code")) is not None:
-        named["trust_remote_code"] = read_bool("trust_remote_code", trusts)
-    return ModelConfig.load(EngineOptions(request.pretrained, **named))
+    revision, trusts = arguments.get("revision"), arguments.get("trust_remote_code")
+    options = EngineOptions(
+        request.pretrained,
+        revision=None if revision is None else str(revision),
+        trust_remote_code=trusts is not None and read_bool("trust_remote_code", trusts),
+    )
+    return ModelConfig.load(options)
 
 
 def _needs_images(config: ModelConfig) -> bool:

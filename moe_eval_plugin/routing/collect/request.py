@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.experts.schedule_parser import parse_experts_k
 from moe_eval_plugin.hosts.harness import LM_EVAL, LMMS_EVAL, installed_harness
 from moe_eval_plugin.hosts.shared.host_run import HostRun
 from moe_eval_plugin.option_values import read_int
@@ -37,7 +38,7 @@ class RoutingRequest:
     model_args: str = ""
     """Further arguments of the model, ``name=value,name=value``, as in a sweep."""
     experts_k: str | None = None
-    """Another k than the published one, for which all is recorded."""
+    """Another k than the published one, by number or by layer, for which all is recorded."""
     new_tokens: int = 0
     """Generated tokens of each answer that are recorded too; 0: only prompts are."""
     max_tokens: int = MOST_TOKENS
@@ -61,6 +62,13 @@ class RoutingRequest:
             read_int(name, getattr(self, name), at_least=least)
         if self.limit is not None:
             read_int("limit", self.limit, at_least=1)
+        schedule = parse_experts_k(self.experts_k)
+        if schedule and any(rule.modality or rule.phase for rule in schedule.rules):
+            message = (
+                f"experts_k={self.experts_k} cannot be recorded: a layer of a trace has one k for "
+                "all tokens. Use a number, or numbers by layer, such as 4 or 0-11:8/12-47:4."
+            )
+            raise InvalidArgumentError(message)
 
     def checked_harness(self) -> Harness:
         """Return the harness of the host, which has these tasks and options; nothing is loaded.

@@ -186,6 +186,7 @@ def test_what_is_not_possible_is_refused_before_weights_are_read(tmp_path: Path)
         ({"tasks": ()}, "No tasks are named"),
         ({"new_tokens": -1}, "new_tokens"),
         ({"limit": 0}, "limit"),
+        ({"experts_k": "text:4/image:2"}, "one k for all tokens"),
     ):
         with pytest.raises(InvalidArgumentError, match=said):
             RoutingRequest(**{"pretrained": "demo", "tasks": ("easy_vqa",), **given})
