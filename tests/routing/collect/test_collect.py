@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -22,7 +24,6 @@ from tests.hosts.lm_eval.tiny_olmoe import PUBLISHED_K, save_olmoe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from moe_eval_plugin.routing.trace import RoutingTrace
 
@@ -109,6 +110,16 @@ def test_the_prompt_of_several_choices_is_recorded_once(
         whole = [*prompt[:position], *tokens.token_id[begin:end].tolist()]
         own = [one[position:] for one in routed(request_of_texts.pretrained, whole)]
         assert_routed(of_texts, rows[begin:end], own)
+
+
+def test_what_is_scored_last_is_no_input(
+    request_of_texts: RoutingRequest, of_texts: RoutingTrace
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(request_of_texts.pretrained)
+    (first, *_) = Path(str(request_of_texts.include_path), "texts.jsonl").read_text().splitlines()
+    whole = tokenizer.encode(json.loads(first)["text"], add_special_tokens=False)
+    tokens = of_texts.tokens.token_id[rows_of(of_texts, "texts", 0)].tolist()
+    assert tokens[1:] == whole[:-1]  # after the token that begins a text
 
 
 def test_tasks_and_questions_are_those_of_the_host(of_texts: RoutingTrace) -> None:
