@@ -198,11 +198,11 @@ def _coactivation(study: RoutingStudy) -> bytes:
         found = layer.coactivation
         if found is None:
             continue
-        first, second = np.indices(found.conditional.shape).astype(np.int16)
-        keep = first != second
+        indices = np.indices(found.conditional.shape)
+        keep = indices[0] != indices[1]
         columns = {
-            "first": first[keep],
-            "second": second[keep],
+            "first": indices[0][keep].astype(np.int16),
+            "second": indices[1][keep].astype(np.int16),
             "share_of_first": found.conditional[keep],
             "lift": pa.array(found.lift[keep], from_pandas=True),
         }
