@@ -84,7 +84,7 @@ def _zero_experts(study: RoutingStudy) -> Iterator[str]:
         if (load := one.groups[0].load).zero_share is not None
     ]
     if known:
-        low, high = min(known), max(known)
+        low, high = (pick(known, key=lambda each: each[0]) for pick in (min, max))
         mean = sum(one[2].mean for one in known if one[2]) / len(known)
         yield (
             f"Between {percent(low[0])} (layer {low[1]}) and {percent(high[0])} (layer {high[1]}) "

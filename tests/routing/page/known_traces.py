@@ -63,6 +63,19 @@ def with_an_unused_layer() -> RoutingTrace:
     return replace(trace, layers=(*trace.layers, unused))
 
 
+def with_zero_experts() -> RoutingTrace:
+    """Return the known trace, where the last two of the four experts compute nothing."""
+    trace = known_trace()
+    layers = (replace(one, num_experts=2, num_zero_experts=2) for one in trace.layers)
+    return replace(trace, layers=tuple(layers))
+
+
+def at_published_k(k: int) -> RoutingTrace:
+    """Return the known trace at another published k."""
+    trace = known_trace()
+    return replace(trace, layers=tuple(replace(one, published_k=k) for one in trace.layers))
+
+
 def other_trace(*, images: bool = False) -> RoutingTrace:
     """Return the same tokens in another checkpoint: the first layer chooses OTHER."""
     found = tokens(images=images)

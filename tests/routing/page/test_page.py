@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html as text_of_html
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,9 +22,11 @@ from tests.report.test_build import Page  # noqa: E402
 from tests.routing.page.known_traces import (  # noqa: E402
     FIRST,
     SECOND,
+    at_published_k,
     known_trace,
     other_trace,
     with_an_unused_layer,
+    with_zero_experts,
 )
 
 if TYPE_CHECKING:
@@ -231,3 +234,34 @@ def test_a_layer_that_no_token_reached_has_no_numbers() -> None:
     assert found.screen.facts[1].value == "2 of 12"
     assert [row[0] for row in rows(found, "load-by-layer")] == ["layer", "1", "2", "3"]
     assert "1 layer got no token and is left out: 4." in found.html
+
+
+def test_experts_that_compute_nothing_have_their_share_and_ffn_k() -> None:
+    found = page_of(with_zero_experts())
+
+    headings, *layers = rows(found, "load-by-layer")
+    assert headings[-2:] == ["zero share", "FFN k"]
+    # Half of the tokens of the second layer choose the two that compute nothing.
+    assert [row[-2:] for row in layers[:2]] == [
+        ["0.0%", "2.00 (2 to 2)"],
+        ["50.0%", "1.00 (0 to 2)"],
+    ]
+    assert any(
+        "0% (layer 1) and 50% (layer 2) of the choices are experts that compute nothing: a token "
+        "uses 1.33 computing experts" in sentence
+        for sentence in found.screen.findings
+    )
+
+
+def test_at_a_published_k_of_1_there_is_no_smaller_one() -> None:
+    found = page_of(at_published_k(1))
+
+    assert found.screen.headline.startswith("Layer 1 makes half of its choices from 1 of 4")
+    assert "At a published k of 1 no smaller k is possible." in found.screen.reason
+    assert "coactivation" not in sections(found)
+
+
+def test_notes_of_a_trace_are_on_the_page() -> None:
+    note = "The trace ends with the second question."
+
+    assert f"<li>{note}</li>" in page_of(replace(known_trace(), notes=(note,))).html

@@ -215,7 +215,7 @@ def task_section(study: RoutingStudy) -> Section | None:
 
 def _task_panel(name: str, found: TaskSpecialisation, tasks: Sequence[str]) -> LayerPanel:
     known = [one for one in found.experts if one.shares is not None]
-    known.sort(key=lambda one: one.divergence or 0.0, reverse=True)
+    known.sort(key=lambda one: (one.divergence or 0) - (one.chance or 0), reverse=True)
     rows = tuple(
         (
             name_cell(str(one.expert), one.expert),
@@ -235,7 +235,7 @@ def _task_panel(name: str, found: TaskSpecialisation, tasks: Sequence[str]) -> L
     )
     text = (
         f"Information {found.information:.3f}, by chance {found.chance:.3f}. The experts whose "
-        "tokens differ most from all tokens come first."
+        "tokens differ most from all tokens, beyond chance, come first."
     )
     caption = f"Tasks of the experts of layer {name}"
     table = PageTable(f"tasks-{name.replace(' ', '-')}", caption, columns, rows)
