@@ -109,7 +109,7 @@ def checkpoint_difference(
     Raises ``DataError`` for no checkpoint, and for different numbers of questions.
     """
     own, base = _same_questions(scores, baselines)
-    found = tuple(float(one) for one in (own - base).mean(axis=1).round(DECIMALS))
+    found = tuple(float(one) for one in (own - base).mean(axis=1))
     pooled = paired_difference(
         own.mean(axis=0), base.mean(axis=0), clusters, bounds=bounds, bootstrap=bootstrap
     )
@@ -158,8 +158,10 @@ def count_signs(differences: Sequence[float], confidence: float = CONFIDENCE) ->
     """
     from scipy.stats import binomtest
 
-    n_lower = sum(one < 0 for one in differences)
-    n_higher = sum(one > 0 for one in differences)
+    # Sums in another order differ in their last digits.
+    rounded = [round(one, DECIMALS) for one in differences]
+    n_lower = sum(one < 0 for one in rounded)
+    n_higher = sum(one > 0 for one in rounded)
     n_equal = len(differences) - n_lower - n_higher
     if n_lower + n_higher == 0:
         return Signs(0, 0, n_equal, None, None)

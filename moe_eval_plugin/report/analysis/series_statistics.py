@@ -64,6 +64,11 @@ class PointStatistics:
         return None if self.batch_size is None else self.timed.get(self.batch_size)
 
     @property
+    def routed_flop_share(self) -> float | None:
+        """Share of a prompt's FLOPs in routed experts (rho), 0 to 1; ``None`` if not recorded."""
+        return self.point.median(lambda record: record.setup.routed_flop_share)
+
+    @property
     def samples_per_s(self) -> float | None:
         """Questions per second: of the timed pass where the series has one, else of the runs."""
         if self.batch_size is not None:

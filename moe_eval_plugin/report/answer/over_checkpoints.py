@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin import stats
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
-from moe_eval_plugin.report.tables.columns import routed_flop_share
 from moe_eval_plugin.results.samples import images_of
 from moe_eval_plugin.stats.checkpoints import LEAST_FOR_A_SIGN, least_sign_p_value
 
@@ -159,7 +158,7 @@ def _setting(
         label=points[0].point.label,
         difference=stats.checkpoint_difference(own, base, clusters, bounds=first.series.bounds),
         speed_up=stats.checkpoint_ratio(ratios) if len(ratios) == len(points) else None,
-        routed_flop_share=routed_flop_share(points[0]),
+        routed_flop_share=points[0].routed_flop_share,
     )
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from moe_eval_plugin.report.analysis.speed_scope import sentence_on_rates
 from moe_eval_plugin.report.analysis.timing_notes import sentences_on_timing
 from moe_eval_plugin.report.answer.run_facts import facts_line
-from moe_eval_plugin.report.tables.columns import routed_flop_share
 from moe_eval_plugin.results.versions import HOSTS
 from moe_eval_plugin.stats.accuracy import DEFAULT_BOOTSTRAP
 from moe_eval_plugin.text import as_text, wrap
@@ -88,7 +87,7 @@ def _on_intervals(series: Sequence[SeriesStatistics]) -> Iterator[str]:
             f"({DEFAULT_BOOTSTRAP.n_resamples:,} resamples), for changes on pairs of answers to "
             "the same question."
         )
-    if any(routed_flop_share(one) is not None for one in points):
+    if any(one.routed_flop_share is not None for one in points):
         yield (
             "The routed FLOP share is that of routed experts in the FLOPs of a prompt of 1,024 "
             "tokens, by a cost model."

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.report.analysis.verdicts import Verdict, gains_more, verdict
 from moe_eval_plugin.report.tables.column import number_text
-from moe_eval_plugin.report.tables.columns import routed_flop_share
 from moe_eval_plugin.text import HUNDRED, points_text
 
 if TYPE_CHECKING:
@@ -156,7 +155,7 @@ def _row(
     numbers: SeriesStatistics, one: PointStatistics, names: Mapping[tuple[str, str], str]
 ) -> PaperRow:
     observed = one.point.median(lambda record: record.experts.observed if record.experts else None)
-    rate, share = one.samples_per_s, routed_flop_share(one)
+    rate, share = one.samples_per_s, one.routed_flop_share
     return PaperRow(
         model=numbers.series.name,
         task=names[numbers.series.task, numbers.series.metric],

@@ -27,13 +27,8 @@ def _observed_k(_: SeriesStatistics, one: PointStatistics) -> Value:
     return one.point.median(lambda record: record.experts.observed if record.experts else None)
 
 
-def routed_flop_share(one: PointStatistics) -> float | None:
-    """Return the share of FLOPs in routed experts at a setting; ``None`` where not recorded."""
-    return one.point.median(lambda record: record.setup.routed_flop_share)
-
-
 def _share_text(_: SeriesStatistics, one: PointStatistics) -> str:
-    share = routed_flop_share(one)
+    share = one.routed_flop_share
     return NOT_KNOWN if share is None else f"{share * HUNDRED:.1f}%"
 
 
@@ -175,7 +170,7 @@ SCORE_COLUMNS: tuple[Column, ...] = (
         "Routed FLOP share",
         "Share of the FLOPs of a prompt of 1,024 tokens in routed experts at this k (rho), by the "
         "cost model: what a smaller k can save at most",
-        lambda _, p: routed_flop_share(p),
+        lambda _, p: p.routed_flop_share,
         show=_share_text,
     ),
     Column(
