@@ -165,3 +165,20 @@ def test_what_the_layers_cannot_compute_is_refused(changes: dict[str, Any], mess
     config = tiny_config("deepseek", **SIZES | changes)
     with pytest.raises(ValueError, match=message):
         AutoModelForCausalLM.from_config(config)
+
+
+@pytest.mark.parametrize(
+    ("k", "options", "least"),
+    [("1:2/2:4", {}, 2), (3, {"renorm": "unit"}, 3), (6, {"experts_policy": "top_p:0.5"}, 1)],
+)
+def test_k_by_layer_renormalisation_and_policies_take_effect(
+    model: PreTrainedModel, k: object, options: dict[str, str], least: int
+) -> None:
+    published = logits(model)
+    with experts_k(model, k, **options) as in_use:
+        changed = logits(model)
+    by_layer = in_use.observation.by_layer()
+    assert min(min(histogram) for histogram in by_layer.values()) == least
+    assert len(by_layer) == LAYERS - 1
+    assert not torch.equal(changed, published)
+    assert torch.equal(logits(model), published)
