@@ -10,6 +10,8 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from moe_eval_plugin.api.experts import experts_k
+from moe_eval_plugin.errors import UserError
+from moe_eval_plugin.models.parameters import build_on_meta
 from moe_eval_plugin.testing import tiny_config, tiny_moe
 from tests.architectures.plain_forward import logits_at_k, read_weights
 
@@ -165,6 +167,8 @@ def test_what_the_layers_cannot_compute_is_refused(changes: dict[str, Any], mess
     config = tiny_config("deepseek", **SIZES | changes)
     with pytest.raises(ValueError, match=message):
         AutoModelForCausalLM.from_config(config)
+    with pytest.raises(UserError, match=message):
+        build_on_meta(config)
 
 
 @pytest.mark.parametrize(
