@@ -124,8 +124,9 @@ def test_what_is_scored_last_is_no_input(
 
 def test_tasks_and_questions_are_those_of_the_host(of_texts: RoutingTrace) -> None:
     assert of_texts.tasks == TASKS
-    found = {tuple(one) for one in np.stack([of_texts.tokens.task, of_texts.tokens.question], 1)}
-    assert found == {(task, question) for task in range(3) for question in range(3)}
+    found = [tuple(one) for one in np.stack([of_texts.tokens.task, of_texts.tokens.question], 1)]
+    assert set(found) == {(task, question) for task in range(3) for question in range(3)}
+    assert found == sorted(found)
     assert of_texts.phases == ("prefill",)
     assert of_texts.modalities == ("text",)
     assert of_texts.revision is None
