@@ -70,6 +70,16 @@ def with_zero_experts() -> RoutingTrace:
     return replace(trace, layers=tuple(layers))
 
 
+def with_unsure_tokens() -> RoutingTrace:
+    """Return the known trace, whose first layer has equal scores for the tokens of one task."""
+    trace = known_trace()
+    scores = np.where(
+        (trace.tokens.task == 1)[:, None], np.float32((0.4, 0.4, 0.1)), trace.layers[0].scores
+    )
+    first = replace(trace.layers[0], scores=scores.astype(np.float32))
+    return replace(trace, layers=(first, *trace.layers[1:]))
+
+
 def at_published_k(k: int) -> RoutingTrace:
     """Return the known trace at another published k."""
     trace = known_trace()

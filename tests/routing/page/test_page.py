@@ -26,6 +26,7 @@ from tests.routing.page.known_traces import (  # noqa: E402
     known_trace,
     other_trace,
     with_an_unused_layer,
+    with_unsure_tokens,
     with_zero_experts,
 )
 
@@ -94,6 +95,31 @@ def test_weight_retained_by_k_and_layer(page: RoutingPage) -> None:
         ["3", "55.0%", "100.0%"],
     ]
     assert ["first", "task", "200", "64.2%", "100.0%"] in rows(page, "mass-by-group")
+
+
+def test_means_stand_beside_the_spread_of_the_tokens() -> None:
+    found = page_of(with_unsure_tokens())
+
+    # Of each token, the mean of the layers 0.75 or 0.5, 0.625, and 0.55.
+    _, mean, interval, spread, lowest = rows(found, "retained")[2]
+    assert (mean, spread, lowest) == ("60.0%", "55.8% to 64.2%", "55.0% (layer 3)")
+    low, high = (float(end.removesuffix("%")) for end in interval.split(" to "))
+    assert 55.8 < low < 60 < high < 64.2
+    assert rows(found, "mass-by-layer")[1] == ["1", "62.5%", "100.0%"]
+
+
+def test_the_chart_has_the_numbers_of_the_tables(page: RoutingPage) -> None:
+    spec = page.figures[0].chart.to_dict()
+    drawn = spec["datasets"].values()
+    by_layer = {
+        row["layer"]: row["value"]
+        for row in next(values for values in drawn if "layer" in values[0])
+        if row["k"] == 1
+    }
+
+    assert page.figures[0].name == "retained-mass"
+    assert by_layer == pytest.approx({"1": 0.75, "2": 0.625, "3": 0.55})
+    assert "k=1: 64.2%" in page.figures[0].description
 
 
 def test_margins_by_layer(page: RoutingPage) -> None:
