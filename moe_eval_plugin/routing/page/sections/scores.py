@@ -191,7 +191,7 @@ def margin_section(study: RoutingStudy) -> Section | None:
         "Thin lines: median over the tokens of a layer; thick line: their mean over layers.",
         f"Median margin, mean over layers. {spoken}.",
         "difference of scores",
-        form=".2~f",
+        form="~g",
         exact=".3f",
     )
     columns = (Heading("layer", is_number=False), *(Heading(f"k={k}") for k in ks))

@@ -198,7 +198,7 @@ def task_section(study: RoutingStudy) -> Section | None:
         "Mutual information of task and expert over the entropy of the tasks.",
         _spoken("Information", found),
         "information, 0 to 1",
-        form=".2~f",
+        form="~g",
         exact=".3f",
     )
     shares = zip(study.tasks, layers[0][1].task_shares, strict=True)
