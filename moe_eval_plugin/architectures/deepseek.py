@@ -33,8 +33,8 @@ CACHE_NAME = "cache" if "cache" in _STACK else "past_key_values"
 class DeepseekMoEModel(DeepseekOcr2TextModel):  # type: ignore[misc]  # transformers has no types
     """The decoder without its head.
 
-    The names of a checkpoint's experts are converted by the name of this class. By the model type
-    they would be converted in code that comes with a checkpoint too, whose experts are a list.
+    The names of a checkpoint's experts are converted by the name of this class, and not by the
+    model type, whose conversion transformers offers to code that comes with a checkpoint too.
     """
 
     config: DeepseekConfig
