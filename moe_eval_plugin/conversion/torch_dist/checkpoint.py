@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 from zipfile import BadZipFile, ZipFile
@@ -37,6 +37,8 @@ class TorchDistCheckpoint:
     """Shape, type and chunks of each tensor by its key, optimizer states included."""
     objects: frozenset[str]
     """Keys of what is stored as bytes, such as states of random generators; it is never read."""
+    _compared: set[Chunk] = field(default_factory=set, init=False, repr=False, compare=False)
+    """Chunks whose values were compared with their checksums."""
 
     @cached_property
     def common(self) -> Mapping[str, Any]:
@@ -107,7 +109,9 @@ class TorchDistCheckpoint:
             common = _common(box, chunk)
             if common is None:
                 continue
-            values = map_chunk(inside(self.folder, chunk.file), chunk, facts.dtype)
+            path, is_first = inside(self.folder, chunk.file), chunk not in self._compared
+            values = map_chunk(path, chunk, facts.dtype, is_first=is_first)
+            self._compared.add(chunk)
             starts = [low for low, _ in box]
             part = values[_slices(common, chunk.offsets)]
             out[_slices(common, starts)] = part

@@ -6,6 +6,7 @@ import io
 import math
 import mmap
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,6 +29,8 @@ STORAGE_DTYPES = {
 # A chunk's bytes besides its values: the directory of the zip, and a pickle with shape and type.
 MOST_EXTRA_BYTES = 2**16
 LOCAL_HEADER_BYTES = 30
+# Read at once for the checksum: reading, unlike mapping, keeps no pages in the process.
+BYTES_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -40,20 +43,27 @@ class _Stored:
     first: int
     sizes: tuple[int, ...]
     strides: tuple[int, ...]
+    n_bytes: int
+    checksum: int
 
 
-def map_chunk(path: Path, chunk: Chunk, dtype: str) -> Tensor:
+def map_chunk(path: Path, chunk: Chunk, dtype: str, *, is_first: bool = True) -> Tensor:
     """Return the values of a chunk, mapped from the file: only what is used is read.
 
-    The tensor is valid while it is referenced; a change does not reach the file. Raises
-    ``BrokenCheckpointError`` if the bytes are not a tensor of the shape and type that the metadata
-    promise.
+    The tensor is valid while it is referenced; a change does not reach the file. When a chunk is
+    read for the first time, all its bytes are compared with the checksum (CRC-32) stored with them.
+    Raises ``BrokenCheckpointError`` if they differ, or if the bytes are not a tensor of the shape
+    and type that the metadata promise.
     """
     import torch
 
     with path.open("rb") as file:
         stored = _read_directory(_Section(file, chunk.start, chunk.length), path, chunk)
         _check(stored, path, chunk, dtype)
+        if is_first:
+            _check_sum(
+                _Section(file, chunk.start + stored.begin, stored.n_bytes), stored, path, chunk
+            )
         if math.prod(chunk.sizes) == 0:
             return torch.empty(chunk.sizes, dtype=getattr(torch, dtype))
         begin = chunk.start + stored.begin
@@ -121,7 +131,8 @@ def _read_directory(section: _Section, path: Path, chunk: Chunk) -> _Stored:
         _broken(path, chunk, f"it is not a stored tensor ({error!s:.100})")
     if begin + entry.file_size > chunk.length:
         _broken(path, chunk, "its values end after it")
-    return _Stored(begin, entry.file_size // _width(dtype), dtype, first, sizes, strides)
+    n_stored = entry.file_size // _width(dtype)
+    return _Stored(begin, n_stored, dtype, first, sizes, strides, entry.file_size, entry.CRC)
 
 
 def _tensor_parts(record: Any) -> tuple[Any, int, tuple[int, ...], tuple[int, ...]]:  # noqa: ANN401
@@ -170,6 +181,14 @@ def _check(stored: _Stored, path: Path, chunk: Chunk, dtype: str) -> None:
     needed = max(stored.first + sum(spans) + 1, math.prod(chunk.sizes))
     if math.prod(chunk.sizes) and needed > stored.n_stored:
         _broken(path, chunk, f"it holds {stored.n_stored} values, where {needed} are needed")
+
+
+def _check_sum(values: _Section, stored: _Stored, path: Path, chunk: Chunk) -> None:
+    found = 0
+    while part := values.read(BYTES_AT_ONCE):
+        found = zlib.crc32(part, found)
+    if found != stored.checksum:
+        _broken(path, chunk, "its values are damaged, as their checksum shows")
 
 
 def _width(dtype: str) -> int:

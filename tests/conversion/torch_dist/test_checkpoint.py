@@ -276,6 +276,20 @@ def test_bytes_that_are_no_chunk_are_refused(run: Path, tmp_path: Path) -> None:
         read_checkpoint(folder).read(ROUTER)
 
 
+def test_a_changed_value_is_found_by_its_checksum(run: Path, tmp_path: Path) -> None:
+    stored = read_checkpoint(iteration_of(run)).read(ROUTER).numpy().tobytes()
+
+    def damage(folder: Path) -> None:
+        path = folder / router_chunk(folder).file
+        content = bytearray(path.read_bytes())
+        content[content.index(stored) + len(stored) // 2] ^= 1
+        path.write_bytes(content)
+
+    folder = damaged(run, tmp_path, damage)
+    with pytest.raises(BrokenCheckpointError, match="damaged, as their checksum shows"):
+        read_checkpoint(folder).read(ROUTER)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
