@@ -93,21 +93,22 @@ def test_a_prompt_of_a_task_is_recorded_as_the_model_computes_it(
     assert_routed(of_texts, rows, routed(request_of_texts.pretrained, ids))
 
 
+@pytest.mark.parametrize("question", range(3))
 def test_the_prompt_of_several_choices_is_recorded_once(
-    request_of_texts: RoutingRequest, of_texts: RoutingTrace
+    request_of_texts: RoutingRequest, of_texts: RoutingTrace, question: int
 ) -> None:
     tokenizer = AutoTokenizer.from_pretrained(request_of_texts.pretrained)
-    rows = rows_of(of_texts, "choices", 0)
+    rows = rows_of(of_texts, "choices", question)
     tokens = of_texts.tokens.take(rows)
     text = tokenizer.decode(tokens.token_id)
     assert text.count("Question: What is") == 1
     assert text.count("Answer:") == 1
     starts = [0, *np.flatnonzero(np.diff(tokens.position) != 1) + 1]
     assert len(starts) > 1  # the later choices continue in the prompt
-    prompt, whole = tokens.token_id.tolist(), []
+    prompt = tokens.token_id.tolist()
     for begin, end in zip(starts, [*starts[1:], len(rows)], strict=True):
         position = tokens.position[begin]
-        whole = [*prompt[:position], *tokens.token_id[begin:end].tolist()]
+        whole = [*prompt[:position], *prompt[begin:end]]
         own = [one[position:] for one in routed(request_of_texts.pretrained, whole)]
         assert_routed(of_texts, rows[begin:end], own)
 
