@@ -1,8 +1,7 @@
 """Tables of a routing study: what ``study`` computes from a trace.
 
-Definitions, formulas and their limits are in ``docs/explanation/routing.md``, and with the function
-that computes each table. All shares and probabilities are from 0 to 1. "Not measured" is ``None``,
-and NaN in a matrix.
+``docs/explanation/routing.md`` has definitions, formulas and their limits. All shares and
+probabilities are from 0 to 1. "Not measured" is ``None``, and NaN in a matrix.
 """
 
 from __future__ import annotations
