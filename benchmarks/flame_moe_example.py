@@ -21,6 +21,7 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from datasets import disable_progress_bars
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 if TYPE_CHECKING:
@@ -72,14 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--questions", type=int, default=40, help="of each task (default: 40)")
     parser.add_argument("--short", action="store_true", help="a small tokenizer, as a test")
     options = parser.parse_args(arguments)
+    disable_progress_bars()
     suite = runpy.run_path(str(Path(__file__).resolve().parents[1] / SUITE_DATA))
     limits = (1_000, 2**20) if options.short else (N_ENTRIES, 2**30)
     n_entries = write_tokenizer(options.folder / "tokenizer", *limits)
     suite["write_suite_data"](options.folder / "data", N_TRAIN, options.questions)
     print(f"{options.folder / 'tokenizer'}: {n_entries:,} entries")
-    print(
-        f"{options.folder / 'data'}: {options.questions} questions of each of {len(suite['TASKS'])} tasks"
-    )
+    tasks = len(suite["TASKS"])
+    print(f"{options.folder / 'data'}: {options.questions} questions of each of {tasks} tasks")
     return 0
 
 
