@@ -50,11 +50,14 @@ def sweep_command(model: str, revision: str | None = None) -> str:
 
     With images that is the one that needs no data; a model of text is one of lm-eval's.
     """
+    from moe_eval_plugin.conversion.output.manifest import MANIFEST
     from moe_eval_plugin.models.stated_experts import is_text_only
 
     output = Path("runs", Path(model).name)
     is_text = is_text_only(model, revision)
     host, task = ("--host lm-eval ", "arc_easy") if is_text else ("", "easy_vqa")
+    if (Path(model) / MANIFEST).is_file():
+        task = "flame_moe"  # the suite of the models that are converted
     arguments = f"{host}--model-args {shlex.quote(f'pretrained={model}')} --tasks {task}"
     return f"moe-eval sweep {arguments} --output {shlex.quote(str(output))}"
 

@@ -40,8 +40,9 @@ OTHER_FORMS = (
     (
         re.compile(r"latest_checkpointed_iteration\.txt|iter_\d+|.*\.distcp"),
         (
-            "Its weights are a distributed checkpoint of Megatron or torch. Convert it to "
-            "safetensors files with the tool of the project that trained it."
+            "Its weights are a distributed checkpoint of Megatron or torch. Convert one of "
+            "FLAME-MoE with `moe-eval convert flame-moe FOLDER OUTPUT`, and any other with the "
+            "tool of the project that trained it."
         ),
     ),
     (

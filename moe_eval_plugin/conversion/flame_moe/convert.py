@@ -16,7 +16,7 @@ from moe_eval_plugin.conversion.flame_moe.summary import (
     count_parameters,
 )
 from moe_eval_plugin.conversion.flame_moe.targets import LLAMA, list_targets, read_target
-from moe_eval_plugin.conversion.flame_moe.tokenizer import MISSING, read_tokenizer
+from moe_eval_plugin.conversion.flame_moe.tokenizer import read_tokenizer
 from moe_eval_plugin.conversion.options import Megabytes, Silent
 from moe_eval_plugin.conversion.output.folder import check_new, partial_folder, partial_path
 from moe_eval_plugin.conversion.output.manifest import MANIFEST, SourceFiles, manifest_text
@@ -119,7 +119,7 @@ def _plan(folder: Path, options: ConversionOptions) -> _Plan:
     shards = plan_shards(entries)
     dtype = options.dtype or model.dtype
     texts = _texts(model_config(model, layout, dtype, tokenizer.end), tokenizer, shards)
-    notes = (*LAYOUT_NOTES[layout], *([] if tokenizer.files else [MISSING]), *_assumed(assumed))
+    notes = (*LAYOUT_NOTES[layout], *tokenizer.notes, *_assumed(assumed))
     return _Plan(checkpoint, model, layout, options.dtype, targets, shards, texts, notes)
 
 

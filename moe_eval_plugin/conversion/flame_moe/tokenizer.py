@@ -20,6 +20,9 @@ OTHERS = (
     *("tokenizer.model", SETTINGS, "vocab.json"),
 )
 PUBLISHED = "EleutherAI/pythia-12b"
+N_PUBLISHED = 50_277
+# Megatron pads the vocabulary to a multiple of 128 for each of up to 8 ranks.
+MOST_PADDING = 128 * 8
 MISSING = (
     "There is no tokenizer in the checkpoint. FLAME-MoE uses that of "
     f"{PUBLISHED}: download its tokenizer.json, tokenizer_config.json and special_tokens_map.json "
@@ -29,10 +32,11 @@ MISSING = (
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Files of a tokenizer by name, and the id that ends a text."""
+    """Files of a tokenizer by name, the id that ends a text, and what to know of them."""
 
     files: Mapping[str, bytes]
     end: int = END_OF_TEXT
+    notes: tuple[str, ...] = ()
 
 
 def read_tokenizer(folder: Path | None, n_rows: int) -> Tokenizer:
@@ -42,7 +46,7 @@ def read_tokenizer(folder: Path | None, n_rows: int) -> Tokenizer:
     without ``tokenizer.json`` and for a vocabulary that is larger, ``DataError`` for a broken file.
     """
     if folder is None:
-        return Tokenizer({})
+        return Tokenizer({}, notes=(MISSING,))
     if not (folder / MAIN).is_file():
         message = (
             f"--tokenizer {folder} has no {MAIN}. Pass a folder with the tokenizer of {PUBLISHED}: "
@@ -67,7 +71,19 @@ def read_tokenizer(folder: Path | None, n_rows: int) -> Tokenizer:
         raise InvalidArgumentError(message)
     names = [MAIN, *(name for name in OTHERS if (folder / name).is_file())]
     files = {name: (folder / name).read_bytes() for name in names}
-    return Tokenizer(files, _end(files, ids))
+    return Tokenizer(files, _end(files, ids), _notes(folder, largest + 1, n_rows))
+
+
+def _notes(folder: Path, n_entries: int, n_rows: int) -> tuple[str, ...]:
+    """Return a note on a vocabulary that padding does not make as large as that of the model."""
+    if n_rows - n_entries < MOST_PADDING:
+        return ()
+    note = (
+        f"The tokenizer of {folder} has {n_entries:,} entries, and the model {n_rows:,} rows, more "
+        f"than padding adds. With another tokenizer than in training its answers mean nothing. "
+        f"That of FLAME-MoE, {PUBLISHED}, has {N_PUBLISHED:,}."
+    )
+    return (note,)
 
 
 def _end(files: Mapping[str, bytes], ids: Mapping[str, int]) -> int:

@@ -31,7 +31,10 @@ def find_iteration(path: Path, iteration: int | None = None) -> Path:
     ``release``. Raises ``InvalidArgumentError`` if there is no such folder.
     """
     if not path.is_dir():
-        message = f"{path} is not a folder. Pass a run directory of Megatron, or an iter_ folder."
+        message = (
+            f"{path} is not a folder. Pass a run directory of Megatron, or an iter_ folder. One of "
+            "the Hub is downloaded first: hf download CMU-FLAME/FLAME-MoE-38M-100M --local-dir DIR"
+        )
         raise InvalidArgumentError(message)
     if _is_iteration(path):
         if iteration is not None and iteration_number(path) != iteration:
@@ -122,11 +125,21 @@ def _latest(path: Path) -> str:
 
 
 def _no_iteration(path: Path, expected: Path) -> str:
+    if (path / "config.json").exists():
+        return (
+            f"{path} has a config.json: it is in the form of transformers already, and needs no "
+            f"conversion. See: moe-eval inspect {path}"
+        )
+    if path.name.startswith("iter_"):
+        return (
+            f"{path / METADATA} is not there, so {path} is no checkpoint. Copies often lack it, as "
+            "its name begins with a dot: copy the folder as a whole, or download it again."
+        )
     found = sorted(one.name for one in path.iterdir() if one.is_dir() and _is_iteration(one))
-    there = f"It has {first_few(found)}" if found else "It has no iter_ folder with a checkpoint"
+    there = first_few(found) if found else "no iter_ folder with a checkpoint"
     return (
-        f"{expected} is not there. {there}. Pass a run directory of Megatron with {TRACKER}, "
-        "or one of its iter_ folders."
+        f"{expected} is not there. {path} has {there}. Pass a run directory of Megatron with "
+        f"{TRACKER}, or one of its iter_ folders."
     )
 
 

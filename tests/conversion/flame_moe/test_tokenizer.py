@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from moe_eval_plugin.conversion.flame_moe.convert import convert_flame_moe
+from moe_eval_plugin.conversion.flame_moe.tokenizer import read_tokenizer
 from moe_eval_plugin.conversion.options import ConversionOptions
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 
@@ -50,6 +51,13 @@ def test_a_vocabulary_that_is_larger_than_the_model_is_refused(run: Path, tmp_pa
     with pytest.raises(InvalidArgumentError, match="ids up to 96, and the model has 96 rows"):
         convert_flame_moe(run, tmp_path / "model", ConversionOptions(tokenizer=folder))
     assert not (tmp_path / "model").exists()
+
+
+def test_a_vocabulary_that_padding_does_not_explain_is_noted(tmp_path: Path) -> None:
+    folder = tokenizer(tmp_path / "words", 90)
+    (note,) = read_tokenizer(folder, 90 + 1024).notes
+    assert "90 entries, and the model 1,114 rows" in note
+    assert read_tokenizer(folder, 90 + 1023).notes == ()
 
 
 def test_a_folder_without_a_tokenizer_is_refused(run: Path, tmp_path: Path) -> None:

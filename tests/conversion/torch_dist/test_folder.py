@@ -33,7 +33,7 @@ def test_a_release_is_found(run: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_named(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"iter_0000007 is .* It has iter_0000100"):
+    with pytest.raises(InvalidArgumentError, match=r"0000007 is not there\. .* has iter_0000100"):
         find_iteration(run, 7)
     with pytest.raises(InvalidArgumentError, match="is not iteration 7"):
         find_iteration(iteration_of(run), 7)
@@ -41,6 +41,17 @@ def test_what_is_not_there_is_named(run: Path, tmp_path: Path) -> None:
         find_iteration(tmp_path / "none")
     with pytest.raises(InvalidArgumentError, match="no iter_ folder with a checkpoint"):
         find_iteration(tmp_path)
+
+
+def test_a_folder_of_another_kind_is_explained(tmp_path: Path) -> None:
+    model, cut = tmp_path / "model", tmp_path / "iter_0000100"
+    for folder, file in ((model, "config.json"), (cut, "common.pt")):
+        folder.mkdir()
+        (folder / file).touch()
+    with pytest.raises(InvalidArgumentError, match="needs no conversion"):
+        find_iteration(model)
+    with pytest.raises(InvalidArgumentError, match=r"\.metadata is not there, so .* no checkpoint"):
+        find_iteration(cut)
 
 
 @pytest.mark.parametrize("content", ["../../etc", "-1", "", "1e3", "\u0661"])
