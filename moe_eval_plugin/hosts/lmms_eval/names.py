@@ -56,6 +56,12 @@ def is_of_the_host(name: str) -> bool:
 
 def unknown_task(name: str, known: Sequence[str]) -> str:
     """Return the message for a task that lmms-eval does not have."""
+    others = task_names.declared_names([*folders_of_package("lm_eval"), *task_folders("lm-eval")])
+    if name in others:
+        return (
+            f"{name} is a task of lm-eval, and not of lmms-eval. Add --host lm-eval to `moe-eval "
+            "sweep` or `moe-eval routing`, or run `moe-eval lm-eval run`."
+        )
     return f"No task is called {name}.{did_you_mean(name, known)} {ALL_TASKS}"
 
 
