@@ -52,13 +52,13 @@ class SweepProgress:
         self._is_timing = False
         self._verified: set[str] = set()
 
-    def begin(self, plan: SweepPlan, manifest: Manifest, n_questions: int) -> None:
-        """Print what is done already, and the rows of it; ``n_questions`` are of one point."""
+    def begin(self, plan: SweepPlan, manifest: Manifest, n_questions: Mapping[str, int]) -> None:
+        """Print what is done already, and the rows of it; ``n_questions`` of a point, by task."""
         from moe_eval_plugin.sweeps.runner import pending
         from moe_eval_plugin.sweeps.table import Table
 
-        self._manifest, self._n_questions = manifest, n_questions
-        self._table = Table(plan.points, plan.tasks)
+        self._manifest, self._n_questions = manifest, sum(n_questions.values())
+        self._table = Table(plan.points, tuple(n_questions))
         self._names = tuple(point.name for point in plan.points)
         n, self._n_pending = len(self._names), len(pending(plan, manifest))
         if n_done := n - self._n_pending:

@@ -68,7 +68,8 @@ class Row:
 class Table:
     """The rows so far; each is compared with the baseline of its seed, which comes before it.
 
-    ``points`` and ``tasks`` are those of the plan: lines are as wide as their names need.
+    Lines are as wide as the names of the points of the plan need, and those of its tasks, without
+    groups and patterns.
     """
 
     def __init__(self, points: Sequence[SweepPoint] = (), tasks: Sequence[str] = ()) -> None:
@@ -76,9 +77,7 @@ class Table:
         self._batch_sizes: list[int | None] = []
         self._baseline: dict[tuple[str, int | None], Row] = {}
         self._setting_width = max([len("setting"), *(len(point.name) for point in points)])
-        # A group or a pattern may stand for several tasks.
-        is_one = len(tasks) == 1 and "*" not in tasks[0]
-        self._task_width = 0 if is_one else max([len("task"), *map(len, tasks)])
+        self._task_width = 0 if len(tasks) == 1 else max([len("task"), *map(len, tasks)])
 
     def add(self, point: Mapping[str, Any], results: Path) -> list[Row]:
         """Read the results file of a point, and return its rows.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import patch
 
+import pyarrow.parquet as pq
 import pytest
 from lm_eval import tasks as host_tasks
 from tokenizers import Regex, Tokenizer, decoders
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 
     from tests.cli.programs import Ended
 
-KS = (6, 4, 2, 1)
-LAYOUTS = ("deepseek", "qwen2_moe")
-N_ROWS, N_ASKED = 96, 3
+# By layout, at which k the suite is asked.
+KS = {"deepseek": (6, 4, 2, 1), "qwen2_moe": (6, 2)}
+LAYOUTS = tuple(KS)
+N_ROWS, N_TRAIN, N_ASKED = 96, 11, 2
 END = "<|endoftext|>"
 
 
@@ -52,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     found = tmp_path_factory.mktemp("flame")
     unpack("0.12.3", found / "run")
     save_tokenizer(found / "tokenizer")
-    write_suite_data(found / "data", n_asked=N_ASKED)
+    write_suite_data(found / "data", N_TRAIN, N_ASKED)
     for name in ("openbookqa", "winogrande", "piqa", "arc", "hellaswag"):
         shutil.copytree(Path(host_tasks.__file__).parent / name, found / "none" / name)
     with pytest.MonkeyPatch.context() as patched:
@@ -69,7 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def sweep(layout: str, *more: object) -> Ended:
     return moe_eval(
         *("sweep", "--host", "lm-eval", "--model-args", f"pretrained={layout},dtype=float32"),
-        *("--tasks", "flame_moe", "--experts-k", *KS, "--batch-size", 8, "--device", "cpu"),
+        *("--tasks", "flame_moe", "--experts-k", *KS[layout], "--batch-size", 8, "--device", "cpu"),
         *("--speed-budget", 0, "--output", f"runs/{layout}", *more),
     )
 
@@ -102,6 +104,12 @@ def scores(folder: Path, layout: str, k: int) -> dict[str, list[float]]:
     return found
 
 
+def table(folder: Path, name: str) -> list[dict[str, Any]]:
+    """Return a table of the routing study."""
+    path = folder / "routing" / "statistics" / f"{name}.parquet"
+    return cast("list[dict[str, Any]]", pq.read_table(path).to_pylist())
+
+
 def test_both_layouts_are_inspected_as_the_model_that_was_converted(
     converted: dict[str, Ended],
 ) -> None:
@@ -111,7 +119,7 @@ def test_both_layouts_are_inspected_as_the_model_that_was_converted(
         found = moe_eval("inspect", layout, "--json")
         assert found.returncode == 0, found.stderr
         facts = json.loads(found.stdout)
-        assert (facts["num_experts_per_tok"], facts["num_experts"]) == (6, 8)
+        assert (facts["baseline_num_experts_per_tok"], facts["num_experts"]) == (6, 8)
         # The layout of Qwen has one shared expert, as wide as the two together.
         assert facts["num_shared_experts"] == {"deepseek": 2, "qwen2_moe": 1}[layout]
         if layout == "deepseek":
@@ -123,24 +131,27 @@ def test_the_suite_is_answered_at_each_k_alike_in_both_layouts(
 ) -> None:
     for layout, ended in swept.items():
         assert ended.returncode == 0, ended.stderr
-        for k in KS:
+        # A row names its task, where a group stands for several.
+        rows = [line.split()[:2] for line in ended.stdout.splitlines()]
+        assert [row for row in rows if row[:1] == ["k2"]] == [["k2", name] for name in TASKS]
+        for k in KS[layout]:
             tasks = read_run(find_results(folder / "runs" / layout / f"k{k}")).tasks
             observed = {one.task: one.record and one.record.experts for one in tasks}
             found = {name: one and one.observed for name, one in observed.items()}
             assert found == dict.fromkeys(TASKS, k)
-    by_k = {k: [scores(folder, layout, k) for layout in LAYOUTS] for k in KS}
-    for one, other in by_k.values():
-        assert one == {task: pytest.approx(other[task], abs=1e-3) for task in TASKS}
-    assert all(by_k[6][0] != by_k[k][0] for k in (4, 2, 1))
+    by_k = {k: scores(folder, "deepseek", k) for k in KS["deepseek"]}
+    for k in KS["qwen2_moe"]:
+        other = scores(folder, "qwen2_moe", k)
+        assert by_k[k] == {task: pytest.approx(other[task], abs=1e-3) for task in TASKS}
+    assert all(by_k[6] != by_k[k] for k in (4, 2, 1))
 
 
-def test_one_page_shows_both_sweeps(swept: dict[str, Ended]) -> None:
+def test_one_page_shows_both_sweeps(folder: Path, swept: dict[str, Ended]) -> None:
     assert all(one.returncode == 0 for one in swept.values())
-    ended = moe_eval("report", *(f"runs/{layout}" for layout in LAYOUTS), "--output", "report.html")
+    ended = moe_eval("report", *(f"runs/{layout}" for layout in LAYOUTS), "--task", "arc_easy")
     assert ended.returncode == 0, ended.stderr
-    page = Path("report.html").read_text("utf-8")
-    assert all(task in page for task in TASKS)
-    assert all(layout in page for layout in LAYOUTS)
+    page = (folder / "runs/deepseek/report.html").read_text("utf-8")
+    assert all(text in page for text in ("arc_easy", *LAYOUTS))
 
 
 def test_the_sweep_is_packed_with_its_sources(swept: dict[str, Ended]) -> None:
@@ -155,11 +166,16 @@ def test_routers_of_both_layouts_choose_the_same(folder: Path, swept: dict[str, 
     assert swept["deepseek"].returncode == 0
     ended = moe_eval(
         *("routing", "deepseek", "--against", "qwen2_moe", "--host", "lm-eval"),
-        *("--tasks", "arc_easy", "--batch-size", 8, "--device", "cpu"),
+        *("--tasks", "flame_moe", "--batch-size", 8, "--device", "cpu", "--limit", 1),
         *("--model-args", "dtype=float32", "--output", "routing"),
     )
     assert ended.returncode == 0, ended.stderr
-    study: dict[str, Any] = json.loads((folder / "routing/routing.json").read_text("utf-8"))
-    shown = json.dumps(study)
     assert (folder / "routing/index.html").stat().st_size > 0
-    assert "saturation" in shown
+    overlap = table(folder, "saturation")
+    assert {row["k"] for row in overlap} == {1, 2, 4, 6}
+    assert all(row["overlap"] == pytest.approx(1, abs=0.01) for row in overlap)
+    mass = [row for row in table(folder, "mass") if (row["kind"], row["layer"]) == ("all", None)]
+    kept = [row["retained"] for row in sorted(mass, key=lambda row: row["k"])]
+    assert len(kept) == 6
+    assert kept == sorted(kept)
+    assert kept[-1] == pytest.approx(1)

@@ -26,7 +26,7 @@ def begun(manifest: Manifest, n_questions: int) -> SweepProgress:
     progress = SweepProgress(as_json=False, status=Status())
     for results in manifest.folder.glob("*/1_results.json"):
         results.unlink()  # they are no results files, and have no rows
-    progress.begin(PLAN, manifest, n_questions)
+    progress.begin(PLAN, manifest, {"easy_vqa": n_questions})
     return progress
 
 

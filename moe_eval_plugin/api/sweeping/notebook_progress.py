@@ -40,13 +40,13 @@ class NotebookProgress:
         limit = (self._n_ended + 1) * self._n_questions
         self._bar.update(min(n_requests, max(0, limit - self._bar.n)))
 
-    def begin(self, plan: SweepPlan, manifest: Manifest, n_questions: int) -> None:
+    def begin(self, plan: SweepPlan, manifest: Manifest, n_questions: Mapping[str, int]) -> None:
         """Begin to count; settings that were done before count at once."""
         from moe_eval_plugin.sweeps.runner import pending
 
-        self._n_questions = n_questions
+        self._n_questions = sum(n_questions.values())
         self._n_ended = len(plan.points) - len(pending(plan, manifest))
-        self._bar.reset(total=len(plan.points) * n_questions)
+        self._bar.reset(total=len(plan.points) * self._n_questions)
         self._to_the_end_of_settings()
 
     def begin_setting(self, point: SweepPoint) -> None:

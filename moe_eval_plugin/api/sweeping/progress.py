@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 from moe_eval_plugin.sweeps.workers.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
     from moe_eval_plugin.sweeps.launchers.launcher import Outcome
     from moe_eval_plugin.sweeps.manifest import Manifest
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
 class SweepProgress(Progress, Protocol):
     """Shows what a sweep does; ``doing``, ``verified`` and ``answered`` come from its model."""
 
-    def begin(self, plan: SweepPlan, manifest: Manifest, n_questions: int) -> None:
-        """Begin the sweep; ``n_questions`` are those of one setting."""
+    def begin(self, plan: SweepPlan, manifest: Manifest, n_questions: Mapping[str, int]) -> None:
+        """Begin the sweep; ``n_questions`` are those of one setting, by task."""
 
     def begin_setting(self, point: SweepPoint) -> None:
         """Begin a setting; several run at once on Ray and Slurm."""
@@ -47,7 +49,7 @@ class SweepProgress(Progress, Protocol):
 class NoProgress(Silent):
     """Shows nothing."""
 
-    def begin(self, plan: SweepPlan, manifest: Manifest, n_questions: int) -> None:
+    def begin(self, plan: SweepPlan, manifest: Manifest, n_questions: Mapping[str, int]) -> None:
         """Show nothing."""
 
     def begin_setting(self, point: SweepPoint) -> None:

@@ -106,7 +106,7 @@ class ReadySweep:
             )
             self.data.save(folder)
             save_studies(manifest)
-            n_questions = sum(self.host.n_questions(plan.limit).values())
+            n_questions = self.host.n_questions(plan.limit)
             timing = TimedPassRun(self.request.timing, plan, manifest, self.host, progress)
             known = manifest.settings
             with (
@@ -117,9 +117,8 @@ class ReadySweep:
                 progress.begin(plan, manifest, n_questions)
                 self._answer(manifest, *means, progress)
                 is_timed = timing.run(*means)
-        return SweepResult(
-            manifest, tuple(point.name for point in plan.points), n_questions, is_timed
-        )
+        names = tuple(point.name for point in plan.points)
+        return SweepResult(manifest, names, sum(n_questions.values()), is_timed)
 
     @contextmanager
     def _warnings_kept(self, manifest: Manifest) -> Iterator[None]:

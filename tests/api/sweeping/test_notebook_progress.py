@@ -23,7 +23,7 @@ def test_it_ends_at_the_number_of_questions(
     manifest = open_it(tmp_path)
     progress = NotebookProgress()
     progress.doing("loading the weights")
-    progress.begin(PLAN, manifest, 10)
+    progress.begin(PLAN, manifest, {"easy_vqa": 10})
     assert (progress._bar.n, progress._bar.total) == (10, 20)  # k8 was done before
     (k4,) = [point for point in PLAN.points if point.name == "k4"]
     progress.begin_setting(k4)
