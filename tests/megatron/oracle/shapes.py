@@ -28,7 +28,8 @@ class Shape:
     """Tokens in each of the two texts whose logits are stored."""
     all_k: str = "1-2-3-4-5-6"
     """At which k logits are stored."""
-    seed: int = 7
+    seed: int = 0
+    """Of the weights and the token ids, at most 2**32 - 1."""
     transformer_engine_names: bool = True
     """Whether the norm before the experts has the key that Transformer Engine's layers have."""
     processes: int = 1

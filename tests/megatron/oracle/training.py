@@ -145,7 +145,8 @@ def _expert_names(model: GPTModel) -> list[str]:
 def _generator(seed: int, *parts: str) -> torch.Generator:
     from zlib import crc32
 
-    return torch.Generator().manual_seed(seed * 2**32 + crc32(".".join(parts).encode()))
+    # PyTorch's generator on a CPU uses the lower 32 bits of its seed.
+    return torch.Generator().manual_seed(crc32(".".join(parts).encode()) ^ seed)
 
 
 def train(model: GPTModel, shape: Shape, ids: torch.Tensor) -> Any:
