@@ -184,12 +184,14 @@ def _show(
     size = f"{page.stat().st_size / 1e6:.1f} MB"
     # Without a baseline, the sentence of the answer is among what was found.
     answers = [one for one in map(answer, report.series) if f"  {one.sentence}" not in found]
+    # A bundle holds one sweep: that of one checkpoint.
+    can_be_bundled = len(options.runs) == 1 and not options.checkpoints
     show_end(
         *answer_lines(answers),
         f"Report: {shown(page)} ({size}), and {len(others)} charts and tables in "
         f"{shown(others[0].parent)}",
         *paper,
-        following=f"moe-eval bundle {shown(options.runs[0])}" if len(options.runs) == 1 else "",
+        following=f"moe-eval bundle {shown(options.runs[0])}" if can_be_bundled else "",
     )
 
 

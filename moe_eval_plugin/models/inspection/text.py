@@ -197,10 +197,11 @@ def _flop_facts(report: ModelReport) -> Iterator[tuple[str, str]]:
     if report.cost_unknown_reason is not None and report.parameters_unknown_reason is None:
         yield "FLOPs", f"{NOT_KNOWN}: {report.cost_unknown_reason}"
     if report.is_moe and report.routed_flop_share is not None:
+        left_out = "; without the image tower" if report.image_flops_per_patch is not None else ""
         text = (
             f"{report.routed_flop_share:.1%} of a prompt of {report.context_length} tokens, "
             f"{report.decode_routed_flop_share:.1%} of one new token after it (rho, at the "
-            "baseline; without the image tower)"
+            f"baseline{left_out})"
         )
         yield "routed FLOP share", text
     if report.image_flops_per_patch is not None:

@@ -65,6 +65,13 @@ def test_experts_and_k_are_named_apart(tmp_path: Path) -> None:
     assert "yes: experts_k=1 to experts_k=8 (routed experts)" in text
 
 
+def test_an_image_tower_is_named_where_there_is_one(tmp_path: Path) -> None:
+    with_images = text_of(qwen3_vl_moe(), tmp_path / "images")
+    text_alone = text_of(qwen3_moe(), tmp_path / "text")
+    assert "(rho, at the baseline; without the image tower)" in " ".join(with_images.split())
+    assert "(rho, at the baseline)" in " ".join(text_alone.split())
+
+
 def test_equal_layers_that_follow_each_other_share_a_row(tmp_path: Path) -> None:
     rows = block(text_of(deepseek_v2(num_hidden_layers=5), tmp_path), "Parameters of each layer")
     assert [row[:2] for row in rows[1:]] == [["0", "dense"], ["1-4", "MoE"]]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from moe_eval_plugin.cli import main
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.report.analysis.statistics import compute
 from moe_eval_plugin.report.answer.over_checkpoints import TaskOverCheckpoints, over_checkpoints
@@ -139,3 +140,13 @@ def test_the_command_prints_the_same_numbers_as_json(tmp_path: Path) -> None:
     (task,) = json.loads(ended.stdout)["checkpoints"]
     assert task["settings"][0]["difference"]["differences"] == pytest.approx([-0.1, -0.2])
     assert (tmp_path / "page_files" / "checkpoints.csv").exists()
+
+
+def test_a_sweep_of_several_checkpoints_is_not_suggested_as_a_bundle(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_checkpoints(tmp_path, (10, 5))
+    assert main(["report", str(tmp_path), "--checkpoints"]) == 0
+    said = capsys.readouterr().out
+    assert "Report: " in said
+    assert "moe-eval bundle" not in said
