@@ -206,13 +206,12 @@ def _show_json(
     from moe_eval_plugin.report.answer.answer import answer
 
     page, *others = map(str, written)
-    pooled = report.checkpoints
     content = {
         "page": page,
         "files": others,
         "paper": str(options.paper) if options.paper else None,
         "answers": [asdict(answer(one)) for one in report.series],
-        **({"checkpoints": [one.to_dict() for one in pooled]} if pooled else {}),
+        "checkpoints": [one.to_dict() for one in report.checkpoints],
         "conditions": [{"failed": fails, "text": text} for fails, text in judged],
     }
     print(json.dumps(content, indent=2, ensure_ascii=False))

@@ -87,7 +87,7 @@ def evaluate(task_manager: Any, task: str, model: Any, **options: Any) -> dict[s
 
 
 def test_every_task_is_indexed(task_manager: Any) -> None:
-    assert set(task_manager.all_tasks) == {*NAMES, "moe_vqa"}
+    assert set(task_manager.all_tasks) == {*NAMES, "moe_vqa", "flame_moe"}
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))

@@ -171,6 +171,8 @@ class MeasuredLM(LMAdapter):
         """Observe k on the first prompts of each task, before anything is scored or timed."""
         if kind in SCORING:
             self.engine_request.require_decode(of_tasks)
+        # Computed by building the model without weights, so not while questions are answered.
+        logger.info("routed FLOP share: %s", self.engine_request.routed_flop_share)
         experts: dict[str, VerifiedOverride] = {}
         # Whoever samples answers gets those of the host's own class: no random number is used up.
         with torch.random.fork_rng(range(torch.cuda.device_count())):

@@ -231,6 +231,8 @@ class MoEModel(EngineAdapter, lmms):
 
     def _verify(self, jobs: Sequence[Job]) -> None:
         """Observe k on the first prompts of each task, before anything is scored or timed."""
+        # Computed by building the model without weights, so not while questions are answered.
+        logger.info("routed FLOP share: %s", self.engine_request.routed_flop_share)
         for task in dict.fromkeys(job.task for job in jobs):
             experts = self._observe([job for job in jobs if job.task == task])
             self._experts[task] = experts

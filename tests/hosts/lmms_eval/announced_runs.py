@@ -20,6 +20,7 @@ OTHER = "other"
 PROVENANCE = {
     "pretrained",
     "revision",
+    "routed_flop_share",
     "model_class",
     "experts_k",
     "experts_policy",
