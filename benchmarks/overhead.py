@@ -284,11 +284,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--like-vqav2", action="store_true", help="five questions to an image of 256 tokens"
     )
     parser.add_argument(
-        "--short", action="store_true", help="64 questions and one round: for CI, no measurement"
+        "--short", action="store_true", help="16 questions and one round: for CI, no measurement"
     )
     options = parser.parse_args(arguments)
     if options.short:
-        options.limit, options.rounds, options.profile_rounds = 64, 1, 1
+        options.limit, options.rounds, options.profile_rounds = 16, 1, 1
     missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
     if missing:
         parser.error(f"--model {PEER} needs more packages: pip install {' '.join(missing)}")
