@@ -205,7 +205,9 @@ def test_any_bytes_of_the_chunks(content: bytes) -> None:
 
 @given(changed_json(BACKENDS))
 def test_any_values_of_the_format(document: object) -> None:
-    check({**checkpoint_files(), "metadata.json": as_json(document)})
+    result, readers = check({**checkpoint_files(), "metadata.json": as_json(document)})
+    assert readers.refusals or result.tensors.keys() == WEIGHTS.keys()
+    assert all(torch.equal(values, WEIGHTS[key]) for key, values in result.tensors.items())
 
 
 def as_pytorch_reads(key: str, content: bytes) -> torch.Tensor | None:

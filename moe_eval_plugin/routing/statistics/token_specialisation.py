@@ -62,11 +62,11 @@ def token_specialisation(
 
     ``tokens`` and ``questions`` are those of the layer's rows. The share of a token and an expert
     is the one of FLAME-MoE: occurrences that chose the expert over all occurrences of the token
-    (``empirical_analysis/work/expert_specialization.py``, which leaves out tokens that occur less
-    often than a minimum, 100 or 5). The own share is added here: with n_te choices of expert e by
-    the n_t occurrences of token t, it is the sum of the k largest n_te over ``k n_t``. It is larger
-    than the load even if tokens do not matter, the more so the rarer the token is, so it comes with
-    the same number after shuffling the ids among all text tokens.
+    (its ``expert_specialization.py``, which leaves out tokens that occur less often than a minimum,
+    100 or 5). The own share is added here: with n_te choices of expert e by the n_t occurrences of
+    token t, it is the sum of the k largest n_te over ``k n_t``. It is larger than the load even if
+    tokens do not matter, the more so the rarer the token is, so it comes with the same number after
+    shuffling the ids among all text tokens.
     """
     import numpy as np
 
