@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.experts.module_path import layer_number
-from moe_eval_plugin.experts.schedule import constant_schedule
-from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.schedule import constant_schedule
 from moe_eval_plugin.experts.verification import verify
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.models.moe_layers import find_moe_layers
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.experts.description import MoEDescription
     from moe_eval_plugin.experts.observation import Observation
-    from moe_eval_plugin.experts.routing_rule import RoutingRule
-    from moe_eval_plugin.experts.schedule import ResolvedSchedule
+    from moe_eval_plugin.experts.schedules.routing_rule import RoutingRule
+    from moe_eval_plugin.experts.schedules.schedule import ResolvedSchedule
     from moe_eval_plugin.experts.trace import OverrideTrace
     from moe_eval_plugin.experts.verification import VerifiedOverride
     from moe_eval_plugin.override.forward_pass import ForwardPass

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.experts.description import halves
-from moe_eval_plugin.experts.schedule import constant_schedule
+from moe_eval_plugin.experts.schedules.schedule import constant_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

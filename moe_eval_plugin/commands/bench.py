@@ -262,7 +262,7 @@ def _plan(options: argparse.Namespace) -> BenchPlan:
 
 def _check_k(options: argparse.Namespace) -> None:
     """Refuse a model that is not there, and a k that it cannot have, before anything is loaded."""
-    from moe_eval_plugin.experts.schedule import constant_schedule
+    from moe_eval_plugin.experts.schedules.schedule import constant_schedule
     from moe_eval_plugin.models.stated_experts import stated_experts
 
     # With random weights the model may be a file or a type, and its configuration changed.

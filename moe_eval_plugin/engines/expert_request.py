@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from moe_eval_plugin.engines.generation import check_generation_config
 from moe_eval_plugin.errors import InvalidExpertCountError, UserError
 from moe_eval_plugin.experts.module_path import layer_number
-from moe_eval_plugin.experts.schedule import constant_schedule
-from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.schedule import constant_schedule
 from moe_eval_plugin.experts.verification import VerifiedOverride
 from moe_eval_plugin.models import checkpoint, parameters
 from moe_eval_plugin.models.families import describe
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from moe_eval_plugin.experts.description import MoEDescription
-    from moe_eval_plugin.experts.routing_rule import RoutingRule
-    from moe_eval_plugin.experts.schedule import ResolvedSchedule
+    from moe_eval_plugin.experts.schedules.routing_rule import RoutingRule
+    from moe_eval_plugin.experts.schedules.schedule import ResolvedSchedule
+    from moe_eval_plugin.experts.schedules.tuning_record import TuningRecord
     from moe_eval_plugin.models.costs.cost_model import LanguageModelCost
 
 
@@ -192,9 +193,17 @@ class ExpertRequest:
             return None
         return cost.prefill_flops(k, Scenario().context_length).routed_flop_share
 
+    @property
+    def tuning(self) -> TuningRecord | None:
+        """Where the schedule or the policy comes from; ``None`` if ``tune`` did not find it."""
+        schedule = self.resolved.schedule if self.resolved else None
+        return self.rule.tuning or (schedule.tuning if schedule else None)
+
     def to_provenance(self) -> dict[str, Any]:
         """Return what a record stores of the request, as plain JSON data."""
+        tuning = self.tuning
         return {
+            **({"tuning": tuning.to_dict()} if tuning else {}),
             "routed_flop_share": self.routed_flop_share,
             "experts_k": self.resolved.schedule.text if self.resolved else None,
             "experts_policy": self.rule.policy_text,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.errors import OverrideError
 from moe_eval_plugin.experts.layer_summary import LayerSummary, read_ffn_use, read_layers
 from moe_eval_plugin.experts.module_path import layer_number
-from moe_eval_plugin.experts.routing_rule import NATIVE, RoutingRule
+from moe_eval_plugin.experts.schedules.routing_rule import NATIVE, RoutingRule
 from moe_eval_plugin.json_object import JsonObject
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.experts.ffn_use import FFNUse
     from moe_eval_plugin.experts.observation import Observation
-    from moe_eval_plugin.experts.schedule import ResolvedSchedule
+    from moe_eval_plugin.experts.schedules.schedule import ResolvedSchedule
     from moe_eval_plugin.experts.tokens import Modality, Phase
 
 MAX_LAYERS_IN_MESSAGE = 4

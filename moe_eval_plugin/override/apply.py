@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import OverrideError, UnsupportedFamilyError
 from moe_eval_plugin.experts.module_path import layer_number
-from moe_eval_plugin.experts.routing_rule import NATIVE, RoutingRule
+from moe_eval_plugin.experts.schedules.routing_rule import NATIVE, RoutingRule
 from moe_eval_plugin.experts.trace import NoRouterFoundError, OverrideTrace, RouterDecision
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.models.moe_layers import find_experts
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from moe_eval_plugin.experts.description import MoEDescription
-    from moe_eval_plugin.experts.schedule import ResolvedSchedule
+    from moe_eval_plugin.experts.schedules.schedule import ResolvedSchedule
     from moe_eval_plugin.experts.tokens import Modality, Phase
     from moe_eval_plugin.override.k_location import KLocation
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import OverrideError, UnsupportedFamilyError
-from moe_eval_plugin.experts.routing_rule import UNIFORM
+from moe_eval_plugin.experts.schedules.routing_rule import UNIFORM
 from moe_eval_plugin.models.releases.names import SKIPS_INDEX_FLAG
 from moe_eval_plugin.override.policies import find_policy
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from moe_eval_plugin.experts.routing_rule import RoutingRule
+    from moe_eval_plugin.experts.schedules.routing_rule import RoutingRule
     from moe_eval_plugin.override.forward_pass import ForwardPass
 
 TOKENS_BY_EXPERTS = 2

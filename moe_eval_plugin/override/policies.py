@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.experts.routing_rule import RENORMS, UNIFORM, RoutingRule
+from moe_eval_plugin.experts.schedules.routing_rule import RENORMS, UNIFORM, RoutingRule
 from moe_eval_plugin.plugins.hookspecs import hookimpl
 from moe_eval_plugin.plugins.policy import Policy
 

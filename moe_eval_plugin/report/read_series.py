@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
-from moe_eval_plugin.experts.routing_rule import NATIVE
+from moe_eval_plugin.experts.schedules.routing_rule import NATIVE
 from moe_eval_plugin.report.analysis.series_names import (
     CACHED,
     IMAGES,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.experts.schedules.tuning_record import TuningRecord
 from moe_eval_plugin.json_object import JsonObject
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Setup:
     """How transformers computes the experts."""
     routed_flop_share: float | None = None
     """Share of a prompt's FLOPs in routed experts at the requested k (rho), 0 to 1."""
+    tuning: TuningRecord | None = None
+    """Where the schedule or the policy comes from, if ``moe-eval tune`` found it."""
     inputs: str | None = None
     """How inputs were prepared, where this was done before the clock started."""
     encode_s: Mapping[str, float] = field(default_factory=dict)
@@ -92,6 +95,7 @@ class Setup:
         machine = values.item("hardware")
         versions = values.item("versions") or JsonObject({})
         encoding = values.item("encode_s") or JsonObject({})
+        tuning = values.item("tuning")
         return cls(
             pretrained=values.text("pretrained"),
             revision=values.text("revision"),
@@ -102,6 +106,7 @@ class Setup:
             n_unanswered=values.integer("n_unanswered"),
             experts_implementation=values.text("experts_implementation"),
             routed_flop_share=values.number("routed_flop_share"),
+            tuning=TuningRecord.from_dict(tuning) if tuning else None,
             inputs=values.text("inputs"),
             encode_s={
                 task: seconds

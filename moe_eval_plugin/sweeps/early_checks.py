@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
-from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.parser import parse_experts_k
 from moe_eval_plugin.hosts.harness import LM_EVAL, harness, installed_harness
 from moe_eval_plugin.hosts.shared.task_data import check_data
 from moe_eval_plugin.models.stated_experts import stated_experts

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidArgumentError, NotAnMoEError
-from moe_eval_plugin.experts.routing_rule import NATIVE, UNIFORM
-from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.routing_rule import NATIVE, UNIFORM
 from moe_eval_plugin.files import short_digest
 from moe_eval_plugin.hosts.harness import FIRST, LM_EVAL, LMMS_EVAL, harness
 from moe_eval_plugin.hosts.shared.host_run import HostRun

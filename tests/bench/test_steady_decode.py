@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from moe_eval_plugin.bench import steady_decode
-from moe_eval_plugin.experts.schedule import constant_schedule
+from moe_eval_plugin.experts.schedules.schedule import constant_schedule
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.override.apply import apply
 from moe_eval_plugin.testing import tiny_moe

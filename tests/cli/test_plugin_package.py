@@ -30,7 +30,7 @@ from moe_eval_example.model import PickyConfig, PickyModel
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.override.apply import apply
 from moe_eval_plugin.override.observe import observe
-from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.parser import parse_experts_k
 from moe_eval_plugin.experts.verification import verify
 
 model = PickyModel(PickyConfig())

@@ -20,7 +20,7 @@ from transformers.models.auto.configuration_auto import (
 )
 
 from moe_eval_plugin.errors import UnsupportedFamilyError
-from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.parser import parse_experts_k
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.override.apply import apply
 from moe_eval_plugin.override.k_search import find_k_locations

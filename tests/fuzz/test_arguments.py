@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moe_eval_plugin.engines.expert_request import check_request
-from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.parser import parse_experts_k
 from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
 from tests.fuzz.mutations import ANY_JSON, Readers, damaged_bytes
 

@@ -13,7 +13,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
 from moe_eval_plugin.architectures.register import register
 from moe_eval_plugin.errors import InvalidExpertCountError, NotAnMoEError, PluginLoadError
-from moe_eval_plugin.experts.schedule import constant_schedule
+from moe_eval_plugin.experts.schedules.schedule import constant_schedule
 from moe_eval_plugin.models import families
 from moe_eval_plugin.models.families import describe, family_of, moe_eval_register_families, table
 from moe_eval_plugin.plugins.family import Family, Kind, Renormalisation

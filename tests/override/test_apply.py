@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from moe_eval_plugin.errors import OverrideError, UnsupportedFamilyError
-from moe_eval_plugin.experts.routing_rule import RoutingRule
-from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.routing_rule import RoutingRule
 from moe_eval_plugin.experts.verification import verify
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.override.apply import UNDER_OVERRIDE, apply

@@ -12,7 +12,7 @@ from packaging.version import Version
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from moe_eval_plugin.errors import UnsupportedFamilyError
-from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.parser import parse_experts_k
 from moe_eval_plugin.experts.verification import verify
 from moe_eval_plugin.models import moe_layers
 from moe_eval_plugin.models.families import describe

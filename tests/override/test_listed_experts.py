@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from moe_eval_plugin.experts.schedule import ResolvedSchedule, constant_schedule
+from moe_eval_plugin.experts.schedules.schedule import ResolvedSchedule, constant_schedule
 from moe_eval_plugin.experts.verification import OverrideNotEffectiveError, verify
 from moe_eval_plugin.override.observe import observe
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.parser import parse_experts_k
 from moe_eval_plugin.experts.trace import NoRouterFoundError
 from moe_eval_plugin.experts.verification import verify
 from moe_eval_plugin.models.families import describe
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from moe_eval_plugin.experts.schedule import ResolvedSchedule
+    from moe_eval_plugin.experts.schedules.schedule import ResolvedSchedule
 
 IDS = torch.arange(3, 43).view(2, 20)
 MOE_LAYERS = (0, 1)

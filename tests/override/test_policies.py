@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.experts.routing_rule import RoutingRule
+from moe_eval_plugin.experts.schedules.routing_rule import RoutingRule
 from moe_eval_plugin.override.policies import keep_above_threshold, keep_top_p, parse_rule
 
 WEIGHTS = torch.tensor([[0.1, 0.4, 0.2, 0.3], [0.25, 0.25, 0.25, 0.25], [0.97, 0.01, 0.01, 0.01]])

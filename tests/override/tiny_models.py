@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.parser import parse_experts_k
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.override.observe import Observation, observe
 from moe_eval_plugin.testing import tiny_moe
@@ -12,7 +12,7 @@ from moe_eval_plugin.testing import tiny_moe
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from moe_eval_plugin.experts.schedule import ResolvedSchedule
+    from moe_eval_plugin.experts.schedules.schedule import ResolvedSchedule
 
 
 TOKENS = torch.arange(2, 26).reshape(2, 12)

@@ -27,8 +27,8 @@ from moe_eval_plugin.errors import (
     OverrideError,
     UnsupportedFamilyError,
 )
-from moe_eval_plugin.experts.schedule import ResolvedSchedule, constant_schedule
-from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.schedule import ResolvedSchedule, constant_schedule
 from moe_eval_plugin.experts.tokens import TOKEN_KINDS
 from moe_eval_plugin.experts.verification import (
     OverrideNotEffectiveError,

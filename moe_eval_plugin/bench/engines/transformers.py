@@ -14,7 +14,7 @@ from moe_eval_plugin.engines.transformers.loading import refusing_own_code
 from moe_eval_plugin.engines.transformers.stopping import OnTokenCallback
 from moe_eval_plugin.errors import InsufficientMemoryError, MeasurementError, NotFiniteError
 from moe_eval_plugin.experts.observation import distinct_by_layer, mean_load_entropy
-from moe_eval_plugin.experts.schedule import constant_schedule
+from moe_eval_plugin.experts.schedules.schedule import constant_schedule
 from moe_eval_plugin.experts.verification import verify
 from moe_eval_plugin.hardware import memory
 from moe_eval_plugin.hardware.energy import EnergyMeter
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.bench.workload.inputs import BenchInputs
     from moe_eval_plugin.experts.description import MoEDescription
-    from moe_eval_plugin.experts.schedule import ResolvedSchedule
+    from moe_eval_plugin.experts.schedules.schedule import ResolvedSchedule
     from moe_eval_plugin.measure.phases import Marks
     from moe_eval_plugin.measure.timing import Clock
     from moe_eval_plugin.models.costs.cost_model import LanguageModelCost

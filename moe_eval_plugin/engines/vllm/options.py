@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest, ModelConfig
     from moe_eval_plugin.experts.description import MoEDescription
-    from moe_eval_plugin.experts.schedule import ResolvedSchedule
+    from moe_eval_plugin.experts.schedules.schedule import ResolvedSchedule
 
 VERIFICATIONS = ("observe", "config")
 FIXED_IN_VLLM = {

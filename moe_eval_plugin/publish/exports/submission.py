@@ -28,7 +28,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
-from moe_eval_plugin.experts.routing_rule import NATIVE
+from moe_eval_plugin.experts.schedules.routing_rule import NATIVE
 from moe_eval_plugin.plugins.exporter import Exported, Exporter
 from moe_eval_plugin.publish.exports.answers import check_answers, describe_oddities, read_answers
 from moe_eval_plugin.text import HUNDRED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.experts.routing_rule import UNIFORM
+from moe_eval_plugin.experts.schedules.routing_rule import UNIFORM
 from moe_eval_plugin.publish.reproduce.agreement import AGREES, DIFFERS, NOT_JUDGED, Row
 from moe_eval_plugin.results.samples import images_of
 

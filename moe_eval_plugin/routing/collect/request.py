@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.parser import parse_experts_k
 from moe_eval_plugin.hosts.harness import LM_EVAL, LMMS_EVAL, installed_harness
 from moe_eval_plugin.hosts.shared.host_run import HostRun
 from moe_eval_plugin.option_values import read_int

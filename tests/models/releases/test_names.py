@@ -10,7 +10,7 @@ import torch
 from transformers import DynamicCache, Qwen3MoeForCausalLM, Qwen3VLMoeForConditionalGeneration
 
 from moe_eval_plugin.errors import MeasurementError
-from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.parser import parse_experts_k
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.models.releases.names import (
     per_token_among,

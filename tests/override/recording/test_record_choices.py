@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from moe_eval_plugin.errors import MeasurementError
-from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.parser import parse_experts_k
 from moe_eval_plugin.experts.tokens import IMAGE as IMAGE_KIND
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.override.apply import apply

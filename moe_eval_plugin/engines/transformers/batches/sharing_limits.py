@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.transformers.shared.prefix import has_plain_cache
-from moe_eval_plugin.experts.routing_rule import UNIFORM
+from moe_eval_plugin.experts.schedules.routing_rule import UNIFORM
 from moe_eval_plugin.models.releases.names import forward_arguments, is_own_code
 from moe_eval_plugin.override.policies import moe_eval_register_policies
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from moe_eval_plugin.experts.routing_rule import RoutingRule
+from moe_eval_plugin.experts.schedules.routing_rule import RoutingRule
 from moe_eval_plugin.override.policies import parse_rule
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from lmms_eval.utils import simple_parse_args_string
 
 from moe_eval_plugin.errors import InvalidExpertCountError
-from moe_eval_plugin.experts.schedule import ExpertSchedule, ScheduleRule
-from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.schedule import ExpertSchedule, ScheduleRule
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    from moe_eval_plugin.experts.schedules.tuning_record import TuningRecord
 
 UNIFORM = "uniform"
 Renorm = Literal["native", "keep-mass", "unit"]
@@ -23,6 +26,8 @@ class RoutingRule:
     policy: str = UNIFORM
     parameter: float | None = None
     renorm: Renorm = "native"
+    tuning: TuningRecord | None = field(default=None, compare=False)
+    """Where the parameters come from, if they were read from a file of ``moe-eval tune``."""
 
     @property
     def is_native(self) -> bool:

@@ -8,12 +8,12 @@ import pytest
 
 from moe_eval_plugin.errors import InvalidExpertCountError, NotAnMoEError, UnsupportedFamilyError
 from moe_eval_plugin.experts.description import MoEDescription
-from moe_eval_plugin.experts.schedule_parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.parser import parse_experts_k
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.testing import tiny_config
 
 if TYPE_CHECKING:
-    from moe_eval_plugin.experts.schedule import ExpertSchedule
+    from moe_eval_plugin.experts.schedules.schedule import ExpertSchedule
 
 
 def description(**changes: object) -> MoEDescription:

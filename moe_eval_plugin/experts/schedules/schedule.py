@@ -14,7 +14,7 @@ and equals signs are not used, because the hosts split their arguments there::
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidExpertCountError, NotAnMoEError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from moe_eval_plugin.experts.description import MoEDescription
+    from moe_eval_plugin.experts.schedules.tuning_record import TuningRecord
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class ExpertSchedule:
     """The requested ``experts_k``; the last rule that matches a token sets its k."""
 
     rules: tuple[ScheduleRule, ...]
+    tuning: TuningRecord | None = field(default=None, compare=False)
+    """Where it comes from, if it was read from a file of ``moe-eval tune``."""
 
     @property
     def text(self) -> str:

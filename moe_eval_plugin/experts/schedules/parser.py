@@ -9,7 +9,7 @@ from typing import Any, get_args
 import yaml
 
 from moe_eval_plugin.errors import InvalidExpertCountError
-from moe_eval_plugin.experts.schedule import ExpertSchedule, ScheduleRule
+from moe_eval_plugin.experts.schedules.schedule import ExpertSchedule, ScheduleRule
 from moe_eval_plugin.experts.tokens import Modality, Phase
 from moe_eval_plugin.yaml_text import load_texts
 
@@ -17,7 +17,7 @@ WANTED = (
     "Use a whole number of routed experts per token, for example experts_k=4, or a schedule: "
     "0-11:8/12-47:4 by layer, text:8/image:2, prefill:8/decode:4, 8/image+12-47:2, @file.yaml."
 )
-FILE_KEYS = ("k", "layers", "modality", "phase")
+RULE_KEYS = ("k", "layers", "modality", "phase")
 LAYERS = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
 
 
@@ -95,10 +95,10 @@ def _read_file(path: Path) -> ExpertSchedule:
 
 
 def _file_rule(rule: dict[object, Any], text: str) -> ScheduleRule:
-    unknown = [str(key) for key in rule if key not in FILE_KEYS]
+    unknown = [str(key) for key in rule if key not in RULE_KEYS]
     if unknown or "k" not in rule:
         raise _unreadable(
-            text, f"the rule {rule} needs k, and may have only {', '.join(FILE_KEYS)}"
+            text, f"the rule {rule} needs k, and may have only {', '.join(RULE_KEYS)}"
         )
     for key, allowed in (("modality", get_args(Modality)), ("phase", get_args(Phase))):
         if key in rule and rule[key] not in allowed:

@@ -1,0 +1,1 @@
+"""What is requested of the experts: a schedule of k, a rule that drops experts, their files."""

@@ -1,0 +1,41 @@
+"""The parts of a model whose k is chosen one by one, and the schedule of a choice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import TypeAlias
+
+    from moe_eval_plugin.experts.schedules.tuning_record import By
+    from moe_eval_plugin.experts.tokens import Modality, Phase
+
+    # The k of each cell.
+    Choice: TypeAlias = "Mapping[Cell, int]"
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """Tokens that share one k: those of a decoder layer, and of a modality or a phase of it.
+
+    ``modality`` and ``phase`` are ``None`` where k does not differ by them.
+    """
+
+    layer: int
+    modality: Modality | None = None
+    phase: Phase | None = None
+
+    def __str__(self) -> str:
+        where = self.modality or self.phase
+        return f"layer {self.layer}" + (f", {where}" if where else "")
+
+
+def cells_of(layers: Sequence[int], by: By) -> list[Cell]:
+    """List the cells of the decoder layers with experts, layer by layer."""
+    if by == "modality":
+        return [Cell(layer, modality=one) for layer in layers for one in ("text", "image")]
+    if by == "phase":
+        return [Cell(layer, phase=one) for layer in layers for one in ("prefill", "decode")]
+    return [Cell(layer) for layer in layers]

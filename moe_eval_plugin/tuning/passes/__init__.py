@@ -1,0 +1,1 @@
+"""Losses against the published model, by passes over prompts with their answers."""

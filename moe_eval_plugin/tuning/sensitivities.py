@@ -1,0 +1,61 @@
+"""Sensitivities: what the model loses when one cell alone uses fewer experts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from moe_eval_plugin.tuning.cells import Cell
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss against the published model, in nats per token of an answer.
+
+    It is the Kullback-Leibler divergence of the distribution of the next token from that of the
+    published model, averaged over the tokens of each answer, and then over answers.
+    """
+
+    by_prompt: NDArray[np.float64]
+    """Loss of each prompt, (prompts,)."""
+
+    @property
+    def mean(self) -> float:
+        """Mean over prompts."""
+        return float(self.by_prompt.mean())
+
+    @property
+    def standard_error(self) -> float | None:
+        """Standard error of the mean; ``None`` for one prompt."""
+        n = len(self.by_prompt)
+        return float(self.by_prompt.std(ddof=1) / n**0.5) if n > 1 else None
+
+
+@dataclass(frozen=True)
+class Sensitivities:
+    """The loss at each smaller k in each cell, all other cells at the published k."""
+
+    baseline: int
+    """The published k."""
+    losses: Mapping[tuple[Cell, int], Loss]
+    """Loss by cell and k; every cell has the same k, all below ``baseline``."""
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells, in their order."""
+        return tuple(dict.fromkeys(cell for cell, _ in self.losses))
+
+    @property
+    def ks(self) -> tuple[int, ...]:
+        """The k of every cell from small to large, ``baseline`` included."""
+        return (*sorted({k for _, k in self.losses}), self.baseline)
+
+    def mean(self, cell: Cell, k: int) -> float:
+        """Return the mean loss; 0 at the published k."""
+        return 0.0 if k == self.baseline else self.losses[cell, k].mean
