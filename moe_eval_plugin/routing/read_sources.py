@@ -15,7 +15,7 @@ from moe_eval_plugin.routing.study_folder import OTHER_TRACES, STUDY, TRACES, is
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from moe_eval_plugin.routing.progress import Progress
+    from moe_eval_plugin.prompts.progress import Progress
 
 
 def read_source(folder: Path, progress: Progress | None = None, *, against: bool = False) -> Source:

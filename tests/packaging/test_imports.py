@@ -42,6 +42,7 @@ OPTIONAL = {
     "moe_eval_plugin/publish/exports/trackers/mlflow.py": "mlflow",
     "moe_eval_plugin/publish/exports/trackers/trackio.py": "trackio",
     "moe_eval_plugin/publish/exports/trackers/wandb.py": "wandb",
+    "moe_eval_plugin/prompts/lm_eval_model.py": "lm-eval",
     "moe_eval_plugin/report/build.py": "report",
     "moe_eval_plugin/report/charts/": "report",
     "moe_eval_plugin/report/page/": "report",

@@ -11,16 +11,17 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.hosts.exit_codes import errors_are_raised
-from moe_eval_plugin.routing.progress import NoProgress
+from moe_eval_plugin.hosts.harness import LM_EVAL
+from moe_eval_plugin.prompts.progress import NoProgress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
     from moe_eval_plugin.override.recording.recorded import RecordedChoices
+    from moe_eval_plugin.prompts.progress import Progress
     from moe_eval_plugin.routing.collect.recording_model import RecordingModel
     from moe_eval_plugin.routing.collect.request import RoutingRequest
-    from moe_eval_plugin.routing.progress import Progress
     from moe_eval_plugin.routing.trace import RoutingTrace
 
 logger = logging.getLogger(__name__)
@@ -43,19 +44,32 @@ def collect(request: RoutingRequest, progress: Progress | None = None) -> Routin
 
         trace = collect(RoutingRequest("demo", ("easy_vqa",), limit=20))
     """
+    from moe_eval_plugin.prompts.loading import load_request
     from moe_eval_plugin.routing.collect.as_trace import as_trace
-    from moe_eval_plugin.routing.collect.loading import loaded
     from moe_eval_plugin.sweeps.fingerprint import model_settings
 
     shown = progress or NoProgress()
     host = request.checked_harness()
-    with errors_are_raised(), loaded(request, host, shown) as (tasks, model):
-        names = tuple(tasks.n_questions(request.limit))
-        choices = _record(request, tasks, model, shown)
-        found = dict(model_settings(model.engine_request.model))
+    with errors_are_raised():
+        loaded = load_request(request, host, shown)
+        names = tuple(loaded.tasks.n_questions(request.limit))
+        with loaded.model(_class_of, shown) as model:
+            choices = _record(request, loaded.tasks, model, shown)
+            found = dict(model_settings(model.engine_request.model))
     revision = found.pop("model revision", None)
     weights = "+".join(str(digest) for digest in found.values() if digest) or None
     return as_trace(choices, names, request.pretrained, revision, weights)
+
+
+def _class_of(host: str, *, takes_images: bool) -> Any:  # noqa: ANN401  (one of three)
+    """Import the class of models that record, for a host."""
+    if host == LM_EVAL:
+        from moe_eval_plugin.routing.collect import lm_eval_model
+
+        return lm_eval_model.RecordingMultimodalLM if takes_images else lm_eval_model.RecordingLM
+    from moe_eval_plugin.routing.collect.lmms_eval_model import RecordingMoEHF
+
+    return RecordingMoEHF
 
 
 def _record(

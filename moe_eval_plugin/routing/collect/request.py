@@ -3,65 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.experts.schedules.parser import parse_experts_k
-from moe_eval_plugin.hosts.harness import LM_EVAL, LMMS_EVAL, installed_harness
-from moe_eval_plugin.hosts.shared.host_run import HostRun
 from moe_eval_plugin.option_values import read_int
+from moe_eval_plugin.prompts.request import PromptRequest
 
 if TYPE_CHECKING:
-    from moe_eval_plugin.hosts.harness import Harness
+    from collections.abc import Mapping
 
 # The record of a token in 48 layers with k=8 takes about 3 kB.
 MOST_TOKENS = 200_000
-# Arguments of a model that are options of a request.
-OWN = ("pretrained", "experts_k", "experts_policy", "renorm")
 
 
 @dataclass(frozen=True)
-class RoutingRequest:
+class RoutingRequest(PromptRequest):
     """A model on transformers, and the questions whose tokens are recorded.
 
     Raises ``InvalidArgumentError`` for a value that is not possible.
     """
 
-    pretrained: str
-    """``demo``, a folder, or a model id of the Hub."""
-    tasks: tuple[str, ...]
-    """Names of tasks of the host."""
-    host: str = LMMS_EVAL
-    """The harness that asks the questions: ``lmms-eval`` or ``lm-eval``."""
-    limit: int | None = None
-    """Questions of each task, from the first; ``None`` for all."""
-    model_args: str = ""
-    """Further arguments of the model, ``name=value,name=value``, as in a sweep."""
     experts_k: str | None = None
     """Another k than the published one, by number or by layer, for which all is recorded."""
     new_tokens: int = 0
     """Generated tokens of each answer that are recorded too; 0: only prompts are."""
     max_tokens: int = MOST_TOKENS
     """About how many tokens are recorded at most; each task gets an equal share."""
-    batch_size: int = 8
-    """Texts that the model is called with at once."""
-    device: str | None = None
-    """Device of the model; ``None`` is the GPU if there is one, else the CPU."""
-    include_path: str | None = None
-    """A folder with more tasks."""
-    num_fewshot: int | None = None
-    """Examples in each prompt; ``None`` leaves it to the task. For lm-eval."""
-    apply_chat_template: bool = False
-    """Whether prompts are passed through the chat template, where the host leaves that open."""
+
+    own_because: ClassVar[str] = "traces are of the router's own choice"
 
     def __post_init__(self) -> None:
-        if not self.tasks:
-            message = "No tasks are named. Name at least one, for instance easy_vqa."
-            raise InvalidArgumentError(message)
-        for name, least in (("max_tokens", 1), ("batch_size", 1), ("new_tokens", 0)):
+        super().__post_init__()
+        for name, least in (("max_tokens", 1), ("new_tokens", 0)):
             read_int(name, getattr(self, name), at_least=least)
-        if self.limit is not None:
-            read_int("limit", self.limit, at_least=1)
         schedule = parse_experts_k(self.experts_k)
         if schedule and any(rule.modality or rule.phase for rule in schedule.rules):
             message = (
@@ -70,39 +45,7 @@ class RoutingRequest:
             )
             raise InvalidArgumentError(message)
 
-    def checked_harness(self) -> Harness:
-        """Return the harness of the host, which has these tasks and options; nothing is loaded.
-
-        Raises ``MissingDependencyError`` where the host is not installed, and
-        ``InvalidArgumentError`` for tasks and arguments that it does not have.
-        """
-        host = installed_harness(self.host)
-        for name in sorted(host.argument_names(self.model_args) & set(OWN)):
-            message = (
-                f"{name} cannot be given in the arguments of the model ({self.model_args}): the "
-                "model and k are named apart, and traces are of the router's own choice. Leave it "
-                "out."
-            )
-            raise InvalidArgumentError(message)
-        host.check_options(self.run(""))
-        host.check_tasks(self.tasks, self.include_path)
-        return host
-
-    def run(self, model: str) -> HostRun:
-        """Return the run of the host, for one of its models."""
-        return HostRun(
-            model=model,
-            model_args=self.model_args,
-            tasks=self.tasks,
-            limit=self.limit,
-            batch_size=str(self.batch_size),
-            device=self.device,
-            include_path=self.include_path,
-            num_fewshot=self.num_fewshot,
-            apply_chat_template=self.apply_chat_template,
-        )
-
-    @property
-    def is_lm_eval(self) -> bool:
-        """Whether lm-eval asks the questions."""
-        return self.host == LM_EVAL
+    def named_arguments(self) -> Mapping[str, str]:
+        """Return the arguments of the model that the request itself names."""
+        k = {} if self.experts_k is None else {"experts_k": self.experts_k}
+        return {**super().named_arguments(), **k}

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from moe_eval_plugin.prompts.progress import Progress
     from moe_eval_plugin.routing.page.first_screen import FirstScreen
     from moe_eval_plugin.routing.page.page import RoutingPage
-    from moe_eval_plugin.routing.progress import Progress
     from moe_eval_plugin.routing.sources import Source
     from moe_eval_plugin.routing.statistics.tables import RoutingStudy
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.experts.tokens import PHASES, TEXT
-from moe_eval_plugin.routing.progress import NoProgress
+from moe_eval_plugin.prompts.progress import NoProgress
 from moe_eval_plugin.routing.published_traces.captured_files import (
     capture_names,
     read_captured_ids,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from moe_eval_plugin.routing.progress import Progress
+    from moe_eval_plugin.prompts.progress import Progress
     from moe_eval_plugin.routing.published_traces.locate import Location
 
 # Of all FLAME-MoE models: --num-experts and --seq-length of its configurations.

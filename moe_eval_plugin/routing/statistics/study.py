@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.prompts.progress import NoProgress
 from moe_eval_plugin.routing.matching import match
-from moe_eval_plugin.routing.progress import NoProgress
 from moe_eval_plugin.routing.statistics.coactivation import coactivation
 from moe_eval_plugin.routing.statistics.groups import ALL, groups_of, question_codes
 from moe_eval_plugin.routing.statistics.load import load_of
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from moe_eval_plugin.prompts.progress import Progress
     from moe_eval_plugin.routing.matching import Match
-    from moe_eval_plugin.routing.progress import Progress
     from moe_eval_plugin.routing.statistics.saturation import Overlap
     from moe_eval_plugin.routing.statistics.scores import TokenMass
     from moe_eval_plugin.routing.trace import LayerTrace, RoutingTrace
