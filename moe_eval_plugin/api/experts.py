@@ -15,7 +15,7 @@ from moe_eval_plugin.models.moe_layers import find_moe_layers
 from moe_eval_plugin.option_values import read_choice
 from moe_eval_plugin.override.apply import apply
 from moe_eval_plugin.override.observe import observe as observing
-from moe_eval_plugin.override.policies import parse_rule
+from moe_eval_plugin.override.policies.parsing import parse_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -14,7 +14,7 @@ from moe_eval_plugin.experts.schedules.schedule import constant_schedule
 from moe_eval_plugin.experts.verification import VerifiedOverride
 from moe_eval_plugin.models import checkpoint, parameters
 from moe_eval_plugin.models.families import describe
-from moe_eval_plugin.override.policies import parse_rule
+from moe_eval_plugin.override.policies.parsing import parse_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -129,7 +129,8 @@ class ModelConfig:
     ) -> ExpertRequest:
         """Check experts against this configuration.
 
-        Raises what ``parse_experts_k``, ``parse_rule`` and ``ExpertSchedule.resolve`` raise.
+        Raises what ``parse_experts_k``, ``parse_rule``, ``RoutingRule.check_layers`` and
+        ``ExpertSchedule.resolve`` raise.
         """
         rule = parse_rule(experts_policy, renorm)
         schedule = parse_experts_k(experts_k)
@@ -139,7 +140,10 @@ class ModelConfig:
         if schedule is None:
             return ExpertRequest(self, rule, None)
         layers = self.moe_layers if schedule.names_layers else None
-        return ExpertRequest(self, rule, schedule.resolve(self.description, layers))
+        resolved = schedule.resolve(self.description, layers)
+        if rule.names_layers:
+            rule.check_layers(len(self.moe_layers), self.description.model_type)
+        return ExpertRequest(self, rule, resolved)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ from moe_eval_plugin.models.moe_layers import find_experts
 from moe_eval_plugin.override.expert_choice import LayerPlan, accept_single_choices, change_choices
 from moe_eval_plugin.override.forward_pass import track_forward_passes
 from moe_eval_plugin.override.k_search import find_k_locations
+from moe_eval_plugin.override.policies.layer_policy import LayerPlace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,6 +96,11 @@ class _Setting:
         for location in reversed(self.locations):
             location.restore()
 
+    def locations_of(self, experts_path: str) -> list[KLocation]:
+        """List the locations that set the k of an experts module."""
+        layer = layer_number(experts_path)
+        return [x for x in self.locations if x.layer == layer and _is_in_block(x, experts_path)]
+
     def set_phase(self, phase: Phase) -> None:
         """Set the k of a phase. A router of both modalities is set to the larger k."""
         self.phase = phase
@@ -141,14 +147,16 @@ def _plans(
     if rule.is_native and not by_modality:
         return []
     mass_k = description.num_experts_per_tok if rule.renorm == "keep-mass" else None
+    located = {path: own for path in experts if (own := setting.locations_of(path))}
+    layers = list(dict.fromkeys(map(layer_number, located)))
     plans = []
-    for path in experts:
-        layer = layer_number(path)
-        own = [x for x in setting.locations if x.layer == layer and _is_in_block(x, path)]
-        has_own_router = any(location.modality for location in own)
-        if not own or (rule.is_native and has_own_router):
+    for path, own in located.items():
+        modality = next((location.modality for location in own if location.modality), None)
+        if rule.is_native and modality:
             continue
-        plans.append(_plan(path, own, setting, mass_k, description))
+        layer = layer_number(path)
+        place = LayerPlace(layer, layers.index(layer), modality)
+        plans.append(_plan(path, place, own, setting, mass_k, description))
     if not plans and not any(location.modality for location in setting.locations):
         message = (
             f"{description.model_type} stores one k for all its layers, so text and image tokens "
@@ -156,29 +164,32 @@ def _plans(
             "without experts_policy and renorm."
         )
         raise UnsupportedFamilyError(message)
+    if plans:
+        rule.check_layers(len(layers), description.model_type)
     return plans
 
 
 def _plan(
     path: str,
+    place: LayerPlace,
     locations: list[KLocation],
     setting: _Setting,
     mass_k: int | None,
     description: MoEDescription,
 ) -> LayerPlan:
-    layer = layer_number(path)
-    modality = next((location.modality for location in locations if location.modality), None)
+    modality = place.modality
 
     def set_k(k: int) -> None:
         for location in locations:
             location.set(k)
 
     def k_by_modality() -> tuple[int, int]:
-        text, image = setting.k_by_modality(layer)
+        text, image = setting.k_by_modality(place.layer)
         return {"text": (text, text), "image": (image, image)}.get(str(modality), (text, image))
 
     return LayerPlan(
         experts_path=path,
+        place=place,
         set_k=set_k,
         k_by_modality=k_by_modality,
         mass_k=mass_k,

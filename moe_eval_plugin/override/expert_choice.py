@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import OverrideError, UnsupportedFamilyError
-from moe_eval_plugin.experts.schedules.routing_rule import UNIFORM
 from moe_eval_plugin.models.releases.names import SKIPS_INDEX_FLAG
-from moe_eval_plugin.override.policies import find_policy
+from moe_eval_plugin.override.policies.layer_policy import layer_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.experts.schedules.routing_rule import RoutingRule
     from moe_eval_plugin.override.forward_pass import ForwardPass
+    from moe_eval_plugin.override.policies.layer_policy import LayerPlace
 
 TOKENS_BY_EXPERTS = 2
 NUM_EXPERTS = "num_experts"
@@ -46,6 +46,8 @@ class LayerPlan:
 
     experts_path: str
     """Path of the experts module whose call is rewritten."""
+    place: LayerPlace
+    """Which layer it is, for policies with parameters by layer."""
     set_k: Callable[[int], None]
     """Set the k of the layer's router."""
     k_by_modality: Callable[[], tuple[int, int]]
@@ -125,7 +127,7 @@ class _ChoiceRewriter:
     ) -> None:
         self.plan = plan
         self.rule = rule
-        self.policy = None if rule.policy == UNIFORM else find_policy(rule.policy)
+        self.policy = layer_policy(rule, plan.place, forward_pass)
         self.experts = experts
         self.forward_pass = forward_pass
         self._choices: dict[int, tuple[Tensor, Tensor]] = {}
@@ -209,8 +211,7 @@ class _ChoiceRewriter:
         """Drop experts by the policy, then renormalise the weights of those that are left."""
         sum_before = weights.sum(-1, keepdim=True)
         if self.policy is not None:
-            keep = self.policy.keep(weights.float(), self.rule.parameter or 0.0)
-            keep.scatter_(-1, weights.argmax(-1, keepdim=True), value=True)
+            keep = self.policy.keep(weights)
             index = index.masked_fill(~keep, self._no_expert_index)
             weights = weights.masked_fill(~keep, 0.0)
         wanted_sum = self._wanted_sum(sum_before)

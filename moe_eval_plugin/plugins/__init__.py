@@ -8,7 +8,7 @@ from moe_eval_plugin.plugins.events import BatchEnd, RunEnd, RunStart
 from moe_eval_plugin.plugins.exporter import Exported, Exporter
 from moe_eval_plugin.plugins.family import Family, Proof
 from moe_eval_plugin.plugins.hookspecs import hookimpl
-from moe_eval_plugin.plugins.policy import Policy
+from moe_eval_plugin.plugins.policy import LayerChoice, Policy, PolicyParameter
 from moe_eval_plugin.results.record import Metric, RunRecord
 from moe_eval_plugin.results.run import Run, TaskRun
 
@@ -20,8 +20,10 @@ __all__ = [
     "Exported",
     "Exporter",
     "Family",
+    "LayerChoice",
     "Metric",
     "Policy",
+    "PolicyParameter",
     "Proof",
     "Run",
     "RunEnd",

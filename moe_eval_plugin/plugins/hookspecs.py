@@ -98,7 +98,7 @@ def moe_eval_register_policies() -> Iterable[Policy]:  # type: ignore[empty-body
 
     Called when a run uses a policy. A name that is registered twice is an error. Example::
 
-        from moe_eval_plugin.plugins import Policy, hookimpl
+        from moe_eval_plugin.plugins import Policy, PolicyParameter, hookimpl
 
         @hookimpl
         def moe_eval_register_policies():
@@ -106,8 +106,8 @@ def moe_eval_register_policies() -> Iterable[Policy]:  # type: ignore[empty-body
                 Policy(
                     name="above",
                     summary="keep the experts whose weight is at least a number",
-                    parameter="the smallest weight to keep",
-                    keep=lambda weights, number: weights >= number,
+                    parameters=(PolicyParameter("number", "the smallest weight to keep"),),
+                    keep=lambda choice, number: choice.weights >= number,
                 )
             ]
     """

@@ -14,7 +14,7 @@ from moe_eval_plugin.files import short_digest
 from moe_eval_plugin.hosts.harness import FIRST, LM_EVAL, LMMS_EVAL, harness
 from moe_eval_plugin.hosts.shared.host_run import HostRun
 from moe_eval_plugin.option_values import argument_names, argument_parts
-from moe_eval_plugin.override.policies import parse_rule
+from moe_eval_plugin.override.policies.parsing import parse_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

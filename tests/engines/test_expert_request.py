@@ -53,6 +53,14 @@ def test_a_rule_alone_works_at_the_published_k() -> None:
     assert ModelConfig.load(DEMO).request(None).resolved is None
 
 
+def test_numbers_of_a_policy_by_layer_are_counted_before_a_weight_is_read() -> None:
+    model = ModelConfig.load(DEMO)
+    rule = model.request(None, "top_p:0.5/0.6/0.7/0.8").rule
+    assert rule.parameters == ((0.5, 0.6, 0.7, 0.8),)
+    with pytest.raises(InvalidArgumentError, match="3 numbers joined by /, and .* 4 MoE layers"):
+        model.request(None, "top_p:0.5/0.6/0.7")
+
+
 def test_the_configuration_of_another_model_is_not_used() -> None:
     model = ModelConfig.load(DEMO)
     assert check_request(EngineOptions("demo", experts_k=2), model).model is model

@@ -93,7 +93,7 @@ def test_experts_that_are_called_one_by_one_take_no_policy() -> None:
     resolved = schedule.resolve(describe(model.config))
     with (
         pytest.raises(UnsupportedFamilyError, match="Experts cannot skip a dropped expert"),
-        apply(model, resolved, RoutingRule("top_p", 0.5)),
+        apply(model, resolved, RoutingRule("top_p", (0.5,))),
     ):
         pass
     assert moe_plus_plus.MOE_TOP_K == 2

@@ -11,14 +11,14 @@ import transformers
 from packaging.version import Version
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from moe_eval_plugin.errors import UnsupportedFamilyError
+from moe_eval_plugin.errors import InvalidArgumentError, UnsupportedFamilyError
 from moe_eval_plugin.experts.schedules.parser import parse_experts_k
 from moe_eval_plugin.experts.verification import verify
 from moe_eval_plugin.models import moe_layers
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.override.apply import apply
 from moe_eval_plugin.override.observe import observe
-from moe_eval_plugin.override.policies import parse_rule
+from moe_eval_plugin.override.policies.parsing import parse_rule
 from moe_eval_plugin.testing import tiny_moe
 from tests.families.tiny_configs import text_settings
 
@@ -297,3 +297,18 @@ def test_experts_that_fail_at_one_choice_compute_the_one_that_was_chosen(
             chosen = experts.down_proj[expert] @ (experts.act_fn(gate) * up)
         torch.testing.assert_close(output[token], chosen * weights[token, 0])
     assert num_zero_experts == 0 or (index >= experts.num_routed_experts).any()
+
+
+def test_a_policy_has_its_own_number_in_each_layer(model: PreTrainedModel) -> None:
+    layers = len(moe_layers.find_experts(model))
+    numbers = "/".join(["1", *["0.000001"] * (layers - 1)])
+    _, observation = run(model, 4, f"threshold:{numbers}")
+    ks = [set(seen) for seen in observation.by_layer().values()]
+    assert ks == [{1}, *[{4}] * (layers - 1)]
+
+
+def test_numbers_for_other_layers_are_refused_in_a_loaded_model(model: PreTrainedModel) -> None:
+    layers = len(moe_layers.find_experts(model))
+    numbers = "/".join(["0.5"] * (layers + 1))
+    with pytest.raises(InvalidArgumentError, match=f"has {layers} MoE layers"):
+        run(model, 4, f"threshold:{numbers}")

@@ -82,8 +82,8 @@ class EngineOptions(TemplateOptions):
     """Routed experts per token: a number, a schedule, or ``@`` and the path of a YAML file;
     default: the published k."""
     experts_policy: str | None = None
-    """Which of the chosen experts are dropped: ``uniform``, ``top_p:NUMBER``, ``threshold:NUMBER``,
-    or a policy of a plugin; default: ``uniform``, none."""
+    """Which of the chosen experts are dropped: ``uniform``, ``top_p:SHARE``,
+    ``threshold:MULTIPLE``, or a policy of a plugin; default: ``uniform``, none."""
     renorm: str | None = None
     """What the weights of the remaining experts add up to: ``native``, ``keep-mass`` or ``unit``;
     default: ``native``, as the router makes them."""
