@@ -57,7 +57,7 @@ def test_numbers_of_a_policy_by_layer_are_counted_before_a_weight_is_read() -> N
     model = ModelConfig.load(DEMO)
     rule = model.request(None, "top_p:0.5/0.6/0.7/0.8").rule
     assert rule.parameters == ((0.5, 0.6, 0.7, 0.8),)
-    with pytest.raises(InvalidArgumentError, match="3 numbers joined by /, and .* 4 MoE layers"):
+    with pytest.raises(InvalidArgumentError, match=r"3 numbers joined by /, and .* 4 MoE layers"):
         model.request(None, "top_p:0.5/0.6/0.7")
 
 
