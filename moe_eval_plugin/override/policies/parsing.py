@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.experts.schedules.routing_rule import RENORMS, UNIFORM, RoutingRule
+from moe_eval_plugin.experts.schedules.tuned_file import TunedFile, read_policy_option
 
 if TYPE_CHECKING:
     from moe_eval_plugin.experts.schedules.routing_rule import Parameter
@@ -19,18 +20,21 @@ if TYPE_CHECKING:
 def parse_rule(experts_policy: object, renorm: object) -> RoutingRule:
     """Return the rule of the options ``experts_policy`` and ``renorm``; ``None``: the default.
 
-    Raises ``InvalidArgumentError`` for an unknown policy, parameters that are missing or out of
-    range, and an unknown ``renorm``.
+    ``experts_policy`` may also be ``@`` and the path of a file of ``moe-eval tune``. Raises
+    ``InvalidArgumentError`` for an unknown policy, parameters that are missing or out of range, an
+    unknown ``renorm``, and a file that cannot be read.
     """
     chosen = "native" if renorm in {None, ""} else str(renorm)
     if chosen not in RENORMS:
         message = f"renorm={chosen} is not known. Use one of: {', '.join(RENORMS)}."
         raise InvalidArgumentError(message)
     text = UNIFORM if experts_policy in {None, ""} else str(experts_policy)
-    if text == UNIFORM:
-        return RoutingRule(renorm=chosen)
-    name, *given = text.split(":")
-    return RoutingRule(name, _parameters(find_policy(name), text, given), chosen)
+    file = read_policy_option(text) if text.startswith("@") else TunedFile(policy=text)
+    name, *given = str(file.policy).split(":")
+    if name == UNIFORM and not given:
+        return RoutingRule(renorm=chosen, tuning=file.tuning)
+    parameters = _parameters(find_policy(name), str(file.policy), given)
+    return RoutingRule(name, parameters, chosen, file.tuning)
 
 
 def find_policy(name: str) -> Policy:

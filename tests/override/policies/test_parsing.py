@@ -1,41 +1,21 @@
-"""Policies: which experts are kept, and which options are allowed."""
+"""Which texts of a policy are allowed, and what they say."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.experts.schedules.routing_rule import RoutingRule
-from moe_eval_plugin.override.policies.keep import keep_above_threshold, keep_top_p
+from moe_eval_plugin.experts.schedules.tuned_file import TunedFile, write_tuned_file
+from moe_eval_plugin.experts.schedules.tuning_record import TuningRecord
 from moe_eval_plugin.override.policies.parsing import parse_rule
-from moe_eval_plugin.plugins import LayerChoice, Policy, PolicyParameter
+from moe_eval_plugin.plugins import Policy, PolicyParameter
 
-WEIGHTS = torch.tensor([[0.1, 0.4, 0.2, 0.3], [0.25, 0.25, 0.25, 0.25], [0.97, 0.01, 0.01, 0.01]])
-CHOICE = LayerChoice(WEIGHTS)
-
-
-@pytest.mark.parametrize(
-    ("p", "kept"),
-    [(0.4, [1, 2, 1]), (0.41, [2, 2, 1]), (0.7, [2, 3, 1]), (0.98, [4, 4, 2]), (1.0, [4, 4, 4])],
-)
-def test_top_p_keeps_the_fewest_that_reach_the_share(p: float, kept: list[int]) -> None:
-    keep = keep_top_p(CHOICE, p)
-    assert keep.sum(-1).tolist() == kept
-    worst_kept = WEIGHTS.masked_fill(~keep, 2.0).amin(-1)
-    best_dropped = WEIGHTS.masked_fill(keep, -1.0).amax(-1)
-    assert bool((worst_kept >= best_dropped).all())
-
-
-def test_top_p_goes_by_the_share_and_not_by_the_scale() -> None:
-    assert torch.equal(keep_top_p(LayerChoice(WEIGHTS * 2.5), 0.7), keep_top_p(CHOICE, 0.7))
-
-
-@pytest.mark.parametrize(("beta", "kept"), [(0.5, [3, 4, 1]), (0.75, [2, 4, 1]), (1.0, [1, 4, 1])])
-def test_threshold_goes_by_the_largest_weight(beta: float, kept: list[int]) -> None:
-    assert keep_above_threshold(CHOICE, beta).sum(-1).tolist() == kept
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -47,6 +27,8 @@ def test_threshold_goes_by_the_largest_weight(beta: float, kept: list[int]) -> N
         ("top_p:0.9", None, RoutingRule("top_p", (0.9,))),
         ("threshold:.25", "unit", RoutingRule("threshold", (0.25,), "unit")),
         ("top_p:.9/1/0.75", None, RoutingRule("top_p", ((0.9, 1.0, 0.75),))),
+        ("entropy:0:1", None, RoutingRule("entropy", (0.0, 1.0))),
+        ("modes:0:.5:1.5/2", None, RoutingRule("modes", (0.0, 0.5, (1.5, 2.0)))),
         (None, "keep-mass", RoutingRule(renorm="keep-mass")),
     ],
 )
@@ -58,6 +40,15 @@ def test_options_are_read(policy: str | None, renorm: str | None, rule: RoutingR
     ("policy", "renorm", "message"),
     [
         ("top_k", None, "top_k is not known. Use one of: uniform, top_p:SHARE, threshold:MULTIPLE"),
+        ("top_k", None, "entropy:LOW:HIGH, modes:TEXT:IMAGE:IMPORTANCE"),
+        ("entropy:0.6:0.6", None, "LOW must be below HIGH. Write entropy:LOW:HIGH"),
+        ("entropy:-0.1:0.6", None, "LOW=-0.1 is not at least 0 and at most 1"),
+        ("entropy:0.2:1.1", None, "HIGH=1.1 is not above 0 and at most 1"),
+        ("entropy:0.2/0.7:0.6", None, "LOW must be below HIGH"),
+        ("modes:0.1:0.2", None, "it has 2 of 3 parameters"),
+        ("modes:0.1:0.2:1/0", None, "IMPORTANCE=0 is not above 0"),
+        ("modes:-1:0.2:1", None, "TEXT=-1 is not at least 0"),
+        ("modes:0.1:inf:1", None, "IMAGE=inf is not at least 0"),
         ("uniform:2", None, "experts_policy=uniform is not known"),
         (
             "top_p",
@@ -119,3 +110,25 @@ def test_several_parameters_are_checked_alone_and_together(
         "band:LOW:HIGH, where LOW is the smallest weight, at least 0 and at most 1, and HIGH is "
         "the largest weight, above 0"
     )
+
+
+def write(folder: Path, policy: str) -> str:
+    record = TuningRecord("tuned-0.5", "top_p", "demo", None, "experts", 0.5, 0.48)
+    path = folder / "policy.yaml"
+    write_tuned_file(path, TunedFile(policy=policy, tuning=record))
+    return f"@{path}"
+
+
+def test_a_calibrated_policy_is_read_with_its_record(tmp_path: Path) -> None:
+    rule = parse_rule(write(tmp_path, "modes:0.02:0.05:1.2/0.8"), "unit")
+    assert rule == RoutingRule("modes", (0.02, 0.05, (1.2, 0.8)), "unit")
+    assert rule.tuning is not None
+    assert rule.tuning.name == "tuned-0.5"
+    assert rule.policy_text == "modes:0.02:0.05:1.2/0.8"
+
+
+def test_a_file_is_checked_like_the_option(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"experts_policy=top_p:2 is not possible"):
+        parse_rule(write(tmp_path, "top_p:2"), None)
+    with pytest.raises(InvalidArgumentError, match=r"@missing.yaml cannot be read"):
+        parse_rule("@missing.yaml", None)
