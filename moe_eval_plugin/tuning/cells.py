@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
-from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.experts.schedules.schedule import ExpertSchedule, ScheduleRule
+from moe_eval_plugin.experts.schedules.compact import schedule_of_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import TypeAlias
 
+    from moe_eval_plugin.experts.schedules.schedule import ExpertSchedule
     from moe_eval_plugin.experts.schedules.tuning_record import By
     from moe_eval_plugin.experts.tokens import Modality, Phase
 
@@ -45,24 +44,10 @@ def cells_of(layers: Sequence[int], by: By) -> list[Cell]:
     return [Cell(layer) for layer in layers]
 
 
-def schedule_of(choice: Choice) -> ExpertSchedule:
-    """Return the schedule that sets the k of each cell, as rules of ``experts_k``.
-
-    It begins with the k that most cells have; each further rule is for adjacent layers with
-    experts that share another k.
-    """
-    counts = Counter(choice.values())
-    most = max(counts, key=lambda k: (counts[k], k))
-    rules = [ScheduleRule(most)]
-    for modality, phase in dict.fromkeys((cell.modality, cell.phase) for cell in choice):
-        of_kind = {
-            cell.layer: k
-            for cell, k in sorted(choice.items(), key=lambda one: one[0].layer)
-            if (cell.modality, cell.phase) == (modality, phase)
-        }
-        for k, layers in groupby(of_kind, key=of_kind.__getitem__):
-            numbers = list(layers)
-            ends = None if len(numbers) == len(of_kind) else (numbers[0], numbers[-1])
-            if k != most:
-                rules.append(ScheduleRule(k, ends, modality, phase))
-    return ExpertSchedule(tuple(rules))
+def schedule_of(choice: Choice, baseline: int) -> ExpertSchedule:
+    """Return a schedule of few rules that sets the k of each cell; ``baseline`` is published."""
+    table: dict[Any, int] = {}
+    for cell, k in choice.items():
+        kind = cell.modality or cell.phase
+        table[cell.layer if kind is None else (cell.layer, kind)] = k
+    return schedule_of_table(table, baseline)

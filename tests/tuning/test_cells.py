@@ -28,7 +28,7 @@ def test_a_schedule_sets_the_k_of_each_cell_and_has_no_rule_without_tokens(
     layers = sorted(data.draw(st.sets(st.integers(0, 9), min_size=1, max_size=6)))
     by = data.draw(st.sampled_from(["layer", "modality", "phase"]))
     choice = {cell: data.draw(st.integers(1, 8)) for cell in cells_of(layers, by)}
-    schedule = schedule_of(choice)
+    schedule = schedule_of(choice, 8)
     assert parse_experts_k(schedule.text) == schedule
     # Raises for a rule that applies to no token.
     resolved = schedule.resolve(DESCRIPTION, layers)
@@ -46,8 +46,8 @@ def test_a_schedule_sets_the_k_of_each_cell_and_has_no_rule_without_tokens(
 
 def test_a_schedule_is_short() -> None:
     by_layer = {Cell(layer): k for layer, k in zip((1, 3, 5, 7), (3, 3, 1, 3), strict=True)}
-    assert schedule_of(by_layer).text == "3/5:1"
+    assert schedule_of(by_layer, 8).text == "3/5:1"
     by_modality = {
         cell: 2 if cell.modality == "image" else 8 for cell in cells_of([0, 1], "modality")
     }
-    assert schedule_of(by_modality).text == "8/image:2"
+    assert schedule_of(by_modality, 8).text == "8/image:2"

@@ -90,8 +90,11 @@ class LanguageModelCost:
     routed_layers: tuple[RoutedLayer, ...]
     attentions: tuple[AttentionShape, ...]
 
-    def prefill_flops(self, k: int, context_length: int) -> TokenFlops:
-        """Return the mean FLOPs per token over a prompt of ``context_length`` tokens."""
+    def prefill_flops(self, k: int | Sequence[int], context_length: int) -> TokenFlops:
+        """Return the mean FLOPs per token over a prompt of ``context_length`` tokens.
+
+        ``k`` is that of every routed layer, or that of each, in their order.
+        """
         return TokenFlops(
             routed=2 * self._routed_parameters(k),
             other=2 * self.matrix_parameters,
@@ -102,8 +105,11 @@ class LanguageModelCost:
             ),
         )
 
-    def decode_flops(self, k: int, context_length: int) -> TokenFlops:
-        """Return the FLOPs of one new token, the ``context_length``-th of its sequence."""
+    def decode_flops(self, k: int | Sequence[int], context_length: int) -> TokenFlops:
+        """Return the FLOPs of one new token, the ``context_length``-th of its sequence.
+
+        ``k`` is that of every routed layer, or that of each, in their order.
+        """
         return TokenFlops(
             routed=2 * self._routed_parameters(k),
             other=2 * self.matrix_parameters,
@@ -176,8 +182,10 @@ class LanguageModelCost:
         none = self.decode_numbers(batch_size, context_length, [0.0] * len(distinct))
         return _amdahl((total - none) / total, k / baseline)
 
-    def _routed_parameters(self, k: int) -> int:
-        return k * sum(layer.parameters_per_expert for layer in self.routed_layers)
+    def _routed_parameters(self, k: int | Sequence[int]) -> int:
+        ks = [k] * len(self.routed_layers) if isinstance(k, int) else k
+        by_layer = zip(ks, self.routed_layers, strict=True)
+        return sum(of_layer * layer.parameters_per_expert for of_layer, layer in by_layer)
 
 
 def most_distinct(layers: Sequence[RoutedLayer], k: int, batch_size: int) -> list[float]:
