@@ -7,6 +7,7 @@ its samples file. Here an image is opened when a batch needs it, and documents h
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
 import datasets
@@ -16,7 +17,7 @@ from lm_eval.api.task import ConfigurableTask
 from moe_eval_plugin.hosts.exit_codes import user_errors
 from moe_eval_plugin.hosts.lm_eval.evaluation.result_rows import add_rows_to_results
 from moe_eval_plugin.tasks.vqa import check_scoring, rows_of_scoring
-from moe_eval_plugin.tasks.vqa_data import IMAGE, DataSource, load_data
+from moe_eval_plugin.tasks.vqa_data import IMAGE, NOT_OF_THE_HOST, DataSource, load_data
 from moe_eval_plugin.vqa.scores_by_type import SCORES_BY_TYPE, average_by_type
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class VQATask(ConfigurableTask):
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        settings = {key: value for key, value in config.items() if key != "class"}
+        settings = {key: value for key, value in config.items() if key not in NOT_OF_THE_HOST}
+        self.training_split: str | None = config.get("training_split")
         self._scoring: dict[str, str] | None = None
         scoring = settings["metadata"].get("scoring")
         if scoring is not None:
@@ -52,9 +54,17 @@ class VQATask(ConfigurableTask):
         with user_errors():
             data = load_data(DataSource.of_task(config, dataset_kwargs))
         self._rows = data.rows
-        documents = data.rows.remove_columns(IMAGE).add_column(ROW, range(len(data.rows)))
-        self.dataset = datasets.DatasetDict({config.test_split: documents})
+        self.dataset = datasets.DatasetDict({config.test_split: _documents(data.rows)})
         config.metadata = {**config.metadata, **data.facts}
+
+    def load_training_split(self) -> None:
+        """Read the questions of the training split too."""
+        config, split = self.config, str(self.training_split)
+        with user_errors():
+            source = DataSource.of_task(config, config.dataset_kwargs)
+            rows = load_data(replace(source, split=split)).rows
+        self.dataset[split] = _documents(rows, first=len(self._rows))
+        self._rows = datasets.concatenate_datasets([self._rows, rows])
 
     def fewshot_docs(self) -> None:
         """Return no examples; the host would hold every document in memory for them."""
@@ -76,6 +86,11 @@ class VQATask(ConfigurableTask):
         else:
             scores = score(doc, results, scoring=self._scoring)
         return scores
+
+
+def _documents(rows: datasets.Dataset, first: int = 0) -> datasets.Dataset:
+    """Return rows without their images, numbered from ``first``."""
+    return rows.remove_columns(IMAGE).add_column(ROW, range(first, first + len(rows)))
 
 
 class Images(Sequence["Image"]):

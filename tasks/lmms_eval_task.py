@@ -7,6 +7,7 @@ traceback. Here an error ends the run with one message.
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from lmms_eval.api.task import ConfigurableMessagesTask, ConfigurableTask
 from moe_eval_plugin.hosts.exit_codes import user_errors
 from moe_eval_plugin.hosts.lmms_eval.result_rows import add_rows_to_results
 from moe_eval_plugin.tasks.vqa import check_scoring, rows_of_scoring
-from moe_eval_plugin.tasks.vqa_data import IMAGE, DataSource, load_data
+from moe_eval_plugin.tasks.vqa_data import IMAGE, NOT_OF_THE_HOST, DataSource, load_data
 from moe_eval_plugin.vqa.scores_by_type import SCORES_BY_TYPE, average_by_type
 
 if TYPE_CHECKING:
@@ -34,11 +35,13 @@ class VQATask(ConfigurableMessagesTask):
     scoring mode, which decides the rows of the results; runs are compared by the first metric.
     ``dataset_kwargs.answer_set`` is the expected set of answers, ``stemmed`` or ``raw``, where the
     data set has both. The origin of the data and the number of questions left out are added to the
-    metadata, and so to the results.
+    metadata, and so to the results. ``training_split`` names the questions for training, which no
+    evaluation reads.
     """
 
     def __init__(self, config: Mapping[str, Any], model_name: str | None = None) -> None:
-        settings = {key: value for key, value in config.items() if key != "class"}
+        settings = {key: value for key, value in config.items() if key not in NOT_OF_THE_HOST}
+        self.training_split: str | None = config.get("training_split")
         scoring = settings["metadata"].get("scoring")
         if scoring is not None:
             with user_errors():
@@ -60,6 +63,16 @@ class VQATask(ConfigurableMessagesTask):
             {config.test_split: rows.remove_columns(IMAGE)}
         )
         config.metadata = {**config.metadata, **data.facts}
+
+    def load_training_split(self) -> None:
+        """Read the questions of the training split too."""
+        config, split = self.config, str(self.training_split)
+        with user_errors():
+            source = DataSource.of_task(config, config.dataset_kwargs)
+            rows = load_data(replace(source, split=split)).rows
+        rows = rows if config.process_docs is None else config.process_docs(rows)
+        self.dataset[split] = rows
+        self.dataset_no_image[split] = rows.remove_columns(IMAGE)
 
     def aggregation(self) -> dict[str, Callable[..., object]]:
         """Return the aggregation of each metric, and that of the scores by type."""

@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 HUB_TIMEOUT_S = 10
 EASY_VQA = "easy_vqa"
 IMAGE = "image"
+# Keys of a definition that its class reads, and the host does not get: what a task asks, and so the
+# digest of its definition, does not depend on them.
+NOT_OF_THE_HOST = ("class", "training_split")
 NEEDED_COLUMNS = frozenset({"question_id", "question", IMAGE})
 FEATURES = datasets.Features(
     {
@@ -69,7 +72,7 @@ class DataSource:
     source: str
     """``easy_vqa`` (the package), or a key of ``OFFICIAL_FILES``."""
     split: str
-    """Name of the split on the hub."""
+    """Name of the split on the hub; of easy-VQA ``test`` or ``train``."""
     path: str | None = None
     """Data set on the hub; ``None`` where there is none."""
     answer_set: str | None = None
@@ -105,7 +108,7 @@ def load_data(wanted: DataSource) -> TaskData:
     """
     folder = data_folder()
     if wanted.source == EASY_VQA:
-        return _data_of(wanted, load_easy_vqa())
+        return _data_of(wanted, load_easy_vqa(wanted.split))
     if folder is not None:
         return _load_files(wanted, folder)
     return _load_from_hub(wanted)

@@ -28,60 +28,77 @@ class ClassOfModels(Protocol):
 
 
 @dataclass(frozen=True)
-class LoadedRequest:
-    """The loaded tasks of a request, and what its model is loaded from; no weight was read."""
+class ModelSource:
+    """What the model of a request is loaded from; no weight was read."""
 
     request: PromptRequest
-    tasks: LoadedTasks
+    host: Harness
     config: ModelConfig
     """The configuration of the model, which has experts."""
-    arguments: Mapping[str, Any]
-    """Arguments of the host's model."""
+    model_args: str
+    """Arguments of the host's model, as text."""
     takes_images: bool
     """Whether the model of lm-eval is the one for images."""
 
+    @property
+    def model_name(self) -> str:
+        """Name of the host's model."""
+        return WITH_IMAGES if self.takes_images else TEXT
+
     @contextmanager
-    def model(self, class_of: ClassOfModels, progress: Progress) -> Iterator[Any]:
+    def loaded(self, class_of: ClassOfModels, progress: Progress) -> Iterator[Any]:
         """Load the model, whose own k is restored after the block.
 
         Raises what the engine raises.
         """
         progress.doing("loading the weights")
         found = class_of(self.request.host, takes_images=self.takes_images)
+        arguments = _arguments(self.request, self.host, self.model_args)
         if self.request.is_lm_eval:
-            model = found.create_from_arg_obj(dict(self.arguments))
+            model = found.create_from_arg_obj(arguments)
         else:
-            model = found(None, **self.arguments)
+            model = found(None, **arguments)
         try:
             yield model
         finally:
             model.close()
 
 
-def load_request(
-    request: PromptRequest, host: Harness, progress: Progress, what: str = "it has no routers"
-) -> LoadedRequest:
-    """Read the configuration of the model and load the tasks.
+def read_model(
+    request: PromptRequest, host: Harness, progress: Progress, lacking: str
+) -> ModelSource:
+    """Read the configuration of the model.
 
-    Raises ``NotAnMoEError`` for a dense model, of which ``what`` is said, and what the host raises.
+    Raises ``NotAnMoEError`` for a dense model, which is said to have no ``lacking``, and what the
+    host raises for its arguments.
     """
     model_args = host.join_texts(
         [host.write_arguments(request.named_arguments()), request.model_args]
     )
-    arguments = host.read_arguments(model_args, _of_the_host(request))
     progress.doing("reading the model's configuration")
-    config = _config(request, arguments)
+    config = _config(request, _arguments(request, host, model_args))
     if not config.description.is_moe:
         message = (
-            f"{request.pretrained} is a dense model ({config.description.model_type}): {what}. "
-            "Name a model with experts."
+            f"{request.pretrained} is a dense model ({config.description.model_type}): it has no "
+            f"{lacking}. Name a model with experts."
         )
         raise NotAnMoEError(message)
     takes_images = request.is_lm_eval and _needs_images(config)
+    return ModelSource(request, host, config, model_args, takes_images)
+
+
+def load_tasks(source: ModelSource, progress: Progress) -> LoadedTasks:
+    """Load the tasks of a request with their data.
+
+    Raises what the host raises.
+    """
     progress.doing("loading the tasks")
-    run = request.run(WITH_IMAGES if takes_images else TEXT)
-    tasks = host.load_tasks(replace(run, model_args=model_args))
-    return LoadedRequest(request, tasks, config, arguments, takes_images)
+    run = source.request.run(source.model_name)
+    return source.host.load_tasks(replace(run, model_args=source.model_args))
+
+
+def _arguments(request: PromptRequest, host: Harness, model_args: str) -> dict[str, Any]:
+    return host.read_arguments(model_args, _of_the_host(request))
 
 
 def _of_the_host(request: PromptRequest) -> dict[str, Any]:

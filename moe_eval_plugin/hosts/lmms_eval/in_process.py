@@ -14,6 +14,7 @@ from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.hosts.lmms_eval.names import unknown_task
 from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.hosts.shared.task_settings import task_settings
+from moe_eval_plugin.hosts.shared.task_splits import asking_split, splits_of
 from moe_eval_plugin.results.files import find_results
 from moe_eval_plugin.text import one_line
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lmms_eval.api.instance import Instance
 
     from moe_eval_plugin.hosts.shared.host_run import HostRun
+    from moe_eval_plugin.hosts.shared.task_splits import TaskSplits
 
 
 class Host:
@@ -84,6 +86,19 @@ class Host:
     def output_types(self) -> dict[str, str]:
         """Return what each task asks for: ``generate_until``, ``multiple_choice`` and so on."""
         return {name: task.OUTPUT_TYPE for name, task in self._tasks()}
+
+    def splits(self) -> dict[str, TaskSplits]:
+        """Return the splits of each task's data."""
+        return {name: splits_of(task) for name, task in self._tasks()}
+
+    @contextmanager
+    def asking(self, splits: Mapping[str, str]) -> Iterator[None]:
+        """Ask the questions of these splits, by task, while the block runs."""
+        with ExitStack() as stack:
+            for name, task in self._tasks():
+                if name in splits:
+                    stack.enter_context(asking_split(task, splits[name]))
+            yield
 
     def requests(
         self,

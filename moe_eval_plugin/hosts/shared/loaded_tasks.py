@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from moe_eval_plugin.hosts.shared.task_splits import TaskSplits
 
 
 class LoadedTasks(Protocol):
@@ -24,6 +26,12 @@ class LoadedTasks(Protocol):
 
     def output_types(self) -> dict[str, str]:
         """Return what each task asks for: ``generate_until``, ``multiple_choice`` and so on."""
+
+    def splits(self) -> dict[str, TaskSplits]:
+        """Return the splits of each task's data."""
+
+    def asking(self, splits: Mapping[str, str]) -> AbstractContextManager[None]:
+        """Ask the questions of these splits, by task, while the block runs."""
 
     def requests(self, model: Any, task_name: str, positions: Iterable[int]) -> list[Any]:  # noqa: ANN401
         """Build the requests of some questions of a task for a loaded model, as the host does."""

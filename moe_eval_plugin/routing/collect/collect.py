@@ -44,17 +44,18 @@ def collect(request: RoutingRequest, progress: Progress | None = None) -> Routin
 
         trace = collect(RoutingRequest("demo", ("easy_vqa",), limit=20))
     """
-    from moe_eval_plugin.prompts.loading import load_request
+    from moe_eval_plugin.prompts.loading import load_tasks, read_model
     from moe_eval_plugin.routing.collect.as_trace import as_trace
     from moe_eval_plugin.sweeps.fingerprint import model_settings
 
     shown = progress or NoProgress()
     host = request.checked_harness()
     with errors_are_raised():
-        loaded = load_request(request, host, shown)
-        names = tuple(loaded.tasks.n_questions(request.limit))
-        with loaded.model(_class_of, shown) as model:
-            choices = _record(request, loaded.tasks, model, shown)
+        source = read_model(request, host, shown, lacking="routers")
+        tasks = load_tasks(source, shown)
+        names = tuple(tasks.n_questions(request.limit))
+        with source.loaded(_class_of, shown) as model:
+            choices = _record(request, tasks, model, shown)
             found = dict(model_settings(model.engine_request.model))
     revision = found.pop("model revision", None)
     weights = "+".join(str(digest) for digest in found.values() if digest) or None

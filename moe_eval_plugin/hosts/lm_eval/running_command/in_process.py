@@ -21,18 +21,20 @@ from moe_eval_plugin.hosts.lm_eval.running_command import run as running
 from moe_eval_plugin.hosts.lm_eval.running_command.suite_seed import published_seed
 from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.hosts.shared.task_settings import task_settings
+from moe_eval_plugin.hosts.shared.task_splits import asking_split, splits_of
 from moe_eval_plugin.models.checkpoint import network_errors
 from moe_eval_plugin.results.files import find_results
 from moe_eval_plugin.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lm_eval.api.instance import Instance
     from lm_eval.tasks import TaskManager
 
     from moe_eval_plugin.hosts.shared.host_run import HostRun
+    from moe_eval_plugin.hosts.shared.task_splits import TaskSplits
 
 GENERATED = "generate_until"
 
@@ -43,6 +45,9 @@ class Host:
     Raises ``InvalidArgumentError`` for a name that lm-eval does not have, and ``DataError`` where
     the data of a task cannot be loaded.
     """
+
+    # Whether few-shot examples are those that the host's command draws.
+    _draws_all = True
 
     def __init__(self, run: HostRun) -> None:
         from moe_eval_plugin.hosts.lm_eval.registration import register
@@ -87,6 +92,23 @@ class Host:
         """Return what each task asks for: ``generate_until``, ``multiple_choice`` and so on."""
         return {name: task.OUTPUT_TYPE for name, task in self._tasks.items()}
 
+    def splits(self) -> dict[str, TaskSplits]:
+        """Return the splits of each task's data."""
+        return {name: splits_of(task) for name, task in self._tasks.items()}
+
+    @contextmanager
+    def asking(self, splits: Mapping[str, str]) -> Iterator[None]:
+        """Ask the questions of these splits, by task, while the block runs.
+
+        Few-shot examples are drawn for the requested questions alone.
+        """
+        with ExitStack() as stack:
+            for name, task in self._tasks.items():
+                if name in splits:
+                    stack.enter_context(asking_split(task, splits[name]))
+            stack.enter_context(replaced(self, "_draws_all", value=False))
+            yield
+
     def requests(
         self,
         model: Any,  # noqa: ANN401  (the host's)
@@ -96,12 +118,13 @@ class Host:
         """Build the requests of some questions of a task for a loaded model, as the host does.
 
         Few-shot examples are drawn for one question after the other, so that those of the
-        questions before are drawn too.
+        questions before are drawn too, but inside of ``asking``.
         """
         task, run = self._tasks[task_name], self._run
         self._apply_options(task)
         documents, wanted = _documents(task), sorted(positions)
-        drawn = range(wanted[-1] + 1) if task.config.num_fewshot else wanted
+        has_draws = task.config.num_fewshot and self._draws_all
+        drawn = range(wanted[-1] + 1) if has_draws else wanted
         has_template = run.apply_chat_template
         with replaced(
             task,
