@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from moe_eval_plugin.engines.expert_request import ModelConfig
@@ -30,6 +33,10 @@ class PromptBatch:
     """Columns of the prompts."""
     answer_ids: Tensor
     """Tokens of the answers, (rows, answer), -1 behind the last one of a row."""
+    questions: tuple[int, ...] = ()
+    """The question of each row, by its number among all; one that is asked with several prompts,
+    as a multiple-choice question is with one for each choice, has several rows. Empty where each
+    row is a question of its own."""
 
     @property
     def n_rows(self) -> int:
@@ -42,7 +49,7 @@ class CalibrationPrompts:
     """All prompts of a calibration, and the questions that they are from."""
 
     batches: Sequence[PromptBatch]
-    """The prompts, in the order of ``questions``."""
+    """The prompts, those of similar length together."""
     questions: tuple[CalibrationQuestions, ...]
     """Where they are from; empty for random tokens."""
 
@@ -50,6 +57,26 @@ class CalibrationPrompts:
     def n_prompts(self) -> int:
         """Number of prompts."""
         return sum(batch.n_rows for batch in self.batches)
+
+    @property
+    def n_questions(self) -> int:
+        """Number of questions; of random tokens, each row counts as one."""
+        return len(set(self._numbers))
+
+    def by_question(self, of_prompts: Sequence[float]) -> NDArray[np.float64]:
+        """Return the mean over the prompts of each question, in the order of the questions.
+
+        ``of_prompts`` has a number for each row of each batch.
+        """
+        _, at = np.unique(self._numbers, return_inverse=True)
+        means: NDArray[np.float64] = np.bincount(at, weights=of_prompts) / np.bincount(at)
+        return means
+
+    @property
+    def _numbers(self) -> Sequence[int]:
+        """The question of each row of each batch."""
+        numbers = [question for batch in self.batches for question in batch.questions]
+        return numbers or range(self.n_prompts)
 
 
 class CalibrationModel(Protocol):

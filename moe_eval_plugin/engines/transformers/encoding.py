@@ -98,18 +98,25 @@ def _encode_text(template: ChatTemplate, conversations: Sequence[Conversation]) 
         )
 
 
-def appended(inputs: Mapping[str, Any], target_ids: Tensor) -> dict[str, Any]:
-    """Return the inputs of one prompt with more tokens behind it (1, tokens)."""
+def appended(
+    inputs: Mapping[str, Any], target_ids: Tensor, target_mask: Tensor | None = None
+) -> dict[str, Any]:
+    """Return the inputs of prompts with more tokens behind each (rows, tokens).
+
+    ``target_mask`` is 1 for these tokens and 0 for the padding behind them, of any token; without
+    it there is no padding.
+    """
     longer = dict(inputs)
+    mask = torch.ones_like(target_ids) if target_mask is None else target_mask
     for name in per_token_among(longer):
-        filler = _continuation_of(name, longer[name], target_ids)
+        filler = _continuation_of(name, longer[name], target_ids, mask)
         longer[name] = torch.cat([longer[name], filler], dim=1)
     return longer
 
 
-def _continuation_of(name: str, prompt: Tensor, target_ids: Tensor) -> Tensor:
-    """Return what follows the prompt in one of the model's per-token inputs."""
+def _continuation_of(name: str, prompt: Tensor, target_ids: Tensor, mask: Tensor) -> Tensor:
+    """Return what follows the prompts in one of the model's per-token inputs."""
     if name == "input_ids":
         return target_ids
-    fill = 1 if name == "attention_mask" else 0
-    return torch.full_like(target_ids, fill, dtype=prompt.dtype)
+    following = mask if name == "attention_mask" else torch.zeros_like(target_ids)
+    return following.to(prompt.dtype)

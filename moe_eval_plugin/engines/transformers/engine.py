@@ -141,6 +141,11 @@ class HFEngine:
         return self._at_k.request
 
     @property
+    def at_k(self) -> ModelAtK:
+        """What sets, verifies and restores k."""
+        return self._at_k
+
+    @property
     def trace(self) -> OverrideTrace | None:
         """Where k was set; ``None`` for a model as published."""
         return self._at_k.trace

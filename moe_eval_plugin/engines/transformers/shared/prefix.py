@@ -45,7 +45,7 @@ class Prefixes:
         ``firsts`` are the inputs of the first prompt of each group, on the model's device.
         """
         device = firsts["input_ids"].device
-        positions = _positions(model, firsts)
+        positions = own_positions(model, firsts)
         columns = layout.prefix_columns.to(device)
         own = _gathered(positions, columns)
         inputs = {**_prefix_inputs(firsts, columns, layout), "position_ids": own}
@@ -80,10 +80,10 @@ def has_plain_cache(model: Any) -> bool:  # noqa: ANN401
     return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
 
 
-def _positions(model: Any, firsts: Mapping[str, Any]) -> Tensor:  # noqa: ANN401
-    """Return the positions of the first prompts as ``generate`` computes them (..., G, T)."""
-    others = {name: value for name, value in firsts.items() if name != "input_ids"}
-    positions: Tensor = model._prepare_position_ids_for_generation(firsts["input_ids"], others)  # noqa: SLF001  (the only way to a model's own positions)
+def own_positions(model: Any, inputs: Mapping[str, Any]) -> Tensor:  # noqa: ANN401
+    """Return the positions of all tokens as ``generate`` computes them (..., rows, T)."""
+    others = {name: value for name, value in inputs.items() if name != "input_ids"}
+    positions: Tensor = model._prepare_position_ids_for_generation(inputs["input_ids"], others)  # noqa: SLF001  (the only way to a model's own positions)
     return positions
 
 
