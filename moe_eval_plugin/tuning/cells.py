@@ -44,10 +44,13 @@ def cells_of(layers: Sequence[int], by: By) -> list[Cell]:
     return [Cell(layer) for layer in layers]
 
 
-def schedule_of(choice: Choice, baseline: int) -> ExpertSchedule:
-    """Return a schedule of few rules that sets the k of each cell; ``baseline`` is published."""
+def schedule_of(choice: Choice, baseline: int | None = None) -> ExpertSchedule:
+    """Return a schedule of few rules that sets the k of each cell.
+
+    ``baseline`` is the published k, by default the largest one of the choice.
+    """
     table: dict[Any, int] = {}
     for cell, k in choice.items():
         kind = cell.modality or cell.phase
         table[cell.layer if kind is None else (cell.layer, kind)] = k
-    return schedule_of_table(table, baseline)
+    return schedule_of_table(table, baseline or max(choice.values()))
