@@ -51,10 +51,18 @@ def reason(engine: HFEngine, jobs: list[Job]) -> str | None:
     return planned(engine, jobs).reasons[TASK]
 
 
-@pytest.mark.parametrize("k", [8, 4, 2, 1, "prefill:8/decode:1", "text:8/image:2"])
-def test_answers_are_those_of_images_computed_each_time(engine: HFEngine, k: object) -> None:
+@pytest.mark.parametrize(
+    ("k", "policy"),
+    [
+        *((k, None) for k in (8, 4, 2, 1, "prefill:8/decode:1", "text:8/image:2")),
+        (8, "modes:0.02:0.2:1"),
+    ],
+)
+def test_answers_are_those_of_images_computed_each_time(
+    engine: HFEngine, k: object, policy: str | None
+) -> None:
     jobs, listener = image_jobs(8, most=6), Listener()
-    engine.set_experts(k)
+    engine.set_experts(k, policy)
     try:
         sharing = planned(engine, jobs, "yes")
         assert answered(engine, jobs, sharing, 16, listener) == answered(engine, jobs, None)
