@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.experts.ffn_use import FFNUse
+from moe_eval_plugin.experts.skipped_experts import SkippedExperts, read_skipped_experts
 from moe_eval_plugin.experts.tokens import CONTENT, PHASES
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class LayerSummary:
     """Evenness of the load: 1 if all experts get as many tokens, 0 if one gets all."""
     ffn_use: FFNUse | None = None
     """FFN k, and the shares of the kinds of experts; ``None`` where all experts compute."""
+    skipped_experts: SkippedExperts | None = None
+    """Shares of the chosen experts that the policy skipped; ``None`` without a policy."""
 
 
 def read_layers(routing: JsonObject) -> tuple[LayerSummary, ...]:
@@ -75,6 +78,7 @@ def _layer(path: str, layer: JsonObject, weights: dict[tuple[str, str], int]) ->
         distinct_experts_per_decode_step=decode.number("mean") if decode else None,
         load_entropy=load.number("entropy") if load else None,
         ffn_use=read_ffn_use(layer),
+        skipped_experts=read_skipped_experts(layer),
     )
 
 

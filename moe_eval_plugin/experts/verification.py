@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.errors import OverrideError
 from moe_eval_plugin.experts.layer_summary import LayerSummary, read_ffn_use, read_layers
 from moe_eval_plugin.experts.module_path import layer_number
-from moe_eval_plugin.experts.schedules.routing_rule import NATIVE, RoutingRule
+from moe_eval_plugin.experts.schedules.routing_rule import NATIVE, UNIFORM, RoutingRule
+from moe_eval_plugin.experts.skipped_experts import (
+    SkippedExperts,
+    read_skipped_experts,
+    with_skipped_experts,
+)
 from moe_eval_plugin.json_object import JsonObject
 
 if TYPE_CHECKING:
@@ -63,7 +68,7 @@ class VerifiedOverride:
     observed_image: float | None = None
     """Mean k of image tokens; ``None`` without them."""
     routing: Mapping[str, Any] = field(default_factory=dict)
-    """Summary of the observation by layer, as ``Observation.to_dict`` returns it."""
+    """Summary of the observation by layer, with the skipped experts where there is a policy."""
 
     @property
     def choice(self) -> tuple[object, ...]:
@@ -79,6 +84,11 @@ class VerifiedOverride:
     def ffn_use(self) -> FFNUse | None:
         """FFN k over tokens and layers; ``None`` in a family whose experts all compute."""
         return read_ffn_use(JsonObject(self.routing, path="routing"))
+
+    @property
+    def skipped_experts(self) -> SkippedExperts | None:
+        """Shares of the chosen experts that the policy skipped; ``None`` without a policy."""
+        return read_skipped_experts(JsonObject(self.routing, path="routing"))
 
     @property
     def text(self) -> str:
@@ -103,6 +113,7 @@ class VerifiedOverride:
         routing = values.item("routing") or JsonObject({})
         read_layers(routing)
         read_ffn_use(routing)
+        read_skipped_experts(routing)
         return cls(
             requested=values.integer("requested"),
             baseline=values.integer("baseline"),
@@ -147,6 +158,9 @@ def verify(
                 missed,
             )
     distinct = observation.distinct_k()
+    routing = observation.to_dict()
+    if resolved is not None and rule.policy != UNIFORM:
+        routing = with_skipped_experts(routing, observation, resolved)
     return VerifiedOverride(
         requested=resolved.num_experts_per_tok if resolved else None,
         baseline=baseline,
@@ -159,7 +173,7 @@ def verify(
         renorm=rule.renorm,
         observed_text=observation.mean_k(modality="text"),
         observed_image=observation.mean_k(modality="image"),
-        routing=observation.to_dict(),
+        routing=routing,
     )
 
 

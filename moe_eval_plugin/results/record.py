@@ -199,12 +199,13 @@ class RunRecord:
         if self.experts is None:
             return {}
         asked = self.experts.requested if self.experts.experts_k else self.experts.baseline
-        ffn = self.experts.ffn_use
+        ffn, skipped = self.experts.ffn_use, self.experts.skipped_experts
         return {
             "baseline_num_experts_per_tok": self.experts.baseline,
             "num_experts_per_tok": asked,
             "observed_num_experts_per_tok": self.experts.observed,
             **({"observed_num_ffn_experts_per_tok": ffn.mean} if ffn else {}),
+            **({"skipped_experts_share": skipped.share} if skipped else {}),
             **_rows_by_modality(self.experts),
         }
 

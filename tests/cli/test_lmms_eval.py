@@ -62,7 +62,11 @@ def test_a_schedule_by_modality_and_a_policy_are_observed_and_stored(tmp_path: P
     experts = results["moe_eval"]["easy_vqa"]["experts"]
     assert (experts["requested"], experts["experts_k"]) == (None, "text:8/image:2")
     assert (experts["experts_policy"], experts["renorm"]) == ("top_p:0.9", "keep-mass")
-    assert len(experts["routing"]["layers"]) == 4
+    skipped = experts["routing"]["skipped_experts"]
+    assert skipped["image"] == pytest.approx(1 - experts["observed_image"] / 2)
+    assert rows["skipped_experts_share,none"] == skipped["share"] > 0
+    layers = experts["routing"]["layers"].values()
+    assert [0 < layer["skipped_experts"]["text"] < 1 for layer in layers] == [True] * 4
 
 
 def test_a_schedule_by_layer_is_observed_in_each_layer(tmp_path: Path) -> None:

@@ -228,8 +228,10 @@ def test_option_tables_are_built_with_an_anchor_on_each_row(
 
 def test_reference_lists_every_row_of_the_results(repository_root: Path) -> None:
     ffn_use = {"selected": 3.0, "mean": 2.0, "p10": 1, "p90": 3, "shares": {"ffn": 1.0}}
+    skipped = {"share": 0.25, "text": 0.0, "image": 0.5}
+    routing = {"ffn_use": ffn_use, "skipped_experts": skipped}
     experts = VerifiedOverride(
-        4, 8, 3.0, 2, 1, 1, observed_text=4, observed_image=2, routing={"ffn_use": ffn_use}
+        4, 8, 3.0, 2, 1, 1, observed_text=4, observed_image=2, routing=routing
     )
     records = [
         RunRecord(
