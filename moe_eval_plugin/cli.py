@@ -26,6 +26,7 @@ from moe_eval_plugin.commands import (
     report,
     reproduce,
     routing,
+    schedule,
     sweep,
     tasks,
     tasks_path,
@@ -52,7 +53,7 @@ SUMMARY_COLUMN = 14
 COMMANDS = {
     "Run": (demo, sweep, bench, lm_eval),
     "Look": (inspect, routing, families, tasks, doctor),
-    "Use": (report, compare, export),
+    "Use": (report, compare, schedule, export),
     "Share": (bundle, reproduce),
     "Prepare": (convert, data),
     "Shell": (completion, tasks_path),

@@ -1,0 +1,23 @@
+"""Render which tools can run a setting as a table for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.text import fit, wrap
+
+if TYPE_CHECKING:
+    from moe_eval_plugin.publish.deployment.exports import Exports
+
+
+def render_tools(found: Exports) -> str:
+    """Return a row for each tool: whether it can run the setting, and what it takes."""
+    rows = [
+        ("tool", "can run it", "what it takes, or why not"),
+        *((one.tool, "yes" if one.is_able else "no", one.how) for one in found.tools),
+    ]
+    versions = ", ".join(
+        f"{one.tool} {one.version}" for one in found.tools if "moe-eval-plugin" not in one.tool
+    )
+    note = f"Looked at on {found.checked}: {versions}. transformers and vLLM were run, of the others the source was read."
+    return "\n".join([*fit(rows, "l"), *wrap(note)])
