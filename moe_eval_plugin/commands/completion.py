@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
         if isinstance(action.choices, dict):
             # The verbs are listed by the help itself, and shtab leaves out what has none.
             action.help = "verbs"
-        if action.type is Path:
+        if action.type is Path or "FILE" in str(action.metavar):
             # Where shtab looks.
             vars(action)["complete"] = shtab.FILE
     print(shtab.complete(options.parser, options.shell))

@@ -10,6 +10,7 @@ from moe_eval_plugin.commands.ending import is_silent, show_end, shown
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.option_values import read_new_file
+from moe_eval_plugin.publish.deployment.tools import ALL, TARGETS
 
 if TYPE_CHECKING:
     import argparse
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.publish.deployment.exports import Exports
     from moe_eval_plugin.publish.deployment.setting import SettingToDeploy
 
-TARGETS = ("transformers", "vllm", "llama.cpp", "all")
 DESCRIPTION = """\
 Show a schedule of k, and write what runs it elsewhere.
 """
@@ -38,6 +38,11 @@ for llama.cpp the option with the one number that it takes. What a tool cannot r
 
 Then follows which tools can run the schedule. Not exported: the model itself.
 """
+EPILOG = """\
+examples:
+  moe-eval schedule show tuned-0.5.yaml
+  moe-eval schedule export tuned-0.5.yaml --for all
+"""
 SHOW_EPILOG = """\
 examples:
   moe-eval schedule show tuned-0.5.yaml
@@ -54,7 +59,7 @@ examples:
 def add(verbs: Subcommands) -> None:
     """Add the subcommand with its two commands."""
     verb = add_verb(
-        verbs, "schedule", run_show, "show a schedule of k, and export it", (DESCRIPTION, "")
+        verbs, "schedule", run_show, "show a schedule of k, and export it", (DESCRIPTION, EPILOG)
     )
     parts = verb.add_subparsers(title="commands", metavar="COMMAND", required=True)
     show = add_verb(
@@ -77,8 +82,8 @@ def add(verbs: Subcommands) -> None:
         "--for",
         dest="target",
         required=True,
-        choices=TARGETS,
-        help=f"the tool: {', '.join(TARGETS)}",
+        choices=(*TARGETS, ALL),
+        help=f"the tool: {', '.join(TARGETS)}, or {ALL}",
     )
     export.add_argument(
         *("-o", "--output"), type=Path, metavar="FILE", help="write into a file, and not here"

@@ -18,7 +18,7 @@ from tests.report.report_runs import right, wrong_every
 if TYPE_CHECKING:
     from pathlib import Path
 
-WITHOUT = {("completion",), ("convert",), ("data",), ("lm-eval",)}
+WITHOUT = {("completion",), ("convert",), ("data",), ("lm-eval",), ("schedule",)}
 
 
 @pytest.fixture(scope="module")

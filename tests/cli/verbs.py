@@ -12,4 +12,6 @@ VERBS: list[tuple[str, ...]] = [
     ),
     ("convert", "flame-moe"),
     ("data", "check"),
+    ("schedule", "show"),
+    ("schedule", "export"),
 ]

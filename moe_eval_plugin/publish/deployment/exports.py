@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import InvalidExpertCountError, UnsupportedFamilyError
 from moe_eval_plugin.publish.deployment.llama_cpp import llama_cpp_command
-from moe_eval_plugin.publish.deployment.tools import CHECKED, ToolSupport, tool_support
+from moe_eval_plugin.publish.deployment.tools import ALL, CHECKED, ToolSupport, tool_support
 from moe_eval_plugin.publish.deployment.transformers_code import (
     code_with_package,
     code_without_package,
@@ -17,9 +16,10 @@ from moe_eval_plugin.publish.deployment.vllm_command import vllm_command
 from moe_eval_plugin.text import wrap
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from moe_eval_plugin.publish.deployment.setting import SettingToDeploy
 
-TARGETS = ("transformers", "vllm", "llama.cpp")
 NEEDS_PACKAGE = (
     "Needs moe-eval-plugin where vLLM runs, in each of its processes; leave VLLM_PLUGINS unset, or "
     "name moe_eval_plugin in it. Without the package, vLLM ignores the key without a message."
@@ -95,20 +95,17 @@ class Exports:
 
 
 def write_exports(setting: SettingToDeploy, target: str) -> Exports:
-    """Return what runs a setting in one of ``TARGETS``, or in all of them with ``all``.
+    """Return what runs a setting in one of ``TARGETS``; ``all`` stands for all of them.
 
     Raises ``InvalidArgumentError`` without a model, and ``UnsupportedFamilyError`` where a single
     target cannot run the setting in any way.
     """
     everything = [_export(setting, *way) for way in WAYS]
-    chosen = tuple(one for one in everything if target in ("all", one.target))
+    chosen = tuple(one for one in everything if target in {ALL, one.target})
     if not any(one.text for one in chosen):
         others = [one.way for one in everything if one.text]
-        reasons = "; ".join(str(one.reason).rstrip(".") for one in chosen)
-        message = (
-            f"{setting.text} cannot be run by {chosen[0].way}: {reasons}. Possible with it: "
-            f"{', '.join(others)}."
-        )
+        reason = "; ".join(str(one.reason).rstrip(".") for one in chosen)
+        message = f"{reason}. {setting.text} can be run with: {', '.join(others)}."
         raise UnsupportedFamilyError(message)
     refusals: Mapping[str, str | None] = {
         "transformers alone": everything[1].reason,

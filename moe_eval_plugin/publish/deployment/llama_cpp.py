@@ -60,9 +60,10 @@ def llama_cpp_command(setting: SettingToDeploy) -> str:
     if setting.schedule is None or k is None:
         raise UnsupportedFamilyError(NO_POLICY if setting.schedule is None else ONE_NUMBER)
     architecture = ARCHITECTURES.get(request.description.model_type)
+    key = f"{architecture or 'ARCH'}.expert_used_count"
     lines = [
         *([] if architecture else ["# ARCH is the value of general.architecture in the file."]),
-        f"llama-server -m FILE.gguf --override-kv {architecture or 'ARCH'}.expert_used_count=int:{k}",
+        f"llama-server -m FILE.gguf --override-kv {key}=int:{k}",
         f"koboldcpp --model FILE.gguf --moeexperts {k}",
         f"# LM Studio: numExperts: {k} in the load configuration of its SDK.",
     ]

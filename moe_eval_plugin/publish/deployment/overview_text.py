@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.json_object import JsonObject
 from moe_eval_plugin.experts.schedules.tuning_record import TuningRecord
-from moe_eval_plugin.text import align, counted, labelled
+from moe_eval_plugin.json_object import JsonObject
+from moe_eval_plugin.text import align, counted, labelled, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,9 +99,8 @@ def _price(token: TokenPrice) -> str:
 def _context(found: Overview) -> list[str]:
     if all(token.prefill_flops_share is None for token in found.tokens):
         return []
-    return [
-        f"FLOPs: the language model, a prompt of {found.context_length} tokens; computed, not timed."
-    ]
+    n = found.context_length
+    return wrap(f"FLOPs: of the language model, at a prompt of {n} tokens; computed, not timed.")
 
 
 def _record(tuning: dict[str, Any] | None) -> TuningRecord | None:

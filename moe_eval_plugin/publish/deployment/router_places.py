@@ -40,7 +40,7 @@ class RouterPlace:
 def router_places(
     model: nn.Module, description: MoEDescription, resolved: ResolvedSchedule, layers: Sequence[int]
 ) -> list[RouterPlace]:
-    """List the attributes to which a schedule can be written, without anything that this package does.
+    """List the attributes that hold k, if a schedule can be written to them alone.
 
     ``layers`` are the decoder layers with routed experts. Raises ``UnsupportedFamilyError`` where
     attributes alone cannot express the schedule.

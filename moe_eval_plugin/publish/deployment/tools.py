@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.publish.deployment.setting import SettingToDeploy
 
+TARGETS = ("transformers", "vllm", "llama.cpp")
+ALL = "all"
 CHECKED = "2026-11-29"
-ONE_OF_ALL = "one number for all layers and tokens"
+ONE_OF_ALL = "one number for all layers"
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,13 @@ def tool_support(
     k = request.resolved.num_experts_per_tok if request.resolved else None
     is_one = setting.schedule is not None and k is not None
     alone, vllm = refusals["transformers alone"], refusals["vllm"]
-    ours = "moe.experts_k: by layer, modality and phase, and policies"
+    ours = "moe.experts_k: by layer, modality, phase; policies"
     others = [
-        ("vLLM alone", "0.32.0", "--hf-overrides with the model's own key"),
-        ("SGLang", "0.5.23", "--json-model-override-args with the model's own key"),
+        ("vLLM alone", "0.32.0", "--hf-overrides, the key of the model"),
+        ("SGLang", "0.5.23", "--json-model-override-args"),
         ("llama.cpp", "0c1e57098", "--override-kv"),
         ("KoboldCpp", "1.102", "--moeexperts"),
-        ("LM Studio", "SDK, 2026", "numExperts"),
+        ("LM Studio", "SDK 0012463", "numExperts"),
     ]
     return (
         ToolSupport("transformers with moe-eval-plugin", "5.24.0", is_able=True, how=ours),
@@ -58,16 +60,20 @@ def tool_support(
             "transformers alone",
             "5.24.0",
             is_able=alone is None,
-            how=alone or "an attribute of each router",
+            how=alone or "an attribute of each router: by layer",
         ),
         ToolSupport(
             "vLLM with moe-eval-plugin",
             "0.32.0",
             is_able=vllm is None,
-            how=vllm or "--hf-overrides with the key of this package: by layer",
+            how=_first_sentence(vllm) or "--hf-overrides, our key: by layer",
         ),
         *(
             ToolSupport(tool, version, is_able=is_one, how=f"{option}: {ONE_OF_ALL}")
             for tool, version, option in others
         ),
     )
+
+
+def _first_sentence(text: str | None) -> str:
+    return (text or "").partition(". ")[0]

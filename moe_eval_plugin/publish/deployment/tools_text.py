@@ -16,8 +16,10 @@ def render_tools(found: Exports) -> str:
         ("tool", "can run it", "what it takes, or why not"),
         *((one.tool, "yes" if one.is_able else "no", one.how) for one in found.tools),
     ]
-    versions = ", ".join(
-        f"{one.tool} {one.version}" for one in found.tools if "moe-eval-plugin" not in one.tool
+    names = {one.tool.removesuffix(" alone"): one.version for one in found.tools}
+    versions = [f"{name} {version}" for name, version in names.items() if " with " not in name]
+    note = (
+        f"Looked at on {found.checked}: {', '.join(versions)}. transformers and vLLM were run; of "
+        "the others the source was read."
     )
-    note = f"Looked at on {found.checked}: {versions}. transformers and vLLM were run, of the others the source was read."
     return "\n".join([*fit(rows, "l"), *wrap(note)])

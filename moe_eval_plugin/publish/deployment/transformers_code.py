@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import UnsupportedFamilyError
@@ -32,9 +33,9 @@ def code_with_package(setting: SettingToDeploy) -> str:
     """
     request = setting.checked
     if setting.schedule:
-        arguments = repr(setting.schedule.text)
+        arguments = json.dumps(setting.schedule.text)
     else:
-        arguments = f"None, experts_policy={setting.policy!r}"
+        arguments = f"None, experts_policy={json.dumps(setting.policy)}"
     return "\n".join(
         [
             "import moe_eval_plugin as moe",
@@ -102,14 +103,14 @@ def _loading(model: ModelConfig) -> Iterator[str]:
     processor = "AutoProcessor" if reads_images else "AutoTokenizer"
     arguments = "".join(
         [
-            f", revision={model.revision!r}" if model.revision else "",
+            f", revision={json.dumps(model.revision)}" if model.revision else "",
             ", trust_remote_code=True" if trusts else "",
         ]
     )
     source = resolve(model.pretrained)
     yield f"from transformers import {loader}, {processor}"
     yield ""
-    yield f"NAME = {source!r}"
+    yield f"NAME = {json.dumps(source)}"
     yield f'model = {loader}.from_pretrained(NAME, dtype="auto"{arguments})'
     yield f"processor = {processor}.from_pretrained(NAME{arguments})"
     yield f'inputs = processor(text="{PROMPT}", return_tensors="pt")  # your own prompts'
