@@ -72,20 +72,24 @@ class MoEHFMultimodalLM(MoEHFLM, HFMultimodalLM):
         if len(requests[0].args) < WITH_IMAGES:
             super()._generate_two(requests)
             return
-        sizes = self.image_width, self.image_height, self.image_max_side
-        images = [
-            [resize_image(image, *sizes) for image in request.args[2]["visual"]]
-            for request in requests
-        ]
-        inputs = self.tok_batch_multimodal_encode(
-            [request.args[0] for request in requests],
-            images,
-            left_truncate_len=self.max_length - VERIFICATION_NEW_TOKENS,
-            truncation=self.truncation,
-        )
+        inputs = self.encode_with_images(requests, VERIFICATION_NEW_TOKENS)
         self._model_multimodal_generate(
             inputs,
             max_length=inputs["input_ids"].shape[1] + VERIFICATION_NEW_TOKENS,
             stop=[],
             min_new_tokens=VERIFICATION_NEW_TOKENS,
+        )
+
+    def encode_with_images(self, requests: Sequence[Instance], n_new: int) -> Any:  # noqa: ANN401  (a mapping of the library)
+        """Return the inputs of the model for requests with images, with room for new tokens."""
+        sizes = self.image_width, self.image_height, self.image_max_side
+        images = [
+            [resize_image(image, *sizes) for image in request.args[2]["visual"]]
+            for request in requests
+        ]
+        return self.tok_batch_multimodal_encode(
+            [request.args[0] for request in requests],
+            images,
+            left_truncate_len=self.max_length - n_new,
+            truncation=self.truncation,
         )

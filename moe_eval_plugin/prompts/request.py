@@ -51,7 +51,7 @@ class PromptRequest:
     own_because: ClassVar[str] = "which experts tokens use is decided here"
 
     def __post_init__(self) -> None:
-        if not self.tasks:
+        if self.needs_tasks and not self.tasks:
             message = "No tasks are named. Name at least one, for instance easy_vqa."
             raise InvalidArgumentError(message)
         read_int("batch_size", self.batch_size, at_least=1)
@@ -74,6 +74,11 @@ class PromptRequest:
         host.check_options(self.run(""))
         host.check_tasks(self.tasks, self.include_path)
         return host
+
+    @property
+    def needs_tasks(self) -> bool:
+        """Whether tasks must be named."""
+        return True
 
     def named_arguments(self) -> Mapping[str, str]:
         """Return the arguments of the model that the request itself names."""

@@ -54,6 +54,7 @@ OPTIONAL = {
     "moe_eval_plugin/sweeps/launchers/slurm.py": "slurm",
     "moe_eval_plugin/sweeps/timing/vllm/lm": "vllm",
     "moe_eval_plugin/sweeps/workers/lm_eval_model.py": "lm-eval",
+    "moe_eval_plugin/tuning/prompts/lm_eval_model.py": "lm-eval",
     "tasks/hub_task": "lm-eval",
     "tasks/lm_eval": "lm-eval",
     "tasks/lmms_eval": "lmms-eval",

@@ -1,0 +1,1 @@
+"""Draw calibration questions, and put their prompts together with the model's answers."""
