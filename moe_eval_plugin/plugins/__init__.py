@@ -9,6 +9,7 @@ from moe_eval_plugin.plugins.exporter import Exported, Exporter
 from moe_eval_plugin.plugins.family import Family, Proof
 from moe_eval_plugin.plugins.hookspecs import hookimpl
 from moe_eval_plugin.plugins.policy import LayerChoice, Policy, PolicyParameter
+from moe_eval_plugin.plugins.policy_calibration import MeasuredPolicy, PolicyCalibration
 from moe_eval_plugin.results.record import Metric, RunRecord
 from moe_eval_plugin.results.run import Run, TaskRun
 
@@ -21,8 +22,10 @@ __all__ = [
     "Exporter",
     "Family",
     "LayerChoice",
+    "MeasuredPolicy",
     "Metric",
     "Policy",
+    "PolicyCalibration",
     "PolicyParameter",
     "Proof",
     "Run",

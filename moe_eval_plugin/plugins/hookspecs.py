@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from moe_eval_plugin.plugins.accelerator import Accelerator
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.plugins.exporter import Exporter
     from moe_eval_plugin.plugins.family import Family
     from moe_eval_plugin.plugins.policy import Policy
+    from moe_eval_plugin.plugins.policy_calibration import PolicyCalibration
     from moe_eval_plugin.results.record import Metric
 
 PROJECT = "moe_eval"
@@ -110,6 +111,29 @@ def moe_eval_register_policies() -> Iterable[Policy]:  # type: ignore[empty-body
                     keep=lambda choice, number: choice.weights >= number,
                 )
             ]
+    """
+
+
+@hookspec
+def moe_eval_calibrate_policy(
+    calibration: PolicyCalibration,
+) -> Sequence[float | tuple[float, ...]] | None:
+    """Return parameters with which a policy keeps to a share of the experts, and loses little.
+
+    Called by ``moe-eval tune`` for a policy, after the losses of each layer were measured. The
+    plugin that registered the policy answers; it returns ``None`` for any other one. Two answers
+    are an error. Each parameter is a number, or a tuple of numbers by MoE layer. Example::
+
+        from moe_eval_plugin.plugins import hookimpl
+
+        @hookimpl
+        def moe_eval_calibrate_policy(calibration):
+            if calibration.policy != "above":
+                return None
+            numbers = [n / 50 for n in range(1, 51)]
+            measured = {number: calibration.measure([number]) for number in numbers}
+            allowed = [n for n in numbers if measured[n].mean_k <= calibration.target_k]
+            return [min(allowed, key=lambda number: measured[number].loss)]
     """
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.plugins.exporter import Exporter
     from moe_eval_plugin.plugins.family import Family
     from moe_eval_plugin.plugins.policy import Policy
+    from moe_eval_plugin.plugins.policy_calibration import PolicyCalibration
 
 ENTRY_POINT_GROUP = "moe_eval_plugin"
 
@@ -90,6 +91,30 @@ def registered_accelerators(manager: pluggy.PluginManager | None = None) -> dict
     return _collect(hook, "accelerator", lambda accelerator: accelerator.keys)
 
 
+def calibrated_parameters(
+    calibration: PolicyCalibration, manager: pluggy.PluginManager | None = None
+) -> tuple[str, object] | None:
+    """Return the plugin that calibrates a policy and what it returned; ``None`` if none does.
+
+    Raises ``PluginLoadError``, which names the plugins, if two of them do. What a plugin raises
+    passes through: it may come from the model that it measures.
+    """
+    hook = (manager or plugin_manager()).hook.moe_eval_calibrate_policy
+    answers = []
+    for implementation in hook.get_hookimpls():
+        answer = implementation.function(*[calibration for _ in implementation.argnames])
+        if answer is not None:
+            answers.append((_plugin_text(implementation), answer))
+    if len(answers) > 1:
+        names = " and ".join(sorted(name for name, _ in answers))
+        message = (
+            f"The policy {calibration.policy} is calibrated twice: by the plugins {names}. "
+            "Uninstall the one that is not wanted."
+        )
+        raise PluginLoadError(message)
+    return answers[0] if answers else None
+
+
 def _collect(
     hook: pluggy.HookCaller, what: str, names_of: Callable[[Any], tuple[str, ...]]
 ) -> dict[str, Any]:
@@ -97,9 +122,7 @@ def _collect(
     found: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for implementation in hook.get_hookimpls():
-        plugin = implementation.plugin
-        module = getattr(plugin, "__name__", type(plugin).__name__)
-        origin = f"{implementation.plugin_name} ({module})"
+        origin = _plugin_text(implementation)
         for item in _registered_by(implementation, origin, what):
             for name in names_of(item):
                 if name in found:
@@ -110,6 +133,12 @@ def _collect(
                     raise PluginLoadError(message)
                 found[name], origins[name] = item, origin
     return found
+
+
+def _plugin_text(implementation: pluggy.HookImpl) -> str:
+    plugin = implementation.plugin
+    module = getattr(plugin, "__name__", type(plugin).__name__)
+    return f"{implementation.plugin_name} ({module})"
 
 
 def _registered_by(implementation: pluggy.HookImpl, origin: str, what: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""A third party's plugin, really installed: a task, a family, a format and a row of results."""
+"""A plugin of a third party, really installed: each thing that it adds is used."""
 
 from __future__ import annotations
 
@@ -41,6 +41,35 @@ with apply(model, resolved), observe(model) as pending:
     model(tokens)
 verified = verify(resolved, 5, pending.result())
 print(verified.baseline, verified.observed, verified.n_layers, torch.equal(model(tokens), before))
+"""
+
+CALIBRATE_ITS_POLICY = """
+import torch
+from moe_eval_plugin.experts.schedules.parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.routing_rule import RoutingRule
+from moe_eval_plugin.models.families import describe
+from moe_eval_plugin.override.apply import apply
+from moe_eval_plugin.override.observe import observe
+from moe_eval_plugin.plugins import MeasuredPolicy, PolicyCalibration
+from moe_eval_plugin.testing import tiny_moe
+from moe_eval_plugin.tuning.policies.calibrate import calibrate_policy
+
+model = tiny_moe("qwen3_moe")
+tokens = torch.arange(24).reshape(2, 12)
+k = describe(model.config).num_experts_per_tok
+resolved = parse_experts_k(k).resolve(describe(model.config))
+
+@torch.no_grad()
+def measure(parameters):
+    rule = RoutingRule("above", tuple(parameters))
+    with apply(model, resolved, rule), observe(model) as pending:
+        model(tokens)
+    return MeasuredPolicy(0.0, pending.result().mean_k())
+
+layers = tuple(range(model.config.num_hidden_layers))
+calibration = PolicyCalibration("above", 0.5, k, layers, measure, 2, False, {}, {})
+(number,) = calibrate_policy("above", calibration)
+print(measure([number - 0.02]).mean_k > k / 2 >= measure([number]).mean_k >= 1)
 """
 
 
@@ -129,6 +158,10 @@ def test_its_task_is_one_of_lm_eval_too() -> None:
 
 def test_the_k_of_its_model_is_set_observed_and_restored(installed: Path) -> None:
     assert run_python(installed, "-c", OVERRIDE_ITS_MODEL).split() == ["5", "3", "1", "True"]
+
+
+def test_its_policy_is_calibrated_by_its_own_hook(installed: Path) -> None:
+    assert run_python(installed, "-c", CALIBRATE_ITS_POLICY).split() == ["True"]
 
 
 def test_its_format_is_listed_and_written_with_ours(installed: Path, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from moe_eval_plugin.experts.schedules.routing_rule import RENORMS, UNIFORM, Rou
 from moe_eval_plugin.experts.schedules.tuned_file import TunedFile, read_policy_option
 
 if TYPE_CHECKING:
+    import pluggy
+
     from moe_eval_plugin.experts.schedules.routing_rule import Parameter
     from moe_eval_plugin.plugins.policy import Policy
 
@@ -37,11 +39,14 @@ def parse_rule(experts_policy: object, renorm: object) -> RoutingRule:
     return RoutingRule(name, parameters, chosen, file.tuning)
 
 
-def find_policy(name: str) -> Policy:
-    """Return a registered policy; ``InvalidArgumentError`` lists those that exist."""
+def find_policy(name: str, manager: pluggy.PluginManager | None = None) -> Policy:
+    """Return a registered policy; ``InvalidArgumentError`` lists those that exist.
+
+    Without a ``manager``, the installed plugins are used.
+    """
     from moe_eval_plugin.plugins.manager import registered_policies
 
-    known = registered_policies()
+    known = registered_policies(manager)
     if name not in known:
         names = ", ".join([UNIFORM, *(policy.usage for policy in known.values())])
         message = f"experts_policy={name} is not known. Use one of: {names}."

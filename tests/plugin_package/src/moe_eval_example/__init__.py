@@ -1,4 +1,4 @@
-"""Example plugin: a task, a model family, a file format, and a row of results."""
+"""Example plugin: a task, a model family, a policy, a file format, and a row of results."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,6 +9,9 @@ from moe_eval_plugin.plugins import (
     Exporter,
     Family,
     Metric,
+    Policy,
+    PolicyCalibration,
+    PolicyParameter,
     Run,
     RunEnd,
     hookimpl,
@@ -39,6 +42,34 @@ def moe_eval_register_families() -> list[Family]:
             num_experts_key="choices",
             scoring="softmax over all experts, then the k largest",
             renormalise="always",
+        )
+    ]
+
+
+@hookimpl
+def moe_eval_register_policies() -> list[Policy]:
+    """Return the policy, which needs no more than a line."""
+    return [
+        Policy(
+            name="above",
+            summary="keep the experts whose weight is at least a number",
+            parameters=(PolicyParameter("number", "the smallest weight to keep"),),
+            keep=lambda choice, number: choice.weights >= number,
+        )
+    ]
+
+
+@hookimpl
+def moe_eval_calibrate_policy(calibration: PolicyCalibration) -> list[float] | None:
+    """Return the smallest of a few numbers that keeps to the target; it loses least."""
+    if calibration.policy != "above":
+        return None
+    numbers = [number / 50 for number in range(1, 50)]
+    return [
+        next(
+            number
+            for number in numbers
+            if calibration.measure([number]).mean_k <= calibration.target_k
         )
     ]
 
