@@ -9,14 +9,15 @@ import shutil
 import tempfile
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
+_Content = TypeVar("_Content")
 SHORT_DIGEST_DIGITS = 12
 SMALL_FILE_BYTES = 64 * 2**20
 
@@ -165,3 +166,68 @@ def _make_folder(folder: Path, undo: ExitStack) -> None:
     for path in reversed(missing):
         path.mkdir()
         undo.callback(path.rmdir)
+
+
+class JsonLines:
+    """A file of JSON objects, one a line, that grows while a process may be killed.
+
+    The first line is ``header``, which identifies what the lines are of. A file with another one
+    is replaced by the first line that is appended.
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
+        self._path = path
+        self._header = json.loads(json.dumps(header))
+        self._n_bytes = 0
+
+    @property
+    def is_of_another(self) -> bool:
+        """Whether there is a file, and it begins with another header."""
+        return self._n_bytes == 0 and is_file(self._path) and self._path.stat().st_size > 0
+
+    def read(self, parse: Callable[[dict[str, Any]], _Content | None]) -> list[_Content]:
+        """Return what the lines hold, up to the first one that was cut off or damaged.
+
+        ``parse`` returns ``None`` for a damaged one; whatever follows it is replaced.
+        """
+        try:
+            lines = self._path.read_bytes().splitlines(keepends=True)
+        except FileNotFoundError:
+            return []
+        if not lines or _parse_line(lines[0]) != self._header:
+            return []
+        self._n_bytes = len(lines[0])
+        found = []
+        for line in lines[1:]:
+            content = _parse_line(line)
+            parsed = None if content is None else parse(content)
+            if parsed is None:
+                break
+            found.append(parsed)
+            self._n_bytes += len(line)
+        return found
+
+    def append(self, contents: Iterable[Mapping[str, Any]]) -> None:
+        """Add lines; they are on the disk when this returns."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        begins = self._n_bytes == 0
+        with self._path.open("wb" if begins else "r+b") as file:
+            # What follows was being written when a process was killed.
+            file.truncate(self._n_bytes)
+            file.seek(self._n_bytes)
+            for content in [*([self._header] if begins else []), *contents]:
+                file.write(json.dumps(content).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+            self._n_bytes = file.tell()
+
+
+def _parse_line(line: bytes) -> dict[str, Any] | None:
+    """Read one line; ``None`` for one that was cut off or damaged."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        content = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None

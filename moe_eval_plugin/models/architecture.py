@@ -90,8 +90,8 @@ def read_architecture(model: nn.Module, moe_layers: Sequence[RoutedParameters]) 
     ``moe_layers`` are the modules with routed experts, as ``parameters`` counted them. Raises
     ``UserError`` for a model that does not expose its decoder.
     """
-    decoder_path, decoder = _decoder(model)
-    stack_path, stack = _layer_stack(decoder)
+    decoder_path, decoder = decoder_of(model)
+    stack_path, stack = layer_stack(decoder)
     prefix = ".".join(part for part in (decoder_path, stack_path) if part)
     layers = tuple(
         decoder_layer(
@@ -108,7 +108,8 @@ def read_architecture(model: nn.Module, moe_layers: Sequence[RoutedParameters]) 
     return Architecture(layers, cost, reason, image_parameters)
 
 
-def _decoder(model: nn.Module) -> tuple[str, nn.Module]:
+def decoder_of(model: nn.Module) -> tuple[str, nn.Module]:
+    """Return path and module of a model's decoder; ``UserError`` if it is not exposed."""
     get_decoder = getattr(model, "get_decoder", None)
     decoder = get_decoder() if callable(get_decoder) else None
     for path, module in model.named_modules():
@@ -118,8 +119,11 @@ def _decoder(model: nn.Module) -> tuple[str, nn.Module]:
     raise UserError(message)
 
 
-def _layer_stack(decoder: nn.Module) -> tuple[str, nn.ModuleList]:
-    """Return path and list of the decoder layers: the list with the most parameters."""
+def layer_stack(decoder: nn.Module) -> tuple[str, nn.ModuleList]:
+    """Return path and list of the decoder layers: the list with the most parameters.
+
+    Raises ``UserError`` for a decoder without one.
+    """
     from torch import nn
 
     stacks = [

@@ -19,7 +19,7 @@ from moe_eval_plugin.experts.trace import NoRouterFoundError, OverrideTrace, Rou
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.models.moe_layers import find_experts
 from moe_eval_plugin.override.expert_choice import LayerPlan, accept_single_choices, change_choices
-from moe_eval_plugin.override.forward_pass import track_forward_passes
+from moe_eval_plugin.override.forward_pass import KByKind, track_forward_passes
 from moe_eval_plugin.override.k_search import find_k_locations
 from moe_eval_plugin.override.policies.layer_policy import LayerPlace
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.experts.description import MoEDescription
     from moe_eval_plugin.experts.schedules.schedule import ResolvedSchedule
     from moe_eval_plugin.experts.tokens import Modality, Phase
+    from moe_eval_plugin.override.forward_pass import ForwardPass
     from moe_eval_plugin.override.k_location import KLocation
 
 # Set on a model under an override: it does not hold its baseline k, which the search needs.
@@ -44,12 +45,15 @@ def apply(
     resolved: ResolvedSchedule,
     rule: RoutingRule = NATIVE,
     description: MoEDescription | None = None,
+    *,
+    has_answers: bool = False,
 ) -> Iterator[OverrideTrace]:
     """Set k on each router of a model, and restore the model exactly when the block ends.
 
     What no attribute can express, different k for text and image tokens or a rule that drops
     experts, is done by rewriting the choice in the call of the experts (``expert_choice``).
-    ``description`` is that of ``model.config``, where it was read already.
+    ``description`` is that of ``model.config``, where it was read already. With ``has_answers``,
+    passes over prompts with their answers (``forward_pass.answers_from``) use the k of both phases.
 
     Raises ``NoRouterFoundError`` if no location of k can be set, ``OverrideError`` for a compiled
     model and for one that is already under an override, ``UnsupportedFamilyError`` where the model
@@ -64,7 +68,7 @@ def apply(
     if not trace.accepted:
         raise NoRouterFoundError(_nothing_found(model, trace), trace.decisions)
     accepted = [location for location, decision in found if decision.accepted]
-    setting = _Setting(accepted, resolved)
+    setting = _Setting(accepted, resolved, splits_answers=has_answers and resolved.differs_by_phase)
     with ExitStack() as stack:
         stack.callback(setting.restore)
         stack.callback(delattr, model, UNDER_OVERRIDE)
@@ -74,9 +78,7 @@ def apply(
             stack.enter_context(accept_single_choices(model))
         if resolved.differs_by_phase or resolved.differs_by_modality or not rule.is_native:
             experts = list(find_experts(model))
-            passes = track_forward_passes(
-                model, experts, lambda begun: setting.set_phase(begun.phase)
-            )
+            passes = track_forward_passes(model, experts, setting.begin)
             forward_pass = stack.enter_context(passes)
             plans = _plans(experts, setting, rule, description)
             stack.enter_context(change_choices(model, plans, rule, forward_pass))
@@ -86,10 +88,14 @@ def apply(
 class _Setting:
     """The accepted locations, and the k that they hold in the current phase."""
 
-    def __init__(self, locations: list[KLocation], resolved: ResolvedSchedule) -> None:
+    def __init__(
+        self, locations: list[KLocation], resolved: ResolvedSchedule, *, splits_answers: bool
+    ) -> None:
         self.locations = locations
         self.resolved = resolved
+        self.splits_answers = splits_answers
         self.phase: Phase = "prefill"
+        self._has_answers = False
 
     def restore(self) -> None:
         """Restore all locations, in reverse order."""
@@ -101,25 +107,30 @@ class _Setting:
         layer = layer_number(experts_path)
         return [x for x in self.locations if x.layer == layer and _is_in_block(x, experts_path)]
 
+    def begin(self, forward_pass: ForwardPass) -> None:
+        """Set the k of a pass that begins."""
+        self._has_answers = self.splits_answers and forward_pass.is_answer is not None
+        self.set_phase(forward_pass.phase)
+
     def set_phase(self, phase: Phase) -> None:
-        """Set the k of a phase. A router of both modalities is set to the larger k."""
+        """Set the k of a phase. A router of several kinds of token is set to their largest k."""
         self.phase = phase
         for location in self.locations:
             location.set(self._k_of(location))
 
-    def k_by_modality(self, layer: int | None) -> tuple[int, int]:
-        """Return the k of text and of image tokens in a layer, in the current phase."""
+    def k_by_kind(self, layer: int | None, modality: Modality | None = None) -> KByKind:
+        """Return the k of a layer, or of the router of one ``modality`` in it, in this pass."""
         text = self.resolved.k_of(layer, "text", self.phase)
-        if self.phase == "decode":
-            return text, text
-        return text, self.resolved.k_of(layer, "image", self.phase)
+        image = text if self.phase == "decode" else self.resolved.k_of(layer, "image", "prefill")
+        answer = self.resolved.k_of(layer, "text", "decode") if self._has_answers else text
+        if modality == "image":
+            return KByKind(image, image, image)
+        return KByKind(text, text if modality else image, answer)
 
     def _k_of(self, location: KLocation) -> int:
         if location.layer is None and self.resolved.num_experts_per_tok is not None:
             return self.resolved.num_experts_per_tok
-        text, image = self.k_by_modality(location.layer)
-        by_modality: dict[Modality | None, int] = {"text": text, "image": image}
-        return by_modality.get(location.modality, max(text, image))
+        return max(self.k_by_kind(location.layer, location.modality))
 
 
 def _decide(location: KLocation, resolved: ResolvedSchedule) -> tuple[KLocation, RouterDecision]:
@@ -144,7 +155,7 @@ def _plans(
     instance.
     """
     by_modality = setting.resolved.differs_by_modality
-    if rule.is_native and not by_modality:
+    if rule.is_native and not by_modality and not setting.splits_answers:
         return []
     mass_k = description.num_experts_per_tok if rule.renorm == "keep-mass" else None
     located = {path: own for path in experts if (own := setting.locations_of(path))}
@@ -152,15 +163,16 @@ def _plans(
     plans = []
     for path, own in located.items():
         modality = next((location.modality for location in own if location.modality), None)
-        if rule.is_native and modality:
+        if rule.is_native and (modality == "image" or (modality and not setting.splits_answers)):
             continue
         layer = layer_number(path)
         place = LayerPlace(layer, layers.index(layer), modality)
         plans.append(_plan(path, place, own, setting, mass_k, description))
     if not plans and not any(location.modality for location in setting.locations):
         message = (
-            f"{description.model_type} stores one k for all its layers, so text and image tokens "
-            "cannot use different k and experts cannot be dropped. Use a number as experts_k, "
+            f"{description.model_type} stores one k for all its layers, so text and image tokens, "
+            "or a prompt and its answer in one pass, cannot use different k, and experts cannot be "
+            "dropped. Use a number as experts_k, "
             "without experts_policy and renorm."
         )
         raise UnsupportedFamilyError(message)
@@ -183,19 +195,19 @@ def _plan(
         for location in locations:
             location.set(k)
 
-    def k_by_modality() -> tuple[int, int]:
-        text, image = setting.k_by_modality(place.layer)
-        return {"text": (text, text), "image": (image, image)}.get(str(modality), (text, image))
-
+    splits_answers = setting.splits_answers and modality != "image"
     return LayerPlan(
         experts_path=path,
         place=place,
         set_k=set_k,
-        k_by_modality=k_by_modality,
+        k_by_kind=lambda: setting.k_by_kind(place.layer, modality),
         mass_k=mass_k,
         renormalises=bool(description.norm_topk_prob),
+        splits_answers=splits_answers,
         needs_trial_routing=(
-            mass_k is not None or (setting.resolved.differs_by_modality and not modality)
+            mass_k is not None
+            or splits_answers
+            or (setting.resolved.differs_by_modality and not modality)
         ),
     )
 

@@ -1,13 +1,13 @@
 """Rewrites the selected experts and weights in a pre-hook of the experts module.
 
-A router has one k for all tokens of a forward pass. Where image and text tokens are to use
-different k, where experts are dropped by their weights, or where weights are renormalised in
-another way, the arguments of the call ``experts(hidden, index, weights)`` are rewritten, a call
-that most families make. A dropped expert's index becomes ``num_experts`` and its weight 0;
-transformers skips that index, so it costs no computation.
+A router has one k for all tokens of a forward pass. Where image and text tokens, or a prompt and
+its answer, are to use different k, where experts are dropped by their weights, or where weights are
+renormalised in another way, the arguments of the call ``experts(hidden, index, weights)`` are
+rewritten, a call that most families make. A dropped expert's index becomes ``num_experts`` and its
+weight 0; transformers skips that index, so it costs no computation.
 
-The choice at the k of one modality is the router's own: the layer's routing is run once for each k
-that is needed and stopped at the call of the experts, so selection biases, groups and
+The choice at the k of one kind of token is the router's own: the layer's routing is run once for
+each k that is needed and stopped at the call of the experts, so selection biases, groups and
 renormalisation are those of that k.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from moe_eval_plugin.experts.schedules.routing_rule import RoutingRule
-    from moe_eval_plugin.override.forward_pass import ForwardPass
+    from moe_eval_plugin.override.forward_pass import ForwardPass, KByKind
     from moe_eval_plugin.override.policies.layer_policy import LayerPlace
 
 TOKENS_BY_EXPERTS = 2
@@ -50,12 +50,14 @@ class LayerPlan:
     """Which layer it is, for policies with parameters by layer."""
     set_k: Callable[[int], None]
     """Set the k of the layer's router."""
-    k_by_modality: Callable[[], tuple[int, int]]
-    """Return the k of text and of image tokens in the current pass; the router holds the larger."""
+    k_by_kind: Callable[[], KByKind]
+    """Return the k in the current pass."""
     mass_k: int | None
     """The k at which the chosen weights have the sum that the kept ones shall have, or ``None``."""
     renormalises: bool
     """Whether the router divides the weights of the chosen experts by their sum."""
+    splits_answers: bool
+    """Whether answers may use another k than their prompts in one pass."""
     needs_trial_routing: bool
     """Whether the routing must also be run at another k than the router holds."""
 
@@ -114,10 +116,6 @@ def _with_second_choice(experts: Any, forward: Callable[..., Tensor]) -> Callabl
 class _RoutingDone(Exception):  # noqa: N818  (no error: it ends a trial run of the routing)
     """Carries indices and weights out of a layer's forward, before its experts compute."""
 
-    def __init__(self, index: Tensor, weights: Tensor) -> None:
-        super().__init__()
-        self.choice = (index, weights)
-
 
 class _ChoiceRewriter:
     """Rewriter of one layer's choice; every tensor here is (tokens, k) or (tokens,)."""
@@ -157,7 +155,7 @@ class _ChoiceRewriter:
         self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         """Run the routing at each k that is needed besides the one that the router holds."""
-        ks = self.plan.k_by_modality()
+        ks = self.plan.k_by_kind()
         wanted = {*ks, *([self.plan.mass_k] if self.plan.mass_k else [])} - {max(ks)}
         self._is_trial = True
         try:
@@ -173,7 +171,8 @@ class _ChoiceRewriter:
         try:
             block.forward(*args, **kwargs)
         except _RoutingDone as trial:
-            return trial.choice
+            index, weights = trial.args
+            return index, weights
         message = f"{self.plan.experts_path} was not reached by the routing of its layer."
         raise OverrideError(message)
 
@@ -185,27 +184,33 @@ class _ChoiceRewriter:
         index, weights = given[index_key], given[weights_key]
         if self._is_trial:
             raise _RoutingDone(index, weights)
-        self._choices[max(self.plan.k_by_modality())] = (index, weights)
-        index, weights = self._by_modality(index, weights)
+        self._choices[max(self.plan.k_by_kind())] = (index, weights)
+        index, weights = self._by_kind(index, weights)
         given[index_key], given[weights_key] = self._by_weight(index, weights)
         self._choices = {}
         return tuple(given[i] for i in range(len(args))), {name: given[name] for name in kwargs}
 
-    def _by_modality(self, index: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the choice, with that of the smaller k for tokens of that modality."""
-        text_k, image_k = self.plan.k_by_modality()
-        if text_k == image_k:
+    def _by_kind(self, index: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the choice, with that of a smaller k for tokens of that kind."""
+        ks, pad = self.plan.k_by_kind(), _torch().nn.functional.pad
+        if len(set(ks)) == 1:
             return index, weights
-        is_image = self.forward_pass.is_image(index)
-        fewer_is_image = image_k < text_k
-        fewer_index, fewer_weights = self._choices[min(text_k, image_k)]
-        rows = (is_image if fewer_is_image else ~is_image)[:, None]
-        missing = (0, index.shape[1] - fewer_index.shape[1])
-        pad = _torch().nn.functional.pad
-        return (
-            _torch().where(rows, pad(fewer_index, missing, value=self._no_expert_index), index),
-            _torch().where(rows, pad(fewer_weights, missing), weights),
-        )
+        k_of_token = self._k_of_tokens(ks, index)
+        for k in set(ks) - {max(ks)}:
+            (fewer, of_fewer), rows = self._choices[k], (k_of_token == k)[:, None]
+            missing = (0, index.shape[1] - fewer.shape[1])
+            index = _torch().where(rows, pad(fewer, missing, value=self._no_expert_index), index)
+            weights = _torch().where(rows, pad(of_fewer, missing), weights)
+        return index, weights
+
+    def _k_of_tokens(self, ks: KByKind, index: Tensor) -> Tensor:
+        k_of_token, now = index.new_full(index.shape[:1], ks.text), self.forward_pass
+        if ks.image != ks.text:
+            k_of_token.masked_fill_(now.is_image(index), ks.image)
+        if ks.answer != ks.text:
+            is_answer = now.is_of_answer(index, self.plan.place.modality)
+            k_of_token.masked_fill_(is_answer, ks.answer)
+        return k_of_token
 
     def _by_weight(self, index: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Drop experts by the policy, then renormalise the weights of those that are left."""
@@ -251,9 +256,12 @@ def _check(plan: LayerPlan, experts: nn.Module) -> None:
     elif plan.needs_trial_routing and DECODER_LAYER.search(plan.experts_path.rpartition(".")[0]):
         reason = "its router is part of the decoder layer itself and cannot be run alone"
     if reason is not None:
+        what, others = "text and image tokens", "number, layer or phase"
+        if plan.splits_answers:
+            what, others = "a prompt and its answer in one pass", "number or layer"
         message = (
-            "This model cannot use different k for text and image tokens, experts_policy or "
-            f"renorm: {plan.experts_path}: {reason}. Use an experts_k by number, layer or phase, "
+            f"This model cannot use different k for {what}, experts_policy or "
+            f"renorm: {plan.experts_path}: {reason}. Use an experts_k by {others}, "
             "without experts_policy and renorm."
         )
         raise UnsupportedFamilyError(message)

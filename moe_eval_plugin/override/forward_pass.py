@@ -1,13 +1,17 @@
-"""Phase (prefill, decode) and token kinds (text, image, padding) of a forward pass."""
+"""Phase (prefill, decode) and token kinds (text, image, padding) of a forward pass.
+
+A pass over prompts with their answers, a teacher-forced one, has tokens of both phases: inside
+``answers_from``, the tokens of the answers count as decoded.
+"""
 
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from moe_eval_plugin.errors import OverrideError
-from moe_eval_plugin.experts.tokens import IMAGE, PADDING, Phase
+from moe_eval_plugin.experts.tokens import IMAGE, PADDING, ObservedModality, Phase
 from moe_eval_plugin.models.releases.names import (
     TOKENS,
     cache_among,
@@ -21,6 +25,16 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 ROWS_BY_TOKENS = 2
+# Set on a model while its inputs end with answers: the column in which all answers begin.
+ANSWERS_FROM = "_moe_eval_answers_from"
+
+
+class KByKind(NamedTuple):
+    """The k of each kind of token in one pass of a layer; its router holds the largest."""
+
+    text: int
+    image: int
+    answer: int
 
 
 @dataclass
@@ -45,11 +59,20 @@ class ForwardPass:
     """Index of ``OBSERVED_MODALITIES`` of each token, row by row (tokens,); ``None`` outside."""
     is_counted: bool = True
     """Whether an observer counts this pass."""
+    is_answer: Tensor | None = None
+    """Which tokens count as decoded, row by row (tokens,); ``None``: all are of ``phase``."""
 
     def begin(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], image_ids: Sequence[int]
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        image_ids: Sequence[int],
+        answers_from: int | None = None,
     ) -> None:
-        """Set phase and token kinds for the pass that begins, unless it is inside another."""
+        """Set phase and token kinds for the pass that begins, unless it is inside another.
+
+        ``answers_from`` is the column in which answers begin, if the tokens end with answers.
+        """
         self.depth += 1
         tokens = _tokens_of(args, kwargs)
         if self.depth > 1 or tokens is None:
@@ -57,14 +80,37 @@ class ForwardPass:
         self.phase = phase_of(args, kwargs)
         self.tokens, self.mask = tokens, kwargs.get("attention_mask")
         self.token_kinds = _token_kinds(tokens, self.mask, image_ids)
+        if answers_from is not None and self.phase == "prefill":
+            self.is_answer = _is_answer(tokens, answers_from)
         self.on_begin(self)
 
     def end(self) -> None:
         """Reset the state when the outermost pass ends."""
         self.depth -= 1
         if self.depth == 0:
-            self.phase, self.token_kinds = "prefill", None
+            self.phase, self.token_kinds, self.is_answer = "prefill", None, None
             self.tokens, self.mask = None, None
+
+    def tokens_of_rows(
+        self, like: Tensor, modality: ObservedModality | None = None
+    ) -> Tensor | None:
+        """Return the token of each row of ``like``, (rows,), as far as rows and tokens match.
+
+        The rows of a layer that serves one ``modality`` alone are the tokens of this modality in
+        their order; padding counts as text. ``None`` outside of a pass, and for other rows.
+        """
+        import torch
+
+        kinds, n_rows = self.token_kinds, len(like)
+        if kinds is None:
+            return None
+        if kinds.numel() == n_rows:
+            return torch.arange(n_rows, device=like.device)
+        if kinds.numel() < n_rows or modality is None:
+            return None
+        # Picking rows by a mask would wait for their number, which the layer's input has anyway.
+        is_other = (kinds == IMAGE) != (modality == "image")
+        return is_other.long().argsort(stable=True)[:n_rows].to(like.device)
 
     def is_image(self, like: Tensor) -> Tensor:
         """Return which rows of ``like`` (tokens, ...) are image tokens: booleans (tokens,).
@@ -79,6 +125,35 @@ class ForwardPass:
             )
             raise OverrideError(message)
         return (self.token_kinds == IMAGE).to(like.device)
+
+    def is_of_answer(self, like: Tensor, modality: ObservedModality | None = None) -> Tensor:
+        """Return which rows of ``like`` (rows, ...) are tokens of answers: booleans (rows,).
+
+        The rows are as in ``tokens_of_rows``. Raises ``OverrideError`` where they are not tokens
+        of a pass with answers.
+        """
+        tokens = self.tokens_of_rows(like, modality)
+        if self.is_answer is None or tokens is None:
+            message = (
+                "Prompts and answers cannot be distinguished in this forward pass, because the "
+                "experts are called with other rows than the model's input tokens. Use an "
+                "experts_k that is the same in prefill and decode."
+            )
+            raise OverrideError(message)
+        return self.is_answer.to(like.device)[tokens]
+
+
+@contextmanager
+def answers_from(model: nn.Module, column: int) -> Iterator[None]:
+    """Count the tokens from a column on as decoded, in the passes of the block.
+
+    A pass computes for each of them what a decode step would: it sees the tokens before it.
+    """
+    setattr(model, ANSWERS_FROM, column)
+    try:
+        yield
+    finally:
+        delattr(model, ANSWERS_FROM)
 
 
 @contextmanager
@@ -131,7 +206,7 @@ def _track_entry(module: nn.Module, forward_pass: ForwardPass, hooks: ExitStack)
     image_ids = image_token_ids(getattr(module, "config", None))
 
     def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        forward_pass.begin(args, kwargs, image_ids)
+        forward_pass.begin(args, kwargs, image_ids, getattr(module, ANSWERS_FROM, None))
 
     def after(_module: nn.Module, _args: tuple[Any, ...], _output: Any) -> None:  # noqa: ANN401  (any output)
         forward_pass.end()
@@ -163,6 +238,13 @@ def _token_kinds(tokens: Tensor, mask: object, image_ids: Sequence[int]) -> Tens
         if present.shape == token_kinds.shape:
             token_kinds.masked_fill_(present == 0, PADDING)
     return token_kinds.flatten()
+
+
+def _is_answer(tokens: Tensor, answers_from: int) -> Tensor:
+    import torch
+
+    columns = torch.arange(tokens.shape[1], device=tokens.device)
+    return (columns >= answers_from).expand(tokens.shape[:2]).flatten()
 
 
 def _is_filled(cache: Any) -> bool:  # noqa: ANN401  (the caches of transformers share no base)

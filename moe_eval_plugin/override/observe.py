@@ -84,13 +84,18 @@ class _InputTokenCounter:
 
     def add(self, forward_pass: ForwardPass) -> None:
         """Count the tokens of a forward pass that begins."""
+        import torch
+
         token_kinds = forward_pass.token_kinds
         if token_kinds is None:
             return
         if self._table is None:
             self._table = new_table((len(PHASES), len(OBSERVED_MODALITIES)), token_kinds)
-        row = self._table[PHASES.index(forward_pass.phase)]
-        count(row, token_kinds.to(row.device))
+        device, n_kinds = self._table.device, len(OBSERVED_MODALITIES)
+        phases = torch.full_like(token_kinds, PHASES.index(forward_pass.phase))
+        if forward_pass.is_answer is not None:
+            phases = torch.where(forward_pass.is_answer, PHASES.index("decode"), phases)
+        count(self._table, (phases * n_kinds + token_kinds).to(device))
 
     def counts(self) -> tuple[InputTokenCount, ...]:
         """Return the counts so far; this waits for the device."""
@@ -146,20 +151,19 @@ def _count(
     counter: LayerCounter, forward_pass: ForwardPass, chosen: Tensor, _call: Call | None
 ) -> None:
     """Count the experts of each token of one call of a layer, (tokens, width)."""
-    token_kinds = _kinds_of_rows(chosen, counter.layer, forward_pass.token_kinds)
-    counter.add(chosen, token_kinds, forward_pass.phase)
-
-
-def _kinds_of_rows(chosen: Tensor, layer: MoELayer, token_kinds: Tensor | None) -> Tensor:
-    """Return the token kind of each row of a layer, (rows,), as far as rows and tokens match."""
     import torch
 
-    n_rows, device = chosen.shape[0], chosen.device
-    own = IMAGE if layer.modality == "image" else TEXT
-    if token_kinds is not None and token_kinds.numel() == n_rows:
-        return token_kinds.to(device)
-    if token_kinds is None or token_kinds.numel() < n_rows or layer.modality is None:
-        return torch.full((n_rows,), own, device=device)
-    # Picking rows by a mask would wait for their number, which the layer's input has anyway.
-    is_other = (token_kinds == IMAGE) != (own == IMAGE)
-    return token_kinds[is_other.long().argsort(stable=True)[:n_rows]].to(device)
+    tokens = forward_pass.tokens_of_rows(chosen, counter.layer.modality)
+    if tokens is None or forward_pass.token_kinds is None:
+        own = IMAGE if counter.layer.modality == "image" else TEXT
+        kinds = torch.full((len(chosen),), own, device=chosen.device)
+        counter.add(chosen, kinds, forward_pass.phase)
+        return
+    kinds = forward_pass.token_kinds.to(chosen.device)[tokens]
+    if forward_pass.is_answer is None:
+        counter.add(chosen, kinds, forward_pass.phase)
+        return
+    is_answer = forward_pass.is_answer.to(chosen.device)[tokens]
+    for phase, rows in zip(PHASES, (~is_answer, is_answer), strict=True):
+        if len(of_phase := chosen[rows]):
+            counter.add(of_phase, kinds[rows], phase)

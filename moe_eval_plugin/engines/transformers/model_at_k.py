@@ -34,14 +34,18 @@ class ModelAtK:
         self.model = model
         self.name = name
         self._override = ExitStack()
+        self._warned: set[str] = set()
         # Also when the process ends: the parts that it needs are gone later.
         weakref.finalize(self, self._override.close)
         self._apply(request)
 
-    def set(self, request: ExpertRequest) -> None:
-        """Replace the override by another one; if it cannot be set, the model is as published."""
+    def set(self, request: ExpertRequest, *, has_answers: bool = False) -> None:
+        """Replace the override by another one; if it cannot be set, the model is as published.
+
+        ``has_answers`` is for passes over prompts with their answers, as for ``apply``.
+        """
         self.close()
-        self._apply(request)
+        self._apply(request, has_answers=has_answers)
 
     def close(self) -> None:
         """Restore the model's own k."""
@@ -63,11 +67,19 @@ class ModelAtK:
         baseline = request.description.num_experts_per_tok or None
         return verify(request.resolved, baseline, pending.result(), request.rule)
 
-    def _apply(self, request: ExpertRequest) -> None:
+    def _apply(self, request: ExpertRequest, *, has_answers: bool = False) -> None:
         self.request = request
         for warning in request.warnings:
-            logger.warning("%s: %s", request.description.model_type, warning)
+            if warning not in self._warned:
+                logger.warning("%s: %s", request.description.model_type, warning)
+            self._warned.add(warning)
         self.trace = None
         if request.resolved:
-            override = apply(self.model, request.resolved, request.rule, request.description)
+            override = apply(
+                self.model,
+                request.resolved,
+                request.rule,
+                request.description,
+                has_answers=has_answers,
+            )
             self.trace = self._override.enter_context(override)

@@ -40,6 +40,8 @@ IMAGE_GRID = "image_grid_thw"
 PIXELS = "pixel_values"
 # Experts with this attribute skip the index num_experts when it is true; they have it since 5.18.
 SKIPS_INDEX_FLAG = "_is_expert_parallel"
+# A pass computes the logits of so many last tokens alone, where a model has this argument.
+LAST_LOGITS = "logits_to_keep"
 STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 

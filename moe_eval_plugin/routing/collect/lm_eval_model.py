@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from moe_eval_plugin.models.releases.names import forward_arguments
+from moe_eval_plugin.models.releases.names import LAST_LOGITS, forward_arguments
 from moe_eval_plugin.prompts.lm_eval_model import PromptLM, PromptMultimodalLM, has_images
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.prompts.lm_eval_model import TakenText
     from moe_eval_plugin.routing.collect.recording_model import Labeller
 
-LAST_LOGITS = "logits_to_keep"
 GREEDY = {"do_sample": False}
 
 

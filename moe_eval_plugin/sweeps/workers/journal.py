@@ -8,15 +8,14 @@ another point, of other settings or of another machine is replaced.
 
 from __future__ import annotations
 
-import json
 import operator
-import os
 import uuid
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.engines.request import Generated
 from moe_eval_plugin.errors import DataError, MeasurementError
+from moe_eval_plugin.files import JsonLines
 from moe_eval_plugin.json_object import JsonObject
 from moe_eval_plugin.measure.timing import BatchTiming
 
@@ -45,14 +44,13 @@ class Journal:
     """The batches of one point on disk; ``identity`` is what its numbers depend on."""
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
-        self._path = path
         # A process id would be used again, on another day or in another container.
         self.process = uuid.uuid4().hex
-        self._header = {"schema_version": SCHEMA_VERSION, **identity}
+        self._lines = JsonLines(path, {"schema_version": SCHEMA_VERSION, **identity})
         self._batches: dict[tuple[int, ...], Batch] = {}
         self._n_from: dict[int, int] = {}
-        self._n_bytes = 0
-        self._read()
+        for batch in self._lines.read(_batch):
+            self._keep(batch)
 
     def __len__(self) -> int:
         """Return the number of batches."""
@@ -69,34 +67,8 @@ class Journal:
 
     def append(self, batch: Batch) -> None:
         """Add a batch; it is on the disk when this returns."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        begins = self._n_bytes == 0
-        with self._path.open("wb" if begins else "r+b") as file:
-            # What follows was being written when a process was killed.
-            file.truncate(self._n_bytes)
-            file.seek(self._n_bytes)
-            if begins:
-                file.write(_line(self._header))
-            file.write(_line(asdict(batch)))
-            file.flush()
-            os.fsync(file.fileno())
-            self._n_bytes = file.tell()
+        self._lines.append([asdict(batch)])
         self._keep(batch)
-
-    def _read(self) -> None:
-        try:
-            lines = self._path.read_bytes().splitlines(keepends=True)
-        except FileNotFoundError:
-            return
-        if not lines or _parse(lines[0]) != json.loads(json.dumps(self._header)):
-            return
-        self._n_bytes = len(lines[0])
-        for line in lines[1:]:
-            batch = _batch(line)
-            if batch is None:
-                return
-            self._keep(batch)
-            self._n_bytes += len(line)
 
     def _keep(self, batch: Batch) -> None:
         self._batches[batch.indices] = batch
@@ -108,26 +80,8 @@ def journal_path(folder: Path, point: str) -> Path:
     return folder / JOURNALS / f"{point}.jsonl"
 
 
-def _line(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content).encode() + b"\n"
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """Read one line; ``None`` for one that was cut off or damaged."""
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        content = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def _batch(line: bytes) -> Batch | None:
-    """Read the batch of a line; ``None`` for a line that was cut off or damaged."""
-    content = _parse(line)
-    if content is None:
-        return None
+def _batch(content: Mapping[str, Any]) -> Batch | None:
+    """Read the batch of a line; ``None`` for a damaged one."""
     try:
         batch = Batch(
             indices=tuple(map(operator.index, content["indices"])),
