@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.models.parameters import RoutedParameters
 
-
 Part = Literal["routed", "attention", "shared", "router", "other"]
 
 ATTENTION_CLASS = re.compile(r"(?<!Lightning)(?<!Delta)Attention$|MLA$")
@@ -92,7 +91,7 @@ def read_architecture(model: nn.Module, moe_layers: Sequence[RoutedParameters]) 
     """
     decoder_path, decoder = decoder_of(model)
     stack_path, stack = layer_stack(decoder)
-    prefix = ".".join(part for part in (decoder_path, stack_path) if part)
+    prefix = f"{decoder_path}.{stack_path}".strip(".")
     layers = tuple(
         decoder_layer(
             i, f"{prefix}.{i}", {n: p.numel() for n, p in layer.named_parameters()}, moe_layers
@@ -120,10 +119,7 @@ def decoder_of(model: nn.Module) -> tuple[str, nn.Module]:
 
 
 def layer_stack(decoder: nn.Module) -> tuple[str, nn.ModuleList]:
-    """Return path and list of the decoder layers: the list with the most parameters.
-
-    Raises ``UserError`` for a decoder without one.
-    """
+    """Return path and list of the decoder layers, with the most parameters; or ``UserError``."""
     from torch import nn
 
     stacks = [

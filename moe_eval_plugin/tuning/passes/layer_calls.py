@@ -41,7 +41,7 @@ class LayerCalls:
     def __init__(self, model: nn.Module, limit_bytes: int | None = None) -> None:
         decoder_path, decoder = decoder_of(model)
         stack_path, stack = layer_stack(decoder)
-        self.path = ".".join(part for part in (decoder_path, stack_path) if part)
+        self.path = f"{decoder_path}.{stack_path}".strip(".")
         self._layers = list(stack)
         self._limit_bytes = limit_bytes
         self._step = 1
