@@ -31,7 +31,8 @@ of the same name without moe_:
 further --model_args:
   experts_k=4         experts per token; or a schedule, such as 0-11:8/12-47:4
 of moe_hf and moe_hf-multimodal:
-  experts_policy=...  rule that drops some of the chosen experts
+  experts_policy=...  rule that drops some of the chosen experts, such as
+                      top_p:0.7
   renorm=...          how the weights of the kept experts are scaled
   profile=...         what is measured: off, basic or full
   share_contexts=...  whether a context is computed once for all of its

@@ -83,7 +83,8 @@ class EngineOptions(TemplateOptions):
     default: the published k."""
     experts_policy: str | None = None
     """Which of the chosen experts are dropped: ``uniform``, ``top_p:SHARE``,
-    ``threshold:MULTIPLE``, or a policy of a plugin; default: ``uniform``, none."""
+    ``threshold:MULTIPLE``, ``entropy:LOW:HIGH``, ``modes:TEXT:IMAGE:IMPORTANCE``, a policy of a
+    plugin, or ``@`` and the path of a calibrated policy; default: ``uniform``, none."""
     renorm: str | None = None
     """What the weights of the remaining experts add up to: ``native``, ``keep-mass`` or ``unit``;
     default: ``native``, as the router makes them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from moe_eval_plugin.override.policies.keep import (
     keep_important,
     keep_top_p,
 )
+from moe_eval_plugin.override.policies.parsing import find_policy, parse_rule
 from moe_eval_plugin.plugins import LayerChoice
 
 if TYPE_CHECKING:
@@ -118,6 +120,28 @@ def test_modes_by_hand() -> None:
     choice = LayerChoice(WEIGHTS * 2.5, is_image=is_image)
     assert keep_important(choice, 0.3, 0.4, 1.6).sum(-1).tolist() == [3, 4, 1]
     assert keep_important(choice, 0.0, 0.5, 1.6).sum(-1).tolist() == [4, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("policy", "kept"),
+    [
+        ("top_p:0.7", (2, 2)),
+        ("threshold:0.25", (3, 3)),
+        ("entropy:0.5:1", (3, 3)),
+        ("modes:0.1:0.3:1.5", (3, 2)),
+    ],
+)
+def test_the_example_of_the_documentation(policy: str, kept: tuple[int, int]) -> None:
+    rule = parse_rule(policy, None)
+    weights = torch.tensor([[0.5, 0.3, 0.15, 0.05]] * 2)
+    choice = LayerChoice(weights, is_image=torch.tensor([False, True]))
+    keep = find_policy(rule.policy).keep(choice, *rule.parameters)
+    assert tuple(keep.sum(-1).tolist()) == kept
+    pages = Path(__file__).parents[3] / "docs"
+    text, image = kept
+    shown = f"`{policy}` keeps {text}" + (f" for text, {image} for images" if text != image else "")
+    for page in ("reference/policies.md", "how-to/set-k-by-layer-modality-or-phase.md"):
+        assert shown in (pages / page).read_text("utf-8")
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 1.0])
