@@ -43,6 +43,8 @@ class FrontierPoint:
     """Settings that were measured for this target."""
     share_of_resamples: float
     """In which share of resamples of the prompts the search finds this very schedule."""
+    flops: float | None = None
+    """FLOPs of the language model on these prompts, as a share; ``None`` where not known."""
     decode_bytes: float | None = None
     """Bytes that a decode step of one sequence reads, as a share; ``None`` where not known."""
 

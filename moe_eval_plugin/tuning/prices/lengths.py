@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +33,10 @@ class PromptLengths:
     def total(self) -> int:
         """All tokens of all prompts and answers."""
         return int(self.text.sum() + self.image.sum() + self.decoded.sum())
+
+    def in_one_pass(self) -> PromptLengths:
+        """Return the same with all tokens in prompts, for texts that nothing is generated after."""
+        return replace(self, text=self.text + self.decoded, decoded=0 * self.decoded)
 
     def of_cell(self, cell: Cell) -> int:
         """Return the number of tokens that a cell's k applies to."""

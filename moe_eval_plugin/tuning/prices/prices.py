@@ -96,6 +96,13 @@ class Prices:
             raise InvalidArgumentError(message)
         return found
 
+    def routed_share(self, target: float) -> float:
+        """Return the share of what routed experts cost as published that a target leaves to them.
+
+        Raises what ``budget`` raises.
+        """
+        return self.budget(target) / self.steps(self.uniform(self.baseline))
+
     def uniform_k(self, target: float) -> int | None:
         """Return the largest k that costs no more than a target everywhere; ``None`` if none."""
         budget = self.budget(target)

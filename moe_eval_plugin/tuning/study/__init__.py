@@ -1,0 +1,1 @@
+"""A tuning study: what is requested, what is found, and its folder."""

@@ -1,0 +1,62 @@
+"""How a study is made on this machine, and what its schedules read in decode."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from moe_eval_plugin.hardware.device import describe_this_machine
+from moe_eval_plugin.results.versions import installed_versions, versions_with
+from moe_eval_plugin.sweeps.fingerprint import model_settings
+from moe_eval_plugin.tuning.study.study import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from moe_eval_plugin.engines.expert_request import ModelConfig
+    from moe_eval_plugin.models.costs.cost_model import LanguageModelCost
+    from moe_eval_plugin.tuning.cells import Cell
+    from moe_eval_plugin.tuning.prices.lengths import PromptLengths
+    from moe_eval_plugin.tuning.study.request import TuneRequest
+
+
+def origin_of(request: TuneRequest, config: ModelConfig, command: str) -> Origin:
+    """Return how the study is made now, on this machine."""
+    facts = describe_this_machine()
+    machine: dict[str, Any] = {
+        "name": facts.name,
+        "devices": facts.n_devices,
+        "threads": facts.threads,
+    }
+    revision = model_settings(config).get("model revision")
+    return Origin(
+        model=request.calibration.pretrained,
+        revision=None if revision is None else str(revision),
+        command=command,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine={name: value for name, value in machine.items() if value is not None},
+        versions=versions_with(request.calibration.host, installed_versions()),
+        settings=request.settings(),
+    )
+
+
+def decode_bytes(
+    cost: LanguageModelCost,
+    layers: Sequence[int],
+    choice: Mapping[Cell, int],
+    baseline: int,
+    lengths: PromptLengths,
+) -> float:
+    """Return the bytes that a decode step of one sequence reads, as a share of the published.
+
+    The step is that after a prompt of mean length; ``layers`` are those of the cost model.
+    """
+    decoded = {
+        cell.layer: float(k)
+        for cell, k in choice.items()
+        if cell.modality != "image" and cell.phase != "prefill"
+    }
+    n = round(float((lengths.text + lengths.image).mean())) + 1
+    published = cost.decode_numbers(1, n, [float(baseline)] * len(layers))
+    return cost.decode_numbers(1, n, [decoded[layer] for layer in layers]) / published
