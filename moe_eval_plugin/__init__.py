@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.api.sweep import sweep
     from moe_eval_plugin.api.sweeping.progress import SweepProgress
     from moe_eval_plugin.api.table import Table
+    from moe_eval_plugin.api.tuning import TunedSchedule, Tuning, load_tuning, tune
     from moe_eval_plugin.report.answer.answer import Answer
 
 __all__ = [
@@ -27,11 +28,15 @@ __all__ = [
     "Sweep",
     "SweepProgress",
     "Table",
+    "TunedSchedule",
+    "Tuning",
     "compare",
     "experts_k",
     "inspect",
     "load",
+    "load_tuning",
     "sweep",
+    "tune",
 ]
 
 _MODULES = {
@@ -43,11 +48,15 @@ _MODULES = {
     "Sweep": "moe_eval_plugin.api.runs",
     "SweepProgress": "moe_eval_plugin.api.sweeping.progress",
     "Table": "moe_eval_plugin.api.table",
+    "TunedSchedule": "moe_eval_plugin.api.tuning",
+    "Tuning": "moe_eval_plugin.api.tuning",
     "compare": "moe_eval_plugin.api.comparison",
     "experts_k": "moe_eval_plugin.api.experts",
     "inspect": "moe_eval_plugin.api.inspection",
     "load": "moe_eval_plugin.api.runs",
+    "load_tuning": "moe_eval_plugin.api.tuning",
     "sweep": "moe_eval_plugin.api.sweep",
+    "tune": "moe_eval_plugin.api.tuning",
 }
 _ROOT = Path(__file__).resolve().parent.parent
 _MAPPED_FOLDERS = ("tasks", "model_adapters")

@@ -30,6 +30,7 @@ from moe_eval_plugin.commands import (
     sweep,
     tasks,
     tasks_path,
+    tune,
 )
 from moe_eval_plugin.commands.colour import coloured
 from moe_eval_plugin.commands.subcommand import (
@@ -51,7 +52,7 @@ EXIT_BROKEN_PIPE = 141
 SUMMARY_COLUMN = 14
 # The verbs, as people look for them.
 COMMANDS = {
-    "Run": (demo, sweep, bench, lm_eval),
+    "Run": (demo, sweep, tune, bench, lm_eval),
     "Look": (inspect, routing, families, tasks, doctor),
     "Use": (report, compare, schedule, export),
     "Share": (bundle, reproduce),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
-import logging
 import shlex
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.ending import is_silent, show_end, shown
+from moe_eval_plugin.commands.hidden_libraries import libraries_hidden
 from moe_eval_plugin.commands.routing_options import (
     OF_A_MODEL,
     add_output,
@@ -147,29 +145,9 @@ def _collect(options: argparse.Namespace, status: Status) -> Iterator[Source]:
         if model
     ]
     for request in requests:
-        with _libraries_hidden(status, verbose=options.verbose):
+        with libraries_hidden(status, verbose=options.verbose):
             trace = collect(request, status)
         yield Source(trace, _collection(options, settings))
-
-
-@contextmanager
-def _libraries_hidden(status: Status, *, verbose: bool) -> Iterator[None]:
-    """Hide what libraries write about loading, unless ``verbose``; our own warnings are shown."""
-    if verbose:
-        yield
-        return
-
-    class Shown(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            status.write(record.getMessage())
-
-    handler, own = Shown(logging.WARNING), logging.getLogger("moe_eval_plugin")
-    own.addHandler(handler)
-    try:
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        own.removeHandler(handler)
 
 
 def _collection(options: argparse.Namespace, settings: Mapping[str, Any]) -> Collection:

@@ -26,8 +26,12 @@ def measure(model: nn.Module, folder: Path) -> str:
     changes = [one.question for one in moe.compare(sweep[8], setting).changes]
     rows = [row["score"] for row in moe.load(folder).table]
     page: Path = sweep.report(folder / "report.html")
+    tuned: moe.Tuning = moe.tune("demo", "easy_vqa", [0.5], output=folder / "tuned", seed=1)
+    schedules: list[str] = [f"{one} {one.point.verdict}" for one in tuned.schedules]
     ceilings = moe.inspect(model).table.to_dicts()
-    return f"{observed} {layers} {answer.headline} {loss} {changes} {rows} {page} {ceilings}"
+    return f"{observed} {layers} {answer.headline} {loss} {changes} {rows} {page} {ceilings}" + str(
+        schedules
+    )
 
 
 moe.experts_k("no model", 4)  # type: ignore[arg-type]

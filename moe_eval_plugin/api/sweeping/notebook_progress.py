@@ -19,7 +19,7 @@ class NotebookProgress:
     """One bar over the questions of all settings, whose text says what is done now."""
 
     def __init__(self) -> None:
-        self._bar = _make_bar()
+        self._bar = make_bar()
         self._label = ""
         self._n_questions = 0
         self._n_ended = 0
@@ -92,7 +92,8 @@ class NotebookProgress:
         self._bar.update(self._n_ended * self._n_questions - self._bar.n)
 
 
-def _make_bar() -> Any:  # noqa: ANN401  (tqdm has no types)
+def make_bar() -> Any:  # noqa: ANN401  (tqdm has no types)
+    """Return a bar over questions."""
     with warnings.catch_warnings():
         # Without ipywidgets a notebook gets the bar of a terminal, which is good enough.
         warnings.simplefilter("ignore")
