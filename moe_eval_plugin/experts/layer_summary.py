@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.experts.ffn_use import FFNUse
@@ -10,7 +10,16 @@ from moe_eval_plugin.experts.skipped_experts import SkippedExperts, read_skipped
 from moe_eval_plugin.experts.tokens import CONTENT, PHASES
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from moe_eval_plugin.json_object import JsonObject
+
+TOKENS = {
+    "text": [("prefill", "text"), ("decode", "text")],
+    "image": [("prefill", "image"), ("decode", "image")],
+    "prefill text": [("prefill", "text")],
+    "decode text": [("decode", "text")],
+}
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,8 @@ class LayerSummary:
     """FFN k, and the shares of the kinds of experts; ``None`` where all experts compute."""
     skipped_experts: SkippedExperts | None = None
     """Shares of the chosen experts that the policy skipped; ``None`` without a policy."""
+    observed_by_tokens: Mapping[str, float] = field(default_factory=dict)
+    """Mean k of some tokens: ``text``, ``image``, ``prefill text`` and ``decode text``."""
 
 
 def read_layers(routing: JsonObject) -> tuple[LayerSummary, ...]:
@@ -79,10 +90,20 @@ def _layer(path: str, layer: JsonObject, weights: dict[tuple[str, str], int]) ->
         load_entropy=load.number("entropy") if load else None,
         ffn_use=read_ffn_use(layer),
         skipped_experts=read_skipped_experts(layer),
+        observed_by_tokens={
+            name: k
+            for name, kinds in TOKENS.items()
+            if (k := _mean_k(layer, weights, kinds)) is not None
+        },
     )
 
 
-def _mean_k(layer: JsonObject, weights: dict[tuple[str, str], int]) -> float | None:
+def _mean_k(
+    layer: JsonObject,
+    weights: dict[tuple[str, str], int],
+    kinds: Collection[tuple[str, str]] | None = None,
+) -> float | None:
+    """Return the mean k of tokens of these phases and modalities, or of all."""
     observed = layer.item("observed_num_experts_per_tok")
     if observed is None:
         return None
@@ -93,7 +114,7 @@ def _mean_k(layer: JsonObject, weights: dict[tuple[str, str], int]) -> float | N
             continue
         for modality in CONTENT:
             k = by_modality.number(modality)
-            if k is not None:
+            if k is not None and (kinds is None or (phase, modality) in kinds):
                 found.append((k, weights.get((phase, modality), 0)))
     total = sum(n for _, n in found)
     return sum(k * n for k, n in found) / total if total else None

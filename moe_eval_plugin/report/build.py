@@ -19,6 +19,7 @@ from moe_eval_plugin.report.tables.checkpoints_table import (
     full_checkpoints_table,
     parts_table,
 )
+from moe_eval_plugin.report.tables.equal_price_table import full_price_table
 from moe_eval_plugin.report.tables.ffn_k_table import make_ffn_k_table
 from moe_eval_plugin.report.tables.key_table import shared_questions
 from moe_eval_plugin.report.tables.numbers_table import glossary, numbers_tables
@@ -94,6 +95,7 @@ def build(
     from moe_eval_plugin.report.charts.bench import bench_figures, read_bench
     from moe_eval_plugin.report.page.first_screen.matrix import matrix
     from moe_eval_plugin.report.page.first_screen.screen import first_screen
+    from moe_eval_plugin.report.page.schedules import schedules_parts
 
     doing("reading the runs")
     benches = [read_bench(path) for path in options.benches]
@@ -109,12 +111,15 @@ def build(
         for number, one in enumerate(benches)
         for figure in bench_figures(one, number, several=len(benches) > 1)
     ]
-    figures = [*screen.figures, *_in_order(tasks, bench)]
+    schedules = schedules_parts(found)
+    at_price = [figure for part in schedules for figure in part.figures]
+    figures = [*screen.figures, *at_price, *_in_order(tasks, bench)]
     doing("filling in the page")
     html = page_text(
         title=options.title or screen.title,
         screen=screen,
         tasks=tasks,
+        schedules=schedules,
         matrix=matrix(found),
         shared=shared_questions(found),
         checkpoints=[(one, effects_table(one), parts_table(one)) for one in pooled],
@@ -155,6 +160,9 @@ def _tables(
     types = make_full_type_table(found)
     if types.rows:
         tables["types.csv"] = as_csv(types).encode()
+    prices = full_price_table(found)
+    if prices.rows:
+        tables["equal-price.csv"] = as_csv(prices).encode()
     if pooled:
         tables["checkpoints.csv"] = as_csv(full_checkpoints_table(pooled)).encode()
     return tables

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
-from moe_eval_plugin.experts.schedules.routing_rule import NATIVE
 from moe_eval_plugin.report.analysis.series_names import (
     CACHED,
     IMAGES,
@@ -16,7 +15,8 @@ from moe_eval_plugin.report.analysis.series_names import (
     series_ids,
     series_name,
 )
-from moe_eval_plugin.report.series import FinishedTask, ReportPoint, Series, TimedSetting
+from moe_eval_plugin.report.points import calibration_questions, grouped, left_out, make_points
+from moe_eval_plugin.report.series import FinishedTask, Series, TimedSetting
 from moe_eval_plugin.results.files import find_runs, read_run
 from moe_eval_plugin.results.metric_names import PROPORTION
 from moe_eval_plugin.results.samples import read_task
@@ -27,7 +27,7 @@ from moe_eval_plugin.sweeps.manifest import load_manifest
 from moe_eval_plugin.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from moe_eval_plugin.results.run import Run, TaskRun
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.results.score_facts import ScoreFacts
     from moe_eval_plugin.results.timing.timed_pass import TimedPass
     from moe_eval_plugin.sweeps.manifest import Manifest
-
-Key = TypeVar("Key")
-WITHOUT_K = "unmodified"
 
 
 @dataclass(frozen=True)
@@ -77,23 +74,26 @@ def read_series(
     finished = list(_finished(list(runs.values()), task, metric))
     if not finished:
         raise DataError(_nothing_to_show([one.run for one in runs.values()], task, metric))
-    groups = _grouped(finished, _series_key)
+    groups = grouped(finished, _series_key)
+    left = calibration_questions(finished)
     keys = list(groups)
     ids = series_ids(keys, labels or {})
     hosts: dict[str, list[str]] = {}
     for one in finished:
         hosts.setdefault(one.task.task, []).append(one.run.host)
+    points = {key: make_points(members, left[key.task]) for key, members in groups.items()}
     return [
         Series(
             task=key.task,
             metric=key.metric,
             name=series_name(key, keys),
-            points=tuple(_points(members)),
+            points=own,
             id=ids[key],
             label=(labels or {}).get(ids[key], ""),
-            other_hosts=tuple(sorted({*hosts[key.task]} - {members[0].run.host})),
+            other_hosts=tuple(sorted({*hosts[key.task]} - {own[0].first.run.host})),
+            left_out=left_out(own, left[key.task], finished),
         )
-        for key, members in groups.items()
+        for key, own in points.items()
     ]
 
 
@@ -202,37 +202,3 @@ def _distinctions(one: FinishedTask) -> dict[str, str]:
         IMAGES: "shared" if one.is_shared and one.timed is None else None,
     }
     return {word: "" if value is None else word.format(value) for word, value in values.items()}
-
-
-def _points(members: Sequence[FinishedTask]) -> Iterator[ReportPoint]:
-    groups = _grouped(members, _label)
-    ordered = sorted(groups.items(), key=lambda group: -(group[1][0].facts.k or 0))
-    for label, runs in ordered:
-        facts = runs[0].facts
-        yield ReportPoint(label, facts.k, _is_baseline(facts), tuple(runs))
-
-
-def _label(one: FinishedTask) -> str:
-    facts = one.facts
-    if not facts.is_ours:
-        return WITHOUT_K
-    text = facts.setting
-    if facts.experts_k is None and facts.k is not None:
-        # Running as published is the same setting as requesting the published k.
-        text = text.replace("as published", f"k={facts.k:g}")
-    return text
-
-
-def _is_baseline(facts: ScoreFacts) -> bool:
-    native = (NATIVE.policy_text, NATIVE.renorm)
-    unchanged = (facts.experts_policy, facts.renorm) == native
-    return facts.is_ours and unchanged and facts.k == facts.baseline_num_experts_per_tok
-
-
-def _grouped(
-    members: Iterable[FinishedTask], key: Callable[[FinishedTask], Key]
-) -> dict[Key, list[FinishedTask]]:
-    groups: dict[Key, list[FinishedTask]] = {}
-    for one in members:
-        groups.setdefault(key(one), []).append(one)
-    return groups

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from statistics import mean
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.experts.schedules.setting_kind import SettingKind
 from moe_eval_plugin.stats.accuracy import score_bounds
 from moe_eval_plugin.stats.speed import Spread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
+    from moe_eval_plugin.experts.schedules.tuning_record import TuningRecord
     from moe_eval_plugin.results.record import RunRecord
     from moe_eval_plugin.results.run import Run, TaskRun
     from moe_eval_plugin.results.samples import AnsweredTask, Question
@@ -44,6 +47,33 @@ class FinishedTask:
     """The task with its questions; ``None`` where there is no samples file."""
     timed: TimedSetting | None = None
     """Its part of the timed passes of its sweep; ``None`` where it was not timed in one."""
+    n_left_out: int = 0
+    """Questions that are left out, because they took part in choosing a setting."""
+
+    def without(self, doc_ids: Collection[str]) -> FinishedTask:
+        """Return the task without the questions of these numbers of the host, scored again.
+
+        A score that is no mean over questions stays that of all of them. So does everything where
+        the questions are not known one by one; the task then has none to compare.
+        """
+        if not doc_ids or self.answered is None:
+            return self
+        one = replace(self, answered=self.answered.without(doc_ids))
+        n_left_out = len(self.questions) - len(one.questions)
+        if one.answered is None or not n_left_out:
+            return one
+        scores = [each.scores[self.facts.metric] for each in one.questions.values()]
+        facts = replace(self.facts, n=len(scores))
+        if scores and self.is_mean:
+            facts = replace(facts, value=mean(scores), stderr=None)
+        return replace(one, facts=facts, n_left_out=n_left_out)
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether the score is a mean over questions, as far as the task says what it is."""
+        metric = self.facts.metric
+        is_listed = any(one.name == metric for one in self.task.metrics)
+        return not is_listed or self.task.is_mean(metric)
 
     @cached_property
     def questions(self) -> Mapping[str, Question]:
@@ -99,6 +129,18 @@ class ReportPoint:
     """Whether it is the unmodified model."""
     runs: tuple[FinishedTask, ...]
     """The runs."""
+    kind: SettingKind = SettingKind.UNIFORM
+    """Whether it is one k everywhere, a schedule or a policy."""
+
+    @property
+    def tuning(self) -> TuningRecord | None:
+        """Where its schedule or policy comes from, if ``moe-eval tune`` found it."""
+        return self.first.setup.tuning
+
+    @property
+    def price(self) -> float | None:
+        """Observed experts per token and layer, on average; ``None`` where not observed."""
+        return self.median(lambda record: record.experts.observed if record.experts else None)
 
     @property
     def first(self) -> FinishedTask:
@@ -114,6 +156,20 @@ class ReportPoint:
         """Return the median over runs of a value in their records; ``None`` where one lacks it."""
         spread = Spread.of(read(run.record) if run.record else None for run in self.runs)
         return float(spread.median) if spread else None
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """The questions of a task that took part in choosing a setting, and so judge none."""
+
+    n: int
+    """Questions that are left out, of those that were asked."""
+    n_asked: int
+    """Questions that were asked."""
+    chosen_with: tuple[str, ...]
+    """Names of the settings that they were chosen with."""
+    unknown: tuple[str, ...] = ()
+    """Labels of the settings whose questions are not known one by one, with these among them."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +193,8 @@ class Series:
     """The user's name of it, in place of the letter and of ``name``."""
     other_hosts: tuple[str, ...] = ()
     """Other hosts that ran the task in this report, each with prompts of its own."""
+    left_out: LeftOut | None = None
+    """The questions that take no part; ``None`` where no setting was chosen with any."""
 
     @property
     def host(self) -> str:
@@ -146,9 +204,7 @@ class Series:
     @property
     def is_mean(self) -> bool:
         """Whether the score is a mean over questions, as far as the task says what it is."""
-        tasks = [run.task for point in self.points for run in point.runs]
-        listed = any(one.name == self.metric for task in tasks for one in task.metrics)
-        return not listed or all(task.is_mean(self.metric) for task in tasks)
+        return all(run.is_mean for point in self.points for run in point.runs)
 
     @property
     def is_lower_better(self) -> bool:

@@ -10,9 +10,10 @@ from moe_eval_plugin.results.files import read_samples
 from moe_eval_plugin.results.run import DOC_ID, QUESTION_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from moe_eval_plugin.results.run import Run, Sample, TaskRun
+    from moe_eval_plugin.results.setup import Setup
 
 # What identifies a question; a task without ids of its own has the host's number of the document.
 KEYS = (QUESTION_ID, DOC_ID)
@@ -101,10 +102,29 @@ class AnsweredTask:
             return None
         return replace(self, key_name=DOC_ID, questions=found)
 
+    def without(self, doc_ids: Collection[str]) -> AnsweredTask | None:
+        """Return the task without the questions of these numbers of the host.
+
+        ``None`` if there are such numbers, and a question has none: then it is not known which.
+        """
+        if doc_ids and any(one.doc_id is None for one in self.questions.values()):
+            return None
+        kept = {key: one for key, one in self.questions.items() if one.doc_id not in doc_ids}
+        return replace(self, questions=kept)
+
     @property
     def failed(self) -> list[str]:
         """Ids of the questions whose answer is a message of the host about a failure."""
         return [key for key, question in self.questions.items() if question.failure]
+
+
+def calibration_doc_ids(setups: Iterable[Setup], task: str) -> frozenset[str]:
+    """Return the host's numbers of a task's questions that took part in choosing a setting.
+
+    ``setups`` are those of all settings that are shown together: each is judged without them.
+    """
+    records = [one.tuning for one in setups if one.tuning is not None]
+    return frozenset(str(doc_id) for one in records for doc_id in one.doc_ids(task))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
-from moe_eval_plugin.report.read_series import WITHOUT_K, read_series
+from moe_eval_plugin.report.points import WITHOUT_K
+from moe_eval_plugin.report.read_series import read_series
 from tests.report.report_runs import (
     TASK,
     in_provenance,

@@ -5,25 +5,34 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.report.analysis.equal_price import judge_prices
 from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
 from moe_eval_plugin.report.analysis.smoke_test import smoke_test_reasons
 from moe_eval_plugin.report.analysis.timing_notes import speed_warnings
 from moe_eval_plugin.results.samples import failure_note
 from moe_eval_plugin.stats import pareto
+from moe_eval_plugin.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from moe_eval_plugin.report.analysis.equal_price import EqualPrice
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics
     from moe_eval_plugin.report.series import Series
 
 
 def decide(
-    series: Series, found: Sequence[PointStatistics], margin: float, scale: float
+    series: Series,
+    found: Sequence[PointStatistics],
+    margin: float,
+    scale: float,
+    equal_price: Sequence[EqualPrice] = (),
 ) -> SeriesStatistics:
     """Return the series with its Pareto front, its knee, and the setting to recommend.
 
-    ``margin`` is in the unit of the score, and ``scale`` is that of ``SeriesStatistics``.
+    ``margin`` is in the unit of the score, and ``scale`` is that of ``SeriesStatistics``. A
+    schedule or policy that is neither better nor faster than the uniform k of its price is not
+    recommended.
     """
     points = {
         one.point.label: pareto.TradeOffPoint(
@@ -39,7 +48,14 @@ def decide(
     smoke_test = tuple(smoke_test_reasons(_reference(found), margin, scale))
     baseline = points.get(series.baseline.label) if series.baseline and not smoke_test else None
     baseline = None if series.is_lower_better else baseline
-    recommended, candidate = _recommended(choices, baseline, margin)
+    prices = judge_prices(equal_price, series, smoke_test)
+    idle = {one.setting for one in prices if not one.earns_its_place}
+    usual, candidate = _recommended(choices, baseline, margin)
+    passed_over = next((name for name in (usual, candidate) if name in idle), None)
+    recommended = usual
+    if passed_over is not None:
+        others = [one for one in choices if one.name not in idle]
+        recommended, candidate = _recommended(others, baseline, margin)
     return SeriesStatistics(
         series=series,
         points=tuple(
@@ -56,7 +72,9 @@ def decide(
         candidate=candidate,
         smoke_test=smoke_test,
         warnings=tuple(speed_warnings(series)),
-        notes=tuple(_notes(series, found)),
+        notes=(*_notes_on_left_out(series), *_notes(series, found)),
+        equal_price=prices,
+        passed_over=passed_over,
     )
 
 
@@ -119,6 +137,32 @@ def _notes(series: Series, found: Sequence[PointStatistics]) -> Iterator[str]:
         yield (
             f"{' and '.join(series.other_hosts)} ran {series.task} too. Each host has prompts of "
             f"its own, so compare settings of {series.host} with each other."
+        )
+
+
+def _notes_on_left_out(series: Series) -> Iterator[str]:
+    """Yield how many questions took part in choosing, and why that matters."""
+    found = series.left_out
+    if found is None:
+        return
+    names = " and ".join(found.chosen_with)
+    if found.n:
+        rest = found.n_asked - found.n
+        yield (
+            f"{found.n:,} of {counted(found.n_asked, 'question')} took part in choosing {names}, "
+            "and would flatter what was chosen. They are left out for every setting: "
+            + (
+                f"scores and differences are those of the other {rest:,}, and only times are of "
+                "all."
+                if rest
+                else "none is left, so nothing is judged, and the scores are those of all."
+            )
+        )
+    if found.unknown:
+        yield (
+            f"{', '.join(found.unknown)}: without samples it is not known which questions took "
+            f"part in choosing {names}. The score is that of all of them, and judges nothing. Run "
+            "again with --log_samples."
         )
 
 

@@ -76,6 +76,23 @@ def speed_up_of_runs(point: ReportPoint, baseline: ReportPoint) -> stats.SpeedRa
     )
 
 
+def speed_ratio_of(
+    point: ReportPoint, other: ReportPoint, batch_size: int | None
+) -> stats.SpeedRatio | None:
+    """Return how many times as fast as any other setting one is; ``None`` where not measured.
+
+    It is the ratio of the timed pass at this batch size, or of the runs where that is ``None``.
+    """
+    if batch_size is None:
+        return speed_up_of_runs(point, other)
+    own, base = point.timed, other.timed
+    for one in own.passes if own and base else ():
+        is_in = base is not None and base.name in one.settings
+        if own and base and is_in and one.batch_size == batch_size:
+            return one.ratio(own.name, base.name)
+    return None
+
+
 def _rates_by_seed(point: ReportPoint) -> dict[object, float]:
     """Return the rate of each seed; nothing unless each run has a seed of its own."""
     seeds = [run.setup.values.get("seed") for run in point.runs]

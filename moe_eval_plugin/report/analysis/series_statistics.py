@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin import stats
     from moe_eval_plugin.measure.speed import TaskSpeed
+    from moe_eval_plugin.report.analysis.equal_price import EqualPrice
     from moe_eval_plugin.report.analysis.point_speed import TimedSpeed
     from moe_eval_plugin.report.analysis.pooled_scores import Pooled
     from moe_eval_plugin.report.series import ReportPoint, Series
@@ -107,6 +108,40 @@ class SeriesStatistics:
     """Sentences about what makes the speeds unreliable."""
     notes: tuple[str, ...] = ()
     """Sentences about what could not be compared."""
+    equal_price: tuple[EqualPrice, ...] = ()
+    """Each schedule and policy against the uniform k of its price."""
+    passed_over: str | None = None
+    """Schedule or policy that would be recommended, and is not better than that uniform k."""
+
+    @property
+    def baseline(self) -> PointStatistics | None:
+        """The published k; ``None`` where it was not run."""
+        return next((one for one in self.points if one.point.is_baseline), None)
+
+    def at_price_of(self, label: str | None) -> EqualPrice | None:
+        """Return a schedule or policy against the uniform k of its price; ``None`` for others."""
+        return next((row for row in self.equal_price if row.setting == label), None)
+
+    def price_share(self, one: PointStatistics) -> float | None:
+        """Return the observed experts of a setting as a share of the published k."""
+        published = one.point.first.facts.baseline_num_experts_per_tok
+        price = one.point.price
+        return price / published if price is not None and published else None
+
+    def predicted_speed_up(self, one: PointStatistics) -> float | None:
+        """Return the speed-up that was predicted; ``None`` where the costs are not known.
+
+        It is that of the search where this counted time. Otherwise it is what the cost model
+        expects if FLOPs alone took time: with the share rho of routed experts in a prompt at the
+        published k, and the observed experts as a share s of it, 1 / (1 - rho (1 - s)).
+        """
+        tuning, share, baseline = one.point.tuning, self.price_share(one), self.baseline
+        if tuning is not None and tuning.unit == "time":
+            return 1 / tuning.price
+        rho = baseline.routed_flop_share if baseline else None
+        if rho is None or share is None or one.point.is_baseline:
+            return None
+        return 1 / (1 - rho * (1 - share))
 
     @property
     def margin_text(self) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin import stats
 from moe_eval_plugin.report.analysis.decision import decide
+from moe_eval_plugin.report.analysis.equal_price import compare_at_equal_price
 from moe_eval_plugin.report.analysis.point_speed import (
     batch_size_shown,
     speed_up_of_runs,
@@ -47,7 +48,7 @@ def compute(series: Series, margin_points: float) -> SeriesStatistics:
     baseline = next((one for one in found if one.point.is_baseline), None)
     if baseline is not None:
         found = list(_compare(found, baseline, bounds, None if series.is_lower_better else margin))
-    return decide(series, found, margin, scale)
+    return decide(series, found, margin, scale, compare_at_equal_price(series, found))
 
 
 def at_margin(numbers: SeriesStatistics, margin_points: float) -> SeriesStatistics:
@@ -62,7 +63,7 @@ def at_margin(numbers: SeriesStatistics, margin_points: float) -> SeriesStatisti
         )
         for one in numbers.points
     ]
-    return decide(numbers.series, found, margin, numbers.scale)
+    return decide(numbers.series, found, margin, numbers.scale, numbers.equal_price)
 
 
 def _measured(
@@ -241,6 +242,9 @@ def _per_correct(run: FinishedTask, used: float | None) -> float | None:
     """
     n, value = run.facts.n, run.facts.value
     if n is None or not 0 <= value <= 1 or run.facts.n_answers_from_cache or run.is_shared:
+        return None
+    if run.n_left_out:
+        # The time and the energy are those of all questions.
         return None
     return pareto.per_correct_answer(used, value * n)
 

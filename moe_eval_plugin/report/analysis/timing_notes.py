@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.experts.schedules.setting_kind import SettingKind
 from moe_eval_plugin.results.timing.speed_checks import implausible_speeds, load_warnings
 from moe_eval_plugin.text import HUNDRED, counted
 
@@ -32,10 +33,11 @@ def sentences_on_timing(series: Series) -> Iterator[str]:
 def speed_warnings(series: Series) -> Iterator[str]:
     """Yield what makes the speeds of timed passes unreliable, a sentence each."""
     labels = _labels(series)
+    # A policy takes time to decide, so that fewer experts may well take longer.
     experts = {
         point.timed.name: point.k
         for point in series.points
-        if point.timed is not None and point.k is not None
+        if point.timed is not None and point.k is not None and point.kind is not SettingKind.POLICY
     }
     loads = [block.load for one in series.passes for block in one.counted]
     yield from load_warnings(loads)

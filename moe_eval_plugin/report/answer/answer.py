@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from moe_eval_plugin.report.analysis.speed_scope import at_batch_size
 from moe_eval_plugin.report.analysis.verdicts import Verdict, verdict
 from moe_eval_plugin.report.answer.changes import change_text
+from moe_eval_plugin.report.answer.prices import about_price, deployment_text, passed_over_text
 
 if TYPE_CHECKING:
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
@@ -72,6 +73,12 @@ class Answer:
     """The whole answer in a sentence with its numbers."""
     caveats: tuple[str, ...] = ()
     """Sentences about what makes its numbers unreliable, or could not be compared."""
+    kind: str | None = None
+    """Kind of ``setting``: a uniform k, a schedule by hand, a searched schedule or a policy."""
+    price_share: float | None = None
+    """Its observed experts per token as a share of the published k."""
+    deployment: str = ""
+    """How a recommended schedule or policy gets into other programs; empty for a uniform k."""
 
     def __str__(self) -> str:
         return self.sentence
@@ -88,7 +95,7 @@ def answer(numbers: SeriesStatistics) -> Answer:
     named = {one.point.label: one for one in numbers.points}
     label = numbers.recommended or numbers.candidate
     one = named[label] if label is not None else None
-    baseline = next((each for each in numbers.points if each.point.is_baseline), None)
+    baseline = numbers.baseline
     scale = numbers.scale
     difference = one.difference if one else None
     observed = (one or baseline or numbers.points[0]).point.first.record
@@ -119,6 +126,9 @@ def answer(numbers: SeriesStatistics) -> Answer:
         reason=words.reason,
         sentence=words.sentence,
         caveats=(*numbers.warnings, *numbers.notes),
+        kind=one.point.kind.value if one else None,
+        price_share=numbers.price_share(one) if one else None,
+        deployment=deployment_text(one) if one and numbers.recommended else "",
     )
 
 
@@ -142,19 +152,23 @@ def _words(
     label, published, margin = one.point.label, baseline.point.label, numbers.margin_text
     if numbers.recommended is not None:
         speed = one.speed_up.text if one.speed_up else ""
+        fastest = f"The fastest setting that is shown to lose no more than {margin}."
+        sentence = (
+            f"Recommended: {label}. It is {speed} as fast as {published}{at_batch_size(numbers)} "
+            f"and {change_text(numbers, one)}: no more than the {margin} you allow."
+        )
+        old = published.removeprefix("k=") if label.startswith("k=") else published
         return _Words(
-            headline=f"Use {label} instead of {published.removeprefix('k=')}",
-            reason=f"The fastest setting that is shown to lose no more than {margin}.",
-            sentence=f"Recommended: {label}. It is {speed} as fast as {published}"
-            f"{at_batch_size(numbers)} and {change_text(numbers, one)}: no more than the {margin} "
-            "you allow.",
+            headline=f"Use {label} instead of {old}",
+            reason=_joined(fastest, about_price(numbers, one)),
+            sentence=_joined(sentence, about_price(numbers, one), _ended(deployment_text(one))),
         )
     missing = _missing(numbers, one)
     lacks = "faster" if verdict(numbers, one) is Verdict.WITHIN else "enough"
     return _Words(
         headline=f"No recommendation yet: {label} may be {lacks}",
-        reason=f"{_capital(missing)}.",
-        sentence=f"No recommendation yet: {missing}.",
+        reason=_joined(f"{_capital(missing)}.", passed_over_text(numbers)),
+        sentence=_joined(f"No recommendation yet: {missing}.", passed_over_text(numbers)),
     )
 
 
@@ -173,7 +187,12 @@ def _without_a_choice(numbers: SeriesStatistics, baseline: PointStatistics | Non
         reason = "speed-ups were not measured"
     else:
         reason = f"no setting both loses at most {margin} and may be faster than {published}"
-    return _Words(headline, f"{_capital(reason)}.", f"{headline}: {reason}.")
+    if numbers.passed_over is not None:
+        reason = f"no other setting that is better than uniform k loses at most {margin}"
+    over = passed_over_text(numbers)
+    return _Words(
+        headline, _joined(f"{_capital(reason)}.", over), _joined(f"{headline}: {reason}.", over)
+    )
 
 
 def _missing(numbers: SeriesStatistics, one: PointStatistics) -> str:
@@ -210,6 +229,14 @@ def _single_k(one: PointStatistics) -> float | None:
     facts = one.point.first.facts
     asked = facts.num_experts_per_tok
     return one.point.k if asked is not None or facts.experts_k is None else None
+
+
+def _joined(*sentences: str) -> str:
+    return " ".join(filter(None, sentences))
+
+
+def _ended(text: str) -> str:
+    return f"{text}." if text else ""
 
 
 def _capital(text: str) -> str:

@@ -10,18 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from moe_eval_plugin.report.analysis.equal_price import PriceVerdict
 from moe_eval_plugin.report.analysis.speed_scope import sentences_on_speed
 from moe_eval_plugin.report.analysis.timing_notes import sentences_on_timing
 from moe_eval_plugin.report.analysis.verdicts import Verdict, gains_more, verdict
 from moe_eval_plugin.report.answer.answer import answer
 from moe_eval_plugin.report.answer.changes import listed
+from moe_eval_plugin.report.answer.prices import price_sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
 
-Kind = Literal["smoke test", "recommendation", "group", "warning", "caveat", "note"]
+Kind = Literal["smoke test", "recommendation", "group", "price", "warning", "caveat", "note"]
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,30 @@ def findings(numbers: SeriesStatistics) -> Iterator[Finding]:
     elif any(one.difference is not None for one in numbers.points):
         yield Finding(answer(numbers).sentence, kind="recommendation")
     yield from _groups(numbers)
+    yield from _prices(numbers)
     for text in numbers.warnings:
         yield Finding(text, kind="warning")
     for text in numbers.notes:
         yield Finding(text, kind="caveat")
     for text in (*sentences_on_timing(numbers.series), *sentences_on_speed(numbers)):
         yield Finding(text)
+
+
+def _prices(numbers: SeriesStatistics) -> Iterator[Finding]:
+    """Yield what schedules and policies are worth against uniform k, and the published k."""
+    rows = [row for row in numbers.equal_price if row.verdict is not PriceVerdict.NOTHING]
+    by_verdict = {
+        found: ", ".join(f"{row.setting} ({row.uniform})" for row in rows if row.verdict is found)
+        for found in PriceVerdict
+    }
+    parts = [f"{found.value}: {names}" for found, names in by_verdict.items() if names]
+    if parts:
+        n = rows[0].n_comparisons
+        holm = f", adjusted for {n} comparisons by Holm's method" if n > 1 else ""
+        detail = f"By paired tests at the 5% level on the same questions{holm}"
+        yield Finding(f"Than the uniform k of the same price, {'; '.join(parts)}.", detail, "price")
+    for text in price_sentences(numbers):
+        yield Finding(text, kind="price")
 
 
 def _groups(numbers: SeriesStatistics) -> Iterator[Finding]:

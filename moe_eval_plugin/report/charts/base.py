@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import altair as alt
 
+from moe_eval_plugin.experts.schedules.setting_kind import SettingKind
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
 
@@ -23,6 +25,12 @@ LEAST_SPAN = {1.0: 0.05, 100.0: 5.0}
 N_TICKS = 6
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
 DASHES = ([1, 0], [6, 3], [2, 3], [8, 3, 2, 3], [10, 4], [4, 2, 1, 2])
+KIND_SHAPES = {
+    SettingKind.UNIFORM: "circle",
+    SettingKind.SCHEDULE: "diamond",
+    SettingKind.SEARCHED: "triangle-up",
+    SettingKind.POLICY: "cross",
+}
 Row = dict[str, Any]
 
 
@@ -76,6 +84,20 @@ def marks(field: str, names: Sequence[str], legend: alt.Legend | None) -> Marks:
     return Marks(
         color=alt.Color(field, scale=alt.Scale(domain=list(names)), legend=legend),
         shape=alt.Shape(field, scale=scale, legend=legend),
+    )
+
+
+def marks_by_kind(kinds: Collection[SettingKind]) -> Marks:
+    """Return the colour and the shape of each kind of setting, the same in all charts.
+
+    The field is ``of``; the legend has the kinds that are given.
+    """
+    names = [kind.value for kind in SettingKind]
+    legend = alt.Legend(title=None, values=[kind.value for kind in SettingKind if kind in kinds])
+    scale = alt.Scale(domain=names, range=list(KIND_SHAPES.values()))
+    return Marks(
+        color=alt.Color("of:N", scale=alt.Scale(domain=names), legend=legend),
+        shape=alt.Shape("of:N", scale=scale, legend=legend),
     )
 
 

@@ -115,7 +115,7 @@ def routings(task: Sequence[SeriesStatistics]) -> Iterator[Routing]:
         for name, what in QUANTITIES.items():
             cells = [{**row, "value": row[name]} for row in rows if row[name] is not None]
             if cells:
-                draw = _heat_map if len({row["label"] for row in cells}) > 1 else _bars
+                draw = heat_map if len({row["label"] for row in cells}) > 1 else _bars
                 figures.append(draw(cells, f"{name}{suffix}", what, behind, tops[what.unit]))
         yield Routing(numbers.series.title, (exact,) if exact else (), tuple(figures))
 
@@ -227,7 +227,7 @@ def _on_hover(what: Quantity) -> list[alt.Tooltip]:
     ]
 
 
-def _heat_map(rows: Sequence[Row], name: str, what: Quantity, behind: str, top: float) -> Figure:
+def heat_map(rows: Sequence[Row], name: str, what: Quantity, behind: str, top: float) -> Figure:
     """Return settings by layers; a stronger colour is more, so that numbers stay readable."""
     settings = list(dict.fromkeys(row["label"] for row in rows))
     base = alt.Chart(data(rows)).encode(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.report.analysis.verdicts import verdict_text
 from moe_eval_plugin.report.tables.column import NOT_KNOWN, SMALL_P, Column, number_text
+from moe_eval_plugin.report.tables.ratio_columns import PRICE_COLUMNS
 from moe_eval_plugin.report.tables.speed_columns import SPEED_COLUMNS
 from moe_eval_plugin.stats.resampling import N_RESAMPLES
 from moe_eval_plugin.text import HUNDRED, points_text
@@ -288,4 +289,4 @@ SCORE_COLUMNS: tuple[Column, ...] = (
     _of_type("number"),
     _of_type("other"),
 )
-COLUMNS: tuple[Column, ...] = (*SCORE_COLUMNS, *SPEED_COLUMNS)
+COLUMNS: tuple[Column, ...] = (*SCORE_COLUMNS, *PRICE_COLUMNS, *SPEED_COLUMNS)

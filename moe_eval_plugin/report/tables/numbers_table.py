@@ -33,12 +33,22 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "n_images",
     ),
     "Test": ("equivalent", "n_questions_needed", "p_value", "p_value_holm", "test"),
-    SPEED: ("samples_per_s", "speed_up", "speed_up_of_totals", "model_speed_up"),
+    SPEED: (
+        "samples_per_s",
+        "speed_up",
+        "predicted_speed_up",
+        "speed_up_of_totals",
+        "model_speed_up",
+    ),
     "Memory and energy": ("peak_memory_gib", "joules_per_sample", "joules_per_correct_answer"),
     "Experts": (
+        "kind",
         "observed_num_experts_per_tok",
+        "price_share",
         "observed_num_ffn_experts_per_tok",
         "routed_flop_share",
+        "n_tried",
+        "measured_loss",
     ),
     "Run": (
         "remarks",

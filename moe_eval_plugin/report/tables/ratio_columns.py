@@ -1,11 +1,13 @@
-"""The columns of speed-ups: with their intervals, and one for each batch size."""
+"""The columns of prices and of speed-ups: with their intervals, and one for each batch size."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.experts.schedules.setting_kind import SettingKind
 from moe_eval_plugin.report.tables.column import NOT_KNOWN, Column
+from moe_eval_plugin.text import HUNDRED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,6 +19,49 @@ if TYPE_CHECKING:
 MEANING = (
     "Speed divided by that of the published k: median of the ratios of blocks, or of runs; not "
     "quite the ratio of the two rates, which are those of all blocks together"
+)
+
+
+def _kind(numbers: SeriesStatistics, one: PointStatistics) -> str | None:
+    """Return the kind of a setting; nothing where all settings are a uniform k."""
+    kinds = {each.point.kind for each in numbers.points}
+    return one.point.kind.value if kinds != {SettingKind.UNIFORM} else None
+
+
+def _priced(read: Reader) -> Reader:
+    """Return a reader for series with a schedule or a policy."""
+    return lambda numbers, one: read(numbers, one) if numbers.equal_price else None
+
+
+PRICE_COLUMNS: tuple[Column, ...] = (
+    Column("kind", "Kind", "Uniform k, schedule by hand, searched schedule, or policy", _kind),
+    Column(
+        "price_share",
+        "Of published k",
+        "Observed experts per token and layer as a share of the published k",
+        _priced(lambda s, p: s.price_share(p)),
+        show=lambda s, p: f"{(s.price_share(p) or 0) * HUNDRED:.0f}%",
+    ),
+    Column(
+        "predicted_speed_up",
+        "Speed-up, predicted",
+        "By the measured times of a search that counts time, or else by the cost model, if only "
+        "FLOPs took time",
+        _priced(lambda s, p: s.predicted_speed_up(p)),
+        2,
+    ),
+    Column(
+        "n_tried",
+        "Settings tried",
+        "Settings whose loss was measured while `moe-eval tune` chose this one",
+        lambda _, p: p.point.tuning.n_tried if p.point.tuning else None,
+    ),
+    Column(
+        "measured_loss",
+        "Loss, calibration",
+        "KL divergence from the published model on the calibration prompts, nats per answer token",
+        lambda _, p: p.point.tuning.measured_loss if p.point.tuning else None,
+    ),
 )
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
-from moe_eval_plugin.report.charts.base import POINT_SIZE, data
+from moe_eval_plugin.experts.schedules.setting_kind import SettingKind
+from moe_eval_plugin.report.charts.base import POINT_SIZE, data, marks_by_kind
 from moe_eval_plugin.report.charts.trade_off.layout import (
     HEIGHT,
     NARROW_BELOW,
@@ -136,19 +137,32 @@ def _bars(rows: Sequence[Row], x: alt.X, y: alt.Y, axes: Axes) -> Iterator[alt.C
     if any(row["front"] for row in rows):
         line = _where("datum.front").mark_line(style="curve", opacity=0.45, clip=True, aria=False)
         yield line.encode(x=x, y=y, order="x:Q")
+    colour = {name: each for name, each in _of_kinds(rows).items() if name == "color"}
     for field, encoding in (
         ("y", {"x": x, "y": alt.Y("y_low:Q", title=axes.y), "y2": "y_high:Q"}),
         ("x", {"y": y, "x": alt.X("x_low:Q", title=axes.x), "x2": "x_high:Q"}),
     ):
         if any(row[f"{field}_low"] is not None for row in rows):
             known = _where(f"isValid(datum.{field}_low)")
-            yield known.mark_rule(style="both-intervals", aria=False).encode(**encoding)
+            yield known.mark_rule(style="both-intervals", aria=False).encode(**encoding, **colour)
+
+
+def _of_kinds(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the encodings of the kinds of settings; none where all are a uniform k."""
+    others = {row["of"] for row in rows if row["kind"] != "baseline"}
+    kinds = [kind for kind in SettingKind if kind.value in others]
+    return marks_by_kind(kinds)._asdict() if kinds not in ([], [SettingKind.UNIFORM]) else {}
 
 
 def _points(rows: Sequence[Row], x: alt.X, y: alt.Y, axes: Axes) -> Iterator[alt.Chart]:
-    """Yield the points: a black square for the published k, a ring for the recommended one."""
+    """Yield the points: a black square for the published k, a ring for the recommended one.
+
+    Where there are several kinds of settings, the others have the mark of theirs.
+    """
+    of_kinds = _of_kinds(rows)
     tooltip = [
         alt.Tooltip("label:N", title="setting"),
+        *([alt.Tooltip("of:N", title="kind")] if of_kinds else []),
         alt.Tooltip("y:Q", title=axes.y, format=".2f"),
         alt.Tooltip("of_y:N", title="95% interval"),
         alt.Tooltip("x:Q", title=axes.x, format=".4~g"),
@@ -164,7 +178,8 @@ def _points(rows: Sequence[Row], x: alt.X, y: alt.Y, axes: Axes) -> Iterator[alt
             point = _where(f"datum.kind === '{kind}'").mark_point(
                 filled=True, opacity=1, aria=False, **style
             )
-            yield point.encode(x=x, y=y, tooltip=tooltip)
+            own = of_kinds if kind != "baseline" else {}
+            yield point.encode(x=x, y=y, tooltip=tooltip, **own)
     if any(row["kind"] == "recommended" for row in rows):
         marked = _where("datum.kind === 'recommended'")
         ring = marked.mark_point(

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.report.charts.trade_off.window import Window
 
 CHANGE = "change in accuracy, points"
+CHANGE_LABEL = "datum.value == 0 ? '0' : format(datum.value, '+~r')"
 OVER_K = "k, routed experts per token"
 MIN_POINTS = 2
 
@@ -88,12 +89,11 @@ def _of_changes(
         unit_of_x="×" if against_speed else "",
         band=f"shaded: within {{}} of {published}",
     )
-    y_label = "datum.value == 0 ? '0' : format(datum.value, '+~r')"
     axes = Axes(
         x=f"speed-up over {published}{at_batch_size(numbers)}" if against_speed else OVER_K,
         x_label="format(datum.value, '.2~f') + '×'" if against_speed else "datum.label",
         y=CHANGE,
-        y_label=y_label,
+        y_label=CHANGE_LABEL,
     )
     what = "What each k costs and gains" if against_speed else "What each k costs"
     speed = f"Speed: questions per second, {speed_caption([numbers])}. " if against_speed else ""
@@ -105,7 +105,7 @@ def _of_changes(
             f"settings that lose no more than the margin. Bars are 95% intervals. {speed}A setting "
             f"that loses more than {MARGINS_SHOWN} margins is named below the scale."
         ),
-        description=_spoken(what, windows, words),
+        description=spoken(what, windows, words),
         chart=drawn(windows, shown, list(rows(windows, marked, words)), axes, words),
     )
     has_off_scale = any(window.off for window in windows)
@@ -130,13 +130,14 @@ def _of_accuracy(numbers: SeriesStatistics, points: Sequence[PlotPoint], name: s
         name=name,
         title=what,
         caption=f"Up {'and to the right ' * timed}is better. Bars are 95% intervals.",
-        description=_spoken(what, [window], words),
+        description=spoken(what, [window], words),
         chart=drawn([window], window.name, list(rows([window], {}, words)), axes, words),
     )
     return MainChart(figure, has_margins=False, has_off_scale=False)
 
 
-def _spoken(what: str, windows: Sequence[Window], words: Words) -> str:
+def spoken(what: str, windows: Sequence[Window], words: Words) -> str:
+    """Return the numbers of a chart as text, from the window that shows most."""
     points = windows[-1].shown
     parts = [
         f"{one.label}: {points_text(one.y.value)} at {one.x.value:.4g}{words.unit_of_x}"

@@ -63,6 +63,7 @@ def rows(
                 "label": texts[number],
                 **_values(one, window),
                 "kind": _kind(one, marked),
+                "of": one.kind.value,
                 "front": one.on_front,
                 **_place("wide", wide[number]),
                 **_place("narrow", narrow[number]),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from moe_eval_plugin.experts.schedules.setting_kind import SettingKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +35,9 @@ class PlotPoint:
     is_baseline: bool
     """Whether it is the published k."""
     on_front: bool
-    """Whether no other setting beats it on both axes."""
+    """Whether the line goes through it: no other setting beats it on both axes."""
+    kind: SettingKind = SettingKind.UNIFORM
+    """Whether it is one k everywhere, a schedule or a policy."""
 
 
 def trade_off_points(numbers: SeriesStatistics) -> list[PlotPoint]:
@@ -48,10 +52,33 @@ def trade_off_points(numbers: SeriesStatistics) -> list[PlotPoint]:
 def changes_over_k(numbers: SeriesStatistics) -> list[PlotPoint]:
     """List the settings with a change in accuracy, over k."""
     return [
-        _point(one, _exact(one.point.k), _change(numbers, one))
+        _point(one, _exact(k), _change(numbers, one))
         for one in numbers.points
-        if one.point.k is not None and _is_compared(one)
+        if (k := _experts(one)) is not None and _is_compared(one)
     ]
+
+
+def price_points(numbers: SeriesStatistics) -> list[PlotPoint]:
+    """List the settings with their observed experts per token; uniform k are on the line.
+
+    Their change in accuracy where all were compared with the published k, else their accuracy.
+    """
+    compared = are_compared(numbers)
+    return [
+        replace(
+            _point(
+                one, _exact(price), _change(numbers, one) if compared else _accuracy(numbers, one)
+            ),
+            on_front=one.point.kind is SettingKind.UNIFORM,
+        )
+        for one in numbers.points
+        if (price := one.point.price) is not None
+    ]
+
+
+def are_compared(numbers: SeriesStatistics) -> bool:
+    """Whether each setting was compared with the published k."""
+    return numbers.baseline is not None and all(map(_is_compared, numbers.points))
 
 
 def accuracy_points(numbers: SeriesStatistics) -> list[PlotPoint]:
@@ -62,15 +89,25 @@ def accuracy_points(numbers: SeriesStatistics) -> list[PlotPoint]:
 
 def _accuracies(numbers: SeriesStatistics, *, timed: bool) -> Iterator[PlotPoint]:
     for one in numbers.points:
-        x = one.samples_per_s if timed else one.point.k
+        x = one.samples_per_s if timed else _experts(one)
         if x is not None:
-            low, high = one.interval or (one.accuracy, one.accuracy)
-            values = (value * numbers.scale for value in (one.accuracy, low, high))
-            yield _point(one, _exact(x), Range(*values))
+            yield _point(one, _exact(x), _accuracy(numbers, one))
+
+
+def _experts(one: PointStatistics) -> float | None:
+    """Return the k of a setting; of a schedule or policy the experts that were observed."""
+    is_uniform = one.point.kind is SettingKind.UNIFORM
+    return one.point.k if is_uniform or one.point.price is None else one.point.price
+
+
+def _accuracy(numbers: SeriesStatistics, one: PointStatistics) -> Range:
+    low, high = one.interval or (one.accuracy, one.accuracy)
+    return Range(*(value * numbers.scale for value in (one.accuracy, low, high)))
 
 
 def _point(one: PointStatistics, x: Range, y: Range) -> PlotPoint:
-    return PlotPoint(one.point.label, x, y, one.point.is_baseline, one.on_front)
+    point = one.point
+    return PlotPoint(point.label, x, y, point.is_baseline, one.on_front, point.kind)
 
 
 def _is_compared(one: PointStatistics) -> bool:
