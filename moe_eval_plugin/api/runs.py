@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from moe_eval_plugin.option_values import read_new_file
 from moe_eval_plugin.report.analysis.statistics import at_margin, compute
 from moe_eval_plugin.report.answer.answer import answer
 from moe_eval_plugin.report.read_series import read_series, sweep_at
+from moe_eval_plugin.report.tables.column import Cell
+from moe_eval_plugin.report.tables.equal_price_table import full_price_table
 from moe_eval_plugin.report.tables.table import make_short_table, make_table
 
 if TYPE_CHECKING:
@@ -93,6 +96,14 @@ class Sweep:
         """A row for each setting and task; data frames and CSV have all numbers."""
         shown, full = make_short_table(self.statistics), make_table(self.statistics)
         return Table(_columns(shown), all_columns=_columns(full))
+
+    @cached_property
+    def equal_price(self) -> Table:
+        """Each schedule and policy against the uniform k of the same price, a row for each.
+
+        Its columns are those of ``equal-price.csv`` of the report; without rows there are none.
+        """
+        return _columns_of_values(full_price_table(self.statistics))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return all numbers as a data frame; raises ``MissingDependencyError`` without pandas."""
@@ -242,6 +253,16 @@ def _columns(table: tables.Table) -> tuple[TableColumn, ...]:
         )
         for column, of_column in zip(table.columns, cells, strict=True)
     )
+
+
+def _columns_of_values(table: tables.Table) -> Table:
+    """Return a table of the report whose cells have no text of their own."""
+    texts = [[Cell(one.value, _text(one.value)) for one in row] for row in table.rows]
+    return Table(_columns(replace(table, rows=tuple(map(tuple, texts)))))
+
+
+def _text(value: object) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _margin(within: Any) -> float:  # noqa: ANN401  (whatever a program passes)

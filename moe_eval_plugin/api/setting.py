@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.experts.schedules.setting_kind import SettingKind
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from moe_eval_plugin.experts.schedules.tuning_record import TuningRecord
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
-    from moe_eval_plugin.results.record import RunRecord
     from moe_eval_plugin.stats import SpeedRatio
 
 
@@ -49,6 +51,14 @@ class Setting:
     """Its speed divided by that of the published k."""
     results: tuple[Path, ...]
     """Its results files: one for each seed."""
+    kind: str = SettingKind.UNIFORM.value
+    """``uniform k``, ``schedule by hand``, ``searched schedule`` or ``policy``."""
+    price_share: float | None = None
+    """Its observed experts per token and layer as a share of the published k."""
+    predicted_speed_up: float | None = None
+    """What a search that counts time, or else the cost model, expects of its speed."""
+    tuning: TuningRecord | None = None
+    """How its schedule or policy was found, if ``moe-eval tune`` found it."""
 
 
 def setting_of(numbers: SeriesStatistics, one: PointStatistics) -> Setting:
@@ -60,7 +70,7 @@ def setting_of(numbers: SeriesStatistics, one: PointStatistics) -> Setting:
         model=numbers.series.name,
         label=one.point.label,
         k=one.point.k,
-        observed_k=one.point.median(_observed),
+        observed_k=one.point.price,
         is_baseline=one.point.is_baseline,
         accuracy=one.accuracy * scale,
         accuracy_interval=_scaled(one.interval, scale),
@@ -70,6 +80,10 @@ def setting_of(numbers: SeriesStatistics, one: PointStatistics) -> Setting:
         questions_per_s=one.samples_per_s,
         speed_up=one.speed_up,
         results=tuple(run.run.path for run in one.point.runs),
+        kind=one.point.kind.value,
+        price_share=numbers.price_share(one),
+        predicted_speed_up=numbers.predicted_speed_up(one),
+        tuning=one.point.tuning,
     )
 
 
@@ -78,7 +92,3 @@ def _scaled(interval: tuple[float, float] | None, scale: float) -> tuple[float, 
         return None
     # Adding 0 makes 0 of a negative one.
     return interval[0] * scale + 0.0, interval[1] * scale + 0.0
-
-
-def _observed(record: RunRecord) -> float | None:
-    return record.experts.observed if record.experts else None

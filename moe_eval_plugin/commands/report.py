@@ -204,6 +204,7 @@ def _show_json(
     from dataclasses import asdict
 
     from moe_eval_plugin.report.answer.answer import answer
+    from moe_eval_plugin.report.tables.equal_price_table import price_records
 
     page, *others = map(str, written)
     content = {
@@ -211,6 +212,7 @@ def _show_json(
         "files": others,
         "paper": str(options.paper) if options.paper else None,
         "answers": [asdict(answer(one)) for one in report.series],
+        "equal_price": [row for one in report.series for row in price_records(one)],
         "checkpoints": [one.to_dict() for one in report.checkpoints],
         "conditions": [{"failed": fails, "text": text} for fails, text in judged],
     }

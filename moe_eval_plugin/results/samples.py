@@ -88,6 +88,8 @@ class AnsweredTask:
     """The questions by their ids, in the order of the file."""
     main_metric: str | None
     """Score that the task is compared by; ``None`` where there is none, or it is not clear."""
+    n_left_out: int = 0
+    """Questions that are left out, because they took part in choosing a setting."""
 
     @property
     def metrics(self) -> list[str]:
@@ -110,7 +112,7 @@ class AnsweredTask:
         if doc_ids and any(one.doc_id is None for one in self.questions.values()):
             return None
         kept = {key: one for key, one in self.questions.items() if one.doc_id not in doc_ids}
-        return replace(self, questions=kept)
+        return replace(self, questions=kept, n_left_out=len(self.questions) - len(kept))
 
     @property
     def failed(self) -> list[str]:

@@ -153,13 +153,10 @@ def _judged(row: EqualPrice, series: Series, smoke_test: Sequence[str]) -> Equal
 
 def _not_judged_because(row: EqualPrice, series: Series, smoke_test: Sequence[str]) -> str:
     if row.uniform is None:
-        return f"no uniform k of its price was run: run k={row.nearest_k}"
+        return f"run k={row.nearest_k} as well"
     if row.difference is None:
         unknown = series.left_out.unknown if series.left_out else ()
         if {row.setting, row.uniform} & set(unknown):
-            return (
-                "the questions it was chosen with cannot be left out of its score: run with "
-                "--log_samples"
-            )
-        return "no questions in common: run both with --log_samples"
+            return "calibration questions not known without --log_samples"
+        return "no questions in common"
     return "smoke test" if smoke_test else ""

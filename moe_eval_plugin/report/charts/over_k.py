@@ -45,8 +45,10 @@ def over_k_figures(task: Sequence[SeriesStatistics]) -> Iterator[Figure]:
 
 
 def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
-    """Yield a row for each setting."""
+    """Yield a row for each setting; schedules and policies are in the chart over their price."""
     for one in numbers.points:
+        if numbers.at_price_of(one.point.label) is not None:
+            continue
         low, high = one.interval or (None, None)
         ratio = one.speed_up.interval if one.speed_up else None
         yield {

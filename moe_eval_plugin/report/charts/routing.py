@@ -30,6 +30,8 @@ MOST_TICKS = 16
 # With more layers than this, numbers do not fit into the cells of a heat map.
 MOST_NUMBERS = 12
 BAR_HEIGHT = 200
+# Room for the name of a schedule or a policy, in pixels.
+LABEL_LIMIT = 160
 # Opacity of the largest value: text has to stay readable on it.
 STRONGEST = 0.5
 
@@ -109,7 +111,8 @@ def routings(task: Sequence[SeriesStatistics]) -> Iterator[Routing]:
     for number, (numbers, rows) in enumerate(known):
         suffix = f"-{number + 1}" if number else ""
         behind = f": {numbers.series.title}" if len(task) > 1 else ""
-        observed = [row for row in rows if row["observed"] is not None]
+        # The heat map of schedules and policies has theirs.
+        observed = [row for row in rows if row["observed"] is not None and not row["is_priced"]]
         exact = _exact_sentence(observed)
         figures = [_observed_k(observed, behind, suffix)] if observed and not exact else []
         for name, what in QUANTITIES.items():
@@ -135,6 +138,7 @@ def _rows(numbers: SeriesStatistics) -> Iterator[Row]:
                 "experts": layer.num_experts,
                 "observed": layer.observed_num_experts_per_tok,
                 "requested": one.point.k,
+                "is_priced": numbers.at_price_of(one.point.label) is not None,
                 "distinct-prefill": layer.distinct_experts_per_prefill,
                 "distinct-decode": layer.distinct_experts_per_decode_step,
                 "load-evenness": layer.load_entropy,
@@ -231,7 +235,8 @@ def heat_map(rows: Sequence[Row], name: str, what: Quantity, behind: str, top: f
     """Return settings by layers; a stronger colour is more, so that numbers stay readable."""
     settings = list(dict.fromkeys(row["label"] for row in rows))
     base = alt.Chart(data(rows)).encode(
-        x=layer_axis(rows), y=alt.Y("label:N", sort=settings, title=None)
+        x=layer_axis(rows),
+        y=alt.Y("label:N", sort=settings, title=None, axis=alt.Axis(labelLimit=LABEL_LIMIT)),
     )
     cells = base.mark_rect(style=["heat"]).encode(
         opacity=alt.Opacity(

@@ -38,7 +38,8 @@ def _observed_text(numbers: SeriesStatistics, one: PointStatistics) -> str:
     value = _observed_k(numbers, one)
     if not isinstance(value, float):
         return NOT_KNOWN
-    return f"{value:g} ✓" if value == one.point.k and value.is_integer() else f"{value:.2f}"
+    is_exact = value == one.point.k and numbers.at_price_of(one.point.label) is None
+    return f"{value:g} ✓" if is_exact and value.is_integer() else f"{value:.2f}"
 
 
 def _ffn_use(one: PointStatistics) -> FFNUse | None:

@@ -26,14 +26,7 @@ def _column(key: str, heading: str, meaning: str) -> Column:
 SETTING = _column("setting", "Setting", "The schedule or policy")
 EQUAL_PRICE = (
     SETTING,
-    _column("kind", "Kind", "Schedule by hand, searched schedule, or policy"),
-    _column("price", "Experts per token", "Observed experts per token and layer, on average"),
-    _column("price_share", "Of published", "The same as a share of the published k"),
-    _column(
-        "uniform",
-        "Uniform k",
-        "The smallest uniform k that was run and costs as much, within 2%, with its experts",
-    ),
+    _column("verdict", "Verdict on accuracy", "What a paired test at the 5% level shows"),
     _column(
         "difference",
         "Accuracy, points (95% interval)",
@@ -43,15 +36,30 @@ EQUAL_PRICE = (
     _column(
         "speed",
         "Speed (95% interval)",
-        "Speed divided by that of the uniform k, with the time that deciding takes",
+        "Speed divided by that of the uniform k; the time that deciding takes is in it",
     ),
-    _column("verdict", "Verdict on accuracy", "What a paired test at the 5% level shows"),
+    _column(
+        "price",
+        "Experts",
+        "Observed experts per token and layer, on average, and as a share of the published k",
+    ),
+    _column(
+        "uniform_price",
+        "Than",
+        "The smallest uniform k that was run and costs as much, within 2%",
+    ),
+    _column("kind", "Kind", "Schedule by hand, searched schedule, or policy"),
 )
 PREDICTED = (
     SETTING,
-    _column("found_by", "Found by", "The search, or the policy whose numbers were calibrated"),
     _column("n_tried", "Settings tried", "Settings whose loss was measured while choosing"),
-    _column("calibration", "Calibration questions", "Questions whose prompts were used"),
+    _column(
+        "predicted_speed_up",
+        "Speed-up, predicted",
+        "Speed-up over the published k by the measured times of a search that counts time, or else "
+        "by the cost model, if only FLOPs took time",
+    ),
+    _column("speed_up", "measured (95% interval)", "Speed-up over the published k, as measured"),
     _column("predicted_price", "Price, predicted", "Predicted share of the published price"),
     _column("price_share", "Experts, observed", "Observed experts as a share of the published k"),
     _column(
@@ -59,15 +67,10 @@ PREDICTED = (
         "Loss, predicted",
         "Sum of the losses of each change alone: KL divergence, nats per answer token",
     ),
-    _column("measured_loss", "Loss, calibration", "Loss of all changes together, as measured"),
-    _column("uniform_loss", "Loss of uniform k", "Loss of the uniform k of the same price"),
-    _column(
-        "predicted_speed_up",
-        "Speed-up, predicted",
-        "Speed-up over the published k by the measured times of a search that counts time, or else "
-        "by the cost model, if only FLOPs took time",
-    ),
-    _column("speed_up", "Speed-up, measured (95% interval)", "Speed-up in the timed pass"),
+    _column("measured_loss", "as measured", "Loss of all changes together, while choosing"),
+    _column("uniform_loss", "of uniform k", "Loss of the uniform k of the same price"),
+    _column("calibration", "Calibration questions", "Questions whose prompts were used"),
+    _column("found_by", "Found by", "The search, or the policy whose numbers were calibrated"),
 )
 
 
@@ -158,17 +161,16 @@ def _known(columns: Sequence[Column], rows: Sequence[dict[str, Cell]]) -> Table 
 
 def _equal_price_cells(numbers: SeriesStatistics, row: EqualPrice) -> dict[str, Cell]:
     p = row.difference.adjusted_p_value if row.difference else None
-    uniform = row.uniform and f"{row.uniform} ({row.uniform_price:.3g})"
+    share = f" ({percent_text(row.share)})" if row.share is not None else ""
     return {
         "setting": _text(row.setting),
-        "kind": _text(row.kind.value),
-        "price": Cell(row.price, number_text(row.price, 2)),
-        "price_share": Cell(row.share, percent_text(row.share)),
-        "uniform": _text(uniform),
+        "verdict": _text(verdict_text(row)),
         "difference": _difference(numbers, row),
         "p_value_holm": Cell(p, "" if p is None else f"< {SMALL_P}" if p < SMALL_P else f"{p:.3f}"),
         "speed": _ratio(row.speed),
-        "verdict": _text(verdict_text(row)),
+        "price": Cell(row.price, f"{number_text(row.price, 2)}{share}"),
+        "uniform_price": Cell(row.uniform_price, row.uniform or NOT_KNOWN),
+        "kind": _text(row.kind.value),
     }
 
 

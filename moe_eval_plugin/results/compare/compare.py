@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError
+from moe_eval_plugin.results.compare.calibration import without_calibration
 from moe_eval_plugin.results.compare.comparison import (
     BETTER,
     NOT_SCORED,
@@ -22,10 +23,10 @@ from moe_eval_plugin.results.compare.comparison import (
     TaskComparison,
 )
 from moe_eval_plugin.results.compare.pairs import pair
-from moe_eval_plugin.results.compare.settings import compare_settings
+from moe_eval_plugin.results.compare.settings import compare_settings, setting_kind
 from moe_eval_plugin.results.compare.speed import compare_speed
 from moe_eval_plugin.results.run import IMAGE_ID
-from moe_eval_plugin.results.samples import choose_metrics, failure_note, images_of, read_task
+from moe_eval_plugin.results.samples import choose_metrics, failure_note, images_of
 from moe_eval_plugin.stats.accuracy import UNIT_BOUNDS, right_from, score_bounds
 from moe_eval_plugin.stats.equivalence import equivalence
 from moe_eval_plugin.stats.paired import adjust, paired_difference
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.results.run import Run, TaskRun
     from moe_eval_plugin.results.samples import AnsweredTask, Question
+    from moe_eval_plugin.results.setup import Setup
 
     Pair = tuple[Question, Question]
 
@@ -54,6 +56,8 @@ class Options:
     """Margin of the equivalence test, in the unit of the scores; ``None`` for no test."""
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
     """How intervals are resampled."""
+    setups: Sequence[Setup] = ()
+    """Of further runs, whose calibration questions are left out as those of A and B are."""
 
 
 def compare_runs(
@@ -65,10 +69,12 @@ def compare_runs(
     samples; ``InvalidArgumentError`` for a score that a run does not have.
     """
     names = _shared_tasks(a, b, task)
-    compared = [
-        compare_tasks(read_task(a, a.task(name)), read_task(b, b.task(name)), options or Options())
-        for name in names
-    ]
+    how = options or Options()
+    compared = []
+    for name in names:
+        kept = without_calibration((a, a.task(name)), (b, b.task(name)), how.setups)
+        one = compare_tasks(kept.a, kept.b, how)
+        compared.append(replace(one, notes=(*kept.notes, *one.notes)))
     notes = [
         f"Only {name} has the task {one.task}."
         for name, run in (("A", a), ("B", b))
@@ -101,7 +107,13 @@ def compare_tasks(a: AnsweredTask, b: AnsweredTask, options: Options) -> TaskCom
         settings=compare_settings((a.run, a.task), (b.run, b.task)),
         notes=tuple(_notes(a, b, pairs, scores)),
         speed=compare_speed((a.run, a.task), (b.run, b.task)),
+        kinds=(setting_kind(a.task), setting_kind(b.task)),
+        prices=(_price(a.task), _price(b.task)),
     )
+
+
+def _price(task: TaskRun) -> float | None:
+    return task.record.experts.observed if task.record and task.record.experts else None
 
 
 def _shared_tasks(a: Run, b: Run, task: str | None) -> list[str]:
@@ -199,10 +211,11 @@ def _notes(
         )
     for name, run in (("A", a), ("B", b)):
         n_asked = run.task.n_samples
-        if n_asked is not None and n_asked > len(run.questions):
+        n_known = len(run.questions) + run.n_left_out
+        if n_asked is not None and n_asked > n_known:
             yield (
                 f"{name} asked {n_asked:,} questions, and its samples file has "
-                f"{len(run.questions):,}: it may have been cut off."
+                f"{n_known:,}: it may have been cut off."
             )
         answers = run.task.record.answers if run.task.record else None
         if answers is not None and answers.note is not None:

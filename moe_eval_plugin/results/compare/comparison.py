@@ -112,6 +112,10 @@ class TaskComparison:
     """Sentences on the limits of the comparison."""
     speed: SpeedComparison | None = None
     """Speed, length of answers and memory; ``None`` where nothing was measured."""
+    kinds: tuple[str | None, str | None] = (None, None)
+    """Kind of the settings of A and B: a uniform k, a schedule or a policy; ``None`` not known."""
+    prices: tuple[float | None, float | None] = (None, None)
+    """Their observed experts per token and layer; ``None`` where not observed."""
 
     @property
     def change_counts(self) -> dict[str, int]:

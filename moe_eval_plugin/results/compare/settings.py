@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from moe_eval_plugin.experts.schedules.setting_kind import kind_of
 from moe_eval_plugin.results.compare.comparison import Setting
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ EXPERTS = {
     "renorm": "renorm",
 }
 # Parts of the provenance that have another name, or are listed one by one.
-SHOWN_ALREADY = ("pretrained", "versions", "host", "routed_flop_share")
+SHOWN_ALREADY = ("pretrained", "versions", "host", "routed_flop_share", "tuning")
 
 
 def compare_settings(a: tuple[Run, TaskRun], b: tuple[Run, TaskRun]) -> tuple[Setting, ...]:
@@ -34,6 +35,15 @@ def compare_settings(a: tuple[Run, TaskRun], b: tuple[Run, TaskRun]) -> tuple[Se
     of_a, of_b = dict(_settings(*a)), dict(_settings(*b))
     pairs = [Setting(name, of_a.get(name), of_b.get(name)) for name in {**of_a, **of_b}]
     return tuple(one for one in pairs if one.name in ALWAYS or one.a != one.b)
+
+
+def setting_kind(task: TaskRun) -> str | None:
+    """Return whether a setting is a uniform k, a schedule or a policy; ``None`` if not known."""
+    experts = task.record.experts if task.record else None
+    if experts is None:
+        return None
+    schedule = experts.experts_k if experts.requested is None else None
+    return kind_of(experts.experts_policy, schedule, task.setup.tuning).value
 
 
 def _settings(run: Run, task: TaskRun) -> Iterator[tuple[str, str]]:
@@ -51,6 +61,8 @@ def _values(run: Run, task: TaskRun) -> Iterator[tuple[str, Any]]:
     yield "model", setup.pretrained or run.checkpoint
     for name, field in EXPERTS.items():
         yield name, getattr(experts, field, None)
+    yield "kind", setting_kind(task)
+    yield "chosen as", setup.tuning.name if setup.tuning else None
     yield "answers from a cache", (task.record.n_answers_from_cache if task.record else 0) or None
     share = setup.routed_flop_share
     yield "routed FLOP share", None if share is None else f"{share:.1%}"

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
-from moe_eval_plugin.results.compare.compare import adjusted, compare_runs
+from moe_eval_plugin.results.compare.compare import Options, adjusted, compare_runs
 from moe_eval_plugin.text import setting_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from moe_eval_plugin.results.compare.compare import Options
     from moe_eval_plugin.results.compare.comparison import Comparison, TaskComparison
     from moe_eval_plugin.results.run import Run
 
@@ -90,9 +89,10 @@ def compare_sweep(
             "it: run the same `moe-eval sweep` again."
         )
         raise DataError(message)
-    found = {
-        one.name: compare_runs(baselines[one.seed].run, one.run, task, options) for one in chosen
-    }
+    # Each setting is judged on the same questions, whichever of them was chosen with some.
+    setups = tuple(each.setup for one in runs for each in one.run.tasks)
+    how = replace(options or Options(), setups=setups)
+    found = {one.name: compare_runs(baselines[one.seed].run, one.run, task, how) for one in chosen}
     baseline_of = {one.name: baselines[one.seed].name for one in chosen}
     return SweepComparison(folder, _adjusted_together(found), baseline_of)
 

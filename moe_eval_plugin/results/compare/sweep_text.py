@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.experts.schedules.setting_kind import SettingKind
 from moe_eval_plugin.results.compare.comparison import TOO_FEW, WITHIN
 from moe_eval_plugin.results.compare.text import (
     change_text,
@@ -24,13 +25,19 @@ if TYPE_CHECKING:
 
 QUESTIONS_PER_S = "questions/s"
 HEADER = (
-    *("setting", "task", "score", "batch", "accuracy", "change (95%)", "verdict"),
-    *(QUESTIONS_PER_S, "speed-up"),
+    *("setting", "kind", "experts", "task", "score", "batch"),
+    *("accuracy", "change (95%)", "verdict", QUESTIONS_PER_S, "speed-up"),
 )
 # Left out where all rows have the same.
-OPTIONAL = ("task", "score", "batch")
+OPTIONAL = ("kind", "experts", "task", "score", "batch")
 SPARE = (QUESTIONS_PER_S,)
-LEFT = ("setting", "task", "score", "verdict", "speed-up")
+LEFT = ("setting", "kind", "task", "score", "verdict", "speed-up")
+SHORT_KINDS = {
+    SettingKind.UNIFORM.value: "uniform",
+    SettingKind.SCHEDULE.value: "by hand",
+    SettingKind.SEARCHED.value: "searched",
+    SettingKind.POLICY.value: "policy",
+}
 VERDICT = HEADER.index("verdict")
 FEW = "too few"
 FEW_MEANING = "too few (~N): there are too few questions to tell, about N would do."
@@ -87,20 +94,29 @@ def _head(comparison: SweepComparison) -> Iterator[str]:
 def _baseline_rows(comparison: SweepComparison) -> Iterator[tuple[str, ...]]:
     """Yield the rows of each baseline, as the first setting was compared with it."""
     first: dict[tuple[str, str], TaskComparison] = {}
+    shows = _shows_kind(comparison)
     for name, task in comparison.tasks:
         first.setdefault((comparison.baseline_of[name], task.task), task)
     for (name, _), task in first.items():
         for score, rate in _cells(task):
             accuracy = score_text(score, score.difference.baseline_value) if score else ""
             speed = rate_text(rate.a) if rate and rate.a else ""
-            yield *_names(name, task, score, rate), accuracy, "", "", speed, ""
+            names = _names(name, task, score, rate, side=0, shows_kind=shows)
+            yield *names, accuracy, "", "", speed, ""
+
+
+def _shows_kind(comparison: SweepComparison) -> bool:
+    """Whether there is a schedule or a policy: else the name of a setting says what it costs."""
+    kinds = {kind for _, task in comparison.tasks for kind in task.kinds}
+    return bool(kinds - {None, SettingKind.UNIFORM.value})
 
 
 def _rows(comparison: SweepComparison) -> Iterator[tuple[str, ...]]:
+    shows = _shows_kind(comparison)
     for name, task in comparison.tasks:
         for score, rate in _cells(task):
             yield (
-                *_names(name, task, score, rate),
+                *_names(name, task, score, rate, side=1, shows_kind=shows),
                 score_text(score, score.difference.value) if score else "",
                 _change(score) if score else "",
                 _verdict(score) if score else "",
@@ -122,10 +138,20 @@ def _cells(
 
 
 def _names(
-    name: str, task: TaskComparison, score: ScoreComparison | None, rate: RateComparison | None
+    name: str,
+    task: TaskComparison,
+    score: ScoreComparison | None,
+    rate: RateComparison | None,
+    *,
+    side: int,
+    shows_kind: bool,
 ) -> tuple[str, ...]:
+    """Return the cells that say which setting a row is of; ``side`` is 0 for A and 1 for B."""
     batch = str(rate.batch_size) if rate and rate.batch_size else ""
-    return setting_label(name), task.task, score.metric if score else "", batch
+    kind, price = SHORT_KINDS.get(task.kinds[side] or "", ""), task.prices[side]
+    experts = "" if price is None else f"{price:.2f}"
+    shown = (kind, experts) if shows_kind else ("", "")
+    return setting_label(name), *shown, task.task, score.metric if score else "", batch
 
 
 def _change(score: ScoreComparison) -> str:

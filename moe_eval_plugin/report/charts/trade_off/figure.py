@@ -95,7 +95,8 @@ def _of_changes(
         y=CHANGE,
         y_label=CHANGE_LABEL,
     )
-    what = "What each k costs and gains" if against_speed else "What each k costs"
+    each = "setting" if numbers.equal_price else "k"
+    what = f"What each {each} costs and gains" if against_speed else f"What each {each} costs"
     speed = f"Speed: questions per second, {speed_caption([numbers])}. " if against_speed else ""
     figure = Figure(
         name=name,

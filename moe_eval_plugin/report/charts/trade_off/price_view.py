@@ -47,7 +47,7 @@ def price_view(numbers: SeriesStatistics, name: str = NAME) -> Figure | None:
         caption=(
             "The line goes through uniform k: a schedule or policy above it is more accurate than "
             "a uniform k of its price, one below it less. Bars are 95% intervals of the "
-            f"{'change' if compared else 'accuracy'}; the table below has the paired tests. The "
+            f"{'change' if compared else 'accuracy'}; the table has the paired tests. The "
             "price counts experts, and not the time that deciding takes."
         ),
         description=spoken(what, [window], words),

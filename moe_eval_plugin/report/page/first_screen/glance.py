@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.experts.schedules.setting_kind import SettingKind
 from moe_eval_plugin.report.analysis.verdicts import Verdict, verdict, verdict_text
 from moe_eval_plugin.report.page.first_screen.verdict_card import score_text
 from moe_eval_plugin.report.tables.column import number_text
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
+    from moe_eval_plugin.report.series import ReportPoint
     from moe_eval_plugin.stats import SpeedRatio
 
 BAR_WIDTH = 64
@@ -77,6 +79,8 @@ class GlanceRow:
     """The speed-up as a bar."""
     rate: str
     """Questions per second."""
+    kind: str = ""
+    """What it is, where it is no uniform k; of a searched one how many were tried."""
 
     @property
     def recommended_at(self) -> tuple[str, ...]:
@@ -114,7 +118,15 @@ def _row(
         speed_up_interval=_interval_text(one, ratio) if ratio else "",
         bar=_bar(ratio, longest) if ratio else None,
         rate=number_text(one.samples_per_s) if one.samples_per_s is not None else "",
+        kind=_kind(one.point),
     )
+
+
+def _kind(point: ReportPoint) -> str:
+    if point.kind is SettingKind.UNIFORM:
+        return ""
+    tuning = point.tuning
+    return f"{point.kind.value}, {tuning.n_tried:,} tried" if tuning else point.kind.value
 
 
 def _pills(by_margin: Mapping[str, SeriesStatistics], number: int) -> Iterator[Pill]:

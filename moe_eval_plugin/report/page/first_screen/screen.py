@@ -47,6 +47,8 @@ class ScreenPart:
     """The main chart; ``None`` where there is a single setting."""
     rows: tuple[GlanceRow, ...]
     """The table at a glance."""
+    at_price: str = ""
+    """What schedules and policies are worth at equal price; empty without any."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ def _part(
         notes=tuple(one.text for one in findings(numbers) if one.kind == "note"),
         chart=main_chart(by_margin, shown, name),
         rows=tuple(glance_rows(by_margin)),
+        at_price=next((one.text for one in findings(numbers) if one.kind == "price"), ""),
     )
 
 

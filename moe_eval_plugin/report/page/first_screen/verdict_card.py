@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from moe_eval_plugin.experts.schedules.setting_kind import SettingKind
 from moe_eval_plugin.report.analysis.speed_scope import at_batch_size
 from moe_eval_plugin.report.answer.answer import answer
 from moe_eval_plugin.report.tables.column import number_text
@@ -73,7 +74,8 @@ def _facts(numbers: SeriesStatistics, found: Answer) -> Iterator[Fact]:
     if one.samples_per_s is not None:
         yield _speed(numbers, one, published)
     if found.observed_k is not None and found.n_layers:
-        yield _experts(found.observed_k, found.n_layers)
+        is_uniform = one.point.kind is SettingKind.UNIFORM
+        yield _experts(found.observed_k, found.n_layers, is_uniform=is_uniform)
 
 
 def _accuracy(
@@ -120,8 +122,8 @@ def _interval(ratio: SpeedRatio) -> str:
     return f"95% interval {ratio.interval.low:.2f} to {ratio.interval.high:.2f}"
 
 
-def _experts(observed: float, n_layers: int) -> Fact:
-    exact = observed == round(observed)
+def _experts(observed: float, n_layers: int, *, is_uniform: bool) -> Fact:
+    exact = observed == round(observed) and is_uniform
     layers = f"in {n_layers} of {n_layers} MoE layers" if n_layers > 1 else "in the MoE layer"
     return Fact(
         "Experts observed",
