@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.experts.schedules.setting_kind import SettingKind
+from moe_eval_plugin.model_name import DEMO
 from moe_eval_plugin.report.analysis.equal_price import PriceVerdict
 from moe_eval_plugin.text import HUNDRED, points_text
 
@@ -99,13 +100,17 @@ def speed_text(ratio: SpeedRatio | None) -> str:
 
 
 def deployment_text(one: PointStatistics) -> str:
-    """Return how a schedule or policy gets into other programs; nothing for a uniform k."""
-    if one.point.kind is SettingKind.UNIFORM:
+    """Return the command that exports a schedule to other tools; nothing for a uniform k.
+
+    A policy that was not read from a file has none.
+    """
+    point, facts = one.point, one.point.first.facts
+    if point.tuning is not None:
+        return f"To deploy it: moe-eval schedule export {point.tuning.name}.yaml --for all"
+    if point.kind is not SettingKind.SCHEDULE:
         return ""
-    tuning = one.point.tuning
-    if tuning is not None:
-        return f"To deploy it: moe-eval schedule export {tuning.name}.yaml"
-    return "To deploy it, write it into a file: moe-eval schedule export FILE"
+    model = f" --model {facts.model}" if facts.hub_model or facts.model == DEMO else ""
+    return f"To deploy it: moe-eval schedule export {facts.experts_k} --for all{model}"
 
 
 def about_price(numbers: SeriesStatistics, one: PointStatistics) -> str:

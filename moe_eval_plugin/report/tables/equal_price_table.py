@@ -48,6 +48,11 @@ EQUAL_PRICE = (
         "Than",
         "The smallest uniform k that was run and costs as much, within 2%",
     ),
+    _column(
+        "skipped",
+        "Skipped by the policy",
+        "Share of the chosen experts that the policy skipped, of text and of image tokens",
+    ),
     _column("kind", "Kind", "Schedule by hand, searched schedule, or policy"),
 )
 PREDICTED = (
@@ -76,7 +81,8 @@ PREDICTED = (
 
 def equal_price_table(numbers: SeriesStatistics) -> Table | None:
     """Return each schedule and policy against the uniform k of its price; ``None`` without any."""
-    rows = [_equal_price_cells(numbers, row) for row in numbers.equal_price]
+    named = {one.point.label: one for one in numbers.points}
+    rows = [_equal_price_cells(numbers, row, named[row.setting]) for row in numbers.equal_price]
     return _known(EQUAL_PRICE, rows)
 
 
@@ -124,6 +130,7 @@ def _record(numbers: SeriesStatistics, row: EqualPrice, one: PointStatistics) ->
         "price_share": row.share,
         "uniform": row.uniform,
         "uniform_price": row.uniform_price,
+        "skipped_share": _skipped(one).value,
         "n_questions": difference.n_questions if difference else None,
         "difference": difference.difference * numbers.scale if difference else None,
         **_ends("difference", difference.interval if difference else None, numbers.scale),
@@ -159,7 +166,9 @@ def _known(columns: Sequence[Column], rows: Sequence[dict[str, Cell]]) -> Table 
     return Table(tuple(kept), tuple(tuple(row[one.key] for one in kept) for row in rows))
 
 
-def _equal_price_cells(numbers: SeriesStatistics, row: EqualPrice) -> dict[str, Cell]:
+def _equal_price_cells(
+    numbers: SeriesStatistics, row: EqualPrice, one: PointStatistics
+) -> dict[str, Cell]:
     p = row.difference.adjusted_p_value if row.difference else None
     share = f" ({percent_text(row.share)})" if row.share is not None else ""
     return {
@@ -170,8 +179,19 @@ def _equal_price_cells(numbers: SeriesStatistics, row: EqualPrice) -> dict[str, 
         "speed": _ratio(row.speed),
         "price": Cell(row.price, f"{number_text(row.price, 2)}{share}"),
         "uniform_price": Cell(row.uniform_price, row.uniform or NOT_KNOWN),
+        "skipped": _skipped(one),
         "kind": _text(row.kind.value),
     }
+
+
+def _skipped(one: PointStatistics) -> Cell:
+    record = one.point.first.record
+    found = record.experts.skipped_experts if record and record.experts else None
+    if found is None:
+        return Cell(None, NOT_KNOWN)
+    parts = (("text", found.text), ("image", found.image))
+    texts = [f"{name} {percent_text(share)}" for name, share in parts if share is not None]
+    return Cell(found.share, f"{percent_text(found.share)} ({', '.join(texts)})")
 
 
 def _difference(numbers: SeriesStatistics, row: EqualPrice) -> Cell:
