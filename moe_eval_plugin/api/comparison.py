@@ -103,7 +103,8 @@ class ComparedRuns:
     def table(self) -> Table:
         """A row for each score of each task; differences are B's score minus A's."""
         named = isinstance(self.comparison, SweepComparison)
-        heads = [("setting", "Setting")] if named else []
+        heads = [("setting", "Setting"), ("kind", "Kind")] if named else []
+        heads += [("price", "Experts")] if named else []
         heads += [
             *(("task", "Task"), ("score", "Score"), ("a", "A"), ("b", "B")),
             *(("difference", "B - A"), ("difference_low", "from"), ("difference_high", "to")),
@@ -111,7 +112,7 @@ class ComparedRuns:
             ("speed_up", "Speed-up"),
         ]
         rows = [
-            [*([(name, setting_label(name))] if named else []), *_cells(task, score)]
+            [*(_setting_cells(name, task) if named else []), *_cells(task, score)]
             for name, task in self.tasks
             for score in task.scores
         ]
@@ -129,6 +130,14 @@ class ComparedRuns:
     def _repr_html_(self) -> str:
         """Return the table as a notebook shows it."""
         return self.table._repr_html_()
+
+
+def _setting_cells(name: str, task: TaskComparison) -> Iterator[tuple[Value, str]]:
+    """Yield the name of a setting, its kind, and its observed experts per token and layer."""
+    kind, price = task.kinds[1], task.prices[1]
+    yield name, setting_label(name)
+    yield kind, kind or "-"
+    yield price, "-" if price is None else f"{price:.2f}"
 
 
 def _cells(task: TaskComparison, score: ScoreComparison) -> Iterator[tuple[Value, str]]:

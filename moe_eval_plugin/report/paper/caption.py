@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.report.analysis.speed_scope import sentence_on_rates
 from moe_eval_plugin.report.analysis.timing_notes import sentences_on_timing
+from moe_eval_plugin.report.answer.findings import findings
 from moe_eval_plugin.report.answer.run_facts import facts_line
 from moe_eval_plugin.results.versions import HOSTS
 from moe_eval_plugin.stats.accuracy import DEFAULT_BOOTSTRAP
@@ -42,7 +43,8 @@ def table_caption(series: Sequence[SeriesStatistics]) -> str:
 def caption(series: Sequence[SeriesStatistics]) -> str:
     """Return all that a reader of the table and the figures must know, in paragraphs."""
     paragraphs = [table_caption(series), *(_of_series(one) for one in series)]
-    paragraphs += [f"{ON_THE_NUMBERS} {' '.join(_on_intervals(series))}", *_warnings(series)]
+    paragraphs += [f"{ON_THE_NUMBERS} {' '.join(_on_intervals(series))}"]
+    paragraphs += [*_at_equal_price(series), *_warnings(series)]
     return "\n\n".join(_wrapped(one) for one in paragraphs) + "\n"
 
 
@@ -106,6 +108,15 @@ def _on_intervals(series: Sequence[SeriesStatistics]) -> Iterator[str]:
         )
     if any(not ratio.interval for ratio in ratios):
         yield "A speed-up without an interval was timed once and supports no finding."
+
+
+def _at_equal_price(series: Sequence[SeriesStatistics]) -> Iterator[str]:
+    """Yield how schedules and policies compare with the uniform k of their price."""
+    for one in series:
+        where = f"{one.series.name}, {one.series.task}: " if len(series) > 1 else ""
+        for found in findings(one):
+            if found.kind == "price":
+                yield f"{where}{found.text}{f' {found.detail}.' if found.detail else ''}"
 
 
 def _warnings(series: Sequence[SeriesStatistics]) -> Iterator[str]:

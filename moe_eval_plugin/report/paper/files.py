@@ -8,6 +8,7 @@ from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.files import write_all
 from moe_eval_plugin.report.charts.over_k import over_k_figures
 from moe_eval_plugin.report.charts.trade_off.figure import main_chart
+from moe_eval_plugin.report.charts.trade_off.price_view import price_view
 from moe_eval_plugin.report.paper.caption import caption, table_caption
 from moe_eval_plugin.report.paper.citation import bibliography
 from moe_eval_plugin.report.paper.figures import draw
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.report.charts.base import Figure
 
 TABLE, CAPTION, CITATIONS = "table.tex", "caption.txt", "cite.bib"
-TRADE_OFF, OVER_K = "trade-off", "accuracy-over-k"
+TRADE_OFF, OVER_K, PRICE = "trade-off", "accuracy-over-k", "accuracy-at-price"
 MARK = "% Written by moe-eval report --paper."
 LABEL = "tab:moe-eval"
 
@@ -82,13 +83,19 @@ def _figures(series: Sequence[SeriesStatistics]) -> dict[str, bytes]:
 
 
 def _of_task(task: Sequence[SeriesStatistics]) -> Iterator[Figure]:
-    """Yield what each k costs and gains, of each series, and the accuracies of all at each k."""
+    """Yield what each setting costs and gains, of each series, and the accuracies of all.
+
+    These are at each k, and of series with a schedule or a policy at each price.
+    """
     for one in task:
         margin = f"{one.margin * one.scale:g}"
         letter = f"-{one.series.id}" if len(task) > 1 else ""
         found = main_chart({margin: one}, margin, f"{TRADE_OFF}{letter}")
         if found is not None:
             yield found.figure
+        at_price = price_view(one, f"{PRICE}{letter}")
+        if at_price is not None:
+            yield at_price
     yield from (one for one in over_k_figures(task) if one.name == OVER_K)
 
 
@@ -100,5 +107,5 @@ def _is_ours(table: Path) -> bool:
 
 
 def _is_like_ours(path: Path) -> bool:
-    is_ours = path.stem.endswith(OVER_K) or TRADE_OFF in path.stem
+    is_ours = path.stem.endswith(OVER_K) or any(name in path.stem for name in (TRADE_OFF, PRICE))
     return (is_ours and path.suffix in (".pdf", ".svg")) or path.name in (TABLE, CAPTION, CITATIONS)

@@ -42,7 +42,7 @@ def as_latex(table: PaperTable, caption: str, label: str) -> str:
     """
     head, rows = _columns(table)
     kept = [any(cells) for cells in zip(*rows, strict=True)]
-    letters = "".join(compress("lllrrllllr"[: len(head)], kept))
+    letters = "".join(compress("llllrrllllr"[: len(head)], kept))
     lines = [
         r"% Needs \usepackage{booktabs}.",
         r"\begin{table*}",
@@ -87,7 +87,7 @@ def _columns(table: PaperTable) -> tuple[list[str], list[list[str]]]:
     """Return the headings, and the cells of each row, all of them LaTeX."""
     several = table.has_several_models, table.has_several_tasks
     head = [
-        *("Model", "Task", "$k$", _two_lines("r", "Observed", "$k$")),
+        *("Model", "Task", "$k$", "Kind", _two_lines("r", "Observed", "$k$")),
         *(_two_lines("r", "Routed", "FLOPs"), escape(table.accuracy)),
         *("Change (points)", _two_lines("l", "Within", f"{escape(table.margin)}?")),
         *("Speed-up", _two_lines("r", "Questions", "per s")),
@@ -103,6 +103,7 @@ def _cells(row: PaperRow) -> list[str]:
     k = escape(row.k)
     return [
         rf"\textbf{{{k}}}" if row.is_recommended else k,
+        escape(row.kind),
         row.observed,
         escape(row.routed_flop_share),
         _quantity(row.accuracy),

@@ -23,6 +23,7 @@ def as_markdown(table: PaperTable) -> str:
             "Model",
             "Task",
             "k",
+            "Kind",
             "Observed k",
             "Routed FLOP share",
             f"{table.accuracy} (95% interval)",
@@ -68,6 +69,7 @@ def _cells(row: PaperRow) -> list[str]:
     published = f"{k} (published)" if row.is_published else k
     return [
         f"**{k}**" if row.is_recommended else published,
+        row.kind,
         row.observed,
         row.routed_flop_share,
         _quantity(row.accuracy),

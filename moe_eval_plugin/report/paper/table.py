@@ -53,6 +53,8 @@ class PaperRow:
     """Name of the task."""
     k: str
     """Requested k, with policy and renormalisation where they are not the usual ones."""
+    kind: str
+    """Kind of the setting; empty where all of a series are a uniform k."""
     observed: str
     """Routed experts per token that were counted."""
     routed_flop_share: str
@@ -154,12 +156,13 @@ def _task_names(series: Sequence[SeriesStatistics]) -> dict[tuple[str, str], str
 def _row(
     numbers: SeriesStatistics, one: PointStatistics, names: Mapping[tuple[str, str], str]
 ) -> PaperRow:
-    observed = one.point.median(lambda record: record.experts.observed if record.experts else None)
+    observed, is_priced = one.point.price, bool(numbers.equal_price)
     rate, share = one.samples_per_s, one.routed_flop_share
     return PaperRow(
         model=numbers.series.name,
         task=names[numbers.series.task, numbers.series.metric],
         k=one.point.label.removeprefix("k="),
+        kind=one.point.kind.value if is_priced else "",
         observed="" if observed is None else f"{observed:.4g}",
         routed_flop_share="" if share is None else f"{share * HUNDRED:.1f}%",
         accuracy=_accuracy(numbers, one),
