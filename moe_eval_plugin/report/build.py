@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
     from moe_eval_plugin.report.answer.over_checkpoints import TaskOverCheckpoints
     from moe_eval_plugin.report.charts.base import Figure
+    from moe_eval_plugin.report.charts.bench import Bench
+    from moe_eval_plugin.report.page.schedules import SchedulesPart
 
 PACKAGES = ("altair", "jinja2", "vl_convert")
 
@@ -92,7 +94,7 @@ def build(
     benches that cannot be read, and ``InvalidArgumentError`` where it is not clear what to show.
     """
     check_packages()
-    from moe_eval_plugin.report.charts.bench import bench_figures, read_bench
+    from moe_eval_plugin.report.charts.bench import read_bench
     from moe_eval_plugin.report.page.first_screen.matrix import matrix
     from moe_eval_plugin.report.page.first_screen.screen import first_screen
     from moe_eval_plugin.report.page.schedules import schedules_parts
@@ -106,14 +108,9 @@ def build(
     pooled = over_checkpoints(found) if options.checkpoints else ()
     screen = first_screen(found)
     tasks = [_task_part(task) for task in by_task(found)]
-    bench = [
-        figure
-        for number, one in enumerate(benches)
-        for figure in bench_figures(one, number, several=len(benches) > 1)
-    ]
+    bench = _bench_figures(benches)
     schedules = schedules_parts(found)
-    at_price = [figure for part in schedules for figure in part.figures]
-    figures = [*screen.figures, *at_price, *_in_order(tasks, bench)]
+    figures = _in_order(screen.figures, schedules, tasks, bench)
     doing("filling in the page")
     html = page_text(
         title=options.title or screen.title,
@@ -139,9 +136,27 @@ def build(
     return Report(html, _tables(found, pooled), tuple(figures), tuple(found), pooled)
 
 
-def _in_order(tasks: Sequence[Mapping[str, Any]], bench: Sequence[Figure]) -> list[Figure]:
+def _bench_figures(benches: Sequence[Bench]) -> list[Figure]:
+    from moe_eval_plugin.report.charts.bench import bench_figures
+
+    several = len(benches) > 1
+    return [
+        figure
+        for number, one in enumerate(benches)
+        for figure in bench_figures(one, number, several=several)
+    ]
+
+
+def _in_order(
+    first: Sequence[Figure],
+    schedules: Sequence[SchedulesPart],
+    tasks: Sequence[Mapping[str, Any]],
+    bench: Sequence[Figure],
+) -> list[Figure]:
     """List the charts in the order of the page."""
     return [
+        *first,
+        *(figure for part in schedules for figure in part.figures),
         *(figure for part in tasks for figure in part["over_k"]),
         *(figure for part in tasks for figure in part["type_figures"]),
         *(figure for part in tasks for figure in part["phases"]),

@@ -14,7 +14,7 @@ from moe_eval_plugin.stats import pareto
 from moe_eval_plugin.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from moe_eval_plugin.report.analysis.equal_price import EqualPrice
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics
@@ -50,12 +50,7 @@ def decide(
     baseline = None if series.is_lower_better else baseline
     prices = judge_prices(equal_price, series, smoke_test)
     idle = {one.setting for one in prices if not one.earns_its_place}
-    usual, candidate = _recommended(choices, baseline, margin)
-    passed_over = next((name for name in (usual, candidate) if name in idle), None)
-    recommended = usual
-    if passed_over is not None:
-        others = [one for one in choices if one.name not in idle]
-        recommended, candidate = _recommended(others, baseline, margin)
+    recommended, candidate, passed_over = _chosen(choices, baseline, margin, idle)
     return SeriesStatistics(
         series=series,
         points=tuple(
@@ -81,6 +76,24 @@ def decide(
 def _reference(found: Sequence[PointStatistics]) -> PointStatistics:
     """Return the baseline, or else the first setting."""
     return next((one for one in found if one.point.is_baseline), found[0])
+
+
+def _chosen(
+    choices: Sequence[pareto.TradeOffPoint],
+    baseline: pareto.TradeOffPoint | None,
+    margin: float,
+    idle: Collection[str],
+) -> tuple[str | None, str | None, str | None]:
+    """Return what to recommend, or what lacks least, and a setting that is passed over for it.
+
+    ``idle`` are the schedules and policies that uniform k makes superfluous.
+    """
+    usual, candidate = _recommended(choices, baseline, margin)
+    passed_over = next((name for name in (usual, candidate) if name in idle), None)
+    if passed_over is None:
+        return usual, candidate, None
+    others = [one for one in choices if one.name not in idle]
+    return *_recommended(others, baseline, margin), passed_over
 
 
 def _recommended(
