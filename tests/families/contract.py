@@ -73,7 +73,7 @@ def is_missing(case: Case) -> bool:
 @cache
 def model_of(case: Case) -> PreTrainedModel:
     """Return the family's model, built once; whoever changes it restores it."""
-    return _build(case.config())
+    return build(case.config())
 
 
 @cache
@@ -96,7 +96,7 @@ def rebuilt(case: Case, k: int) -> PreTrainedModel:
     Hash-routed layers have a table of the published width, as a checkpoint would.
     """
     original = model_of(case)
-    model = _build(case.config(k))
+    model = build(case.config(k))
     for path, module in model.named_modules():
         if HASH_TABLE in dict(module.named_buffers(recurse=False)):
             module.register_buffer(HASH_TABLE, original.get_submodule(path).get_buffer(HASH_TABLE))
@@ -200,7 +200,8 @@ def parts_that_choose(case: Case) -> list[PreTrainedModel]:
     return [part for part in parts if part._can_set_experts_implementation()]
 
 
-def _build(config: PretrainedConfig) -> PreTrainedModel:
+def build(config: PretrainedConfig) -> PreTrainedModel:
+    """Return the model of a configuration, with weights that are noise."""
     auto_class = next(auto for auto in AUTO_CLASSES if type(config) in auto._model_mapping)
     model: PreTrainedModel = auto_class.from_config(config)
     fill_with_noise(model)

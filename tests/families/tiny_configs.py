@@ -380,11 +380,14 @@ class Case:
         # With one expert per token longcat_flash drops a dimension too many and raises ValueError.
         return 2 if self.text_type == "longcat_flash" else 1
 
-    def config(self, k: int | None = None) -> PretrainedConfig:
-        """Return the configuration, at the family's k of 4 or another one."""
+    def config(self, k: int | None = None, **changes: Any) -> PretrainedConfig:
+        """Return the configuration, at the family's k of 4 or another one.
+
+        ``changes`` are other settings of the text model.
+        """
         from transformers import AutoConfig
 
-        text = text_settings(self.text_type, k)
+        text = text_settings(self.text_type, k) | changes
         if self.whole is None:
             return AutoConfig.for_model(self.model_type, **text)
         text["model_type"] = self.text_type
