@@ -18,18 +18,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.needs_vllm
 
 
-def test_each_layer_gets_its_own_k(start_engine: Start) -> None:
-    engine = start_engine("0-1:8/2-3:2")
-    experts = engine.verify(conversations())
-    observed = [
-        layer["observed_num_experts_per_tok"]["prefill"]["image"]
-        for layer in experts.routing["layers"].values()
-    ]
-    assert observed == [8, 8, 2, 2]
-    assert experts.requested is None
-    assert experts.observed == 5
-
-
 def test_a_vllm_that_is_kept_from_our_plugin_is_refused(
     start_engine: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
