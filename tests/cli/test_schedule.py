@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+import shlex
+from pathlib import Path
 
 from tests.cli.json_docs import checked_json, documented
 from tests.cli.programs import moe_eval
 from tests.publish.deployment.tuned_files import tuned_file
 
-if TYPE_CHECKING:
-    from pathlib import Path
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "deploy-a-schedule.md"
+SHOWN = re.compile(r"```console\n\$ moe-eval (.*)\n((?:.*\n)*?)```")
 
 
 def test_show_prints_a_table_or_json(tmp_path: Path) -> None:
@@ -51,3 +53,15 @@ def test_what_a_tool_cannot_run_is_exit_code_2(tmp_path: Path) -> None:
         ended = moe_eval("schedule", *arguments)
         assert (ended.returncode, ended.stdout) == (2, ""), arguments
         assert ended.stderr.splitlines()[-1].startswith("moe-eval: ")
+
+
+def test_the_page_shows_what_the_command_prints() -> None:
+    ((command, expected),) = SHOWN.findall(PAGE.read_text("utf-8"))
+    shown = moe_eval(*shlex.split(command), COLUMNS=80)
+    assert shown.stdout == expected
+
+
+def test_shells_complete_the_verbs_and_the_files() -> None:
+    script = moe_eval("completion", "bash").stdout
+    assert re.search(r"_schedule_show_pos_0_COMPGEN=\S*compgen_files", script)
+    assert "_schedule_export_option_strings=" in script
