@@ -83,6 +83,7 @@ def add(verbs: Subcommands) -> None:
         dest="target",
         required=True,
         choices=(*TARGETS, ALL),
+        metavar="TOOL",
         help=f"the tool: {', '.join(TARGETS)}, or {ALL}",
     )
     export.add_argument(
