@@ -12,9 +12,26 @@ SHARES = st.floats(0, 1, exclude_min=True)
 BY_LAYER = st.lists(SHARES, min_size=2, max_size=6).map(tuple)
 
 
-@given(SHARES | BY_LAYER)
-def test_a_rule_is_read_as_it_is_written(share: float | tuple[float, ...]) -> None:
-    rule = RoutingRule("top_p", (share,))
+THRESHOLDS = st.floats(0, allow_infinity=False)
+IMPORTANCES = st.floats(0, exclude_min=True, allow_infinity=False)
+RULES = (
+    st.builds(lambda share: RoutingRule("top_p", (share,)), SHARES | BY_LAYER)
+    | st.builds(
+        lambda low, high: RoutingRule("entropy", (low * high, high)),
+        st.floats(0, 0.99),
+        st.floats(0.01, 1),
+    )
+    | st.builds(
+        lambda text, image, by_layer: RoutingRule("modes", (text, image, by_layer)),
+        THRESHOLDS,
+        THRESHOLDS,
+        IMPORTANCES | st.lists(IMPORTANCES, min_size=2, max_size=6).map(tuple),
+    )
+)
+
+
+@given(RULES)
+def test_a_rule_is_read_as_it_is_written(rule: RoutingRule) -> None:
     assert not {",", "=", " "} & set(rule.policy_text)
     assert parse_rule(rule.policy_text, rule.renorm) == rule
 

@@ -159,3 +159,15 @@ def test_top_p_and_threshold_agree_with_a_loop(share: float) -> None:
                 by_multiple[row].tolist()
                 == (choice.weights[row] >= share * choice.weights[row].max()).tolist()
             )
+
+
+@pytest.mark.parametrize(
+    "text", ["top_p:0.5", "threshold:0.5", "entropy:0.2:0.8", "modes:0.1:0.2:1"]
+)
+def test_no_policy_waits_for_the_device(text: str) -> None:
+    rule = parse_rule(text, None)
+    # A meta tensor has no values: reading one, as a wait for a device would, is an error.
+    with torch.device("meta"):
+        choice = LayerChoice(torch.empty(5, 4), is_image=torch.empty(5, dtype=torch.bool))
+    keep = find_policy(rule.policy).keep(choice, *rule.parameters)
+    assert (keep.shape, keep.dtype, keep.device.type) == ((5, 4), torch.bool, "meta")
