@@ -143,7 +143,7 @@ def demo_request(folder: Path, n_questions: int, budget_s: float = BUDGET_S) -> 
     from moe_eval_plugin.api.sweeping.request import SweepRequest
     from moe_eval_plugin.sweeps.manifest import load_manifest
     from moe_eval_plugin.sweeps.plan import SweepPlan
-    from moe_eval_plugin.sweeps.planning import Axes
+    from moe_eval_plugin.sweeps.settings.points import Axes
     from moe_eval_plugin.sweeps.timing.options import TimingOptions
 
     found = load_manifest(folder)

@@ -163,7 +163,8 @@ def _reproduce(options: argparse.Namespace, bundle: Bundle, folder: Path) -> int
         print(render_before(before), file=notes, flush=True)
         on_command = partial(_print_command, file=notes)
         try:
-            again = rerun(_commands(options, bundle), folder / RUN, on_command, notes)
+            commands = _commands(options, bundle, bundle.folder)
+            again = rerun(commands, folder / RUN, on_command, notes)
         except KeyboardInterrupt:
             kept = f"What was answered is saved in {shown(folder)}; run the same command to go on."
             raise KeyboardInterrupt(kept) from None
@@ -190,11 +191,12 @@ def _reproduce(options: argparse.Namespace, bundle: Bundle, folder: Path) -> int
     return 0 if agreement.agrees else 1
 
 
-def _commands(options: argparse.Namespace, bundle: Bundle) -> list[list[str]]:
+def _commands(options: argparse.Namespace, bundle: Bundle, folder: Path) -> list[list[str]]:
+    """Return what is run, once the bundle is unpacked into ``folder``."""
     from moe_eval_plugin.publish.reproduce.rerun import Changes
 
     recorded = bundle.description.checkpoint.pretrained
-    changes = Changes(recorded, options.limit, options.pretrained)
+    changes = Changes(recorded, options.limit, options.pretrained, folder)
     return [changes.applied(command) for command in bundle.description.commands]
 
 
@@ -206,7 +208,8 @@ def _show_check(options: argparse.Namespace, bundle: Bundle, before: Environment
     from moe_eval_plugin.publish.reproduce.rerun import written
     from moe_eval_plugin.publish.reproduce.text import render_before
 
-    commands = _commands(options, bundle)
+    folder = options.output or _default_output(options.path)
+    commands = _commands(options, bundle, folder / "bundle")
     if options.json:
         stored = bundle.description.to_dict()
         found = {**stored, "commands": commands, "environment": before.to_dict()}
@@ -218,7 +221,7 @@ def _show_check(options: argparse.Namespace, bundle: Bundle, before: Environment
         print(f"Warning: {warning}")
     print(render_before(before))
     print("Would run:")
-    output = str((options.output or _default_output(options.path)) / RUN)
+    output = str(folder / RUN)
     for command in commands:
         print("\n".join(wrap_command(shlex.join(written(command, output)), first="  ")))
     show_end(following=f"moe-eval reproduce {shown(options.path)}")

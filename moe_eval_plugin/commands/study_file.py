@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 SUFFIXES = (".yaml", ".yml")
+# Options whose values may name files, which a study may bring along.
+OF_FILES = {"experts_k", "experts_policy", "policies"}
 OUTPUT = "MOE_EVAL_OUTPUT"
 ARGUMENT = re.compile(r"^argument (?:-\w/)?--")
 
@@ -72,7 +74,15 @@ def _with_study(options: argparse.Namespace) -> argparse.Namespace:
     found = parser.parse_args(_arguments(study, options.study))
     given: set[str] = getattr(options, "_given", set())
     chosen = {name: getattr(found, name) for name in study if name not in given}
+    for name in OF_FILES & set(chosen):
+        chosen[name] = [_beside(value, options.study.parent) for value in chosen[name]]
     return argparse.Namespace(**{**vars(options), **chosen})
+
+
+def _beside(value: str, folder: Path) -> str:
+    """Return ``@FILE`` with the file in the study's folder, if there is one."""
+    path = folder / value.removeprefix("@")
+    return f"@{path}" if value.startswith("@") and path.is_file() else value
 
 
 def read_study(path: Path) -> dict[str, Any]:

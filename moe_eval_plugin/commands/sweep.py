@@ -209,6 +209,8 @@ def _run_one(
                 result = ready.run(progress)
             return progress.finish(result)
         found = ready.estimate()
+        for text in ready.notes:
+            progress.note(text)
         status.pause()
         _print_estimate(found, as_json=options.json)
     except KeyboardInterrupt:

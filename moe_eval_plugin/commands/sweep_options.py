@@ -42,16 +42,24 @@ def _add_settings(verb: Options) -> None:
         nargs="+",
         default=[],
         metavar="K",
-        help="experts per token to try, e.g. 8 6 4 2, or schedules (default: the published k, "
-        "halved down to 1)",
+        help="experts per token to try, e.g. 8 6 4 2, schedules, or @FILE of `moe-eval tune` "
+        "(default: the published k, halved down to 1)",
     )
     verb.add_argument(
         "--experts-policy",
         nargs="+",
         default=["uniform"],
-        metavar="NAME:NUMBER",
-        help="rules that drop experts, each combined with each k (default: uniform, which drops "
-        "none)",
+        metavar="RULE",
+        help="rules that drop experts, NAME:NUMBER or @FILE, each combined with each k (default: "
+        "uniform, which drops none)",
+    )
+    verb.add_argument(
+        "--policies",
+        nargs="+",
+        default=[],
+        metavar="RULE",
+        help="rules that drop experts, NAME:NUMBER or @FILE, each a setting of its own, at the "
+        "published k, beside those of --experts-k",
     )
     verb.add_argument(
         "--renorm",

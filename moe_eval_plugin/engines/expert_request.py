@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from moe_eval_plugin.engines.generation import check_generation_config
-from moe_eval_plugin.errors import InvalidExpertCountError, UserError
+from moe_eval_plugin.errors import InvalidArgumentError, InvalidExpertCountError, UserError
 from moe_eval_plugin.experts.module_path import layer_number
 from moe_eval_plugin.experts.schedules.parser import parse_experts_k
 from moe_eval_plugin.experts.schedules.schedule import constant_schedule
@@ -130,10 +130,17 @@ class ModelConfig:
         """Check experts against this configuration.
 
         Raises what ``parse_experts_k``, ``parse_rule``, ``RoutingRule.check_layers`` and
-        ``ExpertSchedule.resolve`` raise.
+        ``ExpertSchedule.resolve`` raise, and ``InvalidArgumentError`` for files of ``moe-eval
+        tune`` of both.
         """
         rule = parse_rule(experts_policy, renorm)
         schedule = parse_experts_k(experts_k)
+        if rule.tuning and schedule and schedule.tuning:
+            message = (
+                f"experts_k={experts_k} and experts_policy={experts_policy} are not possible "
+                "together: each was found without the other. Pass one of them."
+            )
+            raise InvalidArgumentError(message)
         if schedule is None and not rule.is_native:
             # A rule alone works at the baseline k.
             schedule = constant_schedule(self.description.num_experts_per_tok)

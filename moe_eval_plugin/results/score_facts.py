@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 NOT_SETTINGS = frozenset(
     {
         *("pretrained", "revision", "versions", "hardware", "energy", "plugin_failures"),
-        *("experts_k", "experts_policy", "renorm"),
+        *("experts_k", "experts_policy", "renorm", "tuning"),
     }
 )
 

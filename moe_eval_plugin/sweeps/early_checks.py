@@ -17,16 +17,18 @@ from moe_eval_plugin.experts.schedules.parser import parse_experts_k
 from moe_eval_plugin.hosts.harness import LM_EVAL, harness, installed_harness
 from moe_eval_plugin.hosts.shared.task_data import check_data
 from moe_eval_plugin.models.stated_experts import stated_experts
-from moe_eval_plugin.sweeps.fingerprint import version_settings
+from moe_eval_plugin.sweeps.identity.fingerprint import version_settings
 from moe_eval_plugin.sweeps.launchers.choose import check_launcher
 from moe_eval_plugin.sweeps.manifest import LOCK, differences, load_manifest, locked
-from moe_eval_plugin.sweeps.plan import NEWER, check_model_args, make_points
+from moe_eval_plugin.sweeps.plan import NEWER, check_model_args
 from moe_eval_plugin.sweeps.planning import (
     NAMES_OF_MODELS,
     given_arguments,
-    published_k_and_halves,
+    with_schedules,
 )
 from moe_eval_plugin.sweeps.runner import changed_text, refuse_foreign
+from moe_eval_plugin.sweeps.settings.kept_files import check_folder
+from moe_eval_plugin.sweeps.settings.points import make_points
 from moe_eval_plugin.vqa.dataset import load_easy_vqa
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from moe_eval_plugin.sweeps.plan import SweepPlan
-    from moe_eval_plugin.sweeps.planning import Axes
+    from moe_eval_plugin.sweeps.settings.points import Axes
 
 # Arguments whose values are checked with torch or transformers.
 NEED_TORCH = {"attn_implementation", "device", "device_map", "trust_remote_code"}
@@ -78,6 +80,7 @@ def check_early(common: SweepPlan, axes: Axes, folder: Path, intent: Intent) -> 
         _check_installed(common.model, intent.launcher)
     check_data(_definitions(common.tasks, common.host))
     plan = _with_points(common, axes, pretrained, given.get("revision"))
+    check_folder(folder, plan.plan.points)
     _check_folder(plan.plan, folder, intent)
     return plan
 
@@ -91,6 +94,8 @@ def count_early(plan: SweepPlan, folder: Path) -> dict[str, int] | None:
     found = load_manifest(folder)
     schedules = [parse_experts_k(point.experts_k) for point in plan.points]
     host = harness(plan.host)
+    if any(point.tuning for point in plan.points):
+        return None  # the questions of the tasks are compared with those of the calibration
     needs_torch = NEED_TORCH & host.argument_names(plan.model_args) or plan.device is not None
     is_known = schedules and not any(one and one.names_layers for one in schedules)
     if not is_known or needs_torch or (found is not None and found.has_done):
@@ -160,8 +165,7 @@ def _with_points(common: SweepPlan, axes: Axes, pretrained: str, revision: str |
     description = stated_experts(pretrained, revision)
     if description is None:
         return EarlyPlan(common, baseline_added=False)
-    schedules = axes.schedules or published_k_and_halves(description)
-    points, added = make_points(description, schedules, axes.policies, axes.renorms, axes.seeds)
+    points, added = make_points(description, with_schedules(axes, description))
     return EarlyPlan(replace(common, points=points), added)
 
 

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.errors import InvalidArgumentError, NotAnMoEError
+from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.experts.schedules.parser import parse_experts_k
 from moe_eval_plugin.experts.schedules.routing_rule import NATIVE, UNIFORM
+from moe_eval_plugin.experts.schedules.tuned_file import TunedFile
+from moe_eval_plugin.experts.schedules.tuning_record import TuningRecord
 from moe_eval_plugin.files import short_digest
 from moe_eval_plugin.hosts.harness import FIRST, LM_EVAL, LMMS_EVAL, harness
 from moe_eval_plugin.hosts.shared.host_run import HostRun
+from moe_eval_plugin.json_object import JsonObject
 from moe_eval_plugin.option_values import argument_names, argument_parts
-from moe_eval_plugin.override.policies.parsing import parse_rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-    from moe_eval_plugin.experts.description import MoEDescription
-
-LONGEST_NAME = 60
+# The folder in that of a sweep with the files that settings were read from.
+SCHEDULES = "schedules"
 # By host, the models with transformers, whose k can be changed once they are loaded.
 CHANGE_K_LIVE: Mapping[str, tuple[str, ...]] = {
     LMMS_EVAL: ("moe_hf",),
@@ -51,6 +51,34 @@ class SweepPoint:
     """Seed of the model; ``None`` leaves the default."""
     is_baseline: bool = False
     """Whether this is the model as published."""
+    tuning: TuningRecord | None = None
+    """How its schedule or its policy was found; ``None`` if ``moe-eval tune`` did not find it."""
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> SweepPoint:
+        """Read a point as it is stored; raises ``TypeError`` and ``DataError``."""
+        fields_of_point = dict(stored)
+        tuning = JsonObject({"tuning": fields_of_point.pop("tuning", None)}).item("tuning")
+        record = TuningRecord.from_dict(tuning) if tuning else None
+        return cls(**fields_of_point, tuning=record)
+
+    @property
+    def tuned_file(self) -> TunedFile | None:
+        """The file that it was read from; ``None`` if ``moe-eval tune`` did not find it."""
+        if self.tuning is None:
+            return None
+        if self.tuning.is_of_policy:
+            return TunedFile(policy=self.experts_policy, tuning=self.tuning)
+        return TunedFile(parse_experts_k(self.experts_k), tuning=self.tuning)
+
+    def named_by_file(self, folder: str) -> SweepPoint:
+        """Return the point with ``@FOLDER/NAME.yaml`` in place of what was tuned, if anything."""
+        if self.tuning is None:
+            return self
+        file = f"@{folder}/{self.tuning.name}.yaml"
+        if self.tuning.is_of_policy:
+            return replace(self, experts_policy=file)
+        return replace(self, experts_k=file)
 
     @property
     def model_args(self) -> str:
@@ -71,11 +99,15 @@ class SweepPoint:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain JSON data."""
-        return asdict(self)
+        stored = asdict(replace(self, tuning=None))
+        del stored["tuning"]
+        return {**stored, "tuning": self.tuning.to_dict()} if self.tuning else stored
 
     def digest(self, settings: Mapping[str, Any]) -> str:
         """Return a digest of everything that the numbers of this point depend on."""
-        return short_digest({"settings": dict(settings), "model_args": self.model_args})
+        found = {"tuning": self.tuning.to_dict()} if self.tuning else {}
+        asked = {"settings": dict(settings), "model_args": self.model_args}
+        return short_digest({**asked, **found})
 
 
 @dataclass(frozen=True)
@@ -126,8 +158,13 @@ class SweepPlan:
         return HostRun(**{**common, "model_args": joined}, seed=point.seed if point else None)
 
     def host_arguments(self, point: SweepPoint, output: str) -> list[str]:
-        """Return the arguments with which the host's own command runs this point."""
-        return harness(self.host).run_settings(self.run(point)).arguments(output)
+        """Return the arguments with which the host's own command runs this point.
+
+        What was tuned is named by its file beside ``output``, so that the results say how it was
+        found, whichever process writes them.
+        """
+        named = point.named_by_file(str(Path(output).parent / SCHEDULES))
+        return harness(self.host).run_settings(self.run(named)).arguments(output)
 
     def _shared(self) -> Iterator[str]:
         """Yield what the points compute once for several requests, unless the plan says it."""
@@ -156,46 +193,6 @@ class SweepPlan:
         return {**settings, "tasks": ",".join(self.tasks)}
 
 
-def make_points(
-    description: MoEDescription,
-    schedules: Sequence[str],
-    policies: Sequence[str] = (UNIFORM,),
-    renorms: Sequence[str] = (NATIVE.renorm,),
-    seeds: Sequence[int] = (),
-) -> tuple[tuple[SweepPoint, ...], bool]:
-    """Build a point for each combination, seed by seed, the published k first.
-
-    All points of a seed come before those of the next one: whatever slows a machine for a while
-    slows them alike.
-
-    The second value is whether the baseline had to be added. Each k is checked as far as the
-    model's description allows; raises what ``parse_experts_k``,
-    ``ExpertSchedule.resolve`` and ``parse_rule`` raise, and ``NotAnMoEError`` for a dense model.
-    """
-    if not description.is_moe:
-        message = (
-            f"{description.model_type} is a dense model: it has no experts, so there is no k to "
-            "sweep over. Run it once with the host's own command, or pass an MoE model."
-        )
-        raise NotAnMoEError(message)
-    description.raise_if_fixed()
-    baseline = (str(description.num_experts_per_tok), UNIFORM, NATIVE.renorm)
-    requested = [
-        (_schedule_text(schedule, description), *_rule_texts(policy, renorm))
-        for policy, renorm, schedule in itertools.product(policies, renorms, schedules)
-    ]
-    chosen = dict.fromkeys([baseline, *requested])
-    points = [
-        SweepPoint(
-            _name(*one, seed if len(seeds) > 1 else None), *one, seed, is_baseline=one == baseline
-        )
-        for seed in (seeds or (None,))
-        for one in chosen
-    ]
-    _check_names(points)
-    return tuple(points), baseline not in requested
-
-
 def check_model_args(model_args: str, host: str = FIRST) -> None:
     """Raise ``InvalidArgumentError`` for arguments that each point sets for itself."""
     names = harness(host).argument_names(model_args)
@@ -207,42 +204,3 @@ def check_model_args(model_args: str, host: str = FIRST) -> None:
                 f"itself. Remove it, and pass its values with {option}."
             )
             raise InvalidArgumentError(message)
-
-
-def _schedule_text(given: str, description: MoEDescription) -> str:
-    schedule = parse_experts_k(given)
-    if schedule is None:
-        message = "--experts-k has an empty value. Pass numbers or schedules, as in: 8 4 2 1."
-        raise InvalidArgumentError(message)
-    if not schedule.names_layers:
-        schedule.resolve(description)
-    return schedule.text
-
-
-def _rule_texts(policy: str, renorm: str) -> tuple[str, str]:
-    rule = parse_rule(policy, renorm)
-    return rule.policy_text, rule.renorm
-
-
-def _name(experts_k: str, policy: str, renorm: str, seed: int | None) -> str:
-    parts = [f"k{experts_k}", policy if policy != UNIFORM else "", ""]
-    if renorm != NATIVE.renorm:
-        parts[2] = f"renorm-{renorm}"
-    name = "-".join(part for part in parts if part).replace("/", "_").replace(":", "-")
-    name = re.sub(r"[^\w.+-]", "-", name)
-    if len(name) > LONGEST_NAME:
-        name = f"{name[:LONGEST_NAME]}-{short_digest(name)}"
-    return name if seed is None else f"{name}-seed{seed}"
-
-
-def _check_names(points: Iterable[SweepPoint]) -> None:
-    """Raise ``InvalidArgumentError`` for two points of one name: they would share a folder."""
-    seen: dict[str, SweepPoint] = {}
-    for point in points:
-        if point.name in seen:
-            message = (
-                f"{seen[point.name].model_args} and {point.model_args} would both be named "
-                f"{point.name}. Remove one of them, or sweep them into two folders."
-            )
-            raise InvalidArgumentError(message)
-        seen[point.name] = point

@@ -9,26 +9,15 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.hosts.harness import LM_EVAL, LMMS_EVAL, harness
 from moe_eval_plugin.option_values import argument_parts, read_bool
-from moe_eval_plugin.sweeps.plan import SweepPlan, check_model_args, make_points
+from moe_eval_plugin.sweeps.plan import SweepPlan, check_model_args
+from moe_eval_plugin.sweeps.settings.points import Axes, make_points
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from moe_eval_plugin.engines.expert_request import ModelConfig
     from moe_eval_plugin.engines.transformers.options import EngineOptions
     from moe_eval_plugin.experts.description import MoEDescription
 
 NAMES_OF_MODELS = ("pretrained", "model", "model_version")
-
-
-@dataclass(frozen=True)
-class Axes:
-    """The values to combine; without ``schedules``, the published k and its halves."""
-
-    schedules: Sequence[str] = ()
-    policies: Sequence[str] = ("uniform",)
-    renorms: Sequence[str] = ("native",)
-    seeds: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -61,10 +50,7 @@ def make_plan(common: SweepPlan, axes: Axes) -> CheckedPlan:
     if common.model.startswith("moe_vllm"):
         register_configuration(options)
     model = ModelConfig.load(options)
-    schedules = axes.schedules or published_k_and_halves(model.description)
-    points, added = make_points(
-        model.description, schedules, axes.policies, axes.renorms, axes.seeds
-    )
+    points, added = make_points(model.description, with_schedules(axes, model.description))
     for point in points:
         model.request(point.experts_k, point.experts_policy, point.renorm)
     return CheckedPlan(replace(common, points=points), options, model, added)
@@ -169,6 +155,11 @@ def given_arguments(plan: SweepPlan) -> dict[str, str]:
         return dict(part.partition("=")[::2] for part in argument_parts(plan.model_args))
     given = harness(plan.host).read_arguments(plan.model_args)
     return {name: str(value) for name, value in given.items()}
+
+
+def with_schedules(axes: Axes, description: MoEDescription) -> Axes:
+    """Return the values with the published k and its halves, if no schedule is among them."""
+    return axes if axes.schedules else replace(axes, schedules=published_k_and_halves(description))
 
 
 def published_k_and_halves(description: MoEDescription) -> list[str]:

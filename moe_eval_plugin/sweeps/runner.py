@@ -135,8 +135,18 @@ def changes(found: Manifest, plan: SweepPlan, settings: Mapping[str, Any]) -> li
     for point in plan.points:
         known = found.entries.get(point.name)
         if known is not None and known.digest != point.digest(settings):
-            changed.append(f"{point.name}: {dict(known.point)} -> {point.to_dict()}")
+            changed.append(f"{point.name}: {_changed_point(known.point, point.to_dict())}")
     return changed
+
+
+def _changed_point(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return what differs in a point: of the record of a tuned file, which may be long, names."""
+    old, new = ({**one, "tuning": one.get("tuning") or {}} for one in (before, now))
+    found = differences(old.pop("tuning"), new.pop("tuning"))
+    if old != new or not found:
+        return f"{old} -> {new}"
+    names = ", ".join(one.partition(":")[0] for one in found)
+    return f"its file says otherwise how it was found: {names}"
 
 
 def _files_text(changed: Sequence[str]) -> list[str]:

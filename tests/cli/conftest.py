@@ -6,6 +6,7 @@ import pytest
 from transformers import Qwen3MoeConfig
 
 from tests.cli.programs import moe_eval
+from tests.experts.schedules.tuned_files import write_file
 from tests.sweeps.sweeps import sweep_arguments
 
 if TYPE_CHECKING:
@@ -18,11 +19,13 @@ KS = ("--experts-k", "8", "1")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of a real sweep, beside the sweep."""
     folder = tmp_path_factory.mktemp("published")
-    run = moe_eval(*sweep_arguments(folder / "sweep", *KS))
+    file = write_file(folder, "tuned-0.5", k="0-1:3/2-3:1")
+    run = moe_eval(*sweep_arguments(folder / "sweep", *KS, file))
     assert run.returncode == 0, run.stderr
+    (folder / "tuned-0.5.yaml").unlink()
     packed = moe_eval("bundle", "sweep", cwd=folder)
     assert packed.returncode == 0, packed.stderr
-    assert packed.stdout.startswith("sweep.tar.gz: 2 settings")
+    assert packed.stdout.startswith("sweep.tar.gz: 3 settings")
     return folder / "sweep.tar.gz"
 
 

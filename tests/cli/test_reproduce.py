@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.cli.json_docs import checked_json
 from tests.cli.programs import MOE_EVAL, lmms_eval, moe_eval, start
+from tests.experts.schedules.tuned_files import write_file
 from tests.publish.bundle.finished_sweeps import change, members, rewrite
 from tests.report.report_runs import TASK
 from tests.sweeps.sweeps import numbers, results
@@ -17,7 +18,7 @@ def test_a_sweep_is_reproduced_from_its_bundle_alone(bundle: Path, tmp_path: Pat
     assert run.returncode == 0, run.stderr
     assert "Packages and machine are equal to those of the bundle." in run.stdout
     assert "$ moe-eval sweep --model moe_hf --model-args pretrained=demo" in run.stdout
-    assert "Accuracy: reproduced, 2 of 2 settings." in run.stdout
+    assert "Accuracy: reproduced, 3 of 3 settings." in run.stdout
     again = tmp_path / "sweep-again"
     assert numbers(again / "run") == numbers(bundle.parent / "sweep")
     verdict = json.loads((again / "agreement.json").read_text("utf-8"))
@@ -25,16 +26,23 @@ def test_a_sweep_is_reproduced_from_its_bundle_alone(bundle: Path, tmp_path: Pat
     judged = {
         (row["point"], row["number"]) for row in verdict["rows"] if row["verdict"] == "agrees"
     }
-    for point in ("k8", "k1"):
+    kept = "schedules/tuned-0.5.yaml"
+    assert f"--experts-k 8 1 @{again / 'bundle' / kept}" in run.stdout
+    assert (again / "run" / kept).read_text() == (again / "bundle" / kept).read_text()
+    tuning = results(again / "run", "tuned-0.5")["moe_eval"][TASK]["provenance"]["tuning"]
+    assert tuning["questions"][0]["doc_ids"] == [0, 1]
+    for point in ("k8", "k1", "tuned-0.5"):
         for number in ("equal answers", "exact_match", "observed_num_experts_per_tok"):
             assert (point, number) in judged
 
 
 def test_a_run_of_lmms_eval_is_reproduced_from_its_bundle_alone(tmp_path: Path) -> None:
-    model = ("--model", "moe_hf", "--model_args", "pretrained=demo,experts_k=2")
+    file = write_file(tmp_path, "tuned-0.5", k="0-1:3/2-3:1", doc_ids=(0, 9))
+    model = ("--model", "moe_hf", "--model_args", f"pretrained=demo,experts_k={file}")
     asked = ("--tasks", TASK, "--limit", "4", "--batch_size", "2")
     done = lmms_eval(*model, *asked, "--log_samples", "--output_path", "k2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    (tmp_path / "tuned-0.5.yaml").unlink()
     packed = moe_eval("bundle", "k2", "--json", cwd=tmp_path)
     assert packed.returncode == 0, packed.stderr
     assert checked_json("bundle", packed.stdout)["bundle"] == "k2.tar.gz"
@@ -44,7 +52,8 @@ def test_a_run_of_lmms_eval_is_reproduced_from_its_bundle_alone(tmp_path: Path) 
     assert verdict["agrees"]
     assert verdict["environment"] == {"packages": [], "machine": [], "checkpoint": []}
     assert {row["point"] for row in verdict["rows"]} == {"run"}
-    assert "lmms-eval --model moe_hf --model_args pretrained=demo,experts_k=2" in run.stderr
+    kept = tmp_path / "new" / "bundle" / "schedules" / "tuned-0.5.yaml"
+    assert f"lmms-eval --model moe_hf --model_args pretrained=demo,experts_k=@{kept}" in run.stderr
 
 
 def test_a_check_shows_what_would_be_run_and_leaves_nothing(bundle: Path, tmp_path: Path) -> None:
@@ -52,8 +61,10 @@ def test_a_check_shows_what_would_be_run_and_leaves_nothing(bundle: Path, tmp_pa
     assert run.returncode == 0, run.stderr
     assert "all checksums agree" in run.stdout
     assert "--limit 8" in run.stdout
-    assert "--experts-k 8 1" in run.stdout
-    assert "--output sweep-again/run" in " ".join(run.stdout.replace("\\\n", " ").split())
+    shown = " ".join(run.stdout.replace("\\\n", " ").split())
+    kept = tmp_path / "sweep-again" / "bundle" / "schedules" / "tuned-0.5.yaml"
+    assert f"--experts-k 8 1 @{kept}" in shown
+    assert "--output sweep-again/run" in shown
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from moe_eval_plugin.experts.schedules.tuned_file import read_tuned_file
 from moe_eval_plugin.model_adapters import vllm_arguments
+from moe_eval_plugin.results.files import read_run
 from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
 from moe_eval_plugin.sweeps.manifest import locked
 from tests.cli.json_docs import checked_json
 from tests.cli.programs import Ended, moe_eval
+from tests.experts.schedules.tuned_files import write_file
 from tests.models.weights.checkpoints import demo_copy
 from tests.sweeps.sweeps import (
     N_QUESTIONS,
@@ -109,19 +112,65 @@ def test_a_sweep_killed_three_times_equals_an_undisturbed_one(tmp_path: Path) ->
     assert not list((killed / "journal").iterdir())
 
 
-def test_what_is_done_is_kept_and_a_new_k_is_added(
-    undisturbed: tuple[Path, str], tmp_path: Path
-) -> None:
-    folder = tmp_path / "sweep"
-    shutil.copytree(undisturbed[0], folder)
-    before = (folder / manifest(folder)["points"]["k4"]["results"]).stat().st_mtime_ns
-    run = sweep_here(folder, "--experts-k", "4", "2", "--json")
+@pytest.fixture(scope="module")
+def tuned(undisturbed: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same sweep with a schedule and two policies added, in a folder ``sweep``."""
+    above = tmp_path_factory.mktemp("tuned")
+    shutil.copytree(undisturbed[0], above / "sweep")
+    write_file(above, "tuned-0.5", k="0-1:3/2-3:1")
+    write_file(above, "modes-0.5", policy="threshold:0.2")
+    return above / "sweep"
+
+
+TUNED = ("--experts-k", "4", "@tuned-0.5.yaml", "--policies", "top_p:0.7", "@modes-0.5.yaml")
+
+
+def test_what_is_done_is_kept_and_tuned_settings_are_added(tuned: Path) -> None:
+    before = (tuned / manifest(tuned)["points"]["k4"]["results"]).stat().st_mtime_ns
+    run = moe_eval(*sweep_arguments(tuned, *TUNED, "--json"), cwd=tuned.parent)
     assert run.returncode == 0, run.stderr
+    assert f"2 of the {N_QUESTIONS} questions of easy_vqa took part in choosing" in run.stderr
     report = checked_json("sweep", run.stdout)
-    assert [row["point"] for row in report["rows"]] == ["k8", "k4", "k1", "k2"]
-    assert report["rows"][-1]["observed_num_experts_per_tok"] == 2
-    assert "\nexperts_k: [8, 4, 2, 1]\n" in (folder / "study.yaml").read_text("utf-8")
-    assert (folder / manifest(folder)["points"]["k4"]["results"]).stat().st_mtime_ns == before
+    names = ["k8", "k4", "k1", "tuned-0.5", "k8-top_p-0.7", "modes-0.5"]
+    assert [row["point"] for row in report["rows"]] == names
+    assert report["rows"][3]["observed_num_experts_per_tok"] == 2
+    assert (tuned / manifest(tuned)["points"]["k4"]["results"]).stat().st_mtime_ns == before
+    study = (tuned / "study.yaml").read_text("utf-8")
+    assert "\nexperts_k: [8, 4, '@schedules/tuned-0.5.yaml', 1]\n" in study
+    assert "\npolicies: ['top_p:0.7', '@schedules/modes-0.5.yaml']\n" in study
+    for name in ("tuned-0.5", "modes-0.5"):
+        (task,) = read_run(tuned / manifest(tuned)["points"][name]["results"]).tasks
+        kept = read_tuned_file(tuned / "schedules" / f"{name}.yaml")
+        assert kept == read_tuned_file(tuned.parent / f"{name}.yaml")
+        assert task.setup.tuning == kept.tuning
+    assert read_run(tuned / manifest(tuned)["points"]["k1"]["results"]).setup.tuning is None  # type: ignore[union-attr]
+
+
+def test_a_sweep_goes_on_without_its_files_and_not_with_changed_ones(
+    tuned: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(tuned, moved)
+    run = moe_eval(*sweep_arguments(moved, *TUNED), cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "5 of 5 settings were done already." in run.stderr
+    run = moe_eval("sweep", moved / "study.yaml", "--output", moved, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "6 of 6 settings were done already." in run.stderr
+    write_file(tmp_path, "tuned-0.5", k="0-1:3/2-3:2")
+    run = moe_eval(*sweep_arguments(moved, *TUNED), cwd=tmp_path)
+    assert run.returncode == 2
+    assert "tuned-0.5: {" in run.stderr
+    write_file(tmp_path, "tuned-0.5", k="0-1:3/2-3:1", doc_ids=tuple(range(9)))
+    run = moe_eval(*sweep_arguments(moved, *TUNED), cwd=tmp_path)
+    assert run.returncode == 2
+    assert "tuned-0.5: its file says otherwise how it was found: questions" in run.stderr
+    everything = tuple(range(N_QUESTIONS))
+    write_file(tmp_path, "tuned-0.5", k="0-1:3/2-3:1", doc_ids=everything)
+    run = moe_eval(*sweep_arguments(tmp_path / "new", *TUNED[:3]), cwd=tmp_path)
+    assert run.returncode == 2
+    assert f"All {N_QUESTIONS} questions of easy_vqa that this sweep asks took part" in run.stderr
+    assert not (tmp_path / "new").exists()
 
 
 def test_points_that_are_done_are_timed_and_their_speed_ups_have_intervals(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin import cli
-from moe_eval_plugin.sweeps.fingerprint import version_settings
+from moe_eval_plugin.sweeps.identity.fingerprint import version_settings
 from moe_eval_plugin.sweeps.manifest import load_manifest
 from tests.report.report_runs import write_sweep, wrong_every
 

@@ -51,6 +51,16 @@ def refused(study: str, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err
 
 
+def test_files_are_looked_up_beside_the_study_first() -> None:
+    Path("shared").mkdir()
+    Path("shared", "a.yaml").write_text("- {k: 4}\n")
+    Path("shared", "study.yaml").write_text(
+        "experts_k: [8, '@a.yaml', '@b.yaml']\npolicies: '@a.yaml'\n"
+    )
+    found = " ".join(arguments_of(f"shared/study.yaml {shlex.join(GIVEN)}"))
+    assert "--experts-k 8 @shared/a.yaml @b.yaml --policies @shared/a.yaml" in found
+
+
 def test_a_study_is_the_command_that_it_writes_out() -> None:
     Path("study.yaml").write_text(STUDY)
 
@@ -160,5 +170,5 @@ def test_the_study_of_the_documentation_runs(
 
     assert cli.main(["sweep", "study.yaml", "--dry-run"]) == 0
     shown = capsys.readouterr().out
-    assert "questions in each setting: 500 of easy_vqa; 2,500 answers to go" in shown
+    assert "questions in each setting: 500 of easy_vqa; 3,000 answers to go" in shown
     assert "until each speed-up is known to 3.0%, for 60 s at most" in shown

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from moe_eval_plugin.errors import InvalidExpertCountError
-from moe_eval_plugin.sweeps.planning import Axes, make_plan
+from moe_eval_plugin.sweeps.planning import make_plan
+from moe_eval_plugin.sweeps.settings.points import Axes
 from tests.sweeps.sweeps import PLAN
 
 

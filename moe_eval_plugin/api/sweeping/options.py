@@ -10,7 +10,8 @@ from moe_eval_plugin.option_values import read_float, read_int, read_pairs
 from moe_eval_plugin.sweeps.launchers.choose import LaunchOptions
 from moe_eval_plugin.sweeps.manifest import load_manifest
 from moe_eval_plugin.sweeps.plan import SweepPlan
-from moe_eval_plugin.sweeps.planning import Axes
+from moe_eval_plugin.sweeps.settings.kept_files import with_kept_files
+from moe_eval_plugin.sweeps.settings.points import Axes
 from moe_eval_plugin.sweeps.timing.options import (
     PRECISION,
     TimingOptions,
@@ -48,7 +49,9 @@ class SweepOptions(TypedDict, total=False):
     apply_chat_template: bool
     """Pass prompts through the chat template, with lm-eval."""
     experts_policy: Sequence[str]
-    """Rules that drop experts, each combined with each k."""
+    """Rules that drop experts, each combined with each k: ``NAME:NUMBER`` or ``@FILE``."""
+    policies: Sequence[str]
+    """Rules that drop experts, each a setting of its own, at the published k."""
     renorm: Sequence[str]
     """How to scale the weights of the experts kept."""
     seeds: Sequence[int]
@@ -129,13 +132,18 @@ def make_request(
     command: tuple[str, ...] = (),
 ) -> SweepRequest:
     """Return the request of a sweep; ``InvalidArgumentError`` for a value that is not possible."""
-    seeds = tuple(options.get("seeds", ()))
-    policies = tuple(options.get("experts_policy", Axes.policies))
-    renorms = tuple(options.get("renorm", Axes.renorms))
+    rules = options.get("experts_policy", Axes.experts_policies)
+    axes = Axes(
+        schedules=with_kept_files(experts_k, folder),
+        experts_policies=with_kept_files(rules, folder),
+        renorms=tuple(options.get("renorm", Axes.renorms)),
+        seeds=tuple(options.get("seeds", ())),
+        policies=with_kept_files(options.get("policies", ()), folder),
+    )
     return SweepRequest(
         folder=folder.resolve(),
         common=plan,
-        axes=Axes(tuple(experts_k), policies, renorms, seeds),
+        axes=axes,
         launch=_launch_options(options),
         timing=_timing_options(options),
         restart=options.get("restart", False),

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from moe_eval_plugin.api.sweeping.progress import SweepProgress
     from moe_eval_plugin.api.sweeping.request import SweepRequest
     from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
-    from moe_eval_plugin.sweeps.data_content import DataContent
     from moe_eval_plugin.sweeps.estimate import Estimate
+    from moe_eval_plugin.sweeps.identity.data_content import DataContent
     from moe_eval_plugin.sweeps.launchers.launcher import Launcher, Worker
     from moe_eval_plugin.sweeps.manifest import Entry, Manifest
     from moe_eval_plugin.sweeps.planning import CheckedPlan
@@ -42,17 +42,23 @@ def check_model(request: SweepRequest) -> CheckedPlan:
 
 
 def read_tasks(request: SweepRequest, checked: CheckedPlan) -> ReadySweep:
-    """Import the host, and read the tasks of a checked plan and their data."""
+    """Import the host, and read the tasks of a checked plan and their data.
+
+    Raises ``InvalidArgumentError`` where all questions took part in choosing the settings.
+    """
     from moe_eval_plugin.hosts.harness import harness
-    from moe_eval_plugin.sweeps.data_content import DataContent
-    from moe_eval_plugin.sweeps.fingerprint import sweep_settings
+    from moe_eval_plugin.sweeps.identity.data_content import DataContent
+    from moe_eval_plugin.sweeps.identity.fingerprint import sweep_settings
+    from moe_eval_plugin.sweeps.settings.calibration_overlap import overlap_notes
 
     plan, collected = checked.plan, CollectedWarnings()
     with collected.collecting():
         host = harness(plan.host).load_tasks(plan.run())
+        notes = overlap_notes(plan.points, host.n_questions(plan.limit))
         data = DataContent.load(request.folder)
         settings = sweep_settings(plan, checked.model, host, data)
-    return ReadySweep(request, checked, host, settings, data, collected)
+    collected.texts += notes
+    return ReadySweep(request, checked, host, settings, data, collected, tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,8 @@ class ReadySweep:
     """What is known of the files of the data."""
     collected: CollectedWarnings = field(default_factory=CollectedWarnings)
     """The warnings so far."""
+    notes: tuple[str, ...] = ()
+    """Questions that took part in choosing settings: to be shown before the first answer."""
 
     def estimate(self) -> Estimate:
         """Estimate questions, time and memory; nothing is run and nothing is written."""
@@ -93,7 +101,10 @@ class ReadySweep:
         from moe_eval_plugin.sweeps.launchers.choose import launching
         from moe_eval_plugin.sweeps.manifest import locked
         from moe_eval_plugin.sweeps.runner import open_manifest
+        from moe_eval_plugin.sweeps.settings.kept_files import keep_files
 
+        for text in self.notes:
+            progress.note(text)
         plan, folder, launch = self.checked.plan, self.request.folder, self.request.launch
         with locked(folder):
             manifest = open_manifest(
@@ -105,6 +116,7 @@ class ReadySweep:
                 changed_files=self.data.changed(),
             )
             self.data.save(folder)
+            keep_files(manifest)
             save_studies(manifest)
             n_questions = self.host.n_questions(plan.limit)
             timing = TimedPassRun(self.request.timing, plan, manifest, self.host, progress)

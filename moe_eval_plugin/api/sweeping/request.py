@@ -12,7 +12,7 @@ from moe_eval_plugin.hosts.harness import harness
 from moe_eval_plugin.option_values import read_float, read_int, read_new_folder
 from moe_eval_plugin.sweeps import early_checks
 from moe_eval_plugin.sweeps.launchers.choose import LaunchOptions
-from moe_eval_plugin.sweeps.planning import Axes
+from moe_eval_plugin.sweeps.settings.points import Axes
 from moe_eval_plugin.sweeps.timing.options import TimingOptions
 
 if TYPE_CHECKING:

@@ -104,6 +104,10 @@ def parse_tuned_text(text: str, source: str) -> TunedFile:
         return TunedFile(rules_of_list(content, rules_text))
     _check_keys(content, source)
     tuning = _record(typed.get("tuning"), source)
+    if tuning and tuning.is_of_policy == ("experts_k" in content):
+        kind = "experts_k" if "experts_k" in content else "experts_policy"
+        message = f"{source} holds {kind}, which tuning.method {tuning.method} does not find"
+        raise DataError(message)
     if "experts_k" in content:
         return TunedFile(rules_of_list(content["experts_k"], rules_text), tuning=tuning)
     policy = content["experts_policy"]

@@ -14,6 +14,7 @@ from moe_eval_plugin.json_object import JsonObject
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+SEARCH = "search"
 Unit = Literal["experts", "flops", "time"]
 By = Literal["layer", "modality", "phase"]
 
@@ -89,6 +90,11 @@ class TuningRecord:
     """When it was found, in ISO 8601."""
     versions: Mapping[str, str | None] = field(default_factory=dict)
     """Version of each package that took part."""
+
+    @property
+    def is_of_policy(self) -> bool:
+        """Whether parameters of a policy were calibrated, and no schedule was searched for."""
+        return self.method != SEARCH
 
     def doc_ids(self, task: str) -> frozenset[int]:
         """Return the numbers of a task's own questions that took part in choosing."""

@@ -24,6 +24,7 @@ from moe_eval_plugin.hosts.lm_eval.records import TaskRecords
 from moe_eval_plugin.hosts.lm_eval.registration import register
 from moe_eval_plugin.hosts.replacement import replaced
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
+from moe_eval_plugin.hosts.shared.calibration_questions import warn_of_overlap
 from moe_eval_plugin.measure.answer_ends import AnswerEndCounter
 from moe_eval_plugin.plugins.announcer import Announcer
 from moe_eval_plugin.plugins.manager import plugin_manager
@@ -181,7 +182,17 @@ class MeasuredLM(LMAdapter):
                 logger.info("%s: %s", task, experts[task])
         ranks = self._gather(experts)
         _refuse_missing_tasks(ranks)
+        self._warn_of_overlap(of_tasks)
         return join_ranks(ranks)
+
+    def _warn_of_overlap(self, of_tasks: Mapping[str, Sequence[Instance]]) -> None:
+        """Warn of questions that took part in choosing the schedule or the policy."""
+        tuning = self.engine_request.tuning
+        if tuning is not None:
+            mine = {(task, one.doc_id) for task, asked in of_tasks.items() for one in asked}
+            ranks = self._gather(mine)
+            if self.rank == 0:
+                warn_of_overlap(tuning, set().union(*ranks))
 
     def _measure(
         self,

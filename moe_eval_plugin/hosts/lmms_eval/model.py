@@ -34,6 +34,7 @@ from moe_eval_plugin.hosts.lmms_eval.host_options import refuse_options
 from moe_eval_plugin.hosts.lmms_eval.requests import RequestReader, settings_by_task, with_settings
 from moe_eval_plugin.hosts.run_recorder import RunRecorder, announce_end
 from moe_eval_plugin.hosts.shared.arguments import join_arguments
+from moe_eval_plugin.hosts.shared.calibration_questions import warn_of_overlap
 from moe_eval_plugin.hosts.unanswered import report_unanswered
 from moe_eval_plugin.measure.answer_ends import REASONING_TAGS, AnswerEndCounter
 from moe_eval_plugin.measure.speed import TaskSpeed
@@ -238,6 +239,16 @@ class MoEModel(EngineAdapter, lmms):
             self._experts[task] = experts
             logger.info("%s: %s", task, experts)
         self._experts = join_ranks(self._gather(dict(self._experts)))
+        self._warn_of_overlap(jobs)
+
+    def _warn_of_overlap(self, jobs: Sequence[Job]) -> None:
+        """Warn of questions that took part in choosing the schedule or the policy."""
+        tuning = self.engine_request.tuning
+        if tuning is not None:
+            mine = {(job.task, job.question) for job in jobs}
+            ranks = self._gather(mine)
+            if self.rank == 0:
+                warn_of_overlap(tuning, set().union(*ranks))
 
     def _record(self, measured: Measurements) -> None:
         """Build the records of all processes, for plugins and the host's results."""

@@ -11,10 +11,13 @@ import itertools
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.experts.schedules.routing_rule import UNIFORM
 from moe_eval_plugin.hosts.harness import FIRST, PACKAGES, harness
 from moe_eval_plugin.publish.bundle.finished import setting_of, sweep_point
 from moe_eval_plugin.results.run import UNKNOWN
+from moe_eval_plugin.sweeps.plan import SCHEDULES, SweepPoint
 from moe_eval_plugin.sweeps.planning import NAMES_OF_MODELS
+from moe_eval_plugin.sweeps.settings.kept_files import kept_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 # Placeholder for the output folder.
 OUTPUT = "{output}"
+# Arguments of a model that may name a file.
+TUNED = ("experts_k", "experts_policy")
 SWEEP = ("moe-eval", "sweep")
 # With --separate and --batch-sizes, the options that change speeds and no answers.
 TYPED = (
@@ -38,7 +43,8 @@ TYPED = (
 def sweep_commands(manifest: Manifest, timed: Sequence[TimedPass] = ()) -> list[list[str]]:
     """Return the commands that repeat all points of a sweep, and its timed passes.
 
-    It is one command, unless the values of k differ between routing rules.
+    It is one command, unless the values of k differ between routing rules. What was tuned is named
+    by its file in the folder ``schedules``, beside that of the commands.
     """
     settings = manifest.settings
     host = settings.get("host", FIRST)
@@ -64,15 +70,43 @@ def sweep_commands(manifest: Manifest, timed: Sequence[TimedPass] = ()) -> list[
     return [
         [*common, *axes, *seeding, "--output", OUTPUT]
         for axes in _axes(
-            dict.fromkeys(map(setting_of, points)),
+            dict.fromkeys(setting_of(point.named_by_file(SCHEDULES)) for point in points),
             {setting_of(point) for point in points if point.is_baseline},
         )
     ]
 
 
 def run_command(run: Run) -> list[str]:
-    """Return the command of the host that repeats a run."""
-    return harness(run.host).settings_of(run).command(OUTPUT)
+    """Return the command of the host that repeats a run.
+
+    A file of a schedule or a policy is named as ``tuned_file_of`` returns it.
+    """
+    tool, setup = harness(run.host), run.setup
+    command = tool.settings_of(run).command(OUTPUT)
+    name = _model_args_of(command)
+    text = _value(command, name)
+    if setup is None or "@" not in text or not tool.argument_names(text) & {*TUNED}:
+        return command
+    given = tool.read_arguments(text)
+    named = [one for one in TUNED if str(given.get(one, "")).startswith("@")]
+    in_place = {one: setup.values.get(one) for one in named}
+    if setup.tuning is not None:
+        option = "experts_policy" if setup.tuning.is_of_policy else "experts_k"
+        in_place[option] = f"@{SCHEDULES}/{setup.tuning.name}.yaml"
+    return with_option(command, name, tool.write_arguments({**given, **in_place}))
+
+
+def tuned_file_of(run: Run) -> tuple[str, str] | None:
+    """Return path and content of the file of a run's schedule or policy.
+
+    ``None`` for a run whose schedule or policy ``moe-eval tune`` did not find.
+    """
+    setup = run.setup
+    if setup is None or setup.tuning is None:
+        return None
+    k, policy = (str(setup.values.get(name)) for name in TUNED)
+    point = SweepPoint("", k, policy, tuning=setup.tuning)
+    return next(iter(kept_files([point]).items()))
 
 
 def is_sweep(command: Sequence[str]) -> bool:
@@ -160,23 +194,44 @@ def _value(command: Sequence[str], name: str) -> str:
 def _axes(settings: Iterable[Setting], baselines: set[Setting]) -> Iterator[list[str]]:
     """Yield the options that make these settings: once, or for each routing rule.
 
-    A sweep always adds the baseline, so it need not be a combination of the options.
+    A sweep always adds the baseline, so it need not be a combination of the options. Policies that
+    are at the published k alone are settings of their own.
     """
     wanted = list(settings)
-    named = [one for one in wanted if one not in baselines]
-    for chosen in (wanted, named):
-        values = [list(dict.fromkeys(one[axis] for one in chosen)) for axis in range(3)]
-        if chosen and {*itertools.product(*values), *baselines} == set(wanted):
-            yield _axis_options(*values)
-            return
+    published = {k for k, _, _ in baselines}
+    at_published = [one for one in wanted if one[0] in published and one[1] != UNIFORM]
+    for alone in ([], at_published):
+        of_k = [one for one in wanted if one not in alone]
+        named = [one for one in of_k if one not in baselines]
+        for chosen in (of_k, named):
+            ks, policies, renorms = _values(chosen)
+            own = [policy for _, policy, _ in alone]
+            made = {
+                *itertools.product(ks, policies, renorms),
+                *itertools.product(published, own, renorms),
+            }
+            if chosen and made | baselines == set(wanted):
+                yield _axis_options(ks, policies, renorms, list(dict.fromkeys(own)))
+                return
     rules = dict.fromkeys(one[1:] for one in wanted)
     for policy, renorm in rules:
         ks = [one[0] for one in wanted if one[1:] == (policy, renorm)]
         yield _axis_options(ks, [policy], [renorm])
 
 
-def _axis_options(ks: list[str], policies: list[str], renorms: list[str]) -> list[str]:
-    return ["--experts-k", *ks, "--experts-policy", *policies, "--renorm", *renorms]
+def _values(settings: Sequence[Setting]) -> tuple[list[str], list[str], list[str]]:
+    """Return each k, each policy and each renormalisation in these settings, once."""
+    ks, policies, renorms = (
+        list(dict.fromkeys(one[axis] for one in settings)) for axis in range(3)
+    )
+    return ks, policies, renorms
+
+
+def _axis_options(
+    ks: list[str], policies: list[str], renorms: list[str], own: Sequence[str] = ()
+) -> list[str]:
+    alone = ["--policies", *own] if own else []
+    return ["--experts-k", *ks, "--experts-policy", *policies, *alone, "--renorm", *renorms]
 
 
 def _typed(manifest: Manifest, timed: Sequence[TimedPass]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.files import sha256_of
 from moe_eval_plugin.hosts.harness import LM_EVAL
 from moe_eval_plugin.model_name import DEMO, is_folder
-from moe_eval_plugin.publish.bundle.commands import run_command, sweep_commands
+from moe_eval_plugin.publish.bundle.commands import run_command, sweep_commands, tuned_file_of
 from moe_eval_plugin.publish.bundle.description import (
     RUN,
     SWEEP,
@@ -39,10 +39,14 @@ CHECKSUM_FILES = ("config.json", "*.safetensors.index.json")
 
 @dataclass(frozen=True)
 class Contents:
-    """Files of a bundle, by their names in it, and its description."""
+    """Files of a bundle, by their names in it, and its description.
+
+    ``texts`` are files that are written from the results: those of schedules and policies.
+    """
 
     files: Mapping[str, Path]
     description: BundleDescription
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 def collect(path: Path, lock: str) -> Contents:
@@ -75,7 +79,8 @@ def collect(path: Path, lock: str) -> Contents:
         warnings=tuple(_warnings(finished, checkpoint, lock)),
         host=run.host,
     )
-    return Contents(files, description)
+    tuned = [tuned_file_of(point.run) for point in finished.points]
+    return Contents(files, description, dict(one for one in tuned if one is not None))
 
 
 def _commands(finished: Finished) -> list[list[str]]:

@@ -100,7 +100,7 @@ def _state(entry: Entry) -> str:
 def sweep_point(entry: Entry) -> SweepPoint:
     """Return a point of a sweep as its manifest records it; raises ``DataError``."""
     try:
-        return SweepPoint(**entry.point)
+        return SweepPoint.from_dict(entry.point)
     except TypeError as error:
         message = (
             f"The manifest of the sweep records a point as {dict(entry.point)}, which this version "

@@ -46,7 +46,7 @@ def pack(contents: Contents, lock: str, output: Path, *, force: bool = False) ->
         raise InvalidArgumentError(message)
     described = contents.description
     text = json.dumps(described.to_dict(), indent=1, ensure_ascii=False) + "\n"
-    texts = {DESCRIPTION: text, LOCK_FILE: lock, README: readme_text(described)}
+    texts = {DESCRIPTION: text, LOCK_FILE: lock, README: readme_text(described), **contents.texts}
     texts |= study_texts(described.commands) if described.of_sweep else {}
     try:
         _raise_if_secrets(contents, texts)

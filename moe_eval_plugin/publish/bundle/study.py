@@ -26,6 +26,7 @@ STUDY_OPTIONS = (
         "tasks",
         "experts_k",
         "experts_policy",
+        "policies",
         "renorm",
         "seeds",
     ),

@@ -20,6 +20,7 @@ from moe_eval_plugin.publish.bundle.commands import (
 )
 from moe_eval_plugin.results.files import find_results, results_files
 from moe_eval_plugin.sweeps.manifest import MANIFEST
+from moe_eval_plugin.sweeps.plan import SCHEDULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,15 +36,17 @@ class Changes:
     """Changes to the commands of a bundle: fewer questions, another path of the checkpoint.
 
     ``recorded`` is the checkpoint that the results record, for commands that name none.
+    ``bundle`` is the folder of the unpacked bundle, with the files of schedules and policies.
     """
 
     recorded: str
     limit: int | None = None
     pretrained: str | None = None
+    bundle: Path | None = None
 
     def applied(self, command: Sequence[str]) -> list[str]:
         """Return a command of a bundle with these changes."""
-        changed = list(command)
+        changed = [self._with_files(part) for part in command]
         if self.limit is not None and "--samples" in command:
             message = (
                 f"--limit {self.limit} is not possible: the command names the questions to ask "
@@ -55,6 +58,11 @@ class Changes:
         if self.pretrained is not None:
             return with_checkpoint(changed, self.pretrained)
         return with_recorded_checkpoint(changed, self.recorded)
+
+    def _with_files(self, part: str) -> str:
+        if self.bundle is None:
+            return part
+        return part.replace(f"@{SCHEDULES}/", f"@{self.bundle.resolve() / SCHEDULES}/")
 
 
 def rerun(

@@ -46,7 +46,7 @@ def collect(request: RoutingRequest, progress: Progress | None = None) -> Routin
     """
     from moe_eval_plugin.prompts.loading import load_tasks, read_model
     from moe_eval_plugin.routing.collect.as_trace import as_trace
-    from moe_eval_plugin.sweeps.fingerprint import model_settings
+    from moe_eval_plugin.sweeps.identity.fingerprint import model_settings
 
     shown = progress or NoProgress()
     host = request.checked_harness()

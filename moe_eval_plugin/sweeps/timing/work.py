@@ -9,7 +9,7 @@ from moe_eval_plugin.files import short_digest
 from moe_eval_plugin.hosts.harness import LM_EVAL, LMMS_EVAL
 from moe_eval_plugin.results.files import read_run
 from moe_eval_plugin.results.timing.timed_pass import FOLDER, TimedPass
-from moe_eval_plugin.sweeps.fingerprint import machine
+from moe_eval_plugin.sweeps.identity.fingerprint import machine
 from moe_eval_plugin.sweeps.plan import SweepPoint
 from moe_eval_plugin.sweeps.timing.pass_file import ASKED, MACHINE, is_same, stored_pass
 from moe_eval_plugin.sweeps.timing.sample import (
@@ -94,7 +94,7 @@ def make_work(
     There are no passes where only the baseline, or not even that, can be timed.
     """
     records, remarks = _records(manifest)
-    points = [SweepPoint(**manifest.entry(name).point) for name in records]
+    points = [SweepPoint.from_dict(manifest.entry(name).point) for name in records]
     # Repetitions with other seeds have the same speed.
     points = [one for one in points if one.seed == points[0].seed]
     if len(points) > 1 and not points[0].is_baseline:

@@ -15,7 +15,7 @@ from moe_eval_plugin.hosts.exit_codes import user_errors
 from moe_eval_plugin.hosts.shared.arguments import join_arguments
 from moe_eval_plugin.model_adapters.hf_arguments import parse_arguments
 from moe_eval_plugin.model_adapters.lmms_eval_hf import MoEHF
-from moe_eval_plugin.sweeps.fingerprint import machine
+from moe_eval_plugin.sweeps.identity.fingerprint import machine
 from moe_eval_plugin.sweeps.workers.batch_size import found_batch_size
 from moe_eval_plugin.sweeps.workers.batch_store import SweepBatches
 from moe_eval_plugin.sweeps.workers.input_cache import InputCache, limit_bytes

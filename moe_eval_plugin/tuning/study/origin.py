@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.hardware.device import describe_this_machine
 from moe_eval_plugin.results.versions import installed_versions, versions_with
-from moe_eval_plugin.sweeps.fingerprint import model_settings
+from moe_eval_plugin.sweeps.identity.fingerprint import model_settings
 from moe_eval_plugin.tuning.study.study import Origin
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.prompts.progress import NoProgress
-from moe_eval_plugin.sweeps.fingerprint import model_settings
+from moe_eval_plugin.sweeps.identity.fingerprint import model_settings
 from moe_eval_plugin.tuning.cells import cells_of, schedule_of
 from moe_eval_plugin.tuning.frontier.frontier import find_frontier
 from moe_eval_plugin.tuning.frontier.targets import uniform_targets

@@ -37,19 +37,20 @@ RECORD = TuningRecord(
     date="2026-11-29T08:00:00",
     versions={"torch": "2.9", "vllm": None},
 )
+POLICY = replace(RECORD, method="threshold")
 SCHEDULE = parse_experts_k("8/0-2:3/image+7:2/decode:1")
 TUNING = "tuning: {name: t, method: search, model: demo, unit: experts, target: 0.5, price: 0.5}\n"
 
 
 @pytest.mark.parametrize(
-    "file", [TunedFile(SCHEDULE, tuning=RECORD), TunedFile(policy="modes:0.1:1/2", tuning=RECORD)]
+    "file", [TunedFile(SCHEDULE, tuning=RECORD), TunedFile(policy="threshold:0.1", tuning=POLICY)]
 )
 def test_a_file_is_read_back_as_it_was_written(tmp_path: Path, file: TunedFile) -> None:
     path = tmp_path / "tuned-0.5.yaml"
     write_tuned_file(path, file)
     read = read_tuned_file(path)
     assert read == file
-    assert read.tuning == RECORD
+    assert read.tuning == file.tuning
     assert read.text == path.read_text("utf-8")
 
 
@@ -66,7 +67,7 @@ def test_the_option_has_the_record(tmp_path: Path) -> None:
 def test_a_file_given_to_the_other_option_is_refused(tmp_path: Path) -> None:
     schedule, policy = tmp_path / "schedule.yaml", tmp_path / "policy.yaml"
     write_tuned_file(schedule, TunedFile(SCHEDULE, tuning=RECORD))
-    write_tuned_file(policy, TunedFile(policy="threshold:0.2", tuning=RECORD))
+    write_tuned_file(policy, TunedFile(policy="threshold:0.2", tuning=POLICY))
     assert read_policy_option(f"@{policy}").policy == "threshold:0.2"
     with pytest.raises(InvalidExpertCountError, match=r"Pass it as experts_policy=@.*policy\.yaml"):
         parse_experts_k(f"@{policy}")
@@ -83,6 +84,7 @@ def test_a_file_given_to_the_other_option_is_refused(tmp_path: Path) -> None:
         ("experts_k: [{k: 8}]\nexperts_policy: top_p:0.8\n", "both experts_k and experts_policy"),
         ("experts_k: [{k: 8}]\nexpert_policy: x\n", "unknown key expert_policy"),
         ("experts_policy: [top_p]\n", "NAME:NUMBER was expected"),
+        ("experts_policy: top_p:0.8\n" + TUNING, "tuning.method search does not find"),
         ("experts_k: [{k: 8}]\ntuning: search\n", "a mapping was expected"),
         ("experts_k: [{k: 8}]\n" + TUNING.replace("name: t", "name: ../t"), "tuning.name is"),
         ("experts_k: [{k: 8}]\n" + TUNING.replace("0.5", "half"), "tuning.target is 'half'"),

@@ -13,13 +13,21 @@ from hypothesis import strategies as st
 
 from moe_eval_plugin.cli import build_parser
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.publish.bundle.commands import run_command, sweep_commands, with_checkpoint
+from moe_eval_plugin.experts.schedules.parser import parse_experts_k
+from moe_eval_plugin.experts.schedules.tuned_file import TunedFile, parse_tuned_text
+from moe_eval_plugin.publish.bundle.commands import (
+    run_command,
+    sweep_commands,
+    tuned_file_of,
+    with_checkpoint,
+)
 from moe_eval_plugin.publish.bundle.study import study_texts
 from moe_eval_plugin.publish.reproduce.rerun import Changes
 from moe_eval_plugin.results.files import read_run
 from moe_eval_plugin.sweeps.manifest import Entry, Manifest
+from tests.experts.schedules.tuned_files import record
 from tests.publish.bundle.finished_sweeps import SETTINGS, change, in_record, point
-from tests.report.report_runs import write_run
+from tests.report.report_runs import TASK, write_run, wrong_every
 from tests.results.lm_eval_files import RESULTS_FILE
 from tests.results.timing.timed_files import timed_pass
 
@@ -61,7 +69,8 @@ def made(command: Sequence[str]) -> set[Setting]:
     """Return the settings that a command of a sweep makes, its baseline included."""
     options = build_parser().parse_args(list(command[1:]))
     axes = options.experts_k, options.experts_policy, options.renorm
-    return {BASELINE, *itertools.product(*axes)}
+    alone = itertools.product(BASELINE[:1], options.policies, options.renorm)
+    return {BASELINE, *itertools.product(*axes), *alone}
 
 
 def test_a_sweep_is_one_command_with_the_settings_that_its_points_share() -> None:
@@ -86,6 +95,36 @@ def test_rules_that_share_their_ks_are_one_command_whether_the_baseline_was_name
         settings = itertools.product(ks, ["uniform", "top_p:0.7"], ["native"])
         wanted = dict.fromkeys([BASELINE, *settings])
         assert len(sweep_commands(manifest(map(of_setting, wanted)))) == 1
+
+
+def test_tuned_settings_are_named_by_their_files_and_policies_are_settings_of_their_own() -> None:
+    tuned = {**point("8/0-1:3"), "tuning": record("tuned-0.5").to_dict()}
+    policy = {**of_setting(("8", "top_p:0.7", "native")), "tuning": record("p", "top_p").to_dict()}
+    alone = of_setting(("8", "threshold:0.2", "native"))
+    (command,) = sweep_commands(manifest([point(8), point(4), tuned, alone, policy]))
+    options = build_parser().parse_args(command[1:])
+    assert options.experts_k == ["8", "4", "@schedules/tuned-0.5.yaml"]
+    assert options.experts_policy == ["uniform"]
+    assert options.policies == ["threshold:0.2", "@schedules/p.yaml"]
+
+
+def test_the_file_of_a_run_is_written_from_its_results(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run", 2, wrong_every(4))
+    assert tuned_file_of(read_run(path)) is None
+    named = {"pretrained": "demo", "experts_k": "@/home/me/mine.yaml"}
+
+    def of_a_plain_list(content: dict[str, Any]) -> None:
+        content["config"]["model_args"] = ",".join(f"{k}={v}" for k, v in named.items())
+        content["moe_eval"][TASK]["provenance"]["experts_k"] = "8/0-1:3"
+
+    change(path, of_a_plain_list)
+    assert "experts_k=8/0-1:3," in " ".join(run_command(read_run(path)))
+    change(path, in_record(lambda one: one["provenance"].update(tuning=record("t").to_dict())))
+    assert "experts_k=@schedules/t.yaml," in " ".join(run_command(read_run(path)))
+    name, text = tuned_file_of(read_run(path)) or ("", "")
+    assert name == "schedules/t.yaml"
+    schedule = parse_experts_k("8/0-1:3")
+    assert parse_tuned_text(text, name) == TunedFile(schedule, tuning=record("t"))
 
 
 def test_seeds_are_taken_over() -> None:

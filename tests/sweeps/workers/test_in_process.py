@@ -15,7 +15,8 @@ from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.models.demo import MODEL_PATH
 from moe_eval_plugin.sweeps.launchers.launcher import LocalLauncher
 from moe_eval_plugin.sweeps.plan import SweepPlan
-from moe_eval_plugin.sweeps.planning import Axes, make_plan
+from moe_eval_plugin.sweeps.planning import make_plan
+from moe_eval_plugin.sweeps.settings.points import Axes
 from moe_eval_plugin.sweeps.workers.in_process import InProcessWorker
 from tests.models.fake_hub import published
 from tests.publish.bundle.finished_sweeps import change, in_record, results_of, write_sweep

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from moe_eval_plugin import files
-from moe_eval_plugin.sweeps import data_content
-from moe_eval_plugin.sweeps.data_content import DATA, DataContent
+from moe_eval_plugin.sweeps.identity import data_content
+from moe_eval_plugin.sweeps.identity.data_content import DATA, DataContent
 
 if TYPE_CHECKING:
     from pathlib import Path

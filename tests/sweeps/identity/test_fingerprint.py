@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from moe_eval_plugin.sweeps.fingerprint import version_settings
+from moe_eval_plugin.sweeps.identity.fingerprint import version_settings
 
 
 def test_a_sweep_depends_on_its_own_harness_alone() -> None:

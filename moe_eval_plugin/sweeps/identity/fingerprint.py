@@ -16,7 +16,7 @@ from moe_eval_plugin.sweeps.planning import NAMES_OF_MODELS, given_arguments
 if TYPE_CHECKING:
     from moe_eval_plugin.engines.expert_request import ModelConfig
     from moe_eval_plugin.hosts.shared.loaded_tasks import LoadedTasks
-    from moe_eval_plugin.sweeps.data_content import DataContent
+    from moe_eval_plugin.sweeps.identity.data_content import DataContent
     from moe_eval_plugin.sweeps.plan import SweepPlan
 
 

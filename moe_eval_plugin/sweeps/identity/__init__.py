@@ -1,0 +1,1 @@
+"""What the numbers of a sweep depend on: its settings, its packages, and its data."""

@@ -1,0 +1,1 @@
+"""The settings that a sweep compares, and the files that some of them come from."""
