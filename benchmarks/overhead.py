@@ -91,20 +91,20 @@ class Comparison:
         self._task: str = LARGE_TASK if options.like_vqav2 else TASK
         self._answers: dict[int, str] | None = None
 
-    def check_inputs(self) -> None:
-        """Run both once, not timed, and exit if they do not get the same prompts and images."""
-        digests = {
-            model: self._run(model, "--inputs", shares=False)[1]["inputs"] for model in (PEER, OURS)
-        }
-        if digests[PEER] != digests[OURS]:
-            sys.exit(f"The models did not get the same inputs: {json.dumps(digests, indent=1)}")
+    def alternate(self, n_rounds: int, *, inputs: bool = False) -> Iterator[tuple[Run, Run]]:
+        """Run both in each round, peer first and ours first in turn; peer and ours.
 
-    def alternate(self, n_rounds: int) -> Iterator[tuple[Run, Run]]:
-        """Run both in each round, peer first and ours first in turn; peer and ours."""
+        With ``inputs``, which takes time, nothing is shared, and it exits if they do not get the
+        same prompts and images.
+        """
+        options = ("--inputs",) if inputs else ()
         for number in range(n_rounds):
             order = (PEER, OURS) if number % 2 == 0 else (OURS, PEER)
-            runs = {model: self._run(model)[0] for model in order}
-            yield runs[PEER], runs[OURS]
+            runs = {model: self._run(model, *options, shares=not inputs) for model in order}
+            digests = [runs[model][1]["inputs"] for model in (PEER, OURS)]
+            if digests[0] != digests[1]:
+                sys.exit(f"The models did not get the same inputs: {json.dumps(digests, indent=1)}")
+            yield runs[PEER][0], runs[OURS][0]
 
     def profiling(self, n_rounds: int) -> list[dict[str, dict[str, float]]]:
         """Answer all requests with profiling off and on in turn, within one process."""
@@ -284,11 +284,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--like-vqav2", action="store_true", help="five questions to an image of 256 tokens"
     )
     parser.add_argument(
-        "--short", action="store_true", help="16 questions and one round: for CI, no measurement"
+        "--short", action="store_true", help="16 questions, no round of its own: for CI"
     )
     options = parser.parse_args(arguments)
     if options.short:
-        options.limit, options.rounds, options.profile_rounds = 16, 1, 1
+        # The runs in which inputs are compared stand for a round.
+        options.limit, options.rounds, options.profile_rounds = 16, 0, 1
     missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
     if missing:
         parser.error(f"--model {PEER} needs more packages: pip install {' '.join(missing)}")
@@ -315,8 +316,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write_questions(Path(folder) / DATA, options.limit)
         for batch_size in options.batch_sizes:
             comparison = Comparison(model, batch_size, options)
-            comparison.check_inputs()
-            pairs = list(comparison.alternate(options.rounds))
+            compared = list(comparison.alternate(1, inputs=True))
+            pairs = list(comparison.alternate(options.rounds)) or compared
             show(batch_size, pairs)
             cost = profiling_cost(comparison.profiling(options.profile_rounds))
             print(f"profiling on / off: wall {_in_words(cost['wall_s'])}")
