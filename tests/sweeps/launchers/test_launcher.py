@@ -7,7 +7,7 @@ import importlib.util
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,28 +21,29 @@ from moe_eval_plugin.errors import (
 )
 from moe_eval_plugin.sweeps.launchers.choose import LaunchOptions, make_launcher
 from moe_eval_plugin.sweeps.launchers.launcher import LocalLauncher, attempt
+from moe_eval_plugin.sweeps.plan import SweepPoint
 from moe_eval_plugin.sweeps.workers.failures import PointRefusedError
 from tests.sweeps.sweeps import TWO_POINTS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from moe_eval_plugin.sweeps.launchers.launcher import Launcher, Outcome, Worker
-    from moe_eval_plugin.sweeps.plan import SweepPoint
 
 
 @dataclass(frozen=True)
 class Work:
-    """Leaves a file for a point; kills its own process the first ``n_deaths`` times at k4."""
+    """Leaves a file for a point; kills its own process the first times, as often as it is told."""
 
     folder: Path
-    n_deaths: int = 0
+    n_deaths: Mapping[str, int] = field(default_factory=dict)
 
     def __call__(self, point: SweepPoint) -> Path:
         tries = self.folder / f"{point.name}.tries"
         with tries.open("a") as file:
             file.write("x")
-        if point.experts_k == "4" and len(tries.read_text()) <= self.n_deaths:
+        if len(tries.read_text()) <= self.n_deaths.get(point.name, 0):
             os.kill(os.getpid(), signal.SIGKILL)
         if point.experts_k == "1":
             message = "no such expert"
@@ -50,6 +51,15 @@ class Work:
         path = self.folder / f"{point.name}.json"
         path.write_text("{}")
         return path
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How four points ended, and for which of them work was begun."""
+
+    folder: Path
+    outcomes: Mapping[str, Outcome]
+    begun: Sequence[str]
 
 
 def launcher(name: str, folder: Path) -> Launcher:
@@ -63,38 +73,53 @@ def launcher(name: str, folder: Path) -> Launcher:
     return make_launcher(LaunchOptions(name, launcher_options=options.get(name, {})), folder)
 
 
-def ends(name: str, folder: Path, n_deaths: int = 0) -> tuple[dict[str, Outcome], list[str]]:
-    """Run the points; return their outcomes, and for which of them work was begun."""
+def ends(name: str, folder: Path, n_deaths: Mapping[str, int]) -> Ended:
     begun: list[str] = []
-    work = Work(folder, n_deaths)
-    outcomes = launcher(name, folder).run(TWO_POINTS, work, lambda point: begun.append(point.name))
-    return {outcome.point.name: outcome for outcome in outcomes}, begun
+    points = [*TWO_POINTS, SweepPoint("k2", "2")]
+    run = launcher(name, folder).run(
+        points, Work(folder, n_deaths), lambda point: begun.append(point.name)
+    )
+    return Ended(folder, {outcome.point.name: outcome for outcome in run}, begun)
 
 
-@pytest.mark.parametrize("name", ["local", "ray", "slurm"])
-def test_each_point_ends_with_a_file_or_a_reason(name: str, tmp_path: Path) -> None:
-    found, begun = ends(name, tmp_path)
-    assert sorted(found) == sorted(begun) == ["k1", "k4", "k8"]
-    assert found["k8"].results == tmp_path / "k8.json"
-    assert found["k4"].results == tmp_path / "k4.json"
-    assert (found["k1"].results, found["k1"].reason) == (None, "ValueError: no such expert")
+@pytest.fixture(scope="module", params=["ray", "slurm"])
+def with_deaths(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """How points ended of which the worker of k4 was killed once, and that of k2 each time."""
+    name = request.param
+    return ends(name, tmp_path_factory.mktemp(name), {"k4": 1, "k2": 9})
 
 
-@pytest.mark.parametrize("name", ["ray", "slurm"])
-def test_a_point_whose_worker_was_killed_is_tried_once_more(name: str, tmp_path: Path) -> None:
-    found, begun = ends(name, tmp_path, n_deaths=1)
-    assert found["k4"].results == tmp_path / "k4.json"
-    assert begun.count("k4") == 2
-    assert found["k8"].reason is None
+def has_its_file(ended: Ended, name: str) -> bool:
+    found = ended.outcomes[name]
+    return (found.results, found.reason) == (ended.folder / f"{name}.json", None)
 
 
-@pytest.mark.parametrize("name", ["ray", "slurm"])
-def test_a_point_whose_worker_is_killed_again_has_failed(name: str, tmp_path: Path) -> None:
-    found, begun = ends(name, tmp_path, n_deaths=9)
-    assert found["k4"].results is None
-    assert str(found["k4"].reason).endswith("2 times")
-    assert begun.count("k4") == 2
-    assert found["k8"].results == tmp_path / "k8.json"
+def test_each_point_ends_here_with_a_file_or_a_reason(tmp_path: Path) -> None:
+    ended = ends("local", tmp_path, {})
+    assert ended.begun == ["k8", "k4", "k1", "k2"]
+    assert all(has_its_file(ended, name) for name in ("k8", "k4", "k2"))
+    failed = ended.outcomes["k1"]
+    assert (failed.results, failed.reason) == (None, "ValueError: no such expert")
+
+
+def test_each_point_ends_elsewhere_with_a_file_or_a_reason(with_deaths: Ended) -> None:
+    assert sorted(with_deaths.outcomes) == ["k1", "k2", "k4", "k8"]
+    assert (with_deaths.begun.count("k8"), with_deaths.begun.count("k1")) == (1, 1)
+    assert has_its_file(with_deaths, "k8")
+    failed = with_deaths.outcomes["k1"]
+    assert (failed.results, failed.reason) == (None, "ValueError: no such expert")
+
+
+def test_a_point_whose_worker_was_killed_is_tried_once_more(with_deaths: Ended) -> None:
+    assert has_its_file(with_deaths, "k4")
+    assert with_deaths.begun.count("k4") == 2
+
+
+def test_a_point_whose_worker_is_killed_again_has_failed(with_deaths: Ended) -> None:
+    failed = with_deaths.outcomes["k2"]
+    assert failed.results is None
+    assert str(failed.reason).endswith("2 times")
+    assert with_deaths.begun.count("k2") == 2
 
 
 def failing(error: Exception) -> Worker:
