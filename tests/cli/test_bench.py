@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.testing import tiny_config
-from tests.cli.programs import MOE_EVAL, moe_eval, start
+from tests.cli.programs import moe_eval
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ def test_the_demo_with_images(tmp_path: Path) -> None:
     output = tmp_path / "bench.json"
     options = ("--experts-k", "8", "1", "--batch-sizes", "1", "2", "--output", str(output))
     images = ("--images", "1", "--image-size", "32x32")
-    run = start(MOE_EVAL, "bench", "demo", *QUICK, *options, *images)
+    run = moe_eval("bench", "demo", *QUICK, *options, *images)
     assert run.returncode == 0, run.stderr
     assert "demo (qwen3_vl_moe, trained, bfloat16)" in run.stdout
     stored = json.loads(output.read_text())

@@ -101,9 +101,9 @@ def test_unknown_verb_is_refused() -> None:
     assert "improve" in run.stderr
 
 
-@pytest.mark.parametrize("verb", [["inspect", "MODEL", "--json"], ["--help"]])
-def test_reader_that_goes_away_is_no_traceback(model: str, verb: list[str]) -> None:
-    command = [str(MOE_EVAL), *(model if part == "MODEL" else part for part in verb)]
+@pytest.mark.parametrize("verb", ["families", "--help"])
+def test_reader_that_goes_away_is_no_traceback(verb: str) -> None:
+    command = [str(MOE_EVAL), verb]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment

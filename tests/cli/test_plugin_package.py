@@ -132,14 +132,22 @@ def run_python(installed: Path, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.fixture(scope="module")
+def shown(installed: Path) -> list[str]:
+    """What two programs print, run in one process."""
+    return run_python(installed, "-c", DESCRIBE_ITS_MODEL + OVERRIDE_ITS_MODEL).splitlines()
+
+
 def test_its_family_is_listed_with_ours(installed: Path) -> None:
     listed = run_python(installed, "-m", "moe_eval_plugin", "families")
     assert "\npicky_moe " in listed
     assert "\nqwen3_vl_moe " in listed
 
 
-def test_its_family_tells_where_k_is_and_each_host_has_a_folder(installed: Path) -> None:
-    described, folders = run_python(installed, "-c", DESCRIBE_ITS_MODEL).splitlines()
+def test_its_family_tells_where_k_is_and_each_host_has_a_folder(
+    installed: Path, shown: list[str]
+) -> None:
+    described, folders, _ = shown
     assert described.split() == ["picky_moe", "12", "5", "True"]
     assert set(folders.split()) == {"lm_eval", "lm_eval_tasks"}
     assert (installed / "moe_eval_example" / "lm_eval_tasks" / "easy_vqa_shout.yaml").is_file()
@@ -156,8 +164,8 @@ def test_its_task_is_one_of_lm_eval_too() -> None:
     assert text.startswith("<image>Look! what is the red shape?")
 
 
-def test_the_k_of_its_model_is_set_observed_and_restored(installed: Path) -> None:
-    assert run_python(installed, "-c", OVERRIDE_ITS_MODEL).split() == ["5", "3", "1", "True"]
+def test_the_k_of_its_model_is_set_observed_and_restored(shown: list[str]) -> None:
+    assert shown[-1].split() == ["5", "3", "1", "True"]
 
 
 def test_its_policy_is_calibrated_by_its_own_hook(installed: Path) -> None:
