@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from moe_eval_plugin.prompts.lm_eval_model import TakenText
+
+
+@dataclass(frozen=True)
+class _WithImages:
+    """A request of the host with images, and how its answer is generated."""
+
+    request: Any
+    n_new: int
+    stop: tuple[str, ...]
 
 
 class CalibrationLM(PromptLM):
@@ -67,13 +77,13 @@ class CalibrationMultimodalLM(CalibrationLM, PromptMultimodalLM):
         self, prompts: Sequence[Prompt], n_tokens: int
     ) -> tuple[Mapping[str, Any], list[list[int]]]:
         """Return the inputs of prompts of one group, and the tokens of their answers."""
-        requests = [prompt.source for prompt in prompts]
-        if not hasattr(requests[0], "args"):
+        first = prompts[0].source
+        if not isinstance(first, _WithImages):
             return super().encoded_with_answers(prompts, n_tokens)
-        _, n_new, stop = prompts[0].group
-        inputs = dict(self.encode_with_images(requests, n_new))
-        most = min(n_tokens, n_new)
-        return inputs, greedy_answers(self.model, self.tokenizer, inputs, most, stop)
+        requests = [prompt.source.request for prompt in prompts]
+        inputs = dict(self.encode_with_images(requests, first.n_new))
+        most = min(n_tokens, first.n_new)
+        return inputs, greedy_answers(self.model, self.tokenizer, inputs, most, first.stop)
 
     def _prompts_of(self, request: Any) -> list[Prompt]:  # noqa: ANN401  (the host's)
         if not has_images(request):
@@ -81,7 +91,8 @@ class CalibrationMultimodalLM(CalibrationLM, PromptMultimodalLM):
         taken = self.take_inputs(request)
         n_prompt = taken.inputs["input_ids"].shape[1]
         group = request.task_name, taken.n_new, taken.stop
-        return [Prompt(request.doc_id, n_prompt, group, request)]
+        source = _WithImages(request, taken.n_new, taken.stop)
+        return [Prompt(request.doc_id, n_prompt, group, source)]
 
 
 def _padded_left(prompts: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
