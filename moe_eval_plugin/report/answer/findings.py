@@ -63,7 +63,8 @@ def _prices(numbers: SeriesStatistics) -> Iterator[Finding]:
         n = rows[0].n_comparisons
         holm = f", adjusted for {n} comparisons by Holm's method" if n > 1 else ""
         detail = f"By paired tests at the 5% level on the same questions{holm}"
-        yield Finding(f"Than the uniform k of the same price, {'; '.join(parts)}.", detail, "price")
+        text = f"At equal price (uniform k in brackets), {'; '.join(parts)}."
+        yield Finding(text, detail, "price")
     for text in price_sentences(numbers):
         yield Finding(text, kind="price")
 

@@ -121,7 +121,7 @@ def test_the_difference_is_paired_with_that_uniform_k(numbers: SeriesStatistics)
 def test_what_was_found_is_said_in_words(numbers: SeriesStatistics) -> None:
     texts = [one.text for one in findings(numbers) if one.kind == "price"]
 
-    assert texts[0].startswith("Than the uniform k of the same price, better: tuned-0.25 (k=2);")
+    assert texts[0].startswith("At equal price (uniform k in brackets), better: tuned-0.25 (k=2);")
     assert "worse: k=1/0:5 (k=2)" in texts[0]
     # Single runs were timed once each, so nothing is said of which is faster.
     (policy,) = [text for text in texts if text.startswith("top_p:0.7 uses")]
