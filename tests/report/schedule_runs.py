@@ -61,6 +61,13 @@ def write_setting(
         }
         if tuning is not None:
             record["provenance"]["tuning"] = tuning.to_dict()
+        for layer in record["experts"]["routing"]["layers"].values():
+            # A policy drops more of the experts of image tokens.
+            image = observed if policy == "uniform" else observed - 0.5
+            layer["observed_num_experts_per_tok"] = {
+                "prefill": {"text": observed, "image": image},
+                "decode": {"text": observed, "image": None},
+            }
 
     edit_json(path, change)
     return path
