@@ -36,7 +36,7 @@ without it; the command line of `vllm serve`, which needs this package in the en
 for llama.cpp the option with the one number that it takes. What a tool cannot run is an error; with
 --for all it is said in its place.
 
-Then follows which tools can run the schedule. Not exported: the model itself.
+Then follows which tools can run the schedule.
 """
 EPILOG = """\
 examples:

@@ -12,6 +12,7 @@ from moe_eval_plugin.override.expert_choice import FAIL_AT_ONE_CHOICE
 from moe_eval_plugin.override.k_search import find_k_locations
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterator, Mapping, Sequence
 
     from torch import nn
@@ -71,8 +72,10 @@ def _grouped(
     found: dict[tuple[str, str, Modality | None], list[int]] = defaultdict(list)
     for location in find_k_locations(model, description):
         decision, layer = location.decision, location.layer
+        if layer is None or layer not in layers:
+            continue
         # An element of a list in a configuration is only read when a router is built.
-        if not decision.accepted or layer not in layers or decision.path == "config":
+        if not decision.accepted or decision.path == "config":
             continue
         if decision.path not in modules:
             message = (
@@ -86,9 +89,8 @@ def _grouped(
         yield RouterPlace(path, attribute, modality, tuple(numbers))
 
 
-def _without_number(match: object) -> str:
-    text, number = str(match[0]), str(match[1])  # type: ignore[index]
-    head, _, tail = text.rpartition(number)
+def _without_number(match: re.Match[str]) -> str:
+    head, _, tail = match[0].rpartition(match[1])
     return f"{head}{{layer}}{tail}"
 
 
