@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import UnsupportedFamilyError
 from moe_eval_plugin.experts.module_path import LAYER_NUMBER
@@ -14,8 +14,6 @@ from moe_eval_plugin.override.k_search import find_k_locations
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterator, Mapping, Sequence
-
-    from torch import nn
 
     from moe_eval_plugin.experts.description import MoEDescription
     from moe_eval_plugin.experts.schedules.schedule import ResolvedSchedule
@@ -39,7 +37,10 @@ class RouterPlace:
 
 
 def router_places(
-    model: nn.Module, description: MoEDescription, resolved: ResolvedSchedule, layers: Sequence[int]
+    model: Any,  # noqa: ANN401  (a module of torch)
+    description: MoEDescription,
+    resolved: ResolvedSchedule,
+    layers: Sequence[int],
 ) -> list[RouterPlace]:
     """List the attributes that hold k, if a schedule can be written to them alone.
 
@@ -64,8 +65,8 @@ def router_places(
 
 
 def _grouped(
-    model: nn.Module,
-    modules: Mapping[str, nn.Module],
+    model: Any,  # noqa: ANN401
+    modules: Mapping[str, object],
     description: MoEDescription,
     layers: Sequence[int],
 ) -> Iterator[RouterPlace]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.publish.deployment.setting import SettingToDeploy
 
 PROMPT = "What is in the picture?"
+READ_IMAGES = ("AutoModelForImageTextToText", "AutoModelForMultimodalLM")
 TABLE = {None: "K", "text": "K_TEXT", "image": "K_IMAGE"}
 
 
@@ -95,12 +96,9 @@ def code_that_sets_k(request: ExpertRequest) -> list[str]:
 
 def _loading(model: ModelConfig) -> Iterator[str]:
     """Yield the lines that load a model and make inputs of a prompt."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-
     trusts = model.trust_remote_code
     loader = auto_class(model.config, trust_remote_code=trusts).__name__
-    reads_images = model.config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-    processor = "AutoProcessor" if reads_images else "AutoTokenizer"
+    processor = "AutoProcessor" if loader in READ_IMAGES else "AutoTokenizer"
     arguments = "".join(
         [
             f", revision={json.dumps(model.revision)}" if model.revision else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.experts.schedules.parser import parse_experts_k
@@ -45,5 +46,6 @@ def tuned_file(folder: Path) -> Path:
 def policy_file(folder: Path) -> Path:
     """Write the file of a calibrated policy."""
     path = folder / "policy.yaml"
-    write_tuned_file(path, TunedFile(policy="threshold:0.4", tuning=RECORD))
+    record = replace(RECORD, name="threshold-0.25", method="threshold")
+    write_tuned_file(path, TunedFile(policy="threshold:0.4", tuning=record))
     return path
