@@ -16,6 +16,7 @@ from moe_eval_plugin.report.charts.theme import COLOURS
 from tests.report.report_runs import (
     ATTACK,
     in_provenance,
+    one_per_image,
     records,
     right,
     set_question_types,
@@ -25,6 +26,7 @@ from tests.report.report_runs import (
     write_sweep,
     wrong_every,
 )
+from tests.report.schedule_runs import SEARCHED, tuning_record, write_setting
 from tests.results.timing.timed_files import around
 from tests.vqa.vqa_files import edit_json
 
@@ -195,6 +197,46 @@ def test_no_serious_fault_of_accessibility(
         )
     }
     assert open_questions == set()
+
+
+@pytest.fixture(scope="module")
+def priced_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with a searched schedule, a schedule by hand and a policy."""
+    from moe_eval_plugin.report.build import Options, build
+
+    folder = tmp_path_factory.mktemp("priced")
+    questions = one_per_image(60)
+    for k, step in ((8, 30), (2, 3)):
+        write_run(folder / f"k{k}", k, wrong_every(step), questions, rate=20 - k)
+    tuned = {"experts_k": SEARCHED, "tuning": tuning_record(doc_ids=range(5))}
+    for number, one in enumerate(
+        (tuned, {"experts_k": "2/1:4"}, {"policy": "threshold:0.3", "observed": 5.2})
+    ):
+        write_setting(folder / f"s{number}", wrong_every(20), questions, **one)
+    path = folder / "report.html"
+    path.write_text(build([folder], Options()).html, "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_schedules_and_policies_are_drawn_within_the_page_and_without_faults(
+    browser: Any, priced_page: Path, width: int, scheme: str
+) -> None:
+    show(browser, priced_page, width, scheme)
+
+    names = texts(browser, "#equal-price h3")
+    assert names == ["Accuracy at each price", "Experts per token in each layer"]
+    assert len(texts(browser, "#equal-price .chart svg")) == 2
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
+    sizes = browser.execute_script(
+        "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert sizes[0] <= sizes[1]
+    browser.execute_script(axe_source())
+    script = "axe.run(document.getElementById('equal-price')).then(arguments[0])"
+    found = browser.execute_async_script(script)
+    assert found["passes"]
+    assert [fault["id"] for fault in found["violations"]] == []
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
