@@ -96,16 +96,15 @@ def _by_question(
 ) -> Iterator[list[Any]]:
     """Yield the host's requests of each question.
 
-    Raises ``UserError`` where the host cannot build them from a split that it does not evaluate.
+    Raises ``UserError`` where the host cannot build them, as it may be with the data of a split
+    that it does not evaluate, or with a kind of task that it does not ask such models.
     """
     try:
         requests = tasks.requests(model, drawn.task, positions)
-    except (KeyError, TypeError, ValueError) as error:
-        if drawn.is_evaluated:
-            raise
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
         message = (
-            f"{drawn.task} cannot ask the questions of the split {drawn.split}: "
-            f"{type(error).__name__}: {error}. Name the split that it evaluates, or another task."
+            f"Questions of the split {drawn.split} of {drawn.task} cannot be put together: "
+            f"{type(error).__name__}: {error}. Name another split or task."
         )
         raise UserError(message) from error
     questions: dict[int, list[Any]] = {}

@@ -9,9 +9,12 @@ import pytest
 from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.hosts.harness import LM_EVAL, LMMS_EVAL
 from moe_eval_plugin.tuning.calibration_prompts import calibration_prompts
+from moe_eval_plugin.tuning.prompts.batches import prompt_batch
+from moe_eval_plugin.tuning.prompts.lmms_eval_model import CalibrationMoEHF
 from moe_eval_plugin.tuning.prompts.request import CalibrationRequest
 from moe_eval_plugin.vqa.dataset import load_easy_vqa
-from tests.tuning.prompts.stepwise import assert_same_logits
+from tests.hosts.lmms_eval.easy_requests import SPLIT, TASK, questions, scoring_request
+from tests.tuning.prompts.stepwise import assert_same_logits, single_pass
 from tests.vqa.vqa_files import write_official
 
 if TYPE_CHECKING:
@@ -104,3 +107,18 @@ def test_a_question_that_cannot_be_asked_is_replaced(
     said = "None of the 5 questions of vqa_v2_val can be put to the model"
     with pytest.raises(UserError, match=said), calibration_prompts(wanted):
         pytest.fail("it was not refused")
+
+
+def test_scored_texts_are_put_behind_their_prompts() -> None:
+    model = CalibrationMoEHF(None, pretrained="demo", device="cpu", dtype="float32", batch_size=1)
+    model.task_dict = {TASK: {SPLIT: questions()}}
+    requests = [scoring_request(0, text) for text in ("triangle", "a circle or a square")]
+    inputs, answers = model.encoded_with_answers(model.prompts_of(requests), 1)
+    batch = prompt_batch(model.module, inputs, answers)
+    chosen = single_pass(model.module, batch).log_softmax(-1)
+    of_tokens = chosen.gather(-1, batch.answer_ids.clamp_min(0)[..., None]).squeeze(-1)
+    scores = (of_tokens * (batch.answer_ids >= 0)).sum(-1).tolist()
+    theirs = [score for score, _ in model.loglikelihood(requests)]
+    model.close()
+    assert scores == pytest.approx(theirs, rel=1e-4)
+    assert len(set(map(len, answers))) == 2

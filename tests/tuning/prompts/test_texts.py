@@ -113,6 +113,9 @@ def test_a_single_pass_predicts_as_generation_does_with_unequal_lengths(
         assert batch.inputs["input_ids"].shape[1] == batch.n_prompt + batch.answer_ids.shape[1] - 1
         mask = batch.inputs["attention_mask"]
         paddings += [(int(row[0]) == 0, int(row[-1]) == 0) for row in mask]
+        # As `generate` counts them: padding has no position.
+        positions = batch.inputs["position_ids"]
+        assert positions.equal((mask.cumsum(-1) - 1) * mask)
         is_put = (batch.answer_ids[:, 1:] >= 0).long()
         assert mask[:, batch.n_prompt :].equal(is_put)
     assert {left for left, _ in paddings} == {right for _, right in paddings} == {True, False}
