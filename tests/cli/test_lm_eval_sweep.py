@@ -15,6 +15,7 @@ from moe_eval_plugin.hosts.shared.host_run import HostRun
 from moe_eval_plugin.results.files import find_results, read_run
 from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
 from tests.cli.programs import Ended, moe_eval
+from tests.experts.schedules.tuned_files import record, write_file
 from tests.hosts.lm_eval.local_tasks import N_QUESTIONS, evaluate, write_tasks
 from tests.hosts.lm_eval.tiny_olmoe import PUBLISHED_K, save_olmoe
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 TASKS = ["choices", "sums", "texts"]
 K = 2
+TUNED = "tuned-0.5"
 # Contexts that are shared change the last digits of scores.
 AS_THE_HOST = "dtype=float32,share_contexts=no"
 
@@ -45,6 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_olmoe(folder / "model")
     (folder / "tasks").mkdir()
     write_tasks(folder / "tasks")
+    write_file(folder, TUNED, k="4/0:2", doc_ids=(1, 7), task="choices")
     return folder
 
 
@@ -52,6 +55,7 @@ def sweep(folder: Path, *more: object) -> Ended:
     return moe_eval(
         *("sweep", "--model-args", f"pretrained={folder / 'model'},{AS_THE_HOST}"),
         *("--tasks", *TASKS, "--include-path", folder / "tasks", "--experts-k", K),
+        f"@{folder / TUNED}.yaml",
         *("--device", "cpu", "--speed-budget", "0.01", "--output", folder / "sweep", *more),
     )
 
@@ -102,13 +106,27 @@ def test_a_sweep_is_read_with_its_host_and_k(folder: Path, swept: Ended) -> None
             assert task.record.speed.n_samples == N_QUESTIONS[task.task]
 
 
+def test_a_tuned_schedule_is_named_and_recorded(folder: Path, swept: Ended) -> None:
+    said = "2 of the 8 questions of choices took part in choosing tuned-0.5"
+    assert said in swept.stdout
+    assert said in (folder / "sweep" / "manifest.json").read_text("utf-8")
+    run = read_run(find_results(folder / "sweep" / TUNED))
+    assert {task.task for task in run.tasks} == {*TASKS}
+    for task in run.tasks:
+        assert task.setup.tuning == record(TUNED, doc_ids=(1, 7), task="choices")
+        assert task.setup.values["experts_k"] == "4/0:2"
+        assert task.record is not None
+        assert task.record.experts is not None
+        assert task.record.experts.observed == (PUBLISHED_K + K) / 2
+
+
 def test_the_same_command_finds_everything_done_and_keeps_the_host(
     folder: Path, swept: Ended
 ) -> None:
     assert swept.returncode == 0, swept.stderr
     again = sweep(folder)
     assert again.returncode == 0, again.stderr
-    assert "2 of 2 settings were done already." in again.stderr
+    assert "3 of 3 settings were done already." in again.stderr
 
     other = sweep(folder, "--host", "lmms-eval", "--limit", "3")
     assert other.returncode == 2
@@ -129,7 +147,7 @@ def test_all_settings_are_timed_block_by_block_on_the_same_questions(
 ) -> None:
     found = passes[task]
     assert (found.method, found.batch_size) == ("interleaved", 1)
-    assert found.settings == (f"k{PUBLISHED_K}", f"k{K}")
+    assert found.settings == (f"k{PUBLISHED_K}", f"k{K}", TUNED)
     for block in found.blocks:
         for name in found.settings:
             assert sum(one.n_samples for one in block.batches[name]) == N_QUESTIONS[task]

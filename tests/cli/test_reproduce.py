@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.cli.json_docs import checked_json
 from tests.cli.programs import MOE_EVAL, lmms_eval, moe_eval, start
@@ -10,6 +11,9 @@ from tests.experts.schedules.tuned_files import write_file
 from tests.publish.bundle.finished_sweeps import change, members, rewrite
 from tests.report.report_runs import TASK
 from tests.sweeps.sweeps import numbers, results
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_a_sweep_is_reproduced_from_its_bundle_alone(bundle: Path, tmp_path: Path) -> None:
@@ -36,13 +40,17 @@ def test_a_sweep_is_reproduced_from_its_bundle_alone(bundle: Path, tmp_path: Pat
             assert (point, number) in judged
 
 
-def test_a_run_of_lmms_eval_is_reproduced_from_its_bundle_alone(tmp_path: Path) -> None:
+def test_a_run_of_lmms_eval_is_reproduced_from_its_bundle_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     file = write_file(tmp_path, "tuned-0.5", k="0-1:3/2-3:1", doc_ids=(0, 9))
     model = ("--model", "moe_hf", "--model_args", f"pretrained=demo,experts_k={file}")
     asked = ("--tasks", TASK, "--limit", "4", "--batch_size", "2")
     done = lmms_eval(*model, *asked, "--log_samples", "--output_path", "k2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (tmp_path / "tuned-0.5.yaml").unlink()
+    (said,) = [one.getMessage() for one in caplog.records if "took part" in one.getMessage()]
+    assert said.startswith("1 of the 4 questions of easy_vqa took part in choosing tuned-0.5; the")
     packed = moe_eval("bundle", "k2", "--json", cwd=tmp_path)
     assert packed.returncode == 0, packed.stderr
     assert checked_json("bundle", packed.stdout)["bundle"] == "k2.tar.gz"

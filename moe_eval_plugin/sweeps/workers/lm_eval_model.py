@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.hosts.harness import harness
 from moe_eval_plugin.model_adapters.lm_eval_hf import MoEHFLM
 from moe_eval_plugin.model_adapters.lm_eval_hf_multimodal import MoEHFMultimodalLM
+from moe_eval_plugin.sweeps.plan import SCHEDULES
 from moe_eval_plugin.sweeps.workers.batch_size import AUTO, found_batch_size
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ class LmEvalResident:
         if self._model is None:
             self._load(model_args, of_the_host)
         else:
-            self._model.set_experts(point.experts_k, point.experts_policy, point.renorm)
+            named = point.named_by_file(str(self._folder / SCHEDULES))
+            self._model.set_experts(named.experts_k, named.experts_policy, named.renorm)
         model = self.loaded()
         found = found_batch_size(self._folder)
         if self._plan.batch_size == AUTO and found is not None:

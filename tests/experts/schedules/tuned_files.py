@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
 
 def record(
-    name: str, method: str = SEARCH, doc_ids: tuple[int, ...] = (0, 1), *, is_evaluated: bool = True
+    name: str,
+    method: str = SEARCH,
+    doc_ids: tuple[int, ...] = (0, 1),
+    *,
+    task: str = "easy_vqa",
+    is_evaluated: bool = True,
 ) -> TuningRecord:
-    """Make a record that was found on questions of easy_vqa."""
-    questions = CalibrationQuestions(
-        "easy_vqa", "lmms-eval", "test", doc_ids, is_evaluated=is_evaluated
-    )
+    """Make a record that was found on some questions of a task."""
+    questions = CalibrationQuestions(task, "lmms-eval", "test", doc_ids, is_evaluated=is_evaluated)
     return TuningRecord(
         name=name,
         method=method,
@@ -42,11 +45,12 @@ def write_file(
     k: str | None = None,
     policy: str | None = None,
     doc_ids: tuple[int, ...] = (0, 1),
+    task: str = "easy_vqa",
     is_evaluated: bool = True,
 ) -> str:
     """Write the file of a schedule or a policy, and return the value of an option that names it."""
     method = policy.partition(":")[0] if policy else SEARCH
-    found = record(name, method, doc_ids, is_evaluated=is_evaluated)
+    found = record(name, method, doc_ids, task=task, is_evaluated=is_evaluated)
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}.yaml"
     write_tuned_file(path, TunedFile(k and parse_experts_k(k), policy, found))
