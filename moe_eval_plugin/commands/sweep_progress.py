@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.ending import shown
+from moe_eval_plugin.experts.schedules.routing_rule import UNIFORM
 from moe_eval_plugin.hosts.harness import LMMS_EVAL
 
 if TYPE_CHECKING:
@@ -193,11 +194,17 @@ class SweepProgress:
             print(self._table.timed_once())
 
     def _observed(self) -> dict[str, float]:
-        """Return the observed k of each setting, by name."""
+        """Return the observed k of each setting without a policy, by name.
+
+        A policy takes time to decide, so that fewer experts may well take longer.
+        """
+        entries = self._manifest.entries if self._manifest else {}
+        policies = {name: one.point.get("experts_policy") for name, one in entries.items()}
         return {
             row.point: row.observed_num_experts_per_tok
             for row in self._table.rows
             if row.observed_num_experts_per_tok is not None
+            and policies.get(row.point) in (None, UNIFORM)
         }
 
     def _add(self, name: str, point: Mapping[str, Any]) -> None:

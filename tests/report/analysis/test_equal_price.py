@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -160,7 +160,9 @@ def test_calibration_questions_are_left_out_for_every_setting(tmp_path: Path) ->
     assert accuracy["tuned-0.25"] == pytest.approx(1 - 40 / 200)
     assert accuracy["k=2"] == pytest.approx(0.8)
     assert {one.n_questions for one in found.points} == {200}
-    assert {one.point.first.facts.n for one in found.points} == {200}
+    facts = {one.point.label: one.point.first.facts for one in found.points}
+    assert {one.n for one in facts.values()} == {200}
+    assert {label: one.value for label, one in facts.items()} == pytest.approx(accuracy)
     difference = row(found, "tuned-0.25").difference
     assert difference is not None
     assert difference.n_questions == 200
@@ -270,6 +272,25 @@ def test_fewer_experts_that_take_more_time_are_called_slower(tmp_path: Path) -> 
     (text,) = [one.text for one in findings(found) if "fewer experts" in one.text]
     assert text.startswith("tuned-0.25 uses 75% fewer experts and takes 25% more time than k=8 (")
     assert found.recommended == "k=2"
+
+
+@pytest.mark.parametrize(
+    ("setting", "is_doubted"),
+    [({"experts_k": SEARCHED}, True), ({"policy": "threshold:0.3", "observed": 5.0}, False)],
+)
+def test_a_policy_may_take_longer_with_fewer_experts_because_it_decides(
+    tmp_path: Path, setting: dict[str, Any], is_doubted: bool
+) -> None:
+    paths = {
+        "k8": write_run(tmp_path / "k8", 8, right, QUESTIONS),
+        "other": write_setting(tmp_path / "other", right, QUESTIONS, **setting),
+    }
+    write_manifest(tmp_path, paths)
+    write_timed_pass(tmp_path, timed_pass({"k8": around(1.0), "other": around(1.25)}))
+
+    doubts = [text for text in computed(tmp_path).warnings if "less work" in text]
+
+    assert bool(doubts) is is_doubted
 
 
 def test_a_prediction_is_that_of_the_search_where_it_counts_time(tmp_path: Path) -> None:
