@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
-import sys
 from contextlib import contextmanager
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from moe_eval_plugin.engines.transformers import model_at_k
 from moe_eval_plugin.override.apply import OverrideTrace
+from moe_eval_plugin.sweeps.plan import SweepPlan, SweepPoint
+from moe_eval_plugin.sweeps.workers.child_process import ChildProcessWorker
 from tests.cli.lmms_eval_runs import assert_refused, moe_hf, result_files, results_of, run
 from tests.vqa.vqa_files import cut_off, edit_json, write_official
 
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-EASY = ("--model", "moe_hf", "--tasks", "easy_vqa", "--limit", "8")
 # What the embedded model may say: most colours and shapes of easy-VQA.
 DEMO_ANSWERS = ("yes", "no", "red", "green", "blue", "black", "gray", "teal", "brown", "circle")
 
@@ -151,21 +153,30 @@ def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any
 
     files = write_official(folder / "data", "vqa_v2_val", range(1, 6))
     edit_json(folder / "data" / str(files.annotations), change)
-    model_args, tasks = (
-        "pretrained=demo,experts_k=4,batch_size=8,dtype=float32",
-        "easy_vqa,vqa_v2_val",
-    )
-    data = {"MOE_EVAL_DATA": folder / "data"}
-    one = moe_hf(folder / "1", model_args, tasks, "--limit", "41", **data)
-    launch = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2")
-    two = run(
-        folder / "2",
-        *("--model", "moe_hf", "--model_args", model_args, "--tasks", tasks, "--limit", "41"),
-        program=(sys.executable, *launch, "-m", "lmms_eval"),
-        ACCELERATE_USE_CPU="true",
-        **data,
-    )
-    return results_of(folder / "1", one), results_of(folder / "2", two)
+    model_args, tasks = "pretrained=demo,dtype=float32", ("easy_vqa", "vqa_v2_val")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("MOE_EVAL_DATA", str(folder / "data"))
+        options = ("--limit", "41", "--batch_size", "8")
+        one = moe_hf(folder, f"{model_args},experts_k=4", ",".join(tasks), *options)
+        # What runs a point of a sweep with --processes-per-point 2, on CPUs as on GPUs.
+        patched.setenv("ACCELERATE_USE_CPU", "true")
+        patched.setenv("HF_HOME", str(folder / "home"))
+        write_settings_of_accelerate(folder / "home" / "accelerate")
+        plan = SweepPlan("moe_hf", model_args, tasks, (), limit=41, batch_size="8")
+        two = ChildProcessWorker(plan, folder / "sweep", n_processes=2)(SweepPoint("k4", "4"))
+    return results_of(folder, one), json.loads(two.read_text("utf-8"))
+
+
+def write_settings_of_accelerate(folder: Path) -> None:
+    settings = {
+        "compute_environment": "LOCAL_MACHINE",
+        "distributed_type": "MULTI_GPU",
+        "mixed_precision": "no",
+        "num_processes": 1,
+        "use_cpu": False,
+    }
+    folder.mkdir(parents=True)
+    (folder / "default_config.yaml").write_text(yaml.safe_dump(settings), "utf-8")
 
 
 def test_two_processes_give_the_accuracy_of_one(
@@ -173,8 +184,11 @@ def test_two_processes_give_the_accuracy_of_one(
 ) -> None:
     scores = [result["results"]["easy_vqa"]["exact_match,none"] for result in one_and_two]
     assert scores[0] == scores[1]
-    record = one_and_two[1]["moe_eval"]["easy_vqa"]
+    alone, record = (result["moe_eval"]["easy_vqa"] for result in one_and_two)
+    for count in ("n_samples", "n_input_tokens", "n_output_tokens", "n_decoded_tokens"):
+        assert record["speed"][count] == alone["speed"][count]
     assert record["speed"]["n_samples"] == 41
+    assert record["experts"]["observed"] == alone["experts"]["observed"] == 4
     assert record["provenance"]["n_ranks"] == 2
 
 
@@ -205,11 +219,6 @@ def test_scores_by_type_are_those_of_all_processes(
 )
 def test_wrong_arguments_are_refused(tmp_path: Path, model_args: str, message: str) -> None:
     assert_refused(tmp_path, moe_hf(tmp_path, model_args, "easy_vqa", "--limit", "4"), message)
-
-
-def test_a_refusal_ends_the_process_with_one_message(tmp_path: Path) -> None:
-    done = run(tmp_path, *EASY, "--model_args", "pretrained=demo,experts_k=999")
-    assert_refused(tmp_path, done, "Use 1 to 32.")
 
 
 def test_experts_of_a_dense_model_are_refused(tmp_path: Path) -> None:
@@ -251,17 +260,12 @@ def test_k_that_the_routers_do_not_read_gives_no_result(
     assert "observed 8 by" in done.stderr
 
 
-def test_a_fault_of_ours_ends_the_process_as_one(tmp_path: Path) -> None:
-    """In a process of its own: the host would end with 0."""
-    fault = (
-        "from moe_eval_plugin.engines.transformers import model_at_k\n"
-        "model_at_k.observe = None\n"
-        "from lmms_eval.__main__ import cli_evaluate\n"
-        "cli_evaluate()"
-    )
-    done = run(
-        tmp_path, *EASY, "--model_args", "pretrained=demo", program=(sys.executable, "-c", fault)
-    )
+def test_a_fault_of_ours_ends_the_process_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host alone would end with 0."""
+    monkeypatch.setattr(model_at_k, "observe", None)
+    done = moe_hf(tmp_path, "pretrained=demo", "easy_vqa", "--limit", "8")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert not result_files(tmp_path)

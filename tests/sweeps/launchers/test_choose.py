@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from moe_eval_plugin.errors import InvalidArgumentError, MissingDependencyError
-from moe_eval_plugin.sweeps.launchers.choose import LaunchOptions, make_launcher
+from moe_eval_plugin.sweeps.launchers.choose import LaunchOptions, launching, make_launcher
+from moe_eval_plugin.sweeps.launchers.launcher import LocalLauncher
 from moe_eval_plugin.sweeps.plan import SweepPlan
+from moe_eval_plugin.sweeps.workers.child_process import ChildProcessWorker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +35,20 @@ def test_only_a_local_sweep_of_moe_hf_keeps_its_model_in_memory() -> None:
     assert not LaunchOptions("ray").is_resident(PLAN)
     assert not LaunchOptions(separate=True).is_resident(PLAN)
     assert not LaunchOptions(processes_per_point=2).is_resident(PLAN)
+
+
+@pytest.mark.parametrize(
+    ("options", "n_processes"),
+    [(LaunchOptions(separate=True), 1), (LaunchOptions(processes_per_point=2), 2)],
+)
+def test_a_point_may_have_a_process_of_its_own_or_several(
+    options: LaunchOptions, n_processes: int, tmp_path: Path
+) -> None:
+    """What the results of such points are is checked where the commands are."""
+    checked = SimpleNamespace(plan=PLAN)
+    with launching(options, checked, None, tmp_path, {}, None) as (launcher, worker):  # type: ignore[arg-type]
+        assert isinstance(launcher, LocalLauncher)
+        assert worker == ChildProcessWorker(PLAN, tmp_path, n_processes)
 
 
 @pytest.mark.parametrize(
