@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import io
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -17,12 +18,19 @@ from moe_eval_plugin import cli
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from multiprocessing.process import BaseProcess
 
 Ended = subprocess.CompletedProcess[str]
 
 MOE_EVAL = Path(sys.executable).with_name("moe-eval")
 LMMS_EVAL = Path(sys.executable).with_name("lmms-eval")
 TIME_LIMIT_S = 900
+# Most of what a sweep over the embedded model imports.
+IMPORTED = (
+    "lmms_eval.evaluator",
+    "moe_eval_plugin.cli",
+    "transformers.models.qwen3_vl_moe.modeling_qwen3_vl_moe",
+)
 
 
 def start(*command: object, cwd: Path | None = None, **variables: object) -> Ended:
@@ -42,6 +50,18 @@ def moe_eval(*arguments: object, cwd: Path | None = None, **variables: object) -
     """Run ``moe-eval`` in this process, which spares the import of its libraries."""
     command = ["moe-eval", *map(str, arguments)]
     return _run_here(lambda: cli.main(command[1:]), command, cwd, _texts(variables))
+
+
+def started_moe_eval(*arguments: object) -> BaseProcess:
+    """Start ``moe-eval`` in a process of its own, to be killed.
+
+    It is a copy of a process without threads, which imports the libraries once for all copies.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*IMPORTED])
+    process = context.Process(target=cli.main, args=([*map(str, arguments)],))
+    process.start()
+    return process
 
 
 def lmms_eval(*arguments: object, cwd: Path | None = None, **variables: object) -> Ended:

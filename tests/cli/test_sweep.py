@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -18,13 +17,12 @@ from moe_eval_plugin.results.files import read_run
 from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
 from moe_eval_plugin.sweeps.manifest import locked
 from tests.cli.json_docs import checked_json
-from tests.cli.programs import Ended, moe_eval
+from tests.cli.programs import Ended, moe_eval, started_moe_eval
 from tests.experts.schedules.tuned_files import write_file
 from tests.models.weights.checkpoints import demo_copy
 from tests.sweeps.sweeps import (
     N_QUESTIONS,
     answers,
-    command,
     manifest,
     numbers,
     results,
@@ -56,17 +54,16 @@ def sweep_here(output: Path, *arguments: str) -> Ended:
 
 def kill_in_the_middle(output: Path, point: str, n_batches: int) -> None:
     """Start a sweep, and kill it as soon as a point has so many batches."""
-    process = subprocess.Popen(
-        command(output, *BY_IMAGE), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = started_moe_eval(*sweep_arguments(output, *BY_IMAGE))
     journal = output / "journal" / f"{point}.jsonl"
     end = time.monotonic() + 600
-    while time.monotonic() < end and process.poll() is None:
+    while time.monotonic() < end and process.is_alive():
         if journal.is_file() and journal.read_bytes().count(b"\n") > n_batches:
             break
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "the sweep ended before it could be killed"
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, "the sweep ended before it could be killed"
 
 
 def test_the_baseline_comes_first_and_each_k_is_observed(undisturbed: tuple[Path, str]) -> None:
@@ -93,11 +90,12 @@ def test_the_table_grows_with_each_point(undisturbed: tuple[Path, str]) -> None:
 
 def test_a_sweep_killed_three_times_equals_an_undisturbed_one(tmp_path: Path) -> None:
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    run = sweep_here(undisturbed, *BY_IMAGE)
+    assert run.returncode == 0, run.stderr
     for point, n_batches in (("k8", 1), ("k8", 3), ("k4", 2)):
         kill_in_the_middle(killed, point, n_batches)
-    for folder in (killed, undisturbed):
-        run = sweep_here(folder, *BY_IMAGE)
-        assert run.returncode == 0, run.stderr
+    run = sweep_here(killed, *BY_IMAGE)
+    assert run.returncode == 0, run.stderr
     assert numbers(killed) == numbers(undisturbed)
     told = {
         point: results(killed, point)["moe_eval"]["easy_vqa"]["provenance"]
