@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -34,13 +35,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _small_vllm(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep vLLM small, in one process and off the network; read when an engine starts.
 
-    One cache for all: vLLM looks at each model class in a process of its own, and keeps the answer.
+    vLLM looks at each model class in a process of its own, which imports all of vLLM. Here it looks
+    in this process, and keeps the answer in a cache, for the processes that tests start.
     """
     os.environ["VLLM_CACHE_ROOT"] = str(tmp_path_factory.mktemp("vllm"))
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    if find_spec("vllm") is not None:
+        with warnings.catch_warnings(action="ignore"):
+            from vllm.model_executor.models import registry
+        registry._run_in_subprocess = lambda look: look()
 
 
 @pytest.fixture(scope="module")

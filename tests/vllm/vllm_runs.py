@@ -1,14 +1,16 @@
-"""The real ``lmms-eval`` command with ``moe_vllm``, started as a user starts it."""
+"""The real ``lmms-eval`` command with ``moe_vllm``."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from tests.cli.programs import LMMS_EVAL, Ended, start
+from tests.cli.programs import LMMS_EVAL, lmms_eval
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.cli.programs import Ended
 
 SMALL = "pretrained=demo,dtype=float32,max_model_len=128,max_num_seqs=8"
 EAGER = f"{SMALL},enforce_eager=True"
@@ -24,7 +26,8 @@ def command(tmp_path: Path, model_args: str, *more: str) -> list[str]:
 
 
 def run(tmp_path: Path, model_args: str, *more: str, **variables: str) -> Ended:
-    return start(*command(tmp_path, model_args, *more), cwd=tmp_path, **variables)
+    """Run the command in this process, which has imported vLLM."""
+    return lmms_eval(*command(tmp_path, model_args, *more)[1:], cwd=tmp_path, **variables)
 
 
 def results_of(tmp_path: Path, done: Ended) -> dict[str, Any]:
