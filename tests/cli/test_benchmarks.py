@@ -77,6 +77,17 @@ def test_a_conversion_is_compared_with_a_copy_of_its_bytes(
     assert [path.name for path in tmp_path.iterdir()] == [report.name]
 
 
+def test_suffix_passes_give_the_losses_of_whole_passes(
+    repository_root: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "suffix.json"
+    program = repository_root / "benchmarks" / "suffix_passes.py"
+    runpy.run_path(str(program), run_name="program")["main"](["--short", "--json", str(report)])
+    (one,) = json.loads(report.read_text("utf-8"))["rounds"]
+    assert one["largest_difference"] == 0
+    assert all(ratio > 0 for ratio in one["ratio"].values())
+
+
 def run_on_gpu(root: Path, *arguments: object, **environment: str) -> tuple[int, str, str]:
     done = subprocess.run(
         ["/bin/bash", str(root / "benchmarks" / "gpu" / "run.sh"), *map(str, arguments)],
