@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
@@ -26,6 +27,7 @@ class ImageOutputs:
         self._limit_bytes = limit_bytes
         self._kept: dict[tuple[str, int], Any] = {}
         self._n_bytes = 0
+        self._towers: WeakKeyDictionary[nn.Module, nn.Module | None] = WeakKeyDictionary()
 
     @contextmanager
     def serving(self, model: nn.Module, images: str) -> Iterator[None]:
@@ -34,7 +36,9 @@ class ImageOutputs:
         ``images`` identifies all images that the tower gets in the block, in their order. Without
         a tower, and where the tower has experts, nothing is replaced.
         """
-        tower = shareable_tower(model)
+        if model not in self._towers:
+            self._towers[model] = shareable_tower(model)
+        tower = self._towers[model]
         if tower is None:
             yield
             return
