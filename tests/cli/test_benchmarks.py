@@ -88,6 +88,26 @@ def test_suffix_passes_give_the_losses_of_whole_passes(
     assert all(ratio > 0 for ratio in one["ratio"].values())
 
 
+def test_schedules_are_compared_with_the_uniform_k_of_their_price(
+    repository_root: Path, tmp_path: Path
+) -> None:
+    program = runpy.run_path(str(repository_root / "benchmarks" / "tuned_schedules.py"))
+    report = tmp_path / "tuned.json"
+    short = ("--limit", "40", "--calibration", "8", "--policies", "top_p", "--speed-budget", "0")
+    assert program["main"]([str(tmp_path / "runs"), *short, "--json", str(report)]) == 0
+    rows = json.loads(report.read_text("utf-8"))["rows"]
+    assert [row["name"] for row in rows[:3]] == ["k=4", "tuned-0.5", "top_p-0.5"]
+    assert len(rows) == 9
+    for row in rows:
+        # That of a policy is known for the calibration questions alone.
+        assert row["observed_k"] <= row["uniform_k"] + 0.5
+        is_uniform = row["name"] == f"k={row['uniform_k']}"
+        assert (row["difference"] is None) == is_uniform
+        if not is_uniform:
+            low, high = row["interval"]
+            assert low <= row["difference"] <= high
+
+
 def run_on_gpu(root: Path, *arguments: object, **environment: str) -> tuple[int, str, str]:
     done = subprocess.run(
         ["/bin/bash", str(root / "benchmarks" / "gpu" / "run.sh"), *map(str, arguments)],

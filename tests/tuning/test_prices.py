@@ -26,7 +26,7 @@ COST = LanguageModelCost(
 
 
 def test_tokens_are_counted_by_kind_without_padding() -> None:
-    ids = torch.tensor([[0, 7, IMAGE, IMAGE, 8, 5, 6], [0, 0, 0, 7, 8, 5, 0]])
+    ids = torch.tensor([[0, 7, IMAGE, IMAGE, 8, 5, 6], [IMAGE, 0, 0, 7, 8, 5, 0]])
     mask = torch.tensor([[0, 1, 1, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1, 0]])
     answers = torch.tensor([[5, 6, 4], [5, 6, -1]])
     batch = PromptBatch({"input_ids": ids, "attention_mask": mask}, 5, answers)
