@@ -119,7 +119,8 @@ def about_price(numbers: SeriesStatistics, one: PointStatistics) -> str:
     Nothing for a uniform k that no schedule or policy would replace.
     """
     row = numbers.at_price_of(one.point.label)
-    own = f"At equal price it is {against_uniform(numbers, row)}." if row else ""
+    faster = f", and {row.speed.text} as fast" if row and row.speed and row.is_faster else ""
+    own = f"At equal price it is {against_uniform(numbers, row)}{faster}." if row else ""
     return " ".join(filter(None, (own, passed_over_text(numbers))))
 
 

@@ -262,6 +262,7 @@ def test_a_schedule_that_is_faster_than_its_uniform_k_is_recommended(tmp_path: P
     told = answer(found)
     assert (told.recommended, told.kind) == ("tuned-0.25", "searched schedule")
     assert told.headline == "Use tuned-0.25 instead of k=8"
+    assert ", and 2.00× (2.00 to 2.00) as fast." in told.reason
     assert told.price_share == pytest.approx(0.25)
     assert told.deployment == "To deploy it: moe-eval schedule export tuned-0.25.yaml --for all"
 
