@@ -16,8 +16,7 @@ from moe_eval_plugin.text import counted
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from moe_eval_plugin.report.analysis.equal_price import EqualPrice
-    from moe_eval_plugin.report.analysis.series_statistics import PointStatistics
+    from moe_eval_plugin.report.analysis.series_statistics import EqualPrice, PointStatistics
     from moe_eval_plugin.report.series import Series
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.experts.schedules.setting_kind import SettingKind
 from moe_eval_plugin.report.analysis.point_speed import speed_ratio_of
 from moe_eval_plugin.report.analysis.pooled_scores import paired
+from moe_eval_plugin.report.analysis.series_statistics import EqualPrice, PriceVerdict
 from moe_eval_plugin.stats.paired import adjust
 
 if TYPE_CHECKING:
@@ -17,70 +17,10 @@ if TYPE_CHECKING:
 
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics
     from moe_eval_plugin.report.series import Series
-    from moe_eval_plugin.stats import PairedDifference, SpeedRatio
 
 # Below this much more, two prices count as the same.
 SAME_PRICE = 0.02
 SIGNIFICANT = 0.05
-
-
-class PriceVerdict(Enum):
-    """What is shown of a setting against the uniform k of its price; the value is in words."""
-
-    BETTER = "better"
-    NOT_BETTER = "not better"
-    WORSE = "worse"
-    NOTHING = "not judged"
-
-
-@dataclass(frozen=True)
-class EqualPrice:
-    """A schedule or policy against the uniform k of its price; ``None`` is not known."""
-
-    setting: str
-    """Label of the setting."""
-    kind: SettingKind
-    """Its kind."""
-    price: float
-    """Its observed experts per token and layer."""
-    share: float | None
-    """The same as a share of the published k."""
-    uniform: str | None
-    """Label of the smallest uniform k that costs as much; ``None`` where none was run."""
-    uniform_price: float | None
-    """Observed experts per token and layer of this k."""
-    nearest_k: int
-    """The smallest uniform k that would cost as much."""
-    difference: PairedDifference | None = None
-    """Its accuracy minus that of the uniform k, on the same questions."""
-    speed: SpeedRatio | None = None
-    """Its speed divided by that of the uniform k."""
-    verdict: PriceVerdict = PriceVerdict.NOTHING
-    """What is shown of its accuracy, at the 5% level after Holm's adjustment."""
-    reason: str = ""
-    """Why it is not judged."""
-    n_comparisons: int = 1
-    """Comparisons that the p-values are adjusted for."""
-
-    @property
-    def is_nearest(self) -> bool:
-        """Whether no smaller uniform k, which was not run, would cost as much."""
-        return self.uniform_price is not None and self.uniform_price < self.nearest_k + 1
-
-    @property
-    def is_faster(self) -> bool:
-        """Whether it is shown to be faster than the uniform k."""
-        return self.speed is not None and self.speed.excludes_one and self.speed.ratio > 1
-
-    @property
-    def earns_its_place(self) -> bool:
-        """Whether it may be recommended: better than the uniform k, or as right and faster.
-
-        Without a uniform k of its price, nothing speaks against it.
-        """
-        if self.uniform is None or self.verdict is PriceVerdict.BETTER:
-            return True
-        return self.verdict is not PriceVerdict.WORSE and self.is_faster
 
 
 def compare_at_equal_price(

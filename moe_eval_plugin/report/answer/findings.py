@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from moe_eval_plugin.report.analysis.equal_price import PriceVerdict
+from moe_eval_plugin.report.analysis.series_statistics import PriceVerdict
 from moe_eval_plugin.report.analysis.speed_scope import sentences_on_speed
 from moe_eval_plugin.report.analysis.timing_notes import sentences_on_timing
 from moe_eval_plugin.report.analysis.verdicts import Verdict, gains_more, verdict

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.experts.schedules.setting_kind import SettingKind
 from moe_eval_plugin.model_name import DEMO
-from moe_eval_plugin.report.analysis.equal_price import PriceVerdict
+from moe_eval_plugin.report.analysis.series_statistics import PriceVerdict
 from moe_eval_plugin.text import HUNDRED, points_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from moe_eval_plugin.report.analysis.equal_price import EqualPrice
-    from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
+    from moe_eval_plugin.report.analysis.series_statistics import (
+        EqualPrice,
+        PointStatistics,
+        SeriesStatistics,
+    )
     from moe_eval_plugin.stats import SpeedRatio
 
 SMALL_P = 0.001

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from moe_eval_plugin.experts.schedules.tuning_record import TuningRecord
-    from moe_eval_plugin.report.analysis.equal_price import EqualPrice
-    from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
+    from moe_eval_plugin.report.analysis.series_statistics import (
+        EqualPrice,
+        PointStatistics,
+        SeriesStatistics,
+    )
     from moe_eval_plugin.report.tables.column import Value
     from moe_eval_plugin.stats import SpeedRatio
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from moe_eval_plugin.experts.schedules.setting_kind import SettingKind
-from moe_eval_plugin.report.analysis.equal_price import PriceVerdict
+from moe_eval_plugin.report.analysis.series_statistics import PriceVerdict
 from moe_eval_plugin.report.answer.answer import answer
 from moe_eval_plugin.report.answer.findings import findings
 from tests.report.report_runs import (
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from moe_eval_plugin.report.analysis.equal_price import EqualPrice
-    from moe_eval_plugin.report.analysis.series_statistics import SeriesStatistics
+    from moe_eval_plugin.report.analysis.series_statistics import EqualPrice, SeriesStatistics
     from moe_eval_plugin.vqa.dataset import Record
 
 N = 300
