@@ -37,6 +37,10 @@ NOT_OPTIONS = frozenset(
     }
 )
 ENGINE_VARIABLES = "VLLM_"
+# vLLM draws these at each start of an engine, and writes them into the environment: the port by
+# which its processes meet, and the name of the memory that they share. With one of them in a key,
+# no answer would ever be found again. No answer depends on them.
+DRAWN_AT_START = frozenset({"VLLM_DIST_IDENT", "VLLM_OBJECT_STORAGE_SHM_BUFFER_NAME"})
 # Parts of a conversation that may be the path of a file.
 MEDIA = ("image", "video", "audio", "url")
 
@@ -67,7 +71,9 @@ def settings_of_arguments(
         "resolved": {name: provenance.get(name) for name in RESOLVED},
         "machine": [hardware.get("kind"), hardware.get("name")],
         "variables": {
-            name: value for name, value in os.environ.items() if name.startswith(ENGINE_VARIABLES)
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith(ENGINE_VARIABLES) and name not in DRAWN_AT_START
         },
     }
 

@@ -16,6 +16,7 @@ from moe_eval_plugin.engines.answer_digest import (
     answer_settings,
     checkpoint_identity,
     question_digest,
+    settings_of_arguments,
 )
 from moe_eval_plugin.engines.generation import GenerationSettings
 from moe_eval_plugin.engines.request import Job
@@ -67,6 +68,25 @@ def test_each_option_that_may_change_an_answer_counts(options: Any) -> None:
 def test_each_fact_of_the_loaded_model_counts(change: dict[str, Any]) -> None:
     assert settings_digest(**change) != settings_digest()
     assert settings_digest(n_ranks=2, energy=None) == settings_digest()
+
+
+def test_what_a_user_sets_for_vllm_counts_and_what_it_draws_at_each_start_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both hosts call the function with their own options; test_process runs a real vLLM."""
+    given = {"pretrained": "demo", "dtype": "float32"}
+
+    def digests() -> tuple[str, str]:
+        of_lm_eval = short_digest(settings_of_arguments(given, PROVENANCE))
+        return settings_digest(VLLMOptions("demo")), of_lm_eval
+
+    before = digests()
+    monkeypatch.setenv("VLLM_DIST_IDENT", "40513")
+    monkeypatch.setenv("VLLM_OBJECT_STORAGE_SHM_BUFFER_NAME", "vllm_mm_4f")
+    assert digests() == before
+    monkeypatch.setenv("VLLM_USE_FLASHINFER_SAMPLER", "1")
+    for now, then in zip(digests(), before, strict=True):
+        assert now != then
 
 
 def test_of_an_option_that_names_a_file_or_a_folder_the_content_counts(tmp_path: Path) -> None:

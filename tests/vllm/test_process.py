@@ -66,7 +66,9 @@ def test_a_killed_worker_ends_the_run_and_the_answers_so_far_are_kept(
     assert N_ANSWERED <= len(kept) <= N_ANSWERED + 2
     assert all(json.loads(response) for (response,) in kept)
     again = run(tmp_path, *asked, "24", LMMS_CACHE_RUN_ID="night")
-    assert results_of(tmp_path, again)["moe_eval"]["easy_vqa"]["experts"]["observed"] == 2
+    record = results_of(tmp_path, again)["moe_eval"]["easy_vqa"]
+    assert record["experts"]["observed"] == 2
+    assert record["n_answers_from_cache"] == len(kept)
 
 
 def run_until_killed(
