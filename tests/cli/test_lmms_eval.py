@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from contextlib import contextmanager
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
 from moe_eval_plugin.engines.transformers import model_at_k
+from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.override.apply import OverrideTrace
 from moe_eval_plugin.sweeps.plan import SweepPlan, SweepPoint
 from moe_eval_plugin.sweeps.workers.child_process import ChildProcessWorker
@@ -139,9 +140,13 @@ def test_without_experts_k_the_baseline_is_observed(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ranks")
+
+
+@pytest.fixture(scope="module")
+def one_and_two(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The results of two tasks from one process, and from two that share the questions."""
-    folder = tmp_path_factory.mktemp("ranks")
 
     def change(content: dict[str, Any]) -> None:
         # Two processes take turns, so one of them sees no number and the other one nothing else.
@@ -156,27 +161,14 @@ def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any
     model_args, tasks = "pretrained=demo,dtype=float32", ("easy_vqa", "vqa_v2_val")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("MOE_EVAL_DATA", str(folder / "data"))
-        options = ("--limit", "41", "--batch_size", "8")
+        options = ("--limit", "41", "--batch_size", "8", "--log_samples")
         one = moe_hf(folder, f"{model_args},experts_k=4", ",".join(tasks), *options)
         # What runs a point of a sweep with --processes-per-point 2, on CPUs as on GPUs.
-        patched.setenv("ACCELERATE_USE_CPU", "true")
+        patched.delenv("ACCELERATE_USE_CPU", raising=False)
         patched.setenv("HF_HOME", str(folder / "home"))
-        write_settings_of_accelerate(folder / "home" / "accelerate")
         plan = SweepPlan("moe_hf", model_args, tasks, (), limit=41, batch_size="8")
         two = ChildProcessWorker(plan, folder / "sweep", n_processes=2)(SweepPoint("k4", "4"))
     return results_of(folder, one), json.loads(two.read_text("utf-8"))
-
-
-def write_settings_of_accelerate(folder: Path) -> None:
-    settings = {
-        "compute_environment": "LOCAL_MACHINE",
-        "distributed_type": "MULTI_GPU",
-        "mixed_precision": "no",
-        "num_processes": 1,
-        "use_cpu": False,
-    }
-    folder.mkdir(parents=True)
-    (folder / "default_config.yaml").write_text(yaml.safe_dump(settings), "utf-8")
 
 
 def test_two_processes_give_the_accuracy_of_one(
@@ -190,6 +182,22 @@ def test_two_processes_give_the_accuracy_of_one(
     assert record["speed"]["n_samples"] == 41
     assert record["experts"]["observed"] == alone["experts"]["observed"] == 4
     assert record["provenance"]["n_ranks"] == 2
+
+
+def test_the_results_of_another_number_of_processes_do_not_count(
+    one_and_two: tuple[dict[str, Any], dict[str, Any]],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The results of the one process are where the worker expects those of its command."""
+    assert one_and_two[0]["moe_eval"]["easy_vqa"]["provenance"]["n_ranks"] == 1
+    nothing = [sys.executable, "-c", ""]
+    monkeypatch.setattr(ChildProcessWorker, "_program", lambda _: nothing)
+    plan = SweepPlan("moe_hf", "pretrained=demo", ("easy_vqa",), ())
+    point = SweepPoint("out", "4")
+    with pytest.raises(UserError, match=r"asks for 2, but the record in .* has 1,"):
+        ChildProcessWorker(plan, folder, n_processes=2)(point)
+    assert ChildProcessWorker(plan, folder)(point).is_relative_to(folder / "out")
 
 
 def test_scores_by_type_are_those_of_all_processes(

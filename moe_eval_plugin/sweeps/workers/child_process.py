@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.hosts.harness import harness
-from moe_eval_plugin.results.files import find_results
+from moe_eval_plugin.results.files import find_results, read_run
 from moe_eval_plugin.sweeps.workers.batch_size import AUTO, found_batch_size
 from moe_eval_plugin.sweeps.workers.failures import PointRefusedError
 from moe_eval_plugin.sweeps.workers.in_process import LOGS
@@ -39,8 +39,9 @@ class ChildProcessWorker:
     def __call__(self, point: SweepPoint) -> Path:
         """Run the host's command to its end, and return the results file that it wrote.
 
-        Raises ``RuntimeError`` with the last lines of its output where it wrote none, and
-        ``PointRefusedError`` where it refused the request.
+        Raises ``RuntimeError`` with the last lines of its output where it wrote none,
+        ``PointRefusedError`` where it refused the request, and ``UserError`` where another number
+        of processes than ``n_processes`` answered.
         """
         output = self.folder / point.name
         log = self.folder / LOGS / f"{point.name}.log"
@@ -48,18 +49,36 @@ class ChildProcessWorker:
         command = [*self._program(), *self._plan().host_arguments(point, str(output))]
         with log.open("w", encoding="utf-8") as file:
             ended = subprocess.run(  # noqa: S603  (this very Python, with arguments as a list)
-                command, stdout=file, stderr=subprocess.STDOUT, check=False
+                command,
+                env=self._environment(),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                check=False,
             )
         if ended.returncode != 0:
             message = f"{self.plan.host} ended with {ended.returncode}: {last_lines(log)}"
             is_refused = ended.returncode == UserError.exit_code
             raise PointRefusedError(message) if is_refused else RuntimeError(message)
         try:
-            return find_results(output)
+            results = find_results(output)
         except RuntimeError as error:
             # The host ends with 0 after an error of its own.
             message = f"{error}: {last_lines(log)}"
             raise RuntimeError(message) from error
+        self._check_processes(results, log)
+        return results
+
+    def _check_processes(self, results: Path, log: Path) -> None:
+        setup = read_run(results).setup
+        found = setup.n_ranks if setup else None
+        if found not in (None, self.n_processes):
+            message = (
+                f"--processes-per-point asks for {self.n_processes}, but the record in {results} "
+                f"has {found}, so it does not count. Settings of accelerate may be the cause "
+                "(`accelerate env`, ACCELERATE_USE_CPU). Correct them, or pass "
+                f"--processes-per-point {found}. All that was printed: {log}"
+            )
+            raise UserError(message)
 
     def _plan(self) -> SweepPlan:
         """Return the plan, with the batch size of the first setting as the upper limit."""
@@ -75,12 +94,33 @@ class ChildProcessWorker:
         module = self._host.module
         if self.n_processes == 1:
             return [*guarded(), *module]
-        launch = [*guarded(), "accelerate.commands.launch"]
+        # --multi_gpu: without it, accelerate starts one process where it finds one GPU or none, or
+        # where its own settings say so. With it, ACCELERATE_USE_CPU decides the device.
+        launch = [*guarded(), "accelerate.commands.launch", "--multi_gpu"]
         return [*launch, "--num_processes", str(self.n_processes), "-m", *module]
+
+    def _environment(self) -> dict[str, str]:
+        """Return the variables of the command: those of this process, and what accelerate needs."""
+        if self.n_processes == 1:
+            return {**os.environ}
+        return {**variables_of_accelerate(self.n_processes, self.plan.device), **os.environ}
 
     @property
     def _host(self) -> Harness:
         return harness(self.plan.host)
+
+
+def variables_of_accelerate(n_processes: int, device: str | None) -> dict[str, str]:
+    """Return what makes accelerate compute on CPUs, where there is no GPU or the CPU is chosen.
+
+    The processes share the threads that one would have. On GPUs nothing is needed.
+    """
+    import torch
+
+    if device != "cpu" and torch.accelerator.is_available():
+        return {}
+    n_threads = max(1, torch.get_num_threads() // n_processes)
+    return {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": str(n_threads)}
 
 
 def guarded() -> list[str]:
