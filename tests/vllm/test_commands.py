@@ -9,15 +9,8 @@ from pathlib import Path
 import pytest
 
 from moe_eval_plugin.results.timing.timed_pass import read_timed_passes
-from tests.cli.programs import moe_eval, start
-from tests.vllm.vllm_runs import (
-    EAGER,
-    SMALL,
-    answers_of,
-    command,
-    results_of,
-    run,
-)
+from tests.cli.programs import moe_eval
+from tests.vllm.vllm_runs import EAGER, SMALL, answers_of, results_of, run
 
 pytestmark = pytest.mark.needs_vllm
 N_QUESTIONS = 100
@@ -103,8 +96,7 @@ def test_compiled_code_of_another_k_in_the_same_cache_is_not_used(
 ) -> None:
     answers, observed = {}, {}
     for k in (8, 1):
-        asked = command(tmp_path, f"{SMALL},experts_k={k}", "--limit", str(N_QUESTIONS))
-        done = start(*asked, cwd=tmp_path)
+        done = run(tmp_path, f"{SMALL},experts_k={k}", "--limit", str(N_QUESTIONS))
         record = results_of(tmp_path, done)["moe_eval"]["easy_vqa"]
         observed[k] = record["experts"]["observed"]
         answers[k] = answers_of(tmp_path / "out")
