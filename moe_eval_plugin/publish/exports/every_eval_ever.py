@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.plugins.exporter import Exported, Exporter
+from moe_eval_plugin.publish.exports.calibration_questions import raise_if_chosen_on
 from moe_eval_plugin.publish.exports.failures import raise_if_failed
 from moe_eval_plugin.results.metric_names import PROPORTION
 from moe_eval_plugin.results.score_facts import collect
@@ -103,9 +104,11 @@ def export(runs: Sequence[Run], task: str | None) -> Exported:
     """Return a file for each task of each run.
 
     Scores without a known direction (higher or lower is better) are left out. Raises
-    ``DataError`` if none is left, and ``IncompleteRunError`` if requests failed.
+    ``DataError`` if none is left, and ``IncompleteRunError`` if requests failed, or a setting was
+    chosen on its questions.
     """
     raise_if_failed(runs, task)
+    raise_if_chosen_on(runs, task)
     facts = collect(runs, task)
     kept = [one for one in facts if one.higher_is_better is not None]
     reasons = dict.fromkeys(_reason_to_skip(one) for one in facts if one not in kept)

@@ -27,7 +27,7 @@ def faults_of(runs: Sequence[Run], task: str | None) -> Faults:
     """Map path and task of each run to the faults in its answers, where its samples are known."""
     return {
         (str(run.path), one.task): found
-        for run, one in _tasks(runs, task)
+        for run, one in tasks_of(runs, task)
         if (found := find_faults(one)) is not None
     }
 
@@ -57,7 +57,7 @@ def notes_on(runs: Sequence[Run], task: str | None, faults: Faults) -> Iterator[
 
     Our own models answer or end the run, so that their empty answers are answers.
     """
-    for run, one in _tasks(runs, task):
+    for run, one in tasks_of(runs, task):
         found = faults.get((str(run.path), one.task))
         if found and found.failed:
             yield f"{one.task}, {run.path.name}: {failure_note(len(found.failed), one.n_samples)}"
@@ -74,7 +74,8 @@ def n_failed(faults: Mapping[tuple[str, str], AnswerFaults], run: str, task: str
     return None if found is None else len(found.failed)
 
 
-def _tasks(runs: Sequence[Run], task: str | None) -> Iterator[tuple[Run, TaskRun]]:
+def tasks_of(runs: Sequence[Run], task: str | None) -> Iterator[tuple[Run, TaskRun]]:
+    """Yield each task of each run that is exported; a run that is given twice counts once."""
     distinct = {run.path.resolve(): run for run in runs}.values()
     yield from ((run, one) for run in distinct for one in run.tasks if task in (None, one.task))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.plugins.exporter import Exported, Exporter
+from moe_eval_plugin.publish.exports.calibration_questions import raise_if_chosen_on
 from moe_eval_plugin.publish.exports.failures import raise_if_failed
 from moe_eval_plugin.results.score_facts import collect
 from moe_eval_plugin.text import as_text
@@ -56,11 +57,12 @@ def export_eval_results(runs: Sequence[Run], task: str | None) -> Exported:
     """Return a file of ``.eval_results`` for each task of each run.
 
     Raises ``DataError`` for runs of several models, and if no data set is on the Hub;
-    ``IncompleteRunError`` if requests failed.
+    ``IncompleteRunError`` if requests failed, or a setting was chosen on its questions.
     """
     from huggingface_hub import eval_result_entries_to_yaml
 
     raise_if_failed(runs, task)
+    raise_if_chosen_on(runs, task)
     facts = _of_one_model(collect(runs, task))
     reasons = list(_reasons_to_skip(facts))
     chosen = [one for one in facts if one.is_main and one.dataset]
@@ -84,11 +86,13 @@ def export_eval_results(runs: Sequence[Run], task: str | None) -> Exported:
 def export_model_index(runs: Sequence[Run], task: str | None) -> Exported:
     """Return the part ``model-index`` of the metadata of a model card, with every score.
 
-    Raises ``DataError`` for runs of several models, and ``IncompleteRunError`` if requests failed.
+    Raises ``DataError`` for runs of several models, and ``IncompleteRunError`` if requests failed,
+    or a setting was chosen on its questions.
     """
     from huggingface_hub.repocard_data import eval_results_to_model_index
 
     raise_if_failed(runs, task)
+    raise_if_chosen_on(runs, task)
     facts = _of_one_model(collect(runs, task))
     index = eval_results_to_model_index(facts[0].model, [_eval_result(one) for one in facts])
     return Exported({MODEL_INDEX: _as_yaml({"model-index": index})}, _model_notes(facts))

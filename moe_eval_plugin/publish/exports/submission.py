@@ -31,6 +31,7 @@ from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.experts.schedules.routing_rule import NATIVE
 from moe_eval_plugin.plugins.exporter import Exported, Exporter
 from moe_eval_plugin.publish.exports.answers import check_answers, describe_oddities, read_answers
+from moe_eval_plugin.publish.exports.calibration_questions import notes_on_chosen
 from moe_eval_plugin.text import HUNDRED
 from moe_eval_plugin.vqa.dataset import DATA_VARIABLE, data_folder
 from moe_eval_plugin.vqa.official_data import read_annotations, read_questions
@@ -192,6 +193,7 @@ def _submission(run: Run, task: TaskRun, split: Split) -> tuple[str, list[str]]:
     notes = [
         _checked(len(entries), split.data, by_id=expected is not None),
         *describe_oddities(answers),
+        *notes_on_chosen([run], task.task),
         _scored(text, split.data, folder),
         split.advice,
     ]

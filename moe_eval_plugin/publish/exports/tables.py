@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.plugins.exporter import Exported, Exporter
+from moe_eval_plugin.publish.exports.calibration_questions import notes_on_chosen
 from moe_eval_plugin.publish.exports.failures import faults_of, n_failed, notes_on
 from moe_eval_plugin.results.score_facts import ScoreFacts, collect
 from moe_eval_plugin.text import csv_text
@@ -33,7 +34,8 @@ def export_csv(runs: Sequence[Run], task: str | None) -> Exported:
         [*map(_plain, asdict(one).values()), n_failed(faults, one.run, one.task)] for one in facts
     ]
     text = csv_text([[field.name for field in fields(ScoreFacts)] + [N_FAILED], *rows])
-    return Exported({CSV_FILE: text}, tuple(notes_on(runs, task, faults)))
+    notes = (*notes_on(runs, task, faults), *notes_on_chosen(runs, task))
+    return Exported({CSV_FILE: text}, notes)
 
 
 def _plain(value: object) -> object:
