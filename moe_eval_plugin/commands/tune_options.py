@@ -31,7 +31,8 @@ def add_questions(verb: Options) -> None:
     verb.add_argument(
         "--calibration-split",
         metavar="SPLIT",
-        help="split of the data that they are from (default: one that the task does not ask)",
+        help="split of the data that they are from (default: that for training, else the one that "
+        "the task evaluates; its questions then judge nothing)",
     )
     verb.add_argument(
         "--data-free",

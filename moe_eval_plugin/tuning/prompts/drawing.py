@@ -10,6 +10,7 @@ import numpy as np
 
 from moe_eval_plugin.engines.request import joined_seed
 from moe_eval_plugin.errors import InvalidArgumentError, UserError
+from moe_eval_plugin.hosts.harness import LM_EVAL, LMMS_EVAL
 from moe_eval_plugin.text import did_you_mean, first_few
 
 if TYPE_CHECKING:
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Kinds of tasks whose prompts are known before anything is answered.
-KNOWN_PROMPTS = ("generate_until", "loglikelihood", "loglikelihood_rolling", "multiple_choice")
+# By host, the kinds of tasks whose prompts are known before anything is answered. lmms-eval puts
+# nothing that is scored together for chat models, as ours are.
+GENERATED, SCORED = "generate_until", ("loglikelihood", "loglikelihood_rolling", "multiple_choice")
+KNOWN_PROMPTS = {LMMS_EVAL: (GENERATED,), LM_EVAL: (GENERATED, *SCORED)}
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,11 @@ def draw(request: CalibrationRequest, tasks: LoadedTasks) -> list[Drawn]:
     """Draw the questions of each task; the same seed draws the same ones.
 
     Raises ``UserError`` for tasks that cannot be calibrated with: one without questions, one that
-    asks in several rounds, and where there are fewer questions than wanted.
+    asks in several rounds, one that scores given texts with lmms-eval, and where there are fewer
+    questions than wanted.
     """
     kinds, splits = tasks.output_types(), tasks.splits()
-    _check_kinds(kinds)
+    _check_kinds(kinds, request.host)
     chosen = {task: _split(request, task, one) for task, one in splits.items()}
     with tasks.asking(chosen):
         counts = tasks.n_questions(request.limit)
@@ -60,6 +64,8 @@ def draw(request: CalibrationRequest, tasks: LoadedTasks) -> list[Drawn]:
         generator = np.random.default_rng(joined_seed((request.seed, task, split)))
         order = generator.permutation(n_questions).tolist()
         is_evaluated = split == splits[task].evaluated
+        if is_evaluated:
+            _warn_of_evaluated(task, splits[task])
         found.append(Drawn(task, split, is_evaluated, shares[task], order))
     return found
 
@@ -70,8 +76,6 @@ def _split(request: CalibrationRequest, task: str, splits: TaskSplits) -> str:
     Raises ``InvalidArgumentError`` for one that the data of the task do not have.
     """
     if request.split is None:
-        if splits.training is None:
-            _note_evaluated(task, splits)
         return splits.training or splits.evaluated
     if request.split not in splits.names:
         message = (
@@ -83,18 +87,27 @@ def _split(request: CalibrationRequest, task: str, splits: TaskSplits) -> str:
     return request.split
 
 
-def _note_evaluated(task: str, splits: TaskSplits) -> None:
+def _warn_of_evaluated(task: str, splits: TaskSplits) -> None:
     others = [name for name in splits.names if name != splits.evaluated]
-    more = f" Its data also have {', '.join(others)}, which can be named." if others else ""
-    logger.info(
-        "%s names no split for training: calibration questions are drawn from %s, which it "
-        "evaluates, so they must not be scored.%s",
+    names = ", ".join(others)
+    more = f" Its data also have {names}: name one with --calibration-split." if others else ""
+    logger.warning(
+        "%s: calibration questions are drawn from %s, the split that it evaluates. They can judge "
+        "nothing that is found: reports and comparisons leave them out.%s",
         *(task, splits.evaluated, more),
     )
 
 
-def _check_kinds(kinds: dict[str, str]) -> None:
-    bad = [task for task, kind in kinds.items() if kind not in KNOWN_PROMPTS]
+def _check_kinds(kinds: dict[str, str], host: str) -> None:
+    scored = [task for task, kind in kinds.items() if kind in SCORED]
+    if scored and not set(SCORED) & set(KNOWN_PROMPTS[host]):
+        message = (
+            f"No calibration is possible with {', '.join(scored)}: {host} scores given texts, "
+            "choices for instance, with models without a chat template alone. Name a task that "
+            "generates answers, or one of lm-eval with --host lm-eval."
+        )
+        raise UserError(message)
+    bad = [task for task, kind in kinds.items() if kind not in KNOWN_PROMPTS[host]]
     if bad:
         message = (
             f"No calibration is possible with {', '.join(bad)}: later prompts of several rounds "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.hosts.harness import LM_EVAL, LMMS_EVAL
+from moe_eval_plugin.testing import tiny_config
 from moe_eval_plugin.tuning.calibration_prompts import calibration_prompts
 from moe_eval_plugin.tuning.prompts.batches import prompt_batch
 from moe_eval_plugin.tuning.prompts.lmms_eval_model import CalibrationMoEHF
@@ -102,9 +104,39 @@ def test_a_question_that_cannot_be_asked_is_replaced(
         assert (found.doc_ids, found.is_evaluated) == ((3, 4), True)
         assert prompts.n_prompts == 2
     assert "It is replaced by another question" in caplog.text
+    # The task has one split alone.
+    assert "vqa_v2_val: calibration questions are drawn from validation, the split" in caplog.text
     for number in (4, 5):
         (image / files.image_name.format(number)).write_bytes(b"no image")
     said = "None of the 5 questions of vqa_v2_val can be put to the model"
+    with pytest.raises(UserError, match=said), calibration_prompts(wanted):
+        pytest.fail("it was not refused")
+
+
+def test_a_task_that_scores_texts_is_refused_before_weights_are_read(tmp_path: Path) -> None:
+    tiny_config("qwen3_vl_moe").save_pretrained(tmp_path)  # without any weights
+    task = {
+        "task": "moe_eval_choices",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(tmp_path / "rows.jsonl")}},
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{question}}",
+        "doc_to_choice": "choices",
+        "doc_to_target": "answer",
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+    }
+    row = {"question": "Which is 1?", "choices": ["1", "2"], "answer": 0}
+    (tmp_path / "rows.jsonl").write_text(f"{json.dumps(row)}\n", "utf-8")
+    (tmp_path / "task.yaml").write_text(json.dumps(task), "utf-8")
+    wanted = request_of(
+        LMMS_EVAL,
+        pretrained=str(tmp_path),
+        tasks=("moe_eval_choices",),
+        include_path=str(tmp_path),
+        n_questions=1,
+    )
+    said = "with moe_eval_choices: lmms-eval scores given texts"
     with pytest.raises(UserError, match=said), calibration_prompts(wanted):
         pytest.fail("it was not refused")
 
