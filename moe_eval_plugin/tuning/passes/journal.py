@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from moe_eval_plugin.files import JsonLines
+from moe_eval_plugin.hardware.device import describe_this_machine
 from moe_eval_plugin.results.versions import installed_versions
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
 # Lines are put together, since a pass may take less time than the disk.
 WRITE_AFTER_S = 1.0
+# Fields of a configuration that say which kernels compute, and that its text leaves out.
+IMPLEMENTATIONS = ("_attn_implementation", "_experts_implementation")
 # So many numbers of each parameter are part of the identity of a model.
 N_WEIGHTS = 16
 
@@ -63,8 +66,8 @@ class LossJournal:
         self._written_at = time.monotonic()
         if self._lines.is_of_another:
             logger.warning(
-                "%s was measured with another model, other prompts or other versions, so it is "
-                "not continued: all losses are measured anew, and replace it.",
+                "%s was measured with another model, other prompts, other versions or on another "
+                "machine, so it is not continued: all losses are measured anew, and replace it.",
                 path,
             )
 
@@ -89,12 +92,15 @@ class LossJournal:
 
 
 def identity(model: CalibrationModel, prompts: CalibrationPrompts) -> dict[str, Any]:
-    """Return what losses depend on: model, prompts and versions, as plain JSON data."""
+    """Return what losses depend on: model, prompts, machine, versions, as plain JSON data."""
+    config = getattr(model.module, "config", None)
     return {
         "model": model.config.pretrained,
         "revision": model.config.revision,
         "weights": _digest_of_weights(model.module),
         "prompts": _digest_of_prompts(prompts),
+        "machine": describe_this_machine().name,
+        "implementations": [getattr(config, name, None) for name in IMPLEMENTATIONS],
         "versions": installed_versions(),
     }
 

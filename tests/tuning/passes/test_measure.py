@@ -10,6 +10,7 @@ import torch
 
 from moe_eval_plugin.errors import InvalidExpertCountError, NotFiniteError, UnsupportedFamilyError
 from moe_eval_plugin.experts.verification import OverrideNotEffectiveError
+from moe_eval_plugin.hardware.device import DeviceFacts
 from moe_eval_plugin.testing import tiny_moe
 from moe_eval_plugin.tuning.cells import Cell, cells_of
 from moe_eval_plugin.tuning.passes import journal as journals
@@ -236,3 +237,15 @@ def test_what_no_prompt_can_show_is_refused_before_any_pass(
     jet, batch = family("jetmoe")
     with pytest.raises(UnsupportedFamilyError, match="a prompt and its answer in one pass"):
         measure(jet, prompts(batch), tmp_path / "a", "phase")
+
+
+def test_a_journal_of_another_machine_or_implementation_is_not_continued(
+    model: Loaded, texts: CalibrationPrompts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = journals.identity(model, texts)
+    assert journals.identity(model, texts) == here
+    with monkeypatch.context() as patched:
+        patched.setattr(journals, "describe_this_machine", lambda: DeviceFacts("cuda", "another"))
+        assert journals.identity(model, texts) != here
+    monkeypatch.setattr(model.module.config, "_attn_implementation", "eager")
+    assert journals.identity(model, texts) != here
