@@ -48,7 +48,8 @@ class PolicyCalibration:
     losses_by_layer: Mapping[int, Mapping[int, float]]
     """Loss by decoder layer and k where the k of this layer alone is lowered to it.
 
-    Each layer has the same k, all below ``baseline``. Empty where layers were not measured.
+    Each layer has the same k, all below ``baseline``. Of a search by phase, it is the sum of the
+    losses of both phases. Empty where layers were not measured.
     """
     losses_by_modality: Mapping[tuple[int, str], Mapping[int, float]]
     """Loss by (decoder layer, ``text`` or ``image``) and k where the k of these tokens alone is

@@ -57,13 +57,7 @@ class PolicyCalibrations:
 
     def _calibrate(self, name: str, target: float, share: float) -> CalibratedPolicy:
         baseline = self.sensitivities.baseline
-        by_layer: dict[int, dict[int, float]] = {}
-        by_modality: dict[tuple[int, str], dict[int, float]] = {}
-        for (cell, k), loss in self.sensitivities.losses.items():
-            if cell.modality is not None:
-                by_modality.setdefault((cell.layer, cell.modality), {})[k] = loss.mean
-            elif cell.phase is None:
-                by_layer.setdefault(cell.layer, {})[k] = loss.mean
+        by_layer, by_modality = losses_by_place(self.sensitivities)
 
         def measure(parameters: Sequence[Parameter]) -> MeasuredPolicy:
             one = self._measured(RoutingRule(name, tuple(parameters)).policy_text)
@@ -103,3 +97,21 @@ class PolicyCalibrations:
         if text not in self.measured:
             self.measured[text] = self.measure(text)
         return self.measured[text]
+
+
+def losses_by_place(
+    sensitivities: Sensitivities,
+) -> tuple[dict[int, dict[int, float]], dict[tuple[int, str], dict[int, float]]]:
+    """Return the mean losses by layer and k, and by layer, modality and k.
+
+    Of a search by phase, the loss of a layer is the sum of those of its phases.
+    """
+    by_layer: dict[int, dict[int, float]] = {}
+    by_modality: dict[tuple[int, str], dict[int, float]] = {}
+    for (cell, k), loss in sensitivities.losses.items():
+        if cell.modality is not None:
+            by_modality.setdefault((cell.layer, cell.modality), {})[k] = loss.mean
+        else:
+            of_layer = by_layer.setdefault(cell.layer, {})
+            of_layer[k] = of_layer.get(k, 0.0) + loss.mean
+    return by_layer, by_modality
