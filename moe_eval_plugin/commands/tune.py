@@ -157,15 +157,31 @@ def _content(tuning: Tuning) -> dict[str, Any]:
     }
 
 
+def _how_asked(options: argparse.Namespace) -> list[str]:
+    """Return the options by which a sweep asks the tasks as they were asked here."""
+    given = {
+        "--include-path": options.include_path,
+        "--num-fewshot": options.num_fewshot,
+        "--device": options.device,
+    }
+    words = [word for name, one in given.items() if one is not None for word in (name, str(one))]
+    return [*words, *(["--apply-chat-template"] if options.apply_chat_template else [])]
+
+
 def _sweep_command(options: argparse.Namespace, tuning: Tuning) -> str:
     """Return the command that measures the schedules and the uniform k of their prices."""
     if not options.tasks:
         return ""
     ks = {tuning.study.sensitivities.baseline, *(one.uniform_k for one in tuning.study.points)}
-    tuned = [str(one) for one in tuning.schedules if one.point.verdict != "not better"]
-    settings = [*map(str, sorted((k for k in ks if k), reverse=True)), *tuned]
+    # A sweep refuses two settings of the same experts, and two targets may have one schedule.
+    tuned: dict[str, str] = {}
+    for one in tuning.schedules:
+        if one.point.verdict != "not better":
+            tuned.setdefault(one.point.experts_k, str(one))
+    settings = [*map(str, sorted((k for k in ks if k), reverse=True)), *tuned.values()]
     words = [*(["--host", options.host] if options.host else []), "--model-args"]
     words.append(",".join(filter(None, [f"pretrained={options.model}", options.model_args])))
     output = Path("runs", f"{Path(options.model).name}-{tuning.path.name}")
-    words += ["--tasks", *options.tasks, "--experts-k", *settings, "--output", str(output)]
+    words += ["--tasks", *options.tasks, *_how_asked(options)]
+    words += ["--experts-k", *settings, "--output", str(output)]
     return f"moe-eval sweep {shlex.join(words)}"

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SEARCH = "search"
+# Tasks with the same questions under the same numbers, which differ in the expected answers alone.
+SAME_QUESTIONS = {"okvqa_raw": "okvqa"}
 Unit = Literal["experts", "flops", "time"]
 By = Literal["layer", "modality", "phase"]
 
@@ -97,8 +99,12 @@ class TuningRecord:
         return self.method != SEARCH
 
     def doc_ids(self, task: str) -> frozenset[int]:
-        """Return the numbers of a task's own questions that took part in choosing."""
-        own = (one for one in self.questions if one.task == task and one.is_evaluated)
+        """Return the numbers of a task's own questions that took part in choosing.
+
+        Those of a task with the same questions count too.
+        """
+        wanted = _named(task)
+        own = (one for one in self.questions if _named(one.task) == wanted and one.is_evaluated)
         return frozenset(doc_id for one in own for doc_id in one.doc_ids)
 
     def to_dict(self) -> dict[str, Any]:
@@ -135,3 +141,8 @@ class TuningRecord:
             date=values.text("date"),
             versions={name: versions.text(name) for name in versions.values},
         )
+
+
+def _named(task: str) -> str:
+    """Return one name for all tasks with the same questions."""
+    return SAME_QUESTIONS.get(task, task)

@@ -89,7 +89,7 @@ class Frontier:
 
     @property
     def n_tried(self) -> int:
-        """Settings whose loss was measured, over all targets."""
+        """Whole schedules whose loss was measured, over all targets."""
         return len(self.losses)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.prompts.progress import NoProgress
 from moe_eval_plugin.sweeps.identity.fingerprint import model_settings
+from moe_eval_plugin.text import counted
 from moe_eval_plugin.tuning.cells import cells_of, schedule_of
 from moe_eval_plugin.tuning.frontier.frontier import find_frontier
 from moe_eval_plugin.tuning.frontier.targets import uniform_targets
@@ -18,11 +19,12 @@ from moe_eval_plugin.tuning.study.origin import decode_bytes, origin_of
 from moe_eval_plugin.tuning.study.study import TuningStudy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
     from moe_eval_plugin.engines.expert_request import ExpertRequest
+    from moe_eval_plugin.experts.schedules.tuning_record import CalibrationQuestions
     from moe_eval_plugin.prompts.progress import Progress
     from moe_eval_plugin.tuning.calibration import (
         CalibrationModel,
@@ -112,7 +114,7 @@ class Tuning:
         study = replace(
             study,
             policies=tuple(policies),
-            n_tried=len(frontier.losses) + len(self.measured),
+            n_tried=study.n_tried + len(self.measured),
             notes=(*study.notes, *unreached),
         )
         self.paths.write(study)
@@ -194,12 +196,12 @@ class Tuning:
             prices=prices,
             points=tuple(self._with_costs(point) for point in frontier.points),
             tried={texts[ks]: loss for ks, loss in frontier.losses.items()},
-            n_tried=frontier.n_tried,
+            n_tried=frontier.n_tried + len(sensitivities.losses),
             n_prompts=self.prompts.n_prompts,
             questions=self.prompts.questions,
             data_free=self.request.calibration.data_free,
             seed=self.request.calibration.seed,
-            notes=prices.notes,
+            notes=(*prices.notes, *_notes_on_questions(self.prompts.questions)),
         )
 
     def _with_costs(self, point: FrontierPoint) -> FrontierPoint:
@@ -212,6 +214,15 @@ class Tuning:
         flops = flop_prices(layers, self.cells, self.ks, self.baseline, self.lengths, cost)
         n_bytes = decode_bytes(cost, layers, choice, self.baseline, self.lengths)
         return replace(point, flops=flops.share(choice), decode_bytes=n_bytes)
+
+
+def _notes_on_questions(questions: Sequence[CalibrationQuestions]) -> Iterator[str]:
+    for one in questions:
+        if one.is_evaluated:
+            yield (
+                f"{counted(len(one.doc_ids), 'question')} of {one.split}, which {one.task} "
+                "evaluates, took part in choosing: reports and comparisons leave them out."
+            )
 
 
 def _text(cells: Sequence[Cell], ks: Sequence[int], baseline: int) -> str:

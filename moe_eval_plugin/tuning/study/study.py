@@ -71,7 +71,10 @@ class TuningStudy:
     tried: Mapping[str, Loss]
     """Every schedule whose joint loss was measured, as ``experts_k`` takes it."""
     n_tried: int
-    """Settings whose loss was measured on the calibration prompts, over all targets."""
+    """Settings whose loss was measured on the calibration prompts, over all targets.
+
+    They are each k in each cell alone, whole schedules, and parameters of policies.
+    """
     n_prompts: int
     """Number of calibration prompts."""
     questions: tuple[CalibrationQuestions, ...]
@@ -109,7 +112,7 @@ class TuningStudy:
         return TuningRecord(
             name=policy.name,
             method=policy.experts_policy.partition(":")[0],
-            target=policy.target,
+            target=self._target_in_experts(policy.target),
             price=policy.price,
             unit="experts",
             measured_loss=policy.loss.mean,
@@ -117,6 +120,10 @@ class TuningStudy:
             uniform_loss=None if loss is None else loss.mean,
             **self._common(),
         )
+
+    def _target_in_experts(self, target: float) -> float:
+        """Return the share of the routed experts that a target in the unit of the prices allows."""
+        return target if self.prices.unit == "experts" else self.prices.routed_share(target)
 
     def _common(self) -> dict[str, Any]:
         return {

@@ -98,6 +98,27 @@ def test_files_of_schedules_and_policies_say_how_they_were_found(
     assert float(of_cells[0]["price"]) == 1 / 16
 
 
+def test_tasks_that_differ_in_expected_answers_alone_have_the_same_questions(
+    study: TuningStudy,
+) -> None:
+    own = CalibrationQuestions("okvqa", "lmms-eval", "val2014", (3, 5), is_evaluated=True)
+    record = replace(study.record(study.points[0]), questions=(own,))
+    assert record.doc_ids("okvqa_raw") == record.doc_ids("okvqa") == {3, 5}
+    assert record.doc_ids("vqa_v2_val") == set()
+    raw = replace(record, questions=(replace(own, task="okvqa_raw"),))
+    assert raw.doc_ids("okvqa") == {3, 5}
+
+
+def test_the_target_of_a_policy_is_in_experts_whatever_the_prices_count(study: TuningStudy) -> None:
+    # As much as all cells cost as published does not depend on k.
+    fixed = float(PRICES.steps(PRICES.uniform(4)))
+    in_flops = replace(PRICES, unit="flops", fixed=fixed)
+    policy = replace(study.policies[0], target=0.75)
+    record = replace(study, prices=in_flops).policy_record(policy)
+    assert (record.unit, record.target) == ("experts", 0.5)
+    assert study.policy_record(policy).target == 0.75
+
+
 def test_one_schedule_may_be_written_to_a_file_of_its_own(
     study: TuningStudy, tmp_path: Path
 ) -> None:
