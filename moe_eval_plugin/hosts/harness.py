@@ -38,6 +38,8 @@ class Harness(Protocol):
     """The command that lists all tasks."""
     pinnable: tuple[str, ...]
     """Models of this package, which accept the commit of a checkpoint as an argument."""
+    shares_on_cpus: bool
+    """Whether processes of accelerate share the questions on CPUs too, and not on GPUs alone."""
 
     def check_model(self, name: str) -> None:
         """Raise ``InvalidArgumentError`` for a model that the host does not have."""

@@ -31,6 +31,7 @@ class LmEval:
     module: tuple[str, ...] = ("moe_eval_plugin.lm_eval", "run")
     all_tasks = "moe-eval lm-eval ls tasks"
     pinnable: tuple[str, ...] = PINNABLE
+    shares_on_cpus = False  # each process answers all of them
 
     @staticmethod
     def check_model(name: str) -> None:

@@ -33,6 +33,7 @@ class LmmsEval:
     module: tuple[str, ...] = ("lmms_eval",)
     all_tasks = "lmms-eval tasks list"
     pinnable: tuple[str, ...] = PINNABLE
+    shares_on_cpus = True
 
     @staticmethod
     def check_model(name: str) -> None:

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.errors import UserError
+from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.hosts.harness import harness
 from moe_eval_plugin.results.files import find_results, read_run
 from moe_eval_plugin.sweeps.workers.batch_size import AUTO, found_batch_size
@@ -100,10 +100,21 @@ class ChildProcessWorker:
         return [*launch, "--num_processes", str(self.n_processes), "-m", *module]
 
     def _environment(self) -> dict[str, str]:
-        """Return the variables of the command: those of this process, and what accelerate needs."""
+        """Return the variables of the command: those of this process, and what accelerate needs.
+
+        Raises ``InvalidArgumentError`` where the host would not share the questions.
+        """
         if self.n_processes == 1:
             return {**os.environ}
-        return {**variables_of_accelerate(self.n_processes, self.plan.device), **os.environ}
+        needed = variables_of_accelerate(self.n_processes, self.plan.device)
+        if needed and not self._host.shares_on_cpus:
+            message = (
+                f"--processes-per-point {self.n_processes} is not possible: on CPUs, each process "
+                f"of {self.plan.host} answers all questions. Leave it out: one process uses all "
+                "threads."
+            )
+            raise InvalidArgumentError(message)
+        return {**needed, **os.environ}
 
     @property
     def _host(self) -> Harness:

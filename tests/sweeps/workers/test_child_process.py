@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from moe_eval_plugin.errors import UserError
+from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.sweeps.launchers.launcher import LocalLauncher
 from moe_eval_plugin.sweeps.plan import SweepPlan
 from moe_eval_plugin.sweeps.workers.child_process import ChildProcessWorker
@@ -21,3 +21,10 @@ def test_a_child_that_fails_tells_with_the_last_lines_of_its_output(tmp_path: Pa
         next(run)
     assert "Cannot find /no/such/folder" in str(refused.value)
     assert str(tmp_path / "logs" / "k8.log") in str(refused.value)
+
+
+def test_several_processes_of_lm_eval_on_a_cpu_would_each_answer_all(tmp_path: Path) -> None:
+    plan = SweepPlan("moe_hf", "", ("a",), (), host="lm-eval", device="cpu")
+    run = LocalLauncher().run(TWO_POINTS, ChildProcessWorker(plan, tmp_path, 2), lambda _: None)
+    with pytest.raises(InvalidArgumentError, match="on CPUs, each process of lm-eval answers all"):
+        next(run)
