@@ -149,7 +149,8 @@ class Tuning:
         heads = [
             *(("target", "Target"), ("price", "Price"), ("experts_k", "Schedule")),
             *(("predicted_loss", "Predicted"), ("loss", "Measured")),
-            *(("uniform_k", "Uniform k"), ("uniform_loss", "its loss")),
+            *(("uniform_k", "Uniform k"), ("uniform_price", "its price")),
+            ("uniform_loss", "its loss"),
             ("verdict", "Than uniform"),
         ]
         caption = (
@@ -237,7 +238,8 @@ def _cells(point: FrontierPoint) -> Iterator[tuple[Value, str]]:
     yield point.predicted_loss, f"{point.predicted_loss:.2g}"
     yield point.loss.mean, _loss_text(point.loss)
     yield point.uniform_k, "-" if point.uniform_k is None else str(point.uniform_k)
-    uniform = point.uniform_loss
+    price, uniform = point.uniform_price, point.uniform_loss
+    yield price, "-" if price is None else f"{price:.4g}"
     yield (uniform.mean, _loss_text(uniform)) if uniform else (None, "-")
     yield point.verdict, point.verdict or "-"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from moe_eval_plugin.commands.ending import is_silent, show_end, shown
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
+from moe_eval_plugin.files import write_files
 from moe_eval_plugin.option_values import read_new_file
 from moe_eval_plugin.publish.deployment.tools import ALL, TARGETS
 
@@ -118,8 +119,7 @@ def run_export(options: argparse.Namespace) -> int:
     if options.output is None:
         print(content.rstrip("\n"))
     else:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(content, "utf-8")
+        write_files({options.output.name: content}, options.output.parent)
     if not is_silent(options):
         _show_tools(found, options.output)
     return 0

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from moe_eval_plugin.commands.subcommand import Subcommands
     from moe_eval_plugin.tuning.frontier.point import FrontierPoint
 
+# A schedule costs more than a uniform k where it does by more than this.
+SAME_PRICE = 1.02
 # So many files are named one by one.
 MOST_FILES = 3
 
@@ -118,7 +120,13 @@ def _findings(points: Sequence[FrontierPoint]) -> list[str]:
     same = [one for one in points if one.experts_k == str(one.uniform_k)]
     worse = [one for one in points if one.verdict == "not better" and one not in same]
     unclear = [one for one in points if one.verdict == "no clear difference"]
+    dearer = [one for one in points if (one.uniform_price or 1.0) * SAME_PRICE < one.price]
     found = []
+    if dearer:
+        found.append(
+            f"Dearer than the uniform k beside it, which favours the schedule: {_names(dearer)}. "
+            "No larger uniform k costs as little as its target."
+        )
     if unclear:
         found.append(
             f"Not clearly better than the uniform k of its price: {_names(unclear)}. More "

@@ -58,6 +58,7 @@ def test_schedules_lose_no_more_than_the_uniform_k_of_their_price(
     sweep = "Next: moe-eval sweep --model-args pretrained=demo --tasks easy_vqa --device cpu"
     assert sweep in " ".join(done.stdout.split())
     assert "moe-eval schedule show" in done.stdout
+    assert "Dearer than the uniform k" not in done.stdout  # each target is the price of one
 
 
 def test_a_schedule_says_on_which_questions_it_was_found(study: tuple[Path, Ended]) -> None:
@@ -150,6 +151,7 @@ def test_lm_eval_prompts_and_measured_time(tmp_path: Path, monkeypatch: pytest.M
     assert found["notes"][0].startswith("The experts of all layers are ")
     (schedule,) = found["schedules"]
     assert schedule["file"] == str(file)
+    assert schedule["uniform_price"] <= 0.9
     assert schedule["price"] <= 0.9
     tuned = read_tuned_file(file)
     assert tuned.tuning is not None

@@ -128,6 +128,18 @@ class StudyPaths:
             raise _not_written(self.folder, error) from error
         return list(tuned)
 
+    def write_missing(self, study: TuningStudy) -> None:
+        """Write the schedules and policies of a finished study that are not there any more.
+
+        Raises ``DataError`` if they cannot be written.
+        """
+        files = {self.file(name): file.text for name, file in tuned_files(study).items()}
+        missing = {path: text.encode() for path, text in files.items() if not is_file(path)}
+        try:
+            write_all(missing, self.folder)
+        except OSError as error:
+            raise _not_written(self.folder, error) from error
+
 
 def tuned_files(study: TuningStudy) -> dict[str, TunedFile]:
     """Return the files of all schedules and policies that a study found, by name."""

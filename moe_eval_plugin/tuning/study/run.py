@@ -64,7 +64,9 @@ def tune(
         facts = {**request.settings(), **model_settings(config)}
         paths.check(facts)
         if paths.is_finished:
-            return read_study(paths.folder)
+            study = read_study(paths.folder)
+            paths.write_missing(study)
+            return study
         with calibration_prompts(request.calibration, shown) as (model, prompts):
             return Tuning(request, model, prompts, paths, shown).run(command, facts)
 

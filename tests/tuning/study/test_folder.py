@@ -119,6 +119,18 @@ def test_the_target_of_a_policy_is_in_experts_whatever_the_prices_count(study: T
     assert study.policy_record(policy).target == 0.75
 
 
+def test_files_that_are_gone_are_written_again(study: TuningStudy, tmp_path: Path) -> None:
+    paths = StudyPaths.of(tmp_path / "study")
+    _, gone, _ = paths.write(study)
+    before = gone.read_text("utf-8")
+    kept = paths.file("tuned-0.75")
+    kept.write_text("mine", "utf-8")
+    gone.unlink()
+    paths.write_missing(study)
+    assert gone.read_text("utf-8") == before
+    assert kept.read_text("utf-8") == "mine"
+
+
 def test_one_schedule_may_be_written_to_a_file_of_its_own(
     study: TuningStudy, tmp_path: Path
 ) -> None:
