@@ -125,7 +125,7 @@ def _findings(points: Sequence[FrontierPoint]) -> list[str]:
     if dearer:
         found.append(
             f"Dearer than the uniform k beside it, which favours the schedule: {_names(dearer)}. "
-            "No larger uniform k costs as little as its target."
+            "No larger k of those that are considered (--experts-k) fits the target everywhere."
         )
     if unclear:
         found.append(

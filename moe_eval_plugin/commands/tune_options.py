@@ -80,7 +80,8 @@ def add_search(verb: Options) -> None:
         nargs="+",
         type=int,
         metavar="K",
-        help="the smaller k to choose from (default: all, or 7 of more)",
+        help="the smaller k to choose from (default: all, or 7 of more and the uniform k of each "
+        "target)",
     )
 
 

@@ -64,6 +64,10 @@ def test_a_target_below_the_least_price_is_refused_with_the_least_one() -> None:
 def test_considered_k_lie_between_the_least_and_the_published_one() -> None:
     assert considered_ks(description(8)) == (1, 2, 3, 4, 5, 6, 7)
     assert considered_ks(description(22)) == (1, 4, 7, 10, 13, 16, 19)
+    # 11 of 22 is the uniform k of a half; 0.35 allows 7, and 0.01 none.
+    of_targets = considered_ks(description(22), targets=(0.999, 0.5, 0.35, 0.01))
+    assert of_targets == (1, 4, 7, 10, 11, 13, 16, 19, 21)
+    assert considered_ks(description(8), [4, 2], targets=(0.9,)) == (2, 4)
     assert considered_ks(description(3, least=2)) == (2,)
     assert considered_ks(description(8), [4, 2, 4]) == (2, 4)
     with pytest.raises(InvalidArgumentError, match="Use 1 to 7"):

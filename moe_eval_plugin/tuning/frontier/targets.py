@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidArgumentError
@@ -17,10 +19,13 @@ if TYPE_CHECKING:
 MOST_KS = 7
 
 
-def considered_ks(description: MoEDescription, given: Sequence[int] = ()) -> tuple[int, ...]:
+def considered_ks(
+    description: MoEDescription, given: Sequence[int] = (), targets: Sequence[float] = ()
+) -> tuple[int, ...]:
     """Return the k below the published one that are considered, from small to large.
 
-    By default all of them, or seven at equal distances where there are more. Raises
+    By default all of them, or seven at equal distances where there are more, with the largest k of
+    each of ``targets``, shares of the published k, so that schedules are compared with it. Raises
     ``InvalidArgumentError`` for a k that is not below the published one, or that routers cannot
     use, and for a model without a smaller k.
     """
@@ -41,7 +46,9 @@ def considered_ks(description: MoEDescription, given: Sequence[int] = ()) -> tup
     if given:
         return tuple(sorted(set(given)))
     n = min(MOST_KS, published - least)
-    return tuple(sorted({least + i * (published - least) // n for i in range(n)}))
+    spread = {least + i * (published - least) // n for i in range(n)}
+    uniform = {math.floor(Fraction(str(target)) * published) for target in targets}
+    return tuple(sorted(spread | {k for k in uniform if least <= k < published}))
 
 
 def read_targets(given: Sequence[float]) -> tuple[float, ...]:

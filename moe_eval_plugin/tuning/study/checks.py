@@ -36,7 +36,8 @@ def check_config(request: TuneRequest, config: ModelConfig) -> tuple[int, ...]:
         find_policy(name)
     description = config.description
     description.raise_if_fixed()
-    ks = considered_ks(description, request.experts_k)
+    shares = request.targets if request.unit == "experts" else ()
+    ks = considered_ks(description, request.experts_k, shares)
     if request.unit == "experts":
         check_share_of_experts(request.targets, ks, description.num_experts_per_tok)
     if request.unit == "flops" and config.cost is None:
