@@ -19,20 +19,21 @@ class Loss:
     """A loss against the published model, in nats per token of an answer.
 
     It is the Kullback-Leibler divergence of the distribution of the next token from that of the
-    published model, averaged over the tokens of each answer, and then over answers.
+    published model, averaged over the tokens of each answer, over the answers of each question, and
+    then over questions.
     """
 
     by_prompt: NDArray[np.float64]
-    """Loss of each prompt, (prompts,)."""
+    """Loss of each question, (questions,): the mean over its prompts, of which most have one."""
 
     @property
     def mean(self) -> float:
-        """Mean over prompts."""
+        """Mean over questions."""
         return float(self.by_prompt.mean())
 
     @property
     def standard_error(self) -> float | None:
-        """Standard error of the mean; ``None`` for one prompt."""
+        """Standard error of the mean; ``None`` for one question."""
         n = len(self.by_prompt)
         return float(self.by_prompt.std(ddof=1) / n**0.5) if n > 1 else None
 
