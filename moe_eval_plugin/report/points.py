@@ -6,7 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
 from moe_eval_plugin.experts.schedules.routing_rule import NATIVE
-from moe_eval_plugin.experts.schedules.setting_kind import SEARCH, SettingKind, kind_of
+from moe_eval_plugin.experts.schedules.setting_kind import SettingKind, kind_of
+from moe_eval_plugin.experts.schedules.tuning_record import SEARCH
 from moe_eval_plugin.report.series import LeftOut, ReportPoint
 from moe_eval_plugin.results.samples import calibration_doc_ids
 

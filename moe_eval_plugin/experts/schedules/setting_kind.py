@@ -10,8 +10,6 @@ from moe_eval_plugin.experts.schedules.routing_rule import UNIFORM
 if TYPE_CHECKING:
     from moe_eval_plugin.experts.schedules.tuning_record import TuningRecord
 
-SEARCH = "search"
-
 
 class SettingKind(Enum):
     """How a setting chooses the number of experts of a token; the value is its name in words."""
