@@ -122,7 +122,10 @@ def moe_eval_calibrate_policy(
 
     Called by ``moe-eval tune`` for a policy, after the losses of each layer were measured. The
     plugin that registered the policy answers; it returns ``None`` for any other one. Two answers
-    are an error. Each parameter is a number, or a tuple of numbers by MoE layer. Example::
+    are an error. Each parameter is a number, or a tuple of numbers by MoE layer.
+
+    It is called once before the weights are read as well, with made-up losses, to know whether the
+    policy is calibrated: the first call of ``measure`` then ends it. Example::
 
         from moe_eval_plugin.plugins import hookimpl
 

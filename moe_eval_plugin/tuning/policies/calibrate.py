@@ -8,12 +8,49 @@ from moe_eval_plugin.errors import InvalidArgumentError, PluginLoadError
 from moe_eval_plugin.experts.schedules.routing_rule import RoutingRule
 from moe_eval_plugin.override.policies.parsing import find_policy
 from moe_eval_plugin.plugins.manager import calibrated_parameters
+from moe_eval_plugin.plugins.policy_calibration import PolicyCalibration
 
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     import pluggy
 
     from moe_eval_plugin.experts.schedules.routing_rule import Parameter
-    from moe_eval_plugin.plugins.policy_calibration import PolicyCalibration
+
+
+class _MeasuringBegins(BaseException):
+    """Ends a calibration at its first measurement; no plugin catches it as a fault of its own."""
+
+
+def check_calibrated(
+    name: str, layers: tuple[int, ...], baseline: int, manager: pluggy.PluginManager | None = None
+) -> None:
+    """Raise ``InvalidArgumentError`` for an unknown policy, and for one that no plugin calibrates.
+
+    Nothing is measured: a plugin is called with made-up losses, up to its first measurement.
+    Raises ``PluginLoadError`` where two plugins answer.
+    """
+    usage = find_policy(name, manager).usage
+    losses = {k: 1 - k / baseline for k in range(1, baseline)}
+    trial = PolicyCalibration(
+        policy=name,
+        target=1.0,
+        baseline=baseline,
+        layers=layers,
+        measure=_end,
+        n_prompts=1,
+        has_images=False,
+        losses_by_layer=dict.fromkeys(layers, losses),
+        losses_by_modality={},
+    )
+    try:
+        answer = calibrated_parameters(trial, manager)
+    except PluginLoadError:
+        raise
+    except (_MeasuringBegins, Exception):  # noqa: BLE001  (a plugin that answers, if not to this)
+        return
+    if answer is None:
+        raise _not_calibrated(name, usage)
 
 
 def calibrate_policy(
@@ -37,13 +74,7 @@ def calibrate_policy(
         raise InvalidArgumentError(message)
     answer = calibrated_parameters(calibration, manager)
     if answer is None:
-        message = (
-            f"No plugin calibrates the policy {name}. Give its numbers yourself, as "
-            f"experts_policy={policy.usage}, or use a policy that can be calibrated, for instance "
-            "top_p. A plugin calibrates its policy with moe_eval_calibrate_policy "
-            "(docs/reference/plugins.md)."
-        )
-        raise InvalidArgumentError(message)
+        raise _not_calibrated(name, policy.usage)
     plugin, returned = answer
     parameters = _as_parameters(returned)
     fault = "it is not a list of numbers" if parameters is None else policy.fault_of(parameters)
@@ -64,6 +95,20 @@ def calibrate_policy(
         )
         raise PluginLoadError(message)
     return parameters
+
+
+def _end(_parameters: object) -> NoReturn:
+    raise _MeasuringBegins
+
+
+def _not_calibrated(name: str, usage: str) -> InvalidArgumentError:
+    message = (
+        f"No plugin calibrates the policy {name}. Give its numbers yourself, as "
+        f"experts_policy={usage}, or use a policy that can be calibrated, for instance top_p. A "
+        "plugin calibrates its policy with moe_eval_calibrate_policy "
+        "(docs/reference/plugins.md)."
+    )
+    return InvalidArgumentError(message)
 
 
 def _as_parameters(returned: object) -> tuple[Parameter, ...] | None:

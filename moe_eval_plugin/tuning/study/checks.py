@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.errors import InvalidArgumentError
-from moe_eval_plugin.override.policies.parsing import find_policy
 from moe_eval_plugin.tuning.frontier.targets import check_share_of_experts, considered_ks
+from moe_eval_plugin.tuning.policies.calibrate import check_calibrated
 
 if TYPE_CHECKING:
     from moe_eval_plugin.engines.expert_request import ModelConfig
@@ -29,13 +29,13 @@ def check_output(request: TuneRequest, paths: StudyPaths) -> None:
 def check_config(request: TuneRequest, config: ModelConfig) -> tuple[int, ...]:
     """Return the k that are considered, after all checks that need the configuration alone.
 
-    Raises ``UserError`` for a model whose k cannot be lowered, and for k, targets and units that
-    are not possible for it.
+    Raises ``UserError`` for a model whose k cannot be lowered, for policies that no plugin
+    calibrates, and for k, targets and units that are not possible for it.
     """
-    for name in request.policies:
-        find_policy(name)
     description = config.description
     description.raise_if_fixed()
+    for name in request.policies:
+        check_calibrated(name, config.moe_layers, description.num_experts_per_tok)
     shares = request.targets if request.unit == "experts" else ()
     ks = considered_ks(description, request.experts_k, shares)
     if request.unit == "experts":

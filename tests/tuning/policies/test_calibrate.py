@@ -12,7 +12,12 @@ import pytest
 from moe_eval_plugin.errors import InvalidArgumentError, PluginLoadError
 from moe_eval_plugin.plugins import Policy, PolicyCalibration, PolicyParameter, hookimpl
 from moe_eval_plugin.plugins.manager import ENTRY_POINT_GROUP, build_manager
-from moe_eval_plugin.tuning.policies.calibrate import calibrate_policy
+from moe_eval_plugin.testing import tiny_moe
+from moe_eval_plugin.tuning.policies.calibrate import calibrate_policy, check_calibrated
+from moe_eval_plugin.tuning.prompts.request import CalibrationRequest
+from moe_eval_plugin.tuning.study.checks import check_config
+from moe_eval_plugin.tuning.study.request import TuneRequest
+from tests.tuning.passes.calibrations import loaded
 
 from .synthetic import WeightTable
 
@@ -115,3 +120,30 @@ def test_a_fault_of_a_plugin_is_not_hidden(
 
     with pytest.raises(LookupError, match="no such number"):
         calibrate_policy("above", WeightTable().calibration("above"), manager_with(fail))
+
+
+def test_a_policy_that_no_plugin_calibrates_is_refused_before_anything_is_measured(
+    manager_with: Callable[..., pluggy.PluginManager], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure_first(calibration: PolicyCalibration) -> list[float]:
+        try:
+            calibration.measure([0.2])
+        except Exception:  # noqa: BLE001  (as a plugin may that tries other numbers)
+            pytest.fail("a plugin sees the end of the trial as a fault of its numbers")
+        return [0.2]
+
+    def fail(_: PolicyCalibration) -> list[float]:
+        raise LookupError
+
+    for answer in (measure_first, fail, [0.2]):
+        check_calibrated("above", (0, 1), 8, manager_with(answer))
+    check_calibrated("modes", (0, 1), 8)
+    with pytest.raises(PluginLoadError, match="is calibrated twice"):
+        check_calibrated("above", (0, 1), 8, manager_with([0.2], [0.2]))
+    calibrated_by_none = manager_with(None)
+    monkeypatch.setattr(
+        "moe_eval_plugin.plugins.manager.plugin_manager", lambda: calibrated_by_none
+    )
+    request = TuneRequest(CalibrationRequest("tiny", ("easy_vqa",)), policies=("top_p", "above"))
+    with pytest.raises(InvalidArgumentError, match="No plugin calibrates the policy above"):
+        check_config(request, loaded(tiny_moe()).config)
