@@ -183,8 +183,8 @@ def load_manifest(folder: Path) -> Manifest | None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Lock the folder of a sweep; raises ``UserError`` if another process works in it."""
+def locked(folder: Path, work: str = "sweep") -> Iterator[None]:
+    """Lock the folder of some work; raises ``UserError`` if another process works in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / LOCK).open("a+")
@@ -197,8 +197,8 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             lock.seek(0)
             message = (
-                f"Another sweep runs in {folder} (process {lock.read().strip()}). Wait for it, end "
-                "it, or pass another folder with --output."
+                f"Another {work} runs in {folder} (process {lock.read().strip()}). Wait for it, "
+                "end it, or pass another folder with --output."
             )
             raise UserError(message) from error
         lock.truncate(0)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 import moe_eval_plugin as moe
-from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.errors import InvalidArgumentError, UserError
 from moe_eval_plugin.experts.schedules.parser import parse_experts_k
 from moe_eval_plugin.experts.schedules.tuned_file import read_tuned_file
 from moe_eval_plugin.tuning.prices import times
+from moe_eval_plugin.tuning.study.folder import StudyPaths
 from tests.cli.json_docs import checked_json
 from tests.cli.programs import moe_eval
 
@@ -119,6 +120,40 @@ def test_an_interrupted_study_ends_with_the_same_numbers(
     assert progress.n_passes == len(lines) - 30
     with pytest.raises(InvalidArgumentError, match=r"target was 0.5 0.25 there, and is 0.5 here"):
         moe.tune("demo", **tasks, **{**settings, "target": 0.5}, output=again)  # type: ignore[arg-type]
+
+
+def test_a_finished_study_says_what_has_changed_since(
+    study: tuple[Path, Ended], tmp_path: Path
+) -> None:
+    folder, done = study
+    again = moe_eval(*TUNE, *SETTINGS, "--output", folder)
+    assert again.stdout == done.stdout
+    assert "has changed" not in again.stderr
+    content = json.loads((folder / "tuning.json").read_text("utf-8"))
+    content["origin"]["machine"]["name"] = "a machine before"
+    content["origin"]["versions"]["torch"] = "1.0"
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "tuning.json").write_text(json.dumps(content), "utf-8")
+    (copy / "request.json").write_bytes((folder / "request.json").read_bytes())
+    changed = moe_eval(*TUNE, *SETTINGS, "--output", copy)
+    assert changed.returncode == 0, changed.stderr
+    said = " ".join(changed.stderr.split())
+    assert "something has changed (machine: a machine before -> " in said
+    assert "; torch: 1.0 -> " in said
+
+
+def test_a_second_process_in_a_folder_is_refused(tmp_path: Path) -> None:
+    asked = {"tasks": "easy_vqa", "calibration": 4, "batch_size": 4, "device": "cpu"}
+    with (
+        StudyPaths.of(tmp_path / "a" / "study").held(),
+        pytest.raises(UserError, match=r"Another moe-eval tune runs in .*study \(process \d+\)"),
+    ):
+        moe.tune("demo", **asked, output=tmp_path / "a" / "study")  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+    # A process that was killed before it began its study left a lock, which is no study.
+    (tmp_path / ".lock").touch()
+    StudyPaths.of(tmp_path).check_place()
 
 
 class _Steps:

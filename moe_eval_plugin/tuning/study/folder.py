@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,12 @@ from moe_eval_plugin.experts.schedules.tuned_file import TunedFile
 from moe_eval_plugin.files import is_file, write_all, write_whole
 from moe_eval_plugin.json_object import JsonObject
 from moe_eval_plugin.option_values import read_new_folder
+from moe_eval_plugin.sweeps.manifest import LOCK, locked
 from moe_eval_plugin.tuning.study.as_json import study_from_dict, study_to_dict
 from moe_eval_plugin.tuning.study.tables import frontier_csv, sensitivities_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from moe_eval_plugin.tuning.study.study import TuningStudy
@@ -66,7 +68,8 @@ class StudyPaths:
         for folder in dict.fromkeys((self.folder, self.schedule.parent if self.schedule else None)):
             if folder is not None:
                 read_new_folder("--output", folder)
-        is_new = not self.folder.is_dir() or not any(self.folder.iterdir())
+        content = self.folder.iterdir() if self.folder.is_dir() else ()
+        is_new = all(path.name == LOCK for path in content)
         if is_new and self.schedule is not None and self.schedule.exists():
             message = f"--output {self.schedule} exists. Choose another name, or remove it."
             raise InvalidArgumentError(message)
@@ -96,6 +99,23 @@ class StudyPaths:
                 "another folder."
             )
             raise InvalidArgumentError(message)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder for this process; it is gone again if no study was begun in it.
+
+        Raises ``UserError`` if another process works in it.
+        """
+        made = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
+        with locked(self.folder, "moe-eval tune"):
+            try:
+                yield
+            finally:
+                if _request_of(self.folder) is None:
+                    (self.folder / LOCK).unlink(missing_ok=True)
+                    with suppress(OSError):
+                        for path in made:
+                            path.rmdir()
 
     def begin(self, facts: Mapping[str, Any]) -> None:
         """Make the folder and note whose it is, so that the same request continues in it.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from moe_eval_plugin.hardware.device import describe_this_machine
 from moe_eval_plugin.results.versions import installed_versions, versions_with
 from moe_eval_plugin.sweeps.identity.fingerprint import model_settings
+from moe_eval_plugin.sweeps.manifest import differences
 from moe_eval_plugin.tuning.study.study import Origin
 
 if TYPE_CHECKING:
@@ -23,22 +24,37 @@ if TYPE_CHECKING:
 
 def origin_of(request: TuneRequest, config: ModelConfig, command: str) -> Origin:
     """Return how the study is made now, on this machine."""
-    facts = describe_this_machine()
-    machine: dict[str, Any] = {
-        "name": facts.name,
-        "devices": facts.n_devices,
-        "threads": facts.threads,
-    }
     revision = model_settings(config).get("model revision")
     return Origin(
         model=request.calibration.pretrained,
         revision=None if revision is None else str(revision),
         command=command,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        machine={name: value for name, value in machine.items() if value is not None},
+        machine=_this_machine(),
         versions=versions_with(request.calibration.host, installed_versions()),
         settings=request.settings(),
     )
+
+
+def changes_since(origin: Origin, host: str) -> list[str]:
+    """List what differs here and now from how a study was made, as ``name: before -> now``.
+
+    It is the device, and the packages that a study with prompts of ``host`` depends on.
+    """
+    before, now = (
+        {"machine": machine.get("name"), "devices": machine.get("devices"), **versions}
+        for machine, versions in (
+            (origin.machine, origin.versions),
+            (_this_machine(), versions_with(host, installed_versions())),
+        )
+    )
+    return differences(before, now)
+
+
+def _this_machine() -> dict[str, Any]:
+    facts = describe_this_machine()
+    machine = {"name": facts.name, "devices": facts.n_devices, "threads": facts.threads}
+    return {name: value for name, value in machine.items() if value is not None}
 
 
 def decode_bytes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from moe_eval_plugin.tuning.prices.counted import expert_prices, flop_prices
 from moe_eval_plugin.tuning.prices.lengths import prompt_lengths
 from moe_eval_plugin.tuning.study.checks import check_config, check_output
 from moe_eval_plugin.tuning.study.folder import JOURNAL, StudyPaths, read_study
-from moe_eval_plugin.tuning.study.origin import decode_bytes, origin_of
+from moe_eval_plugin.tuning.study.origin import changes_since, decode_bytes, origin_of
 from moe_eval_plugin.tuning.study.study import TuningStudy
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from moe_eval_plugin.tuning.study.request import TuneRequest
     from moe_eval_plugin.tuning.study.study import CalibratedPolicy
 
+logger = logging.getLogger(__name__)
+
 
 def tune(
     request: TuneRequest, output: Path, command: str, progress: Progress | None = None
@@ -47,8 +50,9 @@ def tune(
     """Find the schedule of least loss at each target, write the study, and return it.
 
     ``output`` is a folder, or the YAML file of the only schedule; ``command`` repeats the study.
-    What an interrupted call measured is not measured again. Raises ``UserError`` for what is not
-    possible, most of it before a weight is read, and ``OverrideNotEffectiveError``.
+    What an interrupted call measured is not measured again; a finished study is read. Raises
+    ``UserError`` for what is not possible, most of it before a weight is read, and where another
+    process works in the folder, and ``OverrideNotEffectiveError``.
     """
     from moe_eval_plugin.hosts.exit_codes import errors_are_raised
     from moe_eval_plugin.hosts.harness import installed_harness
@@ -64,11 +68,25 @@ def tune(
         facts = {**request.settings(), **model_settings(config)}
         paths.check(facts)
         if paths.is_finished:
-            study = read_study(paths.folder)
-            paths.write_missing(study)
-            return study
-        with calibration_prompts(request.calibration, shown) as (model, prompts):
+            return _finished(paths, request.calibration.host)
+        with (
+            paths.held(),
+            calibration_prompts(request.calibration, shown) as (model, prompts),
+        ):
             return Tuning(request, model, prompts, paths, shown).run(command, facts)
+
+
+def _finished(paths: StudyPaths, host: str) -> TuningStudy:
+    """Read a finished study, and say what has changed since it was made."""
+    study = read_study(paths.folder)
+    paths.write_missing(study)
+    if changes := changes_since(study.origin, host):
+        logger.warning(
+            "%s is a study of %s, which is read as it is; since then something has changed (%s). "
+            "Pass another folder with --output to measure anew.",
+            *(paths.folder, study.origin.date, "; ".join(changes)),
+        )
+    return study
 
 
 @dataclass
