@@ -88,6 +88,8 @@ def test_suffix_passes_give_the_losses_of_whole_passes(
     assert all(ratio > 0 for ratio in one["ratio"].values())
 
 
+# The host leaves the files that it wrote for the garbage collector to close.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_schedules_are_compared_with_the_uniform_k_of_their_price(
     repository_root: Path, tmp_path: Path
 ) -> None:
@@ -114,7 +116,7 @@ def run_on_gpu(root: Path, *arguments: object, **environment: str) -> tuple[int,
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=500,
         env={**os.environ, "PYTHON": sys.executable, **environment},
     )
     return done.returncode, done.stdout, done.stderr
@@ -124,7 +126,7 @@ def run_on_gpu(root: Path, *arguments: object, **environment: str) -> tuple[int,
 def gpu_run(repository_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The JSON files of the short form of the run on a GPU, by name; and its timed passes."""
     out = tmp_path_factory.mktemp("gpu")
-    code, shown, errors = run_on_gpu(repository_root, "--small", out)
+    code, shown, errors = run_on_gpu(repository_root, "--small", "--seconds", 400, out)
     assert code == 0, shown + errors
     files = {path.stem: json.loads(path.read_text("utf-8")) for path in out.glob("*.json")}
     return {**files, "passes": read_timed_passes(out)}

@@ -254,7 +254,9 @@ def test_a_truncated_image_is_refused_by_name(tmp_path: Path) -> None:
 
 
 @contextmanager
-def set_the_configuration_only(model: Any, resolved: Any, *_: object) -> Iterator[OverrideTrace]:
+def set_the_configuration_only(
+    model: Any, resolved: Any, *_: object, **_options: object
+) -> Iterator[OverrideTrace]:
     model.config.text_config.num_experts_per_tok = resolved.num_experts_per_tok
     yield OverrideTrace(resolved.schedule.text, ())
 

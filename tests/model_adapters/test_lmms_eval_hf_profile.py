@@ -70,7 +70,9 @@ def test_times_add_up_to_the_run_without_its_verification(basic: Profiled) -> No
     begin = read_clock()
     basic.answer_all(requests)
     elapsed = read_clock() - begin - verified_s
-    assert sum(batch.wall_s for batch in basic.batches) == pytest.approx(elapsed, rel=0.01)
+    # What a run does once, importing for instance, is in no batch.
+    in_batches = sum(batch.wall_s for batch in basic.batches)
+    assert in_batches == pytest.approx(elapsed, rel=0.01, abs=0.1)
 
 
 def test_rounds_have_phases_too(basic: Profiled) -> None:
