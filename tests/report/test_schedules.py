@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ from moe_eval_plugin.experts.schedules.tuned_file import (  # noqa: E402
     TunedFile,
     write_tuned_file,
 )
+from moe_eval_plugin.report.answer.prices import deployment_text  # noqa: E402
 from moe_eval_plugin.report.build import Options, Report, build  # noqa: E402
 from moe_eval_plugin.report.paper.files import paper_files  # noqa: E402
 from tests.cli.json_docs import documented  # noqa: E402
@@ -99,6 +101,27 @@ def test_a_searched_schedule_is_better_than_uniform_k_at_the_same_price(sweep: P
     assert rows["top_p:0.7"]["uniform"] == "k=8"
     assert 0 < rows["top_p:0.7"]["skipped_share"] < 1
     assert rows["top_p:0.7"]["skipped_share"] == pytest.approx(1 - rows["top_p:0.7"]["price_share"])
+
+
+def test_what_deploys_a_schedule_can_be_run(
+    sweep: Path, report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (numbers,) = report.series
+    found = {one.point.label: deployment_text(one) for one in numbers.points}
+
+    command = found.pop("tuned-0.25").removeprefix("To deploy it: moe-eval ")
+    assert str(sweep / "schedules" / "tuned-0.25.yaml") in command
+    exported = moe_eval(*shlex.split(command))
+    assert exported.returncode == 0, exported.stderr
+    assert {*found.values()} == {""}
+    # The results without the files of the sweep: the schedule itself.
+    monkeypatch.setattr("moe_eval_plugin.report.answer.prices.SCHEDULES", "gone")
+    (alone,) = [deployment_text(one) for one in numbers.points if deployment_text(one)]
+    assert f"schedule export {SEARCHED} --for all --model demo" in alone
+    again = moe_eval(*shlex.split(alone.removeprefix("To deploy it: moe-eval ")))
+    assert again.returncode == 0, again.stderr
+    assert "vllm serve" in exported.stdout
+    assert "vllm serve" in again.stdout
 
 
 def test_questions_of_the_calibration_are_nowhere(sweep: Path, report: Report) -> None:

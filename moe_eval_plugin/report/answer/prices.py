@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.errors import UserError
 from moe_eval_plugin.experts.schedules.setting_kind import SettingKind
-from moe_eval_plugin.model_name import DEMO
+from moe_eval_plugin.experts.schedules.tuned_file import read_tuned_file
 from moe_eval_plugin.report.analysis.series_statistics import PriceVerdict
+from moe_eval_plugin.sweeps.plan import SCHEDULES
 from moe_eval_plugin.text import HUNDRED, points_text
 
 if TYPE_CHECKING:
@@ -17,11 +21,13 @@ if TYPE_CHECKING:
         PointStatistics,
         SeriesStatistics,
     )
+    from moe_eval_plugin.report.series import ReportPoint
     from moe_eval_plugin.stats import SpeedRatio
 
 SMALL_P = 0.001
 # Less than this share of experts is none in words.
 LEAST_SHARE = 0.005
+SCHEDULES_OF_K = (SettingKind.SCHEDULE, SettingKind.SEARCHED)
 
 
 def verdict_text(row: EqualPrice) -> str:
@@ -103,17 +109,32 @@ def speed_text(ratio: SpeedRatio | None) -> str:
 
 
 def deployment_text(one: PointStatistics) -> str:
-    """Return the command that exports a schedule to other tools; nothing for a uniform k.
+    """Return the command that exports a schedule or policy to other tools; nothing for a uniform k.
 
-    A policy that was not read from a file has none.
+    It names the file that its sweep keeps, or else the schedule and its model. A policy without a
+    file has none.
     """
     point, facts = one.point, one.point.first.facts
-    if point.tuning is not None:
-        return f"To deploy it: moe-eval schedule export {point.tuning.name}.yaml --for all"
-    if point.kind is not SettingKind.SCHEDULE:
+    if path := _kept_file(point):
+        return f"To deploy it: moe-eval schedule export {shlex.quote(str(path))} --for all"
+    if point.kind not in SCHEDULES_OF_K or facts.experts_k is None:
         return ""
-    model = f" --model {facts.model}" if facts.hub_model or facts.model == DEMO else ""
-    return f"To deploy it: moe-eval schedule export {facts.experts_k} --for all{model}"
+    command = ["schedule", "export", facts.experts_k, "--for", "all", "--model", facts.pretrained]
+    return f"To deploy it: moe-eval {shlex.join(command)}"
+
+
+def _kept_file(point: ReportPoint) -> Path | None:
+    """Return the file of a tuned setting in the folder of its sweep; ``None`` where it is not."""
+    if point.tuning is None:
+        return None
+    name = Path(SCHEDULES, f"{point.tuning.name}.yaml")
+    for folder in point.first.run.path.parents:
+        try:
+            if read_tuned_file(folder / name).tuning == point.tuning:
+                return folder / name
+        except UserError:
+            continue
+    return None
 
 
 def about_price(numbers: SeriesStatistics, one: PointStatistics) -> str:

@@ -263,7 +263,8 @@ def test_a_schedule_that_is_faster_than_its_uniform_k_is_recommended(tmp_path: P
     assert told.headline == "Use tuned-0.25 instead of k=8"
     assert ", and 2.00× (2.00 to 2.00) as fast." in told.reason
     assert told.price_share == pytest.approx(0.25)
-    assert told.deployment == "To deploy it: moe-eval schedule export tuned-0.25.yaml --for all"
+    command = f"moe-eval schedule export {SEARCHED} --for all --model demo"
+    assert told.deployment == f"To deploy it: {command}"
 
 
 def test_fewer_experts_that_take_more_time_are_called_slower(tmp_path: Path) -> None:
