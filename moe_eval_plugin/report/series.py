@@ -53,8 +53,9 @@ class FinishedTask:
     def without(self, doc_ids: Collection[str]) -> FinishedTask:
         """Return the task without the questions of these numbers of the host, scored again.
 
-        A score that is no mean over questions stays that of all of them. So does everything where
-        the questions are not known one by one; the task then has none to compare.
+        A score that is no mean over questions stays that of all of them, and so does one of which
+        no question is left. So does everything where the questions are not known one by one; the
+        task then has none to compare.
         """
         if not doc_ids or self.answered is None:
             return self
@@ -63,10 +64,10 @@ class FinishedTask:
         if one.answered is None or not n_left_out:
             return one
         scores = [each.scores[self.facts.metric] for each in one.questions.values()]
-        facts = replace(self.facts, n=len(scores))
         if scores and self.is_mean:
-            facts = replace(facts, value=mean(scores), stderr=None)
-        return replace(one, facts=facts, n_left_out=n_left_out)
+            facts = replace(self.facts, value=mean(scores), stderr=None, n=len(scores))
+            one = replace(one, facts=facts)
+        return replace(one, n_left_out=n_left_out)
 
     @property
     def is_mean(self) -> bool:

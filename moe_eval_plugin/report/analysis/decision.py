@@ -130,7 +130,7 @@ def _notes(series: Series, found: Sequence[PointStatistics]) -> Iterator[str]:
     fewer = [
         one.point.label
         for one in found
-        if one.difference and one.n_questions and one.difference.n_questions < one.n_questions
+        if one.difference and one.difference.n_questions < len(one.questions.scores)
     ]
     if fewer:
         yield (f"Compared on the questions shared with the published k only: {', '.join(fewer)}.")
@@ -159,16 +159,10 @@ def _notes_on_left_out(series: Series) -> Iterator[str]:
         return
     names = " and ".join(found.chosen_with)
     if found.n:
-        rest = found.n_asked - found.n
         yield (
             f"{found.n:,} of {counted(found.n_asked, 'question')} took part in choosing {names}, "
             "and would flatter what was chosen. They are left out for every setting: "
-            + (
-                f"scores and differences are those of the other {rest:,}, and only times are of "
-                "all."
-                if rest
-                else "none is left, so nothing is judged, and the scores are those of all."
-            )
+            f"{_what_is_left(series, found.n_asked - found.n)}"
         )
     if found.unknown:
         yield (
@@ -176,6 +170,17 @@ def _notes_on_left_out(series: Series) -> Iterator[str]:
             f"part in choosing {names}. The score is that of all of them, and judges nothing. Run "
             "again with --log_samples."
         )
+
+
+def _what_is_left(series: Series, rest: int) -> str:
+    if not rest:
+        return "none is left, so nothing is judged, and the scores are those of all."
+    if series.is_mean:
+        return f"scores and differences are those of the other {rest:,}, and only times are of all."
+    return (
+        f"differences are those of the other {rest:,}. {series.metric} is that of all, since "
+        f"{series.host} computed it over all questions at once, and so are the times."
+    )
 
 
 def _notes_on_answers(found: Sequence[PointStatistics]) -> Iterator[str]:

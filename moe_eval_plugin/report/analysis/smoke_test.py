@@ -44,7 +44,9 @@ def smoke_test_reasons(baseline: PointStatistics, margin: float, scale: float) -
 
 
 def _few_images(one: PointStatistics) -> Iterator[str]:
-    n, what = (one.n_images, "image") if one.n_images else (one.n_questions, "question")
+    # A score may be of more questions than may judge.
+    n_questions = len(one.questions.scores) or one.n_questions
+    n, what = (one.n_images, "image") if one.n_images else (n_questions, "question")
     if n is not None and n < MIN_IMAGES:
         asked = "" if what == "question" else f"{counted(one.n_questions or 0, 'question')} on "
         yield f"{asked}{counted(n, what)}, where {MIN_IMAGES} {what}s are the least"

@@ -11,8 +11,10 @@ from moe_eval_plugin.report.analysis.series_statistics import PriceVerdict
 from moe_eval_plugin.report.answer.answer import answer
 from moe_eval_plugin.report.answer.findings import findings
 from tests.report.report_runs import (
+    TASK,
     computed,
     one_per_image,
+    records,
     right,
     write_manifest,
     write_run,
@@ -20,6 +22,7 @@ from tests.report.report_runs import (
 )
 from tests.report.schedule_runs import SEARCHED, tuning_record, write_setting
 from tests.results.timing.timed_files import around, timed_pass, write_timed_pass
+from tests.vqa.vqa_files import edit_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -197,7 +200,44 @@ def test_questions_that_all_took_part_in_choosing_judge_nothing(tmp_path: Path) 
     assert all(one.difference is None for one in found.points)
     assert row(found, "tuned-0.25").verdict is PriceVerdict.NOTHING
     assert "none is left, so nothing is judged" in found.notes[0]
+    assert {one.n_questions for one in found.points} == {N}
     assert found.recommended is None
+
+
+def test_a_score_over_all_questions_at_once_keeps_its_number_of_questions(tmp_path: Path) -> None:
+    paths = [*write_uniform(tmp_path).values()]
+    tuning = tuning_record(doc_ids=range(100))
+    paths.append(write_setting(tmp_path / "s", right, QUESTIONS, experts_k=SEARCHED, tuning=tuning))
+    listed = [{"metric": name, "aggregation": "corpus"} for name in ("exact_match", "score")]
+    for path in paths:
+        edit_json(path, lambda content: content["configs"][TASK].update(metric_list=listed))
+
+    found = computed(tmp_path)
+
+    accuracy = {one.point.label: one.accuracy for one in found.points}
+    assert accuracy["k=2"] == pytest.approx(0.8)
+    assert {one.n_questions for one in found.points} == {N}
+    assert {one.point.first.facts.n for one in found.points} == {N}
+    difference = row(found, "tuned-0.25").difference
+    assert difference is not None
+    assert difference.n_questions == 200
+    metric = found.series.metric
+    assert found.notes[0].endswith(
+        f"differences are those of the other 200. {metric} is that of all, since lmms-eval "
+        "computed it over all questions at once, and so are the times."
+    )
+    assert not any("shared with the published k only" in note for note in found.notes)
+
+
+def test_few_questions_that_are_left_are_few_whatever_the_score_is_of(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "k8", 8, right, records(60))
+    tuning = tuning_record(doc_ids=range(40))
+    tuned = write_setting(tmp_path / "s", right, records(60), experts_k=SEARCHED, tuning=tuning)
+    listed = [{"metric": name, "aggregation": "corpus"} for name in ("exact_match", "score")]
+    for one in (path, tuned):
+        edit_json(one, lambda content: content["configs"][TASK].update(metric_list=listed))
+
+    assert computed(tmp_path).smoke_test[0].startswith("20 questions, where 50 ")
 
 
 def test_two_schedules_of_one_name_stay_two_settings(tmp_path: Path) -> None:
