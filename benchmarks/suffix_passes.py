@@ -36,6 +36,7 @@ from moe_eval_plugin.tuning.calibration import CalibrationPrompts
 from moe_eval_plugin.tuning.cells import cells_of
 from moe_eval_plugin.tuning.passes.measure import cell_candidates
 from moe_eval_plugin.tuning.passes.measuring import Measuring
+from moe_eval_plugin.tuning.passes.shared import SharedPasses
 from moe_eval_plugin.tuning.prompts.batches import prompt_batch
 
 if TYPE_CHECKING:
@@ -103,8 +104,9 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         journal = Path(folder) / "losses.jsonl"
         begin, before = time.perf_counter(), time.process_time()
+        shared = SharedPasses(model, prompts, whole=whole)
         measuring = Measuring(
-            model, prompts, chosen, journal, NoProgress(), observes=False, whole=whole
+            model, prompts, chosen, journal, NoProgress(), observes=False, shared=shared
         )
         found = measuring.run()
         seconds = {"wall": time.perf_counter() - begin, "cpu": time.process_time() - before}

@@ -57,6 +57,12 @@ class BatchPasses:
         self._images = ImageOutputs(IMAGE_BYTES)
         self._inputs = _prepared(self._model, batch)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what the published pass gave: outputs of layers and images, and its logits."""
+        of_layers = self.calls.nbytes if self.calls else 0
+        return of_layers + self._images.nbytes + self.published.logits.nbytes
+
     def run_published(self) -> Outcome:
         """Run and observe the model as published, and keep what the layers return."""
         with ExitStack() as stack:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.prompts.progress import Progress
     from moe_eval_plugin.tuning.calibration import CalibrationModel, CalibrationPrompts
     from moe_eval_plugin.tuning.passes.journal import BatchLoss
+    from moe_eval_plugin.tuning.passes.shared import SharedPasses
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,19 @@ def measure_sensitivities(
     ks: Sequence[int],
     journal: Path,
     progress: Progress,
+    shared: SharedPasses | None = None,
 ) -> Sensitivities:
     """Return the loss of each k in each cell alone, all other cells at the published k.
 
     ``journal`` is a file that an interrupted measurement continues from, with the same numbers; it
-    may be shared with ``measure_losses``. Each k is observed. Raises what ``Measuring`` raises.
+    may be shared with ``measure_losses``, as may the passes ``shared`` of one model and prompts.
+    Each k is observed. Raises what ``Measuring`` raises.
     """
     candidates = cell_candidates(model.config, cells, ks)
     chosen = list(candidates.values())
-    measuring = Measuring(model, prompts, chosen, journal, progress, observes=False)
-    found = measuring.run()
+    found = Measuring(
+        model, prompts, chosen, journal, progress, observes=False, shared=shared
+    ).run()
     losses = {at: _loss(prompts, found[one.name]) for at, one in candidates.items()}
     return Sensitivities(model.config.description.num_experts_per_tok, losses)
 
@@ -90,13 +94,17 @@ def measure_losses(
     requests: Mapping[str, ExpertRequest],
     journal: Path,
     progress: Progress,
+    shared: SharedPasses | None = None,
 ) -> dict[str, MeasuredLoss]:
     """Return the loss of each request, and the experts that were observed in all passes.
 
-    ``journal`` is as in ``measure_sensitivities``. Raises what ``Measuring`` raises.
+    ``journal`` and ``shared`` are as in ``measure_sensitivities``. Raises what ``Measuring``
+    raises.
     """
     candidates = [Candidate(name, request) for name, request in requests.items()]
-    found = Measuring(model, prompts, candidates, journal, progress, observes=True).run()
+    found = Measuring(
+        model, prompts, candidates, journal, progress, observes=True, shared=shared
+    ).run()
     return {
         name: MeasuredLoss(_loss(prompts, found[name]), _observed(found[name])) for name in requests
     }

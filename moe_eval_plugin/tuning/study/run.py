@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.prompts.progress import NoProgress
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.tuning.frontier.frontier import Frontier
     from moe_eval_plugin.tuning.frontier.point import FrontierPoint
     from moe_eval_plugin.tuning.passes.measure import MeasuredLoss
+    from moe_eval_plugin.tuning.passes.shared import SharedPasses
     from moe_eval_plugin.tuning.prices.prices import Prices
     from moe_eval_plugin.tuning.sensitivities import Loss, Sensitivities
     from moe_eval_plugin.tuning.study.request import TuneRequest
@@ -150,13 +152,20 @@ class Tuning:
             return flop_prices(layers, self.cells, self.ks, self.baseline, self.lengths, cost)
         return expert_prices(self.cells, self.ks, self.baseline, self.lengths)
 
+    @cached_property
+    def passes(self) -> SharedPasses:
+        """The passes that all measurements of the study share."""
+        from moe_eval_plugin.tuning.passes.shared import SharedPasses
+
+        return SharedPasses(self.model, self.prompts)
+
     def sensitivities(self) -> Sensitivities:
         """Measure the loss of each k in each cell alone."""
         from moe_eval_plugin.tuning.passes.measure import measure_sensitivities
 
         journal = self.paths.folder / JOURNAL
         return measure_sensitivities(
-            self.model, self.prompts, self.cells, self.ks, journal, self.progress
+            self.model, self.prompts, self.cells, self.ks, journal, self.progress, self.passes
         )
 
     def losses(self, schedules: Sequence[str]) -> Mapping[str, Loss]:
@@ -168,7 +177,9 @@ class Tuning:
         from moe_eval_plugin.tuning.passes.measure import measure_losses
 
         journal = self.paths.folder / JOURNAL
-        return measure_losses(self.model, self.prompts, requests, journal, self.progress)
+        return measure_losses(
+            self.model, self.prompts, requests, journal, self.progress, self.passes
+        )
 
     def _policies(
         self, sensitivities: Sensitivities, targets: Sequence[float], prices: Prices

@@ -14,12 +14,14 @@ from moe_eval_plugin.hardware.device import DeviceFacts
 from moe_eval_plugin.testing import tiny_moe
 from moe_eval_plugin.tuning.cells import Cell, cells_of
 from moe_eval_plugin.tuning.passes import journal as journals
+from moe_eval_plugin.tuning.passes import shared as shared_passes
 from moe_eval_plugin.tuning.passes.measure import (
     cell_candidates,
     measure_losses,
     measure_sensitivities,
 )
 from moe_eval_plugin.tuning.passes.measuring import Measuring
+from moe_eval_plugin.tuning.passes.shared import SharedPasses
 from tests.tuning.passes.calibrations import (
     ANSWERS,
     Counting,
@@ -67,7 +69,8 @@ def whole(
 ) -> dict[object, list[float]]:
     found = cell_candidates(model.config, cells_of(model.config.moe_layers, by), KS)
     chosen = list(found.values())
-    measuring = Measuring(model, texts, chosen, path, Counting(), observes=False, whole=True)
+    shared = SharedPasses(model, texts, whole=True)
+    measuring = Measuring(model, texts, chosen, path, Counting(), observes=False, shared=shared)
     losses = measuring.run()
     return {
         at: [loss for batch in losses[one.name] for loss in batch.losses]
@@ -175,6 +178,46 @@ def test_joint_losses_come_with_the_experts_of_all_prompts(
     assert {name: one.observation for name, one in again.items()} == {
         name: one.observation for name, one in found.items()
     }
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_measurements_of_one_study_share_checks_and_published_passes(
+    model: Loaded,
+    texts: CalibrationPrompts,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_kept: bool,
+) -> None:
+    path = tmp_path / "losses.jsonl"
+    cells = cells_of(model.config.moe_layers, "layer")
+    alone = numbers(measure(model, texts, tmp_path / "alone.jsonl"))
+    if not is_kept:
+        monkeypatch.setattr(shared_passes, "KEPT_SHARE", 0.0)
+    shared, passes = SharedPasses(model, texts), 0
+
+    def count(*_: object) -> None:
+        nonlocal passes
+        passes += 1
+
+    def losses(policy: str) -> Any:
+        requests = {policy: model.config.request(None, policy)}
+        return measure_losses(model, texts, requests, path, Counting(), shared)[policy].loss
+
+    hook = model.module.register_forward_hook(count)
+    try:
+        found = measure_sensitivities(model, texts, cells, KS, path, Counting(), shared)
+        # The published pass of each of two batches, twelve losses, and the checks: a pass again,
+        # one from each of three layers, and two of each of three candidates.
+        assert passes == 2 + 12 + 1 + 3 + 2 * 3
+        passes = 0
+        several = [losses(f"top_p:{share}") for share in (0.6, 0.7, 0.8)]
+    finally:
+        hook.remove()
+    assert passes == 3 * 2 + (0 if is_kept else 3 * 2)
+    assert numbers(found) == alone
+    one = {"again": model.config.request(None, "top_p:0.7")}
+    again = measure_losses(model, texts, one, tmp_path / "other.jsonl", Counting())
+    assert several[1].by_prompt.tolist() == again["again"].loss.by_prompt.tolist()
 
 
 def test_layers_that_share_states_run_in_whole_passes(

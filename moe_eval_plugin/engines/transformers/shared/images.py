@@ -29,6 +29,11 @@ class ImageOutputs:
         self._n_bytes = 0
         self._towers: WeakKeyDictionary[nn.Module, nn.Module | None] = WeakKeyDictionary()
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all outputs that are kept."""
+        return self._n_bytes
+
     @contextmanager
     def serving(self, model: nn.Module, images: str) -> Iterator[None]:
         """Replace the forward of a model's image tower while the block runs.
