@@ -2,6 +2,7 @@
 // List the changed questions, by image: those of one setting and one kind of change.
 
 const CARDS_AT_ONCE = 24;
+const LONG_LABEL = 6;
 
 function element(tag, text, className) {
   const made = document.createElement(tag);
@@ -48,6 +49,8 @@ class AnswerList {
       if (!one) return;
       if (strip.hasChildNodes()) strip.append(element("span", "\u00a0· ", "dot"));
       const item = element("span", "", one.isRight ? "right" : "wrong");
+      // That of a schedule or a policy may be wider than a narrow screen.
+      item.classList.toggle("long", one.label.length > LONG_LABEL);
       const short = element("span", `${one.label.replace(/^k=/, "")} `);
       short.append(element("b", one.isRight ? "✓" : "✗"));
       // For the ear, the same in words.
