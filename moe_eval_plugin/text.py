@@ -27,6 +27,8 @@ GAP = "  "
 COMMAND_INDENT = 4
 MINUS = "\N{MINUS SIGN}"
 FEW = 5
+# A smaller p-value is only said to be smaller.
+SMALL_P = 0.001
 # Characters of another library's message that go into ours.
 MOST_OF_AN_ERROR = 500
 # A spreadsheet takes a cell that begins like this for a formula, and runs it.
@@ -191,6 +193,11 @@ def points_text(value: float, *, sign: bool = False) -> str:
     """Return points of a score with two digits, and never a sign before zero."""
     shown = round(value, 2) + 0.0
     return formatted(shown, "+.2f" if sign and shown else ".2f")
+
+
+def p_value_text(value: float) -> str:
+    """Return a p-value with three digits, as ``0.042`` or ``< 0.001``."""
+    return f"< {SMALL_P}" if value < SMALL_P else f"{value:.3f}"
 
 
 def formatted(value: float, form: str) -> str:

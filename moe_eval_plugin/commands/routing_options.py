@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moe_eval_plugin.commands.prompt_options import add_asked_model
+
 if TYPE_CHECKING:
     from moe_eval_plugin.commands.subcommand import Options
 
@@ -28,29 +30,7 @@ def add_questions(verb: Options) -> None:
     verb.add_argument(
         *("-l", "--limit"), type=int, metavar="N", help="questions of each task (default: all)"
     )
-    verb.add_argument(
-        "--host",
-        choices=("lmms-eval", "lm-eval"),
-        help="harness that asks the questions (default: lmms-eval where it is installed)",
-    )
-    verb.add_argument(
-        *("-a", "--model-args"),
-        metavar="NAME=VALUE[,..]",
-        help="further arguments of the model, e.g. dtype=bfloat16, for both checkpoints",
-    )
-    verb.add_argument(
-        *("-b", "--batch-size"), type=int, metavar="N", help="texts in a batch (default: 8)"
-    )
-    verb.add_argument("--device", help="cpu, cuda, ... (default: cuda where there is one)")
-    verb.add_argument(
-        "--num-fewshot", type=int, metavar="N", help="examples in each prompt (default: the task's)"
-    )
-    verb.add_argument(
-        "--apply-chat-template",
-        action="store_true",
-        help="pass prompts through the chat template, with lm-eval; lmms-eval always does",
-    )
-    verb.add_argument("--include-path", metavar="FOLDER", help="a folder with more tasks")
+    add_asked_model(verb, ", for both checkpoints")
     verb.add_argument(
         "--new-tokens",
         type=int,

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from moe_eval_plugin.commands.ending import is_silent, show_end, shown
 from moe_eval_plugin.commands.hidden_libraries import libraries_hidden
+from moe_eval_plugin.commands.prompt_options import add_asked_model
 from moe_eval_plugin.commands.status import Status
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.commands.tune_options import (
     OF_THE_REQUEST,
-    add_model,
     add_output,
     add_questions,
     add_search,
@@ -66,7 +66,7 @@ def add(verbs: Subcommands) -> None:
     )
     add_questions(verb.add_argument_group("what to calibrate on"))
     add_search(verb.add_argument_group("what to search for"))
-    add_model(verb.add_argument_group("model"))
+    add_asked_model(verb.add_argument_group("model"))
     add_output(verb.add_argument_group("output"))
 
 

@@ -85,33 +85,6 @@ def add_search(verb: Options) -> None:
     )
 
 
-def add_model(verb: Options) -> None:
-    """Add how the model is loaded and asked."""
-    verb.add_argument(
-        "--host",
-        choices=("lmms-eval", "lm-eval"),
-        help="harness whose prompts are used (default: lmms-eval where it is installed)",
-    )
-    verb.add_argument(
-        *("-a", "--model-args"),
-        metavar="NAME=VALUE[,..]",
-        help="further arguments of the model, e.g. dtype=bfloat16",
-    )
-    verb.add_argument(
-        *("-b", "--batch-size"), type=int, metavar="N", help="prompts in a batch (default: 8)"
-    )
-    verb.add_argument("--device", help="cpu, cuda, ... (default: cuda where there is one)")
-    verb.add_argument(
-        "--num-fewshot", type=int, metavar="N", help="examples in each prompt (default: the task's)"
-    )
-    verb.add_argument(
-        "--apply-chat-template",
-        action="store_true",
-        help="pass prompts through the chat template, with lm-eval; lmms-eval always does",
-    )
-    verb.add_argument("--include-path", metavar="FOLDER", help="a folder with more tasks")
-
-
 def add_output(verb: Options) -> None:
     """Add what is written, and how it is shown."""
     verb.add_argument(

@@ -26,6 +26,8 @@ BOOTSTRAP_TEST = "paired cluster bootstrap"
 MCNEMAR_TEST = "exact McNemar"
 # Two one-sided tests at 5% are equivalent to this interval.
 EQUIVALENCE_CONFIDENCE = 0.9
+# p-values up to this one are significant.
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     # The k of each cell.
     Choice: TypeAlias = "Mapping[Cell, int]"
+    Ks: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True, order=True)

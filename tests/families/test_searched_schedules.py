@@ -17,10 +17,11 @@ from moe_eval_plugin.engines.transformers.model_at_k import ModelAtK
 from moe_eval_plugin.errors import UnsupportedFamilyError
 from moe_eval_plugin.experts.module_path import layer_number, path_modality
 from moe_eval_plugin.experts.schedules.parser import parse_experts_k
-from moe_eval_plugin.experts.schedules.tuned_file import TunedFile, write_tuned_file
+from moe_eval_plugin.experts.schedules.tuned_file import TunedFile
 from moe_eval_plugin.models.families import describe
 from moe_eval_plugin.override.observe import observe
 from moe_eval_plugin.publish.deployment.transformers_code import code_that_sets_k
+from tests.experts.schedules.tuned_files import write_tuned_file
 from tests.publish.deployment.tuned_files import RECORD
 
 from .contract import CASES, build, fault_in_transformers, inputs_of, is_missing

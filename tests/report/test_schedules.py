@@ -15,13 +15,13 @@ import moe_eval_plugin as moe  # noqa: E402
 from moe_eval_plugin.experts.schedules.parser import parse_experts_k  # noqa: E402
 from moe_eval_plugin.experts.schedules.tuned_file import (  # noqa: E402
     TunedFile,
-    write_tuned_file,
 )
 from moe_eval_plugin.report.answer.prices import deployment_text  # noqa: E402
 from moe_eval_plugin.report.build import Options, Report, build  # noqa: E402
 from moe_eval_plugin.report.paper.files import paper_files  # noqa: E402
 from tests.cli.json_docs import documented  # noqa: E402
 from tests.cli.programs import moe_eval  # noqa: E402
+from tests.experts.schedules.tuned_files import write_tuned_file  # noqa: E402
 from tests.report.charts.chart_values import values  # noqa: E402
 from tests.report.schedule_runs import SEARCHED, tuning_record  # noqa: E402
 

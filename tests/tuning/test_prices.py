@@ -35,7 +35,7 @@ def test_tokens_are_counted_by_kind_without_padding() -> None:
     assert found.text.tolist() == [2, 2, 2, 2]
     assert found.image.tolist() == [2, 0, 2, 0]
     assert found.decoded.tolist() == [2, 1, 2, 1]
-    assert found.total == 18
+    assert found.of_cell(Cell(0)) == 18
 
 
 def test_experts_weigh_as_much_as_they_have_tokens() -> None:
@@ -66,7 +66,7 @@ def test_flops_are_those_of_the_cost_model_for_these_lengths(by: str) -> None:
         choice = {Cell(3): 4, Cell(5): 1}
         spared = COST.prefill_flops((4, 4), 10).total - COST.prefill_flops((4, 1), 10).total
         total = prices.published * prices.step
-        assert 1 - prices.share(choice) == pytest.approx(spared * LENGTHS.total / total)
+        assert 1 - prices.share(choice) == pytest.approx(spared * LENGTHS.of_cell(Cell(0)) / total)
 
 
 def test_a_target_is_met_to_its_last_digit_and_the_least_possible_one_is_named() -> None:

@@ -1,4 +1,4 @@
-"""Read and write files of a schedule or of a policy, with the record of how it was found.
+"""The files of a schedule or of a policy, with the record of how it was found.
 
 ``experts_k=@FILE`` and ``experts_policy=@FILE`` read them, ``moe-eval tune`` writes them::
 
@@ -69,11 +69,6 @@ class TunedFile:
         return header + str(
             yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=100)
         )
-
-
-def write_tuned_file(path: Path, file: TunedFile) -> None:
-    """Write a file that ``read_tuned_file`` reads back as the same; raises ``OSError``."""
-    path.write_text(file.text, "utf-8")
 
 
 def read_tuned_file(path: Path) -> TunedFile:

@@ -10,7 +10,7 @@ from moe_eval_plugin.experts.schedules.setting_kind import SettingKind
 from moe_eval_plugin.report.analysis.point_speed import speed_ratio_of
 from moe_eval_plugin.report.analysis.pooled_scores import paired
 from moe_eval_plugin.report.analysis.series_statistics import EqualPrice, PriceVerdict
-from moe_eval_plugin.stats.paired import adjust
+from moe_eval_plugin.stats.paired import SIGNIFICANT, adjust
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 # Below this much more, two prices count as the same.
 SAME_PRICE = 0.02
-SIGNIFICANT = 0.05
 
 
 def compare_at_equal_price(

@@ -9,13 +9,12 @@ from moe_eval_plugin import stats
 from moe_eval_plugin.errors import DataError, InvalidArgumentError
 from moe_eval_plugin.results.samples import images_of
 from moe_eval_plugin.stats.checkpoints import LEAST_FOR_A_SIGN, least_sign_p_value
+from moe_eval_plugin.stats.paired import SIGNIFICANT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
-
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)

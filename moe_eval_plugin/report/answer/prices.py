@@ -11,7 +11,7 @@ from moe_eval_plugin.experts.schedules.setting_kind import SettingKind
 from moe_eval_plugin.experts.schedules.tuned_file import read_tuned_file
 from moe_eval_plugin.report.analysis.series_statistics import PriceVerdict
 from moe_eval_plugin.sweeps.plan import SCHEDULES
-from moe_eval_plugin.text import HUNDRED, points_text
+from moe_eval_plugin.text import HUNDRED, p_value_text, points_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from moe_eval_plugin.report.series import ReportPoint
     from moe_eval_plugin.stats import SpeedRatio
 
-SMALL_P = 0.001
 # Less than this share of experts is none in words.
 LEAST_SHARE = 0.005
 SCHEDULES_OF_K = (SettingKind.SCHEDULE, SettingKind.SEARCHED)
@@ -43,7 +42,8 @@ def p_text(row: EqualPrice) -> str:
     p = row.difference.adjusted_p_value if row.difference else None
     if p is None:
         return ""
-    return f"p < {SMALL_P}" if p < SMALL_P else f"p = {p:.3f}"
+    text = p_value_text(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def against_uniform(numbers: SeriesStatistics, row: EqualPrice) -> str:

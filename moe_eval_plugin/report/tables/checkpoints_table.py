@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.report.tables.column import NOT_KNOWN, SMALL_P, Cell, Column
+from moe_eval_plugin.report.tables.column import NOT_KNOWN, Cell, Column
 from moe_eval_plugin.report.tables.table import Table
-from moe_eval_plugin.text import HUNDRED, points_text
+from moe_eval_plugin.text import HUNDRED, p_value_text, points_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,7 +140,7 @@ def _share_cell(found: Interval | None) -> Cell:
 def _p_cell(value: float | None) -> Cell:
     if value is None:
         return Cell(None, NOT_KNOWN)
-    return Cell(value, f"< {SMALL_P}" if value < SMALL_P else f"{value:.3f}")
+    return Cell(value, p_value_text(value))
 
 
 def _speed_cell(one: SettingOverCheckpoints) -> Cell:

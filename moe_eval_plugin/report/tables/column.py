@@ -16,7 +16,6 @@ Value: TypeAlias = "str | float | int | None"
 Reader: TypeAlias = "Callable[[SeriesStatistics, PointStatistics], Value]"
 Shown: TypeAlias = "Callable[[SeriesStatistics, PointStatistics], str]"
 NOT_KNOWN = ""
-SMALL_P = 0.001
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.report.analysis.verdicts import verdict_text
-from moe_eval_plugin.report.tables.column import NOT_KNOWN, SMALL_P, Column, number_text
+from moe_eval_plugin.report.tables.column import NOT_KNOWN, Column, number_text
 from moe_eval_plugin.report.tables.ratio_columns import PRICE_COLUMNS
 from moe_eval_plugin.report.tables.speed_columns import SPEED_COLUMNS
 from moe_eval_plugin.stats.resampling import N_RESAMPLES
-from moe_eval_plugin.text import HUNDRED, points_text
+from moe_eval_plugin.text import HUNDRED, SMALL_P, p_value_text, points_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,7 +90,7 @@ def _p_text(pick: Callable[[PairedDifference], float | None]) -> Shown:
             return NOT_KNOWN
         if found.p_value <= LEAST_P and found.p_value != found.mcnemar_p_value:
             return f"≤ {math.ceil(value / SMALL_P) * SMALL_P:.3f}"
-        return f"< {SMALL_P}" if value < SMALL_P else f"{value:.3f}"
+        return p_value_text(value)
 
     return show
 

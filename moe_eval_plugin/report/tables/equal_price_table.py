@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.report.answer.prices import percent_text, speed_text, verdict_text
-from moe_eval_plugin.report.tables.column import NOT_KNOWN, SMALL_P, Cell, Column, number_text
+from moe_eval_plugin.report.tables.column import NOT_KNOWN, Cell, Column, number_text
 from moe_eval_plugin.report.tables.table import Table
-from moe_eval_plugin.text import points_text
+from moe_eval_plugin.text import p_value_text, points_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -178,7 +178,7 @@ def _equal_price_cells(
         "setting": _text(row.setting),
         "verdict": _text(verdict_text(row)),
         "difference": _difference(numbers, row),
-        "p_value_holm": Cell(p, "" if p is None else f"< {SMALL_P}" if p < SMALL_P else f"{p:.3f}"),
+        "p_value_holm": Cell(p, "" if p is None else p_value_text(p)),
         "speed": _ratio(row.speed),
         "price": Cell(row.price, f"{number_text(row.price, 2)}{share}"),
         "uniform_price": Cell(row.uniform_price, row.uniform or NOT_KNOWN),

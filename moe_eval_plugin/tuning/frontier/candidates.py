@@ -10,11 +10,10 @@ from moe_eval_plugin.tuning.search import best_choices, resampled_choices
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from moe_eval_plugin.tuning.cells import Ks
     from moe_eval_plugin.tuning.prices.prices import Prices
     from moe_eval_plugin.tuning.search import FoundChoice
     from moe_eval_plugin.tuning.sensitivities import Sensitivities
-
-    Ks = tuple[int, ...]
 
 N_BEST = 8
 N_RESAMPLED = 4

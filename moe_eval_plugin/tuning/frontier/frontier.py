@@ -18,12 +18,10 @@ from moe_eval_plugin.tuning.frontier.point import FrontierPoint
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from moe_eval_plugin.tuning.cells import Choice
+    from moe_eval_plugin.tuning.cells import Choice, Ks
     from moe_eval_plugin.tuning.frontier.candidates import Candidates
     from moe_eval_plugin.tuning.prices.prices import Prices
     from moe_eval_plugin.tuning.sensitivities import Loss, Sensitivities
-
-    Ks = tuple[int, ...]
 
 N_ROUNDS = 2
 

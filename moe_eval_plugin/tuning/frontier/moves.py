@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
+    from moe_eval_plugin.tuning.cells import Ks
     from moe_eval_plugin.tuning.prices.prices import Prices
     from moe_eval_plugin.tuning.sensitivities import Sensitivities
-
-    Ks = tuple[int, ...]
 
 N_MOVES = 4
 

@@ -101,10 +101,6 @@ class LayerCalls:
         with self._replaced(replayed):
             yield frozenset(self._numbers[begin:])
 
-    def n_run(self, changed: Collection[int]) -> int:
-        """Return how many calls of layers run where some layers are changed."""
-        return len(self._numbers) - self._begin(changed)
-
     def clear(self) -> None:
         """Drop all outputs."""
         self._numbers.clear()

@@ -29,11 +29,6 @@ class PromptLengths:
     decoded: Counts
     """Tokens of the answer without the last one, which is never put to the model, (prompts,)."""
 
-    @property
-    def total(self) -> int:
-        """All tokens of all prompts and answers."""
-        return int(self.text.sum() + self.image.sum() + self.decoded.sum())
-
     def in_one_pass(self) -> PromptLengths:
         """Return the same with all tokens in prompts, for texts that nothing is generated after."""
         return replace(self, text=self.text + self.decoded, decoded=0 * self.decoded)

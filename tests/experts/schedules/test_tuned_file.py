@@ -13,9 +13,9 @@ from moe_eval_plugin.experts.schedules.tuned_file import (
     TunedFile,
     read_policy_option,
     read_tuned_file,
-    write_tuned_file,
 )
 from moe_eval_plugin.experts.schedules.tuning_record import CalibrationQuestions, TuningRecord
+from tests.experts.schedules.tuned_files import write_tuned_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.experts.schedules.parser import parse_experts_k
-from moe_eval_plugin.experts.schedules.tuned_file import TunedFile, write_tuned_file
+from moe_eval_plugin.experts.schedules.tuned_file import TunedFile
 from moe_eval_plugin.experts.schedules.tuning_record import (
     SEARCH,
     CalibrationQuestions,
@@ -14,6 +14,11 @@ from moe_eval_plugin.experts.schedules.tuning_record import (
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def write_tuned_file(path: Path, file: TunedFile) -> None:
+    """Write a file of a schedule or a policy by itself, as users have them."""
+    path.write_text(file.text, "utf-8")
 
 
 def record(

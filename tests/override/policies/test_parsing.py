@@ -9,10 +9,11 @@ import pytest
 
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.experts.schedules.routing_rule import RoutingRule
-from moe_eval_plugin.experts.schedules.tuned_file import TunedFile, write_tuned_file
+from moe_eval_plugin.experts.schedules.tuned_file import TunedFile
 from moe_eval_plugin.experts.schedules.tuning_record import TuningRecord
 from moe_eval_plugin.override.policies.parsing import parse_rule
 from moe_eval_plugin.plugins import Policy, PolicyParameter
+from tests.experts.schedules.tuned_files import write_tuned_file
 
 if TYPE_CHECKING:
     from pathlib import Path

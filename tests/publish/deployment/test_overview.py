@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.errors import DataError, InvalidExpertCountError, ModelNotFoundError
-from moe_eval_plugin.experts.schedules.tuned_file import TunedFile, write_tuned_file
+from moe_eval_plugin.experts.schedules.tuned_file import TunedFile
 from moe_eval_plugin.publish.deployment.overview import overview
 from moe_eval_plugin.publish.deployment.overview_text import render
 from moe_eval_plugin.publish.deployment.setting import NamedModel, read_setting
+from tests.experts.schedules.tuned_files import write_tuned_file
 from tests.publish.deployment.tuned_files import BY_LAYER, RECORD, policy_file, tuned_file
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from moe_eval_plugin.experts.schedules.parser import parse_experts_k
-from moe_eval_plugin.experts.schedules.tuned_file import TunedFile, write_tuned_file
+from moe_eval_plugin.experts.schedules.tuned_file import TunedFile
 from moe_eval_plugin.experts.schedules.tuning_record import CalibrationQuestions, TuningRecord
+from tests.experts.schedules.tuned_files import write_tuned_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,11 +10,12 @@ import torch
 from moe_eval_plugin.engines.transformers.engine import HFEngine
 from moe_eval_plugin.engines.transformers.options import EngineOptions
 from moe_eval_plugin.experts.schedules.routing_rule import RoutingRule
-from moe_eval_plugin.experts.schedules.tuned_file import TunedFile, write_tuned_file
+from moe_eval_plugin.experts.schedules.tuned_file import TunedFile
 from moe_eval_plugin.override.observe import observe
 from moe_eval_plugin.plugins import MeasuredPolicy, PolicyCalibration
 from moe_eval_plugin.tuning.policies.calibrate import calibrate_policy
 from tests.engines.transformers.batches.image_jobs import conversation, picture, questions
+from tests.experts.schedules.tuned_files import write_tuned_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
