@@ -9,7 +9,11 @@ from moe_eval_plugin.plugins.exporter import Exported, Exporter
 from moe_eval_plugin.plugins.family import Family, Proof
 from moe_eval_plugin.plugins.hookspecs import hookimpl
 from moe_eval_plugin.plugins.policy import LayerChoice, Policy, PolicyParameter
-from moe_eval_plugin.plugins.policy_calibration import MeasuredPolicy, PolicyCalibration
+from moe_eval_plugin.plugins.policy_calibration import (
+    CalibrationBatch,
+    MeasuredPolicy,
+    PolicyCalibration,
+)
 from moe_eval_plugin.results.record import Metric, RunRecord
 from moe_eval_plugin.results.run import Run, TaskRun
 
@@ -17,6 +21,7 @@ __all__ = [
     "Accelerator",
     "BatchEnd",
     "BatchTiming",
+    "CalibrationBatch",
     "DataError",
     "Exported",
     "Exporter",

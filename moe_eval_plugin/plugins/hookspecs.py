@@ -125,7 +125,17 @@ def moe_eval_calibrate_policy(
     are an error. Each parameter is a number, or a tuple of numbers by MoE layer.
 
     It is called once before the weights are read as well, with made-up losses, to know whether the
-    policy is calibrated: the first call of ``measure`` then ends it. Example::
+    policy is calibrated: the first call of ``measure`` then ends it, and so does an error. There
+    is no ``model`` then, and there are no ``prompts``. A method that needs more than losses runs
+    the model on each batch of the prompts, for instance for the logits of the answers,
+    (rows, answer, vocabulary)::
+
+        with torch.no_grad():
+            inputs = {name: value.to(model.device) if torch.is_tensor(value) else value
+                      for name, value in batch.inputs.items()}
+            logits = model(**inputs).logits[:, batch.n_prompt - 1:]
+
+    Example::
 
         from moe_eval_plugin.plugins import hookimpl
 

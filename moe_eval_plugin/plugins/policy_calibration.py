@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,27 @@ class MeasuredPolicy:
     """The mean of text tokens; ``None`` without them."""
     mean_k_image: float | None = None
     """The mean of image tokens; ``None`` without them."""
+
+
+class CalibrationBatch(Protocol):
+    """Some calibration prompts, each followed by the tokens of its answer.
+
+    The prompts are padded on the left to ``n_prompt`` columns and the answers on the right, so
+    that all answers begin in one column. The last token of an answer is predicted and never put
+    to the model.
+    """
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """Arguments of the model, on the CPU; ``input_ids`` is (rows, n_prompt + answer - 1)."""
+
+    @property
+    def n_prompt(self) -> int:
+        """Columns of the prompts: the logits of the answers begin in column ``n_prompt - 1``."""
+
+    @property
+    def answer_ids(self) -> Tensor:
+        """Tokens of the answers, (rows, answer), -1 behind the last one of a row."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +77,14 @@ class PolicyCalibration:
     losses_by_modality: Mapping[tuple[int, str], Mapping[int, float]]
     """Loss by (decoder layer, ``text`` or ``image``) and k where the k of these tokens alone is
     lowered in this layer. Empty where modalities were not measured."""
+    model: nn.Module | None = None
+    """The loaded model of transformers at the published k, for methods that need more than losses.
+
+    Leave it as it was: ``measure`` runs the same one. ``None`` while a request is checked, before
+    the weights are read.
+    """
+    prompts: Sequence[CalibrationBatch] = ()
+    """The calibration prompts with their answers, in batches; empty where ``model`` is ``None``."""
 
     @property
     def target_k(self) -> float:

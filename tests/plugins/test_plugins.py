@@ -7,6 +7,7 @@ import subprocess
 import sys
 import typing
 from pathlib import Path
+from types import SimpleNamespace
 
 from moe_eval_plugin import plugins
 from moe_eval_plugin.plugins import family, hookspecs
@@ -14,6 +15,7 @@ from moe_eval_plugin.plugins import family, hookspecs
 EXAMPLE = Path(__file__).parents[1] / "plugin_package" / "src" / "moe_eval_example"
 IMPORT_THE_FACE = "import sys, moe_eval_plugin.plugins; print(*sys.modules)"
 NAMES = {**vars(family), **vars(typing), **vars(plugins), "Path": Path, "Tensor": object}
+NAMES["nn"] = SimpleNamespace(Module=object)
 TOO_HEAVY = {"torch", "transformers", "numpy", "PIL", "lmms_eval", "datasets"}
 
 

@@ -14,7 +14,10 @@ from moe_eval_plugin.tuning.study.study import CalibratedPolicy
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from torch import nn
+
     from moe_eval_plugin.experts.schedules.routing_rule import Parameter
+    from moe_eval_plugin.tuning.calibration import CalibrationPrompts
     from moe_eval_plugin.tuning.passes.measure import MeasuredLoss
     from moe_eval_plugin.tuning.prices.prices import Prices
     from moe_eval_plugin.tuning.sensitivities import Sensitivities
@@ -26,8 +29,10 @@ class PolicyCalibrations:
 
     layers: tuple[int, ...]
     """Decoder layers with routed experts."""
-    n_prompts: int
-    """Number of calibration prompts."""
+    model: nn.Module
+    """The loaded model of transformers, at the published k whenever nothing is measured."""
+    prompts: CalibrationPrompts
+    """The calibration prompts."""
     has_images: bool
     """Whether the prompts have image tokens."""
     sensitivities: Sensitivities
@@ -76,10 +81,12 @@ class PolicyCalibrations:
                 baseline=baseline,
                 layers=self.layers,
                 measure=measure,
-                n_prompts=self.n_prompts,
+                n_prompts=self.prompts.n_prompts,
                 has_images=self.has_images,
                 losses_by_layer=by_layer,
                 losses_by_modality=by_modality,
+                model=self.model,
+                prompts=self.prompts.batches,
             ),
         )
         text = RoutingRule(name, parameters).policy_text

@@ -196,7 +196,8 @@ class Tuning:
 
         calibrations = PolicyCalibrations(
             layers=config.moe_layers,
-            n_prompts=self.prompts.n_prompts,
+            model=self.model.module,
+            prompts=self.prompts,
             has_images=bool(self.lengths.image.any()),
             sensitivities=sensitivities,
             measure=measure,
