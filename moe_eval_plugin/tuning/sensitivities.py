@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,3 +60,14 @@ class Sensitivities:
     def mean(self, cell: Cell, k: int) -> float:
         """Return the mean loss; 0 at the published k."""
         return 0.0 if k == self.baseline else self.losses[cell, k].mean
+
+    @property
+    def rows(self) -> tuple[dict[str | int, Any], ...]:
+        """The mean losses by k of each cell, with four digits, as files of schedules have them."""
+        return tuple(
+            {
+                **{name: value for name, value in asdict(cell).items() if value is not None},
+                **{k: float(f"{self.mean(cell, k):.4g}") for k in self.ks if k != self.baseline},
+            }
+            for cell in self.cells
+        )

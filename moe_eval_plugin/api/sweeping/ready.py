@@ -116,7 +116,7 @@ class ReadySweep:
                 changed_files=self.data.changed(),
             )
             self.data.save(folder)
-            keep_files(manifest)
+            keep_files(manifest, self.request.axes.schedules)
             save_studies(manifest)
             n_questions = self.host.n_questions(plan.limit)
             timing = TimedPassRun(self.request.timing, plan, manifest, self.host, progress)

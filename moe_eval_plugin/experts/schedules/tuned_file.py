@@ -6,6 +6,8 @@
     - {k: 8}
     - {k: 3, layers: 0-2}
     tuning: {name: tuned-0.5, method: search, ...}
+    sensitivities:                  # of a schedule: what each layer loses at each k
+    - {layer: 0, 1: 0.52, 2: 0.11}
 
 A file that holds nothing but a list of rules is a schedule of the user's own.
 """
@@ -13,7 +15,8 @@ A file that holds nothing but a list of rules is a schedule of the user's own.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +29,11 @@ from moe_eval_plugin.json_object import JsonObject
 from moe_eval_plugin.yaml_text import load_texts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from moe_eval_plugin.experts.schedules.schedule import ExpertSchedule
 
-KEYS = ("experts_k", "experts_policy", "tuning")
+KEYS = ("experts_k", "experts_policy", "tuning", "sensitivities")
 # The name becomes that of a folder of results, and a part of tables.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", re.ASCII)
 HEADER = "# Pass it as {option}=@FILE. `tuning` says how it was found, and on which questions.\n"
@@ -46,6 +51,10 @@ class TunedFile:
     schedule: ExpertSchedule | None = None
     policy: str | None = None
     tuning: TuningRecord | None = None
+    sensitivities: tuple[Mapping[Any, Any], ...] = field(default=(), compare=False)
+    """The losses that a schedule was found from, for readers: for each layer (and modality or
+    phase) its ``layer`` and the loss at each k there alone, in nats per token of an answer. Empty
+    where they were not kept; results do not have them."""
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` unless there is either a schedule or a policy."""
@@ -66,9 +75,9 @@ class TunedFile:
         header = HEADER.format(option=next(iter(content)))
         if self.tuning:
             content["tuning"] = self.tuning.to_dict()
-        return header + str(
-            yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=100)
-        )
+        rows = {"sensitivities": [dict(row) for row in self.sensitivities]}
+        # A line for each row, however many k it has.
+        return header + _dumped(content, 100) + (_dumped(rows, inf) if self.sensitivities else "")
 
 
 def read_tuned_file(path: Path) -> TunedFile:
@@ -99,17 +108,19 @@ def parse_tuned_text(text: str, source: str) -> TunedFile:
         return TunedFile(rules_of_list(content, rules_text))
     _check_keys(content, source)
     tuning = _record(typed.get("tuning"), source)
+    sensitivities = _sensitivities(typed.get("sensitivities"), source)
     if tuning and tuning.is_of_policy == ("experts_k" in content):
         kind = "experts_k" if "experts_k" in content else "experts_policy"
         message = f"{source} holds {kind}, which tuning.method {tuning.method} does not find"
         raise DataError(message)
     if "experts_k" in content:
-        return TunedFile(rules_of_list(content["experts_k"], rules_text), tuning=tuning)
+        rules = rules_of_list(content["experts_k"], rules_text)
+        return TunedFile(rules, tuning=tuning, sensitivities=sensitivities)
     policy = content["experts_policy"]
     if not isinstance(policy, str) or not policy.strip():
         message = f"{source}: experts_policy is {policy!r}, where NAME:NUMBER was expected"
         raise DataError(message)
-    return TunedFile(policy=policy.strip(), tuning=tuning)
+    return TunedFile(policy=policy.strip(), tuning=tuning, sensitivities=sensitivities)
 
 
 def read_policy_option(text: str) -> TunedFile:
@@ -139,6 +150,19 @@ def _check_keys(content: dict[Any, Any], source: str) -> None:
         has = "both experts_k and" if "experts_k" in content else "neither experts_k nor"
         message = f"{source} has {has} experts_policy: a file holds one of them"
         raise DataError(message)
+
+
+def _sensitivities(rows: object, source: str) -> tuple[Mapping[Any, Any], ...]:
+    """Return the rows as they are: nothing is computed from them."""
+    found = [] if rows is None else rows
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        message = f"{source}: sensitivities is {rows!r:.80}, where a list of mappings was expected"
+        raise DataError(message)
+    return tuple(found)
+
+
+def _dumped(content: Mapping[str, Any], width: float) -> str:
+    return str(yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=width))
 
 
 def _record(tuning: object, source: str) -> TuningRecord | None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moe_eval_plugin.errors import InvalidArgumentError
+from moe_eval_plugin.errors import InvalidArgumentError, UserError
+from moe_eval_plugin.experts.schedules.tuned_file import read_tuned_file
 from moe_eval_plugin.files import write_files
 from moe_eval_plugin.sweeps.plan import SCHEDULES, SweepPoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from moe_eval_plugin.experts.schedules.tuned_file import TunedFile
     from moe_eval_plugin.sweeps.manifest import Manifest
 
 # What the arguments of a model are split at, by one host or the other.
@@ -20,16 +22,45 @@ SEPARATORS = ",="
 
 def kept_files(points: Iterable[SweepPoint]) -> dict[str, str]:
     """Return the content of the file of each tuned point, by its path in the sweep's folder."""
-    files = {one.tuning.name: one.tuned_file for one in points if one.tuning}
-    return {f"{SCHEDULES}/{name}.yaml": file.text for name, file in files.items() if file}
+    return {path: file.text for path, file in _tuned_files(points).items()}
 
 
-def keep_files(manifest: Manifest) -> None:
-    """Write the files of all points of a sweep into its folder; raises ``UserError``."""
+def keep_files(manifest: Manifest, schedules: Iterable[str]) -> None:
+    """Write the files of all points of a sweep into its folder; raises ``UserError``.
+
+    ``schedules`` are the values of the option. Points do not have the sensitivities of a file: they
+    come from the ``@FILE`` that is the same otherwise, or from the file that was kept before.
+    """
     points = [SweepPoint.from_dict(entry.point) for entry in manifest.entries.values()]
     check_folder(manifest.folder, points)
-    if files := kept_files(points):
-        write_files(files, manifest.folder, force=True)
+    files = _tuned_files(points)
+    given = [_path(value) for value in schedules if value.startswith("@")]
+    read = [_file(path) for path in (*given, *(manifest.folder / path for path in files))]
+    whole = [file for file in read if file and file.sensitivities]
+    if files:
+        # Files that differ in their sensitivities alone are equal.
+        texts = {
+            path: next((one for one in whole if one == file), file).text
+            for path, file in files.items()
+        }
+        write_files(texts, manifest.folder, force=True)
+
+
+def _tuned_files(points: Iterable[SweepPoint]) -> dict[str, TunedFile]:
+    files = {one.tuning.name: one.tuned_file for one in points if one.tuning}
+    return {f"{SCHEDULES}/{name}.yaml": file for name, file in files.items() if file}
+
+
+def _file(path: Path) -> TunedFile | None:
+    """Return a file of a schedule or a policy; ``None`` where there is none that can be read."""
+    try:
+        return read_tuned_file(path)
+    except UserError:
+        return None
+
+
+def _path(value: str) -> Path:
+    return Path(value.removeprefix("@")).expanduser()
 
 
 def check_folder(folder: Path, points: Iterable[SweepPoint]) -> None:
@@ -55,7 +86,7 @@ def with_kept_files(values: Sequence[str], folder: Path) -> tuple[str, ...]:
 
 
 def _with_kept_file(value: str, folder: Path) -> str:
-    path = Path(value.removeprefix("@")).expanduser()
+    path = _path(value)
     kept = folder / SCHEDULES / path.name
     is_gone = value.startswith("@") and not path.exists()
     return f"@{kept}" if is_gone and kept.is_file() else value

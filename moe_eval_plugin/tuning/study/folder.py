@@ -163,8 +163,13 @@ class StudyPaths:
 
 def tuned_files(study: TuningStudy) -> dict[str, TunedFile]:
     """Return the files of all schedules and policies that a study found, by name."""
+    rows = study.sensitivities.rows
     files = {
-        point.name: TunedFile(schedule=parse_experts_k(point.experts_k), tuning=study.record(point))
+        point.name: TunedFile(
+            schedule=parse_experts_k(point.experts_k),
+            tuning=study.record(point),
+            sensitivities=rows,
+        )
         for point in study.points
     }
     for policy in study.policies:

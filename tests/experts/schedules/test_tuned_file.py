@@ -15,7 +15,7 @@ from moe_eval_plugin.experts.schedules.tuned_file import (
     read_tuned_file,
 )
 from moe_eval_plugin.experts.schedules.tuning_record import CalibrationQuestions, TuningRecord
-from tests.experts.schedules.tuned_files import write_tuned_file
+from tests.experts.schedules.tuned_files import SENSITIVITIES, write_tuned_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,12 @@ TUNING = "tuning: {name: t, method: search, model: demo, unit: experts, target: 
 
 
 @pytest.mark.parametrize(
-    "file", [TunedFile(SCHEDULE, tuning=RECORD), TunedFile(policy="threshold:0.1", tuning=POLICY)]
+    "file",
+    [
+        TunedFile(SCHEDULE, tuning=RECORD, sensitivities=SENSITIVITIES),
+        TunedFile(SCHEDULE, tuning=RECORD),
+        TunedFile(policy="threshold:0.1", tuning=POLICY),
+    ],
 )
 def test_a_file_is_read_back_as_it_was_written(tmp_path: Path, file: TunedFile) -> None:
     path = tmp_path / "tuned-0.5.yaml"
@@ -51,17 +56,33 @@ def test_a_file_is_read_back_as_it_was_written(tmp_path: Path, file: TunedFile) 
     read = read_tuned_file(path)
     assert read == file
     assert read.tuning == file.tuning
+    assert read.sensitivities == file.sensitivities
     assert read.text == path.read_text("utf-8")
 
 
 def test_the_option_has_the_record(tmp_path: Path) -> None:
     path = tmp_path / "any.yaml"
-    write_tuned_file(path, TunedFile(SCHEDULE, tuning=RECORD))
+    write_tuned_file(path, TunedFile(SCHEDULE, tuning=RECORD, sensitivities=SENSITIVITIES))
     schedule = parse_experts_k(f"@{path}")
     assert schedule == SCHEDULE
     assert schedule
     assert schedule.tuning == RECORD
-    assert "\n- {k: 2, layers: 7, modality: image}\n" in path.read_text("utf-8")
+    text = path.read_text("utf-8")
+    assert "\n- {k: 2, layers: 7, modality: image}\n" in text
+    assert "\nsensitivities:\n- {layer: 0, 1: 0.5216, 2: 1.0e-07}\n" in text
+
+
+def test_sensitivities_have_a_line_for_each_layer_and_are_no_part_of_the_setting(
+    tmp_path: Path,
+) -> None:
+    rows = [{"layer": layer, **{k: k / 7 for k in range(1, 32)}} for layer in range(3)]
+    file = TunedFile(SCHEDULE, tuning=RECORD, sensitivities=tuple(rows))
+    assert file == TunedFile(SCHEDULE, tuning=RECORD)
+    assert [line[:10] for line in file.text.splitlines()[-3:]] == [
+        f"- {{layer: {layer}"[:10] for layer in range(3)
+    ]
+    write_tuned_file(tmp_path / "t.yaml", file)
+    assert read_tuned_file(tmp_path / "t.yaml").sensitivities == tuple(rows)
 
 
 def test_a_file_given_to_the_other_option_is_refused(tmp_path: Path) -> None:
@@ -88,6 +109,8 @@ def test_a_file_given_to_the_other_option_is_refused(tmp_path: Path) -> None:
         ("experts_k: [{k: 8}]\ntuning: search\n", "a mapping was expected"),
         ("experts_k: [{k: 8}]\n" + TUNING.replace("name: t", "name: ../t"), "tuning.name is"),
         ("experts_k: [{k: 8}]\n" + TUNING.replace("0.5", "half"), "tuning.target is 'half'"),
+        ("experts_k: [{k: 8}]\nsensitivities: {0: 1.5}\n", "a list of mappings was expected"),
+        ("experts_k: [{k: 8}]\nsensitivities: [1.5]\n", "a list of mappings was expected"),
         ("experts_k: [{k: 8}]\n" + TUNING + "date: 2026-13-45\n", "month must be in"),
     ],
 )

@@ -15,6 +15,8 @@ from moe_eval_plugin.experts.schedules.tuning_record import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+SENSITIVITIES = ({"layer": 0, 1: 0.5216, 2: 1e-7}, {"layer": 1, "modality": "image", 1: 2.0})
+
 
 def write_tuned_file(path: Path, file: TunedFile) -> None:
     """Write a file of a schedule or a policy by itself, as users have them."""
@@ -58,5 +60,6 @@ def write_file(
     found = record(name, method, doc_ids, task=task, is_evaluated=is_evaluated)
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}.yaml"
-    write_tuned_file(path, TunedFile(k and parse_experts_k(k), policy, found))
+    rows = SENSITIVITIES if k else ()
+    write_tuned_file(path, TunedFile(k and parse_experts_k(k), policy, found, rows))
     return f"@{path}"

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from moe_eval_plugin.errors import InvalidArgumentError, NotAnMoEError
 from moe_eval_plugin.experts.schedules.parser import parse_experts_k
-from moe_eval_plugin.experts.schedules.tuned_file import TunedFile
+from moe_eval_plugin.experts.schedules.tuned_file import TunedFile, read_tuned_file
 from moe_eval_plugin.models.checkpoint import load_config
 from moe_eval_plugin.models.families import describe
+from moe_eval_plugin.sweeps.manifest import Entry, Manifest
 from moe_eval_plugin.sweeps.plan import SweepPoint
 from moe_eval_plugin.sweeps.settings.calibration_overlap import overlap_notes
+from moe_eval_plugin.sweeps.settings.kept_files import keep_files
 from moe_eval_plugin.sweeps.settings.points import Axes, make_points
 from tests.experts.schedules.tuned_files import record, write_file
 from tests.sweeps.sweeps import PLAN
@@ -166,3 +168,19 @@ def test_questions_that_took_part_in_choosing_are_counted(tmp_path: Path) -> Non
     assert overlap_notes(points, {"okvqa": 9}) == []
     with pytest.raises(InvalidArgumentError, match=r"All 2 questions of easy_vqa .* tuned-0\.5"):
         overlap_notes(points, {"easy_vqa": 2})
+
+
+def test_a_kept_file_is_the_given_one_with_its_sensitivities(tmp_path: Path) -> None:
+    value = write_file(tmp_path / "given", "tuned-0.5", k="8/0-1:3")
+    given = (tmp_path / "given" / "tuned-0.5.yaml").read_text("utf-8")
+    entries = {point.name: Entry(point.to_dict(), "") for point in points_of("4", value)}
+    manifest = Manifest(tmp_path / "sweep", {}, entries=entries)
+    kept = tmp_path / "sweep" / "schedules" / "tuned-0.5.yaml"
+    kept.parent.mkdir(parents=True)
+    for schedules in (("4", value), ("4",)):
+        keep_files(manifest, schedules)
+        assert kept.read_text("utf-8") == given
+    kept.unlink()
+    keep_files(manifest, ("4", "@gone.yaml"))
+    assert read_tuned_file(kept) == read_tuned_file(tmp_path / "given" / "tuned-0.5.yaml")
+    assert read_tuned_file(kept).sensitivities == ()

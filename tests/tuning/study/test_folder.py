@@ -85,6 +85,8 @@ def test_files_of_schedules_and_policies_say_how_they_were_found(
     assert tuned.schedule.text == study.points[1].experts_k
     assert tuned.tuning == study.record(study.points[1])
     assert tuned.tuning.doc_ids("easy_vqa") == set()
+    assert tuned.sensitivities[1] == {"layer": 1, 1: 18.0, 2: 8.0, 3: 2.0}
+    assert len(tuned.sensitivities) == len(CELLS)
     assert (tuned.tuning.n_tried, tuned.tuning.uniform_k) == (len(study.tried) + 1, 2)
     policy = read_tuned_file(tmp_path / "study" / "top_p-0.5.yaml")
     assert (policy.policy, policy.tuning) == ("top_p:0.7", study.policy_record(study.policies[0]))
