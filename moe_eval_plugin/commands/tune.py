@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.api.tuning import Tuning
     from moe_eval_plugin.commands.subcommand import Subcommands
     from moe_eval_plugin.tuning.frontier.point import FrontierPoint
+    from moe_eval_plugin.tuning.study.study import CalibratedPolicy
 
 # A schedule costs more than a uniform k where it does by more than this.
 SAME_PRICE = 1.02
@@ -104,7 +105,8 @@ def _show(options: argparse.Namespace, tuning: Tuning) -> None:
         f"Settings measured on these prompts: {tuning.study.n_tried:,}. Judge the schedules on "
         "other questions."
     )
-    found = [*_findings([one.point for one in schedules]), n_tried, *tuning.study.notes]
+    found = [*_findings([one.point for one in schedules]), *map(_policy, tuning.study.policies)]
+    found += [n_tried, *tuning.study.notes]
     files = [*(one.path for one in schedules), *tuning.policies]
     if len(files) > MOST_FILES:
         where = f"{len(files)} schedules and policies, and all numbers: {shown(tuning.path)}"
@@ -140,6 +142,16 @@ def _findings(points: Sequence[FrontierPoint]) -> list[str]:
             "holds that k."
         )
     return found
+
+
+def _policy(one: CalibratedPolicy) -> str:
+    """Return in words what a calibrated policy uses and loses."""
+    error = one.loss.standard_error
+    spread = "" if error is None else f" ± {error:.2g}"
+    return (
+        f"{one.name} uses {one.mean_k:.3g} experts per token ({one.price:.3g} of the published) "
+        f"and loses {one.loss.mean:.2g}{spread}."
+    )
 
 
 def _names(points: Sequence[FrontierPoint]) -> str:
@@ -191,5 +203,8 @@ def _sweep_command(options: argparse.Namespace, tuning: Tuning) -> str:
     words.append(",".join(filter(None, [f"pretrained={options.model}", options.model_args])))
     output = Path("runs", f"{Path(options.model).name}-{tuning.path.name}")
     words += ["--tasks", *options.tasks, *_how_asked(options)]
-    words += ["--experts-k", *settings, "--output", str(output)]
+    words += ["--experts-k", *settings]
+    if tuning.policies:
+        words += ["--policies", *(f"@{path}" for path in tuning.policies)]
+    words += ["--output", str(output)]
     return f"moe-eval sweep {shlex.join(words)}"

@@ -83,7 +83,8 @@ def test_a_schedule_says_on_which_questions_it_was_found(study: tuple[Path, Ende
 
 
 def test_a_policy_is_calibrated_to_each_target(study: tuple[Path, Ended]) -> None:
-    folder, _ = study
+    folder, done = study
+    shown = " ".join(done.stdout.split())
     found = moe.load_tuning(folder)
     assert [path.name for path in found.policies] == ["top_p-0.5.yaml", "top_p-0.25.yaml"]
     for policy in found.study.policies:
@@ -92,6 +93,7 @@ def test_a_policy_is_calibrated_to_each_target(study: tuple[Path, Ended]) -> Non
         assert tuned.policy == policy.experts_policy
         assert tuned.tuning is not None
         assert tuned.tuning.method == "top_p"
+        assert f"{policy.name} uses {policy.mean_k:.3g} experts per token" in shown
 
 
 def test_an_interrupted_study_ends_with_the_same_numbers(
