@@ -55,3 +55,8 @@ def schedule_of(choice: Choice, baseline: int | None = None) -> ExpertSchedule:
         kind = cell.modality or cell.phase
         table[cell.layer if kind is None else (cell.layer, kind)] = k
     return schedule_of_table(table, baseline or max(choice.values()))
+
+
+def schedule_text(cells: Sequence[Cell], ks: Ks, baseline: int) -> str:
+    """Return the schedule of the k of each cell, as ``experts_k`` takes it."""
+    return schedule_of(dict(zip(cells, ks, strict=True)), baseline).text

@@ -1,4 +1,4 @@
-"""Say which of the questions that are asked took part in choosing a schedule or a policy."""
+"""Count the questions that are asked and took part in choosing a schedule or a policy."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def overlap_notes(points: Iterable[SweepPoint], n_questions: Mapping[str, int]) -> list[str]:
-    """Say of each tuned setting and task how many of its questions it was chosen on.
+    """Return a note for each tuned setting and task: how many of its questions it was chosen on.
 
     ``n_questions`` are asked of each task, the first ones of its data. Raises
     ``InvalidArgumentError`` for a task of which no question would be left.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from moe_eval_plugin.tuning.cells import schedule_of
+from moe_eval_plugin.tuning.cells import schedule_text
 from moe_eval_plugin.tuning.frontier.candidates import find_candidates
 from moe_eval_plugin.tuning.frontier.moves import moves_from
 from moe_eval_plugin.tuning.frontier.point import FrontierPoint
@@ -52,7 +52,7 @@ class Measured:
 
     def text(self, ks: Ks) -> str:
         """Return a choice as text of ``experts_k``."""
-        return schedule_of(self.choice(ks), self.prices.baseline).text
+        return schedule_text(self.prices.cells, ks, self.prices.baseline)
 
     def choice(self, ks: Ks) -> Choice:
         """Return the k by cell."""

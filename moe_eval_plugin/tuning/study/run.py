@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from moe_eval_plugin.prompts.progress import NoProgress
 from moe_eval_plugin.sweeps.identity.fingerprint import model_settings
 from moe_eval_plugin.text import counted
-from moe_eval_plugin.tuning.cells import cells_of, schedule_of
+from moe_eval_plugin.tuning.cells import cells_of, schedule_text
 from moe_eval_plugin.tuning.frontier.frontier import find_frontier
 from moe_eval_plugin.tuning.frontier.targets import uniform_targets
 from moe_eval_plugin.tuning.prices.counted import expert_prices, flop_prices
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         CalibrationPrompts,
         PromptBatch,
     )
-    from moe_eval_plugin.tuning.cells import Cell
     from moe_eval_plugin.tuning.frontier.frontier import Frontier
     from moe_eval_plugin.tuning.frontier.point import FrontierPoint
     from moe_eval_plugin.tuning.passes.measure import MeasuredLoss
@@ -144,13 +143,21 @@ class Tuning:
 
     def prices(self) -> Prices:
         """Return what each cell costs at each k, counted or measured."""
-        config, unit = self.model.config, self.request.unit
+        unit = self.request.unit
         if unit == "time":
             return self._measured_prices()
-        if unit == "flops" and config.cost is not None:
-            layers, cost = config.moe_layers, config.cost
-            return flop_prices(layers, self.cells, self.ks, self.baseline, self.lengths, cost)
+        if unit == "flops" and self.flops is not None:
+            return self.flops
         return expert_prices(self.cells, self.ks, self.baseline, self.lengths)
+
+    @cached_property
+    def flops(self) -> Prices | None:
+        """The FLOPs of each cell at each k; ``None`` where the cost of the model is not known."""
+        config = self.model.config
+        if config.cost is None:
+            return None
+        layers, lengths = config.moe_layers, self.lengths
+        return flop_prices(layers, self.cells, self.ks, self.baseline, lengths, config.cost)
 
     @cached_property
     def passes(self) -> SharedPasses:
@@ -220,7 +227,7 @@ class Tuning:
     def _study(
         self, command: str, sensitivities: Sensitivities, prices: Prices, frontier: Frontier
     ) -> TuningStudy:
-        texts = {ks: _text(prices.cells, ks, self.baseline) for ks in frontier.losses}
+        texts = {ks: schedule_text(prices.cells, ks, self.baseline) for ks in frontier.losses}
         return TuningStudy(
             origin=origin_of(self.request, self.model.config, command),
             by=self.request.by,
@@ -243,9 +250,9 @@ class Tuning:
         if cost is None or len(layers) != len(cost.routed_layers):
             return point
         choice = dict(zip(self.cells, point.ks, strict=True))
-        flops = flop_prices(layers, self.cells, self.ks, self.baseline, self.lengths, cost)
+        flops = self.flops.share(choice) if self.flops else None
         n_bytes = decode_bytes(cost, layers, choice, self.baseline, self.lengths)
-        return replace(point, flops=flops.share(choice), decode_bytes=n_bytes)
+        return replace(point, flops=flops, decode_bytes=n_bytes)
 
 
 def _notes_on_questions(questions: Sequence[CalibrationQuestions]) -> Iterator[str]:
@@ -255,7 +262,3 @@ def _notes_on_questions(questions: Sequence[CalibrationQuestions]) -> Iterator[s
                 f"{counted(len(one.doc_ids), 'question')} of {one.split}, which {one.task} "
                 "evaluates, took part in choosing: reports and comparisons leave them out."
             )
-
-
-def _text(cells: Sequence[Cell], ks: Sequence[int], baseline: int) -> str:
-    return schedule_of(dict(zip(cells, ks, strict=True)), baseline).text
