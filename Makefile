@@ -47,7 +47,7 @@ endef
 # Checks of the installed package run from an empty folder, where the checkout cannot be imported.
 ELSEWHERE := build/empty
 
-.PHONY: help env demo test check checks tests lint format types imports docs unit package cli fuzz coverage \
+.PHONY: help env demo test check checks tests lint format types imports docs figures unit package cli fuzz coverage \
 	wheel-env test-vllm vllm-env megatron-env dist constraints clean
 
 help: ## Show this list
@@ -101,6 +101,9 @@ imports: wheel-env ## Check which module may import which (import-linter, on the
 docs: $(STAMP) ## Build the documentation into docs/_build/html; a warning is an error (Sphinx)
 	@echo "==> sphinx: documentation, warnings are errors"
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+figures: $(STAMP) ## Draw the figures of the documentation again, into docs/figures
+	$(BIN)/python docs/_figures/draw.py
 
 unit: $(STAMP) ## Run the fast tests
 	@echo "==> pytest: fast tests"

@@ -20,7 +20,7 @@ extensions = [
     "options_table",
     "versions_table",
 ]
-exclude_patterns = ["_build", "_ext"]
+exclude_patterns = ["_build", "_ext", "_figures"]
 
 html_theme = "furo"
 html_title = f"moe-eval {version}"

@@ -1,0 +1,43 @@
+"""The figures of the documentation are those that its programs draw."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def drawn(repository_root: Path) -> dict[str, str]:
+    path = repository_root / "docs" / "_figures" / "draw.py"
+    spec = importlib.util.spec_from_file_location("draw_figures", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return dict(module.drawn())
+
+
+def test_the_files_are_what_is_drawn(drawn: dict[str, str], repository_root: Path) -> None:
+    files = (repository_root / "docs" / "figures").glob("*.svg")
+
+    assert {path.stem: path.read_text("utf-8") for path in files} == drawn
+
+
+def test_each_figure_says_what_one_sees(drawn: dict[str, str]) -> None:
+    titles = [ET.fromstring(svg).findtext("{*}title") for svg in drawn.values()]  # noqa: S314
+
+    assert titles
+    assert all(title and len(title) > 40 for title in titles)
+
+
+def test_each_figure_is_on_a_page(drawn: dict[str, str], repository_root: Path) -> None:
+    folder = repository_root / "docs"
+    pages = "".join(page.read_text("utf-8") for page in folder.rglob("*.md"))
+
+    assert [name for name in drawn if f"figures/{name}.svg" not in pages] == []
