@@ -94,6 +94,19 @@ class Drawing:
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" class="fill-{colour}"/>'
         )
 
+    def interval(
+        self,
+        ends: tuple[tuple[float, float], tuple[float, float]],
+        middle: tuple[float, float],
+        *,
+        colour: str = "blue",
+    ) -> None:
+        """Draw a horizontal interval between two places, with a dot for its estimate."""
+        (left, y), (right, _) = ends
+        for line in ([*ends], *([(x, y - 5), (x, y + 5)] for x in (left, right))):
+            self.curve(line, colour=colour)
+        self.dot(*middle, colour=colour)
+
     def text(self) -> str:
         """Return the SVG file."""
         head = (
