@@ -4,6 +4,9 @@ import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
+from pygments.lexers.shell import BashLexer
+from sphinx.application import Sphinx
+
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "moe-eval-plugin"
@@ -14,8 +17,11 @@ version = release = installed_version(project)
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx_copybutton",
+    "sphinx_design",
     "command_help",
     "families_table",
+    "live_pages",
     "notebook_page",
     "options_table",
     "versions_table",
@@ -26,11 +32,18 @@ html_theme = "furo"
 html_title = f"moe-eval {version}"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
-# The report of the demo sweep is a page of its own, report.html, which opens as it is.
-html_extra_path = ["measurements/demo-sweep/report.html"]
+html_theme_options = {"top_of_page_buttons": []}
+html_copy_source = False
+# Commands and programs are copied, output is not.
+copybutton_selector = "div[class*=highlight-]:not(.highlight-text) > div.highlight > pre"
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+
+
+def setup(app: Sphinx) -> None:
+    """Colour console blocks as commands: they have no prompts and no output."""
+    app.add_lexer("console", BashLexer)

@@ -125,7 +125,8 @@ class MainParser(CommandParser):
 
     def __init__(self) -> None:
         super().__init__(prog="moe-eval", epilog=EPILOG)
-        self._sections: dict[str, list[tuple[str, str]]] = {}
+        self.sections: dict[str, list[tuple[str, str]]] = {}
+        """The verbs of each section, each with its summary."""
         verbs = self.add_subparsers(
             parser_class=CommandParser, metavar="COMMAND", help=argparse.SUPPRESS
         )
@@ -135,19 +136,24 @@ class MainParser(CommandParser):
             for command in commands:
                 command.add(verbs)
             added = verbs._choices_actions[n_before:]  # noqa: SLF001
-            self._sections[title] = [(f"  {one.dest}", one.help or "") for one in added]
+            self.sections[title] = [(one.dest, one.help or "") for one in added]
 
     def format_help(self) -> str:
         """Return the help, with the verbs below the description."""
         parts = [
-            "\n".join([f"{title}:", *labelled(rows, SUMMARY_COLUMN)])
-            for title, rows in self._sections.items()
+            "\n".join(
+                [
+                    f"{title}:",
+                    *labelled(((f"  {verb}", text) for verb, text in verbs), SUMMARY_COLUMN),
+                ]
+            )
+            for title, verbs in self.sections.items()
         ]
         self.description = "\n\n".join([DESCRIPTION.strip(), *parts])
         return super().format_help()
 
 
-def build_parser() -> CommandParser:
+def build_parser() -> MainParser:
     """Build the parser of the whole command; the docs' reference is generated from it."""
     parser = MainParser()
     parser.add_argument(

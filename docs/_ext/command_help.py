@@ -13,14 +13,20 @@ from typing import TYPE_CHECKING
 from unittest import mock
 
 from docutils import nodes
+from search_entries import Entry, enter
 from sphinx.util.docutils import SphinxDirective
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
+
+    from moe_eval_plugin.cli import MainParser
 
 WIDTH = "80"
+# argparse's title of the options that every command has.
+COMMON = "options"
 
 
 def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
@@ -39,16 +45,21 @@ def help_texts(parser: argparse.ArgumentParser) -> dict[str, str]:
 
 
 class CommandHelp(SphinxDirective):
-    """A section for each command: its description, and its options with an anchor each."""
+    """A section for each command: its description, and its options with an anchor each.
+
+    Options that every command has are in the section of ``moe-eval`` alone.
+    """
 
     def run(self) -> list[nodes.Node]:
         """Build the sections from the parser that the command itself uses."""
         from moe_eval_plugin.cli import build_parser
 
-        main, *verbs = parsers(build_parser())
-        text = help_texts(main)[main.prog]
-        whole = _section(main.prog, [nodes.literal_block(text, text, language="text")])
-        return [whole, *(_section(verb.prog, _parts(verb)) for verb in verbs)]
+        main = build_parser()
+        sections = [_section(main.prog, _main_parts(main, self.env))]
+        for verb in list(parsers(main))[1:]:
+            groups = [group for group in verb._action_groups if group.title != COMMON]  # noqa: SLF001
+            sections.append(_section(verb.prog, _parts(verb, groups, self.env)))
+        return sections
 
 
 def _section(title: str, content: Iterable[nodes.Node]) -> nodes.section:
@@ -58,13 +69,44 @@ def _section(title: str, content: Iterable[nodes.Node]) -> nodes.section:
     return section
 
 
-def _parts(parser: argparse.ArgumentParser) -> Iterator[nodes.Node]:
+def _main_parts(parser: MainParser, env: BuildEnvironment) -> Iterator[nodes.Node]:
+    """Yield the help of ``moe-eval`` itself: the verbs as links, and what every command has."""
+    from moe_eval_plugin.cli import DESCRIPTION
+
+    yield from _blocks(DESCRIPTION)
+    for title, verbs in parser.sections.items():
+        yield nodes.rubric(text=title)
+        items = [
+            nodes.definition_list_item(
+                "",
+                nodes.term("", "", _link(verb, nodes.make_id(f"{parser.prog} {verb}"))),
+                nodes.definition("", nodes.paragraph("", "", *_with_code(summary))),
+            )
+            for verb, summary in verbs
+        ]
+        yield nodes.definition_list("", *items, classes=["options"])
+    common = [group for group in parser._action_groups if group.title == COMMON]  # noqa: SLF001
+    yield from _groups(parser, common, env)
+    yield from _blocks(parser.epilog or "")
+
+
+def _parts(
+    parser: argparse.ArgumentParser,
+    groups: Iterable[argparse._ArgumentGroup],
+    env: BuildEnvironment,
+) -> Iterator[nodes.Node]:
     usage = help_texts(parser)[parser.prog].partition("\n\n")[0].removeprefix("usage: ")
-    formatter = parser._get_formatter()  # noqa: SLF001  (argparse has no public one)
     yield nodes.literal_block(usage, usage, language="text")
     yield from _blocks(parser.description or "")
-    # The options that every command has come last, as in its help.
-    groups = sorted(parser._action_groups, key=lambda group: group.title == "options")  # noqa: SLF001
+    yield from _groups(parser, groups, env)
+    yield from _blocks(parser.epilog or "")
+
+
+def _groups(
+    parser: argparse.ArgumentParser,
+    groups: Iterable[argparse._ArgumentGroup],
+    env: BuildEnvironment,
+) -> Iterator[nodes.Node]:
     for group in groups:
         actions = [
             action
@@ -73,24 +115,28 @@ def _parts(parser: argparse.ArgumentParser) -> Iterator[nodes.Node]:
         ]
         if actions and group.title:
             yield nodes.rubric(text=group.title.capitalize())
-            items = [_item(parser, formatter, action) for action in actions]
+            items = [_item(parser, action, env) for action in actions]
             yield nodes.definition_list("", *items, classes=["options"])
-    yield from _blocks(parser.epilog or "")
 
 
 def _item(
-    parser: argparse.ArgumentParser, formatter: argparse.HelpFormatter, action: argparse.Action
+    parser: argparse.ArgumentParser, action: argparse.Action, env: BuildEnvironment
 ) -> nodes.definition_list_item:
+    formatter = parser._get_formatter()  # noqa: SLF001  (argparse has no public one)
     names = formatter._format_action_invocation(action)  # noqa: SLF001  (nor of names and help)
     text = formatter._expand_help(action) if action.help else ""  # noqa: SLF001
     name = action.option_strings[-1] if action.option_strings else action.dest
     anchor = nodes.make_id(f"{parser.prog.removeprefix('moe-eval ')} {name}")
-    link = nodes.reference("", "", nodes.literal(text=names), refid=anchor)
+    term = nodes.term("", "", _link(names, anchor), ids=[anchor])
+    if action.option_strings:
+        term.insert(0, enter(env, Entry("moe-option", name, parser.prog, anchor)))
     return nodes.definition_list_item(
-        "",
-        nodes.term("", "", link, ids=[anchor]),
-        nodes.definition("", nodes.paragraph("", "", *_with_code(text))),
+        "", term, nodes.definition("", nodes.paragraph("", "", *_with_code(text)))
     )
+
+
+def _link(text: str, anchor: str) -> nodes.reference:
+    return nodes.reference("", "", nodes.literal(text=text), refid=anchor)
 
 
 def _blocks(text: str) -> Iterator[nodes.Node]:
@@ -117,5 +163,6 @@ def _with_code(text: str) -> Iterator[nodes.Node]:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directive."""
+    app.setup_extension("search_entries")
     app.add_directive("command-help", CommandHelp)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from docutils import nodes
+from search_entries import Entry, enter
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 SEPARATOR = "; default: "
+# Models whose name alone does not say where they run.
+OWNERS = {"lm_eval_moe_hf": "lm-eval moe_hf"}
 
 
 @dataclass(frozen=True)
@@ -113,11 +116,15 @@ class OptionsTable(SphinxDirective):
         for option, row in zip(options, rows, strict=True):
             row["ids"].append(anchor(model, option))
             name = next(row.findall(nodes.literal))
-            name.parent.replace(name, nodes.reference("", "", name.deepcopy(), refid=row["ids"][0]))
+            link = nodes.reference("", "", name.deepcopy(), refid=row["ids"][0])
+            owner = OWNERS.get(model, model)
+            entry = Entry("moe-argument", option.name, owner, row["ids"][0])
+            name.parent.replace(name, [enter(self.env, entry), link])
         return table
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directive."""
+    app.setup_extension("search_entries")
     app.add_directive("options-table", OptionsTable)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

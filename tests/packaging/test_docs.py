@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import re
-import sys
 import tomllib
 from dataclasses import fields
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import pytest
-from sphinx.application import Sphinx
 
 from moe_eval_plugin.cli import build_parser
 from moe_eval_plugin.experts.verification import VerifiedOverride
@@ -20,6 +17,7 @@ from moe_eval_plugin.measure.speed import TaskSpeed
 from moe_eval_plugin.results.record import RunRecord
 from moe_eval_plugin.results.steady_decode import SteadyDecode
 from tests.cli.verbs import VERBS
+from tests.docs.extensions import built, extension
 from tests.packaging.wheel_env import known_files, shipped_files
 
 if TYPE_CHECKING:
@@ -35,23 +33,12 @@ VARIABLE = re.compile(r"\bMOE_EVAL_[A-Z_]+[A-Z]\b")
 
 @pytest.fixture
 def command_help(repository_root: Path) -> ModuleType:
-    return _extension("command_help", repository_root)
+    return extension("command_help", repository_root)
 
 
 @pytest.fixture
 def options_table(repository_root: Path) -> ModuleType:
-    return _extension("options_table", repository_root)
-
-
-def _extension(name: str, repository_root: Path) -> ModuleType:
-    path = repository_root / "docs" / "_ext" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses look for the names of their types
-    spec.loader.exec_module(module)
-    return module
+    return extension("options_table", repository_root)
 
 
 def test_reference_shows_the_help_of_every_command(command_help: ModuleType) -> None:
@@ -74,31 +61,17 @@ def test_help_in_the_reference_does_not_depend_on_the_terminal(
     assert command_help.help_texts(build_parser()) == before
 
 
-def built(source: Path, extension: str, first: str) -> Path:
-    """Build the pages of a folder with an extension of ours, and return the folder of HTML."""
-    out = source / "out"
-    extensions = {"extensions": ["myst_parser", extension], "root_doc": first}
-    Sphinx(
-        source,
-        None,
-        out,
-        out / "doctrees",
-        "html",
-        confoverrides=extensions,
-        status=None,
-        warning=None,
-    ).build()
-    return out
-
-
 @pytest.mark.usefixtures("command_help")
 def test_each_option_of_a_command_has_an_anchor_in_the_reference(tmp_path: Path) -> None:
     (tmp_path / "commands.md").write_text("# Commands\n\n```{command-help}\n```\n", "utf-8")
-    out = built(tmp_path, "command_help", "commands")
+    out = built(tmp_path, "command_help", first="commands")
 
     html = (out / "commands.html").read_text("utf-8")
     assert html.count('id="sweep-experts-k"') == html.count('href="#sweep-experts-k"') == 1
     assert html.count('id="data-check-folder"') == 1
+    # What every command has is shown once.
+    assert html.count("--no-progress</span>") == 1
+    assert 'href="#moe-eval-sweep"' in html
     assert "use --experts-k" in html
 
 
@@ -215,8 +188,10 @@ def test_option_tables_are_built_with_an_anchor_on_each_row(
         source = (repository_root / "docs" / "reference" / f"{page}.md").read_text("utf-8")
         directive = f"```{{options-table}} {model}\n```"
         assert directive in source
-        (tmp_path / f"{page}.md").write_text(f"# {page}\n\n{directive}\n", "utf-8")
-    out = built(tmp_path, "options_table", "moe-hf")
+        (tmp_path / f"{page}.md").write_text(
+            f"---\norphan: true\n---\n# {page}\n\n{directive}\n", "utf-8"
+        )
+    out = built(tmp_path, "options_table", first="moe-hf")
 
     for page, model in models.items():
         html = (out / f"{page}.html").read_text("utf-8")
