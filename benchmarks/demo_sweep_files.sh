@@ -23,3 +23,8 @@ picture() { "$bin/python" benchmarks/page_picture.py "$@"; }
 picture "$made/report.html" "$to/first-screen.png"
 picture "$made/report.html" "$to/questions.png" --part questions --height 760
 picture "$made/bench.html" "$to/bench.png" --part bench --height 760
+# Narrow enough to be read in a column of text.
+picture "$made/report.html" "$to/at-each-k.png" --part at-each-k --width 960 --height 560
+picture "$made/report.html" "$to/types.png" --part types --width 960 --height 600
+picture "$made/report.html" "$to/inside.png" --part inside --unfold --width 960 --height 720
+picture "$made/report.html" "$to/table.png" --part table --width 960 --height 600

@@ -2,14 +2,9 @@
 
 Run ``python benchmarks/page_picture.py REPORT.html PICTURE.png``. It opens the page in headless
 Chromium, 1280 pixels wide and in light colours, waits until all charts are drawn, and takes its
-first screen. ``--part ID`` takes one part of the page instead, for instance ``questions``. The
-pictures of the documentation are made with:
-
-    python benchmarks/page_picture.py report.html first-screen.png
-    python benchmarks/page_picture.py report.html questions.png --part questions
-    python benchmarks/page_picture.py report.html time.png --part time
-
-It needs selenium, pillow, chromium and chromedriver.
+first screen. ``--part ID`` takes one part of the page instead, for instance ``questions``, and
+``--unfold`` opens what is folded there. ``demo_sweep_files.sh`` makes the pictures of the
+documentation. It needs selenium, pillow, chromium and chromedriver.
 """
 
 from __future__ import annotations
@@ -28,6 +23,11 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 N_COLOURS = 128
 MARGIN_PX = 16
+# What is folded in a part of the page, but not the notes inside of it.
+UNFOLD = """
+const part = document.getElementById(arguments[0]);
+for (const one of part.querySelectorAll(":scope > details")) one.open = true;
+"""
 # Where a part of the page is, in pixels from its top left corner.
 BOX = """
 const box = document.getElementById(arguments[0]).getBoundingClientRect();
@@ -41,6 +41,8 @@ def open_page(driver: Any, page: Path, width: int, height: int) -> None:  # noqa
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     light = {"features": [{"name": "prefers-color-scheme", "value": "light"}]}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", light)
+    # A picture has no scrollbars: without this the page is laid out again while it is taken.
+    driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
     driver.get(page.resolve().as_uri())
     WebDriverWait(driver, PATIENCE_S).until(
         lambda one: one.execute_script("return document.documentElement.dataset.drawn") == "yes"
@@ -71,6 +73,7 @@ def main() -> int:
     parser.add_argument("page", type=Path, metavar="REPORT.html")
     parser.add_argument("picture", type=Path, metavar="PICTURE.png")
     parser.add_argument("--part", metavar="ID", help="part of the page (default: first screen)")
+    parser.add_argument("--unfold", action="store_true", help="open what is folded in the part")
     parser.add_argument("--width", type=int, default=1280, help="in pixels (default: 1280)")
     parser.add_argument("--height", type=int, default=640, help="at most, in pixels (default: 640)")
     options = parser.parse_args()
@@ -78,6 +81,8 @@ def main() -> int:
         driver = browser(folder)
         try:
             open_page(driver, options.page, options.width, options.height)
+            if options.unfold:
+                driver.execute_script(UNFOLD, options.part)
             clip = area(driver, options.part, options.width, options.height)
             take(driver, clip).save(options.picture, optimize=True)
         finally:
