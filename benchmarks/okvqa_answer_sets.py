@@ -3,7 +3,8 @@
 Run ``python benchmarks/okvqa_answer_sets.py FOLDER`` in an environment with the package. FOLDER
 holds the official ``mscoco_val2014_annotations.json`` and ``raw_answers.json``, a list of objects
 with ``question_id`` and ``answers``: the same answers in the same order, as people wrote them. Both
-may lie up to two folders deep. It prints the Markdown tables of docs/explanation/vqa-scores.md.
+may lie up to two folders deep. It prints the figures of docs/explanation/vqa-scores.md as Markdown
+tables.
 
 No model is asked. What stands for its answers is made from the raw ones, in three ways: the most
 frequent one; the same, as many models write it, with a capital and a period; and the answer of one
