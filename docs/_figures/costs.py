@@ -71,7 +71,9 @@ def distinct_experts() -> str:
             x = middle + 34 * (place - 1)
             top = axes.at(0, max(most_distinct(layers, k, size)))[1]
             bottom = axes.at(0, k)[1]
-            drawing.box(Box(x - 8, round(top - 2, 1), 16, round(bottom - top + 4, 1)), edge=colour)
+            if bottom > top:
+                bar = Box(x - 8, round(top - 2, 1), 16, round(bottom - top + 4, 1))
+                drawing.box(bar, edge=colour)
             drawing.dot(x, axes.at(0, counted[k, size])[1], colour=colour)
     drawing.write(257, 312, "tokens in the batch", anchor="middle", style="soft")
     drawing.write(14, 26, "experts touched in a layer (of 32)", style="soft")
