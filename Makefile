@@ -44,10 +44,13 @@ define MAKE_VENV
 test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 endef
 
+# The spelling of these is checked: the documentation, and what the program says.
+SPELT := docs $(wildcard *.md) moe_eval_plugin model_adapters tasks
+
 # Checks of the installed package run from an empty folder, where the checkout cannot be imported.
 ELSEWHERE := build/empty
 
-.PHONY: help env demo test check checks tests lint format types imports docs figures unit package cli fuzz coverage \
+.PHONY: help env demo test check checks tests lint format types imports docs links figures unit package cli fuzz coverage \
 	wheel-env test-vllm vllm-env megatron-env dist constraints clean
 
 help: ## Show this list
@@ -98,9 +101,15 @@ imports: wheel-env ## Check which module may import which (import-linter, on the
 		"from importlinter.cli import lint_imports_command as lint; lint()" \
 		--config ../../pyproject.toml --no-logo
 
-docs: $(STAMP) ## Build the documentation into docs/_build/html; a warning is an error (Sphinx)
+docs: $(STAMP) ## Check the spelling (codespell) and build the documentation; a warning is an error (Sphinx)
+	@echo "==> codespell: spelling"
+	$(BIN)/codespell $(SPELT)
 	@echo "==> sphinx: documentation, warnings are errors"
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+links: $(STAMP) ## Try all links of the documentation to other sites; needs the network (Sphinx)
+	@echo "==> sphinx: links to other sites"
+	$(BIN)/sphinx-build -b linkcheck -q docs docs/_build/links
 
 figures: $(STAMP) ## Draw the figures of the documentation again, into docs/figures
 	$(BIN)/python docs/_figures/draw.py

@@ -40,6 +40,12 @@ copybutton_selector = "div[class*=highlight-]:not(.highlight-text) > div.highlig
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
+# For `make links`. Publishers refuse programs, and GitHub marks lines of files with JavaScript.
+linkcheck_ignore = [r"https://doi\.org/.*"]
+linkcheck_anchors_ignore_for_url = [r"https://github\.com/.*"]
+linkcheck_retries = 2
+linkcheck_timeout = 20
+
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 
