@@ -24,6 +24,7 @@ extensions = [
     "live_pages",
     "notebook_page",
     "options_table",
+    "result_keys",
     "versions_table",
 ]
 exclude_patterns = ["_build", "_ext", "_figures"]

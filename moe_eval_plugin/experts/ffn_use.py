@@ -28,7 +28,7 @@ class FFNUse:
     """Selected k and FFN k over tokens, and the shares of the kinds of experts."""
 
     selected: float
-    """Mean experts that a token selected."""
+    """Mean number of experts that a token selected."""
     mean: float
     """Mean FFN k."""
     p10: int
@@ -36,7 +36,8 @@ class FFNUse:
     p90: int
     """FFN k that at least nine tenths of the tokens do not exceed."""
     shares: Mapping[str, float]
-    """Share of the selections by kind, ``ffn`` first; they add up to 1."""
+    """Share of the selections by kind of expert: ``ffn``, ``zero``, ``copy`` and ``constant``, or
+    ``no_ffn`` if the kind is not known. They add up to 1."""
 
     @property
     def zero_computation(self) -> float:

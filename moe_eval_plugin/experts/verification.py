@@ -48,27 +48,27 @@ class VerifiedOverride:
     requested: int | None
     """Requested k of every token; ``None`` without a request, and for a schedule of several k."""
     baseline: int | None
-    """k of the published model; ``None`` for a dense one."""
+    """Published k; ``None`` for a dense model."""
     observed: float | None
-    """k of every token in every MoE layer, or its mean where it differs; ``None`` if dense."""
+    """k of every token in every MoE layer, or its mean if k differs; ``None`` for a dense model."""
     n_layers: int
-    """Number of observed MoE layers."""
+    """Observed MoE layers."""
     n_text_tokens: int
-    """Text tokens in the model's input while it was observed."""
+    """Text tokens in the input of the observed model."""
     n_image_tokens: int
-    """Image tokens in the model's input while it was observed."""
+    """Image tokens in the input of the observed model, those of videos included."""
     experts_k: str | None = None
-    """Requested schedule as text; ``None`` without a request."""
+    """Requested schedule, in the form of the option ``experts_k``; ``None`` without a request."""
     experts_policy: str = NATIVE.policy_text
     """Policy that drops experts, in the form of the option ``experts_policy``."""
     renorm: str = NATIVE.renorm
-    """Renormalisation of the weights of the kept experts."""
+    """How the weights of the kept experts are scaled, in the form of the option ``renorm``."""
     observed_text: float | None = None
-    """Mean k of text tokens; ``None`` without them."""
+    """Mean k of text tokens; ``None`` without text tokens."""
     observed_image: float | None = None
-    """Mean k of image tokens; ``None`` without them."""
+    """Mean k of image tokens; ``None`` without image tokens."""
     routing: Mapping[str, Any] = field(default_factory=dict)
-    """Summary of the observation by layer, with the skipped experts where there is a policy."""
+    """The observation by layer."""
 
     @property
     def choice(self) -> tuple[object, ...]:

@@ -32,17 +32,17 @@ class AnswerEnds:
     """How the generated answers of a task ended; a round of several counts as an answer."""
 
     n_answers: int
-    """Answers that were generated."""
+    """Generated answers; those from a cache are not counted."""
     n_end_token: int
-    """Answers that the model ended itself."""
+    """Answers that the model ended with an end token."""
     n_stop_string: int
     """Answers that ended at a stop string of the task."""
     n_token_limit: int
-    """Answers that were cut at the task's limit of tokens."""
+    """Answers that the task's token limit cut."""
     n_in_thought: int
-    """Answers that end inside a thought, whatever ended them: an answer is missing."""
+    """Answers that end inside a thought, whatever ended them, so that the answer is missing."""
     max_new_tokens: int | None = None
-    """The limit of tokens; ``None`` where it was not the same for all answers."""
+    """The token limit; ``None`` if answers had different limits."""
 
     @property
     def in_thought(self) -> str | None:

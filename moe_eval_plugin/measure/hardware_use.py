@@ -13,16 +13,14 @@ NVML, RAPL = "NVML total energy", "RAPL"
 
 @dataclass(frozen=True)
 class PeakMemory:
-    """The most memory that this process held, in bytes.
-
-    ``allocated_bytes`` were in tensors and ``reserved_bytes`` were taken from the GPUs by torch's
-    cache, each added up over the peaks of all visible GPUs; ``None`` without a GPU.
-    ``process_bytes`` is RAM (resident set).
-    """
+    """The most memory that this process held."""
 
     allocated_bytes: int | None
+    """Peak in tensors, added up over all visible GPUs; ``None`` without a GPU."""
     reserved_bytes: int | None
+    """Peak that torch's cache took, added up over all visible GPUs; ``None`` without a GPU."""
     process_bytes: int
+    """Peak RAM of the process (resident set)."""
 
     def largest(self, other: PeakMemory | None) -> PeakMemory:
         """Return the larger one of each peak; ``other`` is of another time or process."""
@@ -61,14 +59,12 @@ def larger_or_known(one: int | None, other: int | None) -> int | None:
 
 @dataclass(frozen=True)
 class HardwareUse:
-    """What the hardware did while a task was answered.
-
-    ``peak_memory`` is that of the process that took the most; ``joules`` are those of all
-    processes.
-    """
+    """What the hardware did while a task was answered."""
 
     peak_memory: PeakMemory | None = None
+    """Peaks of memory, each of the process that took the most."""
     joules: float | None = None
+    """Energy of the devices of all processes; ``None`` if no counter measured it."""
 
     def followed_by(self, later: HardwareUse) -> HardwareUse:
         """Return the use of two parts of a task: the larger peaks, and all joules if known."""

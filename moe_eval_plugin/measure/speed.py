@@ -53,15 +53,15 @@ class PhaseTotals:
     """Seconds of one rank's batches by phase; phases and gap add up to the wall time."""
 
     vision_s: float | None
-    """Encoding of images; ``None`` without a known image tower: then part of ``prefill_s``."""
+    """Time for encoding images; ``None`` without a known image tower: then part of prefill."""
     prefill_s: float
-    """Forward passes up to the first token."""
+    """Time of the forward passes up to the first token."""
     decode_s: float
-    """Forward passes after the first token."""
+    """Time of the forward passes after the first token."""
     host_gap_s: float
-    """Time in which the device waited for the host."""
+    """Time in which the device waited for the host: reading images, preprocessing, Python."""
     wall_s: float
-    """Wall time of all batches."""
+    """Wall time of all batches: the sum of the four phases."""
 
     @property
     def host_bound(self) -> bool:
@@ -89,29 +89,29 @@ class TaskSpeed:
     """The work and the time that one task took, over all ranks; ``None`` is "not measured"."""
 
     n_samples: int
-    """Questions answered, summed over ranks."""
+    """Questions answered and timed, of all processes; one of several requests counts once."""
     n_input_tokens: int | None
     """Tokens of all prompts, image tokens included."""
     n_output_tokens: int | None
     """Tokens of all answers, the token that ends each answer included."""
     wall_s: float
-    """Wall time of the slowest rank, in seconds."""
+    """Wall time of the slowest process."""
     phases: PhaseTotals | None = None
-    """Seconds of the slowest rank by phase."""
+    """Time of the slowest process by phase; ``None`` if phases were not measured."""
     ttft_s: Distribution | None = None
-    """Seconds to the first token of a sample's batch, counted from ``latency_from``."""
+    """Distribution of the time to the first token of a question's batch or request."""
     e2e_latency_s: Distribution | None = None
-    """Seconds to the end of a sample's batch, counted from ``latency_from``."""
+    """Distribution of the time to the end of a question's batch or request."""
     output_tokens_per_sample: Distribution | None = None
-    """Tokens of each answer."""
+    """Distribution of the tokens of an answer."""
     n_decoded_tokens: int | None = None
-    """Tokens after the first of each answer."""
+    """Tokens of all answers, without the first token of each."""
     latency_from: LatencyStart | None = None
-    """Start of both latencies: a sample's preprocessing, its arrival in vLLM's queue, or the call
-    of the engine. The time that a batch waits for its turn is not in the first and the last."""
+    """Where ``ttft_s`` and ``e2e_latency_s`` start: ``preprocessing`` of the question, its arrival
+    in vLLM's ``queue``, or the ``call`` of the engine in the bench; ``None`` without latencies."""
     is_shared: bool = False
-    """Whether images or the beginning of prompts were computed once for several questions or
-    settings: the rates are then task throughput, and the times of one request are not measured."""
+    """Whether images, or the beginning of prompts, were computed once for several questions or
+    settings; stored only if so. Then ``prefill_tokens_per_s`` and the latencies are ``None``."""
 
     @property
     def latencies(self) -> dict[str, Distribution | None]:
@@ -125,29 +125,29 @@ class TaskSpeed:
 
     @property
     def samples_per_s(self) -> float | None:
-        """Answered samples of all ranks, by the slowest rank's wall time."""
+        """Questions of all processes, divided by wall time."""
         return _rate(self.n_samples, self.wall_s)
 
     @property
     def output_tokens_per_s(self) -> float | None:
-        """Tokens of all answers by wall time."""
+        """Tokens of all answers, divided by wall time."""
         return _rate(self.n_output_tokens, self.wall_s)
 
     @property
     def total_tokens_per_s(self) -> float | None:
-        """Tokens of all prompts and answers by wall time."""
+        """Tokens of all prompts and answers, divided by wall time."""
         if self.n_input_tokens is None or self.n_output_tokens is None:
             return None
         return _rate(self.n_input_tokens + self.n_output_tokens, self.wall_s)
 
     @property
     def mean_output_tokens(self) -> float | None:
-        """Tokens of all answers by samples."""
+        """Tokens of all answers, divided by the number of questions."""
         return _rate(self.n_output_tokens, self.n_samples)
 
     @property
     def prefill_tokens_per_s(self) -> float | None:
-        """Tokens of all prompts, image tokens included, by the time of prefill alone.
+        """Tokens of all prompts, image tokens included, divided by the time of prefill alone.
 
         ``None`` where some of them were shared, since their prefill ran once for several prompts.
         """
@@ -157,7 +157,7 @@ class TaskSpeed:
 
     @property
     def decode_tokens_per_s(self) -> float | None:
-        """Tokens after the first of each answer, by the time of decode alone."""
+        """Decoded tokens, divided by the time of decode alone; rough if answers are short."""
         return _rate(self.n_decoded_tokens, self.phases.decode_s) if self.phases else None
 
     def to_dict(self) -> dict[str, Any]:

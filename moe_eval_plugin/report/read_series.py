@@ -18,7 +18,7 @@ from moe_eval_plugin.report.analysis.series_names import (
 from moe_eval_plugin.report.points import calibration_questions, grouped, left_out, make_points
 from moe_eval_plugin.report.series import FinishedTask, Series, TimedSetting
 from moe_eval_plugin.results.files import find_runs, read_run
-from moe_eval_plugin.results.metric_names import PROPORTION
+from moe_eval_plugin.results.rows import PROPORTION
 from moe_eval_plugin.results.samples import read_task
 from moe_eval_plugin.results.score_facts import collect
 from moe_eval_plugin.results.timing.of_run import find_timed_run

@@ -14,6 +14,7 @@ from moe_eval_plugin.json_object import JsonObject
 from moe_eval_plugin.measure.answer_ends import AnswerEnds
 from moe_eval_plugin.measure.hardware_use import HardwareUse
 from moe_eval_plugin.measure.speed import TaskSpeed
+from moe_eval_plugin.results.rows import HIGHER_IS_BETTER, OF_A_TASK, in_order
 from moe_eval_plugin.results.setup import Setup
 from moe_eval_plugin.results.steady_decode import SteadyDecode
 from moe_eval_plugin.stats.pareto import per_correct_answer
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SCHEMA_VERSION = 2
-# Before the names of rates of a task whose questions shared their images.
-OF_A_TASK = "task_"
 
 
 @dataclass(frozen=True)
@@ -57,23 +56,23 @@ class RunRecord:
     task: str
     """Name of the task."""
     experts: VerifiedOverride | None
-    """Requested and observed k; ``None`` for a model of another adapter, which is not observed."""
+    """Requested and observed k; ``None`` for a model of the host itself, which is not observed."""
     speed: TaskSpeed
     """Times, counts and rates."""
     provenance: Mapping[str, Any]
-    """What the run was made with, as plain JSON data; ``setup`` has the typed part of it."""
+    """What the run was made with: checkpoint, settings, machine and versions."""
     hardware: HardwareUse = field(default_factory=HardwareUse)
     """Peak memory and energy."""
     score: Score | None = None
-    """Main score; ``None`` before the host has scored, and where its scale is not known."""
+    """The score that counts correct answers; ``None`` if no metric of the task can."""
     steady_decode: SteadyDecode | None = None
-    """Steady decode over batch sizes; ``None`` unless it was requested."""
+    """Steady decode at several batch sizes; ``None`` unless ``profile=full``."""
     extra: tuple[Metric, ...] = ()
-    """Rows that plugins added."""
+    """Rows that plugins added, by name."""
     answers: AnswerEnds | None = None
-    """How the answers ended; ``None`` where this was not counted, or nothing was generated."""
+    """How the answers ended; absent if this was not counted, or nothing was generated."""
     n_answers_from_cache: int | None = None
-    """Questions answered by the host's cache: neither observed nor timed; ``None`` without one."""
+    """Questions that the host's cache answered: neither observed nor timed; absent without one."""
 
     @cached_property
     def setup(self) -> Setup:
@@ -86,7 +85,7 @@ class RunRecord:
 
     @property
     def seconds_per_correct_answer(self) -> float | None:
-        """Wall time by the sum of the scores; ``None`` without a score, or if it is 0.
+        """Wall time, divided by the sum of the scores; ``None`` without a score, or if it is 0.
 
         ``None`` too if a cache answered some questions: the score is that of all of them.
         """
@@ -96,7 +95,7 @@ class RunRecord:
 
     @property
     def joules_per_sample(self) -> float | None:
-        """Energy of all processes by the samples of all."""
+        """Energy, divided by the number of questions."""
         joules = self.hardware.joules
         return joules / self.speed.n_samples if joules and self.speed.n_samples else None
 
@@ -122,23 +121,20 @@ class RunRecord:
         """
         speed, n_cached = self.speed, self.n_answers_from_cache
         task = OF_A_TASK if speed.is_shared else ""
-        return {
+        ours = {
             **self._expert_rows(),
             **({"n_answers_from_cache": n_cached} if n_cached else {}),
             f"{task}samples_per_s": speed.samples_per_s,
             f"{task}output_tokens_per_s": speed.output_tokens_per_s,
             "prefill_tokens_per_s": speed.prefill_tokens_per_s,
-            **{
-                f"{name}_median": latency.median if latency else None
-                for name, latency in speed.latencies.items()
-            },
+            **self._latency_rows(),
             "n_output_tokens_per_sample": speed.mean_output_tokens,
             f"{task}seconds_per_correct_answer": self.seconds_per_correct_answer,
             "peak_memory_gib": self.peak_memory_gib,
             "joules_per_sample": self.joules_per_sample,
             **self._steady_rows(),
-            **{metric.name: metric.value for metric in self.extra},
         }
+        return {**in_order(ours), **{metric.name: metric.value for metric in self.extra}}
 
     def higher_is_better(self) -> dict[str, bool]:
         """Map row names to whether higher is better; rows without a direction are left out."""
@@ -209,28 +205,18 @@ class RunRecord:
             **_rows_by_modality(self.experts),
         }
 
+    def _latency_rows(self) -> dict[str, float | None]:
+        if self.speed.latency_from == "call":  # of the bench, whose numbers no host shows
+            return {}
+        return {
+            f"{name}_median": latency.median if latency else None
+            for name, latency in self.speed.latencies.items()
+        }
+
     def _steady_rows(self) -> dict[str, float | None]:
         if self.steady_decode is None:
             return {}
         return {"steady_decode_tokens_per_s": self.steady_decode_tokens_per_s}
-
-
-HIGHER_IS_BETTER = {
-    "samples_per_s": True,
-    "task_samples_per_s": True,
-    "output_tokens_per_s": True,
-    "task_output_tokens_per_s": True,
-    "prefill_tokens_per_s": True,
-    "steady_decode_tokens_per_s": True,
-    "ttft_s_median": False,
-    "e2e_latency_s_median": False,
-    "ttft_from_queue_s_median": False,
-    "e2e_latency_from_queue_s_median": False,
-    "seconds_per_correct_answer": False,
-    "task_seconds_per_correct_answer": False,
-    "peak_memory_gib": False,
-    "joules_per_sample": False,
-}
 
 
 def _rows_by_modality(experts: VerifiedOverride) -> dict[str, float | None]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.experts.schedules.routing_rule import NATIVE
 from moe_eval_plugin.model_name import DEMO, hub_id
-from moe_eval_plugin.results.metric_names import PROPORTION, is_fact, unit_of
+from moe_eval_plugin.results.rows import PROPORTION, is_fact, unit_of
 from moe_eval_plugin.results.timing.speed_facts import (
     find_timed_task,
     n_measured,

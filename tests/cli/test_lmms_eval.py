@@ -17,6 +17,7 @@ from moe_eval_plugin.override.apply import OverrideTrace
 from moe_eval_plugin.sweeps.plan import SweepPlan, SweepPoint
 from moe_eval_plugin.sweeps.workers.child_process import ChildProcessWorker
 from tests.cli.lmms_eval_runs import assert_refused, moe_hf, result_files, results_of, run
+from tests.results.record_docs import undocumented
 from tests.vqa.vqa_files import cut_off, edit_json, write_official
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def test_easy_vqa_reports_accuracy_speed_and_the_observed_k(tmp_path: Path) -> N
     assert record["experts"]["n_image_tokens"] == 4 * 16
     assert record["speed"]["n_samples"] == 48
     assert record["provenance"]["pretrained"] == "demo"
+    assert undocumented(record["provenance"]) == set()
     assert results["throughput"]["total_gen_tokens"] == record["speed"]["n_output_tokens"]
 
 

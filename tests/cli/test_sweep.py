@@ -20,6 +20,7 @@ from tests.cli.json_docs import checked_json
 from tests.cli.programs import Ended, moe_eval, started_moe_eval
 from tests.experts.schedules.tuned_files import write_file
 from tests.models.weights.checkpoints import demo_copy
+from tests.results.record_docs import undocumented
 from tests.sweeps.sweeps import (
     N_QUESTIONS,
     answers,
@@ -107,6 +108,7 @@ def test_a_sweep_killed_three_times_equals_an_undisturbed_one(tmp_path: Path) ->
     assert told["k8"]["shared_images"]["shared"]
     assert told["k4"]["n_processes"] == 2
     assert told["k1"]["n_answered_before"] == 0
+    assert undocumented(told["k8"]) == set()
     assert not list((killed / "journal").iterdir())
 
 

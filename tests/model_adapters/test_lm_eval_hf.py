@@ -32,6 +32,7 @@ from tests.hosts.lm_eval.local_tasks import (
     write_tasks,
 )
 from tests.hosts.lm_eval.tiny_olmoe import PUBLISHED_K, save_olmoe
+from tests.results.record_docs import undocumented
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,6 +114,7 @@ def test_a_sample_is_a_question(task: str, found: dict[str, Any]) -> None:
     assert record["experts"]["observed"] == K
     assert record["provenance"]["host"] == "lm-eval"
     assert record["provenance"]["batch_size"] == 1
+    assert undocumented(record["provenance"]) == set()
     assert record["hardware"]["peak_memory"]["process_bytes"] > 0
 
 

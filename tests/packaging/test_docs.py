@@ -12,10 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moe_eval_plugin.cli import build_parser
-from moe_eval_plugin.experts.verification import VerifiedOverride
-from moe_eval_plugin.measure.speed import TaskSpeed
-from moe_eval_plugin.results.record import RunRecord
-from moe_eval_plugin.results.steady_decode import SteadyDecode
 from tests.cli.verbs import VERBS
 from tests.docs.extensions import built, extension
 from tests.packaging.wheel_env import known_files, shipped_files
@@ -199,31 +195,6 @@ def test_option_tables_are_built_with_an_anchor_on_each_row(
         rows = re.findall(r'<tr class="row-\w+" id="([\w-]+)">', html)
         assert set(rows) == {f"{page}-{name.replace('_', '-')}" for name in names}
         assert all(html.count(f'href="#{row}"') == 1 for row in rows)
-
-
-def test_reference_lists_every_row_of_the_results(repository_root: Path) -> None:
-    ffn_use = {"selected": 3.0, "mean": 2.0, "p10": 1, "p90": 3, "shares": {"ffn": 1.0}}
-    skipped = {"share": 0.25, "text": 0.0, "image": 0.5}
-    routing = {"ffn_use": ffn_use, "skipped_experts": skipped}
-    experts = VerifiedOverride(
-        4, 8, 3.0, 2, 1, 1, observed_text=4, observed_image=2, routing=routing
-    )
-    records = [
-        RunRecord(
-            "a_task",
-            experts,
-            TaskSpeed(1, 1, 1, 1.0, latency_from=start, is_shared=is_shared),
-            {"batch_size": 1},
-            steady_decode=SteadyDecode(),
-            n_answers_from_cache=1,
-        )
-        for start, is_shared in (("preprocessing", True), ("queue", False))
-    ]
-    page = (repository_root / "docs" / "reference" / "results.md").read_text("utf-8")
-
-    documented = set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))
-
-    assert documented == {name for record in records for name in record.rows()}
 
 
 def test_reference_lists_every_environment_variable(repository_root: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import datasets
 import pytest
 
-from moe_eval_plugin.results.record import HIGHER_IS_BETTER
+from moe_eval_plugin.results.rows import HIGHER_IS_BETTER
 from moe_eval_plugin.tasks import tasks_path
 from moe_eval_plugin.vqa.official_data import load_official
 from moe_eval_plugin.vqa.scores_by_type import SCORES_BY_TYPE

@@ -25,6 +25,7 @@ from tests.hosts.lmms_eval.easy_requests import (
     scoring_request,
 )
 from tests.model_adapters.sampled_answers import N_ASKED, repeat, sample
+from tests.results.record_docs import undocumented
 from tests.vllm.vllm_prompts import prompts
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ def test_the_seed_of_the_host_draws_the_answers(heard: tuple[MoEVLLM, Listener])
     model, _ = heard
     first = sample(model, 11)
     assert model.moe_eval_records[TASK].provenance["seed"] == 11
+    assert undocumented(model.moe_eval_records[TASK].provenance) == set()
     assert sample(model, 22) != first
     assert sample(model, 11, OTHER, TASK)[N_ASKED:] == first
     assert len(repeat(model)) > 1

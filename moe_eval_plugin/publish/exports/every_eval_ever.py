@@ -21,7 +21,7 @@ from moe_eval_plugin.errors import DataError
 from moe_eval_plugin.plugins.exporter import Exported, Exporter
 from moe_eval_plugin.publish.exports.calibration_questions import raise_if_chosen_on
 from moe_eval_plugin.publish.exports.failures import raise_if_failed
-from moe_eval_plugin.results.metric_names import PROPORTION
+from moe_eval_plugin.results.rows import PROPORTION
 from moe_eval_plugin.results.score_facts import collect
 
 if TYPE_CHECKING:

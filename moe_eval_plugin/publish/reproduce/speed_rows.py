@@ -20,7 +20,7 @@ from moe_eval_plugin.publish.reproduce.agreement import (
     TIMED_ONCE,
     Row,
 )
-from moe_eval_plugin.results.record import OF_A_TASK
+from moe_eval_plugin.results.rows import OF_A_TASK
 from moe_eval_plugin.results.timing.of_run import size_shown
 from moe_eval_plugin.stats.speed import median_interval, ratio_of_ratios
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from moe_eval_plugin.results.record import HIGHER_IS_BETTER
+from moe_eval_plugin.results.rows import HIGHER_IS_BETTER
 from moe_eval_plugin.results.run import ScoreRow
 from moe_eval_plugin.results.timing.of_run import find_timed_run, size_shown
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.results.files.content import metrics, number, score_rows
-from moe_eval_plugin.results.metric_names import is_fact, unit_of
+from moe_eval_plugin.results.rows import is_fact, unit_of
 from moe_eval_plugin.results.run import MEAN, ScoreRow, TaskMetric
 
 if TYPE_CHECKING:
