@@ -1,0 +1,144 @@
+"""The ``console`` blocks of the documentation, and the mark above each."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = (
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md")),
+    *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts),
+)
+# Pages whose blocks had no marks when this was written: checked and run once they have one.
+NOT_YET_MARKED = (
+    "README.md",
+    "docs/explanation/overhead.md",
+    "docs/explanation/vqa-scores.md",
+    "docs/gallery.md",
+    "docs/how-to/bench-a-model.md",
+    "docs/how-to/choose-k-for-deployment.md",
+    "docs/how-to/compare-two-runs.md",
+    "docs/how-to/deploy-a-schedule.md",
+    "docs/how-to/estimate-a-sweep.md",
+    "docs/how-to/export-results.md",
+    "docs/how-to/fail-in-ci.md",
+    "docs/how-to/measure-on-a-gpu.md",
+    "docs/how-to/pool-checkpoints.md",
+    "docs/how-to/read-the-report.md",
+    "docs/how-to/reproduce-a-run.md",
+    "docs/how-to/run-a-real-model.md",
+    "docs/how-to/run-flame-moe.md",
+    "docs/how-to/run-on-vllm.md",
+    "docs/how-to/run-with-several-processes.md",
+    "docs/how-to/set-k-by-layer-modality-or-phase.md",
+    "docs/how-to/study-a-router.md",
+    "docs/how-to/submit-to-a-leaderboard.md",
+    "docs/how-to/sweep-a-real-model.md",
+    "docs/how-to/sweep-k.md",
+    "docs/how-to/tune-a-schedule.md",
+    "docs/how-to/use-in-a-paper.md",
+    "docs/how-to/use-in-lm-eval.md",
+    "docs/how-to/use-local-data.md",
+    "docs/measurements/bench-cpu.md",
+    "docs/measurements/conversion.md",
+    "docs/measurements/demo-sweep.md",
+    "docs/measurements/lm-eval-models.md",
+    "docs/measurements/repeated-speed.md",
+    "docs/measurements/shared-images.md",
+    "docs/measurements/tuned-schedules.md",
+    "docs/reference/convert.md",
+    "docs/reference/lm-eval-models.md",
+    "docs/reference/mistakes.md",
+    "docs/reference/moe-vllm.md",
+    "docs/reference/what-was-tried.md",
+)
+KINDS = ("not run", "run with", "ends with")
+MARK = re.compile(rf"<!-- ({'|'.join(KINDS)}): *(.*?) *-->\s*", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of commands, as one page has it."""
+
+    page: str
+    """Path of the page below the root of the repository."""
+    line: int
+    """Number of the line that opens the block, counted from 1."""
+    text: str
+    """The commands."""
+    above: str
+    """The HTML comment directly above the block; empty without one."""
+
+    @property
+    def where(self) -> str:
+        """The page and the line, as editors read them."""
+        return f"{self.page}:{self.line}"
+
+    @property
+    def reason(self) -> str | None:
+        """Why the block is not run; ``None`` where it is."""
+        return self._mark("not run")
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Options that the last command of the block gets in a test."""
+        return tuple(shlex.split(self._mark("run with") or ""))
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code that the last command of the block must have."""
+        return int(self._mark("ends with") or 0)
+
+    def _mark(self, kind: str) -> str | None:
+        found = MARK.fullmatch(self.above)
+        return found[2] if found and found[1] == kind else None
+
+
+@cache
+def blocks_of(path: Path) -> tuple[Block, ...]:
+    """List the console blocks of a page, in their order."""
+    return blocks_in(path.read_text("utf-8"), str(path.relative_to(ROOT)))
+
+
+def blocks_in(text: str, page: str) -> tuple[Block, ...]:
+    """List the console blocks of a text, in their order."""
+    tokens = MarkdownIt("commonmark").parse(text)
+    found = []
+    for before, token in zip([None, *tokens], tokens, strict=False):
+        if token.type != "fence" or token.info.strip() != "console":
+            continue
+        start = (token.map or [0])[0]
+        is_above = before is not None and before.type == "html_block"
+        touches = before is not None and (before.map or [0, 0])[1] == start
+        above = before.content if before is not None and is_above and touches else ""
+        found.append(Block(page, start + 1, token.content, above))
+    return tuple(found)
+
+
+def all_blocks() -> list[Block]:
+    """List the console blocks of all pages."""
+    return [block for path in PAGES for block in blocks_of(path)]
+
+
+def is_checked(page: str) -> bool:
+    """Whether the blocks of a page are checked and run."""
+    return page not in NOT_YET_MARKED or any(
+        MARK.fullmatch(block.above) for block in blocks_of(ROOT / page)
+    )
+
+
+def runs_of(*folders: str) -> list[Path]:
+    """List the pages directly in these folders of the repository with a block that is run."""
+    pages = [path for path in PAGES if str(path.parent.relative_to(ROOT)) in folders]
+    return [
+        path
+        for path in pages
+        if is_checked(str(path.relative_to(ROOT)))
+        and any(block.reason is None for block in blocks_of(path))
+    ]
