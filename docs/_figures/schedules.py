@@ -10,6 +10,7 @@ from pathlib import Path
 from svg import Axes, Box, Drawing
 
 RAW = Path(__file__).parents[1] / "measurements" / "raw"
+PUBLISHED_K = 8
 COLOURS = ("blue", "orange", "green", "red")
 
 
@@ -43,24 +44,22 @@ def loss_by_layer() -> str:
 
 def searched_and_uniform() -> str:
     """Draw the accuracy of searched schedules and of the uniform k of their price."""
+    content = json.loads((RAW / "tuned-schedules-cpu.json").read_text("utf-8"))
+    accuracy = {row["name"]: row["accuracy"] for row in content["rows"]}
+    pairs = {k: (accuracy[f"k={k}"], accuracy[f"tuned-{k / PUBLISHED_K:g}"]) for k in (4, 3, 2)}
+    texts = [f"{k} experts {one:.1f}% against {two:.1f}%" for k, (one, two) in pairs.items()]
     drawing = Drawing(
         420,
         222,
-        "Accuracy of a uniform k and of the searched schedule with the same number of experts. "
-        "With 4 experts per token both are near 99%, with 3 it is 96.0% against 98.5%, with 2 it "
-        "is 66.8% against 92.3%.",
+        "Accuracy of a uniform k and of the searched schedule with the same number of experts per "
+        f"token: {', '.join(texts)}.",
     )
     axes = Axes(Box(96, 44, 300, 120), (60, 102), (2.5, -0.5))
     axes.draw(drawing, {float(x): f"{x}%" for x in range(60, 101, 10)}, {})
     for place, (colour, label) in enumerate((("orange", "uniform k"), ("green", "searched"))):
         drawing.dot(20 + place * 130, 21, colour=colour)
         drawing.write(32 + place * 130, 26, label)
-    content = json.loads((RAW / "tuned-schedules-cpu.json").read_text("utf-8"))
-    rows = {row["name"]: row for row in content["rows"]}
-    for place, (k, searched) in enumerate(
-        ((4, "tuned-0.5"), (3, "tuned-0.375"), (2, "tuned-0.25"))
-    ):
-        ends = [rows[name]["accuracy"] for name in (f"k={k}", searched)]
+    for place, (k, ends) in enumerate(pairs.items()):
         drawing.write(88, axes.at(60, place)[1] + 5, f"{k} experts", anchor="end")
         drawing.curve([axes.at(end, place) for end in ends], colour="soft")
         for end, colour in zip(ends, ("orange", "green"), strict=True):

@@ -41,3 +41,20 @@ def test_each_figure_is_on_a_page(drawn: dict[str, str], repository_root: Path) 
     pages = "".join(page.read_text("utf-8") for page in folder.rglob("*.md"))
 
     assert [name for name in drawn if f"figures/{name}.svg" not in pages] == []
+
+
+def test_no_text_leaves_its_figure(drawn: dict[str, str]) -> None:
+    assert {name: found for name, svg in drawn.items() if (found := texts_outside(svg))} == {}
+
+
+def texts_outside(svg: str) -> list[str]:
+    """List the texts that are wider than their place, by the usual width of a character."""
+    root = ET.fromstring(svg)  # noqa: S314
+    found = []
+    for text in root.iterfind(".//{*}text"):
+        shown, x = text.text or "", float(text.get("x", "nan"))
+        width = len(shown) * (6.2 if "small" in text.get("class", "") else 7.2)
+        left = x - width * {"start": 0, "middle": 0.5, "end": 1}[text.get("text-anchor", "start")]
+        if not 0 <= left <= float(root.get("width", "nan")) - width:
+            found.append(shown)
+    return found
