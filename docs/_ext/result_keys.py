@@ -122,10 +122,14 @@ class ResultRows(KeyTable):
 
 
 class RecordKeys(KeyTable):
-    """The keys of one part of a record: fields and properties of a class, with their docstrings."""
+    """The fields and properties of a class as keys, with their docstrings.
+
+    ``of`` names what has these keys if it is no record of results.
+    """
 
     required_arguments = 1
     option_spec: ClassVar = {
+        "of": directives.unchanged,
         "prefix": directives.unchanged,
         "properties": lambda text: tuple(text.split()),
     }
@@ -135,7 +139,7 @@ class RecordKeys(KeyTable):
         options = self.options
         of = class_of(self.arguments[0])
         keys = keys_of(of, options.get("properties", ()), options.get("prefix", ""))
-        return self.linked(keys_text(keys), "record")
+        return self.linked(keys_text(keys), options.get("of", "record"))
 
 
 class KeysTable(KeyTable):

@@ -30,25 +30,25 @@ class Estimate:
     """The work of a sweep and what it needs; ``None`` where it is not known."""
 
     states: Mapping[str, str]
-    """``done`` or ``pending`` for each point, by name."""
+    """``done`` or ``pending``, by setting."""
     model_args: Mapping[str, str]
-    """What each point sets, as arguments of the model, by name."""
+    """Model arguments that each setting adds, by setting."""
     n_questions: Mapping[str, int]
-    """Questions of each task."""
+    """Questions in each setting, by task."""
     memory_bytes: int | None
-    """Bytes that the weights need, with headroom."""
+    """What the weights need, plus 10%."""
     free_bytes: int | None
-    """Bytes that are free on the device."""
+    """What is free on the device."""
     seconds_left: float | None
-    """Time of the pending points at the rate of the slowest finished one, without loading."""
+    """Time for the pending settings at the rate of the slowest finished one, without loading."""
     batch_size: str = "1"
     """Questions in a batch, or ``auto``."""
     changed: tuple[str, ...] = ()
-    """Settings that differ from those of the finished points; the sweep would be refused."""
+    """Options that changed since the results in the folder; the sweep would be refused."""
     timing: TimingOptions = field(default_factory=TimingOptions)
     """Options of the timed pass, whose time is not part of ``seconds_left``."""
     over_engines: bool = False
-    """Whether the timed pass starts engines that hold one k each, in rounds."""
+    """Whether the timed pass needs a separate engine for each k."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain JSON data."""

@@ -62,9 +62,9 @@ class Export:
     language: str
     """``python`` or ``console``."""
     text: str | None
-    """A program or commands; ``None`` where the setting cannot be run this way."""
+    """The program or the commands; ``None`` if the setting cannot be run this way."""
     reason: str | None
-    """Why not."""
+    """Why the setting cannot be run this way; ``None`` if it can."""
     note: str
     """What to know about it."""
 

@@ -21,22 +21,22 @@ class TokenPrice:
     """The k of one kind of token, and its share of the published model's price."""
 
     name: str
-    """Kind of token, where k differs between them: ``text``, ``image``, ``prefill``, ...; or ``k``
-    for all tokens."""
+    """``k`` if all tokens have the same k, otherwise ``text``, ``image``, ``prefill`` or
+    ``decode``."""
     modality: Modality
     """Modality of the tokens."""
     phase: Phase
     """Phase of the tokens."""
     k_by_layer: dict[int, int]
-    """k of each decoder layer with routed experts."""
+    """k by number of the decoder layer."""
     mean_k: float
-    """Mean over these layers."""
+    """Mean k over these layers."""
     experts_share: float
-    """The mean as a share of the published k."""
+    """Mean k as a share of the published k."""
     prefill_flops_share: float | None
-    """Share of the FLOPs of a token of a prompt; ``None`` where unknown, and for decode."""
+    """Share of the published FLOPs per prompt token; ``None`` if unknown, and for decode."""
     decode_flops_share: float | None
-    """Share of the FLOPs of one new token; ``None`` where unknown, and for prefill."""
+    """Share of the published FLOPs per new token; ``None`` if unknown, and for prefill."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,17 @@ class Overview:
     model_type: str | None
     """Model type of its configuration."""
     num_experts: int | None
-    """Routed experts in each layer that compute."""
+    """Routed experts of a layer that compute."""
     published_k: int | None
     """Routed experts per token of the published model."""
     context_length: int
-    """Tokens of the prompt, for FLOPs."""
+    """Length of the prompt that FLOPs are computed for, in tokens."""
     tokens: tuple[TokenPrice, ...]
     """One entry for each kind of token whose k differs; empty for a policy and without a model."""
     warnings: tuple[str, ...]
-    """What a user must know of this model's k."""
+    """What to know about this model's k, a sentence each."""
     tuning: dict[str, Any] | None
-    """How the setting was found: the record of its file."""
+    """How the setting was found, from its file; ``None`` for one that a user wrote."""
     model_unknown_reason: str | None
     """Why the model that the file names could not be read."""
 

@@ -27,11 +27,11 @@ class ToolSupport:
     tool: str
     """Name of the tool."""
     version: str
-    """The version that was looked at."""
+    """The version that was checked."""
     is_able: bool
     """Whether it can run the setting."""
     how: str
-    """What it can be told, or why it cannot run the setting."""
+    """The option or key that sets it, or why the tool cannot run the setting."""
 
 
 def tool_support(

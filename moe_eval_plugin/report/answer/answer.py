@@ -30,55 +30,56 @@ class Answer:
     """
 
     series: str
-    """The model, and what distinguishes its runs from others of the report."""
+    """The model, and what distinguishes its runs from the others of the report."""
     task: str
     """Name of the task."""
     margin_points: float
-    """Largest loss that is accepted."""
+    """Largest accepted loss, in points."""
     baseline: str | None
-    """Label of the published k, for instance ``k=8``; ``None`` where it was not run."""
+    """Label of the published k, for instance ``k=8``; ``None`` if it was not run."""
     recommended: str | None
-    """Label of the setting to use; ``None`` where none is recommended."""
+    """Label of the setting to use; ``None`` if none is recommended."""
     k: float | None
-    """Its k; ``None`` where none is recommended, and for a schedule of several k."""
+    """k of the recommended setting; ``None`` without one, and for a schedule of several k."""
     setting: str | None
-    """The recommended setting, or else the one that lacks least to be recommended."""
+    """The recommended setting, or else the one closest to being recommended."""
     loss_points: float | None
-    """Accuracy that it loses; below 0 where it gains."""
+    """Accuracy that ``setting`` loses, in points; below 0 for a gain."""
     loss_interval: tuple[float, float] | None
-    """95% interval of the loss, over the questions that both have."""
+    """95% interval of this loss."""
     n_questions: int | None
-    """Number of these questions."""
+    """Questions that both ``setting`` and the published k answered."""
     speed_up: SpeedRatio | None
-    """Its speed divided by that of the published k."""
+    """Speed of ``setting`` divided by the speed of the published k, and its interval."""
     accuracy: float | None
-    """Its accuracy."""
+    """Accuracy of ``setting``, in percent."""
     baseline_accuracy: float | None
-    """That of the published k."""
+    """Accuracy of the published k, in percent."""
     questions_per_s: float | None
-    """Its questions per second."""
+    """Rate of ``setting``."""
     baseline_questions_per_s: float | None
-    """Those of the published k."""
+    """Rate of the published k."""
     observed_k: float | None
-    """Routed experts that tokens were observed to use, of ``setting`` or else the published k."""
+    """Observed k of ``setting``, or of the published k without a ``setting``."""
     n_layers: int | None
-    """Number of MoE layers in which they were observed."""
+    """MoE layers in which this k was observed."""
     certain: bool
-    """Whether tests show the answer: a setting to use, or that all others lose too much."""
+    """Whether tests show the answer: a setting to use, or that all settings lose too much."""
     headline: str
     """The answer in a few words, for instance ``Use k=4 instead of 8``."""
     reason: str
-    """Why, in a sentence."""
+    """The reason, in a sentence."""
     sentence: str
     """The whole answer in a sentence with its numbers."""
     caveats: tuple[str, ...] = ()
-    """Sentences about what makes its numbers unreliable, or could not be compared."""
+    """What makes the numbers unreliable or could not be compared, a sentence each."""
     kind: str | None = None
     """Kind of ``setting``: a uniform k, a schedule by hand, a searched schedule or a policy."""
     price_share: float | None = None
-    """Its observed experts per token as a share of the published k."""
+    """Observed experts per token of ``setting`` as a share of the published k."""
     deployment: str = ""
-    """How a recommended schedule or policy gets into other programs; empty for a uniform k."""
+    """The command that exports a recommended schedule or policy to other tools; empty for a uniform
+    k."""
 
     def __str__(self) -> str:
         return self.sentence
