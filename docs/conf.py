@@ -21,6 +21,7 @@ extensions = [
     "sphinx_design",
     "command_help",
     "families_table",
+    "line_breaks",
     "live_pages",
     "notebook_page",
     "options_table",

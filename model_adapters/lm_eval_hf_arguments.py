@@ -55,19 +55,19 @@ class HFArguments:
     """The arguments of ``moe_hf``, sorted."""
 
     pretrained: Any
-    """``demo``, a folder, a model id of the Hub, or a model that is loaded already; default:
-    ``$MOE_EVAL_PRETRAINED``, else ``Qwen/Qwen3-VL-30B-A3B-Instruct``."""
+    """The model: ``demo``, a folder, a model id of the Hub, or a model that is loaded already;
+    default: ``$MOE_EVAL_PRETRAINED``, else ``Qwen/Qwen3-VL-30B-A3B-Instruct``."""
     experts: Mapping[str, Any] = field(default_factory=dict)
     """``experts_k``, ``experts_policy`` and ``renorm``, as in lmms-eval."""
     profile: str = "basic"
-    """What is measured besides the wall time: ``off`` for nothing, ``basic`` for phases, latency
-    and memory, ``full`` for the same and steady decode; default: ``basic``."""
+    """What to measure besides accuracy and wall time: ``off`` nothing, ``basic`` phases, latency
+    and memory, ``full`` steady decode as well; default: ``basic``."""
     share_contexts: str = "no"
-    """Whether a context is computed once for all of its continuations: ``no`` as lm-eval does,
-    ``auto`` where two ways of computing agree, ``yes`` to refuse a task where they do not. A sweep
-    uses ``auto``, and its timed pass shares nothing; default: ``no``."""
+    """Whether all continuations of a context share its computation: ``no`` as in lm-eval, ``auto``
+    where both ways of computing agree, ``yes`` to refuse a task where they do not. A sweep uses
+    ``auto``, and its timed pass shares nothing; default: ``no``."""
     device: str = "cpu"
-    """The device of the weights; default: the GPU if there is one, else ``cpu``."""
+    """Device of the weights; default: the GPU if there is one, else ``cpu``."""
     of_the_host: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the host's own class."""
 

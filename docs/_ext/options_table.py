@@ -1,6 +1,6 @@
-"""The directive ``options-table``: the ``--model_args`` of a model, one table row per option.
+"""The directive ``options-table``: the ``--model_args`` of a model, one item per option.
 
-The table is made from the option classes when the documentation is built: the name of each field,
+The list is made from the option classes when the documentation is built: the name of each field,
 and the docstring below it, which has the form ``MEANING; default: DEFAULT.``
 """
 
@@ -59,14 +59,8 @@ def options_of_model(model: str) -> list[Option]:
     return models[model]()
 
 
-def table_text(options: list[Option]) -> str:
-    """Write the table in Markdown, a row per option."""
-    rows = [f"| `{option.name}` | {option.meaning} | {option.default} |" for option in options]
-    return "\n".join(["| name | meaning | default |", "|---|---|---|", *rows])
-
-
 def anchor(model: str, option: Option) -> str:
-    """Build the id of an option's row, for instance ``moe-hf-experts-k``."""
+    """Build the id of an option's item, for instance ``moe-hf-experts-k``."""
     return nodes.make_id(f"{model}-{option.name}")
 
 
@@ -103,24 +97,26 @@ def _options_of_lm_eval_moe_hf() -> list[Option]:
 
 
 class OptionsTable(SphinxDirective):
-    """The table of a model's options, with an anchor on each row."""
+    """The list of a model's options, with an anchor on each."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """Build the table from the classes that the program itself uses."""
+        """Build the list from the classes that the program itself uses."""
         (model,) = self.arguments
-        options = options_of_model(model)
-        table = self.parse_text_to_nodes(table_text(options))
-        rows = [row for body in nodes.container("", *table).findall(nodes.tbody) for row in body]
-        for option, row in zip(options, rows, strict=True):
-            row["ids"].append(anchor(model, option))
-            name = next(row.findall(nodes.literal))
-            link = nodes.reference("", "", name.deepcopy(), refid=row["ids"][0])
-            owner = OWNERS.get(model, model)
-            entry = Entry("moe-argument", option.name, owner, row["ids"][0])
-            name.parent.replace(name, [enter(self.env, entry), link])
-        return table
+        items = [self._item(model, option) for option in options_of_model(model)]
+        return [nodes.definition_list("", *items, classes=["options"])]
+
+    def _item(self, model: str, option: Option) -> nodes.definition_list_item:
+        place = anchor(model, option)
+        entry = enter(self.env, Entry("moe-argument", option.name, OWNERS.get(model, model), place))
+        link = nodes.reference("", "", nodes.literal(text=option.name), refid=place)
+        text = f"{option.meaning}. *Default:* {option.default}."
+        return nodes.definition_list_item(
+            "",
+            nodes.term("", "", entry, link, ids=[place]),
+            nodes.definition("", *self.parse_text_to_nodes(text)),
+        )
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 KINDS = {
     "moe-option": "option of a command",
     "moe-argument": "argument of a model",
+    "moe-family": "family of models",
     "moe-key": "key of the results",
     "moe-variable": "environment variable",
 }

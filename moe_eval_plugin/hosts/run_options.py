@@ -51,26 +51,26 @@ class RunOptions:
     """How requests are run, whatever the engine."""
 
     batch_size: int | str = 1
-    """Questions answered at once, or ``auto``: as many as memory takes (``moe_hf``), or as vLLM's
-    scheduler decides (``moe_vllm``); default: that of lmms-eval's ``--batch_size``, ``1``."""
+    """Questions in a batch, or ``auto``: as many as fit into memory (``moe_hf``), or as vLLM's
+    scheduler decides (``moe_vllm``); default: lmms-eval's ``--batch_size``, which is ``1``."""
     max_batch_size: int | None = None
     """Upper limit of ``batch_size=auto``; default: 64 on a GPU, 16 on a CPU."""
     max_new_tokens: int = 128
-    """Upper limit of an answer's length in tokens, for tasks that set none; default: ``128``."""
+    """Longest answer in tokens, for tasks that set no limit; default: ``128``."""
     system_prompt: str | None = None
-    """A system message before each question; default: none."""
+    """System message before each question; default: none."""
     seed: int | None = None
-    """Seed of answers that are sampled, 0 to 4294967295; default: the seed of torch that lmms-eval
-    sets, the third number of its ``--seed``."""
+    """Seed of sampled answers, 0 to 4294967295; default: the third number of lmms-eval's
+    ``--seed``, which is the seed of torch."""
     profile: str = "basic"
-    """What is measured besides the wall time: ``off`` for nothing, ``basic`` for phases, latency,
-    memory and energy, ``full`` for the same and steady decode; default: ``basic``."""
+    """What to measure besides accuracy and wall time: ``off`` nothing, ``basic`` phases, latency,
+    memory and energy, ``full`` steady decode as well; default: ``basic``."""
     profile_trace: str | None = None
-    """A folder for a Chrome trace of a few batches; default: no trace."""
+    """Folder for a Chrome trace of a few batches; default: no trace."""
     unanswerable: str = ERROR
-    """What becomes of a question that cannot be put to the model, as its image is broken or its
-    prompt too long: ``error`` ends the run and names it, ``count`` counts it as answered with
-    nothing, and records it; default: ``error``."""
+    """What to do with a question that cannot be put to the model, for instance because its image is
+    broken or its prompt is too long: ``error`` ends the run and names the question, ``count``
+    counts it as answered with nothing and records it; default: ``error``."""
 
     def __post_init__(self) -> None:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""

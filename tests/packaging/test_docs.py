@@ -176,7 +176,7 @@ def test_an_option_without_a_docstring_fails_the_build(options_table: ModuleType
         options_table.options_of(options_table.Option)
 
 
-def test_option_tables_are_built_with_an_anchor_on_each_row(
+def test_options_are_listed_with_an_anchor_each(
     options_table: ModuleType, tmp_path: Path, repository_root: Path
 ) -> None:
     models = {"moe-hf": "moe_hf", "moe-vllm": "moe_vllm"}
@@ -192,9 +192,9 @@ def test_option_tables_are_built_with_an_anchor_on_each_row(
     for page, model in models.items():
         html = (out / f"{page}.html").read_text("utf-8")
         names = {option.name for option in options_table.options_of_model(model)}
-        rows = re.findall(r'<tr class="row-\w+" id="([\w-]+)">', html)
-        assert set(rows) == {f"{page}-{name.replace('_', '-')}" for name in names}
-        assert all(html.count(f'href="#{row}"') == 1 for row in rows)
+        items = re.findall(r'<dt id="([\w-]+)">', html)
+        assert set(items) == {f"{page}-{name.replace('_', '-')}" for name in names}
+        assert all(html.count(f'href="#{item}"') == 1 for item in items)
 
 
 def test_reference_lists_every_environment_variable(repository_root: Path) -> None:

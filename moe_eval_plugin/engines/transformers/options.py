@@ -74,47 +74,54 @@ class EngineOptions(TemplateOptions):
     """How a model is loaded. ``None`` leaves a choice to transformers or to the checkpoint."""
 
     pretrained: str
-    """``demo``, a folder, or a model id of the hub; default: ``$MOE_EVAL_PRETRAINED``, else
-    ``Qwen/Qwen3-VL-30B-A3B-Instruct``."""
+    """The model: ``demo``, a folder, or a model id of the Hub; default: ``$MOE_EVAL_PRETRAINED``,
+    else ``Qwen/Qwen3-VL-30B-A3B-Instruct``."""
     revision: str | None = None
-    """A branch, tag or commit of the hub; default: the main branch."""
+    """Branch, tag or commit of a model on the Hub; default: the main branch."""
     experts_k: object = None
-    """Routed experts per token: a number, a schedule, or ``@`` and the path of a YAML file;
-    default: the published k."""
+    """Routed experts per token: a number, a schedule, or ``@FILE``, a schedule in YAML; default:
+    the published k."""
     experts_policy: str | None = None
-    """Which of the chosen experts are dropped: ``uniform``, ``top_p:SHARE``,
+    """Rule that drops some of the chosen experts: ``uniform``, ``top_p:SHARE``,
     ``threshold:MULTIPLE``, ``entropy:LOW:HIGH``, ``modes:TEXT:IMAGE:IMPORTANCE``, a policy of a
-    plugin, or ``@`` and the path of a calibrated policy; default: ``uniform``, none."""
+    plugin, or ``@FILE``, a calibrated policy; default: ``uniform``, which drops none."""
     renorm: str | None = None
-    """What the weights of the remaining experts add up to: ``native``, ``keep-mass`` or ``unit``;
-    default: ``native``, as the router makes them."""
+    """How to scale the weights of the experts that are kept: ``native``, ``keep-mass`` or ``unit``;
+    default: ``native``, as the router does it."""
     experts_implementation: str | None = None
-    """``eager``, ``grouped_mm`` or ``batched_mm``; default: chosen by transformers."""
+    """How transformers computes the experts: ``eager``, ``grouped_mm`` or ``batched_mm``; default:
+    transformers chooses."""
     dtype: str = "auto"
-    """``auto``, ``bfloat16``, ``float16`` or ``float32``; default: ``auto``, the type that the
-    checkpoint names."""
+    """Number type of the weights: ``auto``, ``bfloat16``, ``float16`` or ``float32``; default:
+    ``auto``, the type that the checkpoint names."""
     device: str = "cpu"
-    """``cpu``, ``cuda``, ``cuda:0``, ...; default: the GPU if there is one, else ``cpu``."""
+    """Device of the weights: ``cpu``, ``cuda``, ``cuda:0``, ...; default: the GPU if there is one,
+    else ``cpu``."""
     device_map: str | None = None
-    """``auto`` spreads the model over all GPUs; default: the whole model on ``device``."""
+    """How to spread the model over several GPUs: ``auto``, ``balanced``, ``balanced_low_0`` or
+    ``sequential``; default: the whole model on ``device``."""
     attn_implementation: str | None = None
-    """``eager``, ``sdpa``, ``flash_attention_2``, ...; default: chosen by transformers."""
+    """Attention of transformers: ``eager``, ``sdpa``, ``flash_attention_2``, ...; default:
+    transformers chooses."""
     share_images: str = "auto"
-    """``auto`` computes an image, and what else the prompts of its questions begin with, once for
-    all of them, where that changes no answer; ``no`` computes it for each question; ``yes`` refuses
-    a task or a model that cannot share; default: ``auto``."""
+    """Whether questions about one image share its computation, and that of the common beginning of
+    their prompts: ``auto`` where this changes no answer, ``no`` never, ``yes`` to refuse a task or
+    a model that cannot share; default: ``auto``."""
     min_pixels: int | None = None
-    """Lower limit of an image's size in pixels, where the processor has one; default: its own."""
+    """Smallest size of an image in pixels, if the model's image processor has such limits; default:
+    the processor's own."""
     max_pixels: int | None = None
-    """Upper limit of an image's size in pixels, where the processor has one; default: its own."""
+    """Largest size of an image in pixels, if the model's image processor has such limits; default:
+    the processor's own."""
     trust_remote_code: bool = False
-    """``true`` runs Python code that comes with the checkpoint; default: ``false``."""
+    """``true`` allows Python code that comes with the checkpoint to run; default: ``false``."""
     chat_template_kwargs: Mapping[str, Any] | None = None
-    """Arguments of the chat template, as a JSON object: ``{"enable_thinking": false}``; default:
+    """Arguments for the chat template, as a JSON object: ``{"enable_thinking": false}``; default:
     none."""
     enable_thinking: bool | None = None
-    """``false`` asks a thinking model to answer at once, if its chat template reads this; short for
-    this key of ``chat_template_kwargs``; default: as the template has it."""
+    """``false`` asks a thinking model to answer without thinking, if its chat template supports
+    this. It is short for the key of this name in ``chat_template_kwargs``; default: the template's
+    own."""
 
     def __post_init__(self) -> None:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""

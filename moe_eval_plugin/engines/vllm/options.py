@@ -52,32 +52,35 @@ class VLLMOptions(TemplateOptions):
     """How an engine is started."""
 
     pretrained: str
-    """``demo``, a folder, or a model id of the hub; default: ``$MOE_EVAL_PRETRAINED``, else
-    ``Qwen/Qwen3-VL-30B-A3B-Instruct``."""
+    """The model: ``demo``, a folder, or a model id of the Hub; default: ``$MOE_EVAL_PRETRAINED``,
+    else ``Qwen/Qwen3-VL-30B-A3B-Instruct``."""
     revision: str | None = None
-    """A branch, tag or commit of the hub; default: the main branch."""
+    """Branch, tag or commit of a model on the Hub; default: the main branch."""
     experts_k: object = None
-    """Routed experts per token: a number, or one for each range of layers (``0-11:8/12-47:4``);
+    """Routed experts per token: a number, or a schedule by layer such as ``0-11:8/12-47:4``;
     default: the published k."""
     verify: str = "observe"
-    """``observe`` counts the experts that tokens use; ``config`` checks only the k that routers and
-    kernels hold, for kernels that hide the choice of experts; default: ``observe``."""
+    """How k is verified: ``observe`` counts the experts that tokens use, ``config`` checks only the
+    k that routers and kernels hold, for kernels that hide which experts they choose; default:
+    ``observe``."""
     trust_remote_code: bool = False
-    """``true`` runs Python code that comes with the checkpoint; default: ``false``."""
+    """``true`` allows Python code that comes with the checkpoint to run; default: ``false``."""
     min_pixels: int | None = None
-    """Lower limit of an image's size in pixels, where the processor has one; default: its own."""
+    """Smallest size of an image in pixels, if the model's image processor has such limits; default:
+    the processor's own."""
     max_pixels: int | None = None
-    """Upper limit of an image's size in pixels, where the processor has one; default: its own."""
+    """Largest size of an image in pixels, if the model's image processor has such limits; default:
+    the processor's own."""
     chat_template_kwargs: Mapping[str, Any] | None = None
-    """Arguments of the chat template, as a JSON object: ``{"enable_thinking": false}``; default:
+    """Arguments for the chat template, as a JSON object: ``{"enable_thinking": false}``; default:
     none."""
     enable_thinking: bool | None = None
-    """``false`` asks a thinking model to answer at once, if its chat template reads this; short for
-    this key of ``chat_template_kwargs``; default: as the template has it."""
+    """``false`` asks a thinking model to answer without thinking, if its chat template supports
+    this. It is short for the key of this name in ``chat_template_kwargs``; default: the template's
+    own."""
     share_images: str = "auto"
-    """``auto`` lets vLLM keep images and beginnings of prompts for later questions, where it can do
-    so for the model; ``no`` turns its caches off, so that each question pays for its own; default:
-    ``auto``."""
+    """Whether vLLM keeps images and beginnings of prompts for later questions: ``auto`` where it
+    can for the model, ``no`` so that each question pays for its own; default: ``auto``."""
     engine: Mapping[str, Any] = field(default_factory=dict)
     """Engine arguments of vLLM by name, passed on as they are."""
 

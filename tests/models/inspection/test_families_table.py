@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,23 +12,16 @@ from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.models.families import table
 from moe_eval_plugin.models.inspection import families_table
 from moe_eval_plugin.plugins.family import Family, Proof
+from tests.docs.extensions import extension
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import ModuleType
-
-DOCS = Path(__file__).parents[3] / "docs"
 
 
 @pytest.fixture
-def directives() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "families_table", DOCS / "_ext" / "families_table.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def directives(repository_root: Path) -> ModuleType:
+    return extension("families_table", repository_root)
 
 
 def test_every_family_has_a_row_and_a_page_of_its_own() -> None:
@@ -69,12 +61,19 @@ def test_unknown_name_is_refused_with_what_to_do() -> None:
 
 def test_documented_table_is_made_from_the_data(directives: ModuleType) -> None:
     new = Family(model_type="brand_new", warnings=("be careful",), notes=("it is new",))
-    assert "| `brand_new` | text | `num_experts_per_tok` |" in directives.table_text([new])
+    text = directives.table_text([new], directives.COLUMNS)
+    assert "| `brand_new` | not tried | not known | `num_experts_per_tok` |" in text
     assert directives.details_text([new]) == "- `brand_new`: **be careful**; it is new."
-    page = (DOCS / "reference" / "families.md").read_text("utf-8")
-    assert "```{families-table}" in page
+
+
+def test_documented_tables_have_each_of_our_families_once(
+    directives: ModuleType, repository_root: Path
+) -> None:
+    own = directives.own_families()
+    page = (repository_root / "docs" / "reference" / "families.md").read_text("utf-8")
+
+    assert set(own) <= set(table().values())
+    assert all(sum(group(family) for group in directives.GROUPS.values()) == 1 for family in own)
+    groups = re.findall(r"```\{families-table\} (\w+)\n```", page)
+    assert groups == [*directives.GROUPS]
     assert "```{families-details}" in page
-
-
-def test_documented_table_has_our_families_only(directives: ModuleType) -> None:
-    assert set(directives._own_families()) <= set(table().values())
