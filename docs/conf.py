@@ -21,6 +21,7 @@ extensions = [
     "sphinx_design",
     "command_help",
     "families_table",
+    "host_options",
     "line_breaks",
     "live_pages",
     "notebook_page",
