@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def drawn(repository_root: Path) -> dict[str, str]:
     path = repository_root / "docs" / "_figures" / "draw.py"
     spec = importlib.util.spec_from_file_location("draw_figures", path)
