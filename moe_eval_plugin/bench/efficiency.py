@@ -53,19 +53,22 @@ class PhaseEfficiency:
     """The efficiency of one phase in one setting; ``None`` where it is not known."""
 
     flops: float | None = None
-    """FLOPs of one step, by the assumptions of ``models.costs.cost_model``."""
+    """FLOPs of one step."""
     bytes_read: float | None = None
-    """Bytes of weights and cache that one step reads, by the same assumptions."""
+    """Bytes of weights and cache that one step reads, without the weights of untouched experts."""
     s_mfu: float | None = None
-    """Sparse model FLOPs utilisation: achieved by peak FLOP per second."""
+    """Sparse model FLOPs utilisation: ``flops`` / seconds / peak FLOP/s of the device at this data
+    type."""
     s_mbu: float | None = None
-    """Sparse model bandwidth utilisation: achieved by peak bytes per second."""
+    """Sparse model bandwidth utilisation: ``bytes_read`` / seconds / memory bandwidth."""
     speedup_ceiling: float | None = None
-    """Amdahl's bound on the speed-up of this k over the reference k."""
+    """Amdahl's bound on the speed-up, with the experts that the batch touched at the reference k;
+    ``None`` above that k."""
     predicted_speedup: float | None = None
-    """Ratio of the FLOPs of prefill, or of the bytes of a decode step with the counted experts."""
+    """Prefill: FLOPs at the reference k divided by FLOPs at this k. Decode: the same ratio of bytes
+    read, with the experts counted at each k."""
     gain_efficiency: float | None = None
-    """The measured speed-up by its ceiling."""
+    """Measured speed-up divided by ``speedup_ceiling``."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain data, ready for JSON."""

@@ -41,31 +41,31 @@ class BenchPoint:
     num_experts_per_tok: int | None
     """The requested k; ``None`` for a model as it is."""
     observed_num_experts_per_tok: float | None
-    """The k that tokens used; ``None`` for a dense model."""
+    """The observed k; ``None`` for a dense model."""
     batch_size: int
     """Sequences in the batch."""
     speed: SpeedSummary
-    """Times, rates, energy and memory over the repetitions."""
+    """Times, rates, energy and memory, summarised over the rounds."""
     prefill_speedup: Spread | None
-    """Speed-up of prefill over the reference k at this batch size, paired by rounds."""
+    """Speed-up of prefill over the reference k at this batch size, computed in each round."""
     decode_speedup: Spread | None
-    """Speed-up of decode over the reference k at this batch size, paired by rounds."""
+    """Speed-up of decode over the reference k at this batch size, computed in each round."""
     prefill: PhaseEfficiency | None
-    """Efficiency of prefill; ``None`` where the sizes of the model are not known."""
+    """Efficiency of prefill; ``None`` if the sizes of the model are unknown."""
     decode: PhaseEfficiency | None
-    """Efficiency of decode; ``None`` where the sizes of the model are not known."""
+    """Efficiency of decode; ``None`` if the sizes of the model are unknown."""
     distinct_experts_per_prefill: float | None
-    """Distinct experts of a layer that prefill touches, averaged over layers."""
+    """Touched experts of a layer in prefill, averaged over layers."""
     distinct_experts_per_decode_step: float | None
-    """Distinct experts of a layer that one decode step touches, averaged over layers."""
+    """Touched experts of a layer in one decode step, averaged over steps and layers."""
     distinct_experts_per_decode_step_by_layer: tuple[float, ...]
-    """The same for each routed layer; empty where the experts were not seen."""
+    """The same for each MoE layer; empty if the experts were not observed."""
     expert_layer_s: float | None
-    """Seconds of the routed experts of one layer in one decode step."""
+    """Time of one layer's routed experts in a decode step: median over steps, mean over layers."""
     load_entropy: float | None
-    """Evenness of the experts' load: 1 if all get the same."""
+    """How evenly tokens are spread over the experts: 1 is perfectly even."""
     repetitions: tuple[Repetition, ...]
-    """Every timed generation, by rounds."""
+    """Every timed generation, in the order of the rounds."""
 
 
 @dataclass(frozen=True)
@@ -73,25 +73,28 @@ class BenchReport:
     """A whole bench."""
 
     model: Mapping[str, Any]
-    """Name, sizes and settings of the model, as plain data."""
+    """Name, ``backend`` (``hf`` or ``vllm``), ``weights`` (``trained`` or ``random``), type, sizes,
+    published k and implementations; for random weights ``routing``, ``seed`` and
+    ``config_changes``; for vLLM ``engine``."""
     device: Mapping[str, Any]
-    """The hardware and its peak rates, as plain data."""
+    """The hardware and its ceilings."""
     energy: Mapping[str, Any]
-    """The instrument that measured joules, as plain data."""
+    """What measured the energy."""
     plan: BenchPlan
-    """What was measured."""
+    """What was requested."""
     reference_num_experts_per_tok: int | None
-    """The k of the speed-ups: the published one, else the largest; ``None`` with a single k."""
+    """The k that speed-ups compare with: the published k, or else the largest k; ``None`` with a
+    single k."""
     points: tuple[BenchPoint, ...]
-    """One for each k and batch size that fitted into memory."""
+    """One entry per k and batch size that fits into memory."""
     decode_step_fit: LatencyFit | None
-    """Line through the seconds of a decode step over distinct experts."""
+    """Straight line through ``tpot_s`` over touched experts of all points."""
     expert_layer_fit: LatencyFit | None
-    """Line through the seconds of one layer's routed experts over distinct experts."""
+    """Straight line through ``expert_layer_s`` over touched experts of all points."""
     notes: tuple[str, ...] = ()
-    """What a reader must know to interpret the numbers."""
+    """What to know about the numbers, for instance series that ended early."""
     reasons: tuple[str, ...] = ()
-    """Why something is not known."""
+    """Why something is unknown."""
     versions: Mapping[str, str | None] = field(default_factory=installed_versions)
     """Package versions by name."""
     date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))

@@ -16,23 +16,26 @@ class SpeedSummary:
     """The speed of one setting over its repetitions; ``None`` for what was not measured."""
 
     n_repetitions: int
-    """Timed rounds."""
+    """Number of timed rounds."""
     ttft_s: Spread | None
-    """Seconds from the call to the first token of every sequence."""
+    """Time from the call to the first token of every sequence, encoding of images included."""
     tpot_s: Spread | None
-    """Seconds per output token after the first."""
+    """Time per output token after the first, host work included: ``(e2e_latency_s - ttft_s) / (new
+    tokens - 1)``."""
     e2e_latency_s: Spread | None
-    """Seconds from the call to the last token."""
+    """Time from the call to the last token."""
     prefill_tokens_per_s: Spread | None
-    """Prompt tokens of the whole batch per second of prefill."""
+    """Tokens of all prompts, image tokens included, divided by the time of their forward pass;
+    encoding of images is not counted."""
     decode_tokens_per_s: Spread | None
-    """Tokens of the whole batch after the first, per second of decode."""
+    """Batch size divided by ``tpot_s``."""
     output_tokens_per_s: Spread | None
-    """New tokens of the whole batch per second of the whole generation."""
+    """All new tokens divided by ``e2e_latency_s``."""
     joules_per_output_token: Spread | None
-    """Energy of the whole generation for each new token."""
+    """Energy of the whole generation, prefill included, divided by its new tokens."""
     peak_memory_bytes: int | None
-    """The largest peak of any repetition."""
+    """Largest peak of any repetition: memory in tensors on the GPUs, or RAM of the process if no
+    GPU is used."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as plain data, ready for JSON."""

@@ -16,6 +16,7 @@ from moe_eval_plugin.measure.speed import Distribution, PhaseTotals, TaskSpeed
 from moe_eval_plugin.results.record import RunRecord, Score
 from moe_eval_plugin.results.rows import ROWS, in_order, unit_of
 from moe_eval_plugin.results.steady_decode import SteadyDecode
+from moe_eval_plugin.results.timing.timed_pass import TimedBlock, TimedPass
 from tests.docs.extensions import built, extension, found_objects
 from tests.results.sample_records import experts
 
@@ -168,3 +169,15 @@ def test_docstrings_are_shown_as_the_json_has_them(result_keys: ModuleType) -> N
     }
     assert "`null` without a known image tower" in keys["phases.vision_s"].meaning
     assert keys["phases.vision_s"].unit == "s"
+
+
+def test_the_page_of_timed_passes_lists_every_key(repository_root: Path) -> None:
+    page = (repository_root / "docs" / "reference" / "timed-pass.md").read_text("utf-8")
+    first, block = (
+        {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+        for table in re.findall(r"\|---\|---\|\n((?:\|.*\n)+)", page)[:2]
+    )
+
+    known = {field.name for field in dataclasses.fields(TimedPass)} - {"blocks", "ended_by"}
+    assert first == {"schema_version", "kind", *known}
+    assert block == {field.name for field in dataclasses.fields(TimedBlock)}
