@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from moe_eval_plugin.experts.layer_observation import LayerObservation
+from moe_eval_plugin.hardware.device import DeviceFacts
 from moe_eval_plugin.measure.answer_ends import AnswerEnds
 from moe_eval_plugin.measure.hardware_use import HardwareUse, PeakMemory
+from moe_eval_plugin.measure.machine_load import MachineLoad
 from moe_eval_plugin.measure.speed import Distribution, PhaseTotals, TaskSpeed
 from moe_eval_plugin.results.record import RunRecord, Score
 from moe_eval_plugin.results.rows import ROWS, in_order, unit_of
@@ -181,3 +183,17 @@ def test_the_page_of_timed_passes_lists_every_key(repository_root: Path) -> None
     known = {field.name for field in dataclasses.fields(TimedPass)} - {"blocks", "ended_by"}
     assert first == {"schema_version", "kind", *known}
     assert block == {field.name for field in dataclasses.fields(TimedBlock)}
+
+
+@pytest.mark.parametrize(
+    ("heading", "of"), [("Facts", DeviceFacts), ("Load of the machine", MachineLoad)]
+)
+def test_the_page_of_the_hardware_lists_every_key(
+    heading: str, of: type, repository_root: Path
+) -> None:
+    page = (repository_root / "docs" / "reference" / "hardware.md").read_text("utf-8")
+    section = page.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+
+    listed = re.findall(r"^\| `(\w+)`", section, re.MULTILINE)
+
+    assert listed == [field.name for field in dataclasses.fields(of)]
