@@ -5,17 +5,19 @@ speed drifts, jumps, or drops periodically because of a neighbour; each batch sc
 outliers. The true speed-ups are known. Settings are timed in blocks, ordered, stopped and
 estimated by the functions that the timed pass uses, and, for comparison, one setting after the
 other, with the same number of batches. It prints a Markdown table: how often each 95% interval
-holds the truth.
+holds the truth. ``--json FILE`` writes the same numbers.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -276,21 +278,31 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=64, help="the budget, in blocks")
     parser.add_argument("--precision", type=float, default=0.03, help="as --speed-precision")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="a file for the numbers")
     options = parser.parse_args()
-    release = installed_versions().get("moe-eval-plugin")
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, "
-        f"numpy {np.__version__}, moe-eval-plugin {release}; {options.runs} runs each, "
-        f"at most {options.blocks} blocks, precision {options.precision:.0%}\n"
-    )
-    _print_machines(options)
-    _print_looks(options.precision)
+    origin = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "moe-eval-plugin": installed_versions().get("moe-eval-plugin"),
+        "runs": options.runs,
+        "blocks": options.blocks,
+        "precision": options.precision,
+        "seed": options.seed,
+    }
+    print(", ".join(f"{name} {value}" for name, value in origin.items()) + "\n")
+    machines = _print_machines(options)
+    looks = _print_looks(options.precision)
+    if options.json:
+        found = {"origin": origin, "machines": machines, "looks": looks}
+        options.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 
-def _print_machines(options: argparse.Namespace) -> None:
-    """Print how often intervals hold the truth on each machine."""
+def _print_machines(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Print how often intervals hold the truth on each machine, and return the same."""
     print("| machine | in blocks | rotating order | one after the other | blocks | width |")
     print("|---|---|---|---|---|---|")
+    rows = []
     for name, machine in MACHINES.items():
         found, rotated = (
             coverage(
@@ -308,21 +320,34 @@ def _print_machines(options: argparse.Namespace) -> None:
             f"| {_text(found.sequential)} | {found.blocks:.0f} | {found.width:.1%} |",
             flush=True,
         )
+        rows.append(
+            {
+                "machine": name,
+                "in_blocks": found.interleaved,
+                "rotating_order": rotated.interleaved,
+                "one_after_the_other": found.sequential,
+                "blocks": found.blocks,
+                "width": found.width,
+            }
+        )
+    return rows
 
 
-def _print_looks(precision: float) -> None:
-    """Print what looking after each block does to the interval of a single speed-up."""
+def _print_looks(precision: float) -> list[dict[str, float]]:
+    """Print what looking after each block does to the interval of a speed-up; return the same."""
     levels = (0.95, LOOKED_AT_CONFIDENCE)
     print(f"\n| scatter | {' | '.join(f'{one:.1%} by its formula' for one in levels)} |")
     print("|---" * (1 + len(levels)) + "|")
+    rows = []
     for scatter in (0.014, 0.02, 0.03, 0.04):
-        cells = [
-            f"{share:.1%} in {blocks:.0f} blocks"
-            for share, blocks in (
-                stopped_once_narrow(scatter, one, precision=precision) for one in levels
-            )
-        ]
+        found = {one: stopped_once_narrow(scatter, one, precision=precision) for one in levels}
+        cells = [f"{share:.1%} in {blocks:.0f} blocks" for share, blocks in found.values()]
         print(f"| {scatter:.1%} | {' | '.join(cells)} |", flush=True)
+        rows += [
+            {"scatter": scatter, "formula": level, "coverage": share, "blocks": blocks}
+            for level, (share, blocks) in found.items()
+        ]
+    return rows
 
 
 def _text(shares: dict[str, float]) -> str:
