@@ -16,7 +16,7 @@ MODEL_ALONE = "model alone"
 INPUTS_TOO = "inputs and model"
 AXIS = "questions per second"
 CAPTIONS = {
-    TIMED: "of requests in the timed pass, with the preparation of their inputs",
+    TIMED: "of the timed pass, with the preparation of inputs",
     TASK: "of the whole task, whose questions shared images or contexts",
     MODEL_ALONE: "of the model alone, without preparing images and questions",
     INPUTS_TOO: "preparing inputs included",
@@ -73,14 +73,14 @@ def sentences_on_speed(numbers: SeriesStatistics) -> Iterator[str]:
     found = _scopes([numbers])
     if TIMED in found:
         yield (
-            "A timed request includes reading and encoding its images and text; All numbers has "
-            "the speed-up of the model alone as well."
+            "A timed request includes reading and encoding its images and text. All numbers also "
+            "has the speed-up of the model alone."
         )
     if TASK in found:
         yield (
             "The rates are task throughput: questions shared images or the beginning of their "
-            "prompts, so they are no speeds of requests, and no speed-up is computed from them. "
-            "The timed pass of `moe-eval sweep` measures it."
+            "prompts. They are not speeds of single requests, and no speed-up is computed from "
+            "them. The timed pass of `moe-eval sweep` measures one."
         )
     if MODEL_ALONE in found:
         yield (
@@ -91,13 +91,13 @@ def sentences_on_speed(numbers: SeriesStatistics) -> Iterator[str]:
         )
     if INPUTS_TOO in found:
         yield (
-            "The speeds are those of an end-to-end run: reading and preparing inputs counts, "
-            "and k changes neither."
+            "The speeds are those of an end-to-end run. They include reading and preparing inputs, "
+            "which k does not change."
         )
     if any(_is_timed_once(one) for one in numbers.points):
         yield (
-            "Each setting was timed once, one after the other, so that whatever slowed the machine "
-            "meanwhile counts as an effect of k: these speed-ups support no finding."
+            "Each setting was timed once, one after another. Anything that slowed the machine in "
+            "the meantime looks like an effect of k, so these speed-ups support no finding."
         )
 
 

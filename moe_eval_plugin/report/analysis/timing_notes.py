@@ -52,11 +52,11 @@ def _end(one: TimedPass, series: Series) -> str:
     """Return why a pass ended, with its widest interval."""
     widest, precision = _widest(one, series), f"{one.precision * HUNDRED:g}%"
     if one.ended_by == "precision":
-        return f"It ended when every interval was narrower than {precision} of its speed-up."
+        return f"It stopped when every interval was narrower than {precision} of its speed-up."
     if one.ended_by == "budget":
-        return f"It ended when its {one.budget_s:,.0f} s were spent{widest}."
+        return f"It stopped after its {one.budget_s:,.0f} s{widest}."
     if one.ended_by == "rounds":
-        return f"It ended with its last round{widest}."
+        return f"It stopped after its last round{widest}."
     return f"It has not ended{widest}: repeat the command of the sweep to continue."
 
 
@@ -70,7 +70,7 @@ def _widest(one: TimedPass, series: Series) -> str:
     if not widths:
         return ""
     label = max(widths, key=lambda name: widths[name])
-    return f"; the widest interval, that of {label}, is {widths[label]:.1%} of its speed-up"
+    return f"; the widest interval, for {label}, is {widths[label]:.1%} of its speed-up"
 
 
 def _labels(series: Series) -> dict[str, str]:

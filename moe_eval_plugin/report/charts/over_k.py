@@ -157,7 +157,7 @@ def _speed_up_over_k(task: Sequence[SeriesStatistics], rows: Sequence[Row]) -> F
         title="Speed-up at each k",
         caption=(
             f"Questions per second, {speed_caption(task)}, divided by those at the published k. "
-            f"Shaded: slower than that. {_on_intervals(known)}"
+            f"Shaded: slower than the published k. {_on_intervals(known)}"
         ),
         description=f"Speed-up at each k. {spoken}.",
         chart=finished(chart),

@@ -120,7 +120,7 @@ def _values(run: FinishedTask) -> Iterator[tuple[str, Any]]:
     yield "Scoring", facts.scoring
     yield "Answer set", facts.answer_set
     yield "Versions", facts.versions
-    yield f"Version of {run.run.host}, as it reports", run.run.host_version
+    yield f"Version that {run.run.host} reports", run.run.host_version
     yield "Git revision of the working folder", run.run.code_revision
     yield "Date", facts.date.isoformat() if facts.date else run.run.date_text
     yield "Results file", run.run.path.name

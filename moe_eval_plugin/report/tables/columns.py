@@ -156,7 +156,7 @@ SCORE_COLUMNS: tuple[Column, ...] = (
     Column(
         "setting",
         "Setting",
-        "Requested k, with the policy and renormalisation where they are not the usual ones",
+        "Requested k, with the policy and renormalisation if they are not the default",
         lambda _, p: p.point.label,
     ),
     Column(

@@ -39,7 +39,7 @@ EQUAL_PRICE = (
     _column(
         "speed",
         "Speed (95% interval)",
-        "Speed divided by that of the uniform k; the time that deciding takes is in it",
+        "Speed divided by that of the uniform k, with the time that a policy takes to decide",
     ),
     _column(
         "price",

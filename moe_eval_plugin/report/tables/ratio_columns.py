@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from moe_eval_plugin.stats import Interval, SpeedRatio
 
 MEANING = (
-    "Speed divided by that of the published k: median of the ratios of blocks, or of runs; not "
-    "quite the ratio of the two rates, which are those of all blocks together"
+    "Speed divided by that of the published k: median ratio over blocks, or over runs. The two "
+    "rates are those of all blocks together, so their ratio differs slightly"
 )
 
 

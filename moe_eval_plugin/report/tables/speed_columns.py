@@ -126,7 +126,7 @@ SPEED_COLUMNS: tuple[Column, ...] = (
     Column(
         "timed_batch_size",
         "Timed batch size",
-        "Batch size of the timed pass that the speeds are from",
+        "Batch size of the timed pass",
         lambda _, p: p.batch_size,
     ),
     Column(
@@ -163,7 +163,7 @@ SPEED_COLUMNS: tuple[Column, ...] = (
     *ratio_columns(
         "model_speed_up",
         "Speed-up, model alone",
-        "The same for the calls of the model, without the preparation of inputs",
+        "Speed-up of the calls of the model, without the preparation of inputs",
         lambda p: p.timed_speed.model_speed_up if p.timed_speed else None,
     ),
     Column(

@@ -208,9 +208,9 @@ def test_a_busy_machine_and_speeds_in_the_wrong_order_are_warned_of(tmp_path: Pa
 @pytest.mark.parametrize(
     ("ended_by", "words"),
     [
-        ("precision", "It ended when every interval was narrower than 3% of its speed-up."),
-        ("budget", "It ended when its 60 s were spent; the widest interval, that of k=4, is 3"),
-        ("rounds", "It ended with its last round; the widest interval, that of k=4, is 3"),
+        ("precision", "It stopped when every interval was narrower than 3% of its speed-up."),
+        ("budget", "It stopped after its 60 s; the widest interval, for k=4, is 3"),
+        ("rounds", "It stopped after its last round; the widest interval, for k=4, is 3"),
         (None, "It has not ended; the widest interval"),
     ],
 )

@@ -46,9 +46,9 @@ def price_view(numbers: SeriesStatistics, name: str = NAME) -> Figure | None:
         title=what,
         caption=(
             "The line goes through uniform k: a schedule or policy above it is more accurate than "
-            "a uniform k of its price, one below it less. Bars are 95% intervals of the "
-            f"{'change' if compared else 'accuracy'}; the table has the paired tests. The "
-            "price counts experts, and not the time that deciding takes."
+            "a uniform k of its price, one below it is less accurate. Bars are 95% intervals of "
+            f"the {'change' if compared else 'accuracy'}; the table has the paired tests. The "
+            "price counts experts, not the time that a policy takes to decide."
         ),
         description=spoken(what, [window], words),
         chart=drawn([window], window.name, list(rows([window], marked, words)), axes, words),
