@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import subprocess
+import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from markdown_it import MarkdownIt
 
 from moe_eval_plugin import cli
 from moe_eval_plugin.sweeps.identity.fingerprint import version_settings
@@ -18,14 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "mistakes.md"
-BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
-COMMAND = re.compile(r"\$ (.*)\n(.*(?:\n(?!\$).*)*)")
 
 
 def examples() -> Iterator[tuple[str, str]]:
-    """Yield each command of the page with what it prints."""
-    for block in BLOCK.findall(PAGE.read_text("utf-8")):
-        yield from COMMAND.findall(block.rstrip("\n"))
+    """Yield each command of the page with the message below it."""
+    fences = [one for one in MarkdownIt("commonmark").parse(PAGE.read_text("utf-8")) if one.info]
+    for command, printed in pairwise(fences):
+        if command.info == "console":
+            assert printed.info == "text", f"no message below {command.content}"
+            yield command.content.replace("\\\n", " ").strip(), printed.content
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +82,25 @@ def test_a_mistake_prints_what_the_page_says(
     assert re.fullmatch(pattern, " ".join(said.err.split())), said.err
     assert said.out == ""
     assert sorted((folder / "runs").iterdir()) == before
+
+
+def test_no_mistake_waits_for_pytorch(folder: Path) -> None:
+    program = (
+        "import contextlib, json, sys\n"
+        "from moe_eval_plugin import cli\n"
+        "for words in json.load(sys.stdin):\n"
+        "    with contextlib.suppress(SystemExit):\n"
+        "        cli.main(words)\n"
+        "    assert 'torch' not in sys.modules, words\n"
+    )
+    commands = [shlex.split(command) for command, _ in examples()]
+    given = [words[words.index("moe-eval") + 1 :] for words in commands if "=" not in words[0]]
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        input=json.dumps(given),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr

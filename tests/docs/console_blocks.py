@@ -54,7 +54,6 @@ NOT_YET_MARKED = (
     "docs/measurements/tuned-schedules.md",
     "docs/reference/convert.md",
     "docs/reference/lm-eval-models.md",
-    "docs/reference/mistakes.md",
     "docs/reference/moe-vllm.md",
     "docs/reference/what-was-tried.md",
 )
