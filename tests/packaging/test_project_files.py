@@ -146,8 +146,8 @@ def test_readme_opens_with_the_demo_and_then_a_command_of_the_host(repository_ro
     assert readme.index("first-screen.png") < readme.index("```")
     assert readme.count("<!-- demo-output:") == 2
     assert "verified: 8 of 32 experts" in demo_output.split("<!-- demo-output:end -->")[0]
-    own = next(line for line in readme.splitlines() if line.startswith("lmms-eval --model moe_hf"))
-    assert "pretrained=demo,experts_k=4 --tasks easy_vqa --batch_size 16" in own
+    own = readme.partition("\nlmms-eval --model moe_hf")[2].partition("```")[0]
+    assert "pretrained=demo,experts_k=4 \\\n  --tasks easy_vqa --batch_size 16" in own
 
 
 def test_make_demo_installs_the_harness_and_what_the_report_needs_alone(
