@@ -11,11 +11,14 @@ from tests.docs.extensions import built, extension, found_objects
 if TYPE_CHECKING:
     from pathlib import Path
 
+EXTENSIONS = ("command_help", "families_table", "host_options", "options_table")
 PAGES = {
     "commands.md": "# Commands\n\n```{command-help}\n```\n",
     "models.md": (
         "# Models\n\n## One\n\n```{options-table} moe_hf\n```\n\n"
         "## Two\n\n```{options-table} lm_eval_moe_hf\n```\n\n"
+        "## Three\n\n```{host-options} used\n```\n\n```{host-options} refused\n```\n\n"
+        "## Four\n\n```{families-table} vision\n```\n\n"
         "[how many pixels](models.md#moe-hf-max-pixels)\n"
     ),
     "first.md": (
@@ -27,11 +30,11 @@ PAGES = {
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, repository_root: Path) -> Path:
     folder = tmp_path_factory.mktemp("pages")
-    for name in ("command_help", "options_table"):
+    for name in EXTENSIONS:
         extension(name, repository_root)
     for name, text in PAGES.items():
         (folder / name).write_text(text, "utf-8")
-    return built(folder, "command_help", "options_table", first="first")
+    return built(folder, *EXTENSIONS, first="first")
 
 
 def test_the_search_finds_options_of_commands_and_arguments_of_models(site: Path) -> None:
@@ -42,6 +45,10 @@ def test_the_search_finds_options_of_commands_and_arguments_of_models(site: Path
     assert found["moe-eval bench --batch-sizes"] == (option, "commands.html#bench-batch-sizes")
     assert found["moe-eval --no-progress"] == (option, "commands.html#moe-eval-no-progress")
     assert found["moe_hf max_pixels"] == (argument, "models.html#moe-hf-max-pixels")
+    where = "models.html#lmms-eval-num-fewshot"
+    assert found["lmms-eval --num_fewshot"] == (option, where)
+    where = "models.html#family-qwen3-vl-moe"
+    assert found["qwen3_vl_moe"] == ("family of models", where)
     where = "models.html#lm-eval-moe-hf-experts-k"
     assert found["lm-eval moe_hf experts_k"] == (argument, where)
 
