@@ -1,6 +1,6 @@
 """Decode images: one way for all files, data sets and engines, so that equal files are equal.
 
-``docs/reference/images.md`` has the rules, and says why they are as they are.
+``docs/reference/images.md`` lists the rules.
 """
 
 from __future__ import annotations
