@@ -1,121 +1,122 @@
-"""Error tree of this package: the base classes and the errors that need no other module.
+"""The errors that this package raises on purpose, as a tree of classes.
 
 ::
 
-    MoEEvalError                        exit code 3
-    ├── UserError                       exit code 2, shown without a traceback
-    │   ├── InvalidArgumentError        an unknown option, or a value that an option cannot take
-    │   ├── InvalidExpertCountError     an experts_k that this model cannot use
-    │   ├── NotAnMoEError               experts_k was set for a dense model
-    │   ├── UnsupportedFamilyError      the router of this family cannot change its k
-    │   ├── ModelNotFoundError          there is no such model on disk or on the hub
-    │   ├── BrokenCheckpointError       files of the checkpoint are missing or cut off
-    │   ├── CheckpointMismatchError     the weights on disk are not those of the model
-    │   ├── UnsafeCheckpointError       a checkpoint names code, or files outside of its folder
-    │   ├── UnsupportedCheckpointError  the model of a checkpoint has no faithful conversion
-    │   ├── InsufficientMemoryError     the model does not fit into this machine
-    │   ├── MissingDependencyError      an optional package is not installed
-    │   └── DataError                   a data file is missing, broken or inconsistent
-    │       ├── IncompleteRunError      a run lacks answers that an export needs
-    │       ├── UnreadableImageError    an image cannot be decoded; the message is the reason alone
-    │       └── UnansweredQuestionError a question cannot be put to the model
-    ├── OverrideError                   the requested k is not the k that the model uses
-    │   ├── NoRouterFoundError          no location of k in the model could be set
-    │   └── OverrideNotEffectiveError   tokens used another number of experts
-    ├── NotFiniteError                  the model computes NaN or infinity
-    ├── MeasurementError                a time or a count is wrong, so it is not reported
-    ├── EngineFailedError               an inference engine did not start, or died while it ran
-    └── PluginLoadError                 an installed plugin could not be loaded
+    MoEEvalError
+    ├── UserError
+    │   ├── InvalidArgumentError
+    │   ├── InvalidExpertCountError
+    │   ├── NotAnMoEError
+    │   ├── UnsupportedFamilyError
+    │   ├── ModelNotFoundError
+    │   ├── BrokenCheckpointError
+    │   ├── CheckpointMismatchError
+    │   ├── UnsafeCheckpointError
+    │   ├── UnsupportedCheckpointError
+    │   ├── InsufficientMemoryError
+    │   ├── MissingDependencyError
+    │   └── DataError
+    │       ├── IncompleteRunError
+    │       ├── UnreadableImageError
+    │       └── UnansweredQuestionError
+    ├── OverrideError
+    │   ├── NoRouterFoundError
+    │   └── OverrideNotEffectiveError
+    ├── NotFiniteError
+    ├── MeasurementError
+    ├── EngineFailedError
+    └── PluginLoadError
 
-A message states what failed, the value, the allowed values, and the next command.
+A command ends with exit code 2 for ``UserError`` and the classes below it, and with 3 for all
+others. Catch ``MoEEvalError`` to catch all of them.
 """
 
 from __future__ import annotations
 
 
 class MoEEvalError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """The base class of all errors of this package. The exit code is 3."""
 
     exit_code = 3
 
 
 class UserError(MoEEvalError):
-    """The request cannot be served; the message states how to correct it."""
+    """The request is wrong. The message says what to change, and the exit code is 2."""
 
     exit_code = 2
 
 
 class InvalidArgumentError(UserError):
-    """An option is unknown, or its value is not allowed."""
+    """An option or argument is unknown, or its value is not allowed."""
 
 
 class InvalidExpertCountError(UserError):
-    """``experts_k`` is not a number of experts that this model can use."""
+    """This model cannot use the ``experts_k`` that was requested."""
 
 
 class NotAnMoEError(UserError):
-    """``experts_k`` was set for a model without experts."""
+    """``experts_k`` was set for a dense model, which has no experts."""
 
 
 class UnsupportedFamilyError(UserError):
-    """The router of this model family cannot use another k; the message states why."""
+    """The router of this model family cannot use another k. The message says why."""
 
 
 class ModelNotFoundError(UserError):
-    """``pretrained`` is not a model on this disk or on the hub."""
+    """``pretrained`` names no model on this disk or on the Hub."""
 
 
 class BrokenCheckpointError(UserError):
-    """Files of the checkpoint are missing, cut off, or of a form that cannot be loaded."""
+    """Files of the checkpoint are missing, cut off, or in a format that cannot be loaded."""
 
 
 class CheckpointMismatchError(UserError):
-    """Weights of the model are missing from its checkpoint, left over, or of another shape."""
+    """Weights in the checkpoint are missing, superfluous, or of another shape than the model's."""
 
 
 class UnsafeCheckpointError(UserError):
-    """A file of a checkpoint names code to run, or refers to files outside of its folder."""
+    """A file of the checkpoint asks for code to be run, or refers to files outside its folder."""
 
 
 class UnsupportedCheckpointError(UserError):
-    """No layout of a conversion can represent the model of a checkpoint without changing it."""
+    """``moe-eval convert`` cannot represent the model of the checkpoint without changing it."""
 
 
 class InsufficientMemoryError(UserError):
-    """The weights are larger than the memory of this machine."""
+    """The model does not fit into the memory of this machine."""
 
 
 class MissingDependencyError(UserError):
-    """An optional package is needed and not installed; the message names the extra to install."""
+    """An optional package is not installed. The message names the extra to install."""
 
 
 class DataError(UserError):
-    """A data file is missing, broken or inconsistent with another one."""
+    """A data file is missing or broken, or contradicts another file."""
 
 
 class UnreadableImageError(DataError):
-    """An image cannot be decoded. The message is the reason; who reads the image adds its name."""
+    """An image cannot be decoded. The message is the reason, without the name of the image."""
 
 
 class UnansweredQuestionError(DataError):
-    """A question cannot be put to the model; the message names it, and says why."""
+    """A question cannot be put to the model. The message names the question and says why."""
 
 
 class OverrideError(MoEEvalError):
-    """The number of experts that the model uses is not the requested one."""
+    """The model does not use the requested number of experts, so no result is reported."""
 
 
 class MeasurementError(MoEEvalError):
-    """The measurements of a run contradict each other, so none of its numbers is reported."""
+    """Measurements of a run contradict each other, so none of its numbers is reported."""
 
 
 class NotFiniteError(MoEEvalError):
-    """The model computes NaN or infinity, so its answers mean nothing."""
+    """The model computes NaN or infinity, so its answers are meaningless."""
 
 
 class EngineFailedError(MoEEvalError):
-    """An inference engine with its own processes did not start, or died while it answered."""
+    """An inference engine with processes of its own did not start, or died while it answered."""
 
 
 class PluginLoadError(MoEEvalError):
-    """An installed plugin of the group ``moe_eval_plugin`` could not be loaded."""
+    """An installed plugin could not be loaded. The message names it."""

@@ -69,7 +69,9 @@ def run(options: argparse.Namespace) -> int:
         print(f"\n{summary(checks)}")
     code = exit_code(checks)
     if not is_silent(options):
-        again = "fix what failed as said above, and run `moe-eval doctor` again"
         first = "moe-eval demo" if is_installed(LMMS_EVAL) else "moe-eval lm-eval --help"
-        show_end(following=again if code else first)
+        if code:
+            show_end("Fix what failed, and check again.", following="moe-eval doctor")
+        else:
+            show_end(following=first)
     return code

@@ -26,6 +26,7 @@ from moe_eval_plugin.doctor.packages import (
     check_torch,
     check_torchvision,
 )
+from moe_eval_plugin.doctor.plugins import check_plugins
 from moe_eval_plugin.hardware.imported_torch import (
     TORCH_PROGRAM,
     TORCHVISION_PROGRAM,
@@ -47,6 +48,7 @@ def examine(*, network: bool = False) -> Iterator[Check]:
     yield from check_vllm()
     yield check_tasks()
     yield check_demo()
+    yield from check_plugins()
     yield check_machine()
     yield check_disk()
     yield from check_variables(os.environ)

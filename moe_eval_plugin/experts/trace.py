@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class NoRouterFoundError(OverrideError):
-    """No location of the model could be set to the requested k.
+    """The requested k could be set nowhere in the model.
 
-    ``trace`` lists each location that was checked and why it was rejected.
+    The attribute ``trace`` lists each place that was examined, and why it was rejected.
     """
 
     def __init__(self, message: str, trace: Sequence[RouterDecision]) -> None:

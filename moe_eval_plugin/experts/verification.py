@@ -43,10 +43,15 @@ ADVICE_UNSEEN = (
 
 @dataclass(frozen=True)
 class VerifiedOverride:
-    """Requested and observed k of a run, after verification."""
+    """The requested and the observed k of a run, after verification.
+
+    Example::
+
+        print(record.experts.requested, record.experts.observed, record.experts.text)
+    """
 
     requested: int | None
-    """Requested k of every token; ``None`` without a request, and for a schedule of several k."""
+    """Requested k; ``None`` without a request, and for a schedule with several k."""
     baseline: int | None
     """Published k; ``None`` for a dense model."""
     observed: float | None
@@ -60,7 +65,7 @@ class VerifiedOverride:
     experts_k: str | None = None
     """Requested schedule, in the form of the option ``experts_k``; ``None`` without a request."""
     experts_policy: str = NATIVE.policy_text
-    """Policy that drops experts, in the form of the option ``experts_policy``."""
+    """The policy, in the form of the option ``experts_policy``."""
     renorm: str = NATIVE.renorm
     """How the weights of the kept experts are scaled, in the form of the option ``renorm``."""
     observed_text: float | None = None
@@ -72,27 +77,27 @@ class VerifiedOverride:
 
     @property
     def choice(self) -> tuple[object, ...]:
-        """The request and the model's baseline: equal for all processes of one run."""
+        """The request and the published k, which are equal in all processes of a run."""
         return (self.experts_k, self.experts_policy, self.renorm, self.baseline, self.n_layers)
 
     @property
     def layers(self) -> tuple[LayerSummary, ...]:
-        """What was observed in each MoE layer; empty where only configurations were compared."""
+        """What was observed in each MoE layer; empty if only configurations were compared."""
         return read_layers(JsonObject(self.routing, path="routing"))
 
     @property
     def ffn_use(self) -> FFNUse | None:
-        """FFN k over tokens and layers; ``None`` in a family whose experts all compute."""
+        """Experts per token without zero experts; ``None`` if the family has no zero experts."""
         return read_ffn_use(JsonObject(self.routing, path="routing"))
 
     @property
     def skipped_experts(self) -> SkippedExperts | None:
-        """Shares of the chosen experts that the policy skipped; ``None`` without a policy."""
+        """Share of the chosen experts that the policy skipped; ``None`` without a policy."""
         return read_skipped_experts(JsonObject(self.routing, path="routing"))
 
     @property
     def text(self) -> str:
-        """What was observed, in a line: ``8 of 32 experts in 4 of 4 layers``."""
+        """The observation in one line, such as ``8 of 32 experts in 4 of 4 layers``."""
         layers = self.layers
         seen = [one for one in layers if one.observed_num_experts_per_tok is not None]
         counts = sorted({one.num_experts for one in layers if one.num_experts is not None})
@@ -104,7 +109,7 @@ class VerifiedOverride:
         return f"{k}{of} experts in {n_seen} of {n} layers"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as it is stored with results."""
+        """Return the record as plain data, as it is stored with results."""
         return asdict(self)
 
     @classmethod
@@ -232,12 +237,13 @@ def _is_right(seen: Mapping[int, int], k: int, rule: RoutingRule) -> bool:
 
 
 class OverrideNotEffectiveError(OverrideError):
-    """Tokens used another number of routed experts than was requested.
+    """The number of routed experts that tokens used is not the requested one.
 
-    ``requested`` and ``observed`` map an MoE layer (and the kind of token, where the request
-    distinguishes kinds) to the requested k, and to the histogram of the observed k: distinct
-    routed experts -> tokens, empty where no token was observed. ``wrong`` lists the layers that
-    do not agree. ``missed`` counts the tokens per layer that never reached its experts.
+    The attributes ``requested``, ``observed`` and ``missed`` are dictionaries. Their keys are MoE
+    layers, with the kind of token if the request distinguishes kinds. ``requested`` has the
+    requested k. ``observed`` has a dictionary from each observed k to its number of tokens, which
+    is empty if no token was observed. ``missed`` has the number of tokens that never reached the
+    experts.
     """
 
     def __init__(
@@ -254,7 +260,7 @@ class OverrideNotEffectiveError(OverrideError):
         super().__init__(self._message())
 
     def wrong_layers(self) -> list[str]:
-        """List the layers that do not agree, in the order of the model."""
+        """Return the layers in which the two differ, in the order of the model."""
         return [layer for layer in self.requested if layer in self._wrong]
 
     def _message(self) -> str:

@@ -59,40 +59,42 @@ class PhaseTimes:
 
 @dataclass(frozen=True)
 class BatchTiming:
-    """One batch of one task: its size and its times.
+    """The size and the times of one batch of one task.
 
-    Raises ``MeasurementError`` if the device was busy for longer than the wall clock ran: then
-    the clock was read without waiting for the device, and no time of this run can be believed.
+    Raises ``MeasurementError`` if the device was busy for longer than the batch lasted: then the
+    clock was read before the device had finished, and no time of this run can be trusted. Example::
+
+        questions_per_s = event.timing.n_samples / event.timing.wall_s
     """
 
     task: str
     """Name of the task."""
     n_samples: int
-    """Questions answered; one with several requests counts with the last of them."""
+    """Questions answered. A question with several requests counts with its last one."""
     n_input_tokens: int
     """Tokens of all prompts, image tokens included."""
     output_tokens: tuple[int, ...]
-    """Tokens of each answer, the one that ended it included."""
+    """Tokens of each answer, with the token that ended it."""
     wall_s: float
-    """From the end of the batch before, or the start of the run, to the end of this one: the times
-    of all batches add up to the time of the run, and contain whatever was not overlapped."""
+    """Seconds from the end of the previous batch, or the start of the run, to the end of this one.
+    So the times of all batches add up to the time of the run."""
     encode_s: float | None = None
-    """Reading images, preprocessing and tokenising, overlapped or not."""
+    """Seconds of reading images, preprocessing and tokenising, whether they overlap or not."""
     generate_s: float | None = None
-    """The call of the model."""
+    """Seconds of the call of the model."""
     phases: PhaseTimes | None = None
-    """The call by phase, where phases were recorded."""
+    """Seconds of this call by phase; ``None`` if phases were not recorded."""
     is_shared: bool = False
-    """Whether images or the beginning of prompts were computed once for several questions or
-    settings: the times are then those of the task, not of its requests."""
+    """Whether images or beginnings of prompts were computed once for several questions or
+    settings. The times then describe the task, and not single requests."""
     ttft_from_queue_s: tuple[float, ...] = ()
-    """From the arrival of each request in vLLM's queue to its first token, by vLLM's own stamps;
-    empty where they are not known, or belong to no single request."""
+    """Seconds from each request's arrival in vLLM's queue to its first token, by vLLM's stamps.
+    Empty if unknown, or if the times belong to no single request."""
     e2e_latency_from_queue_s: tuple[float, ...] = ()
-    """From there to its last token."""
+    """Seconds from the same start to the last token."""
 
     def __post_init__(self) -> None:
-        """Refuse phases that do not fit into the wall time."""
+        """Refuse phases that are longer than the wall time."""
         if self.phases is not None and self.phases.busy_s > self.wall_s * (1 + TOLERANCE):
             message = (
                 f"A batch of {self.task} kept the device busy for {self.phases.busy_s:.6f} s "
@@ -103,12 +105,12 @@ class BatchTiming:
 
     @property
     def n_output_tokens(self) -> int:
-        """Tokens of all answers."""
+        """Tokens of all answers together."""
         return sum(self.output_tokens)
 
     @property
     def host_gap_s(self) -> float | None:
-        """Seconds in which the device waited for the host; ``None`` where phases are not known."""
+        """Seconds in which the device waited for the CPU; ``None`` if phases are unknown."""
         return None if self.phases is None else max(0.0, self.wall_s - self.phases.busy_s)
 
     def to_dict(self) -> dict[str, Any]:

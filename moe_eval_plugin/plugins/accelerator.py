@@ -13,20 +13,25 @@ VENDOR = "nvidia "
 
 @dataclass(frozen=True)
 class Accelerator:
-    """One device model with its memory bandwidth and peak FLOP/s."""
+    """A device model, with the memory bandwidth and the peak FLOP/s of its data sheet.
+
+    Example::
+
+        Accelerator(("Example X1",), 2.0e12, {"bfloat16": 400e12}, "X1 data sheet, page 3")
+    """
 
     names: tuple[str, ...]
-    """Names that drivers report, without the word NVIDIA that newer drivers put before them."""
+    """Names that drivers report for the device, without a leading "NVIDIA"."""
     memory_bandwidth_bytes_per_s: float
-    """Bandwidth of the device's memory, in bytes per second."""
+    """Memory bandwidth, in bytes per second."""
     peak_flops_per_s: Mapping[str, float]
-    """Dense peak FLOP/s by dtype, such as ``{"bfloat16": 400e12}``."""
+    """Peak FLOP/s without sparsity, by data type, such as ``{"bfloat16": 400e12}``."""
     source: str
-    """Where the figures come from, such as "X1 data sheet"."""
+    """Where the figures come from, such as "X1 data sheet, page 3"."""
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Names in the form that look-ups compare."""
+        """The names in the form that look-ups compare."""
         return tuple(map(accelerator_key, self.names))
 
 

@@ -15,37 +15,54 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunStart:
-    """The model is loaded and its k verified; nothing has been scored or timed."""
+    """The start of a run: the model is loaded and its k verified, and no question is asked yet.
+
+    Example::
+
+        for task, verified in event.experts.items():
+            print(task, event.n_requests[task], "requests at k", verified.observed)
+    """
 
     provenance: Mapping[str, Any]
-    """Checkpoint, settings, versions and hardware of the run, as in its results."""
+    """Checkpoint, settings, versions and hardware of the run, as in its results file."""
     n_requests: Mapping[str, int]
-    """Number of requests to this process, by task."""
+    """Requests that this process answers, by task."""
     experts: Mapping[str, VerifiedOverride]
-    """Verified k of this process, by task."""
+    """The k that this process verified, by task."""
     rank: int
     """Number of this process, from 0."""
 
 
 @dataclass(frozen=True)
 class BatchEnd:
-    """A batch has been answered; counts are of this process, over all tasks."""
+    """A batch that has been answered. The counts cover all tasks of this process.
+
+    Example::
+
+        print(f"{event.n_done} of {event.n_requests}, {event.timing.wall_s:.2f} s")
+    """
 
     timing: BatchTiming
-    """Size and times of the batch."""
+    """The size and the times of the batch."""
     n_done: int
-    """Number of requests answered so far."""
+    """Requests answered so far."""
     n_requests: int
-    """Number of requests of the run."""
+    """Requests of the run."""
     rank: int
     """Number of this process, from 0."""
 
 
 @dataclass(frozen=True)
 class RunEnd:
-    """All processes have answered all requests; scores are not known yet."""
+    """The end of a run: all processes have answered all questions, which are not yet scored.
+
+    Example::
+
+        for task, record in event.records.items():
+            print(task, record.experts.observed, record.speed.samples_per_s)
+    """
 
     records: Mapping[str, RunRecord]
-    """Requested and observed k, speed and hardware use, by task."""
+    """The record of each task, with its requested and observed k, speed and hardware use."""
     rank: int
     """Number of this process, from 0."""

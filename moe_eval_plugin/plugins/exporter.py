@@ -13,24 +13,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Exported:
-    """Files that an exporter made, and notes for the user."""
+    """The files that an exporter made, and notes for the user.
+
+    Example::
+
+        Exported({"tables/tasks.txt": "okvqa"}, notes=("One task was written.",))
+    """
 
     files: Mapping[str, str]
-    """Text of each file by its name, which may lead into folders but never out of the output."""
+    """The text of each file, by its name. It may have folders, but not lead out of the output."""
     notes: tuple[str, ...] = ()
-    """Lines that the command prints after the files are written."""
+    """Lines that the command prints after it has written the files."""
 
 
 @dataclass(frozen=True)
 class Exporter:
-    """A file format for ``moe-eval export``."""
+    """A file format for ``moe-eval export``.
+
+    Example::
+
+        def export(runs, task):
+            names = [one.task for run in runs for one in run.tasks if task in (None, one.task)]
+            return Exported({"tasks.txt": " ".join(names)})
+
+        Exporter("task-list", "tasks.txt, the names of the tasks", export)
+    """
 
     name: str
-    """Name of the format in ``--format NAME``."""
+    """Name of the format, for ``--format NAME``."""
     summary: str
-    """What the format holds, for the list of formats."""
+    """What the format contains, for the list of formats."""
     export: Callable[[Sequence[Run], str | None], Exported]
-    """Maps the runs and the requested task (``None``: all tasks) to files.
+    """Function of the runs and of the requested task (``None`` for all); returns ``Exported``.
 
-    Raises ``DataError`` if the runs lack something that the format needs.
+    Raise ``DataError`` if the runs lack something that the format needs.
     """

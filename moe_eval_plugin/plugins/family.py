@@ -22,9 +22,10 @@ Renormalisation = Literal[
 
 
 class Proof(StrEnum):
-    """How a change of k in a loaded model was tested against a model that was built with that k.
+    """How a change of k in a loaded model was tested, against a model that was built with that k.
 
-    Their outputs must be equal bit for bit, with k lowered and raised, and after k was restored.
+    The outputs of the two must be equal bit for bit, with a lower and a higher k. So must the
+    outputs before the change and after k is restored.
     """
 
     IMAGE = "image"
@@ -32,83 +33,91 @@ class Proof(StrEnum):
     TEXT = "text"
     """Tested with text alone."""
     PARTLY = "partly"
-    """Holds in some layers only, which a warning names."""
+    """True in some layers only; a warning names them."""
     NOT_TRIED = "not tried"
     """Not tested."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """One model family: where its configuration stores k, and what its routers do.
+    """A model family: where its configuration stores k, and how its router works.
 
-    A vision-language model that takes any text model needs no entry, as its text part has one.
+    A vision-language model needs no entry if its text model has one. Example::
+
+        Family(
+            model_type="my_moe",
+            k_key="picks",
+            num_experts_key="choices",
+            scoring="softmax over all experts, then the k largest",
+            renormalise="always",
+        )
     """
 
     model_type: str
-    """``model_type`` of its configuration; the ending ``_text`` of a text part needs no alias."""
+    """``model_type`` of its configuration. A text part with the ending ``_text`` is found too."""
     aliases: tuple[str, ...] = ()
-    """Further model types with the same entry."""
+    """More model types that this entry describes."""
     kind: Kind = "text"
-    """What the model takes and returns."""
+    """What goes into the model and what comes out."""
     config_part: str = ""
-    """Dotted path to the part of the configuration that holds ``k_key`` and ``num_experts_key``.
+    """Dotted path to the part of the configuration with ``k_key`` and ``num_experts_key``.
 
-    Empty for the configuration itself.
+    Empty if the configuration itself has them.
     """
     k_key: str | None = "num_experts_per_tok"
-    """Configuration key of k; ``None`` where k is a constant of the code."""
+    """Configuration key of k; ``None`` if the code fixes k."""
     num_experts_key: str = "num_experts"
     """Configuration key of the number of routed experts in a layer."""
     num_experts_per_tok_in_code: int | None = None
-    """k where it is a constant of the code."""
+    """The k that the code fixes."""
     min_num_experts_per_tok: int = 1
-    """Smallest k that the code can run."""
+    """Smallest k with which the code runs."""
     min_num_experts_per_tok_reason: str | None = None
-    """Why it cannot run fewer, as the rest of a sentence after "because"."""
+    """Why a smaller k does not run, as the rest of a sentence after "because"."""
     enabled_key: str | None = None
-    """Configuration key that must be true for experts to be used at all."""
+    """Configuration key that must be true; otherwise the model uses no experts."""
     shared_experts_key: str | None = None
-    """Configuration key of the number of shared experts, or of the size of a single one."""
+    """Configuration key of the number of shared experts, or of the size of the only one."""
     num_shared_experts: int | None = None
-    """Number of shared experts where the code fixes it."""
+    """Number of shared experts, if the code fixes it."""
     zero_experts_key: str | None = None
-    """Configuration key of the number of experts that compute nothing."""
+    """Configuration key of the number of experts that compute nothing (zero experts)."""
     num_zero_experts_included: int = 0
-    """How many of the experts under ``num_experts_key`` compute nothing."""
+    """How many of the experts counted by ``num_experts_key`` compute nothing."""
     zero_expert_kinds: tuple[str, ...] = ()
-    """The kind of each of these, in their order: ``zero``, ``copy`` or ``constant``.
+    """The kind of each zero expert, in order: ``zero``, ``copy`` or ``constant``.
 
-    One kind stands for all of them.
+    A single kind holds for all zero experts.
     """
     scoring: str = ""
     """How the router scores experts, in words."""
     renormalise: Renormalisation = "unknown"
-    """Whether the chosen weights are divided by their sum.
+    """Whether the router divides the weights of the chosen experts by their sum.
 
     ``always``, ``never``, ``by_construction`` (softmax over the chosen experts), ``joint``
-    (together with the shared experts), or the configuration key that decides it.
+    (together with the shared experts), or the configuration key that decides.
     """
     has_selection_bias: bool = False
-    """Experts are chosen by score plus bias, and weighted by the score."""
+    """Whether the router chooses experts by score plus bias, and weights them by score alone."""
     has_groups: bool = False
-    """A token reaches only the experts in its best ``topk_group`` of ``n_group`` groups."""
+    """Whether a token chooses only among the experts of its best ``topk_group`` groups."""
     dense_layer_keys: tuple[str, ...] = ()
-    """Configuration keys that say which layers have no experts."""
+    """Configuration keys that say which layers are dense."""
     has_uniform_call: bool = True
-    """Experts are called as ``experts(hidden_states, top_k_index, top_k_weights)``."""
+    """Whether the model calls ``experts(hidden_states, top_k_index, top_k_weights)``."""
     computes_all_experts: bool = False
-    """Every expert runs on every token, and k decides only which results are kept."""
+    """Whether every expert runs on every token, so that k decides only which results count."""
     fixed_k_reason: str | None = None
-    """Why the router cannot use another k; ``None`` where it can."""
+    """Why the router cannot use another k; ``None`` if it can."""
     warnings: tuple[str, ...] = ()
-    """Lines for users who change k."""
+    """Warnings for users who change k."""
     notes: tuple[str, ...] = ()
-    """Lines for users who look the family up."""
+    """Notes for users who look up the family."""
     proof: Proof = Proof.NOT_TRIED
-    """How a change of k was tested."""
+    """How a change of k was tested. Leave the default, unless you made such a test."""
 
     def kinds_of(self, num_zero_experts: int) -> tuple[str, ...]:
-        """Return the kind of each expert that computes nothing; empty if they are not known."""
+        """Return the kind of each zero expert; empty if the kinds are unknown."""
         kinds = self.zero_expert_kinds
         every = kinds * num_zero_experts if len(kinds) == 1 else kinds
         return every if len(every) == num_zero_experts else ()

@@ -1,24 +1,8 @@
 """The hooks that a plugin can implement, as typed signatures.
 
-A plugin is a module or object whose functions are marked with ``@hookimpl`` and have one of these
-names. Everything that it needs is imported from ``moe_eval_plugin.plugins``. Its distribution
-names it in the entry-point group ``moe_eval_plugin``::
-
-    # my_package/moe_eval.py
-    from pathlib import Path
-    from moe_eval_plugin.plugins import hookimpl
-
-    @hookimpl
-    def moe_eval_task_folders():
-        return [Path(__file__).parent / "tasks"]
-
-    # pyproject.toml
-    [project.entry-points.moe_eval_plugin]
-    my_package = "my_package.moe_eval"
-
-The tasks, families, policies, exporters and accelerators of this package use the same hooks.
-Hook wrappers (``@hookimpl(wrapper=True)`` or ``hookwrapper=True``) are refused when a plugin is
-loaded: implementations are called one by one, so that one that fails does not stop the others.
+A plugin is a module or object. It marks functions with ``@hookimpl`` and gives them names from
+this module. Its distribution names it in the entry-point group ``moe_eval_plugin``. Tasks,
+families, policies, exporters and accelerators of this package use the same hooks.
 """
 
 from __future__ import annotations
@@ -46,12 +30,15 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def moe_eval_task_folders() -> Iterable[Path]:  # type: ignore[empty-body]
-    """Return folders with lmms-eval task definitions (YAML), for ``--tasks``.
+    """Return the folders that hold your tasks for lmms-eval, as YAML files.
 
-    Called each time the host indexes its tasks, so it must be fast and import nothing heavy.
-    On equal task names the host's own task is used, else that of the first folder. Example::
+    lmms-eval asks for them each time it builds its index of tasks, so answer quickly and import
+    nothing heavy. lmms-eval reads every YAML file in the folders, so keep tasks for lm-eval
+    elsewhere. If two tasks have the same name, lmms-eval uses its own task, or else the one in the
+    first folder. Example::
 
         from pathlib import Path
+
         from moe_eval_plugin.plugins import hookimpl
 
         @hookimpl
@@ -62,13 +49,15 @@ def moe_eval_task_folders() -> Iterable[Path]:  # type: ignore[empty-body]
 
 @hookspec
 def moe_eval_lm_eval_task_folders() -> Iterable[Path]:  # type: ignore[empty-body]
-    """Return folders with lm-eval task definitions (YAML), for ``--tasks``.
+    """Return the folders that hold your tasks for lm-eval, as YAML files.
 
-    Called each time the host indexes its tasks, so it must be fast and import nothing heavy.
-    On equal task names lm-eval uses the definition that it reads last: its own tasks come before
-    these folders, and the user's ``--include_path`` comes after them. Example::
+    lm-eval asks for them each time it builds its index of tasks, so answer quickly and import
+    nothing heavy. If two tasks have the same name, lm-eval uses the one that it reads last. It
+    reads its own tasks first, then these folders, and the user's ``--include_path`` last.
+    Example::
 
         from pathlib import Path
+
         from moe_eval_plugin.plugins import hookimpl
 
         @hookimpl
@@ -79,11 +68,11 @@ def moe_eval_lm_eval_task_folders() -> Iterable[Path]:  # type: ignore[empty-bod
 
 @hookspec
 def moe_eval_register_families() -> Iterable[Family]:  # type: ignore[empty-body]
-    """Return model families: where their configurations store k, and what their routers do.
+    """Return model families: where their configuration stores k, and how their router works.
 
-    Called once per process, when a configuration is first described, so it must be fast and import
-    nothing heavy. A model type that is registered twice is an error: a plugin cannot replace a
-    family of this package or of another one. Example::
+    Each process asks once, when it first reads the configuration of a model. Answer quickly and
+    import nothing heavy. A plugin cannot replace a family of this package or of another plugin: a
+    model type that is registered twice is an error. Example::
 
         from moe_eval_plugin.plugins import Family, hookimpl
 
@@ -95,7 +84,7 @@ def moe_eval_register_families() -> Iterable[Family]:  # type: ignore[empty-body
 
 @hookspec
 def moe_eval_register_policies() -> Iterable[Policy]:  # type: ignore[empty-body]
-    """Return policies for ``experts_policy``: rules that drop some of a token's chosen experts.
+    """Return policies: rules that drop some of the experts that the router chose for a token.
 
     Called when a run uses a policy. A name that is registered twice is an error. Example::
 
@@ -118,24 +107,16 @@ def moe_eval_register_policies() -> Iterable[Policy]:  # type: ignore[empty-body
 def moe_eval_calibrate_policy(
     calibration: PolicyCalibration,
 ) -> Sequence[float | tuple[float, ...]] | None:
-    """Return parameters with which a policy keeps to a share of the experts, and loses little.
+    """Return the numbers with which a policy stays within its target and loses the least.
 
-    Called by ``moe-eval tune`` for a policy, after the losses of each layer were measured. The
-    plugin that registered the policy answers; it returns ``None`` for any other one. Two answers
-    are an error. Each parameter is a number, or a tuple of numbers by MoE layer.
+    ``moe-eval tune`` calls this hook for a policy after it has measured the loss of each layer.
+    Answer for your own policies, and return ``None`` for all others: two answers are an error.
+    Each number may also be a tuple with one number for each MoE layer. The command measures your
+    answer again, and ends with an error if the policy uses more experts than the target allows.
 
-    It is called once before the weights are read as well, with made-up losses, to know whether the
-    policy is calibrated: the first call of ``measure`` then ends it, and so does an error. There
-    is no ``model`` then, and there are no ``prompts``. A method that needs more than losses runs
-    the model on each batch of the prompts, for instance for the logits of the answers,
-    (rows, answer, vocabulary)::
-
-        with torch.no_grad():
-            inputs = {name: value.to(model.device) if torch.is_tensor(value) else value
-                      for name, value in batch.inputs.items()}
-            logits = model(**inputs).logits[:, batch.n_prompt - 1:]
-
-    Example::
+    The command also calls the hook before it reads the weights, to learn whether a plugin
+    calibrates this policy. In this call the losses are made up, and ``model`` and ``prompts`` are
+    empty. The call ends at the first ``measure``, or with any error. Example::
 
         from moe_eval_plugin.plugins import hookimpl
 
@@ -147,15 +128,25 @@ def moe_eval_calibrate_policy(
             measured = {number: calibration.measure([number]) for number in numbers}
             allowed = [n for n in numbers if measured[n].mean_k <= calibration.target_k]
             return [min(allowed, key=lambda number: measured[number].loss)]
+
+    A method that needs more than losses can run the model on the prompts. These lines compute the
+    logits of the answers, (rows, answer, vocabulary)::
+
+        model = calibration.model
+        for batch in calibration.prompts:
+            with torch.no_grad():
+                inputs = {name: value.to(model.device) if torch.is_tensor(value) else value
+                          for name, value in batch.inputs.items()}
+                logits = model(**inputs).logits[:, batch.n_prompt - 1:]
     """
 
 
 @hookspec
 def moe_eval_register_exporters() -> Iterable[Exporter]:  # type: ignore[empty-body]
-    """Return exporters for ``moe-eval export``: file formats for finished runs.
+    """Return file formats for ``moe-eval export``.
 
-    Called when the command lists or uses the formats, so import heavy packages inside the
-    exporter's own function. A name that is registered twice is an error. Example::
+    Called when the command lists or uses formats. Import heavy packages inside the function of
+    your exporter. A name that is registered twice is an error. Example::
 
         from moe_eval_plugin.plugins import Exported, Exporter, hookimpl
 
@@ -172,8 +163,8 @@ def moe_eval_register_exporters() -> Iterable[Exporter]:  # type: ignore[empty-b
 def moe_eval_register_accelerators() -> Iterable[Accelerator]:  # type: ignore[empty-body]
     """Return devices with their memory bandwidth and peak FLOP/s.
 
-    Called when the hardware of a run is described. A name that is registered twice is an error.
-    Example::
+    Called when a command looks up the data sheet of its device. A name that is registered twice
+    is an error. Example::
 
         from moe_eval_plugin.plugins import Accelerator, hookimpl
 
@@ -186,11 +177,11 @@ def moe_eval_register_accelerators() -> Iterable[Accelerator]:  # type: ignore[e
 
 @hookspec
 def moe_eval_run_start(event: RunStart) -> None:
-    """React to the start of a run: the model is loaded and its k verified, nothing is timed yet.
+    """React to the start of a run, before the first question is asked and timed.
 
-    Called in each process, once for all requests of one type. Nothing may be changed. A plugin that
-    raises an error here, or in one of the following hooks, is not called again in this run; the
-    results say so under ``provenance.plugin_failures``. Example::
+    The model is loaded and its k verified. Each process calls the hook once for each type of
+    request: for generated answers, and for scored continuations. Change nothing in the event.
+    Example::
 
         from moe_eval_plugin.plugins import hookimpl
 
@@ -202,11 +193,12 @@ def moe_eval_run_start(event: RunStart) -> None:
 
 @hookspec
 def moe_eval_batch_end(event: BatchEnd) -> None:
-    """React to an answered batch and its times.
+    """React to a batch that has been answered, and to its times.
 
-    Called in each process while the clock of the run is stopped: the time that a plugin takes is
-    not in the results, but the run lasts longer by it. vLLM goes on answering meanwhile, so with
-    ``moe_vllm`` the clock runs on. Example, a gauge for Prometheus::
+    Each process calls the hook after each of its batches. With ``moe_hf`` the clock of the run
+    stands still while plugins work, so they lengthen the run but no measured time. With
+    ``moe_vllm`` the clock continues, because vLLM continues to answer. Example, a gauge for
+    Prometheus::
 
         from moe_eval_plugin.plugins import hookimpl
         from prometheus_client import Gauge
@@ -222,10 +214,10 @@ def moe_eval_batch_end(event: BatchEnd) -> None:
 
 @hookspec
 def moe_eval_run_end(event: RunEnd) -> None:
-    """React to the end of a run, with the records of all tasks; scores are not known yet.
+    """React to the end of a run, when all questions are answered and not yet scored.
 
-    Called in each process, after the records of all processes were joined. Example, Weights &
-    Biases::
+    Each process calls the hook after the records of all processes were joined. Example, for
+    Weights & Biases::
 
         import wandb
         from moe_eval_plugin.plugins import hookimpl
@@ -241,9 +233,11 @@ def moe_eval_run_end(event: RunEnd) -> None:
 
 @hookspec
 def moe_eval_extra_metrics(event: RunEnd) -> Iterable[Metric]:  # type: ignore[empty-body]
-    """Return further rows for the results of tasks.
+    """Return more rows for the results of tasks.
 
-    Called after ``moe_eval_run_end``. A name that is taken is an error. Example::
+    Called after ``moe_eval_run_end``. A row whose name is taken, whose task is unknown, or whose
+    value is infinite or not a number is an error of the plugin. The run then keeps no row of this
+    plugin. Example::
 
         from moe_eval_plugin.plugins import Metric, hookimpl
 

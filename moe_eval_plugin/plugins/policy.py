@@ -15,38 +15,51 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerChoice:
-    """The experts that one MoE layer's router chose for the tokens of a forward pass."""
+    """The experts that the router of one MoE layer chose for the tokens of a forward pass.
+
+    Example, a ``keep`` that keeps one expert for a text token, and all for an image token::
+
+        def keep(choice):
+            largest = choice.weights == choice.weights.amax(-1, keepdim=True)
+            return largest | choice.is_image[:, None]
+    """
 
     weights: Tensor
-    """Weights of the chosen experts, (tokens, k) in float32: none below 0, and in no order.
+    """Weights of the chosen experts, (tokens, k) in float32, in any order and never negative.
 
-    A weight of 0 is no choice: with a k by modality, some tokens have fewer experts than columns.
+    A weight of 0 marks an empty place. If k differs by modality, some tokens have fewer experts
+    than there are columns.
     """
     layer: int | None = None
-    """Number of the decoder layer, as in module paths; ``None`` where paths have no number."""
+    """Number of the decoder layer, as in module paths; ``None`` if the paths have no number."""
     position: int = 0
-    """Number of the layer among those with routed experts, from 0."""
+    """Position among the layers with routed experts, from 0."""
     is_image: Tensor | None = None
-    """Which tokens are image tokens, booleans (tokens,); for policies with ``needs_modality``."""
+    """Which tokens are image tokens, boolean (tokens,); only with ``needs_modality``."""
 
 
 @dataclass(frozen=True)
 class PolicyParameter:
-    """One number of a policy, which may differ by MoE layer."""
+    """A number of a policy, with its bounds. It may differ from layer to layer.
+
+    Example, a number from 0 to 1, both allowed::
+
+        PolicyParameter("share", "the share to reach", low=0, high=1, includes_low=True)
+    """
 
     name: str
-    """Its name in the texts for users, which show it in capitals: ``experts_policy=NAME:SHARE``."""
+    """Its name. Help and messages show it in capitals: ``experts_policy=NAME:SHARE``."""
     meaning: str
-    """What the number is, as the rest of a sentence after "is"."""
+    """What the number is, as the rest of a sentence after "SHARE is"."""
     low: float = 0.0
-    """The number must be above this, or at least this with ``includes_low``."""
+    """Lower bound. The number must be above it, or at least equal with ``includes_low``."""
     high: float = 1.0
-    """The number must be at most this."""
+    """Largest number allowed."""
     includes_low: bool = False
     """Whether ``low`` itself is allowed."""
 
     def allows(self, number: float) -> bool:
-        """Whether the number is within the bounds."""
+        """Return whether a number is within the bounds."""
         above = number >= self.low if self.includes_low else number > self.low
         return math.isfinite(number) and above and number <= self.high
 
@@ -59,27 +72,35 @@ class PolicyParameter:
 
 @dataclass(frozen=True)
 class Policy:
-    """One rule for dropping chosen experts, with numbers as its parameters.
+    """A rule that drops some of the experts that the router chose, with numbers as parameters.
 
-    Users write ``experts_policy=NAME:NUMBER:NUMBER``. In the place of each number they may also
-    write one for each MoE layer, joined by ``/``; ``keep`` and ``check`` are then called with
-    those of one layer.
+    Users write ``experts_policy=NAME:NUMBER:NUMBER``. Instead of a number they may write one
+    number for each MoE layer, joined by ``/``. ``keep`` and ``check`` always get the numbers of
+    one layer. Example::
+
+        Policy(
+            name="above",
+            summary="keep the experts whose weight is at least a number",
+            parameters=(PolicyParameter("number", "the smallest weight to keep"),),
+            keep=lambda choice, number: choice.weights >= number,
+        )
     """
 
     name: str
-    """Name in ``experts_policy``."""
+    """Name of the policy, for ``experts_policy``."""
     summary: str
-    """What the rule keeps, in one line."""
+    """What the policy keeps, in one line."""
     parameters: tuple[PolicyParameter, ...]
     """The parameters, in the order of their numbers."""
     keep: Callable[Concatenate[LayerChoice, ...], Tensor]
-    """Maps the ``LayerChoice`` and a number for each parameter to the experts to keep.
+    """Function of a ``LayerChoice`` and one number per parameter; returns which experts to keep.
 
-    The result is boolean, (tokens, k). It runs in each MoE layer and forward pass, so it must not
-    wait for the device.
+    The result is a boolean tensor, (tokens, k). The expert with the largest weight is always
+    kept. The function runs in each MoE layer of each forward pass, so it must not wait for the
+    device.
     """
     check: Callable[..., str | None] | None = None
-    """Maps a number for each parameter to what is wrong with them together; ``None``: nothing."""
+    """Function of one number per parameter; returns what is wrong with the set, or ``None``."""
     needs_modality: bool = False
     """Whether ``keep`` needs to know which tokens are image tokens."""
 
@@ -90,14 +111,14 @@ class Policy:
 
     @property
     def help(self) -> str:
-        """How the policy is written and what its numbers are, as one sentence without a stop."""
+        """How the policy is written and what its numbers mean, without a full stop."""
         meanings = [f"{one.name.upper()} is {one.meaning}, {one.bounds}" for one in self.parameters]
         return f"{self.usage}, where {', and '.join(meanings)}" if meanings else self.usage
 
     def fault_of(self, parameters: Sequence[float | tuple[float, ...]]) -> str | None:
-        """Return what is wrong with these parameters, in words; ``None`` if they are allowed.
+        """Return in words what is wrong with the parameters; ``None`` if they are allowed.
 
-        Each is a number, or a tuple of numbers by MoE layer.
+        Each parameter is a number, or a tuple with one number for each MoE layer.
         """
         if len(parameters) != len(self.parameters):
             return f"it has {len(parameters)} of {len(self.parameters)} parameters"

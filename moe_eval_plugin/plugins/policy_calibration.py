@@ -13,24 +13,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MeasuredPolicy:
-    """What a policy with some parameters costs and saves on the calibration prompts."""
+    """The loss and the experts used of a policy with given numbers, on the calibration prompts."""
 
     loss: float
-    """Kullback-Leibler divergence from the published model, in nats per token of an answer."""
+    """Kullback-Leibler divergence from the published model, in nats per answer token."""
     mean_k: float
-    """Mean routed experts that text and image tokens used, over tokens and MoE layers."""
+    """Mean number of routed experts that a token used, over all tokens and MoE layers."""
     mean_k_text: float | None = None
-    """The mean of text tokens; ``None`` without them."""
+    """The mean for text tokens; ``None`` if there are none."""
     mean_k_image: float | None = None
-    """The mean of image tokens; ``None`` without them."""
+    """The mean for image tokens; ``None`` if there are none."""
 
 
 class CalibrationBatch(Protocol):
     """Some calibration prompts, each followed by the tokens of its answer.
 
-    The prompts are padded on the left to ``n_prompt`` columns and the answers on the right, so
-    that all answers begin in one column. The last token of an answer is predicted and never put
-    to the model.
+    Prompts are padded on the left to ``n_prompt`` columns, and answers on the right. So all
+    answers begin in the same column. The last token of an answer is only predicted: it is not
+    among the inputs.
     """
 
     @property
@@ -39,54 +39,60 @@ class CalibrationBatch(Protocol):
 
     @property
     def n_prompt(self) -> int:
-        """Columns of the prompts: the logits of the answers begin in column ``n_prompt - 1``."""
+        """Columns of the prompts. The logits of the answers begin in column ``n_prompt - 1``."""
 
     @property
     def answer_ids(self) -> Tensor:
-        """Tokens of the answers, (rows, answer), -1 behind the last one of a row."""
+        """Tokens of the answers, (rows, answer). Rows are filled with -1 after their last token."""
 
 
 @dataclass(frozen=True)
 class PolicyCalibration:
-    """A policy whose parameters are to be chosen, and what is known of the model."""
+    """A policy whose numbers a plugin shall choose, and what is known about the model.
+
+    Example, the mean loss of the layers at k = 2::
+
+        losses = [by_k[2] for by_k in calibration.losses_by_layer.values()]
+        mean = sum(losses) / len(losses)
+    """
 
     policy: str
     """Name of the policy."""
     target: float
-    """Largest allowed share of the routed experts of the published model, 0 to 1."""
+    """Largest allowed share of the published k, from 0 to 1."""
     baseline: int
-    """Routed experts per token of the published model."""
+    """The published k."""
     layers: tuple[int, ...]
-    """Numbers of the decoder layers with routed experts, in their order."""
+    """Numbers of the decoder layers with routed experts, in order."""
     measure: Callable[[Sequence[float | tuple[float, ...]]], MeasuredPolicy]
-    """Runs the calibration prompts with parameters, each a number or numbers by MoE layer.
+    """Function of the numbers, each a float or a tuple with one for each MoE layer.
 
-    Each new choice takes a pass over all prompts, and counts among the settings tried; one that
-    was measured before does not.
+    The first measurement of a choice runs all prompts and counts as a setting that was tried. A
+    repeated choice costs nothing.
     """
     n_prompts: int
     """Number of calibration prompts."""
     has_images: bool
-    """Whether there are image tokens in the prompts."""
+    """Whether the prompts have image tokens."""
     losses_by_layer: Mapping[int, Mapping[int, float]]
-    """Loss by decoder layer and k where the k of this layer alone is lowered to it.
+    """Loss by decoder layer and k, when only this layer uses this k.
 
-    Each layer has the same k, all below ``baseline``. Of a search by phase, it is the sum of the
-    losses of both phases. Empty where layers were not measured.
+    Each layer has the same values of k, all below ``baseline``. If the search is by phase, this is
+    the sum of the losses of both phases. Empty if layers were not measured.
     """
     losses_by_modality: Mapping[tuple[int, str], Mapping[int, float]]
-    """Loss by (decoder layer, ``text`` or ``image``) and k where the k of these tokens alone is
-    lowered in this layer. Empty where modalities were not measured."""
+    """Loss by (decoder layer, ``text`` or ``image``) and k, when only these tokens use this k in
+    this layer. Empty if modalities were not measured."""
     model: nn.Module | None = None
-    """The loaded model of transformers at the published k, for methods that need more than losses.
+    """The loaded transformers model at its published k, for methods that need more than losses.
 
-    Leave it as it was: ``measure`` runs the same one. ``None`` while a request is checked, before
-    the weights are read.
+    Leave the model as you found it: ``measure`` runs it too. ``None`` in the call that is made
+    before the weights are read.
     """
     prompts: Sequence[CalibrationBatch] = ()
-    """The calibration prompts with their answers, in batches; empty where ``model`` is ``None``."""
+    """The calibration prompts and their answers, in batches. Empty if ``model`` is ``None``."""
 
     @property
     def target_k(self) -> float:
-        """Largest allowed mean of the routed experts per token."""
+        """Largest mean number of experts per token that the target allows."""
         return self.target * self.baseline

@@ -41,17 +41,26 @@ class Score:
 
 @dataclass(frozen=True)
 class Metric:
-    """A row that a plugin adds to the results of a task; ``None`` is "not measured"."""
+    """A row that a plugin adds to the results of a task.
+
+    Example::
+
+        Metric("okvqa", "questions_per_hour", 5400.0, higher_is_better=True)
+    """
 
     task: str
+    """Name of the task."""
     name: str
+    """Name of the row. It must be free: the rows of this package come first."""
     value: float | None
+    """A finite number, or ``None`` for "not measured"."""
     higher_is_better: bool | None = None
+    """Direction of the arrow in the table of the host; ``None`` if there is no better."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Everything measured for one task of one run."""
+    """Everything that was measured for one task of one run."""
 
     task: str
     """Name of the task."""
@@ -76,18 +85,18 @@ class RunRecord:
 
     @cached_property
     def setup(self) -> Setup:
-        """What the run was made with: the typed part of ``provenance``."""
+        """The typed part of ``provenance``."""
         return Setup.from_dict(JsonObject(self.provenance, path="provenance"))
 
     def with_provenance(self, **more: Any) -> RunRecord:  # noqa: ANN401  (plain JSON data)
-        """Return the record with more in its provenance."""
+        """Return a copy of the record with more entries in its provenance."""
         return replace(self, provenance={**self.provenance, **more})
 
     @property
     def seconds_per_correct_answer(self) -> float | None:
         """Wall time, divided by the sum of the scores; ``None`` without a score, or if it is 0.
 
-        ``None`` too if a cache answered some questions: the score is that of all of them.
+        Also ``None`` if a cache answered some questions, because the score covers these too.
         """
         if self.score is None or self.n_answers_from_cache:
             return None
@@ -101,7 +110,7 @@ class RunRecord:
 
     @property
     def steady_decode_tokens_per_s(self) -> float | None:
-        """Steady decode at the largest measured batch size up to that of the run."""
+        """Steady decode at the largest measured batch size that does not exceed that of the run."""
         size = self.setup.batch_size
         if self.steady_decode is None or size is None:
             return None
@@ -109,15 +118,15 @@ class RunRecord:
 
     @property
     def peak_memory_gib(self) -> float | None:
-        """Memory in tensors on the GPUs, or the RAM of the process where none is used."""
+        """Memory of tensors on the GPUs, or the RAM of the process if it uses no GPU."""
         peak = self.hardware.peak_memory
         return None if peak is None else peak.used_bytes / GIB
 
     def rows(self) -> dict[str, float | None]:
-        """Return the values for the host's results table, by metric name.
+        """Return the values of the host's results table, by the name of the row.
 
-        A schedule of several k has no single ``num_experts_per_tok``. Where questions shared their
-        images, the rates are those of the task, and are named so.
+        For a schedule with several k, ``num_experts_per_tok`` is ``None``. If questions shared
+        their images, the rates are those of the task, and their names begin with ``task_``.
         """
         speed, n_cached = self.speed, self.n_answers_from_cache
         task = OF_A_TASK if speed.is_shared else ""
@@ -137,12 +146,12 @@ class RunRecord:
         return {**in_order(ours), **{metric.name: metric.value for metric in self.extra}}
 
     def higher_is_better(self) -> dict[str, bool]:
-        """Map row names to whether higher is better; rows without a direction are left out."""
+        """Return whether higher is better, by row; rows without a direction are absent."""
         extra = {m.name: m.higher_is_better for m in self.extra if m.higher_is_better is not None}
         return {**HIGHER_IS_BETTER, **extra}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as it is stored: plain JSON values."""
+        """Return the record as plain JSON values, as it is stored."""
         n_cached = self.n_answers_from_cache
         return {
             "schema_version": SCHEMA_VERSION,

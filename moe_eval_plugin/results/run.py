@@ -27,7 +27,7 @@ FROM_CACHE = "from_cache"
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """A row of the host's table: a value, and its standard error where there is one."""
+    """A row of the host's table: a value, and its standard error if it has one."""
 
     metric: str
     value: float
@@ -74,55 +74,61 @@ class TaskData:
 
 @dataclass(frozen=True)
 class TaskRun:
-    """One task of one run, as the reader of its host's files fills it."""
+    """One task of a finished run, as read from the files of its host.
+
+    Example::
+
+        row = task_run.score("exact_match")
+        accuracy = row.value if row else None
+    """
 
     task: str
     """Name of the task."""
     scores: tuple[ScoreRow, ...]
-    """Rows of the host's table, in its order."""
+    """Rows of the host's table, in order."""
     n_samples: int | None
-    """Questions that were asked."""
+    """Number of questions that were asked."""
     record: RunRecord | None
-    """What this package measured; ``None`` where it measured nothing."""
+    """What this package measured; ``None`` if it measured nothing."""
     samples: Path | None
-    """File with a line for each question; ``None`` where there is none."""
+    """File with a line for each question; ``None`` if there is none."""
     main_metric: str | None = None
-    """Metric that the task says to compare by."""
+    """Metric by which the task wants runs to be compared."""
     metrics: tuple[TaskMetric, ...] = ()
     """Metrics that the definition of the task lists."""
     scoring: Mapping[str, str] = field(default_factory=dict)
-    """How each metric compares answers, where the task defines it."""
+    """How each metric compares answers, if the task says so."""
     n_by_answer_type: Mapping[str, int] = field(default_factory=dict)
-    """Questions of each answer type, where scores were split by it."""
+    """Questions of each answer type, if scores were split by it."""
     data: TaskData = field(default_factory=TaskData)
-    """The data that the questions are from."""
+    """The source of the questions."""
     prompt_prefix: str = ""
     """Text that the task puts before each question."""
     prompt_suffix: str = ""
-    """Text that the task puts behind each question."""
+    """Text that the task puts after each question."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Everything in the definition of the task that changes answers or scores, by name."""
+    """All settings in the definition of the task that change answers or scores, by name."""
     host: str = "lmms-eval"
     """Name of the host that wrote the samples file."""
     filters: tuple[str, ...] = ()
-    """What turns answers into what is scored, in the order of the task; empty without filters."""
+    """Filters that change answers before they are scored, in order; empty without filters."""
 
     @property
     def setup(self) -> Setup:
-        """What the run was made with, as far as this task's record says."""
+        """What the run was made with, according to the record of this task."""
         return self.record.setup if self.record else Setup()
 
     def score(self, metric: str) -> ScoreRow | None:
-        """Return the row of that metric, or ``None``."""
+        """Return the row of a metric; ``None`` without one."""
         return next((score for score in self.scores if score.metric == metric), None)
 
     def is_lower_better(self, metric: str) -> bool:
-        """Whether the host says of that metric that lower is better."""
+        """Return whether the host says that a lower value of this metric is better."""
         score = self.score(metric)
         return score is not None and score.higher_is_better is False
 
     def is_mean(self, metric: str) -> bool:
-        """Whether the task defines that metric as the mean over its questions."""
+        """Return whether the task defines this metric as the mean over its questions."""
         return any(one.name == metric and one.aggregation == MEAN for one in self.metrics)
 
 
@@ -165,42 +171,48 @@ class Sample:
 
 @dataclass(frozen=True)
 class Run:
-    """One results file of a host."""
+    """A finished run: one results file of a host.
+
+    Example::
+
+        for task_run in run.tasks:
+            print(run.checkpoint, task_run.task, task_run.n_samples)
+    """
 
     path: Path
-    """The file."""
+    """Path of the file."""
     tasks: tuple[TaskRun, ...]
-    """The tasks, in their order in the file."""
+    """The tasks, in the order of the file."""
     backend: str
-    """The host's name of the model adapter, for instance ``moe_hf``."""
+    """Name of the model adapter, for instance ``moe_hf``."""
     checkpoint: str
-    """Checkpoint as our adapter recorded it, or else as the host shows it; or ``unknown``."""
+    """Checkpoint as this package recorded it, else as the host shows it, else ``unknown``."""
     host: str
     """Name of the host, for instance ``lmms-eval``."""
     host_version: str | None = None
-    """Version of the host, by itself."""
+    """Version of the host, as the host states it."""
     code_revision: str | None = None
-    """Git revision of the folder that the run was started in."""
+    """Git revision of the folder in which the run was started."""
     date: datetime | None = None
     """When the run began."""
     date_text: str | None = None
-    """The same, as the host writes it."""
+    """The same date, as the host writes it."""
     limit: float | None = None
-    """Number of questions of each task, or their share below 1; ``None`` for all."""
+    """Questions of each task: a number, or a share below 1; ``None`` for all."""
     include_path: str | None = None
-    """Folder with further task definitions that the host was given."""
+    """Folder with more task definitions, as given to the host."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the host that change answers, by its own names."""
+    """Options of the host that change answers, by the host's names."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """All options of the host, for the module that writes its command line."""
+    """All options of the host."""
 
     @property
     def setup(self) -> Setup | None:
-        """What the run was made with, from the first record; ``None`` without a record."""
+        """What the run was made with, according to its first record; ``None`` without records."""
         return next((task.record.setup for task in self.tasks if task.record), None)
 
     def task(self, name: str | None) -> TaskRun:
-        """Return the task of that name, or the only one; ``DataError`` lists the tasks."""
+        """Return the task of a name, or the only one; ``DataError``, with the tasks, without it."""
         found = [task for task in self.tasks if name in (None, task.task)]
         if len(found) == 1:
             return found[0]

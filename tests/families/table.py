@@ -30,34 +30,38 @@ COLUMNS = ("lowered", "raised", "restored", "observed", "with image")
 EXPLANATION = f"""\
 # The contract of each family
 
-Each family of Mixture-of-Experts models keeps the same contract, checked on a tiny model with
-random weights, {K} experts per token as published, in float32 on a CPU:
+This page shows that moe-eval really changes k in each family of Mixture-of-Experts models. The
+test builds a tiny model of each family, with random weights and a published k of {K}, in float32
+on a CPU. It then checks five things:
 
-- **lowered**, **raised**: with k set to {LOWERED} and to {RAISED} on the loaded model, the logits
-  are equal bit for bit to those of a model that was built with that k.
-- **restored**: afterwards they are equal bit for bit to those before.
+- **lowered**, **raised**: moe-eval sets k to {LOWERED} and to {RAISED} on the loaded model. The
+  logits equal those of a model that was built with this k, bit for bit.
+- **restored**: afterwards, the logits equal those before the change, bit for bit.
 - **observed**: every token used exactly the k that was set, in every layer whose k can be set.
-- **with image**: so did every token of a picture.
+- **with image**: so did every image token.
 
-The same tests set another k in each layer and compute the experts in each way that transformers
-offers. A family of transformers that is in no row fails a test. phimoe, zaya,
-switch_transformers and nllb-moe are not here: their routers cannot use another k, and a request
-for one is refused.
+The same tests also set a different k in each layer, and run every implementation of the experts
+that transformers offers. A family of transformers without a row fails a test. Four families have
+no row, because their routers cannot use another k: phimoe, zaya, switch_transformers and
+nllb-moe. moe-eval refuses a request for them.
 
-The suite passes on transformers 5.16 to 5.19 too, where families that it lacks are skipped by name.
-On 5.16 and 5.17 so are aria, whose experts cannot be observed there, doge, which these releases
-cannot run, and qwen4_exp, whose layers had other types; different k for text and image tokens are
-refused there.
+## Exceptions
 
-A model that transformers itself cannot run is skipped by name. In 5.24.0 that is llama4 with
-images, whose forward pass ends with `{FAULTS["llama4"]}`.
+- **deepseek_v4**: the layers that look up experts by token id keep the published k. Their row
+  leaves these layers out.
+- **dots3_note**: the image tower has experts of its own, which keep the published k. Its row
+  leaves these experts out.
+- **inkling2_loop**: some layers run several times in each forward pass. They choose their experts
+  anew each time, and each time counts.
+- **llama4** with images: transformers 5.24.0 itself cannot run it. Its forward pass ends with
+  `{FAULTS["llama4"]}`.
 
-In inkling2_loop some layers run several times in each forward pass. They choose their experts anew
-each time, and each time counts.
+The tests also pass on transformers 5.16 to 5.19, without the families that these releases lack.
+On 5.16 and 5.17 three more families are left out. The experts of aria cannot be observed there,
+doge does not run, and the layers of qwen4_exp had other types. These two releases also refuse a
+different k for text and image tokens.
 
-Two rows have layers that are left alone and that do not count above: in deepseek_v4 the layers that
-look experts up by token id keep the published k, and in dots3_note so does the image tower, which
-has experts of its own.
+## Results
 """
 
 
@@ -100,7 +104,7 @@ def main() -> None:
     lines = [["family", *COLUMNS], ["---"] * (len(COLUMNS) + 1), *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     versions = f"transformers {transformers.__version__} and torch {torch.__version__}"
-    when = f"Run on {datetime.now(UTC).date()} with {versions}: {len(rows)} set-ups."
+    when = f"Run on {datetime.now(UTC).date()} with {versions}: {len(rows)} models."
     PAGE.write_text(f"{EXPLANATION}\n{when}\n\n{table}\n", "utf-8")
 
 

@@ -81,9 +81,9 @@ def tasks_of(runs: Sequence[Run], task: str | None) -> Iterator[tuple[Run, TaskR
 
 
 class IncompleteRunError(DataError):
-    """A run lacks answers that a format requires; the message lists the first few faults.
+    """A run lacks answers that the export format needs.
 
-    ``faults`` has a line for each fault.
+    The message lists the first faults. The attribute ``faults`` has a line for each fault.
     """
 
     def __init__(self, message: str, faults: Sequence[str]) -> None:
