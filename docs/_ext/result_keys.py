@@ -86,9 +86,11 @@ def as_markdown(docstring: str) -> str:
 
 
 def keys_text(keys: Iterable[Key]) -> str:
-    """Write keys as a table in Markdown."""
-    rows = ((f"`{key.name}`", key.unit, key.meaning) for key in keys)
-    return table_text(KEYS_HEADER, rows)
+    """Write keys as a table in Markdown, with units if there are any."""
+    rows = [(f"`{key.name}`", key.unit, key.meaning) for key in keys]
+    if any(unit for _, unit, _ in rows):
+        return table_text(KEYS_HEADER, rows)
+    return table_text(KEYS_HEADER[::2], [row[::2] for row in rows])
 
 
 def table_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

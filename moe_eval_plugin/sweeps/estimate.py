@@ -40,7 +40,7 @@ class Estimate:
     free_bytes: int | None
     """What is free on the device."""
     seconds_left: float | None
-    """Time for the pending settings at the rate of the slowest finished one, without loading."""
+    """Seconds for the pending settings at the rate of the slowest finished one, without loading."""
     batch_size: str = "1"
     """Questions in a batch, or ``auto``."""
     changed: tuple[str, ...] = ()
