@@ -4,9 +4,6 @@ import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-from pygments.lexers.shell import BashLexer
-from sphinx.application import Sphinx
-
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "moe-eval-plugin"
@@ -20,6 +17,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "command_help",
+    "console_lexer",
     "families_table",
     "host_options",
     "line_breaks",
@@ -51,8 +49,3 @@ linkcheck_timeout = 20
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-
-
-def setup(app: Sphinx) -> None:
-    """Colour console blocks as commands: they have no prompts and no output."""
-    app.add_lexer("console", BashLexer)

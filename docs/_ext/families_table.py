@@ -34,6 +34,8 @@ COLUMNS = {
     "k is in": "key of k",
 }
 FIXED_COLUMNS = {"family": "family", "k is in": "k", "k can be changed": "why k cannot be changed"}
+# How the program's table begins a cell with the key that decides.
+KEY_DECIDES = "set by "
 
 
 def table_text(shown: Sequence[Family], columns: dict[str, str]) -> str:
@@ -45,6 +47,10 @@ def table_text(shown: Sequence[Family], columns: dict[str, str]) -> str:
         cell = dict(zip(families_table.HEADER, cells, strict=True))
         cell["family"] = f"`{cell['family']}`"
         cell["k can be changed"] = cell["k can be changed"].removeprefix("no: ")
+        weights = cell["weights of the chosen"]
+        if weights.startswith(KEY_DECIDES):
+            key = weights.removeprefix(KEY_DECIDES)
+            cell["weights of the chosen"] = f"{KEY_DECIDES}`{key}`"
         if not cell["k is in"].startswith("fixed at "):
             cell["k is in"] = f"`{cell['k is in']}`"
         rows.append(_row(cell[column] for column in columns))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from pygments.token import Name
 
 from tests.docs.extensions import built, extension
 
@@ -22,7 +23,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, repository_root: Path) -> Pat
     (folder / "runs" / "first").mkdir(parents=True)
     (folder / "runs" / "first" / "report.html").write_text("<title>A report</title>", "utf-8")
     (folder / "pages").mkdir()
-    text = f"# Page\n\n[open](../runs/first/report.html)\n\n{TABLE}\n`text_config.num_experts`\n"
+    text = f"# Page\n\n[open](../runs/first/report.html)\n\n{TABLE}\n`text_config.num_experts --experts-k`\n"
     (folder / "pages" / "page.md").write_text(text, "utf-8")
     (folder / "first.md").write_text(
         "# First\n\n[open](runs/first/report.html)\n\n```{toctree}\npages/page\n```\n", "utf-8"
@@ -47,3 +48,12 @@ def test_names_in_tables_break_at_their_signs_and_stay_as_they_are(site: Path) -
     assert cell.count("<wbr>") == 3
     outside = page.partition("</table>")[2]
     assert "<wbr>" not in outside
+    assert outside.count('class="option-name"') == 1
+
+
+def test_options_in_console_blocks_are_seen(repository_root: Path) -> None:
+    lexer = extension("console_lexer", repository_root).ConsoleLexer()
+
+    kinds = dict(reversed(pair) for pair in lexer.get_tokens("moe-eval sweep -k 8 --batch-size 4"))
+
+    assert {"-k", "--batch-size"} == {text for text in kinds if kinds[text] is Name.Attribute}
