@@ -23,7 +23,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, repository_root: Path) -> Pat
     (folder / "runs" / "first").mkdir(parents=True)
     (folder / "runs" / "first" / "report.html").write_text("<title>A report</title>", "utf-8")
     (folder / "pages").mkdir()
-    text = f"# Page\n\n[open](../runs/first/report.html)\n\n{TABLE}\n`text_config.num_experts --experts-k`\n"
+    code = "`text_config.num_experts --experts-k`"
+    text = f"# Page\n\n[open](../runs/first/report.html)\n\n{TABLE}\n{code}\n"
     (folder / "pages" / "page.md").write_text(text, "utf-8")
     (folder / "first.md").write_text(
         "# First\n\n[open](runs/first/report.html)\n\n```{toctree}\npages/page\n```\n", "utf-8"
