@@ -42,16 +42,17 @@ def compare(
     within: float = MARGIN,
     common: bool = False,
 ) -> ComparedRuns:
-    """Compare run ``b`` with run ``a`` over the same questions; a sweep alone with its baseline.
+    """Compare run ``b`` with run ``a`` over the same questions.
 
-    A run is a setting of a sweep (``sweep[8]``), a results file, or the folder with one. The other
+    A run is a setting of a sweep (``sweep[8]``), a results file, or a folder with one results file.
+    Without ``b``, ``a`` is a sweep, and each setting is compared with the published k. The other
     arguments are the options of ``moe-eval compare``::
 
         moe.compare(sweep[8], sweep[4]).table
         moe.compare("runs/hf", "runs/vllm", within=0.5)
 
-    Raises ``DataError`` for runs that cannot be compared, and ``InvalidArgumentError`` for a
-    single run and for a score that a run does not have.
+    Raises ``DataError`` for runs that cannot be compared. Raises ``InvalidArgumentError`` for a
+    single run, and for a metric that a run does not have.
     """
     names = {"settings", "task", "metric", "within", "common"}
     metrics = (metric,) if isinstance(metric, str) else tuple(metric)
@@ -81,15 +82,15 @@ def compare_settings(
 
 
 class ComparedRuns:
-    """Two runs over the same questions, or each setting of a sweep with its baseline."""
+    """The comparison of two runs, or of each setting of a sweep with the published k."""
 
     def __init__(self, comparison: Comparison | SweepComparison) -> None:
         self.comparison = comparison
-        """All that was compared, as ``moe-eval compare --json`` has it."""
+        """The whole comparison, as in ``moe-eval compare --json``."""
 
     @property
     def tasks(self) -> list[tuple[str, TaskComparison]]:
-        """Each task that was compared, with the name of the setting; of two runs that is empty."""
+        """Each compared task, with the name of its setting; for two runs the name is empty."""
         if isinstance(self.comparison, Comparison):
             return [("", task) for task in self.comparison.tasks]
         return self.comparison.tasks
@@ -101,7 +102,7 @@ class ComparedRuns:
 
     @property
     def table(self) -> Table:
-        """A row for each score of each task; differences are B's score minus A's."""
+        """A row for each score of each task. Differences are the score of B minus that of A."""
         named = isinstance(self.comparison, SweepComparison)
         heads = [("setting", "Setting"), ("kind", "Kind")] if named else []
         heads += [("price", "Experts")] if named else []

@@ -43,27 +43,27 @@ def experts_k(
     renorm: str | None = None,
     observe: Observe = "first",
 ) -> Iterator[ExpertsInUse]:
-    """Set ``k`` routed experts per token in a loaded transformers model while the block runs.
+    """Run a loaded transformers model with ``k`` experts per token inside a ``with`` block.
 
-    ``k`` is a number, a schedule such as ``"8/image:2"``, or ``None`` for the published k. It is
-    checked against the model's own configuration, set in its routers, and restored when the block
-    ends, also by an exception::
+    ``k`` is a number, a schedule such as ``"8/image:2"``, or ``None`` for the published k. moe-eval
+    checks k against the model's configuration and sets it in the routers. When the block ends,
+    also with an exception, the published k is restored::
 
         with moe.experts_k(model, 4) as k:
             model.generate(**inputs, max_new_tokens=8)
         print(k.observed)  # 4.0
 
-    Observing costs time. ``observe="first"`` counts the experts of the first forward pass of each
-    phase (prefill and decode) and none of the later ones, ``"all"`` those of every pass, and
-    ``"none"`` no experts: time only with this. When the block ends without an exception, what was
-    observed is compared with what was asked (``ExpertsInUse.check``).
+    ``observe`` says in which forward passes the experts are counted, which costs time. ``"first"``
+    counts in the first pass of each phase (prefill and decode), ``"all"`` in every pass, and
+    ``"none"`` in no pass. Use ``"none"`` when you measure time. When the block ends without an
+    exception, the observed k is compared with the requested one (``ExpertsInUse.check``).
 
     ``experts_policy`` and ``renorm`` are the options of the same names.
 
-    Raises ``OverrideNotEffectiveError`` where tokens used another number of experts;
-    ``InvalidExpertCountError`` for a k that this model cannot use; ``NotAnMoEError`` for a dense
-    model; ``OverrideError`` for a compiled model and inside another block on the same model;
-    ``InvalidArgumentError`` for what is no loaded transformers model.
+    Raises ``OverrideNotEffectiveError`` if tokens used another number of experts,
+    ``InvalidExpertCountError`` for a k that this model cannot use, ``NotAnMoEError`` for a dense
+    model, ``OverrideError`` for a compiled model or inside another block on the same model, and
+    ``InvalidArgumentError`` for anything but a loaded transformers model.
     """
     read_choice("observe", observe, get_args(Observe))
     description = _description_of(model)
@@ -82,9 +82,9 @@ def experts_k(
 
 
 class ExpertsInUse:
-    """The experts that tokens use in the block of ``experts_k``, as far as they were observed.
+    """The experts that tokens used in a block of ``experts_k``, as far as they were observed.
 
-    Each property reads counters on the model's device, and so waits for it.
+    Each property reads counters on the model's device, so it waits for the device.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class ExpertsInUse:
         self._description = description
         self._pending = pending
         self.trace = trace
-        """Each location of k in the model: accepted or rejected, with the reason."""
+        """Each place in the model that may hold k: accepted or rejected, with the reason."""
 
     @property
     def requested(self) -> str:
@@ -109,38 +109,38 @@ class ExpertsInUse:
 
     @property
     def baseline(self) -> int:
-        """The k of the model as published."""
+        """The published k."""
         return self._description.num_experts_per_tok
 
     @property
     def observation(self) -> Observation | None:
-        """Counts by layer, modality and phase so far; ``None`` with ``observe="none"``."""
+        """The counts so far, by layer, modality and phase; ``None`` with ``observe="none"``."""
         return None if self._pending is None else self._pending.result()
 
     @property
     def observed(self) -> float | None:
-        """Mean number of routed experts per token and layer; ``None`` before any was observed."""
+        """Mean number of routed experts per token and layer; ``None`` before the first count."""
         found = self.observation
         return found.mean_k() if found else None
 
     @property
     def layers(self) -> Mapping[str, float | None]:
-        """Mean number of routed experts per token in each MoE layer, by its path in the model."""
+        """Mean number of routed experts per token in each MoE layer, by the path of the layer."""
         found = self.observation
         return {path: found.mean_k(path) for path in found.layers} if found else {}
 
     @property
     def n_tokens(self) -> int:
-        """Text and image tokens of the passes that were observed."""
+        """Text and image tokens in the observed passes."""
         found = self.observation
         return found.n_tokens("text") + found.n_tokens("image") if found else 0
 
     def check(self) -> VerifiedOverride:
-        """Return what was observed, after comparing it with what was asked.
+        """Return the requested and the observed k, after comparing the two.
 
-        Kinds of token that were not in the input are not compared. Raises
-        ``OverrideNotEffectiveError`` where tokens used another number of experts or none was
-        observed, and ``InvalidArgumentError`` with ``observe="none"``.
+        Only kinds of token in the input are compared. Raises ``OverrideNotEffectiveError`` if
+        tokens used another number of experts or no token was observed, and
+        ``InvalidArgumentError`` with ``observe="none"``.
         """
         found = self.observation
         if found is None:

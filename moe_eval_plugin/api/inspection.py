@@ -29,9 +29,9 @@ def inspect(
     batch_sizes: Sequence[int] = (1, 8, 64),
     dtype: str | None = None,
 ) -> Inspection:
-    """Return the experts of a model, and parameters, FLOPs and largest speed-ups at each k.
+    """Return the experts of a model, and its parameters, FLOPs and largest speed-up at each k.
 
-    ``model`` is a folder, an id of the Hub, ``"demo"``, or a loaded transformers model; the other
+    ``model`` is a folder, an id of the Hub, ``"demo"``, or a loaded transformers model. The other
     arguments are the options of ``moe-eval inspect``. Only the configuration is read::
 
         >>> import moe_eval_plugin as moe
@@ -41,8 +41,8 @@ def inspect(
         >>> [row["k"] for row in found.table][:3]
         [1, 2, 3]
 
-    Raises ``ModelNotFoundError`` where there is no such model, and ``InvalidArgumentError`` for
-    what is no model.
+    Raises ``ModelNotFoundError`` if there is no such model, and ``InvalidArgumentError`` for
+    anything but a model.
     """
     from moe_eval_plugin.models.inspection.report import inspect_config, inspect_model
 
@@ -63,15 +63,15 @@ def inspect(
 
 
 class Inspection:
-    """What a model's configuration shows of its experts, and the cost of a token at each k."""
+    """The experts of a model according to its configuration, and the cost of a token at each k."""
 
     def __init__(self, report: ModelReport) -> None:
         self.report = report
-        """All fields, as ``moe-eval inspect --json`` has them."""
+        """All fields, as in ``moe-eval inspect --json``."""
 
     @property
     def table(self) -> Table:
-        """Parameters, FLOPs and largest possible speed-ups of a token, a row for each k."""
+        """Parameters, FLOPs and largest possible speed-ups for a token, with a row for each k."""
         costs = self.report.costs
         sizes = [step.batch_size for step in costs[0].decode_steps] if costs else []
         heads = [

@@ -35,16 +35,16 @@ CHART_WIDTH = 560
 
 
 def load(path: str | Path, *, metric: str | None = None) -> Sweep:
-    """Return a finished sweep, a run or several, from their folder or a results file.
+    """Return a finished sweep, or one or several runs, from a folder or a results file.
 
-    ``metric`` is the accuracy to show; without it, the one that the task is compared by. Only
-    settings that are done are read::
+    ``metric`` names the accuracy to show. The default is the metric that the task prefers. Settings
+    that are not done are left out::
 
         sweep = moe.load("runs/sweep")
         sweep.recommend(within=1.0).headline  # 'Use k=4 instead of 8'
 
-    Raises ``DataError`` where there are no results, and ``InvalidArgumentError`` where it is not
-    clear which accuracy to show.
+    Raises ``DataError`` if there are no results, and ``InvalidArgumentError`` if it is unclear
+    which accuracy to show.
     """
     folder = Path(path).resolve()
     with python_names({"metric", "output"}):
@@ -53,7 +53,7 @@ def load(path: str | Path, *, metric: str | None = None) -> Sweep:
 
 
 class Sweep:
-    """Finished settings of a model on one task or several, with their statistics."""
+    """The finished settings of a model on one or several tasks, with their statistics."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Sweep:
 
     @property
     def unfinished(self) -> Mapping[str, str]:
-        """Settings of the sweep without results, and why: ``pending``, or the reason."""
+        """Settings without results, each with the reason or ``pending``."""
         manifest = sweep_at(self.path)
         entries = manifest.entries if manifest else {}
         return {
@@ -86,22 +86,22 @@ class Sweep:
 
     @cached_property
     def settings(self) -> tuple[Setting, ...]:
-        """Every setting on every task, from large k to small."""
+        """Every setting on every task, from the largest k to the smallest."""
         return tuple(
             setting_of(numbers, one) for numbers in self.statistics for one in numbers.points
         )
 
     @cached_property
     def table(self) -> Table:
-        """A row for each setting and task; data frames and CSV have all numbers."""
+        """A row for each setting and task; data frames and CSV have more columns."""
         shown, full = make_short_table(self.statistics), make_table(self.statistics)
         return Table(_columns(shown), all_columns=_columns(full))
 
     @cached_property
     def equal_price(self) -> Table:
-        """Each schedule and policy against the uniform k of the same price, a row for each.
+        """A row for each schedule and policy, compared with the uniform k at the same price.
 
-        Its columns are those of ``equal-price.csv`` of the report; without rows there are none.
+        The columns are those of ``equal-price.csv`` of the report. A table without rows has none.
         """
         return _columns_of_values(full_price_table(self.statistics))
 
@@ -110,19 +110,20 @@ class Sweep:
         return self.table.to_pandas()
 
     def recommend(self, within: float = MARGIN, task: str | None = None) -> Answer:
-        """Return which setting to use if ``within`` points of accuracy may be lost.
+        """Return which setting to use if you accept a loss of ``within`` points of accuracy.
 
-        It is the answer of the report, with its loss, speed-up and reason. Raises
-        ``InvalidArgumentError`` for a margin that is not above 0, and where ``task`` is needed.
+        This is the answer of the report, with its loss, speed-up and reason. Raises
+        ``InvalidArgumentError`` for a margin that is not above 0, and if ``task`` is missing
+        although there are several.
         """
         return answer(at_margin(self._one(task), _margin(within)))
 
     def plot(self, task: str | None = None) -> alt.LayerChart | alt.Chart:
         """Return the main chart of the report for a task, as an Altair chart.
 
-        With several models or set-ups it is the accuracy of all against their questions/s. Raises
-        ``MissingDependencyError`` without the extra ``report``, and ``InvalidArgumentError`` where
-        there is nothing to draw.
+        With several models or set-ups, the chart shows the accuracy of all against questions/s.
+        Raises ``MissingDependencyError`` without the extra ``report``, and
+        ``InvalidArgumentError`` if there is nothing to draw.
         """
         numbers = self._of_task(task)
         try:
@@ -151,11 +152,11 @@ class Sweep:
     def report(
         self, path: str | Path = "report.html", *, within: float = MARGIN, force: bool = False
     ) -> Path:
-        """Write the report as a page with a folder of charts and tables, and return its path.
+        """Write the report, a page with a folder of charts and tables, and return its path.
 
-        The options of ``moe-eval report`` have the same names. Raises ``InvalidArgumentError`` for
-        an existing file that is no report unless ``force`` is set, and ``MissingDependencyError``
-        without the extra ``report``.
+        The arguments are options of ``moe-eval report``. An existing file that is not a report is
+        overwritten only with ``force``, otherwise it raises ``InvalidArgumentError``. Raises
+        ``MissingDependencyError`` without the extra ``report``.
         """
         from moe_eval_plugin.report.build import Options, build
         from moe_eval_plugin.report.write import check_output, write_report
@@ -168,9 +169,9 @@ class Sweep:
             return write_report(build([self.path], options), page)[0]
 
     def __getitem__(self, which: int | str | tuple[int | str, str]) -> Setting:
-        """Return a setting by its k or label: ``sweep[4]``, ``sweep["8/image:2"]``.
+        """Return a setting by its k or label: ``sweep[4]`` or ``sweep["8/image:2"]``.
 
-        Where there are several tasks it is ``sweep[4, "okvqa"]``. Raises ``KeyError``.
+        With several tasks, also name the task: ``sweep[4, "okvqa"]``. Raises ``KeyError``.
         """
         wanted, task = which if isinstance(which, tuple) else (which, None)
         label = str(wanted).removeprefix("k=")

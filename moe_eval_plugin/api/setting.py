@@ -17,48 +17,48 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of a sweep on one task; ``None`` is not known or not measured.
+    """One setting of a sweep on one task. ``None`` means unknown or not measured.
 
-    Accuracies and losses are in percent and points of 100 for scores from 0 to 1, else in the
-    unit of the score. Intervals are 95% intervals.
+    Accuracies are in percent and losses in points, or in the unit of the score if the score is not
+    from 0 to 1. Intervals are 95% intervals.
     """
 
     task: str
     """Name of the task."""
     model: str
-    """The model, and what distinguishes its runs from others of the folder."""
+    """The model, and what distinguishes its runs from others in the folder."""
     label: str
-    """The setting in words, for instance ``k=4``."""
+    """The name of the setting, for instance ``k=4``."""
     k: float | None
-    """Requested k, or else the observed one."""
+    """Requested k, or observed k if none was requested."""
     observed_k: float | None
-    """Routed experts per token that were counted, mean over tokens and layers."""
+    """Observed k: mean number of routed experts per token and layer."""
     is_baseline: bool
-    """Whether it is the model as published."""
+    """Whether this is the published k, the baseline."""
     accuracy: float
-    """Mean score of the questions."""
+    """Accuracy, as the mean over the questions."""
     accuracy_interval: tuple[float, float] | None
-    """Its interval."""
+    """Interval of the accuracy."""
     n_questions: int | None
-    """Questions that were scored."""
+    """Number of questions that were scored."""
     loss: float | None
-    """Accuracy that it loses against the published k; below 0 where it gains."""
+    """Loss of accuracy against the published k; negative for a gain."""
     loss_interval: tuple[float, float] | None
     """Interval of the loss, on the same questions."""
     questions_per_s: float | None
-    """Questions per second: of the timed pass, else while answering."""
+    """Questions per second, in the timed pass or else while answering."""
     speed_up: SpeedRatio | None
-    """Its speed divided by that of the published k."""
+    """Speed divided by the speed of the published k."""
     results: tuple[Path, ...]
-    """Its results files: one for each seed."""
+    """Results files, one for each seed."""
     kind: str = SettingKind.UNIFORM.value
     """``uniform k``, ``schedule by hand``, ``searched schedule`` or ``policy``."""
     price_share: float | None = None
-    """Its observed experts per token and layer as a share of the published k."""
+    """Observed k as a share of the published k."""
     predicted_speed_up: float | None = None
-    """What a search that counts time, or else the cost model, expects of its speed."""
+    """Speed-up that the search predicted if it counted time, or else the cost model."""
     tuning: TuningRecord | None = None
-    """How its schedule or policy was found, if ``moe-eval tune`` found it."""
+    """How ``moe-eval tune`` found the schedule or policy; ``None`` if it did not."""
 
 
 def setting_of(numbers: SeriesStatistics, one: PointStatistics) -> Setting:

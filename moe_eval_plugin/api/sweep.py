@@ -44,23 +44,23 @@ def sweep(
     model_args: str | Mapping[str, object] = "",
     **options: Unpack[SweepKeywords],
 ) -> Sweep:
-    """Ask a model the same questions at each k, time all k, and return what was found.
+    """Ask a model the same questions at each k, time all k, and return the results.
 
-    Arguments have the names and meanings of the options of ``moe-eval sweep``; ``pretrained`` is a
-    folder, an id of the Hub, or ``"demo"``, and ``model`` the backend. Without ``experts_k`` it is
-    the published k, halved down to 1. Without ``output`` the folder is below ``runs/``, the same
-    one for the same model, tasks and settings::
+    Arguments have the names and meanings of the options of ``moe-eval sweep``. ``pretrained`` is a
+    folder, an id of the Hub, or ``"demo"``, and ``model`` is the backend. The default of
+    ``experts_k`` is the published k, halved down to 1. The default of ``output`` is a folder below
+    ``runs/``, the same for the same model, tasks and settings::
 
         sweep = moe.sweep("demo", tasks="easy_vqa", experts_k=[8, 4, 2, 1], limit=300)
         sweep.recommend(within=1.0)
         moe.sweep("allenai/OLMoE-1B-7B-0924", tasks="arc_easy", host="lm-eval")
 
-    Like the command, an interrupted call continues where it stopped, and one whose settings are
-    all done returns at once. ``progress=False`` shows nothing; an object with the methods of
-    ``SweepProgress`` gets all steps.
+    Call ``sweep`` again after an interruption, and it continues where it stopped. If all settings
+    are done, it returns immediately. ``progress=False`` shows nothing. An object with the methods
+    of ``SweepProgress`` is told each step.
 
-    Raises ``UserError`` for a sweep that cannot run, before a weight is read; its message says
-    what to change. A setting that fails does not stop the others: see ``Sweep.unfinished``.
+    Raises ``UserError`` for a sweep that cannot run, before a weight is read. A setting that fails
+    does not stop the others: see ``Sweep.unfinished``.
     """
     keywords = {*SweepKeywords.__annotations__}
     _refuse_unknown(options, keywords)
@@ -77,10 +77,10 @@ def sweep(
 
 
 class SweepKeywords(SweepOptions, total=False):
-    """The keyword arguments of ``sweep`` that are passed on."""
+    """More keyword arguments of ``sweep``."""
 
     progress: bool | SweepProgress
-    """Whether a bar shows the progress, or the object that shows it."""
+    """Whether to show a progress bar, or an object that shows the progress."""
 
 
 def _run(request: SweepRequest, progress: SweepProgress) -> SweepResult:

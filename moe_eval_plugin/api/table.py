@@ -38,14 +38,17 @@ class TableColumn:
 
 @dataclass(frozen=True, repr=False)
 class Table:
-    """Rows of results, with unrounded values and as they are shown."""
+    """Rows of results, as unrounded values and as text.
+
+    A table shows itself as text in a terminal and as HTML in a notebook.
+    """
 
     columns: tuple[TableColumn, ...]
-    """The columns that are shown, each with a value for every row."""
+    """The columns on display, each with a value for every row."""
     caption: str = ""
-    """How to read them."""
+    """How to read the table."""
     all_columns: tuple[TableColumn, ...] = ()
-    """The columns of data frames and files, where they have more than is shown."""
+    """The columns of data frames and CSV, if these have more than the display."""
 
     def __len__(self) -> int:
         return len(self.columns[0].raw) if self.columns else 0
@@ -58,7 +61,7 @@ class Table:
         return [{one.key: one.raw[row] for one in self._stored} for row in range(len(self))]
 
     def to_csv(self) -> str:
-        """Return the table as CSV with unrounded values; what is not known is empty."""
+        """Return the table as CSV with unrounded values. Unknown values are empty."""
         rows = zip(*(one.raw for one in self._stored), strict=True)
         return csv_text([[one.key for one in self._stored], *rows])
 

@@ -40,26 +40,26 @@ FIELDS = {option: field for field, option in NAMES.items()}
 
 
 class TuneKeywords(TypedDict, total=False):
-    """The keyword arguments of ``tune`` that are options of ``moe-eval tune``, by their names."""
+    """More keyword arguments of ``tune``: options of ``moe-eval tune``."""
 
     calibration_split: str | None
-    """Split of the data that the calibration questions are from."""
+    """Split of the data from which the calibration questions come."""
     data_free: bool
-    """Use random tokens instead of prompts."""
+    """Use random tokens instead of questions."""
     answer_tokens: int
-    """Tokens of each answer that are compared at most."""
+    """Most tokens of each answer that are compared."""
     policy: str | Sequence[str]
-    """Names of policies whose parameters are calibrated at each target too."""
+    """Names of policies to calibrate at each target."""
     experts_k: int | Sequence[int]
-    """The k below the published one to choose from."""
+    """The values of k below the published one to choose from."""
     seed: int
-    """Seed of the choice of questions."""
+    """Seed for choosing the questions."""
     host: str | None
-    """The harness: ``lmms-eval``, the default where it is installed, or ``lm-eval``."""
+    """``lmms-eval``, the default if it is installed, or ``lm-eval``."""
     batch_size: int
-    """Prompts that the model is called with at once."""
+    """Prompts in a batch."""
     device: str | None
-    """``cpu``, ``cuda`` and so on."""
+    """Device, such as ``cpu`` or ``cuda``."""
     include_path: str | Path | None
     """A folder with more tasks."""
     num_fewshot: int | None
@@ -67,7 +67,7 @@ class TuneKeywords(TypedDict, total=False):
     apply_chat_template: bool
     """Pass prompts through the chat template, with lm-eval."""
     progress: bool | Progress
-    """Whether a bar shows the progress, or the object that shows it."""
+    """Whether to show a progress bar, or an object that shows the progress."""
 
 
 def tune(
@@ -81,17 +81,18 @@ def tune(
     output: str | Path | None = None,
     **options: Unpack[TuneKeywords],
 ) -> Tuning:
-    """Return the schedules of k that lose least at each target, found on calibration questions.
+    """Return the schedule of k that loses the least at each target, found on calibration questions.
 
-    Arguments have the names and meanings of the options of ``moe-eval tune``; ``pretrained`` is a
-    folder, an id of the Hub, or ``"demo"``. Without ``target`` it is the price of each smaller
-    uniform k. Without ``output`` the folder is below ``runs/``, the same one for the same request::
+    Arguments have the names and meanings of the options of ``moe-eval tune``. ``pretrained`` is a
+    folder, an id of the Hub, or ``"demo"``. The default of ``target`` is the price of each smaller
+    uniform k. The default of ``output`` is a folder below ``runs/``, the same for the same
+    request::
 
         tuned = moe.tune("demo", tasks="easy_vqa", target=[0.5, 0.25], calibration=64)
         moe.sweep("demo", "easy_vqa", experts_k=[8, 4, 2, *tuned.schedules])
 
-    An interrupted call continues where it stopped. Raises ``UserError`` for what cannot be tuned,
-    with what to change.
+    Call ``tune`` again after an interruption, and it continues where it stopped. Raises
+    ``UserError`` for a model or a request that cannot be tuned.
     """
     names = {*PARAMETERS, *TuneKeywords.__annotations__}
     _refuse_unknown(options, names)
@@ -110,19 +111,19 @@ def tune(
 
 
 def load_tuning(output: str | Path) -> Tuning:
-    """Return a finished study: that of a folder, or of the FILE.yaml that ``output`` named.
+    """Return a finished study from its folder, or from the FILE.yaml that was its ``output``.
 
-    Raises ``DataError`` where there is none.
+    Raises ``DataError`` if there is none.
     """
     return Tuning(Path(output), read_study(StudyPaths.of(Path(output)).folder))
 
 
 class Tuning:
-    """What was found for a model: a schedule of k for each target, with its loss."""
+    """The result of ``tune``: a schedule of k for each target, with its loss."""
 
     def __init__(self, output: Path, study: TuningStudy) -> None:
         self.study = study
-        """All that was measured and found, as ``tuning.json`` has it."""
+        """All measurements and results, as in ``tuning.json``."""
         self._paths = StudyPaths.of(output)
 
     @property
@@ -132,7 +133,7 @@ class Tuning:
 
     @property
     def schedules(self) -> list[TunedSchedule]:
-        """The schedule of each target, from the dearest to the cheapest."""
+        """The schedule of each target, from the highest price to the lowest."""
         return [
             TunedSchedule(self._paths.file(point.name), point, self.study.record(point))
             for point in self.study.points
@@ -140,12 +141,12 @@ class Tuning:
 
     @property
     def policies(self) -> list[Path]:
-        """The files of policies, with the parameters that were calibrated."""
+        """The files of the calibrated policies."""
         return [self._paths.file(one.name) for one in self.study.policies]
 
     @property
     def table(self) -> Table:
-        """A row for each target: the schedule, its losses, and those of the uniform k."""
+        """A row for each target: the schedule, its losses, and the losses of the uniform k."""
         heads = [
             *(("target", "Target"), ("price", "Price"), ("experts_k", "Schedule")),
             *(("predicted_loss", "Predicted"), ("loss", "Measured")),
@@ -173,14 +174,14 @@ class Tuning:
 
 @dataclass(frozen=True)
 class TunedSchedule:
-    """The schedule of one target; as text it is the ``experts_k`` that reads its file."""
+    """The schedule of one target. ``str`` of it is an ``experts_k`` that reads its file."""
 
     path: Path
-    """Its file."""
+    """File of the schedule."""
     point: FrontierPoint
-    """The schedule, its price, and its losses."""
+    """The schedule, its price and its losses."""
     tuning: TuningRecord
-    """How it was found, as its file says."""
+    """How the schedule was found."""
 
     def __str__(self) -> str:
         return f"@{self.path}"

@@ -29,17 +29,17 @@ LOCAL = "local"
 
 
 class SweepOptions(TypedDict, total=False):
-    """Options that a sweep may have besides its model, its tasks, its k and its folder.
+    """Options of a sweep besides model, tasks, k and folder.
 
     Names, meanings and defaults are those of the options of ``moe-eval sweep``.
     """
 
     host: str | None
-    """The harness: ``lmms-eval``, the default where it is installed, or ``lm-eval``."""
+    """``lmms-eval``, the default if it is installed, or ``lm-eval``."""
     batch_size: int | str | None
     """Questions in a batch, or ``auto``."""
     device: str | None
-    """``cpu``, ``cuda`` and so on."""
+    """Device, such as ``cpu`` or ``cuda``."""
     gen_kwargs: str | None
     """Generation arguments, as in the host."""
     include_path: str | Path | None
@@ -49,31 +49,31 @@ class SweepOptions(TypedDict, total=False):
     apply_chat_template: bool
     """Pass prompts through the chat template, with lm-eval."""
     experts_policy: Sequence[str]
-    """Rules that drop experts, each combined with each k: ``NAME:NUMBER`` or ``@FILE``."""
+    """Policies, each combined with each k: ``NAME:NUMBER`` or ``@FILE``."""
     policies: Sequence[str]
-    """Rules that drop experts, each a setting of its own, at the published k."""
+    """Policies, each as a setting of its own at the published k."""
     renorm: Sequence[str]
     """How to scale the weights of the experts kept."""
     seeds: Sequence[int]
     """Repeat everything once for each seed."""
     speed_precision: float | str
-    """Width of each interval of a speed-up at which the timed pass ends, as a share."""
+    """The timed pass ends when the interval of each speed-up is narrower than this share."""
     speed_budget: float | str
-    """Seconds after which it ends; 0 for no timed pass."""
+    """The timed pass ends after this many seconds; 0 for no timed pass."""
     batch_sizes: Sequence[int | str]
     """Batch sizes to time."""
     timing_rounds: int | str
-    """Rounds over vLLM engines, each of which holds one k."""
+    """Rounds over the vLLM engines, which hold one k each."""
     timing_seed: int | str
-    """Seed that chooses the questions to time."""
+    """Seed for choosing the questions to time."""
     launcher: str
     """``local``, ``ray`` or ``slurm``."""
     gpus_per_point: float
-    """GPUs for each setting, on Ray and Slurm."""
+    """GPUs for each setting, with Ray and Slurm."""
     launcher_options: Sequence[str]
-    """Options of the launcher, each ``NAME=VALUE``."""
+    """Options of the launcher, each as ``NAME=VALUE``."""
     separate: bool
-    """Run each k in a process of its own."""
+    """Run each k in its own process."""
     processes_per_point: int
     """Processes that share the questions of each setting."""
     input_cache_gib: float | None

@@ -16,34 +16,34 @@ if TYPE_CHECKING:
 
 
 class SweepProgress(Progress, Protocol):
-    """Shows what a sweep does; ``doing``, ``verified`` and ``answered`` come from its model."""
+    """The methods that a sweep calls to show its progress."""
 
     def begin(self, plan: SweepPlan, manifest: Manifest, n_questions: Mapping[str, int]) -> None:
-        """Begin the sweep; ``n_questions`` are those of one setting, by task."""
+        """Begin the sweep; ``n_questions`` has the number of questions of a setting, by task."""
 
     def begin_setting(self, point: SweepPoint) -> None:
-        """Begin a setting; several run at once on Ray and Slurm."""
+        """Begin a setting. With Ray and Slurm, several settings run at the same time."""
 
     def end_setting(self, outcome: Outcome) -> None:
-        """End a setting, which is in the manifest now."""
+        """End a setting, which the manifest now contains."""
 
     def stop(self) -> None:
-        """End early: every other setting would meet the error of the current one."""
+        """End early, because every other setting would fail with the same error."""
 
     def begin_timing(self) -> None:
-        """Begin the timed pass: every setting is answered, or has failed."""
+        """Begin the timed pass, when every setting is answered or has failed."""
 
     def timed(self, found: TimedPass) -> None:
-        """Show how far the timed pass is."""
+        """Show the progress of the timed pass."""
 
     def fail_timing(self, reason: str) -> None:
         """Show why the timed pass failed."""
 
     def note(self, text: str) -> None:
-        """Show lines that stay."""
+        """Show lines that stay on the screen."""
 
     def close(self) -> None:
-        """End what is shown: what follows is shown by others."""
+        """End the display."""
 
 
 class NoProgress(Silent):

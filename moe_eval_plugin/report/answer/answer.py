@@ -23,10 +23,10 @@ UNKNOWN_K = "The k of this model is not known: neither moe_hf nor moe_vllm ran i
 
 @dataclass(frozen=True)
 class Answer:
-    """Which setting to use, within a margin, and what that costs and gains.
+    """The setting to use within a margin, with its loss and its speed-up.
 
-    Its numbers are those of ``setting``. Accuracy, loss and margin are in the unit in which they
-    are shown: percent and points of 100 for scores from 0 to 1. ``None`` is not known.
+    All numbers are those of ``setting``. Accuracies are in percent, losses and margins in points,
+    or in the unit of the score if the score is not from 0 to 1. ``None`` means unknown.
     """
 
     series: str
