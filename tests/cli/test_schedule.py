@@ -11,7 +11,7 @@ from tests.cli.programs import moe_eval
 from tests.publish.deployment.tuned_files import tuned_file
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "deploy-a-schedule.md"
-SHOWN = re.compile(r"```console\n\$ moe-eval (.*)\n((?:.*\n)*?)```")
+SHOWN = re.compile(r"```console\nmoe-eval (.*)\n```\n\n```text\n((?:.*\n)*?)```")
 
 
 def test_show_prints_a_table_or_json(tmp_path: Path) -> None:

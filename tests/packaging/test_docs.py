@@ -206,7 +206,7 @@ def test_reference_lists_every_environment_variable(repository_root: Path) -> No
     }
     page = (repository_root / "docs" / "reference" / "environment.md").read_text("utf-8")
 
-    documented = set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))
+    documented = set(re.findall(r"^\| `(MOE_EVAL_\w+)`", page, re.MULTILINE))
 
     assert documented == used
 
