@@ -66,7 +66,7 @@ def tool_support(
             "vLLM with moe-eval-plugin",
             "0.32.0",
             is_able=vllm is None,
-            how=_first_sentence(vllm) or "--hf-overrides, our key: by layer",
+            how=_first_sentence(vllm) or "--hf-overrides, a key of this package: by layer",
         ),
         *(
             ToolSupport(tool, version, is_able=is_one, how=f"{option}: {ONE_OF_ALL}")

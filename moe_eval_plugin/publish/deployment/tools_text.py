@@ -19,7 +19,7 @@ def render_tools(found: Exports) -> str:
     names = {one.tool.removesuffix(" alone"): one.version for one in found.tools}
     versions = [f"{name} {version}" for name, version in names.items() if " with " not in name]
     note = (
-        f"Looked at on {found.checked}: {', '.join(versions)}. transformers and vLLM were run; of "
+        f"Checked on {found.checked}: {', '.join(versions)}. transformers and vLLM were run; for "
         "the others the source was read."
     )
     return "\n".join([*fit(rows, "l"), *wrap(note)])

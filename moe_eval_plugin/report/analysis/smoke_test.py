@@ -31,7 +31,7 @@ def smoke_test_reasons(baseline: PointStatistics, margin: float, scale: float) -
         return
     name, score = baseline.point.label, f"{baseline.accuracy * scale:.2f}%"
     if baseline.accuracy <= max(NEAR_0, margin):
-        yield f"{name} scores {score}, so that a smaller k has nothing to lose"
+        yield f"{name} scores {score}, so a smaller k has nothing to lose"
     elif baseline.accuracy >= NEAR_1:
         yield f"{name} scores {score}: the questions are too easy to show what a smaller k loses"
     elif (chance := _chance(baseline)) is not None:
@@ -39,7 +39,7 @@ def smoke_test_reasons(baseline: PointStatistics, margin: float, scale: float) -
         if low <= chance:
             yield (
                 f"{name} scores {score}, which is not shown to be better than one answer to "
-                f"everything ({chance * scale:.2f}%)"
+                f"every question ({chance * scale:.2f}%)"
             )
 
 
@@ -49,7 +49,7 @@ def _few_images(one: PointStatistics) -> Iterator[str]:
     n, what = (one.n_images, "image") if one.n_images else (n_questions, "question")
     if n is not None and n < MIN_IMAGES:
         asked = "" if what == "question" else f"{counted(one.n_questions or 0, 'question')} on "
-        yield f"{asked}{counted(n, what)}, where {MIN_IMAGES} {what}s are the least"
+        yield f"{asked}{counted(n, what)} (at least {MIN_IMAGES} {what}s are needed)"
 
 
 def _chance(one: PointStatistics) -> float | None:

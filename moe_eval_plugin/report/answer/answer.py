@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.report.analysis.series_statistics import PointStatistics, SeriesStatistics
     from moe_eval_plugin.stats import SpeedRatio
 
-UNKNOWN_K = "The k of this model is not known: neither moe_hf nor moe_vllm ran it."
+UNKNOWN_K = "The k of this model is unknown, because neither moe_hf nor moe_vllm ran it."
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _words(
     """Return the answer in words; ``one`` is the recommended setting, or the closest to it."""
     if numbers.smoke_test:
         reasons = "; ".join(numbers.smoke_test)
-        nothing = "Nothing is concluded from it, and no setting recommended."
+        nothing = "This supports no conclusion, so no setting is recommended."
         sentence = f"Smoke test: {reasons}. {nothing}"
         return _Words("Smoke test: no conclusion", f"{_capital(reasons)}.", sentence)
     if baseline is None or one is None:
@@ -213,7 +213,7 @@ def _missing(numbers: SeriesStatistics, one: PointStatistics) -> str:
     if ratio.interval is None:
         return f"{label} is within {margin}, but its speed-up, {ratio.ratio:.2f}×, was timed once"
     speed_up = f"{ratio.text}{at_batch_size(numbers)}"
-    return f"{label} is within {margin}, but its speed-up, {speed_up}, may be none"
+    return f"{label} is within {margin}, but may not be faster: its speed-up is {speed_up}"
 
 
 def _compared(numbers: SeriesStatistics) -> list[PointStatistics]:

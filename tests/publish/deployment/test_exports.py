@@ -116,7 +116,7 @@ def test_each_tool_is_said_to_run_it_or_not(tmp_path: Path) -> None:
     }
     found = exported("4")
     assert set(found.to_dict()["tools"][0]) == {*asdict(found.tools[0])}
-    assert "Looked at on 2026-11-29: transformers 5.24.0, vLLM 0.32.0" in render_tools(found)
+    assert "Checked on 2026-11-29: transformers 5.24.0, vLLM 0.32.0" in render_tools(found)
 
 
 def test_an_export_needs_a_model() -> None:

@@ -111,7 +111,7 @@ def test_a_smoke_test_has_no_conclusion(tmp_path: Path) -> None:
     found = answer(computed(tmp_path))
 
     assert found.headline == "Smoke test: no conclusion"
-    assert found.reason.startswith("40 questions on 4 images, where 50 images are the least; k=8 s")
+    assert found.reason.startswith("40 questions on 4 images (at least 50 images are needed); k=8")
     assert not found.certain
 
 
