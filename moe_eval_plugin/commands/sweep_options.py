@@ -157,7 +157,7 @@ def _add_timing(verb: Options) -> None:
         default="auto",
         metavar="SECONDS",
         help="or when this time is spent; 0 for no timed pass (default: auto, the time of "
-        "answering 1,000 questions, one minute at least)",
+        "answering 1,000 questions at each setting, one minute at least)",
     )
     verb.add_argument(
         "--batch-sizes",

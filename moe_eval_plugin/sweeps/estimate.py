@@ -152,7 +152,7 @@ def _timing_text(found: Estimate) -> str:
     until = f"until each speed-up is known to {timing.precision:.1%}"
     if timing.budget_s is not None:
         return f"{until}, for {timing.budget_s:,.0f} s at most"
-    return f"{until}, or for the time of 1,000 answers"
+    return f"{until}, or for the time of 1,000 answers at each setting"
 
 
 def _size_text(n_bytes: int | None) -> str:
