@@ -19,7 +19,7 @@ class TimingOptions:
     precision: float = PRECISION
     """Width of each interval, as a share of the speed-up, at which it ends."""
     budget_s: float | None = None
-    """Seconds after which it ends; ``None`` is the time of answering 1,000 questions at each setting."""
+    """Seconds after which it ends; ``None`` is the time of 1,000 questions at each setting."""
     batch_sizes: tuple[int, ...] = ()
     """Batch sizes to time; empty for that of the answering pass."""
     rounds: int | None = None
