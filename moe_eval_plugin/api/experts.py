@@ -149,7 +149,7 @@ class ExpertsInUse:
         return verify(self._resolved, self.baseline, found, self._rule, present_only=True)
 
     def __repr__(self) -> str:
-        asked = f"experts_k={self.requested} (as published: {self.baseline})"
+        asked = f"experts_k={self.requested} (published k: {self.baseline})"
         seen = self.layers
         known = [k for k in seen.values() if k is not None]
         if self._pending is None:

@@ -144,7 +144,7 @@ def _milliseconds(spread: Spread | None) -> str:
 
 
 def _times(value: float | None) -> str:
-    return NOT_KNOWN if value is None else f"{value:.2f}x"
+    return NOT_KNOWN if value is None else f"{value:.2f}×"
 
 
 def _percent(value: float | None) -> str:

@@ -23,7 +23,7 @@ class DemoProgress(SweepProgress):
         self._verified_as = f"verified: {text}"
 
     def _show_row(self, row: Row) -> None:
-        found = "" if row.score is None else f"{row.score:6.1%} right"
+        found = "" if row.score is None else f"accuracy {row.score:6.1%}"
         change = ""
         if row.difference is not None:
             change = f"{row.difference * HUNDRED:+.1f} points".replace("-", MINUS)

@@ -15,7 +15,7 @@ from moe_eval_plugin.commands.ending import is_silent, show_end, shown
 from moe_eval_plugin.commands.subcommand import add_verb
 from moe_eval_plugin.errors import InvalidArgumentError
 from moe_eval_plugin.option_values import read_new_folder
-from moe_eval_plugin.text import wrap_command
+from moe_eval_plugin.text import setting_label, wrap_command
 
 if TYPE_CHECKING:
     import argparse
@@ -216,7 +216,8 @@ def _show_check(options: argparse.Namespace, bundle: Bundle, before: Environment
         print(json.dumps(found, indent=1, ensure_ascii=False))
         return 0
     print(f"{options.path}: all checksums agree.")
-    print(f"Run at {bundle.description.made}. Settings: {', '.join(bundle.description.points)}.")
+    settings = ", ".join(map(setting_label, bundle.description.points))
+    print(f"Run at {bundle.description.made}. Settings: {settings}.")
     for warning in bundle.description.warnings:
         print(f"Warning: {warning}")
     print(render_before(before))

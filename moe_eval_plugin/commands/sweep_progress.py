@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from moe_eval_plugin.commands.ending import shown
 from moe_eval_plugin.experts.schedules.routing_rule import UNIFORM
 from moe_eval_plugin.hosts.harness import LMMS_EVAL
+from moe_eval_plugin.text import setting_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,7 +103,7 @@ class SweepProgress:
         self._n_running -= 1
         point = outcome.point
         if outcome.results is None:
-            self.status.error(f"{point.name}: failed. {outcome.reason}")
+            self.status.error(f"{point.label}: failed. {outcome.reason}")
         else:
             self._add(point.name, point.to_dict())
 
@@ -162,9 +163,8 @@ class SweepProgress:
         elif not failed and not self._as_json:
             _show_end(result, quiet=self.status.is_quiet)
         if failed:
-            print(
-                f"Failed: {', '.join(failed)}. Run the same command to try again.", file=sys.stderr
-            )
+            names = ", ".join(map(setting_label, failed))
+            print(f"Failed: {names}. Run the same command to try again.", file=sys.stderr)
         return EXIT_FAILED if failed or not result.is_timed else 0
 
     def content(self, result: SweepResult) -> dict[str, Any]:

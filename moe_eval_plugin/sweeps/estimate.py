@@ -110,7 +110,7 @@ def render_estimate(found: Estimate) -> str:
     memory = _size_text(found.memory_bytes)
     free = _size_text(found.free_bytes)
     lines = [
-        f"{len(points)} settings, the published k first:",
+        f"{len(found.states)} settings, the published k first:",
         *points,
         *wrap(f"questions in each setting: {questions}; {total:,} answers to go", rest="  "),
         f"batch size: {found.batch_size}",

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.results.files import read_run
 from moe_eval_plugin.results.timing.of_run import TimedRun, size_shown
-from moe_eval_plugin.text import GAP, HUNDRED, align, formatted, points_text, terminal_width
+from moe_eval_plugin.text import (
+    GAP,
+    HUNDRED,
+    align,
+    formatted,
+    points_text,
+    setting_label,
+    terminal_width,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,7 +66,7 @@ class Row:
     def note(self) -> str | None:
         """What is to be said of this row: which answers were cut; ``None`` for nothing."""
         note = self.answers.note if self.answers else None
-        return None if note is None else f"{self.point}, {self.task}: {note}"
+        return None if note is None else f"{setting_label(self.point)}, {self.task}: {note}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain JSON data."""
@@ -76,7 +84,8 @@ class Table:
         self.rows: list[Row] = []
         self._batch_sizes: list[int | None] = []
         self._baseline: dict[tuple[str, int | None], Row] = {}
-        self._setting_width = max([len("setting"), *(len(point.name) for point in points)])
+        names = [setting_label(point.name) for point in points]
+        self._setting_width = max(map(len, ["setting", *names]))
         self._task_width = 0 if len(tasks) == 1 else max([len("task"), *map(len, tasks)])
 
     def add(self, point: Mapping[str, Any], results: Path) -> list[Row]:
@@ -107,12 +116,12 @@ class Table:
             UNKNOWN if row.difference is None else points_text(row.difference * HUNDRED, sign=True),
             _number(row.samples_per_s, ".2f"),
         ]
-        return self._line(row.point, row.task, numbers)
+        return self._line(setting_label(row.point), row.task, numbers)
 
     def timed_once(self) -> str:
         """Return the speed-ups of task throughput, which no repetition supports."""
         shown = [
-            f"{row.point}, {row.task}: {row.ratio:.2f}×, timed once"
+            f"{setting_label(row.point)}, {row.task}: {row.ratio:.2f}×, timed once"
             for row in self.rows
             if row.ratio is not None
         ]

@@ -61,7 +61,7 @@ def test_tokens_use_k_in_the_block_and_the_published_k_afterwards(model: Any, in
         assert generate(model, inputs).tolist() != before.tolist()
         assert k.observed == 1
     assert dict(k.layers) == dict.fromkeys(LAYERS, 1.0)
-    assert repr(k) == "experts_k=1 (as published: 8), observed 1 in 4 of 4 layers"
+    assert repr(k) == "experts_k=1 (published k: 8), observed 1 in 4 of 4 layers"
     assert generate(model, inputs).tolist() == before.tolist()
 
 

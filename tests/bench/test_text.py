@@ -44,7 +44,7 @@ def test_each_point_has_its_row_by_batch_size() -> None:
         [k, batch] for batch in ("1", "2") for k in ("8", "4", "1")
     ]
     # 2 sequences in steps of 4 * 0.25 s.
-    assert found[4][:6] == ["4", "2", "2.00", "2.00-2.00", "1,000", "2.00x"]
+    assert found[4][:6] == ["4", "2", "2.00", "2.00-2.00", "1,000", "2.00×"]
     assert [row[4] for row in rows(text, "Prefill, memory and energy")] == ["2,000"] * 6
 
 

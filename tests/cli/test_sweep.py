@@ -82,7 +82,7 @@ def test_the_baseline_comes_first_and_each_k_is_observed(undisturbed: tuple[Path
 def test_the_table_grows_with_each_point(undisturbed: tuple[Path, str]) -> None:
     folder, printed = undisturbed
     rows = [line.split() for line in printed.splitlines() if line.startswith("k")]
-    assert [row[:2] for row in rows[:3]] == [["k8", "8.00"], ["k4", "4.00"], ["k1", "1.00"]]
+    assert [row[:2] for row in rows[:3]] == [["k=8", "8.00"], ["k=4", "4.00"], ["k=1", "1.00"]]
     found = numbers(folder)
     assert rows[2][2] == f"{found['k1']['score']:.2%}"
     change = 100 * (found["k1"]["score"] - found["k8"]["score"])
@@ -189,7 +189,7 @@ def test_points_that_are_done_are_timed_and_their_speed_ups_have_intervals(
     assert found.sample == tuple(range(N_QUESTIONS))
     ratio = found.speed_up("k1")
     assert ratio is not None
-    (row,) = [line for line in run.stdout.splitlines() if line.startswith("k1") and "×" in line]
+    (row,) = [line for line in run.stdout.splitlines() if line.startswith("k=1") and "×" in line]
     assert ratio.text in row
     assert "No timed pass" in undisturbed[1]
     # What has ended is read, and no model is loaded for it.
@@ -313,7 +313,7 @@ def test_a_point_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     points = manifest(blocked)["points"]
     assert [entry["state"] for entry in points.values()] == ["done", "failed", "done"]
     assert "IsADirectoryError" in points["k4"]["reason"]
-    assert "Failed: k4. Run the same command to try again." in run.stderr
+    assert "Failed: k=4. Run the same command to try again." in run.stderr
     (blocked / "logs" / "k4.log").rmdir()
     run = sweep_here(blocked, *KS)
     assert run.returncode == 0, run.stderr

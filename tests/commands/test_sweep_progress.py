@@ -81,7 +81,7 @@ def test_a_failed_point_is_named_and_fails_the_sweep(
     progress.close()
     assert progress.finish(result(manifest, 4)) == 1
     printed = capsys.readouterr()
-    assert "Failed: k4. Run the same command to try again." in printed.err
+    assert "Failed: k=4. Run the same command to try again." in printed.err
     assert "Done" not in printed.out
 
 
@@ -118,7 +118,7 @@ def test_a_resumed_sweep_says_what_was_done_and_what_it_verified(
     printed = capsys.readouterr()
     assert "1 of 2 settings were done already.\n" in printed.err
     assert printed.err.count("k=4 verified: 4 experts in 2 of 2 layers\n") == 1
-    assert "k4: failed. OSError: k4" in printed.err
+    assert "k=4: failed. OSError: k4" in printed.err
 
 
 def test_a_sweep_interrupted_in_its_timed_pass_has_all_answers(

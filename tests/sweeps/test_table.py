@@ -55,7 +55,7 @@ def test_a_row_is_as_wide_as_the_header(tmp_path: Path) -> None:
     table = Table(POINTS, ["okvqa", "vqa_v2_val"])
     table.add(point(8), write_point(tmp_path / "8", 1.0, 10.0, 8))
     (row,) = table.add(point(4), write_point(tmp_path / "4", 0.5, 40.0, 3.5))
-    cells = ["k4", "okvqa", "3.50", "50.00%", "\N{MINUS SIGN}50.00", "40.00"]
+    cells = ["k=4", "okvqa", "3.50", "50.00%", "\N{MINUS SIGN}50.00", "40.00"]
     assert table.render(row).split() == cells
     assert len(table.render(row)) == len(table.header()) <= 80
     assert "4.00" not in table.render(row)
@@ -65,7 +65,7 @@ def test_the_name_of_the_only_task_is_not_repeated(tmp_path: Path) -> None:
     table = Table(POINTS, ["okvqa"])
     (row,) = table.add(point(8), write_point(tmp_path / "8", 1.0, 10.0, 8))
     assert table.header().split() == ["setting", "observed", "accuracy", "points", "questions/s"]
-    assert table.render(row).split() == ["k8", "8.00", "100.00%", "10.00"]
+    assert table.render(row).split() == ["k=8", "8.00", "100.00%", "10.00"]
 
 
 def test_long_names_take_the_place_of_the_observed_k(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_speed_up_of_task_throughput_was_timed_once(tmp_path: Path) -> None:
     table = Table(POINTS, ["okvqa"])
     table.add(point(8), write_point(tmp_path / "8", 1.0, 10.0, 8))
     table.add(point(4), write_point(tmp_path / "4", 0.5, 40.0))
-    assert "k4, okvqa: 4.00×, timed once" in table.timed_once()
+    assert "k=4, okvqa: 4.00×, timed once" in table.timed_once()
     assert [row.ratio for row in table.with_timed_passes(tmp_path, [])] == [None, 4.0]
 
 
@@ -116,8 +116,8 @@ def test_answers_that_were_cut_are_noted(tmp_path: Path) -> None:
     (row,) = Table().add(point(4), path)
     assert row.to_dict()["answers"] == ends.to_dict()
     assert row.note == (
-        "k4, okvqa: 12 of 100 answers end inside a thought at max_new_tokens=16; 20 of 100 answers "
-        "were cut at max_new_tokens=16."
+        "k=4, okvqa: 12 of 100 answers end inside a thought at max_new_tokens=16; 20 of 100 "
+        "answers were cut at max_new_tokens=16."
     )
 
 

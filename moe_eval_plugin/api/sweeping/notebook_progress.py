@@ -59,7 +59,7 @@ class NotebookProgress:
         self._n_ended += 1
         self._to_the_end_of_settings()
         if outcome.reason is not None:
-            self.note(f"{outcome.point.name}: failed. {outcome.reason}")
+            self.note(f"{outcome.point.label}: failed. {outcome.reason}")
 
     def stop(self) -> None:
         """Show nothing: the error that follows says it."""

@@ -83,7 +83,7 @@ def raise_if_unfinished(manifest: Manifest) -> None:
         if manifest.results_path(name) is None
     ]
     if missing or not manifest.entries:
-        lines = "\n  ".join(missing) or "it has no points"
+        lines = "\n  ".join(missing) or "it has no settings"
         message = (
             f"The sweep in {manifest.folder} is not finished:\n  {lines}\nRun the same command "
             "again, `moe-eval sweep ... --output` with this folder: it runs what is missing."
@@ -103,8 +103,8 @@ def sweep_point(entry: Entry) -> SweepPoint:
         return SweepPoint.from_dict(entry.point)
     except TypeError as error:
         message = (
-            f"The manifest of the sweep records a point as {dict(entry.point)}, which this version "
-            "of moe-eval-plugin cannot read. Sweep into another folder with this version."
+            f"The manifest of the sweep records a setting as {dict(entry.point)}, which this "
+            "version of moe-eval-plugin cannot read. Sweep into another folder with this version."
         )
         raise DataError(message) from error
 

@@ -38,8 +38,8 @@ def render_agreement(agreement: Agreement, *, verbose: bool = False) -> str:
     """Return a row for each setting and a line for each aspect; with ``verbose`` every number."""
     lines: list[str] = []
     if verbose:
-        for names, rows in _grouped(agreement.rows).items():
-            lines += [" ".join(name for name in names if name)]
+        for (point, task), rows in _grouped(agreement.rows).items():
+            lines += [f"{setting_label(point)} {task}".strip()]
             lines += fit([HEADER, *map(_cells, rows)], "lrrl")
             lines.append("")
     lines += [*_summary(agreement.rows), ""]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe_eval_plugin.results.timing.speed_checks import implausible_speeds, load_warnings
 from moe_eval_plugin.sweeps.timing.interleaved import widest_interval
-from moe_eval_plugin.text import align, counted, wrap
+from moe_eval_plugin.text import align, counted, setting_label, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +70,7 @@ def warnings_of(found: TimedPass, experts_per_token: Mapping[str, float]) -> lis
     implausible = implausible_speeds(found, experts_per_token)
     return [
         *load_warnings(block.load for block in found.counted),
-        *(one.sentence() for one in implausible),
+        *(one.sentence(setting_label) for one in implausible),
     ]
 
 
@@ -111,7 +111,7 @@ def _cells(found: TimedPass, setting: str) -> tuple[str, ...]:
     if setting == found.baseline:
         shown = "1"
     rate, tokens = (speed.samples_per_s, speed.mean_output_tokens) if speed else (None, None)
-    return setting, shown, _number(rate), _number(tokens)
+    return setting_label(setting), shown, _number(rate), _number(tokens)
 
 
 def _number(value: float | None) -> str:

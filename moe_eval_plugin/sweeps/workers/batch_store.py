@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from moe_eval_plugin.sweeps.workers.journal import Journal
     from moe_eval_plugin.sweeps.workers.progress import Answered
 
-ENCODED_ONCE = "encoded once for all points; encoding is not in wall_s"
+ENCODED_ONCE = "encoded once for all settings; encoding is not in wall_s"
 ENCODED_AGAIN = (
-    "encoded once for all points as far as memory takes them, at each point else; encoding is not "
-    "in wall_s"
+    "encoded once for all settings as far as memory allows, and again at each setting beyond that; "
+    "encoding is not in wall_s"
 )
 NO_ENERGY = "the run was interrupted, and the energy of its first part is not known"
 

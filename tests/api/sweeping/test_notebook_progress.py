@@ -39,6 +39,6 @@ def test_it_ends_at_the_number_of_questions(
     assert progress._bar.n == 20
     printed = capsys.readouterr()
     shown = printed.err + printed.out
-    assert "k4: failed. OSError: no space" in shown
+    assert "k=4: failed. OSError: no space" in shown
     assert "The timed pass failed: the GPU is gone" in shown
     assert "4 experts in 2 of 2 layers" in shown

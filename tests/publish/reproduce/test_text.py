@@ -70,7 +70,7 @@ def test_a_row_for_each_setting_shows_then_and_now() -> None:
 def test_every_number_is_shown_with_verbose_only() -> None:
     assert not any("n_input_tokens" in line for line in lines(*SCORES, TOKENS))
     text = render_agreement(Agreement((*SCORES, TOKENS)), verbose=True)
-    assert "k8 easy_vqa\n" in text
+    assert "k=8 easy_vqa\n" in text
     assert "n_input_tokens" in text
 
 

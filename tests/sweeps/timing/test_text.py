@@ -13,8 +13,8 @@ OBSERVED = {"k8": 8.0, "k4": 4.0}
 def test_the_table_has_speed_ups_with_intervals_and_the_end() -> None:
     lines = render_pass(STEADY, OBSERVED).splitlines()
     assert lines[1] == "Speed of requests, easy_vqa, 4 questions, batch size 4:"
-    assert lines[3].split() == ["k8", "1", "2.00", "2.00"]
-    assert lines[4].split()[:5] == ["k4", "1.25×", "(1.25", "to", "1.25)"]
+    assert lines[3].split() == ["k=8", "1", "2.00", "2.00"]
+    assert lines[4].split()[:5] == ["k=4", "1.25×", "(1.25", "to", "1.25)"]
     assert lines[5] == "Timed in 8 blocks: every interval is narrower than 3.0%."
     assert max(map(len, lines)) <= 80
 
@@ -45,7 +45,7 @@ def test_a_busy_machine_and_an_implausible_speed_are_warned_of() -> None:
     found = replace(slow, blocks=tuple(replace(block, load=busy) for block in slow.blocks))
     warnings = summary(found, OBSERVED)["warnings"]
     assert "other programs kept 1.5 of 2 cores busy" in warnings[0]
-    assert "k4 came out slower than k8" in warnings[1]
+    assert "k=4 came out slower than k=8" in warnings[1]
     assert render_pass(found, OBSERVED).count("Warning:") == 2
 
 
