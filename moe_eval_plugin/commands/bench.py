@@ -25,7 +25,7 @@ over the published k, and its share of the theoretical ceiling.
 
 The k is changed on one loaded model. Before anything is timed, a pass with hooks verifies each k at
 each batch size and counts the distinct experts of a step; timed passes run without hooks. Each
-round measures all k, one after the other, so that a slowdown of the machine affects them alike.
+round measures all k in turn, so that a slowdown of the machine affects them alike.
 
 With --backend vllm, a batch is a set of requests submitted at once, and the times are vLLM's own.
 Its compiled code keeps its k, so vLLM is started for each k; with --enforce-eager one serves all.

@@ -166,7 +166,7 @@ def _reproduce(options: argparse.Namespace, bundle: Bundle, folder: Path) -> int
             commands = _commands(options, bundle, bundle.folder)
             again = rerun(commands, folder / RUN, on_command, notes)
         except KeyboardInterrupt:
-            kept = f"What was answered is saved in {shown(folder)}; run the same command to go on."
+            kept = f"The answers are saved in {shown(folder)}; run the same command to continue."
             raise KeyboardInterrupt(kept) from None
     else:
         again = options.against

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 NOT_BEGUN = (
-    "It was before the first question; what was in the folder is kept. Run the same command to go "
-    "on."
+    "No question was asked yet, and the folder keeps what it had. Run the same command to continue."
 )
 MINUTE = 60
 
@@ -139,7 +138,7 @@ class SweepProgress:
         return EXIT_INTERRUPTED
 
     def _kept_text(self, manifest: Manifest) -> str:
-        """Return how much is saved, where, and how to go on."""
+        """Return how much is saved, where, and how to continue."""
         n_done = sum(manifest.entries[name].state == "done" for name in self._names)
         # A question of a multiple-choice task is counted once for each of its requests.
         has_journal = manifest.host == LMMS_EVAL

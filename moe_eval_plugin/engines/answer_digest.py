@@ -90,8 +90,8 @@ def checkpoint_identity(pretrained: str, commit: str | None) -> dict[str, Any]:
         return folder_identity(Path(name))
     if commit is None:
         message = (
-            f"The commit of {pretrained} is not known, so its answers cannot be told from those of "
-            "another version. Pass one with revision=, or run without --use_cache."
+            f"The commit of {pretrained} is not known, so its answers cannot be distinguished from "
+            "those of another version. Pass one with revision=, or run without --use_cache."
         )
         raise UserError(message)
     return {"model": name, "model revision": commit}

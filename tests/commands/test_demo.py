@@ -102,7 +102,7 @@ def test_an_interrupted_demo_says_what_is_saved(
     monkeypatch.setattr("moe_eval_plugin.api.sweeping.ready.check_model", interrupted)
     run = moe_eval("demo", "--output", tmp_path / "first")
     assert run.returncode == 130
-    assert run.stderr.splitlines()[-1].startswith("Interrupted. It was before the first question")
+    assert run.stderr.splitlines()[-1].startswith("Interrupted. No question was asked yet")
 
 
 @pytest.mark.parametrize(

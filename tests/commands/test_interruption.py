@@ -90,7 +90,7 @@ def test_a_sweep_that_has_not_begun_says_so_and_no_other_model_follows(
 
     said = capsys.readouterr().err
     assert begun == [phase]
-    assert "Interrupted. It was before the first question; what was in the folder is kept." in said
+    assert "Interrupted. No question was asked yet, and the folder keeps what it had." in said
 
 
 class _Plan:

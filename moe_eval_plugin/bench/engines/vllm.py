@@ -218,7 +218,7 @@ class VLLMBenchEngine:
         if large:
             yield (
                 f"From batch {large[0]} on, vLLM reads the prompts in several steps of {most:,} "
-                "tokens (max_num_batched_tokens) and decodes meanwhile: prefill and decode overlap."
+                "tokens (max_num_batched_tokens) and decodes in between: both overlap."
             )
 
 

@@ -210,7 +210,7 @@ def _check_parts(path: Path, parts: list[tuple[int, int, str]]) -> None:
     for (_, end, key), following in zip(parts, [*parts[1:], None], strict=True):
         if end > size:
             message = (
-                f"{path} ends after {size} bytes, and a chunk of {key} goes on to byte {end}. "
+                f"{path} ends after {size} bytes, but a chunk of {key} ends at byte {end}. "
                 "Download or copy the checkpoint again."
             )
             raise BrokenCheckpointError(message)

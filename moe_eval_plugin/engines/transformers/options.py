@@ -120,8 +120,7 @@ class EngineOptions(TemplateOptions):
     none."""
     enable_thinking: bool | None = None
     """``false`` asks a thinking model to answer without thinking, if its chat template supports
-    this. It is short for the key of this name in ``chat_template_kwargs``; default: the template's
-    own."""
+    this. It sets ``enable_thinking`` in ``chat_template_kwargs``; default: the template's own."""
 
     def __post_init__(self) -> None:
         """Raise ``InvalidArgumentError`` for a value that no option can take."""

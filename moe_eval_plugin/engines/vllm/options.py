@@ -76,8 +76,7 @@ class VLLMOptions(TemplateOptions):
     none."""
     enable_thinking: bool | None = None
     """``false`` asks a thinking model to answer without thinking, if its chat template supports
-    this. It is short for the key of this name in ``chat_template_kwargs``; default: the template's
-    own."""
+    this. It sets ``enable_thinking`` in ``chat_template_kwargs``; default: the template's own."""
     share_images: str = "auto"
     """Whether vLLM keeps images and beginnings of prompts for later questions: ``auto`` where it
     can for the model, ``no`` so that each question pays for its own; default: ``auto``."""

@@ -89,7 +89,7 @@ class RunningVLLM:
         if not self.config.model_config.enforce_eager:
             message = (
                 "k cannot be changed in a running vLLM that compiles, because compiled code and "
-                "CUDA graphs keep the old one. Start it with enforce_eager=True, or start it anew."
+                "CUDA graphs keep it. Start vLLM with enforce_eager=True, or start it again."
             )
             raise InvalidArgumentError(message)
         options = replace(self.options, experts_k=experts_k)

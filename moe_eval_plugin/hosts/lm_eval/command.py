@@ -52,7 +52,7 @@ class RunSettings(CommandLine):
     gen_kwargs: str | None = None
     """Generation settings that replace those of the tasks."""
     samples: str | None = None
-    """JSON object with the numbers of the questions to ask of each task."""
+    """JSON object with the numbers of the questions that each task asks."""
     system_instruction: str | None = None
     """System prompt for every question."""
     fewshot_as_multiturn: bool | None = None

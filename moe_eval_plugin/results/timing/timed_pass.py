@@ -47,7 +47,7 @@ class TimedBlock:
     is_warm_up: bool = False
     """Whether it is not counted."""
     load: MachineLoad | None = None
-    """How busy the machine was meanwhile."""
+    """How busy the machine was while the block was timed."""
     hardware: Mapping[str, HardwareUse] = field(default_factory=dict)
     """Memory and energy of each setting."""
 

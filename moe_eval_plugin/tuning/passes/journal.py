@@ -67,7 +67,7 @@ class LossJournal:
         if self._lines.is_of_another:
             logger.warning(
                 "%s was measured with another model, other prompts, other versions or on another "
-                "machine, so it is not continued: all losses are measured anew, and replace it.",
+                "machine, so it is not continued: all losses are measured again, and replace it.",
                 path,
             )
 

@@ -84,7 +84,7 @@ def _finished(paths: StudyPaths, host: str) -> TuningStudy:
     if changes := changes_since(study.origin, host):
         logger.warning(
             "%s is a study of %s, which is read as it is; since then something has changed (%s). "
-            "Pass another folder with --output to measure anew.",
+            "Pass another folder with --output to measure again.",
             *(paths.folder, study.origin.date, "; ".join(changes)),
         )
     return study

@@ -141,10 +141,10 @@ def test_the_journal_of_something_else_is_not_continued(
     others, again = prompts(*reversed(texts.batches)), Counting()
     found = measure(model, others, path, progress=again)
     assert again.total == 12
-    assert "all losses are measured anew" in caplog.text
+    assert "all losses are measured again" in caplog.text
     caplog.clear()
     measure(loaded(tiny_moe(seed=1)), others, path)
-    assert "all losses are measured anew" in caplog.text
+    assert "all losses are measured again" in caplog.text
     order = [2, 3, 0, 1]
     assert numbers(found) == {at: [one[i] for i in order] for at, one in numbers(first).items()}
 

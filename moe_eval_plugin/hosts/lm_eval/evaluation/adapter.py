@@ -88,8 +88,8 @@ class LMAdapter(LM):
         """
         if not self.model_arguments:
             message = (
-                "The answers of a model that a program has loaded cannot be told from those of "
-                "another one. Run without use_cache."
+                "The answers of a model that a program has loaded cannot be distinguished "
+                "from those of another one. Run without use_cache."
             )
             raise UserError(message)
         settings = settings_of_arguments(self.model_arguments, self._provenance())

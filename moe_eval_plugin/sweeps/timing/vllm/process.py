@@ -95,7 +95,7 @@ class EngineProcess:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
         return EngineFailedError(
             f"The process that timed vLLM {how}. Blocks that are finished are kept: run the same "
-            f"command to go on. Its last lines:\n{last_lines(self._log)}"
+            f"command to continue. Its last lines:\n{last_lines(self._log)}"
         )
 
 
