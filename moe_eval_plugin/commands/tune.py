@@ -59,9 +59,7 @@ examples:
 
 def add(verbs: Subcommands) -> None:
     """Add the subcommand."""
-    verb = add_verb(
-        verbs, "tune", run, "find the best k for each layer", (DESCRIPTION, EPILOG)
-    )
+    verb = add_verb(verbs, "tune", run, "find the best k for each layer", (DESCRIPTION, EPILOG))
     verb.add_argument(
         "model", metavar="MODEL", help="a folder, a model id of the Hub, or demo (embedded)"
     )
