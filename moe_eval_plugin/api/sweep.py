@@ -56,8 +56,8 @@ def sweep(
         moe.sweep("allenai/OLMoE-1B-7B-0924", tasks="arc_easy", host="lm-eval")
 
     Call ``sweep`` again after an interruption, and it continues where it stopped. If all settings
-    are done, it returns immediately. ``progress=False`` shows nothing. An object with the methods
-    of ``SweepProgress`` is told each step.
+    are done, it returns immediately. ``progress=False`` shows nothing. Pass an object with the
+    methods of ``SweepProgress`` to show the steps yourself.
 
     Raises ``UserError`` for a sweep that cannot run, before a weight is read. A setting that fails
     does not stop the others: see ``Sweep.unfinished``.
