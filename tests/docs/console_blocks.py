@@ -15,25 +15,6 @@ PAGES = (
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md")),
     *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts),
 )
-# Pages whose blocks had no marks when this was written: checked and run once they have one.
-NOT_YET_MARKED = (
-    "README.md",
-    "docs/explanation/overhead.md",
-    "docs/explanation/vqa-scores.md",
-    "docs/gallery.md",
-    "docs/how-to/estimate-a-sweep.md",
-    "docs/measurements/bench-cpu.md",
-    "docs/measurements/conversion.md",
-    "docs/measurements/demo-sweep.md",
-    "docs/measurements/lm-eval-models.md",
-    "docs/measurements/repeated-speed.md",
-    "docs/measurements/shared-images.md",
-    "docs/measurements/tuned-schedules.md",
-    "docs/reference/convert.md",
-    "docs/reference/lm-eval-models.md",
-    "docs/reference/moe-vllm.md",
-    "docs/reference/what-was-tried.md",
-)
 KINDS = ("not run", "run with", "ends with")
 MARK = re.compile(rf"<!-- ({'|'.join(KINDS)}): *(.*?) *-->\s*", re.DOTALL)
 
@@ -102,19 +83,7 @@ def all_blocks() -> list[Block]:
     return [block for path in PAGES for block in blocks_of(path)]
 
 
-def is_checked(page: str) -> bool:
-    """Whether the blocks of a page are checked and run."""
-    return page not in NOT_YET_MARKED or any(
-        MARK.fullmatch(block.above) for block in blocks_of(ROOT / page)
-    )
-
-
 def runs_of(*folders: str) -> list[Path]:
     """List the pages directly in these folders of the repository with a block that is run."""
     pages = [path for path in PAGES if str(path.parent.relative_to(ROOT)) in folders]
-    return [
-        path
-        for path in pages
-        if is_checked(str(path.relative_to(ROOT)))
-        and any(block.reason is None for block in blocks_of(path))
-    ]
+    return [path for path in pages if any(block.reason is None for block in blocks_of(path))]

@@ -15,7 +15,6 @@ from tests.docs.console_blocks import (
     all_blocks,
     blocks_in,
     blocks_of,
-    is_checked,
 )
 from tests.docs.console_shell import calls_here, recorded, run_blocks, with_options
 
@@ -31,7 +30,7 @@ PROGRAMS = {
 }
 LEAST_OF_A_TUTORIAL = 4
 LONGEST_LINE = 90
-MARKED = [block for block in all_blocks() if is_checked(block.page)]
+BLOCKS = all_blocks()
 
 
 def where(block: Block) -> str:
@@ -46,10 +45,10 @@ def block(text: str, above: str = "") -> Block:
 
 def test_pages_are_found() -> None:
     assert len(PAGES) > 60
-    assert len(all_blocks()) > 100
+    assert len(BLOCKS) > 100
 
 
-@pytest.mark.parametrize("block", MARKED, ids=where)
+@pytest.mark.parametrize("block", BLOCKS, ids=where)
 def test_a_mark_has_a_kind_and_a_content(block: Block) -> None:
     if not block.above:
         return
@@ -60,7 +59,7 @@ def test_a_mark_has_a_kind_and_a_content(block: Block) -> None:
         assert (ROOT / path).exists(), f"{block.where}: {path} does not exist"
 
 
-@pytest.mark.parametrize("block", MARKED, ids=where)
+@pytest.mark.parametrize("block", BLOCKS, ids=where)
 def test_a_block_has_commands_only(block: Block) -> None:
     lines = block.text.splitlines()
     assert [line for line in lines if line.lstrip().startswith("$ ")] == []
@@ -68,7 +67,7 @@ def test_a_block_has_commands_only(block: Block) -> None:
     recorded(block)  # raises where bash finds an error
 
 
-@pytest.mark.parametrize("block", MARKED, ids=where)
+@pytest.mark.parametrize("block", BLOCKS, ids=where)
 def test_a_block_that_is_run_uses_known_programs(block: Block) -> None:
     if block.reason is None:
         names = {words[0] for words in recorded(block)}
@@ -77,7 +76,7 @@ def test_a_block_that_is_run_uses_known_programs(block: Block) -> None:
         assert not block.options or calls_here(block), f"{block.where}: no command for the options"
 
 
-@pytest.mark.parametrize("block", MARKED, ids=where)
+@pytest.mark.parametrize("block", BLOCKS, ids=where)
 def test_the_options_of_a_command_exist(
     block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,8 +94,8 @@ def test_the_tutorial_is_run(page: str) -> None:
 
 
 def test_the_readme_is_run() -> None:
-    blocks = [one for one in blocks_of(ROOT / "README.md") if is_checked(one.page)]
-    assert not blocks or [one for one in blocks if one.reason is None] != []
+    blocks = blocks_of(ROOT / "README.md")
+    assert [one for one in blocks if one.reason is None] != []
 
 
 def test_a_mark_is_read() -> None:
