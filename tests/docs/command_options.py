@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+from functools import cache
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
@@ -16,6 +17,8 @@ from moe_eval_plugin.model_adapters.hf_arguments import read_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from moe_eval_plugin.commands.subcommand import CommandParser
 
 VERBS_OF_LM_EVAL = ("run", "ls", "validate")
 VERBS_OF_LMMS_EVAL = ("tasks", "models")
@@ -42,8 +45,13 @@ def _parser_of(words: Sequence[str]) -> Callable[[], None]:
     return lambda: _check_moe_eval(words[1:])
 
 
+@cache
+def _parser() -> CommandParser:
+    return build_parser()
+
+
 def _check_moe_eval(arguments: Sequence[str]) -> None:
-    options = build_parser().parse_args(with_dashes(arguments))
+    options = _parser().parse_args(with_dashes(arguments))
     if arguments[:1] == ["sweep"] and "moe_hf" in options.model and options.host != "lm-eval":
         for text in options.model_args or ():
             read_arguments(harness("lmms-eval").read_arguments(text))
