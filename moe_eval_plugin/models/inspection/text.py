@@ -201,7 +201,7 @@ def _flop_facts(report: ModelReport) -> Iterator[tuple[str, str]]:
         text = (
             f"{report.routed_flop_share:.1%} of a prompt of {report.context_length} tokens, "
             f"{report.decode_routed_flop_share:.1%} of one new token after it (rho, at the "
-            f"baseline{left_out})"
+            f"published k{left_out})"
         )
         yield "routed FLOP share", text
     if report.image_flops_per_patch is not None:
@@ -260,7 +260,7 @@ def _cost_row(report: ModelReport, cost: CostAtK) -> tuple[str, ...]:
         f"{cost.active_parameters / (report.total_parameters or 1):.1%}",
         flops_text(cost.prefill_flops_per_token),
         flops_text(cost.decode_flops_per_token),
-        "baseline" if k == report.baseline_num_experts_per_tok else "",
+        "published" if k == report.baseline_num_experts_per_tok else "",
     )
 
 

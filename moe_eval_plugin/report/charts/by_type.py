@@ -178,7 +178,7 @@ def _by_question_type(rows: Sequence[Row], suffix: str, behind: str) -> Figure:
             "the number of questions. With many types some differ by chance: the table has "
             "p-values that are adjusted for their number."
         ),
-        description=f"Difference to the baseline in points, by question type. {spoken}.",
+        description=f"Difference to the published k in points, by question type. {spoken}.",
         chart=finished(chart, height=len(types) * (SETTING_HEIGHT * len(settings) + SPACE)),
     )
 

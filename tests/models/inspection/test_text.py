@@ -68,8 +68,8 @@ def test_experts_and_k_are_named_apart(tmp_path: Path) -> None:
 def test_an_image_tower_is_named_where_there_is_one(tmp_path: Path) -> None:
     with_images = text_of(qwen3_vl_moe(), tmp_path / "images")
     text_alone = text_of(qwen3_moe(), tmp_path / "text")
-    assert "(rho, at the baseline; without the image tower)" in " ".join(with_images.split())
-    assert "(rho, at the baseline)" in " ".join(text_alone.split())
+    assert "(rho, at the published k; without the image tower)" in " ".join(with_images.split())
+    assert "(rho, at the published k)" in " ".join(text_alone.split())
 
 
 def test_equal_layers_that_follow_each_other_share_a_row(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_each_k_has_its_row_and_the_baseline_is_marked(tmp_path: Path) -> None:
     text = text_of(qwen3_moe(), tmp_path)
     rows = block(text, "Parameters and FLOPs per token")
     assert [row[0] for row in rows[1:6]] == ["1", "2", "3", "4", "8"]
-    assert [row[0] for row in rows if row[-1] == "baseline"] == ["4"]
+    assert [row[0] for row in rows if row[-1] == "published"] == ["4"]
     ceilings = block(text, "Speed-up at most, against k=4")
     assert [row[0] for row in ceilings[1:5]] == ["1", "2", "3", "4"]
     assert ceilings[4][1:5] == ["1.00×"] * 4
