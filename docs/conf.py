@@ -35,6 +35,7 @@ html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 html_theme_options = {"top_of_page_buttons": []}
 html_copy_source = False
+html_search_scorer = str(Path(__file__).parent / "_ext" / "scorer.js")
 # Commands and programs are copied, output is not.
 copybutton_selector = "div[class*=highlight-]:not(.highlight-text) > div.highlight > pre"
 
