@@ -25,3 +25,14 @@ def test_the_dry_run_says_how_speeds_will_be_timed(
     lines = render_estimate(found).splitlines()
     assert lines[-1].startswith(f"timed pass: {expected}")
     assert "batch size: auto" in lines
+
+
+def test_a_setting_whose_arguments_take_two_lines_counts_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    states = {"k8": "pending", "k8-modes": "pending"}
+    arguments = {"k8": "experts_k=8", "k8-modes": "experts_k=8, experts_policy=modes" * 3}
+    text = render_estimate(Estimate(states, arguments, {"a": 4}, 1, 1, None, "auto"))
+    assert text.startswith("2 settings, the published k first:")
+    assert text.index("questions in each setting") > text.index("experts_policy=modesexperts_k")
