@@ -13,7 +13,7 @@ def add_asked_model(verb: Options, also: str = "") -> None:
     verb.add_argument(
         "--host",
         choices=("lmms-eval", "lm-eval"),
-        help="harness whose prompts are used (default: lmms-eval where it is installed)",
+        help="host whose prompts are used (default: lmms-eval where it is installed)",
     )
     verb.add_argument(
         *("-a", "--model-args"),

@@ -125,9 +125,9 @@ def _add_prompts(verb: Options) -> None:
     verb.add_argument(
         *("-b", "--batch-size"),
         metavar="N",
-        help="questions in a batch, or auto: the largest that fits, found at the first setting and "
-        "the same for all; with moe_vllm, as its scheduler decides (default: auto; 1 with "
-        "transformers in lm-eval, as there)",
+        help="questions in a batch, or auto: 64 on a GPU, 16 on a CPU, or fewer that fit; found at "
+        "the first setting and the same for all; with moe_vllm, as its scheduler decides "
+        "(default: auto; 1 with transformers in lm-eval, as there)",
     )
     verb.add_argument("--device", help="cpu, cuda, ... (default: cuda where there is one)")
     verb.add_argument(

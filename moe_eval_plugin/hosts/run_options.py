@@ -63,8 +63,8 @@ class RunOptions:
     """Seed of sampled answers, 0 to 4294967295; default: the third number of lmms-eval's
     ``--seed``, which is the seed of torch."""
     profile: str = "basic"
-    """What to measure besides accuracy and wall time: ``off`` nothing, ``basic`` phases, latency,
-    memory and energy, ``full`` steady decode as well; default: ``basic``."""
+    """What to measure besides accuracy, wall time and latency: ``off`` nothing, ``basic`` phases,
+    time to first token, memory and energy, ``full`` steady decode as well; default: ``basic``."""
     profile_trace: str | None = None
     """Folder for a Chrome trace of a few batches; default: no trace."""
     unanswerable: str = ERROR
