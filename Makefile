@@ -32,7 +32,8 @@ PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope
 SLOW_TESTS := tests/cli tests/packaging tests/vllm tests/families tests/fuzz tests/report \
 	tests/bench tests/traps tests/model_adapters tests/hosts/lmms_eval/test_registration.py tests/models/demo \
 	tests/sweeps/launchers tests/sweeps/workers/test_child_process.py tests/tasks/test_lmms_eval_task.py \
-	tests/api/test_notebook.py tests/doctor tests/megatron tests/docs/running
+	tests/api/test_notebook.py tests/doctor tests/megatron tests/docs/running \
+	tests/docs/test_console_blocks.py
 # Independent targets side by side, each one's output in one piece; all that can be made is made, and one
 # failure fails the whole.
 TOGETHER := --no-print-directory --keep-going --jobs=3 --output-sync=target
