@@ -30,7 +30,8 @@ GROUPS = {
 # The last release of lm-eval that does not look for plugins.
 LM_EVAL_WITHOUT_PLUGINS = "<=0.4.13"
 REGISTERED_BY_US = (
-    "this release does not look for plugins: run `moe-eval lm-eval run`, which registers our models"
+    "this release does not look for plugins: run `moe-eval lm-eval run`, which registers the "
+    "models of this package"
 )
 NO_HARNESS_FIX = (
     f'Install one: `pip install "{DISTRIBUTION}[lmms-eval]"` for tasks with images, or `pip '
