@@ -77,7 +77,8 @@ examples:
   moe-eval lm-eval run --model moe_hf --tasks arc_easy \\
     --model_args pretrained=allenai/OLMoE-1B-7B-0924,experts_k=4
 
-Options may be spelt with - or _. `moe-eval VERB --help` or `moe-eval help VERB` describes a verb.
+Options may be spelt with - or _. For the options of a command: `moe-eval COMMAND --help`, or
+`moe-eval help COMMAND`.
 
 exit codes:
   0    success
