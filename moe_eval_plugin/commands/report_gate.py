@@ -21,7 +21,7 @@ conditions of --fail-if and --fail-unless:
   loss(k=4) > 1                  points of accuracy lost against the published k
   speed_up(k=4) < 1.2            speed divided by that of the published k
   accuracy(k=4) < 98             percent; join conditions with `and`
-  loss(k=4, task=okvqa) > 1      for several tasks; model=NAME for several models
+  loss(k=4, task=okvqa) > 1      names one of several tasks; also model=NAME
 
 A condition is shown if the interval of its number lies on that side: 90% for a loss (a one-sided
 test at 5%, as for all verdicts), 95% for the others. --fail-if fails where the condition is shown,
