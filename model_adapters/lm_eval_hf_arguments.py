@@ -60,8 +60,8 @@ class HFArguments:
     experts: Mapping[str, Any] = field(default_factory=dict)
     """``experts_k``, ``experts_policy`` and ``renorm``, as in lmms-eval."""
     profile: str = "basic"
-    """What to measure besides accuracy and wall time: ``off`` nothing, ``basic`` phases, latency
-    and memory, ``full`` steady decode as well; default: ``basic``."""
+    """What to measure besides accuracy, wall time and latency: ``off`` nothing, ``basic`` phases,
+    time to first token, memory and energy, ``full`` steady decode as well; default: ``basic``."""
     share_contexts: str = "no"
     """Whether all continuations of a context share its computation: ``no`` as in lm-eval, ``auto``
     where both ways of computing agree, ``yes`` to refuse a task where they do not. A sweep uses

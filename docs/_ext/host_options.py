@@ -6,6 +6,7 @@ options that are used, by who uses them, and ``refused`` the others, each with t
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from docutils import nodes
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 OWNER = "lmms-eval"
+OPTION = re.compile(r"--\w+|\w+=\w+")
 
 
 class HostOptions(SphinxDirective):
@@ -39,7 +41,9 @@ class HostOptions(SphinxDirective):
 
     def _item(self, names: list[str], text: str) -> nodes.definition_list_item:
         term = nodes.term("", "", *self._names(names))
-        meaning = text[:1].upper() + text[1:] + "."
+        # The name of the host keeps its small letter, and options are not made into dashes.
+        capital = text if text.startswith(OWNER) else text[:1].upper() + text[1:]
+        meaning = OPTION.sub(r"`\g<0>`", capital) + "."
         definition = nodes.definition("", *self.parse_text_to_nodes(meaning))
         return nodes.definition_list_item("", term, definition)
 
