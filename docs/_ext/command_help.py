@@ -17,7 +17,7 @@ from search_entries import Entry, enter
 from sphinx.util.docutils import SphinxDirective
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from moe_eval_plugin.cli import MainParser
 
 WIDTH = "80"
-# argparse's title of the options that every command has.
+# argparse's title of the options that belong to no other group.
 COMMON = "options"
 
 
@@ -55,11 +55,11 @@ class CommandHelp(SphinxDirective):
         from moe_eval_plugin.cli import build_parser
 
         main = build_parser()
-        sections = [_section(main.prog, _main_parts(main, self.env))]
-        for verb in list(parsers(main))[1:]:
-            groups = [group for group in verb._action_groups if group.title != COMMON]  # noqa: SLF001
-            sections.append(_section(verb.prog, _parts(verb, groups, self.env)))
-        return sections
+        verbs = list(parsers(main))[1:]
+        return [
+            _section(main.prog, _main_parts(main, self.env)),
+            *(_section(verb.prog, _parts(verb, self.env)) for verb in verbs),
+        ]
 
 
 def _section(title: str, content: Iterable[nodes.Node]) -> nodes.section:
@@ -90,15 +90,15 @@ def _main_parts(parser: MainParser, env: BuildEnvironment) -> Iterator[nodes.Nod
     yield from _blocks(parser.epilog or "")
 
 
-def _parts(
-    parser: argparse.ArgumentParser,
-    groups: Iterable[argparse._ArgumentGroup],
-    env: BuildEnvironment,
-) -> Iterator[nodes.Node]:
+def _parts(parser: argparse.ArgumentParser, env: BuildEnvironment) -> Iterator[nodes.Node]:
+    from moe_eval_plugin.commands.subcommand import GENERAL_OPTIONS
+
     usage = help_texts(parser)[parser.prog].partition("\n\n")[0].removeprefix("usage: ")
     yield nodes.literal_block(usage, usage, language="text")
     yield from _blocks(parser.description or "")
-    yield from _groups(parser, groups, env)
+    # As in the help: the options of no group come last.
+    groups = sorted(parser._action_groups, key=lambda group: group.title == COMMON)  # noqa: SLF001
+    yield from _groups(parser, groups, env, {"help", *GENERAL_OPTIONS})
     yield from _blocks(parser.epilog or "")
 
 
@@ -106,17 +106,33 @@ def _groups(
     parser: argparse.ArgumentParser,
     groups: Iterable[argparse._ArgumentGroup],
     env: BuildEnvironment,
+    hidden: Collection[str] = (),
 ) -> Iterator[nodes.Node]:
     for group in groups:
         actions = [
             action
             for action in group._group_actions  # noqa: SLF001
-            if action.help != argparse.SUPPRESS
+            if action.help != argparse.SUPPRESS and action.dest not in hidden
         ]
         if actions and group.title:
             yield nodes.rubric(text=group.title.capitalize())
-            items = [_item(parser, action, env) for action in actions]
+            items = [item for action in actions for item in _items(parser, action, env)]
             yield nodes.definition_list("", *items, classes=["options"])
+
+
+def _items(
+    parser: argparse.ArgumentParser, action: argparse.Action, env: BuildEnvironment
+) -> Iterator[nodes.definition_list_item]:
+    """Yield an argument, or each of the commands below a command, as a link."""
+    if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+        yield _item(parser, action, env)
+        return
+    for verb in action._choices_actions:  # noqa: SLF001
+        link = _link(verb.dest, nodes.make_id(f"{parser.prog} {verb.dest}"))
+        summary = nodes.paragraph("", "", *_with_code(verb.help or ""))
+        yield nodes.definition_list_item(
+            "", nodes.term("", "", link), nodes.definition("", summary)
+        )
 
 
 def _item(

@@ -65,6 +65,9 @@ def test_each_option_of_a_command_has_an_anchor_in_the_reference(tmp_path: Path)
     html = (out / "commands.html").read_text("utf-8")
     assert html.count('id="sweep-experts-k"') == html.count('href="#sweep-experts-k"') == 1
     assert html.count('id="data-check-folder"') == 1
+    # Options of a command that has no groups of its own are there too.
+    assert html.count('id="inspect-context"') == html.count('id="export-format"') == 1
+    assert 'href="#moe-eval-schedule-export"' in html
     # What every command has is shown once.
     assert html.count("--no-progress</span>") == 1
     assert 'href="#moe-eval-sweep"' in html
