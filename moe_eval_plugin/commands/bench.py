@@ -77,11 +77,11 @@ def _add_model(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "model",
         metavar="MODEL",
-        help="a folder, a hub id, or demo (embedded); with --random-weights also a config.json or "
-        "a model type of transformers",
+        help="a folder, a model id of the Hub, or demo (embedded); with --random-weights also a "
+        "config.json or a model type of transformers",
     )
     group = verb.add_argument_group("what to run")
-    group.add_argument("--revision", help="branch, tag or commit on the hub (default: main)")
+    group.add_argument("--revision", help="branch, tag or commit on the Hub (default: main)")
     group.add_argument(
         "--trust-remote-code",
         action="store_true",

@@ -28,8 +28,9 @@ the settings that differ. With a sweep in place of A and B, compare each of its 
 published k.
 
 A and B are results files of lmms-eval or lm-eval, or folders with one each, made with
---log_samples. Any model will do, and A and B may be of two hosts. The speed-up of two settings of
-one sweep has an interval if the sweep has a timed pass; that of any other two runs was timed once.
+--log_samples. Results of any model work, and A and B may come from different hosts. The speed-up of
+two settings of one sweep has an interval if the sweep has a timed pass. The speed-up of any other
+two runs was timed once.
 """
 EPILOG = """\
 examples:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SHELLS = ("bash", "zsh", "tcsh", "fish")
 DESCRIPTION = """\
-Print a script that completes verbs, options and file names in a shell.
+Print a script that completes commands, options and file names in a shell.
 """
 EPILOG = """\
 examples:

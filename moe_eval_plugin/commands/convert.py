@@ -25,16 +25,16 @@ every other command takes as a model.
 """
 FLAME_DESCRIPTION = """\
 Convert a checkpoint of FLAME-MoE, or of one of its dense baselines, as Megatron-core saved it
-(format torch_dist). Megatron and a GPU are not needed. One tensor is read after the other, so a
-model of 10 billion parameters takes less than 2 GB of memory.
+(format torch_dist). Megatron and a GPU are not needed. Tensors are read one at a time, so memory
+depends on the largest tensor, not on the number of layers.
 
 CHECKPOINT is a run directory, with latest_checkpointed_iteration.txt and iter_ folders, or one
 iter_ folder. States of the optimizer are left out. OUTPUT appears when it is complete. After
 Ctrl-C the same command continues: files of weights that are complete are kept.
 
-A checkpoint is data of others. Its pickles are read without running what they name, and a file that
-names anything but the classes of a checkpoint is refused, as is one that is broken or that refers
-to files elsewhere. A model that the layout cannot represent exactly is refused too.
+No code of a checkpoint runs: its pickles are read without running what they name. A file that names
+anything but the classes of a checkpoint is refused, as is one that is broken or that refers to
+files elsewhere. A model that the layout cannot represent exactly is refused too.
 
 layouts of a model with experts:
   deepseek   shows routed and shared experts apart, and computes the router in

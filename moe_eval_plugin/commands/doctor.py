@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Check the installation and what can run on this machine, and suggest fixes.
 
-torch is imported in a process of its own, and asked for its GPUs. Of torchvision the compiled
-operators are loaded and their CUDA is compared with that of torch; all of it is imported only
-where that fails. Other packages are checked by their versions.
+torch is imported in a separate process, which reports the GPUs. torchvision is checked by its
+compiled operators, whose CUDA version must be that of torch; it is imported only if this check
+fails. Other packages are checked by their versions.
 """
 EPILOG = """\
 examples:
   moe-eval doctor
-  moe-eval doctor --network          also check that the model hub answers
+  moe-eval doctor --network          also check that the Hub answers
   moe-eval doctor --json
 
 exit code: 0 when nothing is wrong, else 1
@@ -43,7 +43,7 @@ def add(verbs: Subcommands) -> None:
         (DESCRIPTION, EPILOG),
     )
     verb.add_argument(
-        "--network", action="store_true", help="also check that the hub answers (at most 3 s)"
+        "--network", action="store_true", help="also check that the Hub answers (at most 3 s)"
     )
     verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
 

@@ -37,8 +37,8 @@ interval of the ratio of the two speed-ups contains 1, and never if it turned in
 speed that was timed once is not judged.
 
 The commands in a bundle run on this machine; only `moe-eval sweep`, `lmms-eval` and `moe-eval
-lm-eval run` are allowed. Inspect them first with --check-only, as you would before you run any code
-of others.
+lm-eval run` are allowed. Inspect them first with --check-only, as before running anyone
+else's code.
 """
 EPILOG = """\
 examples:

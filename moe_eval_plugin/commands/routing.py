@@ -66,7 +66,7 @@ def add(verbs: Subcommands) -> None:
         help="a folder, a model id of the Hub, or demo (embedded); none with --traces",
     )
     add_questions(verb.add_argument_group("what to ask"))
-    add_traces(verb.add_argument_group("traces that are there already"))
+    add_traces(verb.add_argument_group("existing traces"))
     add_output(verb.add_argument_group("output"))
 
 

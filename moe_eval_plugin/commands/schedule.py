@@ -34,10 +34,8 @@ names the model that it was tuned on. Only the configuration of the model is rea
 EXPORT_DESCRIPTION = """\
 Write what runs a schedule in another tool: a Python program for transformers, with this package and
 without it; the command line of `vllm serve`, which needs this package in the environment of vLLM;
-for llama.cpp the option with the one number that it takes. What a tool cannot run is an error; with
---for all it is said in its place.
-
-Then follows which tools can run the schedule.
+for llama.cpp the option with the one number that it takes. If a tool cannot run the schedule, the
+command fails; with --for all, the reason is in its place. A table of tools follows.
 """
 EPILOG = """\
 examples:

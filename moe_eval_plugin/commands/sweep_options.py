@@ -82,7 +82,7 @@ def _add_questions(verb: Options) -> None:
     verb.add_argument(
         "--host",
         choices=tuple(PACKAGES),
-        help="harness that asks the questions (default: that of an earlier sweep in --output, else "
+        help="host that asks the questions (default: that of an earlier sweep in --output, else "
         "lmms-eval where it is installed, else lm-eval)",
     )
     verb.add_argument(

@@ -31,8 +31,8 @@ def add_questions(verb: Options) -> None:
     verb.add_argument(
         "--calibration-split",
         metavar="SPLIT",
-        help="split of the data that they are from (default: that for training, else the one that "
-        "the task evaluates; its questions then judge nothing)",
+        help="split to take them from (default: the training split, or else the split that the "
+        "task evaluates, whose questions a report then leaves out)",
     )
     verb.add_argument(
         "--data-free",
