@@ -26,7 +26,6 @@ PLAINER = {
     r"cures?\b": "fix",
     r"ours\b": "of this package",
     r"the data tell\b": "the data list",
-    r"doors?\b": "the experts call",
     r"of (?:this|that|its) name\b": "the name itself",
     r"meanwhile\b": "at the same time",
     r"likewise\b": "too",

@@ -138,11 +138,12 @@ def test_documents_name_real_make_targets(
 def test_readme_opens_with_the_demo_and_then_a_command_of_the_host(repository_root: Path) -> None:
     readme = (repository_root / "README.md").read_text("utf-8")
 
-    first, second = readme.split("```")[1:4:2]
+    first, second, third = readme.split("```")[1:6:2]
     demo_output = readme.split("<!-- demo-output:start -->")[1]
 
     assert "make demo" in first
-    assert "\nmoe-eval demo" in second
+    assert '\npip install ".[lmms-eval,report]"' in second
+    assert "\nmoe-eval demo" in third
     assert readme.index("first-screen.png") < readme.index("```")
     assert readme.count("<!-- demo-output:") == 2
     assert "verified: 8 of 32 experts" in demo_output.split("<!-- demo-output:end -->")[0]
