@@ -14,8 +14,8 @@ export OMP_NUM_THREADS=1
 mkdir -p "$to"
 
 "$bin/moe-eval" tune demo --tasks easy_vqa --batch-size 32 --target 0.5 0.25 --policy modes --output "$made/tuned"
-"$bin/moe-eval" sweep --model-args pretrained=demo --tasks easy_vqa --limit 4000 --batch-size 64 \
-    --batch-sizes 16 --speed-budget 120 --output "$made/schedules" \
+"$bin/moe-eval" sweep --model-args pretrained=demo --tasks easy_vqa --limit 2000 --batch-size 64 \
+    --batch-sizes 16 --speed-budget 60 --output "$made/schedules" \
     --experts-k 8 4 2 "@$made/tuned/tuned-0.5.yaml" "@$made/tuned/tuned-0.25.yaml" \
     --policies "@$made/tuned/modes-0.5.yaml" "@$made/tuned/modes-0.25.yaml"
 "$bin/moe-eval" report "$made/schedules" --output "$made/schedules.html"
