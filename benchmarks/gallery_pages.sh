@@ -22,5 +22,7 @@ mkdir -p "$to"
 "$bin/moe-eval" routing demo --tasks easy_vqa --limit 500 --new-tokens 2 --output "$made/routing"
 cp "$made/schedules.html" "$made/routing/index.html" "$to/"
 mv "$to/index.html" "$to/routing.html"
+# The commands on the pages name the temporary folder; readers have runs/.
+sed -i "s#$made/#runs/#g" "$to"/*.html
 "$bin/python" benchmarks/page_picture.py "$to/schedules.html" "$to/schedules.png" --part equal-price
 "$bin/python" benchmarks/page_picture.py "$to/routing.html" "$to/routing.png"
