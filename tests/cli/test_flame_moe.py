@@ -140,7 +140,7 @@ def test_the_suite_is_answered_at_each_k_alike_in_both_layouts(
     assert (swept.returncode, ran.returncode) == (0, 0), swept.stderr + ran.stderr
     # A row names its task, where a group stands for several.
     rows = [line.split()[:2] for line in swept.stdout.splitlines()]
-    assert [row for row in rows if row[:1] == ["k2"]] == [["k2", name] for name in TASKS]
+    assert [row for row in rows if row[:1] == ["k=2"]] == [["k=2", name] for name in TASKS]
     for name, k in [*(("deepseek", k) for k in KS), ("qwen2_moe", 2)]:
         tasks = read_run(find_results(folder / "runs" / name / f"k{k}")).tasks
         observed = {one.task: one.record and one.record.experts for one in tasks}

@@ -16,7 +16,7 @@ MODEL_ALONE = "model alone"
 INPUTS_TOO = "inputs and model"
 AXIS = "questions per second"
 CAPTIONS = {
-    TIMED: "of the timed pass, with the preparation of inputs",
+    TIMED: "of requests in the timed pass, with the preparation of inputs",
     TASK: "of the whole task, whose questions shared images or contexts",
     MODEL_ALONE: "of the model alone, without preparing images and questions",
     INPUTS_TOO: "preparing inputs included",

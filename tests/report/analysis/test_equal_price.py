@@ -237,7 +237,7 @@ def test_few_questions_that_are_left_are_few_whatever_the_score_is_of(tmp_path: 
     for one in (path, tuned):
         edit_json(one, lambda content: content["configs"][TASK].update(metric_list=listed))
 
-    assert computed(tmp_path).smoke_test[0].startswith("20 questions, where 50 ")
+    assert computed(tmp_path).smoke_test[0].startswith("20 questions (at least 50 ")
 
 
 def test_two_schedules_of_one_name_stay_two_settings(tmp_path: Path) -> None:

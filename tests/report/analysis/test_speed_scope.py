@@ -51,7 +51,7 @@ def test_speeds_of_a_sweep_are_said_to_be_of_the_model_alone(tmp_path: Path) -> 
     text, once = sentences_on_speed(numbers)
     assert "model alone" in text
     assert "12.5 s" in text
-    assert once.startswith("Each setting was timed once, one after the other")
+    assert once.startswith("Each setting was timed once, one after another")
     assert "model alone" in axis_title(found)
     assert "without preparing" in speed_caption(found)
     assert speeds_of(found) == {MODEL_ALONE}
